@@ -1,0 +1,1 @@
+"""The types that cross rooms, the error tree, the registry and atomic files."""

@@ -1,0 +1,93 @@
+"""What a detector says of itself.
+
+Convention: ``None`` means unknown, which is not the same as nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ScoreKind = Literal["probability", "uncalibrated"]
+CropPolicy = Literal["centre"]
+
+
+class ClipContract(BaseModel):
+    """The audio a detector wants for one clip.
+
+    Attributes:
+        sample_rate_hz: Rate that the audio is brought to.
+        clip_samples: Length of a clip at that rate; ``None`` takes the whole file.
+        max_samples: With ``clip_samples=None``, the longest stretch taken of a file.
+        min_samples: A shorter file cannot be scored (0: it is zero-padded at its end).
+        crop: Where the single clip of a file lies.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sample_rate_hz: int = Field(gt=0)
+    clip_samples: int | None = Field(default=None, gt=0)
+    max_samples: int | None = Field(default=None, gt=0)
+    min_samples: int = Field(default=0, ge=0)
+    crop: CropPolicy = "centre"
+
+
+class TrainingItems(BaseModel):
+    """Hashes of what a detector was fitted on, so that exposure can be told later.
+
+    Attributes:
+        manifest_digest: Digest of the training manifest.
+        n_items: Items it was fitted on.
+        item_sha256: SHA-256 of each training file's bytes.
+        group_sha256: SHA-256 of each training group's id (UTF-8).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    manifest_digest: str
+    n_items: int
+    item_sha256: tuple[str, ...]
+    group_sha256: tuple[str, ...]
+
+
+class DetectorCard(BaseModel):
+    """Name, contract, origin and limits of a detector.
+
+    Attributes:
+        name: Registered name, or the stem of the weights folder for a detector trained here.
+        kind: Registered name of the code that runs it.
+        contract: The audio it wants.
+        preprocessing: Name of the preprocessing, as it stands in prediction files.
+        band_hz: Lowest and highest frequency it looks at.
+        score_kind: Whether the number between 0 and 1 is a calibrated probability.
+        threshold: Decision threshold on that number.
+        encoders: Classes of its encoder head in order, ``()`` where it has none.
+        trained_on: Data sets and splits it was trained on; ``None`` means unknown.
+        selected_on: Data it was early-stopped or chosen on; ``None`` means unknown.
+        training_items: Hashes of the training items where it was trained here.
+        licence: Licence of the weights and of the method.
+        source: Where it was published.
+        limits: What it is known not to do, in a sentence or two.
+        weights_sha256: SHA-256 of the weights it runs with; ``None`` before they are loaded.
+        details: Further settings that its code needs to run again.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    kind: str
+    contract: ClipContract
+    preprocessing: str = "correct"
+    band_hz: tuple[float, float]
+    score_kind: ScoreKind = "uncalibrated"
+    threshold: float = 0.5
+    encoders: tuple[str, ...] = ()
+    trained_on: tuple[str, ...] | None = None
+    selected_on: tuple[str, ...] | None = None
+    training_items: TrainingItems | None = None
+    licence: str
+    source: str
+    limits: str
+    weights_sha256: str | None = None
+    details: dict[str, float | int | str] = Field(default_factory=dict)

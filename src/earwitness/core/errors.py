@@ -1,0 +1,62 @@
+"""Every error a user can cause, in one tree.
+
+Convention: the message is one line that says where, what was found and what was expected.
+The command line prints it and exits 2; anything outside this tree is a bug and ends in a
+traceback.
+
+    EarwitnessError
+    ├── UsageError          options that do not go together
+    ├── DatasetError        a folder layout, split file or CSV of a dataset
+    ├── ManifestError       a manifest
+    ├── PredictionsError    a prediction file or a comparison table
+    ├── AudioError          one audio file; carries its path and the reason alone
+    ├── DetectorError       an unknown detector, or one that was called wrongly
+    └── WeightsError        weights that are missing, damaged or of another shape
+"""
+
+from __future__ import annotations
+
+
+class EarwitnessError(Exception):
+    """Base of every error a user can cause."""
+
+
+class UsageError(EarwitnessError):
+    """Options that do not go together."""
+
+
+class DatasetError(EarwitnessError):
+    """A dataset's folders or files are not laid out as expected."""
+
+
+class ManifestError(EarwitnessError):
+    """A manifest cannot be read or does not hold what it should."""
+
+
+class PredictionsError(EarwitnessError):
+    """A prediction file or comparison table cannot be read or does not hold what it should."""
+
+
+class AudioError(EarwitnessError):
+    """One audio file cannot be turned into samples.
+
+    Attributes:
+        path: The file.
+        reason: What is wrong with it, without the path.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class DetectorError(EarwitnessError):
+    """A detector is unknown or was given something it cannot score."""
+
+
+class WeightsError(EarwitnessError):
+    """Weights are missing, damaged or do not fit the network."""

@@ -1,0 +1,52 @@
+"""Predictions: a manifest and, for each item and detector, a score or an error.
+
+Conventions: scores rise with fakeness. ``logit`` is any real number, ``pred_prob`` lies between
+0 and 1; a row that could not be scored has both empty and says why in ``error``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PREDICTION_COLUMNS = (
+    "detector",
+    "preprocessing",
+    "windows",
+    "logit",
+    "pred_prob",
+    "pred_label",
+    "error",
+)
+"""Columns that follow a manifest's own in a prediction file."""
+
+ENCODER_PREFIX = "encoder_"
+"""Columns of an encoder head are named ``encoder_<class>``, after all others."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The rows one detector gave for one manifest.
+
+    Attributes:
+        dataset: Name of the manifest.
+        detector: Name of the detector.
+        frame: The manifest's columns, then ``PREDICTION_COLUMNS``, then the encoder columns.
+    """
+
+    dataset: str
+    detector: str
+    frame: pl.DataFrame
+
+    @property
+    def n_failed(self) -> int:
+        """Rows with an error in place of a score."""
+        return int(self.frame["error"].is_not_null().sum())
+
+    @property
+    def n_scored(self) -> int:
+        """Rows with a score."""
+        return self.frame.height - self.n_failed
