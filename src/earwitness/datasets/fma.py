@@ -1,0 +1,143 @@
+"""FMA: real tracks and their auto-encoder reconstructions, as Deezer lays them out.
+
+Layout (relative to the workspace root)::
+
+    deepfake-detector/fma_real_medium/resampled/**/<track>.mp3
+    deepfake-detector/fma_rebuilt_medium/<encoder>/**/<track>.mp3
+    deepfake-detector/data/dataset_medium_split_filtered.npy
+
+Conventions: the group is the track under its reconstructions; its id is the file's stem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from earwitness.core.catalog import Catalog, Omission
+from earwitness.core.errors import DatasetError
+from earwitness.datasets.scan import AudioFolder, scan_audio
+from earwitness.datasets.splitfile import read_split_file
+from earwitness.datasets.tables import catalog_frame
+
+SOURCE = "FMA"
+REAL_ROOT = Path("deepfake-detector/fma_real_medium/resampled")
+FAKE_ROOT = Path("deepfake-detector/fma_rebuilt_medium")
+SPLIT_NPY = Path("deepfake-detector/data/dataset_medium_split_filtered.npy")
+ENCODERS = (
+    "encodec3",
+    "encodec6",
+    "encodec24",
+    "griffin256",
+    "griffin512",
+    "lac14",
+    "lac2",
+    "lac7",
+    "musika",
+)
+
+
+def catalog_fma(
+    *,
+    real_root: Path,
+    fake_root: Path,
+    split_npy: Path,
+    split_name: str = "valid",
+    encoders: Sequence[str] = ENCODERS,
+    train_check: bool = True,
+) -> Catalog:
+    """List the tracks of one split, real and reconstructed.
+
+    Args:
+        real_root: Folder of the real tracks.
+        fake_root: Folder with one folder per encoder.
+        split_npy: Deezer's split file.
+        split_name: ``train``, ``valid`` (or ``validation``) or ``test``.
+        encoders: Encoder folders to take.
+        train_check: Leave out tracks that the train list names as well. The train split
+            itself is not checked against itself.
+
+    Returns:
+        Rows with ``split_tag`` ``deezer_<split>_real`` or ``deezer_<split>_fake``. Listed
+        tracks that are not on disk, train overlaps and second files of one track are omitted
+        with their reason.
+
+    Raises:
+        DatasetError: A folder, the split file or an encoder's folder is not there.
+    """
+    splits = read_split_file(split_npy)
+    split = "validation" if split_name == "valid" else split_name
+    if split not in splits:
+        raise DatasetError(f"{split_npy}: no split {split_name!r}, expected one of {list(splits)}")
+    tracks, omitted = _listed_tracks(splits, split, encoders, train_check=train_check)
+    columns: dict[str, list[object]] = {
+        name: [] for name in ("key", "filepath", "target", "split_tag", "generator", "group_id")
+    }
+    looked_at = [f"{split_npy}: {len(splits[split])} names in {split!r}"]
+    sides: list[tuple[int, str, Path]] = [(0, "", real_root)]
+    sides += [(1, encoder, _encoder_folder(fake_root, encoder)) for encoder in encoders]
+    for target, encoder, folder in sides:
+        scanned = scan_audio(folder)
+        looked_at.append(scanned.describe())
+        found = _first_by_stem(scanned, target, encoder, tracks, omitted)
+        for track in tracks:
+            if track not in found:
+                omitted.append(Omission(target, _name(encoder, track), "no such file"))
+                continue
+            columns["key"].append(_name(encoder or "real", found[track]))
+            columns["filepath"].append((folder.absolute() / found[track]).as_posix())
+            columns["target"].append(target)
+            columns["split_tag"].append(f"deezer_{split}_{'fake' if target else 'real'}")
+            columns["generator"].append(encoder or None)
+            columns["group_id"].append(f"fma:{track}")
+    frame = catalog_frame(columns, source=SOURCE)
+    return Catalog(SOURCE, frame, tuple(omitted), tuple(looked_at))
+
+
+def _listed_tracks(
+    splits: dict[str, tuple[str, ...]], split: str, encoders: Sequence[str], *, train_check: bool
+) -> tuple[list[str], list[Omission]]:
+    listed = list(dict.fromkeys(PurePosixPath(name).stem for name in splits[split]))
+    if not train_check or split == "train":
+        return listed, []
+    train = {PurePosixPath(name).stem for name in splits["train"]}
+    omitted = [
+        Omission(int(bool(encoder)), _name(encoder, track), "also in the train split")
+        for track in listed
+        if track in train
+        for encoder in ("", *encoders)
+    ]
+    return [track for track in listed if track not in train], omitted
+
+
+def _encoder_folder(fake_root: Path, encoder: str) -> Path:
+    folder = fake_root / encoder
+    if not folder.is_dir():
+        there = sorted(p.name for p in fake_root.iterdir()) if fake_root.is_dir() else []
+        held = ", ".join(there[:20]) or "nothing"
+        raise DatasetError(f"{folder}: no such folder for encoder {encoder!r}; found {held}")
+    return folder
+
+
+def _first_by_stem(
+    scanned: AudioFolder, target: int, encoder: str, tracks: list[str], omitted: list[Omission]
+) -> dict[str, str]:
+    wanted = set(tracks)
+    first: dict[str, str] = {}
+    for path in scanned.files:
+        track = path.rpartition("/")[2].rpartition(".")[0]
+        if track not in wanted:
+            continue
+        if track in first:
+            omitted.append(Omission(target, _name(encoder, path), f"second file of {track}"))
+        else:
+            first[track] = path
+    omitted.extend(
+        Omission(target, _name(encoder, name), "file name is not valid Unicode")
+        for name in scanned.unreadable
+    )
+    return first
+
+
+def _name(encoder: str, track: str) -> str:
+    return f"{encoder}/{track}" if encoder else track

@@ -1,0 +1,218 @@
+"""SONICS: real songs from YouTube and songs by Suno and Udio.
+
+Layouts::
+
+    SONICS/{train,valid,test}.csv       filepath, target, skip_time and whatever else they carry
+    SONICS/{real_songs,fake_songs}.csv  upstream's own: id, filename, duration, no_vocal, split
+
+Conventions: paths are relative to the SONICS folder; upstream's files are ``real_songs/`` or
+``fake_songs/`` + ``filename`` (``.mp3`` where it has no suffix), and of these upstream takes
+songs of at least 30 s with vocals. The group is the song: takes ``_0`` and ``_1`` of one fake
+song belong together.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from earwitness.core.catalog import AUDIO_SUFFIXES, Catalog, Omission
+from earwitness.core.errors import DatasetError
+from earwitness.core.tables import read_text_table
+from earwitness.datasets.tables import catalog_frame
+
+SOURCE = "SONICS"
+ROOT = Path("SONICS")
+UPSTREAM_MIN_DURATION_S = 30.0
+_TAKE = re.compile(r"^(fake_\d+_.+?|.*\D)_\d$")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows of one split, with where they came from."""
+
+    origin: str
+    frame: pl.DataFrame
+
+
+def song_of(stem: str, target: int) -> str:
+    """Return the song a file is a take of: ``fake_00012_suno_1`` → ``fake_00012_suno``."""
+    match = _TAKE.match(stem) if target else None
+    return match.group(1) if match else stem
+
+
+def catalog_sonics(
+    *,
+    root: Path,
+    eval_csv: Path | None = None,
+    train_csv: Path | None = None,
+    train_check: bool = True,
+) -> Catalog:
+    """List the songs of one split that are on disk and do not touch the train split.
+
+    Args:
+        root: The SONICS folder.
+        eval_csv: The split to list; default ``valid.csv``, or the ``valid`` rows of upstream's
+            two files where there is no such CSV.
+        train_csv: The split to keep clear of; default ``train.csv`` or upstream's ``train``.
+        train_check: Leave out rows that share path, file name or song with the train split.
+
+    Raises:
+        DatasetError: A CSV is missing or lacks columns, or a label is neither 0 nor 1.
+    """
+    evaluated = _read_split(root, eval_csv, "valid")
+    omitted: list[Omission] = []
+    kept = _keep_upstream(evaluated.frame, omitted)
+    if train_check:
+        kept = _drop_train(kept, _read_split(root, train_csv, "train"), omitted)
+    kept = _drop_repeats(kept, omitted)
+    kept = _drop_missing(kept, root, omitted)
+    split_tag = (eval_csv or Path("valid")).stem
+    looked_at = f"{evaluated.origin}: {evaluated.frame.height} rows, {kept.height} usable"
+    frame = catalog_frame(_columns(kept, root, split_tag), source=SOURCE)
+    return Catalog(SOURCE, frame, tuple(omitted), (looked_at,))
+
+
+def _read_split(root: Path, given: Path | None, split: str) -> _Table:
+    path = given or root / f"{split}.csv"
+    upstream = [root / "real_songs.csv", root / "fake_songs.csv"]
+    if given is None and not path.exists() and all(p.exists() for p in upstream):
+        return _read_upstream(upstream, split)
+    if not path.exists():
+        way_out = "; give --sonics-train-csv, or --no-train-check to go without"
+        raise DatasetError(
+            f"{path}: no such file, expected the SONICS {split} CSV"
+            + (way_out if split == "train" else "")
+        )
+    return _Table(str(path), _with_names(path, _read(path, ("filepath", "target"))))
+
+
+def _read_upstream(paths: list[Path], split: str) -> _Table:
+    frames = []
+    for target, path in enumerate(paths):
+        frame = _read(path, ("filename", "duration", "no_vocal", "split"))
+        suffix = pl.when(_has_audio_suffix("filename")).then(pl.lit("")).otherwise(pl.lit(".mp3"))
+        frame = frame.filter(pl.col("split") == split).with_columns(
+            pl.concat_str(pl.lit(f"{path.stem}/"), "filename", suffix).alias("filepath"),
+            pl.lit(str(target)).alias("target"),
+            pl.lit(True).alias("_upstream"),
+        )
+        frames.append(frame)
+    merged = pl.concat(frames, how="diagonal")
+    origin = f"{paths[0]} and {paths[1].name}"
+    return _Table(origin, _with_names(paths[0].parent, merged))
+
+
+def _has_audio_suffix(column: str) -> pl.Expr:
+    pattern = "|".join(re.escape(suffix) for suffix in sorted(AUDIO_SUFFIXES))
+    return pl.col(column).str.to_lowercase().str.contains(f"(?:{pattern})$")
+
+
+def _read(path: Path, needed: tuple[str, ...]) -> pl.DataFrame:
+    return read_text_table(path, error=DatasetError, needed=needed)
+
+
+def _with_names(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
+    """Add typed ``target``, and ``_path``, ``_name`` and ``_song`` as they are compared."""
+    filled = frame.with_row_index("_row").filter(
+        pl.col("filepath").is_null() | ~pl.col("target").is_in(["0", "1", "0.0", "1.0"])
+    )
+    if filled.height:
+        row = filled.row(0, named=True)
+        found = f"filepath {row['filepath']!r}, target {row['target']!r}"
+        raise DatasetError(
+            f"{path}:{row['_row'] + 2}: {found}, expected a path and 0 (real) or 1 (fake)"
+        )
+    paths = [posixpath.normpath(p.replace("\\", "/")) for p in frame["filepath"].to_list()]
+    targets = [int(float(t)) for t in frame["target"].to_list()]
+    stems = [posixpath.splitext(posixpath.basename(p))[0] for p in paths]
+    return frame.with_columns(
+        pl.Series("target", targets, dtype=pl.Int8),
+        pl.Series("_path", paths, dtype=pl.String),
+        pl.Series("_name", [posixpath.basename(p) for p in paths], dtype=pl.String),
+        pl.Series("_song", [song_of(*pair) for pair in zip(stems, targets, strict=True)]).cast(
+            pl.String
+        ),
+    )
+
+
+def _keep_upstream(frame: pl.DataFrame, omitted: list[Omission]) -> pl.DataFrame:
+    if "_upstream" not in frame.columns:
+        return frame
+    duration = pl.col("duration").cast(pl.Float64, strict=False)
+    short = f"shorter than {UPSTREAM_MIN_DURATION_S:.0f} s, as upstream filters"
+    frame = _drop(frame, (duration < UPSTREAM_MIN_DURATION_S).fill_null(True), short, omitted)
+    vocal = pl.col("no_vocal").str.to_lowercase().is_in(["false", "0", ""]).fill_null(True)
+    frame = _drop(frame, ~vocal, "without vocals, as upstream filters", omitted)
+    return frame.drop("_upstream")
+
+
+def _drop_train(frame: pl.DataFrame, train: _Table, omitted: list[Omission]) -> pl.DataFrame:
+    reasons = {
+        "_path": "path also in the train split",
+        "_name": "file name also in the train split",
+        "_song": "song also in the train split",
+    }
+    for column, reason in reasons.items():
+        taken = train.frame[column].unique().implode()
+        frame = _drop(frame, pl.col(column).is_in(taken), reason, omitted)
+    return frame
+
+
+def _drop_repeats(frame: pl.DataFrame, omitted: list[Omission]) -> pl.DataFrame:
+    return _drop(frame, ~pl.col("_path").is_first_distinct(), "listed twice", omitted)
+
+
+def _drop_missing(frame: pl.DataFrame, root: Path, omitted: list[Omission]) -> pl.DataFrame:
+    there = pl.Series([(root / p).is_file() for p in frame["_path"].to_list()], dtype=pl.Boolean)
+    return _drop(frame, ~there, "no such file", omitted)
+
+
+def _drop(
+    frame: pl.DataFrame, condition: pl.Expr | pl.Series, reason: str, omitted: list[Omission]
+) -> pl.DataFrame:
+    marked = frame.with_columns(condition.alias("_drop"))
+    gone = marked.filter("_drop").select("target", "_path")
+    omitted.extend(Omission(target, path, reason) for target, path in gone.iter_rows())
+    return marked.filter(~pl.col("_drop")).drop("_drop")
+
+
+def _columns(frame: pl.DataFrame, root: Path, split_tag: str) -> dict[str, Any]:
+    base = root.absolute()
+    numbers = {
+        name: frame[name].cast(pl.Float64, strict=False) if name in frame.columns else None
+        for name in ("skip_time", "duration")
+    }
+    derived: dict[str, Any] = {
+        "key": frame["_path"].to_list(),
+        "filepath": [(base / p).as_posix() for p in frame["_path"].to_list()],
+        "target": frame["target"].to_list(),
+        "split_tag": [split_tag] * frame.height,
+        "generator": _generators(frame),
+        "group_id": [f"sonics:{song}" for song in frame["_song"].to_list()],
+    }
+    if numbers["skip_time"] is not None:
+        derived["skip_time"] = numbers["skip_time"].fill_null(0.0).to_list()
+    if numbers["duration"] is not None:
+        derived["duration_s"] = numbers["duration"].to_list()
+    carried = {
+        name: frame[name].to_list()
+        for name in frame.columns
+        if name not in derived and name not in ("filepath", "duration") and name[0] != "_"
+    }
+    return derived | carried
+
+
+def _generators(frame: pl.DataFrame) -> list[str | None]:
+    """The algorithm of a fake (``chirp-v3``), else its source (``suno``); none for a real."""
+    named = [pl.col(c) for c in ("algorithm", "source") if c in frame.columns]
+    named = [pl.when(c.str.strip_chars() != "").then(c) for c in named]
+    fake = pl.when(pl.col("target") == 1)
+    generator = fake.then(pl.coalesce(*named, pl.lit("unknown"))).alias("generator")
+    generators: list[str | None] = frame.select(generator)["generator"].to_list()
+    return generators
