@@ -1,0 +1,161 @@
+"""Audio files as samples: the whole file or a slice, at its own rate or another.
+
+Conventions: samples are ``(n_channels, n_samples)`` float32, integers scaled to [-1, 1);
+positions and lengths are samples at the rate that is asked for. Slices equal the same slice of
+the whole file bit for bit, resampled ones too. Whatever is wrong with a file is an
+``AudioError`` that names it, and nothing is written to standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.audio import ffmpeg, sndfile
+from earwitness.audio.chatter import quieted
+from earwitness.audio.info import AudioInfo
+from earwitness.audio.regular import looks_like_text, opened, stat_regular
+from earwitness.audio.resample import resample_slice, resampled_length
+from earwitness.core.errors import AudioError
+
+__all__ = ["AudioInfo", "probe_audio", "read_audio", "read_slice"]
+
+PROBES_KEPT = 4096
+
+
+def probe_audio(path: str | os.PathLike[str]) -> AudioInfo:
+    """Return the format and the decoded length of a file.
+
+    WAV, FLAC, OGG and MP3 are not decoded for it, unless an MP3's frames do not add up; other
+    formats are decoded once, without keeping samples. Results are kept in this process for as
+    long as size and modification time of the file stay the same.
+
+    Raises:
+        AudioError: The file cannot be read, is damaged, or yields over 1 % less than it claims.
+    """
+    name = os.fspath(path)
+    status = stat_regular(name)
+    return _probe(name, os.path.abspath(name), status.st_size, status.st_mtime_ns)  # noqa: PTH100
+
+
+@functools.lru_cache(maxsize=PROBES_KEPT)
+def _probe(name: str, absolute: str, n_bytes: int, mtime_ns: int) -> AudioInfo:  # noqa: ARG001
+    """Probe a file; the further arguments only tell one state of it from another."""
+    with opened(name) as fd, _remarks_in_errors():
+        try:
+            return sndfile.probe(fd, name)
+        except sndfile.NotForLibsndfileError:
+            if looks_like_text(fd):
+                raise AudioError(name, "a text/HTML file, not audio") from None
+            return ffmpeg.probe(fd, name)
+
+
+def read_audio(
+    path: str | os.PathLike[str], *, sample_rate_hz: int | None = None, mono: bool = False
+) -> tuple[NDArray[np.float32], AudioInfo]:
+    """Read a whole file.
+
+    Args:
+        path: The file.
+        sample_rate_hz: Rate wanted; ``None`` is the file's own.
+        mono: Return the mean over channels.
+
+    Returns:
+        Samples ``(n_channels, n_samples)`` float32 at the rate wanted, and what is known of the
+        file at its own rate.
+
+    Raises:
+        AudioError: As ``read_slice``.
+        ValueError: ``sample_rate_hz`` is not positive.
+    """
+    info = probe_audio(path)
+    length = _length_at(info, sample_rate_hz)
+    return _read(info, 0, length, sample_rate_hz=sample_rate_hz, mono=mono), info
+
+
+def read_slice(
+    path: str | os.PathLike[str],
+    start: int,
+    n_samples: int,
+    *,
+    sample_rate_hz: int | None = None,
+    mono: bool = False,
+) -> NDArray[np.float32]:
+    """Read a slice of a file, decoding little more than the slice where the format allows.
+
+    Args:
+        path: The file.
+        start: First sample, at the rate wanted.
+        n_samples: Samples wanted, at the rate wanted.
+        sample_rate_hz: Rate wanted; ``None`` is the file's own.
+        mono: Return the mean over channels, taken before resampling.
+
+    Returns:
+        ``(n_channels, n_samples)`` float32, shorter where the file ends first.
+
+    Raises:
+        AudioError: The file cannot be read, is damaged, or the slice holds NaN or infinities.
+        ValueError: ``start`` does not lie in the file, or a number is negative.
+    """
+    info = probe_audio(path)
+    length = _length_at(info, sample_rate_hz)
+    if not 0 <= start < length:
+        raise ValueError(f"{info.path}: start is {start}, expected 0 to {length - 1}")
+    if n_samples < 0:
+        raise ValueError(f"{info.path}: n_samples is {n_samples}, expected 0 or more")
+    stop = min(length, start + n_samples)
+    return _read(info, start, stop, sample_rate_hz=sample_rate_hz, mono=mono)
+
+
+def _length_at(info: AudioInfo, sample_rate_hz: int | None) -> int:
+    if sample_rate_hz is None:
+        return info.n_samples
+    if sample_rate_hz <= 0:
+        raise ValueError(f"sample_rate_hz is {sample_rate_hz}, expected a positive rate")
+    return resampled_length(info.n_samples, info.sample_rate_hz, sample_rate_hz)
+
+
+def _read(
+    info: AudioInfo, start: int, stop: int, *, sample_rate_hz: int | None, mono: bool
+) -> NDArray[np.float32]:
+    """Return ``[start, stop)`` at the rate wanted."""
+
+    def read_native(first: int, count: int) -> NDArray[np.float32]:
+        return _read_native(info, first, count, mono=mono)
+
+    return resample_slice(
+        read_native,
+        start,
+        stop,
+        n_samples=info.n_samples,
+        from_hz=info.sample_rate_hz,
+        to_hz=sample_rate_hz or info.sample_rate_hz,
+    )
+
+
+def _read_native(info: AudioInfo, start: int, n_samples: int, *, mono: bool) -> NDArray[np.float32]:
+    """Return a stretch at the file's own rate, checked to be finite."""
+    reader = ffmpeg if info.reader == "ffmpeg" else sndfile
+    with opened(info.path) as fd, _remarks_in_errors():
+        samples: NDArray[np.float32] = reader.read(fd, info, start, n_samples)
+    if not np.isfinite(samples).all():
+        raise AudioError(info.path, "holds NaN or infinite samples")
+    return np.mean(samples, axis=0, keepdims=True, dtype=np.float32) if mono else samples
+
+
+@contextlib.contextmanager
+def _remarks_in_errors() -> Iterator[None]:
+    """Silence the decoders; what they wrote becomes part of the reason if they fail."""
+    with quieted() as remarks:
+        try:
+            yield
+        except AudioError as error:
+            said = remarks()
+            if not said:
+                raise
+            raise AudioError(error.path, f"{error.reason} ({said})") from error
