@@ -1,0 +1,1 @@
+"""Which clips are judged: drawing, splitting, reading and writing tables of items."""

@@ -1,0 +1,155 @@
+"""Manifests on disk: CSV or Parquet by suffix, and the ``splits.json`` that tells their root.
+
+Conventions: the five published columns come first; a path is relative to the manifest's root
+or absolute; targets are 0 and 1; empty is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from earwitness.core.errors import ManifestError
+from earwitness.core.files import replacing
+from earwitness.core.manifest import KNOWN_COLUMNS, PUBLISHED_COLUMNS, Manifest
+from earwitness.core.tables import read_text_table
+
+SPLITS_JSON = "splits.json"
+_TARGETS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+
+
+def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manifest:
+    """Read a manifest and check every row.
+
+    Args:
+        path: CSV, or Parquet where the suffix says so. ``filepath`` and ``target`` are needed;
+            ``skip_time`` is 0 where it is missing.
+        root: Folder that relative paths start from. Without it, or where a file is not there,
+            the root in the ``splits.json`` beside the manifest is tried, then its own folder.
+
+    Raises:
+        ManifestError: The file cannot be read, lacks columns, is empty, or rows are wrong: the
+            first is shown with its line and the rest are counted.
+    """
+    path = Path(path)
+    frame = read_text_table(path, error=ManifestError, needed=("filepath", "target"))
+    if frame.height == 0:
+        raise ManifestError(f"{path}: no rows, expected at least one item")
+    return Manifest(path.stem, _typed(path, frame), _roots(path, root))
+
+
+def write_manifest(manifest: Manifest, path: str | Path) -> None:
+    """Write a manifest, atomically, as CSV or as Parquet by suffix.
+
+    The published columns come first, then the known ones that hold anything, then any others.
+    """
+    path = Path(path)
+    with replacing(path) as temporary:
+        if path.suffix.lower() == ".parquet":
+            arrange(manifest.frame).write_parquet(temporary)
+        else:
+            arrange(manifest.frame).write_csv(temporary)
+
+
+def list_manifests(folder: Path) -> list[Path]:
+    """Return the manifests of a folder: those of its ``splits.json``, else every CSV in it.
+
+    Raises:
+        ManifestError: There is none.
+    """
+    recorded = folder / SPLITS_JSON
+    named = _recorded(recorded).get("manifests", {}) if recorded.is_file() else {}
+    paths = [folder / entry["file"] for entry in named.values()] or sorted(folder.glob("*.csv"))
+    if not paths:
+        raise ManifestError(f"{folder}: no manifest there, expected CSV files")
+    return paths
+
+
+def arrange(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns in the order of manifest files, without optional ones that are empty."""
+    first = [name for name in PUBLISHED_COLUMNS if name in frame.columns]
+    optional = [name for name in KNOWN_COLUMNS if name in frame.columns]
+    optional += [name for name in frame.columns if name not in (*first, *optional)]
+    filled = [name for name in optional if frame[name].null_count() < frame.height]
+    return frame.select(first + filled)
+
+
+def _typed(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
+    problems: list[str] = []
+    filepaths = frame["filepath"].to_list()
+    targets = frame["target"].to_list()
+    skips = frame["skip_time"].to_list() if "skip_time" in frame.columns else [None] * frame.height
+    typed_targets: list[int] = []
+    typed_skips: list[float] = []
+    for row, (filepath, target, skip) in enumerate(zip(filepaths, targets, skips, strict=True)):
+        where = f"{path}:{row + 2}"
+        if not filepath:
+            problems.append(f"{where}: no filepath, expected the path of an audio file")
+        if (target or "").strip() not in _TARGETS:
+            problems.append(f"{where}: target {target!r}, expected 0 (real) or 1 (fake)")
+        skip_s = _seconds(skip)
+        if skip_s is None:
+            problems.append(f"{where}: skip_time {skip!r}, expected seconds from 0 up")
+        typed_targets.append(_TARGETS.get((target or "").strip(), 0))
+        typed_skips.append(skip_s or 0.0)
+    if problems:
+        others = f" (and {len(problems) - 1} more rows)" if len(problems) > 1 else ""
+        raise ManifestError(problems[0] + others)
+    return arrange(
+        frame.with_columns(
+            pl.Series("target", typed_targets, dtype=pl.Int8),
+            pl.Series("skip_time", typed_skips, dtype=pl.Float64),
+            *(_text_or_empty(frame, name) for name in ("source_dataset", "split_tag")),
+            *_number_or_nothing(frame, "duration_s"),
+        )
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    """Read a time in seconds: empty is 0, nonsense is ``None``."""
+    try:
+        value = float(text) if text else 0.0
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def _text_or_empty(frame: pl.DataFrame, name: str) -> pl.Expr:
+    column = pl.col(name) if name in frame.columns else pl.lit(None, dtype=pl.String)
+    return column.fill_null("").alias(name)
+
+
+def _number_or_nothing(frame: pl.DataFrame, name: str) -> list[pl.Expr]:
+    return [pl.col(name).cast(pl.Float64, strict=False)] if name in frame.columns else []
+
+
+def _roots(path: Path, given: str | Path | None) -> tuple[Path, ...]:
+    candidates = [Path(given)] if given is not None else []
+    recorded = path.parent / SPLITS_JSON
+    if recorded.is_file():
+        candidates += _recorded_roots(recorded)
+    candidates.append(path.parent)
+    return tuple(dict.fromkeys(root.absolute() for root in candidates))
+
+
+def _recorded_roots(path: Path) -> list[Path]:
+    """Both forms of the root in ``splits.json``: how to get there from here, and where it lay."""
+    content = _recorded(path)
+    from_here = os.path.normpath(path.parent / content["root_from_here"])
+    return [Path(from_here), Path(content["root"])]
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    """What ``splits.json`` says, checked for what is read of it."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        known = {key: str(content[key]) for key in ("root", "root_from_here")}
+        files = {n: {"file": str(e["file"])} for n, e in content.get("manifests", {}).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ManifestError(f"{path}: is not what `earwitness splits` writes: {error!r}") from error
+    return known | {"manifests": files}

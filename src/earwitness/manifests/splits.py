@@ -1,0 +1,379 @@
+"""The published evaluation splits: from dataset folders to ten balanced, leakage-safe manifests.
+
+Conventions: options keep the names and defaults of the published script; each source is drawn
+by its own ranks, so what one holds never changes what is drawn from another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from earwitness.core.catalog import Catalog, Omission
+from earwitness.core.errors import DatasetError, UsageError
+from earwitness.core.files import replacing, write_json
+from earwitness.core.manifest import Manifest
+from earwitness.datasets import fakemusiccaps, fma, sonics
+from earwitness.datasets.folder import catalog_folder
+from earwitness.manifests.balance import balance_classes, balance_sources
+from earwitness.manifests.files import SPLITS_JSON, arrange, write_manifest
+from earwitness.manifests.sampling import (
+    one_per_group,
+    share_out,
+    stratum_counts,
+    take,
+    with_rank,
+)
+
+OMITTED_CSV = "omitted.csv"
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """What ``build_balanced_ood_splits`` takes, and what we add.
+
+    Paths left at ``None`` are the published ones below ``root``; ``root`` itself defaults to
+    the working folder, or to the folder that all sources share where they lie elsewhere.
+    """
+
+    root: Path | None = None
+    deezer_split_npy: Path | None = None
+    deezer_split_name: str = "valid"
+    fma_real_root: Path | None = None
+    fma_fake_root: Path | None = None
+    fma_encoders: tuple[str, ...] = fma.ENCODERS
+    fakemusiccaps_root: Path | None = None
+    sonics_root: Path | None = None
+    sonics_eval_csv: Path | None = None
+    sonics_train_csv: Path | None = None
+    n_fma_real: int = 2000
+    n_fma_fake: int = 2000
+    n_sonics_real: int = 2000
+    n_sonics_fake: int = 2000
+    n_fakemusiccaps_fake: int = 2000
+    seed: int = 42
+    train_check: bool = True
+    one_per_group: bool = False
+    stratify_fakemusiccaps: bool = True
+    absolute_paths: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """One class of one dataset: what was asked of it, what it had and what was taken.
+
+    Attributes:
+        name: ``fma_real``, ``sonics_fake``, …
+        asked: Items asked for; ``None`` takes everything.
+        available: Items that could be taken.
+        taken: Rows taken, in random order.
+        omitted: Files left out of it, with their reasons.
+        stratified: Whether the draw was spread over generators.
+    """
+
+    name: str
+    asked: int | None
+    available: int
+    taken: pl.DataFrame
+    omitted: tuple[Omission, ...]
+    stratified: bool
+
+
+@dataclass(frozen=True)
+class SplitSet:
+    """Manifests drawn together, before they are written.
+
+    Attributes:
+        root: Folder that their paths are relative to.
+        sources: What each was drawn from.
+        frames: Rows of each manifest, by the stem of its file.
+        warnings: What the user should know, one sentence each.
+        looked_at: What was read and what it held.
+        options: What was asked, for ``splits.json``.
+    """
+
+    root: Path
+    sources: tuple[Source, ...]
+    frames: dict[str, pl.DataFrame]
+    warnings: tuple[str, ...]
+    looked_at: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def build_splits(options: SplitOptions) -> SplitSet:
+    """Draw the ten published manifests.
+
+    A source of which nothing is asked (``n_… = 0`` for all its classes) is not looked for.
+
+    Raises:
+        DatasetError: A folder or file is missing, or a source has nothing to give.
+        UsageError: Nothing was asked for.
+    """
+    catalogs, wanted = _open_sources(options)
+    sources = [
+        source
+        for catalog in catalogs
+        for source in _draw_source(catalog, wanted[catalog.source], options)
+    ]
+    frames = _frames(sources, options)
+    paths = [path for s in sources for path in s.taken["filepath"].to_list()]
+    root = options.root.absolute() if options.root else _shared_root(paths)
+    warnings = [_shortfall(s) for s in sources if s.asked is not None and s.taken.height < s.asked]
+    warnings += _unchecked(options)
+    looked_at = tuple(line for c in catalogs for line in c.looked_at)
+    return SplitSet(root, tuple(sources), frames, tuple(warnings), looked_at, _said(options))
+
+
+def build_folder_splits(
+    root: Path, *, seed: int = 42, one_per_group: bool = False, absolute_paths: bool = False
+) -> SplitSet:
+    """Make manifests of anyone's own ``real/`` and ``fake/<generator>/`` folders.
+
+    Returns:
+        ``<name>_real_N``, ``<name>_fake_N``, ``<name>_combined`` and, where both classes are
+        there, ``<name>_balanced``.
+
+    Raises:
+        DatasetError: The folder holds no audio in that layout.
+    """
+    catalog = catalog_folder(root)
+    options = SplitOptions(
+        root=root, seed=seed, one_per_group=one_per_group, absolute_paths=absolute_paths
+    )
+    sources = _draw_source(catalog, {0: None, 1: None}, options)
+    name = catalog.source
+    frames = {f"{s.name}_{s.taken.height}": s.taken for s in sources}
+    combined = pl.concat([s.taken for s in sources], how="diagonal")
+    frames[f"{name}_combined"] = with_rank(combined, seed=seed, purpose="combined")
+    if combined["target"].n_unique() == 2:
+        frames[f"{name}_balanced"] = balance_classes(combined, seed=seed, purpose="balanced")
+    said = {"folder": str(root), "seed": seed, "one_per_group": one_per_group}
+    return SplitSet(root.absolute(), tuple(sources), frames, (), catalog.looked_at, said)
+
+
+def write_splits(splits: SplitSet, out_dir: Path, *, absolute_paths: bool = False) -> list[Path]:
+    """Write every manifest, ``splits.json`` and, where files were left out, ``omitted.csv``.
+
+    Returns:
+        The manifests' paths.
+    """
+    written: list[Path] = []
+    recorded: dict[str, Any] = {}
+    for name, frame in splits.frames.items():
+        rows = frame.drop("key").with_columns(
+            pl.Series("filepath", _paths(frame, splits.root, absolute=absolute_paths))
+        )
+        manifest = Manifest(name, arrange(rows))
+        path = out_dir / f"{name}.csv"
+        write_manifest(manifest, path)
+        written.append(path)
+        recorded[name] = {"file": path.name, "digest": manifest.digest} | _class_counts(rows)
+    _write_omitted(splits, out_dir / OMITTED_CSV)
+    write_json(
+        out_dir / SPLITS_JSON,
+        {
+            "root": splits.root.as_posix(),
+            "root_from_here": Path(os.path.relpath(splits.root, out_dir.absolute())).as_posix(),
+            "options": splits.options,
+            "warnings": list(splits.warnings),
+            "looked_at": list(splits.looked_at),
+            "sources": {source.name: _record(source) for source in splits.sources},
+            "manifests": recorded,
+        },
+    )
+    return written
+
+
+def _open_sources(
+    options: SplitOptions,
+) -> tuple[list[Catalog], dict[str, dict[int, int | None]]]:
+    root = options.root or Path()
+    wanted: dict[str, dict[int, int | None]] = {
+        fma.SOURCE: {0: options.n_fma_real, 1: options.n_fma_fake},
+        sonics.SOURCE: {0: options.n_sonics_real, 1: options.n_sonics_fake},
+        fakemusiccaps.SOURCE: {0: 0, 1: options.n_fakemusiccaps_fake},
+    }
+    catalogs = []
+    if any(wanted[fma.SOURCE].values()):
+        real_root = options.fma_real_root or root / fma.REAL_ROOT
+        beside = real_root.parent.parent / fma.FAKE_ROOT.name
+        catalogs.append(
+            fma.catalog_fma(
+                real_root=real_root,
+                fake_root=options.fma_fake_root or beside,
+                split_npy=options.deezer_split_npy or root / fma.SPLIT_NPY,
+                split_name=options.deezer_split_name,
+                encoders=options.fma_encoders if options.n_fma_fake else (),
+                train_check=options.train_check,
+            )
+        )
+    if any(wanted[sonics.SOURCE].values()):
+        catalogs.append(
+            sonics.catalog_sonics(
+                root=options.sonics_root or root / sonics.ROOT,
+                eval_csv=options.sonics_eval_csv,
+                train_csv=options.sonics_train_csv,
+                train_check=options.train_check,
+            )
+        )
+    if any(wanted[fakemusiccaps.SOURCE].values()):
+        clips = options.fakemusiccaps_root or root / fakemusiccaps.ROOT
+        catalogs.append(fakemusiccaps.catalog_fakemusiccaps(clips))
+    if not catalogs:
+        raise UsageError("every --n-… is 0, expected at least one item to be asked for")
+    return catalogs, wanted
+
+
+def _draw_source(
+    catalog: Catalog, wanted: Mapping[int, int | None], options: SplitOptions
+) -> list[Source]:
+    frame = with_rank(catalog.frame, seed=options.seed, purpose=catalog.source)
+    if options.one_per_group:
+        sizes = {t: frame.filter(pl.col("target") == t).height for t in (0, 1)}
+        frame = one_per_group(frame, {t: sizes[t] if n is None else n for t, n in wanted.items()})
+    drawn = []
+    for target, asked in wanted.items():
+        side = frame.filter(pl.col("target") == target)
+        if asked == 0 or (asked is None and side.height == 0):
+            continue
+        stratified = target == 1 and catalog.source != sonics.SOURCE
+        if catalog.source == fakemusiccaps.SOURCE:
+            stratified = options.stratify_fakemusiccaps
+        n = side.height if asked is None else min(asked, side.height)
+        rows = take(side, share_out(n, stratum_counts(side))) if stratified else side.head(n)
+        name = f"{catalog.source.lower()}_{'fake' if target else 'real'}"
+        omitted = tuple(o for o in catalog.omitted if o.target == target)
+        drawn.append(Source(name, asked, side.height, rows, omitted, stratified))
+    _refuse_nothing(catalog, drawn)
+    return drawn
+
+
+def _refuse_nothing(catalog: Catalog, drawn: list[Source]) -> None:
+    empty = [source.name for source in drawn if source.taken.height == 0]
+    if drawn and not empty:
+        return
+    reasons = sorted({o.reason for o in catalog.omitted})
+    left_out = f"; left out: {', '.join(reasons)}" if reasons else ""
+    raise DatasetError(
+        f"{' and '.join(empty) or catalog.source}: nothing to take; "
+        f"looked at {'; '.join(catalog.looked_at)}{left_out}"
+    )
+
+
+def _frames(sources: list[Source], options: SplitOptions) -> dict[str, pl.DataFrame]:
+    """Compose the published manifests out of what each source gave."""
+    taken = {source.name: source.taken for source in sources}
+    frames = {}
+    for name, frame in taken.items():
+        frames["_".join(filter(None, (name, _split_word(name, options), str(frame.height))))] = (
+            frame
+        )
+    everything = _stack(taken, list(taken))
+    seed = options.seed
+    name = "ood_requested_combined"
+    frames[name] = with_rank(everything, seed=seed, purpose=name)
+    balanced = {
+        "ood_requested_combined_balanced": list(taken),
+        "ood_sonics_test_balanced": ["sonics_real", "sonics_fake"],
+        "ood_fma_real_vs_fakemusiccaps_fake_balanced": ["fma_real", "fakemusiccaps_fake"],
+    }
+    for name, parts in balanced.items():
+        if all(part in taken for part in parts):
+            frames[name] = balance_classes(_stack(taken, parts), seed=seed, purpose=name)
+    name = "ood_three_source_balanced"
+    if everything["source_dataset"].n_unique() == 3:
+        frames[name] = balance_sources(everything, seed=seed, purpose=name)
+    return {name: frame for name, frame in frames.items() if frame.height}
+
+
+def _split_word(name: str, options: SplitOptions) -> str:
+    if name.startswith("fma"):
+        return "valid" if options.deezer_split_name == "validation" else options.deezer_split_name
+    if name.startswith("sonics"):
+        return (options.sonics_eval_csv or Path("valid")).stem
+    return ""
+
+
+def _stack(taken: Mapping[str, pl.DataFrame], parts: list[str]) -> pl.DataFrame:
+    return pl.concat([taken[part] for part in parts], how="diagonal")
+
+
+def _shared_root(paths: list[str]) -> Path:
+    here = Path.cwd()
+    if all(Path(path).is_relative_to(here) for path in paths):
+        return here
+    try:
+        return Path(os.path.commonpath(paths))
+    except ValueError:  # on several Windows drives nothing is shared
+        return here
+
+
+def _paths(frame: pl.DataFrame, root: Path, *, absolute: bool) -> list[str]:
+    paths = frame["filepath"].to_list()
+    prefix = root.as_posix().rstrip("/") + "/"
+    return paths if absolute else [path.removeprefix(prefix) for path in paths]
+
+
+def _shortfall(source: Source) -> str:
+    return f"{source.name}: {source.asked} asked, {source.taken.height} there; all of them taken"
+
+
+def _unchecked(options: SplitOptions) -> list[str]:
+    if not options.train_check:
+        return ["--no-train-check: rows may stand in the train split of their dataset"]
+    if options.deezer_split_name == "train" and (options.n_fma_real or options.n_fma_fake):
+        return ["FMA: the train split was asked for; judge no detector trained on it with these"]
+    return []
+
+
+def _said(options: SplitOptions) -> dict[str, Any]:
+    return {
+        name: value.as_posix() if isinstance(value, Path) else value
+        for name, value in vars(options).items()
+        if value is not None
+    }
+
+
+def _record(source: Source) -> dict[str, Any]:
+    reasons = [omission.reason for omission in source.omitted]
+    dropped = {reason: reasons.count(reason) for reason in sorted(set(reasons))}
+    missing = dropped.pop("no such file", 0)
+    return {
+        "asked": source.asked,
+        "found": source.available,
+        "missing": missing,
+        "dropped": dropped,
+        "taken": source.taken.height,
+        "stratified_over_generators": source.stratified,
+        "per_generator": stratum_counts(source.taken),
+        "n_groups": source.taken["group_id"].n_unique(),
+    }
+
+
+def _class_counts(rows: pl.DataFrame) -> dict[str, Any]:
+    per_source: dict[str, dict[str, int]] = {}
+    for source, target, n in (
+        rows.group_by("source_dataset", "target").len().sort("source_dataset", "target").iter_rows()
+    ):
+        per_source.setdefault(source, {"real": 0, "fake": 0})["fake" if target else "real"] = n
+    return {
+        "n": rows.height,
+        "real": int((rows["target"] == 0).sum()),
+        "fake": int((rows["target"] == 1).sum()),
+        "per_source": per_source,
+    }
+
+
+def _write_omitted(splits: SplitSet, path: Path) -> None:
+    rows = [(s.name, o.name, o.reason) for s in splits.sources for o in s.omitted]
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    frame = pl.DataFrame(rows, schema=["source", "name", "reason"], orient="row")
+    with replacing(path) as temporary:
+        frame.write_csv(temporary)
