@@ -1,0 +1,171 @@
+"""The fakeprint detector: logistic regression on spectral peaks of up-sampling layers.
+
+Conventions: the weights are a folder of ``weights.safetensors`` (``coefficients``
+``(n_bins,)``, ``intercept`` ``(1,)``, both float64) and ``card.json``; there are no published
+weights, it is trained in seconds (``earwitness train``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from earwitness.audio.clips import Clip
+from earwitness.audio.features import fakeprint
+from earwitness.core.cards import ClipContract, DetectorCard, TrainingItems
+from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.core.files import replacing, sha256_of
+from earwitness.detectors.base import Scores
+from earwitness.detectors.opening import OpenOptions, read_card, write_card
+
+WEIGHTS_FILE = "weights.safetensors"
+N_FFT = 16_384
+BAND_HZ = (5_000.0, 16_000.0)
+SAMPLE_RATE_HZ = 44_100
+_LONGEST_S = 120
+
+
+def fakeprint_card(
+    *,
+    name: str,
+    trained_on: tuple[str, ...] | None,
+    training_items: TrainingItems | None,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
+    band_hz: tuple[float, float] = BAND_HZ,
+) -> DetectorCard:
+    """Return the card of a fakeprint detector, before its weights are written.
+
+    Raises:
+        DetectorError: The band does not lie below half the sample rate.
+    """
+    if not 0 <= band_hz[0] < band_hz[1] <= sample_rate_hz / 2:
+        raise DetectorError(
+            f"band {band_hz[0]:g} to {band_hz[1]:g} Hz, expected two rising frequencies "
+            f"up to {sample_rate_hz / 2:g} Hz (half the sample rate)"
+        )
+    return DetectorCard(
+        name=name,
+        kind="fakeprint",
+        contract=ClipContract(
+            sample_rate_hz=sample_rate_hz,
+            max_samples=_LONGEST_S * sample_rate_hz,
+            min_samples=N_FFT,
+        ),
+        band_hz=band_hz,
+        trained_on=trained_on,
+        selected_on=(),
+        training_items=training_items,
+        licence="research use: the method has patents filed (Deezer); weights are the trainer's",
+        source='Afchar et al., ISMIR 2025, "A Fourier Explanation of AI-music Artifacts"',
+        limits=(
+            "Knows the up-sampling layers it was trained on; generators without such layers, or "
+            "with others, look real to it. Audio without content in its band tells it nothing."
+        ),
+        details={"n_fft": N_FFT},
+    )
+
+
+class FakeprintDetector:
+    """Logistic regression on fakeprints.
+
+    Args:
+        card: Its card; ``details["n_fft"]``, band and sample rate decide the features.
+        coefficients: ``(n_bins,)``.
+        intercept: Log-odds of fake at an empty fakeprint.
+    """
+
+    def __init__(
+        self, card: DetectorCard, coefficients: NDArray[np.float64], intercept: float
+    ) -> None:
+        self.card = card
+        self._coefficients = coefficients
+        self._intercept = intercept
+
+    def score(self, clips: Sequence[Clip]) -> Scores:
+        """Judge clips of any length from ``min_samples`` up; see ``Detector``."""
+        vectors = [self.vector(clip) for clip in clips]
+        logits = [float(v @ self._coefficients) + self._intercept for v in vectors]
+        return Scores(np.array(logits, dtype=np.float64))
+
+    def vector(self, clip: Clip) -> NDArray[np.float64]:
+        """Return a clip's fakeprint, ``(n_bins,)``.
+
+        Raises:
+            DetectorError: The clip's rate is another, or it is shorter than one frame.
+        """
+        return clip_fakeprint(clip, self.card)
+
+
+def clip_fakeprint(clip: Clip, card: DetectorCard) -> NDArray[np.float64]:
+    """Return a clip's fakeprint by a card's rate, band and FFT length, ``(n_bins,)``.
+
+    Raises:
+        DetectorError: The clip's rate is another, or it is shorter than one frame.
+    """
+    wanted = card.contract
+    if clip.sample_rate_hz != wanted.sample_rate_hz or clip.n_samples < wanted.min_samples:
+        raise DetectorError(
+            f"{card.name}: clip of {clip.n_samples} samples at {clip.sample_rate_hz} Hz, expected "
+            f"at least {wanted.min_samples} at {wanted.sample_rate_hz} Hz"
+        )
+    return fakeprint(
+        clip.samples,
+        sample_rate_hz=clip.sample_rate_hz,
+        band_hz=card.band_hz,
+        n_fft=int(card.details["n_fft"]),
+    )
+
+
+def save_fakeprint(
+    card: DetectorCard, coefficients: NDArray[np.float64], intercept: float, folder: Path
+) -> FakeprintDetector:
+    """Write a trained detector, atomically and the card last, and return it."""
+    path = folder / WEIGHTS_FILE
+    with replacing(path) as temporary:
+        tensors = {"coefficients": coefficients, "intercept": np.array([intercept])}
+        save_file(tensors, temporary, metadata={"kind": card.kind})
+    card = card.model_copy(update={"weights_sha256": sha256_of(path)})
+    write_card(card, folder)
+    return FakeprintDetector(card, coefficients, intercept)
+
+
+def open_fakeprint(folder: Path, options: OpenOptions) -> FakeprintDetector:
+    """Open a detector that ``save_fakeprint`` wrote.
+
+    Raises:
+        WeightsError: The folder is not one, or its files do not fit together.
+    """
+    card = read_card(folder)
+    path = folder / WEIGHTS_FILE
+    if card.kind != "fakeprint" or "n_fft" not in card.details:
+        raise WeightsError(f"{folder}: card of a {card.kind!r}, expected 'fakeprint' with n_fft")
+    try:
+        tensors = load_file(path)
+        coefficients, intercept = tensors["coefficients"], tensors["intercept"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error})") from error
+    n_bins = len(_band_bins(card))
+    if coefficients.shape != (n_bins,) or intercept.shape != (1,):
+        raise WeightsError(
+            f"{path}: coefficients {coefficients.shape}, intercept {intercept.shape}; "
+            f"expected ({n_bins},) and (1,)"
+        )
+    if not (np.isfinite(coefficients).all() and np.isfinite(intercept).all()):
+        raise WeightsError(f"{path}: holds NaN or infinite values")
+    actual = sha256_of(path)
+    if card.weights_sha256 != actual:
+        raise WeightsError(f"{path}: SHA-256 {actual[:12]}…, the card says {card.weights_sha256}")
+    card = card.model_copy(update={"name": options.name})
+    return FakeprintDetector(card, coefficients.astype(np.float64), float(intercept[0]))
+
+
+def _band_bins(card: DetectorCard) -> NDArray[np.float64]:
+    n_fft = int(card.details["n_fft"])
+    frequencies = np.linspace(0, card.contract.sample_rate_hz / 2, n_fft // 2 + 1)
+    inside = (frequencies > card.band_hz[0]) & (frequencies < card.band_hz[1])
+    return frequencies[inside]

@@ -1,0 +1,342 @@
+"""The convolutional network over amplitude spectrograms of Afchar et al. (2024).
+
+Conventions: the published sigmoid head says how likely a clip is REAL, so the logit here is its
+negative: higher is more fake. Published variables are in TensorFlow's layout: images are
+(frames, bins, channels), convolution kernels (height, width, in, out), dense kernels (in, out);
+``layer_with_weights-N`` counts convolution, norm, convolution, norm, … (0 to 11), the dense
+layer (12), the real head (13) and the encoder head (14).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from earwitness.audio.clips import Clip
+from earwitness.audio.spectrogram import log_power_spectrogram, mix_first_two
+from earwitness.core.cards import ClipContract, DetectorCard
+from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.detectors.base import Scores
+from earwitness.detectors.weights import convert_bundle, find_bundle
+
+if TYPE_CHECKING:
+    from earwitness.detectors.opening import OpenOptions
+
+SAMPLE_RATE_HZ = 44_100
+CLIP_SAMPLES = int(0.78 * SAMPLE_RATE_HZ)
+
+ENCODERS = (
+    "real",
+    "encodec24",
+    "encodec3",
+    "encodec6",
+    "griffin256",
+    "griffin512",
+    "lac14",
+    "lac2",
+    "lac7",
+    "musika",
+)
+"""Classes of the published encoder head, in its order: real, then the names sorted."""
+
+_TRAINED_ON = ("FMA-medium train (Deezer split) and its nine reconstructions",)
+_SELECTED_ON = ("FMA-medium validation (Deezer split) and its nine reconstructions",)
+_CHANNELS = (16, 32, 64, 128, 256, 512)
+_N_DENSE = 128
+_NORM_EPSILON = 1e-3
+_MICRO_BATCH = 8
+
+_NORM_PARTS = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+class ConvBlock(nn.Module):
+    """Convolution 3×3, ReLU, max-pooling by 2, batch norm.
+
+    Args:
+        n_in: Channels in.
+        n_out: Channels out.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(n_in, n_out, 3, padding=1)
+        self.norm = nn.BatchNorm2d(n_out, eps=_NORM_EPSILON)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return ``(n, n_out, height // 2, width // 2)``.
+
+        ReLU follows the pooling here: the maximum of a few numbers is the same either way
+        round, and a quarter of them is left.
+        """
+        pooled = nn.functional.max_pool2d(self.conv(images), 2)
+        normed: torch.Tensor = self.norm(nn.functional.relu(pooled))
+        return normed
+
+
+class SpecCNN(nn.Module):
+    """Six convolution blocks, global average pooling, a dense layer and two heads.
+
+    Args:
+        n_encoders: Classes of the encoder head, "real" among them.
+    """
+
+    def __init__(self, n_encoders: int = len(ENCODERS)) -> None:
+        super().__init__()
+        sizes = zip((1, *_CHANNELS[:-1]), _CHANNELS, strict=True)
+        self.blocks = nn.Sequential(*(ConvBlock(n_in, n_out) for n_in, n_out in sizes))
+        self.dense = nn.Linear(_CHANNELS[-1], _N_DENSE)
+        self.real_head = nn.Linear(_N_DENSE, 1)
+        self.encoder_head = nn.Linear(_N_DENSE, n_encoders)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Judge spectrograms.
+
+        Args:
+            images: ``(n, 1, n_frames, n_bins)`` float32.
+
+        Returns:
+            Logits of "real" ``(n,)`` and of the encoders ``(n, n_encoders)``.
+        """
+        pooled = self.blocks(images).mean(dim=(2, 3))
+        hidden = nn.functional.silu(self.dense(pooled))
+        return self.real_head(hidden).squeeze(1), self.encoder_head(hidden)
+
+
+class SpecnnAmplitude:
+    """The published detector: a network and what it says of itself.
+
+    Args:
+        network: The network with its weights.
+        card: Its card.
+        device: Where it runs, as torch names it ("cpu", "cuda:0").
+
+    Raises:
+        DetectorError: There is no such device here.
+    """
+
+    def __init__(self, network: SpecCNN, card: DetectorCard, *, device: str = "cpu") -> None:
+        self._card = card
+        self._device = _open_device(device)
+        # With the channels innermost the convolutions take half the time.
+        self._network = network.eval().to(
+            self._device,
+            memory_format=torch.channels_last,  # type: ignore[call-overload]
+        )
+
+    @property
+    def card(self) -> DetectorCard:
+        """What it is, what audio it wants and what its scores mean."""
+        return self._card
+
+    def score(self, clips: Sequence[Clip]) -> Scores:
+        """Judge clips of 34 398 samples at 44.1 kHz.
+
+        Args:
+            clips: Any number of clips; of more than two channels the first two count.
+
+        Returns:
+            ``logits`` of fake, the negative of the published head's, and the softmax of the
+            encoder head as ``encoders``.
+
+        Raises:
+            DetectorError: A clip has another rate or length, no channel, or samples that are
+                not finite.
+        """
+        samples = [self._mono_samples(clip, at) for at, clip in enumerate(clips)]
+        logits = np.empty(len(samples))
+        encoders = np.empty((len(samples), len(self._card.encoders)))
+        for start in range(0, len(samples), _MICRO_BATCH):
+            part = slice(start, start + _MICRO_BATCH)
+            logits[part], encoders[part] = self._score_few(np.stack(samples[part]))
+        return Scores(logits, encoders)
+
+    def _mono_samples(self, clip: Clip, at: int) -> NDArray[np.float32]:
+        """Return ``(CLIP_SAMPLES,)`` float32 of a clip that follows the contract."""
+        where = f"{self._card.name}: clip {at}"
+        if clip.sample_rate_hz != SAMPLE_RATE_HZ:
+            raise DetectorError(f"{where}: {clip.sample_rate_hz} Hz, expected {SAMPLE_RATE_HZ} Hz")
+        if clip.n_samples != CLIP_SAMPLES:
+            raise DetectorError(f"{where}: {clip.n_samples} samples, expected {CLIP_SAMPLES}")
+        if not clip.samples.shape[0]:
+            raise DetectorError(f"{where}: no channels, expected one or more")
+        mono = mix_first_two(clip.samples)
+        if not np.isfinite(mono).all():
+            raise DetectorError(f"{where}: samples that are not finite, expected finite ones")
+        return mono
+
+    def _score_few(
+        self, samples: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the logits of fake and the encoder probabilities of one micro-batch."""
+        with torch.inference_mode(), _full_precision():
+            features = amplitude_features(torch.from_numpy(samples).to(self._device))
+            real, encoders = self._network(features.unsqueeze(1))
+        probabilities = encoders.cpu().double().softmax(dim=1)
+        return -real.cpu().double().numpy(), probabilities.numpy()
+
+
+def amplitude_features(samples: torch.Tensor) -> torch.Tensor:
+    """Return what the network sees: log power up to 16 kHz in 64 frames of 743 bins.
+
+    Args:
+        samples: ``(n_clips, 34398)`` at 44.1 kHz.
+
+    Returns:
+        ``(n_clips, 64, 743)`` float32.
+    """
+    return log_power_spectrogram(
+        samples, n_fft=2048, hop=512, n_bins=743, floor=1e-10, ceiling=1e6, mean=-4.0, spread=3.0
+    )
+
+
+def load_specnn(
+    weights: Path,
+    *,
+    name: str = "specnn_amplitude",
+    n_encoders: int = len(ENCODERS),
+    device: str = "cpu",
+) -> SpecnnAmplitude:
+    """Load the detector from what Keras saved of it.
+
+    Args:
+        weights: A SavedModel folder or a checkpoint, as ``find_bundle`` takes them.
+        name: Name on its card.
+        n_encoders: Classes of its encoder head, "real" among them.
+        device: Where it runs, as torch names it ("cpu", "cuda:0").
+
+    Raises:
+        WeightsError: No checkpoint, a damaged one, or variables of another network.
+        DetectorError: There is no such device here.
+    """
+    prefix = find_bundle(weights)
+    checkpoint = convert_bundle(prefix)
+    network = SpecCNN(n_encoders)
+    try:
+        network.load_state_dict(_to_state(checkpoint.tensors, network))
+    except _UnfitError as error:
+        raise WeightsError(f"{prefix}.index: {error}") from None
+    card = _describe(name, n_encoders, checkpoint.sha256)
+    return SpecnnAmplitude(network, card, device=device)
+
+
+def open_specnn(weights: Path, options: OpenOptions) -> SpecnnAmplitude:
+    """Load the detector as the table of detectors asks for it, see ``load_specnn``.
+
+    Raises:
+        WeightsError: No checkpoint, a damaged one, or variables of another network.
+    """
+    return load_specnn(
+        weights, name=options.name, n_encoders=options.n_encoders, device=options.device
+    )
+
+
+class _UnfitError(Exception):
+    """Every way in which variables do not fit the network, in one line."""
+
+
+def _open_device(name: str) -> torch.device:
+    """Return a device that tensors can be put on."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DetectorError(f"device {name!r}: {reason}; expected cpu or a GPU here") from None
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """Keep a GPU's convolutions in float32, and the same from run to run."""
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield
+
+
+def _describe(name: str, n_encoders: int, weights_sha256: str) -> DetectorCard:
+    """Return the published detector's card, as far as it holds for these weights."""
+    published = n_encoders == len(ENCODERS)
+    numbered = ("real", *(f"encoder{number}" for number in range(1, n_encoders)))
+    return DetectorCard(
+        name=name,
+        kind="specnn_amplitude",
+        contract=ClipContract(sample_rate_hz=SAMPLE_RATE_HZ, clip_samples=CLIP_SAMPLES),
+        band_hz=(0.0, 16_000.0),
+        encoders=ENCODERS if published else numbered,
+        trained_on=_TRAINED_ON if published else None,
+        selected_on=_SELECTED_ON if published else None,
+        licence="CC-BY-NC-4.0",
+        source=(
+            "Afchar, Meseguer-Brocal, Hennequin 2024, AI-Generated Music Detection and its "
+            "Challenges; github.com/deezer/deepfake-detector"
+        ),
+        limits="Knows only the auto-encoders it was trained on; when unsure it says real.",
+        weights_sha256=weights_sha256,
+    )
+
+
+def _published_names() -> dict[str, str]:
+    """Return the published name of each variable and the network's own for it."""
+    names = {}
+    for block in range(len(_CHANNELS)):
+        conv, norm = f"layer_with_weights-{2 * block}", f"layer_with_weights-{2 * block + 1}"
+        names[f"{conv}/kernel"] = f"blocks.{block}.conv.weight"
+        names[f"{conv}/bias"] = f"blocks.{block}.conv.bias"
+        for published, own in _NORM_PARTS.items():
+            names[f"{norm}/{published}"] = f"blocks.{block}.norm.{own}"
+    for layer, own in enumerate(("dense", "real_head", "encoder_head"), 2 * len(_CHANNELS)):
+        names[f"layer_with_weights-{layer}/kernel"] = f"{own}.weight"
+        names[f"layer_with_weights-{layer}/bias"] = f"{own}.bias"
+    return names
+
+
+def _to_state(
+    tensors: Mapping[str, NDArray[np.generic]], network: SpecCNN
+) -> dict[str, torch.Tensor]:
+    """Return published variables as the network's own state.
+
+    Raises:
+        _UnfitError: Variables are missing, left over, of another shape or type, or not finite.
+    """
+    names, own = _published_names(), network.state_dict()
+    problems = [f"{name} is missing" for name in names if name not in tensors]
+    problems += [f"{name} is not expected" for name in tensors if name not in names]
+    shared = {name: tensors[name] for name in names if name in tensors}
+    for name, values in shared.items():
+        problems += _list_problems(name, values, _published_shape(own[names[name]].shape))
+    if problems:
+        raise _UnfitError(f"not the expected network: {'; '.join(problems)}")
+    return {names[name]: torch.tensor(_to_own_layout(v)) for name, v in shared.items()}
+
+
+def _list_problems(
+    name: str, values: NDArray[np.generic], expected: tuple[int, ...]
+) -> Iterator[str]:
+    """Yield what is wrong with one variable."""
+    if values.shape != expected:
+        yield f"{name} has shape {values.shape}, expected {expected}"
+    if values.dtype != np.float32:
+        yield f"{name} is {values.dtype}, expected float32"
+    elif not np.isfinite(values).all():
+        yield f"{name} holds numbers that are not finite"
+
+
+def _published_shape(own: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape in TensorFlow's layout of a parameter of torch."""
+    return (*own[2:], *own[1::-1]) if len(own) > 1 else tuple(own)
+
+
+def _to_own_layout(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return a kernel with its output first, as torch has it; anything else as it is."""
+    return np.moveaxis(values, (-1, -2), (0, 1)) if values.ndim > 1 else values

@@ -1,0 +1,139 @@
+"""What every registered detector must hold to; a new one is added to ``make_weights``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import bundles
+from earwitness.audio.clips import Clip
+from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.detectors.base import Detector
+from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
+from earwitness.detectors.opening import DETECTORS, open_detector
+
+
+def make_specnn(folder: Path) -> None:
+    bundles.write_specnn(folder / "variables" / "variables", bundles.specnn_variables())
+
+
+def make_fakeprint(folder: Path) -> None:
+    card = fakeprint_card(name="fakeprint", trained_on=None, training_items=None)
+    save_fakeprint(card, np.random.default_rng(0).standard_normal(4_087), 0.5, folder)
+
+
+make_weights: dict[str, Callable[[Path], None]] = {
+    "specnn_amplitude": make_specnn,
+    "fakeprint": make_fakeprint,
+}
+
+
+def test_every_registered_detector_is_tested() -> None:
+    assert set(make_weights) == set(DETECTORS)
+
+
+@pytest.fixture(scope="module", params=list(make_weights))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def detector(name: str, tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    folder = tmp_path_factory.mktemp("weights") / name
+    make_weights[name](folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EARWITNESS_CACHE", str(folder / "cache"))
+        return open_detector(name, weights={name: folder})
+
+
+def make_clip(detector: Detector, seed: int, *, level: float = 0.1, channels: int = 2) -> Clip:
+    contract = detector.card.contract
+    n_samples = contract.clip_samples or contract.min_samples + 4_000
+    samples = level * np.random.default_rng(seed).standard_normal((channels, n_samples))
+    return Clip(np.clip(samples, -1, 1).astype(np.float32), contract.sample_rate_hz)
+
+
+def test_the_card_says_what_is_needed_to_run_again(detector: Detector, name: str) -> None:
+    card = detector.card
+    assert card.name == card.kind == name
+    assert len(card.weights_sha256 or "") == 64
+    assert 0 <= card.band_hz[0] < card.band_hz[1] <= card.contract.sample_rate_hz / 2
+    assert card.licence
+    assert card.source
+    assert card.limits.endswith(".")
+    assert type(card).model_validate_json(card.model_dump_json()) == card
+
+
+def test_scores_have_the_shape_of_the_batch(detector: Detector) -> None:
+    for n in (0, 1, 3):
+        scores = detector.score([make_clip(detector, seed) for seed in range(n)])
+        assert scores.logits.shape == (n,)
+        assert scores.logits.dtype == np.float64
+        if detector.card.encoders:
+            assert scores.encoders is not None
+            assert scores.encoders.shape == (n, len(detector.card.encoders))
+            np.testing.assert_allclose(scores.encoders.sum(axis=1), 1, atol=1e-6)
+        else:
+            assert scores.encoders is None
+
+
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.integers(1, 4))
+def test_a_score_does_not_depend_on_batch_mates_or_order(
+    detector: Detector, seeds: list[int], cut: int
+) -> None:
+    clips = {seed: make_clip(detector, seed, level=0.02 * (seed + 1)) for seed in range(6)}
+    alone = {seed: detector.score([clip]).logits[0] for seed, clip in clips.items()}
+    parts = [seeds[start : start + cut] for start in range(0, len(seeds), cut)]
+    together = np.concatenate([detector.score([clips[s] for s in part]).logits for part in parts])
+    np.testing.assert_allclose(together, [alone[s] for s in seeds], atol=1e-5)
+
+
+def test_a_score_is_the_same_every_time(detector: Detector) -> None:
+    clips = [make_clip(detector, seed) for seed in range(4)]
+    first, second = (detector.score(clips).logits for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("kind", ["silence", "clipping", "offset", "denormal", "one sample"])
+@pytest.mark.parametrize("channels", [1, 2, 8])
+def test_scores_are_finite_for_sound_at_the_edge(
+    detector: Detector, kind: str, channels: int
+) -> None:
+    clip = make_clip(detector, 0, channels=channels)
+    samples = {
+        "silence": np.zeros_like(clip.samples),
+        "clipping": np.sign(clip.samples),
+        "offset": np.ones_like(clip.samples),
+        "denormal": np.full_like(clip.samples, 1e-40),
+        "one sample": np.eye(1, clip.n_samples, dtype=np.float32).repeat(channels, axis=0),
+    }[kind]
+    assert np.isfinite(detector.score([Clip(samples, clip.sample_rate_hz)]).logits).all()
+
+
+def test_input_is_left_as_it_was(detector: Detector) -> None:
+    clip = make_clip(detector, 0)
+    before = clip.samples.copy()
+    detector.score([clip])
+    np.testing.assert_array_equal(clip.samples, before)
+
+
+def test_a_clip_of_another_rate_is_refused(detector: Detector) -> None:
+    clip = make_clip(detector, 0)
+    with pytest.raises(DetectorError, match=detector.card.name) as caught:
+        detector.score([Clip(clip.samples, clip.sample_rate_hz // 2)])
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_weights_say_where_was_looked_and_how_to_give_them(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EARWITNESS_WEIGHTS", str(tmp_path / "mine"))
+    with pytest.raises(WeightsError, match=f"looked at .*mine.*give --weights {name}=PATH"):
+        open_detector(name)
