@@ -1,0 +1,1 @@
+"""One decode pass over many files."""

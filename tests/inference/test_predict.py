@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from builders import write_tone
+from earwitness.audio.clips import Clip
+from earwitness.core.cards import ClipContract, DetectorCard
+from earwitness.core.errors import DetectorError
+from earwitness.core.manifest import Manifest
+from earwitness.core.predictions import PREDICTION_COLUMNS
+from earwitness.detectors.base import Scores
+from earwitness.inference.predict import predict
+
+
+class Loudness:
+    """A detector whose logit is the level of the clip in decibels over -20: easy to foretell."""
+
+    def __init__(self, name: str = "loudness", clip_samples: int | None = 4_000) -> None:
+        self.card = DetectorCard(
+            name=name,
+            kind="loudness",
+            contract=ClipContract(sample_rate_hz=8_000, clip_samples=clip_samples),
+            band_hz=(0, 4_000),
+            encoders=("real", "loud"),
+            licence="none",
+            source="this test",
+            limits="It is a test.",
+        )
+        self.batches: list[int] = []
+
+    def score(self, clips: Sequence[Clip]) -> Scores:
+        self.batches.append(len(clips))
+        levels = np.array([np.sqrt((c.samples.astype(np.float64) ** 2).mean()) for c in clips])
+        if (levels > 0.5).any():
+            raise DetectorError("loudness: too loud")
+        logits = 20 * np.log10(levels + 1e-300) + 20
+        return Scores(np.where(levels == 0, np.nan, logits), np.stack([1 - levels, levels], 1))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sound")
+    for n in range(7):
+        write_tone(root / f"{n}.wav", hz=200 + 150 * n, seconds=0.3 + 0.4 * n, rate=8_000)
+    (root / "page.mp3").write_text("<!DOCTYPE html><html>404</html>")
+    return root
+
+
+def manifest(root: Path, *names: str, name: str = "m") -> Manifest:
+    frame = pl.DataFrame(
+        {"filepath": names, "target": [0] * len(names), "mine": ["kept"] * len(names)}
+    )
+    return Manifest(name, frame.with_columns(pl.col("target").cast(pl.Int8)), (root,))
+
+
+NAMES = tuple(f"{n}.wav" for n in range(7))
+
+
+def test_one_row_out_per_row_in_in_order(folder: Path) -> None:
+    names = ("3.wav", "absent.wav", "0.wav", "page.mp3", "3.wav")
+    (prediction,) = predict([manifest(folder, *names)], [Loudness()], n_workers=0)
+    frame = prediction.frame
+    assert frame["filepath"].to_list() == list(names)
+    added = [*PREDICTION_COLUMNS, "encoder_real", "encoder_loud"]
+    assert frame.columns == ["filepath", "target", "mine", *added]
+    failed = frame.filter(pl.col("error").is_not_null())
+    assert failed["filepath"].to_list() == ["absent.wav", "page.mp3"]
+    assert failed.select("logit", "pred_prob", "pred_label", "encoder_loud").null_count().row(
+        0
+    ) == (
+        2,
+        2,
+        2,
+        2,
+    )
+    assert (prediction.n_scored, prediction.n_failed) == (3, 2)
+    assert frame["logit"][0] == frame["logit"][4]
+
+
+def test_the_number_between_0_and_1_is_the_logistic_of_the_logit(folder: Path) -> None:
+    (prediction,) = predict([manifest(folder, "1.wav")], [Loudness()], n_workers=0)
+    row = prediction.frame.row(0, named=True)
+    assert row["pred_prob"] == pytest.approx(1 / (1 + math.exp(-row["logit"])), abs=1e-12)
+    assert row["pred_label"] == int(row["pred_prob"] >= 0.5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_batch_size_and_workers_change_nothing(
+    folder: Path, batch_size: int, n_workers: int
+) -> None:
+    detector = Loudness()
+    options = {"windows": 3, "n_workers": 0}
+    (expected,) = predict([manifest(folder, *NAMES)], [Loudness()], **options)  # type: ignore[arg-type]
+    options |= {"n_workers": n_workers, "batch_size": batch_size}
+    (prediction,) = predict([manifest(folder, *NAMES)], [detector], **options)  # type: ignore[arg-type]
+    assert prediction.frame.equals(expected.frame)
+    assert max(detector.batches) <= batch_size
+
+
+def test_windows_are_averaged_as_logits(folder: Path) -> None:
+    whole, three = (
+        predict([manifest(folder, "6.wav")], [Loudness()], windows=n, n_workers=0)[0].frame
+        for n in (1, 3)
+    )
+    assert three["windows"][0] == "3"
+    assert abs(three["logit"][0] - whole["logit"][0]) < 0.5
+
+
+def test_a_file_in_several_manifests_is_scored_once(folder: Path) -> None:
+    detector = Loudness()
+    manifests = [manifest(folder, "1.wav", "2.wav", name="a"), manifest(folder, "2.wav", name="b")]
+    seen: list[bool] = []
+    first, second = predict(manifests, [detector], n_workers=0, advance=seen.append)
+    assert sum(detector.batches) == 2
+    assert seen == [True, True]
+    assert (first.dataset, second.dataset) == ("a", "b")
+    assert first.frame["logit"][1] == second.frame["logit"][0]
+
+
+def test_several_detectors_in_one_pass(folder: Path) -> None:
+    detectors = [Loudness("short"), Loudness("whole", clip_samples=None)]
+    short, whole = predict([manifest(folder, "5.wav")], detectors, n_workers=0)
+    assert (short.detector, whole.detector) == ("short", "whole")
+    assert short.frame["logit"][0] != whole.frame["logit"][0]
+
+
+def test_what_a_detector_refuses_costs_its_own_row(folder: Path) -> None:
+    import soundfile
+
+    soundfile.write(folder / "loud.wav", np.ones((8_000, 1)), 8_000)
+    soundfile.write(folder / "silent.wav", np.zeros((8_000, 1)), 8_000)
+    names = ("1.wav", "loud.wav", "silent.wav", "2.wav")
+    (prediction,) = predict([manifest(folder, *names)], [Loudness()], n_workers=0)
+    assert prediction.frame["error"].to_list() == [
+        None,
+        "loudness: too loud",
+        "the detector gave no finite score",
+        None,
+    ]
+    assert prediction.frame["logit"].is_null().to_list() == [False, True, True, False]
+
+
+def test_another_threshold(folder: Path) -> None:
+    (prediction,) = predict([manifest(folder, *NAMES)], [Loudness()], n_workers=0, threshold=0.0)
+    assert prediction.frame["pred_label"].to_list() == [1] * 7
+
+
+def test_columns_of_an_earlier_run_are_replaced(folder: Path) -> None:
+    old = manifest(folder, "1.wav")
+    frame = old.frame.with_columns(pl.lit("old").alias("detector"), pl.lit("old").alias("error"))
+    (prediction,) = predict([Manifest("m", frame, (folder,))], [Loudness()], n_workers=0)
+    assert prediction.frame.select("detector", "error").row(0) == ("loudness", None)
+    assert prediction.frame["mine"][0] == "kept"
