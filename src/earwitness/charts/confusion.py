@@ -1,0 +1,172 @@
+"""The confusion matrix of one detector on one dataset.
+
+Conventions: rows are the truth, columns the decision, real first. Shade follows the number in
+the cell, which is always written out, so that nothing is told by colour alone; a row of the
+matrix that has no items is grey and says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from typing import Any, NamedTuple
+
+import altair as alt
+
+from earwitness.core.results import Counts
+
+_CLASSES = ("real", "fake")
+_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+_CELL_PX = 150
+_LINE_UNITS = 44
+_BREAK_AFTER = " /_-."
+_SHADES = ["#f3f7fb", "#c6dbef", "#6baed6", "#2171b5", "#08306b"]
+_EMPTY = "#e9e9e9"
+_INK, _PALE_INK, _GREY_INK = "#1a1a1a", "#ffffff", "#5f5f5f"
+_DARK_FROM = 0.68
+_TEXT_PX, _NOTE_PX = 24, 15
+_TEXT_ROOM_PX = 250  # a digit is a little over half as wide as it is high
+
+
+class _Cell(NamedTuple):
+    """One cell: where it lies, how dark it is (0 to 1), what is written in it and how big."""
+
+    true: str
+    predicted: str
+    is_empty: bool
+    shade: float
+    main: str
+    below: str
+    size_px: float
+
+
+def confusion_chart(
+    counts: Counts, *, title: str, subtitle: str, normalized: bool
+) -> alt.LayerChart:
+    """Draw a 2 × 2 matrix.
+
+    Args:
+        counts: How the decisions fell out.
+        title: Over the matrix; broken into lines where it is long.
+        subtitle: Under the title; line feeds in it are kept.
+        normalized: Write each cell's share of its row, with the count below, and shade by it;
+            otherwise write counts, shaded by their share of the largest.
+    """
+    values: list[Any] = [cell._asdict() for cell in _cells(counts, normalized=normalized)]
+    chart: alt.LayerChart = _template().properties(
+        data=alt.InlineData(values=values), title=_heading(title, subtitle)
+    )
+    return chart
+
+
+@functools.cache
+def _template() -> alt.LayerChart:
+    """Everything but the data and the heading; most of the time to make a chart goes here."""
+    base = alt.Chart().encode(
+        x=alt.X("predicted:N", sort=list(_CLASSES), title="predicted", axis=_axis()),
+        y=alt.Y("true:N", sort=list(_CLASSES), title="true", axis=_axis()),
+    )
+    chart: alt.LayerChart = (
+        alt.LayerChart(layer=[_tiles(base), *_texts(base)])
+        .properties(padding=14, width=alt.Step(_CELL_PX), height=alt.Step(_CELL_PX))
+        .configure(font=_FONT, background="#ffffff")
+        .configure_view(stroke=None)
+        .configure_axis(labelFontSize=15, titleFontSize=15, labelColor=_INK, titleColor=_INK)
+    )
+    return chart
+
+
+def _cells(counts: Counts, *, normalized: bool) -> list[_Cell]:
+    matrix = ((counts.tn, counts.fp), (counts.fn, counts.tp))
+    largest = max(*matrix[0], *matrix[1])
+    return [
+        _cell(truth, decision, count, sum(row), largest, normalized=normalized)
+        for truth, row in zip(_CLASSES, matrix, strict=True)
+        for decision, count in zip(_CLASSES, row, strict=True)
+    ]
+
+
+def _cell(
+    truth: str, decision: str, count: int, n_row: int, largest: int, *, normalized: bool
+) -> _Cell:
+    if not n_row:
+        return _Cell(truth, decision, True, 0, "no items", "", _NOTE_PX)
+    text = _thousands(count)
+    main, below = (_percent(count, n_row), text) if normalized else (text, "")
+    shade = count / (n_row if normalized else largest)
+    return _Cell(truth, decision, False, shade, main, below, _fitting_px(main))
+
+
+def _tiles(base: alt.Chart) -> alt.Chart:
+    scale = alt.Scale(domain=[0, 1], range=_SHADES)
+    shade = alt.Color("shade:Q", scale=scale, legend=None)
+    color = alt.when("datum.is_empty").then(alt.value(_EMPTY)).otherwise(shade)
+    tiles: alt.Chart = base.mark_rect(stroke="#ffffff", strokeWidth=2).encode(color=color)
+    return tiles
+
+
+def _texts(base: alt.Chart) -> tuple[alt.Chart, alt.Chart]:
+    empty, dark = "datum.is_empty", f"datum.shade >= {_DARK_FROM}"
+    ink = alt.when(empty).then(alt.value(_GREY_INK)).when(dark).then(alt.value(_PALE_INK))
+    color = ink.otherwise(alt.value(_INK))
+    size = alt.Size("size_px:Q", scale=None)
+    main = base.mark_text(baseline="middle").encode(text="main:N", color=color, size=size)
+    below = base.mark_text(baseline="middle", dy=24, fontSize=_NOTE_PX - 1)
+    return main, below.encode(text="below:N", color=color)
+
+
+def _axis() -> alt.Axis:
+    return alt.Axis(labelAngle=0, labelPadding=8, titlePadding=10, ticks=False, domain=False)
+
+
+def _heading(title: str, subtitle: str) -> alt.TitleParams:
+    lines = [part for line in subtitle.split("\n") for part in _broken(line, _LINE_UNITS + 4)]
+    return alt.TitleParams(
+        text=_broken(title, _LINE_UNITS),
+        subtitle=lines,
+        anchor="start",
+        frame="bounds",
+        fontSize=16,
+        fontWeight="bold",
+        color=_INK,
+        subtitleFontSize=13,
+        subtitleColor="#444444",
+        subtitlePadding=6,
+        offset=16,
+    )
+
+
+def _broken(text: str, n_units: int) -> list[str]:
+    """Break text into lines of at most ``n_units``, after a separator where there is one."""
+    lines = []
+    while _units(text) > n_units:
+        end = next(i for i in range(1, len(text) + 1) if _units(text[: i + 1]) > n_units)
+        good = max((i + 1 for i in range(end // 3, end) if text[i] in _BREAK_AFTER), default=end)
+        lines.append(text[:good].rstrip())
+        text = text[good:].lstrip()
+    return [*lines, text]
+
+
+def _units(text: str) -> int:
+    """Width of text; East Asian wide characters take two units."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _fitting_px(text: str) -> float:
+    """Size at which text fits into its cell."""
+    return min(_TEXT_PX, _TEXT_ROOM_PX / len(text))
+
+
+def _percent(part: int, whole: int) -> str:
+    """One decimal; what is neither none nor all is not rounded to either."""
+    percent = 100 * part / whole
+    if part and percent < 0.1:
+        return "< 0.1 %"
+    if part < whole and percent > 99.9:
+        return "> 99.9 %"
+    return f"{percent:.1f} %"
+
+
+def _thousands(n: int) -> str:
+    """Write a count with a narrow gap that does not break every three digits."""
+    return f"{n:,}".replace(",", "\u202f")

@@ -1,0 +1,1 @@
+"""What scores say: from predictions to figures per detector and dataset."""

@@ -1,0 +1,81 @@
+"""Figures at one decision threshold.
+
+Conventions: 0 is real, 1 is fake, and fake is the positive class. A figure whose denominator is
+zero is NaN, never 0 or 1; on a set of fakes alone precision is 1 by construction, because there
+is no real to raise a false alarm on.
+
+Formulas: the textbook definitions over the four counts of a 2 × 2 table.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from earwitness.core.results import Counts
+
+
+def count_decisions(target: ArrayLike, decision: ArrayLike) -> Counts:
+    """Count how decisions fell out.
+
+    Args:
+        target: ``(n_items,)`` of 0 (real) and 1 (fake).
+        decision: ``(n_items,)`` of 0 (called real) and 1 (called fake).
+
+    Raises:
+        ValueError: The shapes differ, or a value is neither 0 nor 1.
+    """
+    truth, call = np.asarray(target), np.asarray(decision)
+    if truth.shape != call.shape or truth.ndim != 1:
+        raise ValueError(f"shapes {truth.shape} and {call.shape}, expected (n_items,) twice")
+    for name, values in (("target", truth), ("decision", call)):
+        if not np.isin(values, (0, 1)).all():
+            raise ValueError(f"{name} holds more than 0 and 1: {np.unique(values)[:5]}")
+    is_fake, called_fake = truth == 1, call == 1
+    return Counts(
+        tp=int((is_fake & called_fake).sum()),
+        tn=int((~is_fake & ~called_fake).sum()),
+        fp=int((~is_fake & called_fake).sum()),
+        fn=int((is_fake & ~called_fake).sum()),
+    )
+
+
+def accuracy(counts: Counts) -> float:
+    """Return the share of right decisions; NaN without items."""
+    return _share(counts.tp + counts.tn, counts.n)
+
+
+def precision(counts: Counts) -> float:
+    """Return the share of fakes among what was called fake; NaN where nothing was."""
+    return _share(counts.tp, counts.tp + counts.fp)
+
+
+def recall(counts: Counts) -> float:
+    """Return the share of fakes that were called fake; NaN without fakes."""
+    return _share(counts.tp, counts.n_fake)
+
+
+def specificity(counts: Counts) -> float:
+    """Return the share of reals that were called real; NaN without reals."""
+    return _share(counts.tn, counts.n_real)
+
+
+def f1(counts: Counts) -> float:
+    """Return the harmonic mean of precision and recall.
+
+    NaN unless both are defined and not both are 0.
+    """
+    of_calls, of_fakes = precision(counts), recall(counts)
+    total = of_calls + of_fakes
+    return 2 * of_calls * of_fakes / total if total > 0 else math.nan
+
+
+def balanced_accuracy(counts: Counts) -> float:
+    """Return the mean of recall and specificity; NaN unless there are reals and fakes."""
+    return (recall(counts) + specificity(counts)) / 2
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan

@@ -1,0 +1,88 @@
+"""Pictures of the comparison table: one confusion matrix a row, as PNG.
+
+Conventions: drawn offline and without a browser; a file is called ``<dataset>__<model>.png``,
+and ``<dataset>__<model>__normalized.png`` where shares of the rows are drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import altair as alt
+import vl_convert
+
+from earwitness.charts.confusion import confusion_chart
+from earwitness.core.files import file_stem, replacing
+from earwitness.core.results import ComparisonRow
+from earwitness.metrics.points import accuracy
+
+_SCALE = 2
+_MAX_STEM_BYTES = 180
+
+
+def plot_confusions(
+    rows: Sequence[ComparisonRow], out_dir: str | Path, *, normalized: bool = False
+) -> list[Path]:
+    """Draw the confusion matrix of every row.
+
+    Args:
+        rows: Rows of a comparison table.
+        out_dir: Where the pictures go; it is made if it is missing.
+        normalized: Draw row-normalised matrices as well.
+
+    Returns:
+        The pictures, in the order of the rows. Rows whose names make the same file name get
+        ``__2``, ``__3`` and so on; a very long name is shortened and ends in a hash.
+    """
+    written = []
+    for row, stem in zip(rows, _stems(rows), strict=True):
+        written.append(_draw(row, Path(out_dir) / f"{stem}.png", normalized=False))
+        if normalized:
+            path = Path(out_dir) / f"{stem}__normalized.png"
+            written.append(_draw(row, path, normalized=True))
+    return written
+
+
+def _draw(row: ComparisonRow, path: Path, *, normalized: bool) -> Path:
+    chart = confusion_chart(
+        row.counts, title=row.model, subtitle=_subtitle(row), normalized=normalized
+    )
+    png = vl_convert.vegalite_to_png(
+        chart.to_dict(), vl_version=alt.SCHEMA_VERSION.rpartition(".")[0], scale=_SCALE
+    )
+    with replacing(path) as temporary:
+        temporary.write_bytes(png)
+    return path
+
+
+def _subtitle(row: ComparisonRow) -> str:
+    share = accuracy(row.counts)
+    told = "undefined" if math.isnan(share) else f"{share:.3f}"
+    n = f"{row.counts.n:,}".replace(",", "\u202f")
+    return f"{row.dataset}\nn = {n}, accuracy {told}"
+
+
+def _stems(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Return a file stem a row; no two differ in case alone, which some disks cannot tell."""
+    stems: list[str] = []
+    taken: set[str] = set()
+    for row in rows:
+        first = _shortened(f"{file_stem(row.dataset)}__{file_stem(row.model)}")
+        stem, n = first, 1
+        while {stem.casefold(), f"{stem}__normalized".casefold()} & taken:
+            n += 1
+            stem = f"{first}__{n}"
+        taken |= {stem.casefold(), f"{stem}__normalized".casefold()}
+        stems.append(stem)
+    return stems
+
+
+def _shortened(stem: str) -> str:
+    """Return a stem that fits a file system's 255 bytes, with room for what is added to it."""
+    if len(stem.encode()) <= _MAX_STEM_BYTES:
+        return stem
+    digest = hashlib.sha256(stem.encode()).hexdigest()[:8]
+    return stem.encode()[: _MAX_STEM_BYTES - 10].decode(errors="ignore") + "--" + digest
