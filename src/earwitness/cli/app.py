@@ -1,0 +1,58 @@
+"""The commands and what they share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from earwitness import __version__
+from earwitness.cli.demo import demo
+from earwitness.cli.plot import plot
+from earwitness.cli.predict import predict
+from earwitness.cli.splits import splits
+from earwitness.cli.summarize import summarize
+from earwitness.cli.train import train
+
+
+def _hyphens(option: str) -> str:
+    """The published scripts write ``--out_dir``; both spellings are one option."""
+    return option.replace("_", "-")
+
+
+app = typer.Typer(
+    name="earwitness",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"token_normalize_func": _hyphens, "help_option_names": ["-h", "--help"]},
+    help=(
+        "How far can a detector of AI-made music be trusted?\n\n"
+        "From dataset folders to balanced manifests (splits), scores (predict), a comparison "
+        "table (summarize) and confusion matrices (plot). 0 is real, 1 is fake; scores rise "
+        "with fakeness. Every option may be written --like-this or --like_this."
+    ),
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"earwitness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+for _command in (splits, predict, summarize, plot, train, demo):
+    app.command()(_command)

@@ -1,0 +1,65 @@
+"""Printing: results go to stdout, progress and remarks to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class _FilesPerSecond(ProgressColumn):
+    """How fast files are done."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} files/s" if speed else "– files/s", style="dim")
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Callable[[bool], None]]:
+    """Show a bar with files per second and time left; yield what is told of every file.
+
+    The yielded function takes whether the file went well, so that the bar counts failures.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _FilesPerSecond(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[failed]}", style="yellow"),
+    )
+    n_failed = 0
+    with Progress(*columns, console=err) as progress:
+        task = progress.add_task(label, total=total, failed="")
+
+        def advance(went_well: bool) -> None:
+            nonlocal n_failed
+            n_failed += not went_well
+            progress.update(task, advance=1, failed=f"{n_failed} failed" if n_failed else "")
+
+        yield advance
+
+
+def remark(text: str) -> None:
+    """Print something the user should know, on stderr."""
+    err.print(f"note: {text}", markup=False)
+
+
+def thousands(n: int) -> str:
+    """Write a count with a thin gap every three digits: ``8 995``."""
+    return f"{n:,}".replace(",", " ")

@@ -1,0 +1,54 @@
+"""Reading options that hold several values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from earwitness.core.errors import UsageError
+
+
+def comma_list(values: Iterable[str] | None) -> list[str]:
+    """Flatten options that were repeated and hold commas, without repeats, in order.
+
+    A value that is an existing path is taken whole, commas and all.
+    """
+    parts: list[str] = []
+    for value in values or ():
+        whole = Path(value).exists()
+        parts += [value] if whole else [part.strip() for part in value.split(",")]
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def manifest_list(values: Iterable[str] | None) -> list[Path]:
+    """Flatten manifest options; a folder stands for the manifests in it.
+
+    Raises:
+        UsageError: None was given.
+    """
+    from earwitness.manifests.files import list_manifests
+
+    given = [Path(value) for value in comma_list(values)]
+    if not given:
+        raise UsageError("no manifest given, expected --manifest FILE")
+    paths = [p for path in given for p in (list_manifests(path) if path.is_dir() else [path])]
+    return list(dict.fromkeys(paths))
+
+
+def weights_by_name(values: Iterable[str] | None, detectors: list[str]) -> dict[str, Path]:
+    """Read ``NAME=PATH`` options; a bare path serves a single detector.
+
+    Raises:
+        UsageError: A bare path beside several detectors, or a name that was not asked for.
+    """
+    weights: dict[str, Path] = {}
+    for value in values or ():
+        name, separator, path = value.partition("=")
+        if separator and name in detectors:
+            weights[name] = Path(path)
+        elif len(detectors) == 1:
+            weights[detectors[0]] = Path(value)
+        else:
+            known = " or ".join(f"{detector}=PATH" for detector in detectors)
+            raise UsageError(f"--weights {value}: expected {known}")
+    return weights

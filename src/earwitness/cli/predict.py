@@ -1,0 +1,193 @@
+"""``earwitness predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from earwitness.cli import console
+from earwitness.cli.lists import comma_list, manifest_list, weights_by_name
+
+if TYPE_CHECKING:
+    from earwitness.core.predictions import Predictions
+
+_PUBLISHED = "As the published scripts have them"
+
+
+def predict(
+    *,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--detector",
+            "--config",
+            "--models",
+            help="Detectors by name or folder; several by comma or by giving it again.",
+        ),
+    ] = None,
+    manifest: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--manifest",
+            "--manifest-csv",
+            "--test-csv",
+            help="Manifests to judge, or a folder of them; several by comma or by giving it again.",
+        ),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=PATH; a bare path serves a single detector. Else "
+            "$EARWITNESS_WEIGHTS/NAME is looked for."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run folder: run.json, manifests/, preds/<manifest>/<detector>.csv."),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that relative paths in the manifests start from.")
+    ] = None,
+    windows: Annotated[
+        int, typer.Option(min=1, help="Clips per file, spread evenly; logits are averaged.")
+    ] = 1,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Fake from this score up [default: the card's, 0.5]."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Clips per step; scores do not depend on it.")
+    ] = 32,
+    num_workers: Annotated[
+        int | None, typer.Option(min=0, help="Decoding processes; 0 decodes in this one.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 when any row could not be scored.")
+    ] = False,
+    output_csv: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write this one file (one manifest, one detector).", rich_help_panel=_PUBLISHED
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write <dir>/<detector>/test_predictions.csv.", rich_help_panel=_PUBLISHED
+        ),
+    ] = None,
+    gpu: Annotated[
+        int | None,
+        typer.Option(
+            min=-1, help="N is --device cuda:N, -1 is --device cpu.", rich_help_panel=_PUBLISHED
+        ),
+    ] = None,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Taken and without effect: the crop is fixed.", rich_help_panel=_PUBLISHED
+        ),
+    ] = 1,
+    model_n_encoders: Annotated[
+        int,
+        typer.Option(min=2, help="Classes of the encoder head.", rich_help_panel=_PUBLISHED),
+    ] = 10,
+    eval_sections: Annotated[
+        str | None,
+        typer.Option(
+            help="Accuracies to print and write to <output>_sections.json: all, encoder, real "
+            "[default with --output-csv: all three].",
+            rich_help_panel=_PUBLISHED,
+        ),
+    ] = None,
+) -> None:
+    """Score every item of manifests with detectors.
+
+    One row out per row in: a file that cannot be scored is a row with its error. Exit code 0
+    even then (--strict: 1); 1 when every row failed.
+    """
+    from earwitness.cli.devices import choose_device
+    from earwitness.core.errors import UsageError
+    from earwitness.detectors.opening import open_detectors
+    from earwitness.manifests.files import read_manifest
+    from earwitness.workflows import scoring
+
+    if sum(target is not None for target in (out, output_csv, output_dir)) != 1:
+        raise UsageError("expected one of --out RUN_FOLDER, --output-csv FILE, --output-dir DIR")
+    manifests = [read_manifest(path, root=root) for path in manifest_list(manifest)]
+    if repeat > 1:
+        console.remark("--repeat changes nothing: the crop of a file is fixed")
+    names = comma_list(detector)
+    detectors = open_detectors(
+        names,
+        weights=weights_by_name(weights, names),
+        device=choose_device(device, gpu, console.remark),
+        n_encoders=model_n_encoders,
+    )
+    options = scoring.ScoringOptions(windows, threshold, batch_size, num_workers)
+    n_files = len({path for m in manifests for path in m.locate_all()})
+    with console.progress_bar("scoring", n_files) as advance:
+        if out is not None:
+            written = scoring.score_into_run(
+                manifests, detectors, out, options=options, advance=advance
+            )
+        else:
+            written = scoring.score_into_files(
+                manifests,
+                detectors,
+                output_csv=output_csv,
+                output_dir=output_dir,
+                options=options,
+                advance=advance,
+            )
+    if eval_sections is not None or output_csv is not None:
+        wanted = comma_list([eval_sections or "all,encoder,real"])
+        for path, prediction in written.items():
+            _report_sections(path, prediction, wanted)
+    _finish(written, strict=strict)
+
+
+def _report_sections(path: Path, prediction: Predictions, wanted: list[str]) -> None:
+    from earwitness.core.files import write_json
+    from earwitness.evaluation.sections import section_accuracies
+
+    sections = section_accuracies(prediction, wanted)
+    write_json(path.with_name(f"{path.stem}_sections.json"), sections)
+    for name, section in sections.items():
+        line = (
+            f"{prediction.detector} {name}: accuracy {section['accuracy']:.4f} (n={section['n']})"
+        )
+        if "encoder_accuracy" in section:
+            line += f", encoder accuracy {section['encoder_accuracy']:.4f}"
+        console.out.print(line, markup=False)
+
+
+def _finish(written: dict[Path, Predictions], *, strict: bool) -> None:
+    n_scored = sum(prediction.n_scored for prediction in written.values())
+    n_failed = sum(prediction.n_failed for prediction in written.values())
+    for path, prediction in written.items():
+        if prediction.n_failed or len(written) == 1:
+            scored, failed = map(console.thousands, (prediction.n_scored, prediction.n_failed))
+            console.out.print(f"{path}: {scored} scored, {failed} failed", markup=False)
+    for reason in _common_reasons(written.values()):
+        console.remark(reason)
+    where = " (see the error column)" if n_failed else ""
+    scored, failed = map(console.thousands, (n_scored, n_failed))
+    console.out.print(f"{len(written)} files: {scored} rows scored, {failed} failed{where}")
+    if n_failed and (strict or not n_scored):
+        raise typer.Exit(1)
+
+
+def _common_reasons(predictions: Iterable[Predictions], n_shown: int = 5) -> list[str]:
+    """The most frequent errors, each with how often it came and one file."""
+    seen: dict[str, list[str]] = {}
+    for prediction in predictions:
+        failed = prediction.frame.drop_nulls("error")
+        for path, error in failed.select("filepath", "error").iter_rows():
+            seen.setdefault(error, []).append(path)
+    frequent = sorted(seen.items(), key=lambda item: -len(item[1]))[:n_shown]
+    return [f"{len(paths)} × {error} (as {paths[0]})" for error, paths in frequent]

@@ -1,0 +1,177 @@
+"""``earwitness splits``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from earwitness.cli import console
+
+if TYPE_CHECKING:
+    from earwitness.manifests.splits import SplitSet
+
+_FMA = "FMA"
+_SONICS = "SONICS"
+_CAPS = "FakeMusicCaps"
+_OWN = "Your own folders"
+_ENCODERS = "encodec3,encodec6,encodec24,griffin256,griffin512,lac14,lac2,lac7,musika"
+
+
+class SplitName(StrEnum):
+    """Splits of Deezer's file, by the names the published script takes."""
+
+    TRAIN = "train"
+    VALID = "valid"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+def splits(
+    *,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Workspace root: paths not given below are the published ones under it, and "
+            "manifests hold paths relative to it. Default: the working folder."
+        ),
+    ] = None,
+    out_dir: Annotated[Path, typer.Option(help="Where the manifests go.")] = Path(
+        "ood_eval/manifests"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 42,
+    deezer_split_npy: Annotated[
+        Path | None, typer.Option(help="Deezer's split file (.npy).", rich_help_panel=_FMA)
+    ] = None,
+    deezer_split_name: Annotated[
+        SplitName, typer.Option(help="Which of its splits to draw from.", rich_help_panel=_FMA)
+    ] = SplitName.VALID,
+    fma_real_root: Annotated[
+        Path | None, typer.Option(help="Folder of real tracks.", rich_help_panel=_FMA)
+    ] = None,
+    fma_fake_root: Annotated[
+        Path | None,
+        typer.Option(help="Folder with one folder per encoder.", rich_help_panel=_FMA),
+    ] = None,
+    fma_encoders: Annotated[
+        str, typer.Option(help="Encoders to draw from, by comma.", rich_help_panel=_FMA)
+    ] = _ENCODERS,
+    n_fma_real: Annotated[
+        int, typer.Option(min=0, help="Real tracks.", rich_help_panel=_FMA)
+    ] = 2000,
+    n_fma_fake: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Reconstructions, shared out over the encoders.", rich_help_panel=_FMA
+        ),
+    ] = 2000,
+    sonics_root: Annotated[
+        Path | None, typer.Option(help="The SONICS folder.", rich_help_panel=_SONICS)
+    ] = None,
+    sonics_eval_csv: Annotated[
+        Path | None,
+        typer.Option(help="Split to draw from [default: valid.csv].", rich_help_panel=_SONICS),
+    ] = None,
+    sonics_train_csv: Annotated[
+        Path | None,
+        typer.Option(help="Split to keep clear of [default: train.csv].", rich_help_panel=_SONICS),
+    ] = None,
+    n_sonics_real: Annotated[
+        int, typer.Option(min=0, help="Real songs.", rich_help_panel=_SONICS)
+    ] = 2000,
+    n_sonics_fake: Annotated[
+        int, typer.Option(min=0, help="Generated songs.", rich_help_panel=_SONICS)
+    ] = 2000,
+    fakemusiccaps_root: Annotated[
+        Path | None,
+        typer.Option(help="Folder with one folder per generator.", rich_help_panel=_CAPS),
+    ] = None,
+    n_fakemusiccaps_fake: Annotated[
+        int, typer.Option(min=0, help="Generated clips.", rich_help_panel=_CAPS)
+    ] = 2000,
+    stratify_fakemusiccaps: Annotated[
+        bool,
+        typer.Option(help="Share the clips out over the generators.", rich_help_panel=_CAPS),
+    ] = True,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Make manifests of <folder>/real/** and <folder>/fake/<generator>/** instead.",
+            rich_help_panel=_OWN,
+        ),
+    ] = None,
+    train_check: Annotated[
+        bool,
+        typer.Option(help="Leave out rows that stand in the train split of their dataset."),
+    ] = True,
+    one_per_group: Annotated[
+        bool,
+        typer.Option("--one-per-group", help="One item per track, real or fake, not both."),
+    ] = False,
+    absolute_paths: Annotated[
+        bool,
+        typer.Option("--absolute-paths", help="Absolute paths, as the published scripts expect."),
+    ] = False,
+) -> None:
+    """Draw balanced, leakage-safe manifests from dataset folders.
+
+    Writes the ten manifests of the published benchmark, splits.json (what was asked, found,
+    missing, dropped and why, taken) and omitted.csv (every file left out, with its reason). A
+    dataset of which nothing is asked (--n-… 0) is not looked for.
+    """
+    from earwitness.manifests import splits as jobs
+
+    if folder is not None:
+        drawn = jobs.build_folder_splits(
+            folder, seed=seed, one_per_group=one_per_group, absolute_paths=absolute_paths
+        )
+    else:
+        drawn = jobs.build_splits(
+            jobs.SplitOptions(
+                root=root,
+                deezer_split_npy=deezer_split_npy,
+                deezer_split_name=deezer_split_name.value,
+                fma_real_root=fma_real_root,
+                fma_fake_root=fma_fake_root,
+                fma_encoders=tuple(e.strip() for e in fma_encoders.split(",") if e.strip()),
+                fakemusiccaps_root=fakemusiccaps_root,
+                sonics_root=sonics_root,
+                sonics_eval_csv=sonics_eval_csv,
+                sonics_train_csv=sonics_train_csv,
+                n_fma_real=n_fma_real,
+                n_fma_fake=n_fma_fake,
+                n_sonics_real=n_sonics_real,
+                n_sonics_fake=n_sonics_fake,
+                n_fakemusiccaps_fake=n_fakemusiccaps_fake,
+                seed=seed,
+                train_check=train_check,
+                one_per_group=one_per_group,
+                stratify_fakemusiccaps=stratify_fakemusiccaps,
+                absolute_paths=absolute_paths,
+            )
+        )
+    jobs.write_splits(drawn, out_dir, absolute_paths=absolute_paths)
+    _print(drawn, out_dir)
+
+
+def _print(drawn: SplitSet, out_dir: Path) -> None:
+    from rich.table import Table
+
+    for line in drawn.warnings:
+        console.remark(line)
+    sources = Table("source", "asked", "found", "left out, and why", "taken", box=None)
+    for source in drawn.sources:
+        reasons = [omission.reason for omission in source.omitted]
+        why = ", ".join(f"{reasons.count(r)} {r}" for r in sorted(set(reasons)))
+        asked = "all" if source.asked is None else str(source.asked)
+        sources.add_row(source.name, asked, str(source.available), why, str(source.taken.height))
+    manifests = Table("manifest", "real", "fake", box=None)
+    for name, frame in drawn.frames.items():
+        n_fake = int((frame["target"] == 1).sum())
+        manifests.add_row(name, str(frame.height - n_fake), str(n_fake))
+    console.out.print(sources)
+    console.out.print()
+    console.out.print(manifests)
+    console.out.print(f"\nwritten to {out_dir}", markup=False)

@@ -1,0 +1,64 @@
+"""``earwitness summarize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earwitness.cli import console
+
+
+def summarize(
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Prediction files, or folders that are searched for them."),
+    ] = None,
+    *,
+    input_csv: Annotated[
+        list[Path] | None, typer.Option(help="A prediction file; may be given again.")
+    ] = None,
+    output_csv: Annotated[Path, typer.Option(help="The comparison table to write.")] = Path(
+        "final_ood_comparison.csv"
+    ),
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Decide anew at this score. Default: the labels in the file."
+        ),
+    ] = None,
+    model_name: Annotated[
+        str | None, typer.Option(help="What the model column says. Default: from the file.")
+    ] = None,
+    dataset_name: Annotated[
+        str | None, typer.Option(help="What the dataset column says. Default: from the path.")
+    ] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="Keep the rows that the table has already.")
+    ] = False,
+) -> None:
+    """Turn prediction files into rows of the comparison table.
+
+    Takes our files and both published forms (target|y_true with pred_label|y_pred|pred_prob).
+    Rows without a score are not counted, and their number is printed.
+    """
+    from earwitness.core.errors import UsageError
+    from earwitness.evaluation.summarize import summarize as make_rows
+    from earwitness.reporting.tables import comparison_table, write_comparison
+
+    paths = [*(predictions or []), *(input_csv or [])]
+    if not paths:
+        raise UsageError("no prediction file given, expected --input-csv FILE")
+    summaries = make_rows(
+        paths, threshold=threshold, model_name=model_name, dataset_name=dataset_name
+    )
+    rows = [summary.row for summary in summaries]
+    write_comparison(rows, output_csv, append=append)
+    console.out.print(comparison_table(rows))
+    for summary in summaries:
+        if summary.n_failed:
+            console.remark(
+                f"{summary.source}: {summary.n_failed} rows without a score, not counted"
+            )
+    console.out.print(f"written to {output_csv}", markup=False)
