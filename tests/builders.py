@@ -20,6 +20,18 @@ def write_tone(
     return path
 
 
+def write_comb(path: Path, seed: int, *, seconds: float = 1.5, level: float = 0.01) -> Path:
+    """Write noise with a peak every 86 Hz from 5.5 kHz up, as an upsampling layer leaves them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    times = np.arange(round(44_100 * seconds)) / 44_100
+    samples = 0.1 * rng.standard_normal(len(times))
+    for hz in np.arange(5_512.5, 16_000, 44_100 / 512):
+        samples += level * np.sin(2 * np.pi * hz * times + rng.uniform(0, 6))
+    soundfile.write(path, samples.clip(-1, 1), 44_100)
+    return path
+
+
 def write_split_file(path: Path, **splits: list[str]) -> Path:
     """Write a split file as Deezer's is: a pickled dict of arrays of names."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -279,10 +279,19 @@ def test_small_loss_at_the_end_is_no_error(tmp_path: Path) -> None:
         check_slices(path, reference(path), 3)
 
 
-def test_cut_mp3_without_header_is_a_shorter_file(tmp_path: Path) -> None:
+def test_mp3_without_header_that_ends_in_a_frame_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     MP3_WRITERS["lame-plain"](path, music(44_100, 3, 2), 44_100)
     path.write_bytes(path.read_bytes()[:25_000])
+    fails(path, r"truncated at 1\.\d\d s \(its last frame is cut off\)")
+
+
+def test_mp3_without_header_cut_between_frames_is_a_shorter_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    MP3_WRITERS["lame-plain"](path, music(44_100, 3, 2), 44_100)
+    whole = path.read_bytes()
+    head = whole[:3]
+    path.write_bytes(whole[: whole.rindex(head, 0, 25_000)])
     info = probe_audio(path)
     assert info.n_samples == reference(path).shape[1]
     assert info.n_samples % 1152 == 0

@@ -57,9 +57,7 @@ def test_the_folder_holds_no_pickle(folder: Path) -> None:
 @pytest.mark.parametrize(("n_samples", "rate"), [(50_000, 48_000), (16_383, 44_100)])
 def test_clips_that_break_the_contract(folder: Path, n_samples: int, rate: int) -> None:
     detector = open_detector(str(folder))
-    with pytest.raises(
-        DetectorError, match=r"mine: clip .* at least 16384 at 44100 Hz"
-    ):
+    with pytest.raises(DetectorError, match=r"mine: clip .* at least 16384 at 44100 Hz"):
         detector.score([noise(n_samples, rate)])
 
 

@@ -40,5 +40,7 @@ def test_a_section_without_rows_is_left_out() -> None:
 
 
 def test_an_unknown_section() -> None:
-    with pytest.raises(UsageError, match="'encoders', expected some of all, encoder, real; did you"):
+    with pytest.raises(
+        UsageError, match="'encoders', expected some of all, encoder, real; did you"
+    ):
         section_accuracies(predictions(), ["encoders"])

@@ -3,11 +3,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
-import soundfile
 
+from builders import write_comb
 from earwitness.core.errors import ManifestError, UsageError
 from earwitness.core.files import sha256_of
 from earwitness.core.manifest import Manifest
@@ -17,14 +16,7 @@ from earwitness.training.fit import train_fakeprint
 
 
 def write_noise(path: Path, seed: int, *, comb: bool) -> None:
-    """Two seconds of noise; a comb adds peaks every 689 Hz, as an upsampling layer would."""
-    rng = np.random.default_rng(seed)
-    samples = 0.1 * rng.standard_normal(88_200)
-    if comb:
-        times = np.arange(88_200) / 44_100
-        for hz in np.arange(5_512.5, 16_000, 689.0625):
-            samples += 0.004 * np.sin(2 * np.pi * hz * times + rng.uniform(0, 6))
-    soundfile.write(path, samples.clip(-1, 1), 44_100)
+    write_comb(path, seed, seconds=2, level=0.01 if comb else 0)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from earwitness.audio.regular import read_at
 
 CHUNK_BYTES = 1 << 20
 LONGEST_LEAD = 1 << 16
+LONGEST_FRAME = 2048
 FRAMES_TO_BELIEVE = 2
 
 _KBPS_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
@@ -40,6 +41,11 @@ class FrameKind(NamedTuple):
         return self.version == 3
 
     @property
+    def rate_hz(self) -> int:
+        """Samples per second."""
+        return _RATES_HZ[self.version][self.rate_index]
+
+    @property
     def samples(self) -> int:
         """Samples per channel of a frame."""
         return 1152 if self.is_mpeg1 else 576
@@ -54,10 +60,9 @@ class FrameKind(NamedTuple):
     def lengths(self) -> list[int]:
         """Return the frame length for each third header byte, 0 where it is not of this kind."""
         kbps = _KBPS_MPEG1 if self.is_mpeg1 else _KBPS_MPEG2
-        rate_hz = _RATES_HZ[self.version][self.rate_index]
         per_kbps = self.samples // 8 * 1000
         return [
-            kbps[third >> 4] * per_kbps // rate_hz + (third >> 1 & 1)
+            kbps[third >> 4] * per_kbps // self.rate_hz + (third >> 1 & 1)
             if kbps[third >> 4] and third >> 2 & 3 == self.rate_index
             else 0
             for third in range(256)
@@ -73,6 +78,7 @@ class Mp3Frames(NamedTuple):
         unbroken: Nothing but tags and rubbish lies before and after one chain of frames.
         has_header: The first frame is a Xing or Info header.
         claimed_frames: Frames that header claims, where it does.
+        ends_in_a_frame: The file ends in the middle of a further frame of the chain.
     """
 
     n_frames: int
@@ -80,6 +86,7 @@ class Mp3Frames(NamedTuple):
     unbroken: bool
     has_header: bool
     claimed_frames: int | None
+    ends_in_a_frame: bool
 
     @property
     def n_samples(self) -> int:
@@ -117,7 +124,13 @@ def walk_frames(fd: int) -> Mp3Frames | None:
         unbroken=start == lead and not vbri and _find_chain(fd, end, None) is None,
         has_header=has_header,
         claimed_frames=int.from_bytes(header[8:12], "big") if counts_frames else None,
+        ends_in_a_frame=_is_cut_frame(read_at(fd, end, LONGEST_FRAME), kind),
     )
+
+
+def _is_cut_frame(tail: bytes, kind: FrameKind) -> bool:
+    """Tell whether what follows the chain is the beginning of one more frame, and no more."""
+    return _kind_of(tail[:4]) == kind and len(tail) < kind.lengths()[tail[2]]
 
 
 def _end_of_id3v2(fd: int) -> int:

@@ -139,6 +139,9 @@ def _mp3_length(sound: _ForwardSound, fd: int, path: str) -> tuple[Reader, int, 
     frames = walk_frames(fd)
     headed = frames is not None and frames.has_header
     claimed = sound.frames if headed else None
+    if frames is not None and frames.ends_in_a_frame and not headed:
+        at_s = frames.n_samples / frames.kind.rate_hz
+        raise AudioError(path, f"truncated at {at_s:.2f} s (its last frame is cut off)")
     if frames is None or not frames.is_sure:
         length = _count(fd, path, damage_is_end=claimed is not None)
         return "stream", length, claimed

@@ -10,16 +10,32 @@ import sys
 
 from earwitness.core.errors import EarwitnessError
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 
 def main() -> None:
     """Run the command that ``sys.argv`` names."""
     from earwitness.cli.app import app
 
     try:
-        app()
+        app(prog_name="earwitness")
     except EarwitnessError as error:
         print(f"earwitness: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"earwitness: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
-        print("earwitness: stopped", file=sys.stderr)
-        sys.exit(130)
+        _say_stopped()
+        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _say_stopped()
+        raise
+
+
+def _say_stopped() -> None:
+    print("earwitness: stopped; files that are there are whole", file=sys.stderr)

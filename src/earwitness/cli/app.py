@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -54,5 +55,11 @@ def _common(
     pass
 
 
+def _reflowed(docstring: str | None) -> str:
+    """Join the lines of each paragraph, so that the terminal breaks them where it ends."""
+    paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 for _command in (splits, predict, summarize, plot, train, demo):
-    app.command()(_command)
+    app.command(help=_reflowed(_command.__doc__))(_command)

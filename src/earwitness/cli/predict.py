@@ -177,7 +177,7 @@ def _finish(written: dict[Path, Predictions], *, strict: bool) -> None:
         console.remark(reason)
     where = " (see the error column)" if n_failed else ""
     scored, failed = map(console.thousands, (n_scored, n_failed))
-    console.out.print(f"{len(written)} files: {scored} rows scored, {failed} failed{where}")
+    console.out.print(f"{scored} rows scored, {failed} failed{where}")
     if n_failed and (strict or not n_scored):
         raise typer.Exit(1)
 

@@ -51,7 +51,10 @@ def read_split_file(path: Path) -> dict[str, tuple[str, ...]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
+        raise DatasetError(
+            f"{path}: cannot be read ({error.strerror}), expected Deezer's split file; give "
+            "--deezer-split-npy, or --n-fma-real 0 --n-fma-fake 0 to go without FMA"
+        ) from error
     try:
         value = _unpickle_npy(content)
     except Exception as error:

@@ -104,7 +104,7 @@ def _typed(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
         frame.with_columns(
             pl.Series("target", typed_targets, dtype=pl.Int8),
             pl.Series("skip_time", typed_skips, dtype=pl.Float64),
-            *(_text_or_empty(frame, name) for name in ("source_dataset", "split_tag")),
+            *(_text_or_nothing(frame, name) for name in ("source_dataset", "split_tag")),
             *_number_or_nothing(frame, "duration_s"),
         )
     )
@@ -119,9 +119,8 @@ def _seconds(text: str | None) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def _text_or_empty(frame: pl.DataFrame, name: str) -> pl.Expr:
-    column = pl.col(name) if name in frame.columns else pl.lit(None, dtype=pl.String)
-    return column.fill_null("").alias(name)
+def _text_or_nothing(frame: pl.DataFrame, name: str) -> pl.Expr:
+    return pl.col(name) if name in frame.columns else pl.lit(None, dtype=pl.String).alias(name)
 
 
 def _number_or_nothing(frame: pl.DataFrame, name: str) -> list[pl.Expr]:

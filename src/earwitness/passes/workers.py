@@ -2,8 +2,7 @@
 
 Conventions: one job is one file; every job comes back once, with the clips asked for or with
 the reason why there are none. Workers are processes, so that a C library that crashes on a
-hostile file costs that file alone and its chatter stays off the terminal. ``loky`` starts them
-afresh (no fork of a process that runs PyTorch) and needs no ``__main__`` guard in scripts.
+hostile file costs that file alone and its chatter stays off the terminal.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
-from loky import ProcessPoolExecutor
 from loky.process_executor import BrokenProcessPool
 
 from earwitness.audio.clips import Clip, pad_clip, place_windows
@@ -22,6 +20,7 @@ from earwitness.audio.decode import AudioInfo, probe_audio, read_slice
 from earwitness.audio.resample import resampled_length
 from earwitness.core.cards import ClipContract
 from earwitness.core.errors import AudioError
+from earwitness.passes.pool import worker_pool
 
 CRASHED = "the audio decoder crashed on this file"
 _MAX_WORKERS = 8
@@ -114,10 +113,10 @@ def _run(
 ) -> Iterator[DecodedFile]:
     """Decode until ``waiting`` is empty or a worker dies; then ``suspects`` holds what was lost."""
     in_flight: dict[Future[DecodedFile], str] = {}
-    with ProcessPoolExecutor(n_workers) as pool:
+    with worker_pool(n_workers) as submit:
         for path in waiting:
             try:
-                in_flight[pool.submit(decode_file, path, requests)] = path
+                in_flight[submit(decode_file, path, requests)] = path
             except BrokenProcessPool:
                 suspects.append(path)
                 break
@@ -147,9 +146,9 @@ def _run_alone(suspects: deque[str], requests: tuple[ClipRequest, ...]) -> Itera
     """Decode one file at a time, to tell the one that kills from those that were beside it."""
     while suspects:
         path = suspects.popleft()
-        with ProcessPoolExecutor(1) as pool:
+        with worker_pool(1) as submit:
             try:
-                decoded = pool.submit(decode_file, path, requests).result()
+                decoded = submit(decode_file, path, requests).result()
             except BrokenProcessPool:
                 decoded = DecodedFile(path, tuple(CRASHED for _ in requests))
         yield decoded

@@ -137,7 +137,7 @@ def _origins(manifests: list[Manifest]) -> tuple[str, ...]:
     origins: set[str] = set()
     for manifest in manifests:
         pairs = manifest.frame.select("source_dataset", "split_tag").unique().iter_rows()
-        origins |= {f"{source} {tag}".strip() or manifest.name for source, tag in pairs}
+        origins |= {" ".join(filter(None, pair)) or manifest.name for pair in pairs}
     return tuple(sorted(origins))
 
 

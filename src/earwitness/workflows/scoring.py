@@ -102,12 +102,18 @@ def score_into_files(
             f"{len(manifests)} manifests and {len(detectors)} detectors for one file: "
             "give --out for a run folder instead"
         )
-    written = {}
-    for prediction in _predict(manifests, detectors, options, advance):
-        folder = (output_dir or Path()) / file_stem(prediction.detector)
-        path = output_csv or folder / "test_predictions.csv"
+    base = output_dir or Path()
+    paths = [
+        output_csv or base / file_stem(detector.card.name) / "test_predictions.csv"
+        for detector in detectors
+    ]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)  # told before scoring, not after it
+        if path.is_dir():
+            raise UsageError(f"{path}: found a folder, expected a file to write")
+    written = dict(zip(paths, _predict(manifests, detectors, options, advance), strict=True))
+    for path, prediction in written.items():
         write_predictions(prediction.frame, path)
-        written[path] = prediction
     return written
 
 

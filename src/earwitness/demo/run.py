@@ -1,0 +1,153 @@
+"""The demonstration: a made-up workspace, a detector trained on part of it, the benchmark.
+
+It shows what the benchmark is for: the detector is fitted on two kinds of decoder and judged
+on those and on others, and how it does on the first is no guide to the second.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from earwitness.core.errors import UsageError
+from earwitness.demo.workspace import Workspace, make_workspace
+from earwitness.evaluation.sections import section_accuracies
+from earwitness.inference.predict import Advance
+from earwitness.manifests.files import read_manifest
+from earwitness.manifests.splits import SplitOptions, build_splits, write_splits
+from earwitness.training.fit import FittedDetector, train_fakeprint
+from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
+
+DETECTOR = "fakeprint-demo"
+KNOWN_GENERATORS = ("upsample320", "upsample512")
+"""Decoders that the detector is trained on."""
+_EVERYTHING = "ood_requested_combined"
+_MARKER = ".earwitness-demo"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the detector did on one kind of item.
+
+    Attributes:
+        kind: A generator, or ``real``.
+        n: Items judged.
+        n_right: Items judged rightly.
+        known: Whether the detector was trained on the kind.
+    """
+
+    kind: str
+    n: int
+    n_right: int
+    known: bool
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """What the demonstration left behind.
+
+    Attributes:
+        workspace: The made-up data sets.
+        fitted: The detector that was trained on their train part.
+        detector_folder: Its weights and card.
+        benchmark: The benchmark over their validation part.
+        outcomes: How the detector did, kind by kind: real first, then what it was trained on.
+    """
+
+    workspace: Workspace
+    fitted: FittedDetector
+    detector_folder: Path
+    benchmark: BenchmarkRun
+    outcomes: tuple[Outcome, ...]
+
+
+def run_demo(
+    out: Path,
+    *,
+    seed: int = 0,
+    say: Callable[[str], None],
+    working: Callable[[str], None] | None = None,
+    starting: Callable[[int], Advance] | None = None,
+) -> DemoRun:
+    """Make the workspace, train, benchmark; everything below ``out``.
+
+    An earlier demonstration in ``out`` is replaced, but for its workspace, which is kept while
+    it is what would be made again.
+
+    Args:
+        out: Folder to work in.
+        seed: Seed of all that is made up and drawn.
+        say: Told of every step.
+        working: Told of every piece of music that is made.
+        starting: Told how many files are scored; returns what is told of each that is done.
+
+    Raises:
+        UsageError: ``out`` holds something that no demonstration wrote.
+    """
+    _claim(out)
+    say("1/3 making up music, and fakes of it")
+    workspace = make_workspace(out / "workspace", seed=seed, progress=working)
+    say(f"2/3 training a fakeprint detector on {' and '.join(KNOWN_GENERATORS)}")
+    detector_folder = out / "detectors" / DETECTOR
+    fitted = _train(workspace, out / "train", detector_folder)
+    say("3/3 judging other tracks: of these generators, and of others it never met")
+    benchmark = run_benchmark(
+        _validation(workspace), [fitted.detector], out / "run", starting=starting
+    )
+    return DemoRun(workspace, fitted, detector_folder, benchmark, _outcomes(benchmark))
+
+
+def _claim(out: Path) -> None:
+    """Take a folder of our own and clear what an earlier run made there of the workspace."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: found a file, expected a folder for the demonstration")
+    if out.is_dir() and any(out.iterdir()) and not (out / _MARKER).exists():
+        raise UsageError(f"{out}: holds files of its own, expected an empty or a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _MARKER).touch()
+    for part in ("train", "detectors", "run"):
+        shutil.rmtree(out / part, ignore_errors=True)
+
+
+def _train(workspace: Workspace, manifests: Path, out: Path) -> FittedDetector:
+    n_tracks = workspace.settings.n_tracks // 2
+    options = SplitOptions(
+        root=workspace.root,
+        deezer_split_name="train",
+        fma_encoders=KNOWN_GENERATORS,
+        n_fma_real=n_tracks,
+        n_fma_fake=n_tracks * len(KNOWN_GENERATORS),
+        n_sonics_real=0,
+        n_sonics_fake=0,
+        n_fakemusiccaps_fake=0,
+        seed=workspace.settings.seed,
+    )
+    write_splits(build_splits(options), manifests)
+    return train_fakeprint([read_manifest(manifests / f"{_EVERYTHING}.csv")], out)
+
+
+def _validation(workspace: Workspace) -> SplitOptions:
+    settings = workspace.settings
+    n_tracks = settings.n_tracks // 3
+    return SplitOptions(
+        root=workspace.root,
+        fma_encoders=workspace.encoders,
+        n_fma_real=n_tracks,
+        n_fma_fake=n_tracks * len(workspace.encoders),
+        n_sonics_real=settings.n_songs,
+        n_sonics_fake=settings.n_songs,
+        n_fakemusiccaps_fake=settings.n_captions * len(workspace.generators),
+        seed=settings.seed,
+    )
+
+
+def _outcomes(benchmark: BenchmarkRun) -> tuple[Outcome, ...]:
+    predictions = next(p for p in benchmark.predictions.values() if p.dataset == _EVERYTHING)
+    outcomes = [
+        Outcome(kind, section["n"], round(section["accuracy"] * section["n"]), known)
+        for kind, section in section_accuracies(predictions, ("encoder", "real")).items()
+        for known in [kind in (*KNOWN_GENERATORS, "real")]
+    ]
+    return tuple(sorted(outcomes, key=lambda o: (o.kind != "real", not o.known, o.kind)))
