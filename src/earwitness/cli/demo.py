@@ -70,29 +70,25 @@ def _print(done: DemoRun) -> None:
 
 def _lesson(outcomes: tuple[Outcome, ...]) -> list[str]:
     """Say what the run shows, from the numbers it gave."""
-    fakes = [o for o in outcomes if o.kind != "real"]
     lines = ["What this shows: how the detector did, kind by kind"]
     for outcome in outcomes:
-        seen = "trained on this kind" if outcome.known else "never met"
         verb = "let pass" if outcome.kind == "real" else "found"
         lines.append(
-            f"  {outcome.kind:<20} {verb} {outcome.n_right:>3} of {outcome.n:>3} "
-            f"({outcome.n_right / outcome.n:4.0%})   {seen}"
+            f"  {outcome.kind:<17} {outcome.source:<14} {verb:<8} "
+            f"{outcome.n_right:>2} of {outcome.n:>2} ({outcome.n_right / outcome.n:4.0%})  "
+            f"{'trained on this kind' if outcome.known else 'never met'}"
         )
+    fakes = [o for o in outcomes if o.kind != "real"]
     known, unknown = (_rate([o for o in fakes if o.known is side]) for side in (True, False))
-    lines.append("")
+    found = f"It finds {known:.0%} of the fakes of the kinds it was trained on and {unknown:.0%} of"
     if known - unknown >= 0.2:
-        lines.append(
-            f"It finds {known:.0%} of the fakes of decoders it was trained on and {unknown:.0%} of "
-            "the others. A figure measured on generators a detector knows says nothing about those "
+        lesson = (
+            " the others. What a detector does on generators it knows says nothing about those "
             "it does not know: that is what an out-of-domain benchmark is for."
         )
     else:
-        lines.append(
-            f"It finds {known:.0%} of the fakes of decoders it was trained on and {unknown:.0%} of "
-            "the others: with this seed the two lie close together."
-        )
-    return lines
+        lesson = " the others: with this seed the two lie close together."
+    return [*lines, "", found + lesson]
 
 
 def _rate(outcomes: list[Outcome]) -> float:

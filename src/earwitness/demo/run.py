@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from earwitness.core.errors import UsageError
 from earwitness.demo.workspace import Workspace, make_workspace
-from earwitness.evaluation.sections import section_accuracies
 from earwitness.inference.predict import Advance
 from earwitness.manifests.files import read_manifest
 from earwitness.manifests.splits import SplitOptions, build_splits, write_splits
@@ -23,6 +24,7 @@ from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
 DETECTOR = "fakeprint-demo"
 KNOWN_GENERATORS = ("upsample320", "upsample512")
 """Decoders that the detector is trained on."""
+REAL = "real"
 _EVERYTHING = "ood_requested_combined"
 _MARKER = ".earwitness-demo"
 
@@ -33,12 +35,14 @@ class Outcome:
 
     Attributes:
         kind: A generator, or ``real``.
+        source: The data set the items lie in.
         n: Items judged.
         n_right: Items judged rightly.
-        known: Whether the detector was trained on the kind.
+        known: Whether the detector was trained on the kind in that data set.
     """
 
     kind: str
+    source: str
     n: int
     n_right: int
     known: bool
@@ -145,9 +149,13 @@ def _validation(workspace: Workspace) -> SplitOptions:
 
 def _outcomes(benchmark: BenchmarkRun) -> tuple[Outcome, ...]:
     predictions = next(p for p in benchmark.predictions.values() if p.dataset == _EVERYTHING)
+    counts = (
+        predictions.frame.filter(pl.col("pred_label").is_not_null())
+        .group_by(pl.col("generator").fill_null(REAL), "source_dataset")
+        .agg(pl.len(), (pl.col("pred_label") == pl.col("target")).sum().alias("right"))
+    )
     outcomes = [
-        Outcome(kind, section["n"], round(section["accuracy"] * section["n"]), known)
-        for kind, section in section_accuracies(predictions, ("encoder", "real")).items()
-        for known in [kind in (*KNOWN_GENERATORS, "real")]
+        Outcome(kind, source, n, n_right, source == "FMA" and kind in (*KNOWN_GENERATORS, REAL))
+        for kind, source, n, n_right in counts.iter_rows()
     ]
-    return tuple(sorted(outcomes, key=lambda o: (o.kind != "real", not o.known, o.kind)))
+    return tuple(sorted(outcomes, key=lambda o: (o.kind != REAL, not o.known, o.source, o.kind)))
