@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 def demo(
     *,
-    out: Annotated[Path, typer.Option(help="Folder to work in.")] = Path("demo-run"),
-    seed: Annotated[int, typer.Option(help="Seed of all that is made up and drawn.")] = 0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to work in.")] = Path("demo-run"),
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of all that is made up and drawn.")
+    ] = 0,
 ) -> None:
     """Run the whole benchmark on made-up data: offline, on the CPU, nothing to download.
 

@@ -12,10 +12,10 @@ from earwitness.cli import console
 
 def plot(
     *,
-    input_csv: Annotated[Path, typer.Option(help="A comparison table.")] = Path(
+    input_csv: Annotated[Path, typer.Option(metavar="FILE", help="A comparison table.")] = Path(
         "final_ood_comparison.csv"
     ),
-    out_dir: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path(
+    out_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures go.")] = Path(
         "ood_eval/confusion_matrices"
     ),
     normalized: Annotated[

@@ -25,7 +25,8 @@ def predict(
             "--detector",
             "--config",
             "--models",
-            help="Detectors by name or folder; several by comma or by giving it again.",
+            metavar="NAMES",
+            help="Detectors by name or folder, by comma. --config and --models are the same.",
         ),
     ] = None,
     manifest: Annotated[
@@ -34,36 +35,53 @@ def predict(
             "--manifest",
             "--manifest-csv",
             "--test-csv",
-            help="Manifests to judge, or a folder of them; several by comma or by giving it again.",
+            metavar="FILES",
+            help="Manifests, or a folder of them, by comma. --manifest-csv and --test-csv are "
+            "the same.",
         ),
     ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=PATH; a bare path serves a single detector. Else "
-            "$EARWITNESS_WEIGHTS/NAME is looked for."
+            metavar="NAME=PATH",
+            help="Where weights lie; a bare path serves a single detector. Else "
+            "$EARWITNESS_WEIGHTS/NAME is looked for.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Run folder: run.json, manifests/, preds/<manifest>/<detector>.csv."),
+        typer.Option(
+            metavar="DIR", help="Run folder: run.json, manifests/, preds/<manifest>/<detector>.csv."
+        ),
     ] = None,
     root: Annotated[
-        Path | None, typer.Option(help="Folder that relative paths in the manifests start from.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that relative paths in the manifests start from."),
     ] = None,
     windows: Annotated[
-        int, typer.Option(min=1, help="Clips per file, spread evenly; logits are averaged.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Clips per file, spread evenly; logits are averaged."
+        ),
     ] = 1,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Fake from this score up [default: the card's, 0.5]."),
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SCORE",
+            help="Fake from this score up (default: the card's, 0.5).",
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Clips per step; scores do not depend on it.")
+        int, typer.Option(min=1, metavar="N", help="Clips per step; scores do not depend on it.")
     ] = 32,
     num_workers: Annotated[
-        int | None, typer.Option(min=0, help="Decoding processes; 0 decodes in this one.")
+        int | None,
+        typer.Option(min=0, metavar="N", help="Decoding processes; 0 decodes in this one."),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 when any row could not be scored.")
@@ -71,36 +89,49 @@ def predict(
     output_csv: Annotated[
         Path | None,
         typer.Option(
-            help="Write this one file (one manifest, one detector).", rich_help_panel=_PUBLISHED
+            metavar="FILE",
+            help="Write this one file (one manifest, one detector).",
+            rich_help_panel=_PUBLISHED,
         ),
     ] = None,
     output_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Write <dir>/<detector>/test_predictions.csv.", rich_help_panel=_PUBLISHED
+            metavar="DIR",
+            help="Write <dir>/<detector>/test_predictions.csv.",
+            rich_help_panel=_PUBLISHED,
         ),
     ] = None,
     gpu: Annotated[
         int | None,
         typer.Option(
-            min=-1, help="N is --device cuda:N, -1 is --device cpu.", rich_help_panel=_PUBLISHED
+            min=-1,
+            metavar="N",
+            help="N is --device cuda:N, -1 is --device cpu.",
+            rich_help_panel=_PUBLISHED,
         ),
     ] = None,
     repeat: Annotated[
         int,
         typer.Option(
-            min=1, help="Taken and without effect: the crop is fixed.", rich_help_panel=_PUBLISHED
+            min=1,
+            metavar="N",
+            help="Taken and without effect: the crop is fixed.",
+            rich_help_panel=_PUBLISHED,
         ),
     ] = 1,
     model_n_encoders: Annotated[
         int,
-        typer.Option(min=2, help="Classes of the encoder head.", rich_help_panel=_PUBLISHED),
+        typer.Option(
+            min=2, metavar="N", help="Classes of the encoder head.", rich_help_panel=_PUBLISHED
+        ),
     ] = 10,
     eval_sections: Annotated[
         str | None,
         typer.Option(
+            metavar="NAMES",
             help="Accuracies to print and write to <output>_sections.json: all, encoder, real "
-            "[default with --output-csv: all three].",
+            "(default with --output-csv: all three).",
             rich_help_panel=_PUBLISHED,
         ),
     ] = None,

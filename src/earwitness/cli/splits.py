@@ -34,70 +34,97 @@ def splits(
     root: Annotated[
         Path | None,
         typer.Option(
+            metavar="DIR",
             help="Workspace root: paths not given below are the published ones under it, and "
-            "manifests hold paths relative to it. Default: the working folder."
+            "manifests hold paths relative to it. Default: the working folder.",
         ),
     ] = None,
-    out_dir: Annotated[Path, typer.Option(help="Where the manifests go.")] = Path(
+    out_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where the manifests go.")] = Path(
         "ood_eval/manifests"
     ),
-    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 42,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of every draw.")] = 42,
     deezer_split_npy: Annotated[
-        Path | None, typer.Option(help="Deezer's split file (.npy).", rich_help_panel=_FMA)
+        Path | None,
+        typer.Option(metavar="FILE", help="Deezer's split file (.npy).", rich_help_panel=_FMA),
     ] = None,
     deezer_split_name: Annotated[
         SplitName, typer.Option(help="Which of its splits to draw from.", rich_help_panel=_FMA)
     ] = SplitName.VALID,
     fma_real_root: Annotated[
-        Path | None, typer.Option(help="Folder of real tracks.", rich_help_panel=_FMA)
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of real tracks.", rich_help_panel=_FMA),
     ] = None,
     fma_fake_root: Annotated[
         Path | None,
-        typer.Option(help="Folder with one folder per encoder.", rich_help_panel=_FMA),
+        typer.Option(
+            metavar="DIR", help="Folder with one folder per encoder.", rich_help_panel=_FMA
+        ),
     ] = None,
     fma_encoders: Annotated[
-        str, typer.Option(help="Encoders to draw from, by comma.", rich_help_panel=_FMA)
+        str,
+        typer.Option(
+            metavar="NAMES",
+            show_default=False,
+            help="Encoders to draw from, by comma (default: the nine published).",
+            rich_help_panel=_FMA,
+        ),
     ] = _ENCODERS,
     n_fma_real: Annotated[
-        int, typer.Option(min=0, help="Real tracks.", rich_help_panel=_FMA)
+        int, typer.Option(min=0, metavar="N", help="Real tracks.", rich_help_panel=_FMA)
     ] = 2000,
     n_fma_fake: Annotated[
         int,
         typer.Option(
-            min=0, help="Reconstructions, shared out over the encoders.", rich_help_panel=_FMA
+            min=0,
+            metavar="N",
+            help="Reconstructions, shared out over the encoders.",
+            rich_help_panel=_FMA,
         ),
     ] = 2000,
     sonics_root: Annotated[
-        Path | None, typer.Option(help="The SONICS folder.", rich_help_panel=_SONICS)
+        Path | None, typer.Option(metavar="DIR", help="The SONICS folder.", rich_help_panel=_SONICS)
     ] = None,
     sonics_eval_csv: Annotated[
         Path | None,
-        typer.Option(help="Split to draw from [default: valid.csv].", rich_help_panel=_SONICS),
+        typer.Option(
+            metavar="FILE", help="Split to draw from (default: valid.csv).", rich_help_panel=_SONICS
+        ),
     ] = None,
     sonics_train_csv: Annotated[
         Path | None,
-        typer.Option(help="Split to keep clear of [default: train.csv].", rich_help_panel=_SONICS),
+        typer.Option(
+            metavar="FILE",
+            help="Split to keep clear of (default: train.csv).",
+            rich_help_panel=_SONICS,
+        ),
     ] = None,
     n_sonics_real: Annotated[
-        int, typer.Option(min=0, help="Real songs.", rich_help_panel=_SONICS)
+        int, typer.Option(min=0, metavar="N", help="Real songs.", rich_help_panel=_SONICS)
     ] = 2000,
     n_sonics_fake: Annotated[
-        int, typer.Option(min=0, help="Generated songs.", rich_help_panel=_SONICS)
+        int, typer.Option(min=0, metavar="N", help="Generated songs.", rich_help_panel=_SONICS)
     ] = 2000,
     fakemusiccaps_root: Annotated[
         Path | None,
-        typer.Option(help="Folder with one folder per generator.", rich_help_panel=_CAPS),
+        typer.Option(
+            metavar="DIR", help="Folder with one folder per generator.", rich_help_panel=_CAPS
+        ),
     ] = None,
     n_fakemusiccaps_fake: Annotated[
-        int, typer.Option(min=0, help="Generated clips.", rich_help_panel=_CAPS)
+        int, typer.Option(min=0, metavar="N", help="Generated clips.", rich_help_panel=_CAPS)
     ] = 2000,
     stratify_fakemusiccaps: Annotated[
         bool,
-        typer.Option(help="Share the clips out over the generators.", rich_help_panel=_CAPS),
+        typer.Option(
+            "--stratify/--no-stratify",
+            help="Share the clips out over the generators.",
+            rich_help_panel=_CAPS,
+        ),
     ] = True,
     folder: Annotated[
         Path | None,
         typer.Option(
+            metavar="DIR",
             help="Make manifests of <folder>/real/** and <folder>/fake/<generator>/** instead.",
             rich_help_panel=_OWN,
         ),

@@ -17,22 +17,28 @@ def summarize(
     ] = None,
     *,
     input_csv: Annotated[
-        list[Path] | None, typer.Option(help="A prediction file; may be given again.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A prediction file; may be given again."),
     ] = None,
-    output_csv: Annotated[Path, typer.Option(help="The comparison table to write.")] = Path(
-        "final_ood_comparison.csv"
-    ),
+    output_csv: Annotated[
+        Path, typer.Option(metavar="FILE", help="The comparison table to write.")
+    ] = Path("final_ood_comparison.csv"),
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Decide anew at this score. Default: the labels in the file."
+            min=0,
+            max=1,
+            metavar="SCORE",
+            help="Decide anew at this score (default: the labels in the file).",
         ),
     ] = None,
     model_name: Annotated[
-        str | None, typer.Option(help="What the model column says. Default: from the file.")
+        str | None,
+        typer.Option(metavar="NAME", help="What the model column says (default: from the file)."),
     ] = None,
     dataset_name: Annotated[
-        str | None, typer.Option(help="What the dataset column says. Default: from the path.")
+        str | None,
+        typer.Option(metavar="NAME", help="What the dataset column says (default: from the path)."),
     ] = None,
     append: Annotated[
         bool, typer.Option("--append", help="Keep the rows that the table has already.")

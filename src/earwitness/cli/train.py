@@ -13,24 +13,35 @@ from earwitness.cli.lists import manifest_list
 
 def train(
     *,
-    detector: Annotated[str, typer.Option(help="What to train: fakeprint.")] = "fakeprint",
+    detector: Annotated[
+        str, typer.Option(metavar="NAME", help="What to train: fakeprint.")
+    ] = "fakeprint",
     manifest: Annotated[
-        list[str], typer.Option(help="Training items, or a folder of manifests; several by comma.")
+        list[str],
+        typer.Option(
+            metavar="FILES", help="Training items, or a folder of manifests; several by comma."
+        ),
     ],
     out: Annotated[
-        Path, typer.Option(help="New folder for the weights; its name is the detector's.")
+        Path,
+        typer.Option(metavar="DIR", help="New folder for the weights; its name is the detector's."),
     ],
     root: Annotated[
-        Path | None, typer.Option(help="Folder that relative paths in the manifests start from.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that relative paths in the manifests start from."),
     ] = None,
     band_hz: Annotated[
-        str, typer.Option(help="Band whose peaks are looked at, two frequencies in Hz.")
+        str,
+        typer.Option(
+            metavar="LOW,HIGH", help="Band whose peaks are looked at, two frequencies in Hz."
+        ),
     ] = "5000,16000",
     sample_rate_hz: Annotated[
-        int, typer.Option(min=8000, help="Rate that all audio is brought to.")
+        int, typer.Option(min=8000, metavar="HZ", help="Rate that all audio is brought to.")
     ] = 44_100,
     num_workers: Annotated[
-        int | None, typer.Option(min=0, help="Decoding processes; 0 decodes in this one.")
+        int | None,
+        typer.Option(min=0, metavar="N", help="Decoding processes; 0 decodes in this one."),
     ] = None,
 ) -> None:
     """Train a detector of your own.
