@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
+from earwitness.cli.lists import comma_list
 
 if TYPE_CHECKING:
     from earwitness.manifests.splits import SplitSet
@@ -17,7 +18,6 @@ _FMA = "FMA"
 _SONICS = "SONICS"
 _CAPS = "FakeMusicCaps"
 _OWN = "Your own folders"
-_ENCODERS = "encodec3,encodec6,encodec24,griffin256,griffin512,lac14,lac2,lac7,musika"
 
 
 class SplitName(StrEnum):
@@ -68,7 +68,7 @@ def splits(
             help="Encoders to draw from, by comma (default: the nine published).",
             rich_help_panel=_FMA,
         ),
-    ] = _ENCODERS,
+    ] = "",
     n_fma_real: Annotated[
         int, typer.Option(min=0, metavar="N", help="Real tracks.", rich_help_panel=_FMA)
     ] = 2000,
@@ -148,6 +148,7 @@ def splits(
     missing, dropped and why, taken) and omitted.csv (every file left out, with its reason). A
     dataset of which nothing is asked (--n-… 0) is not looked for.
     """
+    from earwitness.datasets import fma
     from earwitness.manifests import splits as jobs
 
     if folder is not None:
@@ -162,7 +163,7 @@ def splits(
                 deezer_split_name=deezer_split_name.value,
                 fma_real_root=fma_real_root,
                 fma_fake_root=fma_fake_root,
-                fma_encoders=tuple(e.strip() for e in fma_encoders.split(",") if e.strip()),
+                fma_encoders=tuple(comma_list([fma_encoders])) or fma.ENCODERS,
                 fakemusiccaps_root=fakemusiccaps_root,
                 sonics_root=sonics_root,
                 sonics_eval_csv=sonics_eval_csv,

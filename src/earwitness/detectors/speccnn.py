@@ -23,6 +23,7 @@ from earwitness.audio.clips import Clip
 from earwitness.audio.spectrogram import log_power_spectrogram, mix_first_two
 from earwitness.core.cards import ClipContract, DetectorCard
 from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.datasets import fma
 from earwitness.detectors.base import Scores
 from earwitness.detectors.weights import convert_bundle, find_bundle
 
@@ -32,18 +33,7 @@ if TYPE_CHECKING:
 SAMPLE_RATE_HZ = 44_100
 CLIP_SAMPLES = int(0.78 * SAMPLE_RATE_HZ)
 
-ENCODERS = (
-    "real",
-    "encodec24",
-    "encodec3",
-    "encodec6",
-    "griffin256",
-    "griffin512",
-    "lac14",
-    "lac2",
-    "lac7",
-    "musika",
-)
+ENCODERS = ("real", *sorted(fma.ENCODERS))
 """Classes of the published encoder head, in its order: real, then the names sorted."""
 
 _TRAINED_ON = ("FMA-medium train (Deezer split) and its nine reconstructions",)

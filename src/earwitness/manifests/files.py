@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from earwitness.core.errors import ManifestError
-from earwitness.core.files import replacing
+from earwitness.core.files import replacing, write_json
 from earwitness.core.manifest import KNOWN_COLUMNS, PUBLISHED_COLUMNS, Manifest
 from earwitness.core.tables import read_text_table
 
@@ -54,6 +54,22 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
             arrange(manifest.frame).write_parquet(temporary)
         else:
             arrange(manifest.frame).write_csv(temporary)
+
+
+def write_root(folder: Path, root: Path, **more: Any) -> None:
+    """Record in ``splits.json`` what relative paths in a folder's manifests start from.
+
+    Both where the root lies and how to get there from the folder are written, so that either
+    may move.
+
+    Args:
+        folder: Folder of manifests.
+        root: What their paths are relative to.
+        **more: What else ``splits.json`` tells.
+    """
+    from_here = Path(os.path.relpath(root.absolute(), folder.absolute())).as_posix()
+    here = {"root": root.absolute().as_posix(), "root_from_here": from_here}
+    write_json(folder / SPLITS_JSON, here | more)
 
 
 def list_manifests(folder: Path) -> list[Path]:

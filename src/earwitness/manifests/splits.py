@@ -16,12 +16,12 @@ import polars as pl
 
 from earwitness.core.catalog import Catalog, Omission
 from earwitness.core.errors import DatasetError, UsageError
-from earwitness.core.files import replacing, write_json
+from earwitness.core.files import replacing
 from earwitness.core.manifest import Manifest
 from earwitness.datasets import fakemusiccaps, fma, sonics
 from earwitness.datasets.folder import catalog_folder
 from earwitness.manifests.balance import balance_classes, balance_sources
-from earwitness.manifests.files import SPLITS_JSON, arrange, write_manifest
+from earwitness.manifests.files import arrange, write_manifest, write_root
 from earwitness.manifests.sampling import (
     one_per_group,
     share_out,
@@ -174,17 +174,14 @@ def write_splits(splits: SplitSet, out_dir: Path, *, absolute_paths: bool = Fals
         written.append(path)
         recorded[name] = {"file": path.name, "digest": manifest.digest} | _class_counts(rows)
     _write_omitted(splits, out_dir / OMITTED_CSV)
-    write_json(
-        out_dir / SPLITS_JSON,
-        {
-            "root": splits.root.as_posix(),
-            "root_from_here": Path(os.path.relpath(splits.root, out_dir.absolute())).as_posix(),
-            "options": splits.options,
-            "warnings": list(splits.warnings),
-            "looked_at": list(splits.looked_at),
-            "sources": {source.name: _record(source) for source in splits.sources},
-            "manifests": recorded,
-        },
+    write_root(
+        out_dir,
+        splits.root,
+        options=splits.options,
+        warnings=list(splits.warnings),
+        looked_at=list(splits.looked_at),
+        sources={source.name: _record(source) for source in splits.sources},
+        manifests=recorded,
     )
     return written
 

@@ -70,6 +70,7 @@ def run_benchmark(
         detectors,
         out,
         options=scoring or ScoringOptions(),
+        copy_manifests=False,
         advance=starting(n_files) if starting else None,
     )
     summaries = summarize(list(predictions))

@@ -11,7 +11,6 @@ A run folder::
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.detectors.base import Detector
 from earwitness.inference.predict import Advance, predict
-from earwitness.manifests.files import SPLITS_JSON, write_manifest
+from earwitness.manifests.files import write_manifest, write_root
 from earwitness.manifests.scores import write_predictions
 
 RUN_JSON = "run.json"
@@ -51,9 +50,18 @@ def score_into_run(
     out: Path,
     *,
     options: ScoringOptions,
+    copy_manifests: bool = True,
     advance: Advance | None = None,
 ) -> dict[Path, Predictions]:
     """Score manifests and write a run folder.
+
+    Args:
+        manifests: What is judged.
+        detectors: Who judges.
+        out: The run folder; predictions that are there under the same names are replaced.
+        options: How to score.
+        copy_manifests: Put what was judged beside the scores.
+        advance: Told of every file that is done.
 
     Returns:
         Prediction files and what they hold.
@@ -62,7 +70,8 @@ def score_into_run(
         UsageError: Two manifests go by one name.
     """
     _refuse_twins(manifests)
-    _copy_manifests(manifests, out / "manifests")
+    if copy_manifests:
+        _copy_manifests(manifests, out / "manifests")
     predictions = _predict(manifests, detectors, options, advance)
     written = {}
     for prediction in predictions:
@@ -142,16 +151,29 @@ def _refuse_twins(manifests: Sequence[Manifest]) -> None:
 
 
 def _copy_manifests(manifests: Sequence[Manifest], folder: Path) -> None:
-    """Copy what was judged beside the scores, with the root where all share one."""
-    roots = {manifest.roots[:1] for manifest in manifests}
+    """Copy what was judged; paths stay relative where one root serves them all."""
+    root = _common_root(manifests)
     for manifest in manifests:
-        path = folder / f"{file_stem(manifest.name)}.csv"
-        if not path.exists():
-            write_manifest(manifest, path)
-    if len(roots) == 1 and (shared := roots.pop()) and not (folder / SPLITS_JSON).exists():
-        from_here = Path(os.path.relpath(shared[0], folder.absolute())).as_posix()
-        root = {"root": shared[0].as_posix(), "root_from_here": from_here}
-        write_json(folder / SPLITS_JSON, root)
+        copy = manifest
+        if root is None:
+            located = pl.Series("filepath", [str(p.absolute()) for p in manifest.locate_all()])
+            copy = Manifest(manifest.name, manifest.frame.with_columns(located))
+        write_manifest(copy, folder / f"{file_stem(manifest.name)}.csv")
+    if root is not None:
+        write_root(folder, root)
+
+
+def _common_root(manifests: Sequence[Manifest]) -> Path | None:
+    """Return the first root of all manifests where all their relative paths lie below it."""
+    firsts = {manifest.roots[:1] for manifest in manifests}
+    first = next(iter(firsts)) if len(firsts) == 1 else ()
+    if not first:
+        return None
+    for manifest in manifests:
+        paths = manifest.frame["filepath"].to_list()
+        if any(first[0] / p != at for p, at in zip(paths, manifest.locate_all(), strict=True)):
+            return None
+    return first[0]
 
 
 def _write_errors(predictions: Sequence[Predictions], path: Path) -> None:
