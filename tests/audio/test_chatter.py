@@ -34,9 +34,15 @@ def test_descriptor_comes_back_after_an_error(capfd: pytest.CaptureFixture[str])
 
 def test_remarks_are_short_and_printable() -> None:
     with quieted() as remarks:
-        os.write(2, b"\x1b[31m\xff" + b"x" * 1000)
+        os.write(2, b"\x07\xff" + b"x" * 1000)
         assert len(remarks()) == LONGEST_REMARK
         assert remarks().isprintable()
+
+
+def test_a_progress_bar_of_the_same_process_is_no_remark() -> None:
+    with quieted() as remarks:
+        os.write(2, b"\x1b[2Kscoring \x1b[90m 3/40\r\n")
+        assert remarks() == ""
 
 
 def test_remarks_of_several_threads_are_not_mixed_up(capfd: pytest.CaptureFixture[str]) -> None:

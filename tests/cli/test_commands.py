@@ -218,6 +218,7 @@ WRONG = {
     "predict --detector mine --manifest m.csv --output-csv x --eval-sections reel": "'reel', expec",
     "predict --detector mine,fakeprint --weights w --manifest m.csv --out x": "--weights w: exp",
     "splits --root nowhere": "dataset_medium_split_filtered.npy: cannot be read (No such file",
+    "splits --folder other --root other": "--folder and --root: expected one of them",
     "splits --folder nowhere": "nowhere/real: found nothing, expected a folder",
     "summarize": "no prediction file given",
     "summarize --input-csv absent.csv": "absent.csv",

@@ -27,12 +27,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def catalog(root: Path, **options: Any) -> Catalog:
-    return catalog_fma(
-        real_root=root / "real",
-        fake_root=root / "fake",
-        split_npy=root / "split.npy",
-        **{"encoders": ("encodec3", "musika")} | options,
-    )
+    usual = {"real_root": root / "real", "encoders": ("encodec3", "musika")}
+    return catalog_fma(fake_root=root / "fake", split_npy=root / "split.npy", **usual | options)
 
 
 def test_lists_real_tracks_under_their_reconstructions(root: Path) -> None:
@@ -66,6 +62,12 @@ def test_the_train_split_is_not_checked_against_itself(root: Path) -> None:
 def test_tracks_that_are_not_on_disk_are_told_for_each_side(root: Path) -> None:
     missing = {o.name for o in catalog(root).omitted if o.reason == "no such file"}
     assert missing == {"000141", "encodec3/000141", "musika/000141"}
+
+
+def test_the_real_side_can_be_left_out(root: Path) -> None:
+    found = catalog(root, real_root=None)
+    assert found.frame["target"].unique().to_list() == [1]
+    assert {o.target for o in found.omitted} == {1}
 
 
 def test_of_two_files_of_a_track_the_first_is_taken(root: Path) -> None:

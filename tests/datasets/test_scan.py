@@ -30,6 +30,18 @@ def test_follows_linked_folders_once_and_survives_circles(tmp_path: Path) -> Non
     assert scan_audio(root).files == ("linked/x.mp3",)
 
 
+def test_a_linked_folder_is_known_by_its_own_name(tmp_path: Path) -> None:
+    """Whatever order the file system lists them in: the real folder wins, the link is told."""
+    for name in ("m_real", "z_real"):
+        touch(tmp_path / name / "x.mp3")
+    for link, target in (("a_link", "z_real"), ("z_link", "m_real")):
+        (tmp_path / link).symlink_to(tmp_path / target, target_is_directory=True)
+    scanned = scan_audio(tmp_path)
+    assert scanned.files == ("m_real/x.mp3", "z_real/x.mp3")
+    assert scanned.aliases == ("a_link", "z_link")
+    assert scanned.describe().endswith("0 others, not followed twice: a_link, z_link")
+
+
 def test_odd_names(tmp_path: Path) -> None:
     for name in ("mit Leerzeichen.mp3", "ütf-8 ♫.wav", 'comma,quote".mp3'):
         touch(tmp_path / name)

@@ -92,6 +92,21 @@ def test_missing_columns_are_named(root: Path) -> None:
         catalog_sonics(root=root)
 
 
+def test_columns_that_ours_might_trip_over(root: Path) -> None:
+    write(
+        root / "valid.csv",
+        ",filepath,target,duration_s,source_dataset,_row,_upstream,key,generator,group_id",
+        "0,real_songs/real_00002.mp3,0,12.5,mine,1,1,k,g,x",
+        ",,,,,,,,,",
+        "1,fake_songs/fake_00002_suno_0.mp3,1,nonsense,mine,2,1,k,g,x",
+    )
+    frame = catalog_sonics(root=root).frame
+    assert frame["source_dataset"].unique().to_list() == ["SONICS"]
+    assert frame["duration_s"].to_list() == [None, 12.5]
+    assert frame["group_id"].to_list() == ["sonics:fake_00002_suno", "sonics:real_00002"]
+    assert not [name for name in frame.columns if not name or name.startswith("_")]
+
+
 def test_upstreams_own_files_with_upstreams_filter(tmp_path: Path) -> None:
     for number in range(4):
         touch(tmp_path / "real_songs" / f"real_{number:05d}.mp3")

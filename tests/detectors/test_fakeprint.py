@@ -64,7 +64,13 @@ def test_clips_that_break_the_contract(folder: Path, n_samples: int, rate: int) 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "specnn_amplitude"}, "card of a 'specnn_amplitude', expected 'fakeprint'"),
+        ({"kind": "specnn_amplitude"}, "card of a 'specnn_amplitude' .* expected 'fakeprint'"),
+        (
+            {"details": {"n_fft": 1e12}},
+            "with n_fft 1000000000000.0, expected 'fakeprint' with 16384",
+        ),
+        ({"details": {"n_fft": "abc"}}, "with n_fft 'abc', expected"),
+        ({"threshold": 1.5}, "card.json: threshold: "),
         ({"band_hz": [5_000, 12_000]}, r"coefficients \(4087,\), .* expected \(2601,\)"),
         ({"weights_sha256": "0" * 64}, "SHA-256 .* the card says 000"),
         ({"trained_onn": []}, "trained_onn: Extra inputs are not permitted"),
@@ -92,7 +98,9 @@ def test_nan_weights_are_refused(tmp_path: Path) -> None:
         open_detector(str(tmp_path / "nan"))
 
 
-@pytest.mark.parametrize("band", [(5_000.0, 5_000.0), (-1.0, 5.0), (5_000.0, 23_000.0)])
+@pytest.mark.parametrize(
+    "band", [(5_000.0, 5_000.0), (-1.0, 5_000.0), (5_000.0, 23_000.0), (5_000.0, 5_010.0)]
+)
 def test_a_band_outside_the_spectrum(band: tuple[float, float]) -> None:
     with pytest.raises(DetectorError, match="expected two rising frequencies up to 22050 Hz"):
         fakeprint_card(name="x", trained_on=None, training_items=None, band_hz=band)

@@ -301,3 +301,12 @@ def test_the_contract_places_the_golden_slice(detector, n_samples):
     assert window.start == max(0, (n_samples - CLIP_SAMPLES) // 2)
     cut = np.zeros((1, window.n_samples), np.float32)
     assert pad_clip(cut, CLIP_SAMPLES).shape == (1, CLIP_SAMPLES)
+
+
+def test_scores_are_the_same_to_the_bit_whatever_else_is_in_the_batch(detector, clips, scores):
+    for order in (range(35), reversed(range(35)), (7, 3, 3, 30)):
+        chosen = list(order)
+        again = detector.score([clips[n] for n in chosen])
+        np.testing.assert_array_equal(again.logits, scores.logits[chosen])
+    alone = np.array([detector.score([clip]).logits[0] for clip in clips])
+    np.testing.assert_array_equal(alone, scores.logits)

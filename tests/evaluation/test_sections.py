@@ -39,6 +39,13 @@ def test_a_section_without_rows_is_left_out() -> None:
     assert "real" not in section_accuracies(Predictions("m", "d", fakes))
 
 
+def test_a_generator_with_the_name_of_a_section() -> None:
+    frame = predictions().frame.with_columns(pl.col("generator").replace("suno", "all"))
+    sections = section_accuracies(Predictions("m", "d", frame))
+    assert sections["all"]["n"] == 5
+    assert sections["encoder all"]["n"] == 1
+
+
 def test_an_unknown_section() -> None:
     with pytest.raises(
         UsageError, match="'encoders', expected some of all, encoder, real; did you"

@@ -83,6 +83,12 @@ def test_one_row_out_per_row_in_in_order(folder: Path) -> None:
     assert frame["logit"][0] == frame["logit"][4]
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".mp3", "nul\0.mp3", "a/" * 2000 + "b.mp3"])
+def test_names_that_no_disk_can_hold_are_rows_with_their_error(folder: Path, name: str) -> None:
+    (prediction,) = predict([manifest(folder, name, "1.wav")], [Loudness()], n_workers=0)
+    assert prediction.frame["error"].is_null().to_list() == [False, True]
+
+
 def test_the_number_between_0_and_1_is_the_logistic_of_the_logit(folder: Path) -> None:
     (prediction,) = predict([manifest(folder, "1.wav")], [Loudness()], n_workers=0)
     row = prediction.frame.row(0, named=True)

@@ -8,7 +8,7 @@ import pytest
 from builders import touch
 from earwitness.core.errors import ManifestError
 from earwitness.core.manifest import Manifest
-from earwitness.manifests.files import list_manifests, read_manifest, write_manifest
+from earwitness.manifests.files import list_manifests, read_manifest, write_manifest, write_root
 
 HEADER = "filepath,target,skip_time,source_dataset,split_tag\n"
 
@@ -56,6 +56,14 @@ def test_byte_order_marks_and_windows_line_ends(
     ]
 
 
+def test_blank_lines_are_passed_over_and_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.csv", HEADER + "a.mp3,0,0,,\n,,,,\nb.mp3,1,0,,\n\n")
+    assert read_manifest(path).frame["filepath"].to_list() == ["a.mp3", "b.mp3"]
+    path = write(tmp_path / "m.csv", HEADER + "a.mp3,0,0,,\n,,,,\nb.mp3,AI,0,,\n\n")
+    with pytest.raises(ManifestError, match=r"m.csv:4: target 'AI'.*fake\)$"):
+        read_manifest(path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -97,6 +105,20 @@ def test_roots_are_tried_in_order(tmp_path: Path) -> None:
     assert manifest.locate_all() == [given, recorded, beside]
     assert manifest.locate("absent.mp3") == tmp_path / "given" / "absent.mp3"
     assert manifest.locate("/somewhere/x.mp3") == Path("/somewhere/x.mp3")
+
+
+def test_a_root_on_another_drive_is_recorded_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_two_drives(*_: object) -> str:
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr("os.path.relpath", on_two_drives)
+    audio = touch(tmp_path / "data" / "a.mp3")
+    (tmp_path / "m").mkdir()
+    write(tmp_path / "m" / "x.csv", HEADER + "a.mp3,0,0,,\n")
+    write_root(tmp_path / "m", tmp_path / "data")
+    assert read_manifest(tmp_path / "m" / "x.csv").locate_all() == [audio]
 
 
 def test_a_foreign_splits_json_is_told(tmp_path: Path) -> None:

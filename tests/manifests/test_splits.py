@@ -78,6 +78,14 @@ def draw(root: Path, **changes: Any) -> SplitSet:
     return build_splits(replace(OPTIONS, root=root, **changes))
 
 
+def paths_of(root: Path) -> dict[str, Path]:
+    return {
+        "deezer_split_npy": root / "deepfake-detector/data/dataset_medium_split_filtered.npy",
+        "fma_real_root": root / "deepfake-detector/fma_real_medium/resampled",
+        "fakemusiccaps_root": root / "FakeMusicCaps",
+    }
+
+
 def keys(splits: SplitSet) -> dict[str, list[str]]:
     return {name: frame["key"].to_list() for name, frame in splits.frames.items()}
 
@@ -161,6 +169,11 @@ def test_more_of_one_source_changes_nothing_of_another(root: Path, tmp_path: Pat
     assert set(reals) <= set(before["fma_real_valid_10"])
 
 
+def test_the_folder_of_a_given_csv_is_its_root(root: Path, tmp_path: Path) -> None:
+    given = draw(tmp_path / "nowhere", **paths_of(root), sonics_eval_csv=root / "SONICS/valid.csv")
+    assert keys(given) == keys(draw(root))
+
+
 def test_a_count_that_cannot_be_met_warns_and_is_recorded(root: Path, tmp_path: Path) -> None:
     splits = draw(root, n_sonics_real=2000)
     assert splits.warnings == ("sonics_real: 2000 asked, 14 there; all of them taken",)
@@ -200,7 +213,12 @@ def test_a_source_of_which_nothing_is_asked_is_not_looked_for(root: Path, tmp_pa
 
 
 def test_one_per_group(root: Path) -> None:
-    frames = draw(root, one_per_group=True, n_fma_real=7, n_fma_fake=8).frames
+    splits = draw(root, one_per_group=True, n_fma_real=7, n_fma_fake=8)
+    frames = splits.frames
+    fma_real = splits.sources[0]
+    beside = [o for o in fma_real.omitted if o.reason == "another of its group is kept"]
+    assert fma_real.found == 15
+    assert len(beside) + fma_real.taken.height == 15
     both = pl.concat([frames["fma_real_valid_7"], frames["fma_fake_valid_8"]], how="diagonal")
     assert both["group_id"].is_unique().all()
     caps = frames["fakemusiccaps_fake_9"]
@@ -240,12 +258,7 @@ def test_what_is_left_out_is_listed(root: Path, tmp_path: Path) -> None:
 def test_the_root_is_what_all_files_share(root: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "caps"
     shutil.copytree(root / "FakeMusicCaps", elsewhere)
-    given = {
-        "deezer_split_npy": root / "deepfake-detector/data/dataset_medium_split_filtered.npy",
-        "fma_real_root": root / "deepfake-detector/fma_real_medium/resampled",
-        "fakemusiccaps_root": elsewhere,
-        "sonics_root": root / "SONICS",
-    }
+    given = paths_of(root) | {"fakemusiccaps_root": elsewhere, "sonics_root": root / "SONICS"}
     splits = build_splits(replace(OPTIONS, **given))
     for frame in splits.frames.values():
         assert all(Path(p).is_relative_to(splits.root) for p in frame["filepath"])

@@ -51,7 +51,7 @@ def test_every_file_comes_back_once_with_its_clips(files: list[str], n_workers: 
         assert isinstance(centre, list)
         assert centre[0].samples.shape == (2, 8_000)
         lengths[Path(name).stem] = whole if isinstance(whole, str) else whole[0].n_samples
-    too_short = "0.40 s long, the detector needs at least 0.50 s"
+    too_short = "0.4 s long, the detector needs at least 0.5 s"
     assert lengths == {"0": 44_100, "1": 88_200, "2": too_short, "3": 26_460}
 
 
@@ -79,6 +79,12 @@ def test_a_file_that_kills_the_decoder_costs_itself_alone(files: list[str]) -> N
     assert decoded[killer].clips == (CRASHED, CRASHED)
     assert len(decoded) == 2 * len(files) + 1
     assert all(isinstance(decoded[name].clips[0], list) for name in files)
+
+
+def test_a_file_too_short_for_one_sample_is_told(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "tiny.wav", np.zeros(1), 192_000)
+    (decoded,) = decode_files([str(tmp_path / "tiny.wav")], (CENTRE, WHOLE), n_workers=0)
+    assert all("long, the detector needs at least" in str(clips) for clips in decoded.clips)
 
 
 def test_the_clip_lies_in_the_centre(tmp_path: Path) -> None:

@@ -98,8 +98,12 @@ def quieted() -> Iterator[Callable[[], str]]:
 
 
 def _shortened(text: str) -> str:
-    """Return the last line that says something, no longer than ``LONGEST_REMARK``."""
+    """Return the last line that says something, no longer than ``LONGEST_REMARK``.
+
+    Lines with terminal escapes come from a progress bar of the same process, not from a decoder.
+    """
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if "\x1b" not in line]
     remark = lines[-1] if lines else ""
     printable = "".join(c if c.isprintable() else "?" for c in remark)
     return printable if len(printable) <= LONGEST_REMARK else printable[: LONGEST_REMARK - 1] + "…"

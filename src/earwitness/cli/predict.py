@@ -144,12 +144,15 @@ def predict(
     from earwitness.cli.devices import choose_device
     from earwitness.core.errors import UsageError
     from earwitness.detectors.opening import open_detectors
+    from earwitness.evaluation.sections import check_sections
     from earwitness.manifests.files import read_manifest
     from earwitness.workflows import scoring
 
     if sum(target is not None for target in (out, output_csv, output_dir)) != 1:
         raise UsageError("expected one of --out RUN_FOLDER, --output-csv FILE, --output-dir DIR")
     manifests = [read_manifest(path, root=root) for path in manifest_list(manifest)]
+    sections = comma_list([eval_sections or "all,encoder,real"])
+    check_sections(sections)
     if repeat > 1:
         console.remark("--repeat changes nothing: the crop of a file is fixed")
     names = comma_list(detector)
@@ -176,9 +179,8 @@ def predict(
                 advance=advance,
             )
     if eval_sections is not None or output_csv is not None:
-        wanted = comma_list([eval_sections or "all,encoder,real"])
         for path, prediction in written.items():
-            _report_sections(path, prediction, wanted)
+            _report_sections(path, prediction, sections)
     _finish(written, strict=strict)
 
 

@@ -148,9 +148,12 @@ def splits(
     missing, dropped and why, taken) and omitted.csv (every file left out, with its reason). A
     dataset of which nothing is asked (--n-… 0) is not looked for.
     """
+    from earwitness.core.errors import UsageError
     from earwitness.datasets import fma
     from earwitness.manifests import splits as jobs
 
+    if folder is not None and root is not None:
+        raise UsageError("--folder and --root: expected one of them")
     if folder is not None:
         drawn = jobs.build_folder_splits(
             folder, seed=seed, one_per_group=one_per_group, absolute_paths=absolute_paths
@@ -186,6 +189,7 @@ def splits(
 
 def _print(drawn: SplitSet, out_dir: Path) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     for line in drawn.warnings:
         console.remark(line)
@@ -194,11 +198,11 @@ def _print(drawn: SplitSet, out_dir: Path) -> None:
         reasons = [omission.reason for omission in source.omitted]
         why = ", ".join(f"{reasons.count(r)} {r}" for r in sorted(set(reasons)))
         asked = "all" if source.asked is None else str(source.asked)
-        sources.add_row(source.name, asked, str(source.available), why, str(source.taken.height))
+        sources.add_row(Text(source.name), asked, str(source.found), why, str(source.taken.height))
     manifests = Table("manifest", "real", "fake", box=None)
     for name, frame in drawn.frames.items():
         n_fake = int((frame["target"] == 1).sum())
-        manifests.add_row(name, str(frame.height - n_fake), str(n_fake))
+        manifests.add_row(Text(name), str(frame.height - n_fake), str(n_fake))
     console.out.print(sources)
     console.out.print()
     console.out.print(manifests)

@@ -50,6 +50,7 @@ def train(
     training items and groups, so that exposure can be told later.
     """
     from earwitness.core.errors import UsageError
+    from earwitness.detectors.opening import DETECTORS
     from earwitness.manifests.files import read_manifest
     from earwitness.training.fit import train_fakeprint
 
@@ -74,7 +75,8 @@ def train(
         f"accuracy on these same items {fitted.training_accuracy:.3f}",
         markup=False,
     )
-    console.out.print(f"written to {out}; use it with --detector {out}", markup=False)
+    folder = f"./{out}" if str(out) in DETECTORS else out
+    console.out.print(f"written to {out}; use it with --detector {folder}", markup=False)
 
 
 def _band(text: str) -> tuple[float, float]:

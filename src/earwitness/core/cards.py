@@ -26,7 +26,7 @@ class ClipContract(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sample_rate_hz: int = Field(gt=0)
+    sample_rate_hz: int = Field(gt=0, le=768_000)
     clip_samples: int | None = Field(default=None, gt=0)
     max_samples: int | None = Field(default=None, gt=0)
     min_samples: int = Field(default=0, ge=0)
@@ -73,7 +73,7 @@ class DetectorCard(BaseModel):
         details: Further settings that its code needs to run again.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     kind: str
@@ -81,7 +81,7 @@ class DetectorCard(BaseModel):
     preprocessing: str = "correct"
     band_hz: tuple[float, float]
     score_kind: ScoreKind = "uncalibrated"
-    threshold: float = 0.5
+    threshold: float = Field(default=0.5, ge=0, le=1)
     encoders: tuple[str, ...] = ()
     trained_on: tuple[str, ...] | None = None
     selected_on: tuple[str, ...] | None = None

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+def drop_blank_lines(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
+    """Return the rows that hold anything, and the line of each: the header is line 1."""
+    import polars as pl
+
+    filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+    return frame.filter(filled), (filled.arg_true() + 2).to_list()
+
+
 def read_text_table(
     path: Path, *, error: type[EarwitnessError], needed: Sequence[str] = ()
 ) -> pl.DataFrame:

@@ -39,7 +39,7 @@ ENCODERS = (
 
 def catalog_fma(
     *,
-    real_root: Path,
+    real_root: Path | None,
     fake_root: Path,
     split_npy: Path,
     split_name: str = "valid",
@@ -49,7 +49,7 @@ def catalog_fma(
     """List the tracks of one split, real and reconstructed.
 
     Args:
-        real_root: Folder of the real tracks.
+        real_root: Folder of the real tracks; ``None`` leaves them out.
         fake_root: Folder with one folder per encoder.
         split_npy: Deezer's split file.
         split_name: ``train``, ``valid`` (or ``validation``) or ``test``.
@@ -69,14 +69,16 @@ def catalog_fma(
     split = "validation" if split_name == "valid" else split_name
     if split not in splits:
         raise DatasetError(f"{split_npy}: no split {split_name!r}, expected one of {list(splits)}")
-    tracks, omitted = _listed_tracks(splits, split, encoders, train_check=train_check)
+    folders = [(1, encoder, _encoder_folder(fake_root, encoder)) for encoder in encoders]
+    if real_root is not None:
+        folders.insert(0, (0, "", real_root))
+    sides = [(target, encoder) for target, encoder, _ in folders]
+    tracks, omitted = _listed_tracks(splits, split, sides, train_check=train_check)
     columns: dict[str, list[object]] = {
         name: [] for name in ("key", "filepath", "target", "split_tag", "generator", "group_id")
     }
     looked_at = [f"{split_npy}: {len(splits[split])} names in {split!r}"]
-    sides: list[tuple[int, str, Path]] = [(0, "", real_root)]
-    sides += [(1, encoder, _encoder_folder(fake_root, encoder)) for encoder in encoders]
-    for target, encoder, folder in sides:
+    for target, encoder, folder in folders:
         scanned = scan_audio(folder)
         looked_at.append(scanned.describe())
         found = _first_by_stem(scanned, target, encoder, tracks, omitted)
@@ -95,17 +97,21 @@ def catalog_fma(
 
 
 def _listed_tracks(
-    splits: dict[str, tuple[str, ...]], split: str, encoders: Sequence[str], *, train_check: bool
+    splits: dict[str, tuple[str, ...]],
+    split: str,
+    sides: Sequence[tuple[int, str]],
+    *,
+    train_check: bool,
 ) -> tuple[list[str], list[Omission]]:
     listed = list(dict.fromkeys(PurePosixPath(name).stem for name in splits[split]))
     if not train_check or split == "train":
         return listed, []
     train = {PurePosixPath(name).stem for name in splits["train"]}
     omitted = [
-        Omission(int(bool(encoder)), _name(encoder, track), "also in the train split")
+        Omission(target, _name(encoder, track), "also in the train split")
         for track in listed
         if track in train
-        for encoder in ("", *encoders)
+        for target, encoder in sides
     ]
     return [track for track in listed if track not in train], omitted
 

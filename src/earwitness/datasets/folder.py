@@ -23,7 +23,7 @@ def catalog_folder(root: Path) -> Catalog:
     Raises:
         DatasetError: ``root``, or both folders below it, are not there.
     """
-    source = root.absolute().name
+    source = root.resolve().name or "folder"
     sides = [(0, "real"), (1, "fake")]
     present = [(t, name) for t, name in sides if (root / name).is_dir()]
     scans = [(t, name, scan_audio(root / name)) for t, name in present or sides]

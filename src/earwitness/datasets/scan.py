@@ -1,11 +1,13 @@
 """Walking a folder for audio files.
 
 Conventions: paths are relative to the folder and POSIX; the order is that of the names, never
-that of the file system. Folders that are symbolic links are followed, each real folder once.
+that of the file system. Folders that are symbolic links are followed, each real folder once and
+by its own name where it has one below the root.
 """
 
 from __future__ import annotations
 
+import heapq
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +25,19 @@ class AudioFolder:
         files: Paths of audio files relative to it, sorted.
         n_other: Files of other kinds.
         unreadable: Names that are no valid Unicode, shown as the system escapes them.
+        aliases: Linked folders that lead to a folder seen already.
     """
 
     root: Path
     files: tuple[str, ...]
     n_other: int
     unreadable: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Say in one sentence what the folder held."""
-        return f"{self.root}: {len(self.files)} audio files, {self.n_other} others"
+        aliases = f", not followed twice: {', '.join(self.aliases)}" if self.aliases else ""
+        return f"{self.root}: {len(self.files)} audio files, {self.n_other} others{aliases}"
 
 
 def scan_audio(root: Path) -> AudioFolder:
@@ -46,25 +51,28 @@ def scan_audio(root: Path) -> AudioFolder:
     files: list[str] = []
     unreadable: list[str] = []
     n_other = 0
+    aliases: list[str] = []
     seen: set[tuple[int, int]] = set()
-    pending = [(_existing_folder(root), "")]
+    pending = [(False, "", _existing_folder(root))]
     while pending:
-        folder, prefix = pending.pop()
+        _, prefix, folder = heapq.heappop(pending)
         identity = folder.stat()
         if (identity.st_dev, identity.st_ino) in seen:
+            aliases.append(prefix.rstrip("/"))
             continue
         seen.add((identity.st_dev, identity.st_ino))
         for entry in _entries(folder):
             name = prefix + entry.name
             if _is_folder(entry):
-                pending.append((Path(entry.path), name + "/"))
+                heapq.heappush(pending, (entry.is_symlink(), name + "/", Path(entry.path)))
             elif not _is_audio(entry.name):
                 n_other += 1
             elif not _is_unicode(name):
                 unreadable.append(os.fsencode(name).decode("utf-8", "backslashreplace"))
             else:
                 files.append(name)
-    return AudioFolder(root, tuple(sorted(files)), n_other, tuple(sorted(unreadable)))
+    names = (tuple(sorted(found)) for found in (unreadable, aliases))
+    return AudioFolder(root, tuple(sorted(files)), n_other, *names)
 
 
 def _existing_folder(root: Path) -> Path:

@@ -13,6 +13,7 @@ song belong together.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import polars as pl
 
 from earwitness.core.catalog import AUDIO_SUFFIXES, Catalog, Omission
 from earwitness.core.errors import DatasetError
-from earwitness.core.tables import read_text_table
+from earwitness.core.tables import drop_blank_lines, read_text_table
 from earwitness.datasets.tables import catalog_frame
 
 SOURCE = "SONICS"
@@ -73,7 +74,9 @@ def catalog_sonics(
     kept = _drop_repeats(kept, omitted)
     kept = _drop_missing(kept, root, omitted)
     split_tag = (eval_csv or Path("valid")).stem
-    looked_at = f"{evaluated.origin}: {evaluated.frame.height} rows, {kept.height} usable"
+    looked_at = (
+        f"{evaluated.origin}: {evaluated.frame.height} rows, {kept.height} usable below {root}"
+    )
     frame = catalog_frame(_columns(kept, root, split_tag), source=SOURCE)
     return Catalog(SOURCE, frame, tuple(omitted), (looked_at,))
 
@@ -114,19 +117,21 @@ def _has_audio_suffix(column: str) -> pl.Expr:
 
 
 def _read(path: Path, needed: tuple[str, ...]) -> pl.DataFrame:
-    return read_text_table(path, error=DatasetError, needed=needed)
+    """Read a CSV; nameless columns and those whose names begin with ``_`` are not carried."""
+    frame = read_text_table(path, error=DatasetError, needed=needed)
+    return frame.select(name for name in frame.columns if name and not name.startswith("_"))
 
 
 def _with_names(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
     """Add typed ``target``, and ``_path``, ``_name`` and ``_song`` as they are compared."""
-    filled = frame.with_row_index("_row").filter(
-        pl.col("filepath").is_null() | ~pl.col("target").is_in(["0", "1", "0.0", "1.0"])
-    )
-    if filled.height:
-        row = filled.row(0, named=True)
+    frame, lines = drop_blank_lines(frame)
+    labelled = pl.col("target").is_in(["0", "1", "0.0", "1.0"]).fill_null(False)
+    wrong = frame.select(pl.col("filepath").is_null() | ~labelled).to_series().arg_true()
+    if len(wrong):
+        row = frame.row(wrong[0], named=True)
         found = f"filepath {row['filepath']!r}, target {row['target']!r}"
         raise DatasetError(
-            f"{path}:{row['_row'] + 2}: {found}, expected a path and 0 (real) or 1 (fake)"
+            f"{path}:{lines[wrong[0]]}: {found}, expected a path and 0 (real) or 1 (fake)"
         )
     paths = [posixpath.normpath(p.replace("\\", "/")) for p in frame["filepath"].to_list()]
     targets = [int(float(t)) for t in frame["target"].to_list()]
@@ -169,7 +174,8 @@ def _drop_repeats(frame: pl.DataFrame, omitted: list[Omission]) -> pl.DataFrame:
 
 
 def _drop_missing(frame: pl.DataFrame, root: Path, omitted: list[Omission]) -> pl.DataFrame:
-    there = pl.Series([(root / p).is_file() for p in frame["_path"].to_list()], dtype=pl.Boolean)
+    files = [os.path.isfile(root / p) for p in frame["_path"].to_list()]  # noqa: PTH113 - unlike Path.is_file it takes any name
+    there = pl.Series(files, dtype=pl.Boolean)
     return _drop(frame, ~there, "no such file", omitted)
 
 
@@ -184,10 +190,6 @@ def _drop(
 
 def _columns(frame: pl.DataFrame, root: Path, split_tag: str) -> dict[str, Any]:
     base = root.absolute()
-    numbers = {
-        name: frame[name].cast(pl.Float64, strict=False) if name in frame.columns else None
-        for name in ("skip_time", "duration")
-    }
     derived: dict[str, Any] = {
         "key": frame["_path"].to_list(),
         "filepath": [(base / p).as_posix() for p in frame["_path"].to_list()],
@@ -196,16 +198,13 @@ def _columns(frame: pl.DataFrame, root: Path, split_tag: str) -> dict[str, Any]:
         "generator": _generators(frame),
         "group_id": [f"sonics:{song}" for song in frame["_song"].to_list()],
     }
-    if numbers["skip_time"] is not None:
-        derived["skip_time"] = numbers["skip_time"].fill_null(0.0).to_list()
-    if numbers["duration"] is not None:
-        derived["duration_s"] = numbers["duration"].to_list()
-    carried = {
-        name: frame[name].to_list()
-        for name in frame.columns
-        if name not in derived and name not in ("filepath", "duration") and name[0] != "_"
-    }
-    return derived | carried
+    numbers = {"skip_time": "skip_time", "duration": "duration_s", "duration_s": "duration_s"}
+    for name, becomes in numbers.items():
+        if name in frame.columns:
+            derived[becomes] = frame[name].cast(pl.Float64, strict=False).to_list()
+    left_out = {*derived, *numbers, "source_dataset"}
+    carried = [c for c in frame.columns if c not in left_out and not c.startswith("_")]
+    return derived | {name: frame[name].to_list() for name in carried}
 
 
 def _generators(frame: pl.DataFrame) -> list[str | None]:

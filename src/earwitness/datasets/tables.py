@@ -33,6 +33,8 @@ def catalog_frame(columns: Mapping[str, Sequence[Any]], *, source: str) -> pl.Da
     known = {name: columns[name] for name in _SCHEMA if name in columns}
     frame = pl.DataFrame(known, schema={name: _SCHEMA[name] for name in known})
     empty = {"skip_time": pl.lit(0.0), "source_dataset": pl.lit(source)}
+    if "skip_time" in known:
+        frame = frame.with_columns(pl.col("skip_time").fill_null(0.0))
     frame = frame.with_columns(
         empty.get(name, pl.lit(None, dtype=dtype)).alias(name)
         for name, dtype in _SCHEMA.items()

@@ -28,6 +28,7 @@ N_FFT = 16_384
 BAND_HZ = (5_000.0, 16_000.0)
 SAMPLE_RATE_HZ = 44_100
 _LONGEST_S = 120
+_FEWEST_BINS = 100
 
 
 def fakeprint_card(
@@ -43,10 +44,11 @@ def fakeprint_card(
     Raises:
         DetectorError: The band does not lie below half the sample rate.
     """
-    if not 0 <= band_hz[0] < band_hz[1] <= sample_rate_hz / 2:
+    narrowest_hz = _FEWEST_BINS * sample_rate_hz / N_FFT
+    if not 0 <= band_hz[0] <= band_hz[1] - narrowest_hz <= sample_rate_hz / 2 - narrowest_hz:
         raise DetectorError(
             f"band {band_hz[0]:g} to {band_hz[1]:g} Hz, expected two rising frequencies "
-            f"up to {sample_rate_hz / 2:g} Hz (half the sample rate)"
+            f"up to {sample_rate_hz / 2:g} Hz (half the sample rate), {narrowest_hz:.0f} Hz apart"
         )
     return DetectorCard(
         name=name,
@@ -74,7 +76,7 @@ class FakeprintDetector:
     """Logistic regression on fakeprints.
 
     Args:
-        card: Its card; ``details["n_fft"]``, band and sample rate decide the features.
+        card: Its card; band and sample rate decide the features.
         coefficients: ``(n_bins,)``.
         intercept: Log-odds of fake at an empty fakeprint.
     """
@@ -102,7 +104,7 @@ class FakeprintDetector:
 
 
 def clip_fakeprint(clip: Clip, card: DetectorCard) -> NDArray[np.float64]:
-    """Return a clip's fakeprint by a card's rate, band and FFT length, ``(n_bins,)``.
+    """Return a clip's fakeprint by a card's rate and band, ``(n_bins,)``.
 
     Raises:
         DetectorError: The clip's rate is another, or it is shorter than one frame.
@@ -117,7 +119,7 @@ def clip_fakeprint(clip: Clip, card: DetectorCard) -> NDArray[np.float64]:
         clip.samples,
         sample_rate_hz=clip.sample_rate_hz,
         band_hz=card.band_hz,
-        n_fft=int(card.details["n_fft"]),
+        n_fft=N_FFT,
     )
 
 
@@ -142,8 +144,11 @@ def open_fakeprint(folder: Path, options: OpenOptions) -> FakeprintDetector:
     """
     card = read_card(folder)
     path = folder / WEIGHTS_FILE
-    if card.kind != "fakeprint" or "n_fft" not in card.details:
-        raise WeightsError(f"{folder}: card of a {card.kind!r}, expected 'fakeprint' with n_fft")
+    if card.kind != "fakeprint" or card.details.get("n_fft") != N_FFT:
+        raise WeightsError(
+            f"{folder}: card of a {card.kind!r} with n_fft {card.details.get('n_fft')!r}, "
+            f"expected 'fakeprint' with {N_FFT}"
+        )
     try:
         tensors = load_file(path)
         coefficients, intercept = tensors["coefficients"], tensors["intercept"]
@@ -165,7 +170,6 @@ def open_fakeprint(folder: Path, options: OpenOptions) -> FakeprintDetector:
 
 
 def _band_bins(card: DetectorCard) -> NDArray[np.float64]:
-    n_fft = int(card.details["n_fft"])
-    frequencies = np.linspace(0, card.contract.sample_rate_hz / 2, n_fft // 2 + 1)
+    frequencies = np.linspace(0, card.contract.sample_rate_hz / 2, N_FFT // 2 + 1)
     inside = (frequencies > card.band_hz[0]) & (frequencies < card.band_hz[1])
     return frequencies[inside]

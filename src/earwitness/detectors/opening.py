@@ -64,7 +64,7 @@ def open_detector(
     """
     folder = Path(asked)
     if asked not in DETECTORS and (folder / CARD_JSON).is_file():
-        kind, name, path = read_card(folder).kind, folder.absolute().name, folder
+        kind, name, path = read_card(folder).kind, folder.resolve().name, folder
     else:
         kind, name = asked, asked
         DETECTORS.load(kind)  # an unknown name is told before its weights are looked for

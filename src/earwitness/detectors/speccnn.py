@@ -149,7 +149,11 @@ class SpecnnAmplitude:
         encoders = np.empty((len(samples), len(self._card.encoders)))
         for start in range(0, len(samples), _MICRO_BATCH):
             part = slice(start, start + _MICRO_BATCH)
-            logits[part], encoders[part] = self._score_few(np.stack(samples[part]))
+            few = np.zeros((_MICRO_BATCH, CLIP_SAMPLES), np.float32)  # one shape, one arithmetic
+            few[: len(samples[part])] = samples[part]
+            some_logits, some_encoders = self._score_few(few)
+            logits[part] = some_logits[: len(samples[part])]
+            encoders[part] = some_encoders[: len(samples[part])]
         return Scores(logits, encoders)
 
     def _mono_samples(self, clip: Clip, at: int) -> NDArray[np.float32]:

@@ -34,11 +34,7 @@ def section_accuracies(
     Raises:
         UsageError: An unknown section.
     """
-    for section in sections:
-        if section not in SECTIONS:
-            hint = nearest(section, list(SECTIONS))
-            known = ", ".join(SECTIONS)
-            raise UsageError(f"--eval-sections: {section!r}, expected some of {known}{hint}")
+    check_sections(sections)
     scored = predictions.frame.filter(pl.col("pred_label").is_not_null())
     fake = pl.col("target") == 1
     parts: dict[str, pl.DataFrame] = {"all": scored} if "all" in sections else {}
@@ -46,10 +42,23 @@ def section_accuracies(
         for (name,), rows in (
             scored.filter(fake).sort("generator").group_by("generator", maintain_order=True)
         ):
-            parts[str(name or "unknown")] = rows
+            parts[f"encoder {name}" if name in SECTIONS else str(name or "unknown")] = rows
     if "real" in sections:
         parts["real"] = scored.filter(~fake)
     return {name: _accuracy(name, rows) for name, rows in parts.items() if rows.height}
+
+
+def check_sections(sections: Collection[str]) -> None:
+    """Check the names of sections.
+
+    Raises:
+        UsageError: An unknown section.
+    """
+    for section in sections:
+        if section not in SECTIONS:
+            hint = nearest(section, list(SECTIONS))
+            known = ", ".join(SECTIONS)
+            raise UsageError(f"--eval-sections: {section!r}, expected some of {known}{hint}")
 
 
 def _accuracy(name: str, rows: pl.DataFrame) -> dict[str, Any]:

@@ -6,6 +6,7 @@ or absolute; targets are 0 and 1; empty is unknown.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -17,7 +18,7 @@ import polars as pl
 from earwitness.core.errors import ManifestError
 from earwitness.core.files import replacing, write_json
 from earwitness.core.manifest import KNOWN_COLUMNS, PUBLISHED_COLUMNS, Manifest
-from earwitness.core.tables import read_text_table
+from earwitness.core.tables import drop_blank_lines, read_text_table
 
 SPLITS_JSON = "splits.json"
 _TARGETS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
@@ -38,9 +39,10 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
     """
     path = Path(path)
     frame = read_text_table(path, error=ManifestError, needed=("filepath", "target"))
+    frame, lines = drop_blank_lines(frame)
     if frame.height == 0:
         raise ManifestError(f"{path}: no rows, expected at least one item")
-    return Manifest(path.stem, _typed(path, frame), _roots(path, root))
+    return Manifest(path.stem, _typed(path, frame, lines), _roots(path, root))
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:
@@ -60,15 +62,17 @@ def write_root(folder: Path, root: Path, **more: Any) -> None:
     """Record in ``splits.json`` what relative paths in a folder's manifests start from.
 
     Both where the root lies and how to get there from the folder are written, so that either
-    may move.
+    may move; on two Windows drives there is no way from one to the other.
 
     Args:
         folder: Folder of manifests.
         root: What their paths are relative to.
         **more: What else ``splits.json`` tells.
     """
-    from_here = Path(os.path.relpath(root.absolute(), folder.absolute())).as_posix()
-    here = {"root": root.absolute().as_posix(), "root_from_here": from_here}
+    here = {"root": root.absolute().as_posix()}
+    with contextlib.suppress(ValueError):
+        from_here = os.path.relpath(root.absolute(), folder.absolute())
+        here["root_from_here"] = Path(from_here).as_posix()
     write_json(folder / SPLITS_JSON, here | more)
 
 
@@ -95,23 +99,21 @@ def arrange(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(first + filled)
 
 
-def _typed(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
+def _typed(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.DataFrame:
     problems: list[str] = []
-    filepaths = frame["filepath"].to_list()
-    targets = frame["target"].to_list()
-    skips = frame["skip_time"].to_list() if "skip_time" in frame.columns else [None] * frame.height
+    skip_time = pl.col("skip_time") if "skip_time" in frame.columns else pl.lit(None)
+    rows = frame.select("filepath", "target", skip_time).rows()
     typed_targets: list[int] = []
     typed_skips: list[float] = []
-    for row, (filepath, target, skip) in enumerate(zip(filepaths, targets, skips, strict=True)):
-        where = f"{path}:{row + 2}"
+    for line, (filepath, target, skip) in zip(lines, rows, strict=True):
+        value, skip_s = _TARGETS.get((target or "").strip()), _seconds(skip)
         if not filepath:
-            problems.append(f"{where}: no filepath, expected the path of an audio file")
-        if (target or "").strip() not in _TARGETS:
-            problems.append(f"{where}: target {target!r}, expected 0 (real) or 1 (fake)")
-        skip_s = _seconds(skip)
-        if skip_s is None:
-            problems.append(f"{where}: skip_time {skip!r}, expected seconds from 0 up")
-        typed_targets.append(_TARGETS.get((target or "").strip(), 0))
+            problems.append(f"{path}:{line}: no filepath, expected the path of an audio file")
+        elif value is None:
+            problems.append(f"{path}:{line}: target {target!r}, expected 0 (real) or 1 (fake)")
+        elif skip_s is None:
+            problems.append(f"{path}:{line}: skip_time {skip!r}, expected seconds from 0 up")
+        typed_targets.append(value or 0)
         typed_skips.append(skip_s or 0.0)
     if problems:
         others = f" (and {len(problems) - 1} more rows)" if len(problems) > 1 else ""
@@ -155,15 +157,18 @@ def _roots(path: Path, given: str | Path | None) -> tuple[Path, ...]:
 def _recorded_roots(path: Path) -> list[Path]:
     """Both forms of the root in ``splits.json``: how to get there from here, and where it lay."""
     content = _recorded(path)
-    from_here = os.path.normpath(path.parent / content["root_from_here"])
-    return [Path(from_here), Path(content["root"])]
+    from_here = content.get("root_from_here")
+    roots = [Path(os.path.normpath(path.parent / from_here))] if from_here else []
+    return [*roots, Path(content["root"])]
 
 
 def _recorded(path: Path) -> dict[str, Any]:
     """What ``splits.json`` says, checked for what is read of it."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = {key: str(content[key]) for key in ("root", "root_from_here")}
+        known = {"root": str(content["root"])}
+        if "root_from_here" in content:
+            known["root_from_here"] = str(content["root_from_here"])
         files = {n: {"file": str(e["file"])} for n, e in content.get("manifests", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ManifestError(f"{path}: is not what `earwitness splits` writes: {error!r}") from error

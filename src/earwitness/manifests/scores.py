@@ -22,7 +22,7 @@ import polars as pl
 from earwitness.core.errors import PredictionsError
 from earwitness.core.files import replacing
 from earwitness.core.predictions import ENCODER_PREFIX, PREDICTION_COLUMNS, Predictions
-from earwitness.core.tables import read_text_table
+from earwitness.core.tables import drop_blank_lines, read_text_table
 
 DEFAULT_THRESHOLD = 0.5
 """Scores from here up are called fake where a file has no labels of its own."""
@@ -126,10 +126,10 @@ def _read_text(path: Path) -> _Checker:
     frame = read_text_table(path, error=PredictionsError)
     if not _has_columns(frame.columns):
         raise PredictionsError(f"{path}: columns {_listed(frame.columns)}; expected {_EXPECTED}")
-    filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
-    if not filled.any():
+    frame, lines = drop_blank_lines(frame)
+    if frame.height == 0:
         raise PredictionsError(f"{path}: no rows, expected at least one item")
-    return _Checker(frame.filter(filled), (filled.arg_true() + 2).to_list())
+    return _Checker(frame, lines)
 
 
 def _listed(names: list[str], n_characters: int = 200) -> str:

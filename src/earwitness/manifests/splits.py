@@ -70,7 +70,7 @@ class Source:
     Attributes:
         name: ``fma_real``, ``sonics_fake``, …
         asked: Items asked for; ``None`` takes everything.
-        available: Items that could be taken.
+        found: Items that were there to take, before one of each group was chosen.
         taken: Rows taken, in random order.
         omitted: Files left out of it, with their reasons.
         stratified: Whether the draw was spread over generators.
@@ -78,7 +78,7 @@ class Source:
 
     name: str
     asked: int | None
-    available: int
+    found: int
     taken: pl.DataFrame
     omitted: tuple[Omission, ...]
     stratified: bool
@@ -201,7 +201,7 @@ def _open_sources(
         beside = real_root.parent.parent / fma.FAKE_ROOT.name
         catalogs.append(
             fma.catalog_fma(
-                real_root=real_root,
+                real_root=real_root if options.n_fma_real else None,
                 fake_root=options.fma_fake_root or beside,
                 split_npy=options.deezer_split_npy or root / fma.SPLIT_NPY,
                 split_name=options.deezer_split_name,
@@ -210,9 +210,10 @@ def _open_sources(
             )
         )
     if any(wanted[sonics.SOURCE].values()):
+        beside_csv = options.sonics_eval_csv.parent if options.sonics_eval_csv else None
         catalogs.append(
             sonics.catalog_sonics(
-                root=options.sonics_root or root / sonics.ROOT,
+                root=options.sonics_root or beside_csv or root / sonics.ROOT,
                 eval_csv=options.sonics_eval_csv,
                 train_csv=options.sonics_train_csv,
                 train_check=options.train_check,
@@ -230,9 +231,13 @@ def _draw_source(
     catalog: Catalog, wanted: Mapping[int, int | None], options: SplitOptions
 ) -> list[Source]:
     frame = with_rank(catalog.frame, seed=options.seed, purpose=catalog.source)
+    omitted = list(catalog.omitted)
+    found = {target: frame.filter(pl.col("target") == target).height for target in (0, 1)}
     if options.one_per_group:
-        sizes = {t: frame.filter(pl.col("target") == t).height for t in (0, 1)}
-        frame = one_per_group(frame, {t: sizes[t] if n is None else n for t, n in wanted.items()})
+        kept = one_per_group(frame, {t: found[t] if n is None else n for t, n in wanted.items()})
+        beside = frame.join(kept, on="key", how="anti").select("target", "key").sort("key")
+        omitted += [Omission(t, key, "another of its group is kept") for t, key in beside.rows()]
+        frame = kept
     drawn = []
     for target, asked in wanted.items():
         side = frame.filter(pl.col("target") == target)
@@ -244,8 +249,8 @@ def _draw_source(
         n = side.height if asked is None else min(asked, side.height)
         rows = take(side, share_out(n, stratum_counts(side))) if stratified else side.head(n)
         name = f"{catalog.source.lower()}_{'fake' if target else 'real'}"
-        omitted = tuple(o for o in catalog.omitted if o.target == target)
-        drawn.append(Source(name, asked, side.height, rows, omitted, stratified))
+        left_out = tuple(o for o in omitted if o.target == target)
+        drawn.append(Source(name, asked, found[target], rows, left_out, stratified))
     _refuse_nothing(catalog, drawn)
     return drawn
 
@@ -342,7 +347,7 @@ def _record(source: Source) -> dict[str, Any]:
     missing = dropped.pop("no such file", 0)
     return {
         "asked": source.asked,
-        "found": source.available,
+        "found": source.found,
         "missing": missing,
         "dropped": dropped,
         "taken": source.taken.height,

@@ -95,9 +95,9 @@ def _cut(info: AudioInfo, request: ClipRequest) -> list[Clip] | str:
     contract = request.contract
     rate = contract.sample_rate_hz
     n_samples = resampled_length(info.n_samples, info.sample_rate_hz, rate)
-    if n_samples < contract.min_samples:
-        needed = contract.min_samples / rate
-        return f"{info.duration_s:.2f} s long, the detector needs at least {needed:.2f} s"
+    if n_samples < max(contract.min_samples, 1):
+        needed = max(contract.min_samples, 1) / rate
+        return f"{info.duration_s:.3g} s long, the detector needs at least {needed:.2g} s"
     clips = []
     for start, length in place_windows(n_samples, contract, request.n_windows):
         samples = read_slice(info.path, start, length, sample_rate_hz=rate)

@@ -80,7 +80,7 @@ def train_fakeprint(
         raise UsageError(f"{out}: holds a detector already, expected a new folder")
     items = _items(manifests)
     card = fakeprint_card(
-        name=out.absolute().name,
+        name=out.resolve().name,
         trained_on=None,
         training_items=None,
         sample_rate_hz=sample_rate_hz,
@@ -147,7 +147,8 @@ def _hashes(manifests: list[Manifest], fitted: list[str]) -> TrainingItems:
         group
         for manifest in manifests
         if "group_id" in manifest.frame.columns
-        for group in manifest.frame["group_id"].drop_nulls().to_list()
+        for path, group in zip(manifest.locate_all(), manifest.frame["group_id"], strict=True)
+        if group is not None and str(path) in fitted
     }
     return TrainingItems(
         manifest_digest=hashlib.sha256(digests.encode()).hexdigest(),
