@@ -164,8 +164,9 @@ def _drop_train(frame: pl.DataFrame, train: _Table, omitted: list[Omission]) -> 
         "_song": "song also in the train split",
     }
     for column, reason in reasons.items():
-        taken = train.frame[column].unique().implode()
-        frame = _drop(frame, pl.col(column).is_in(taken), reason, omitted)
+        taken = set(train.frame[column].to_list())
+        touches = pl.Series([name in taken for name in frame[column]], dtype=pl.Boolean)
+        frame = _drop(frame, touches, reason, omitted)
     return frame
 
 
