@@ -4,7 +4,7 @@ import stat
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -436,11 +436,23 @@ def test_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         fails("s.wav", "a socket, not a file")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_file_without_permission_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """Run as a user who may not read everything, where the tests run as root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65_534)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+def test_file_without_permission_is_refused(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     path = tmp_path / "a.wav"
     sf.write(path, music(8_000, 0.1, 1), 8_000)
     path.chmod(stat.S_IWUSR)
+    request.getfixturevalue("nobody")
     fails(path, "no permission to read it")
 
 
