@@ -11,7 +11,7 @@ import soundfile
 from builders import write_tone
 from earwitness.audio.clips import Clip
 from earwitness.core.cards import ClipContract
-from earwitness.passes.workers import CRASHED, ClipRequest, DecodedFile, decode_files
+from earwitness.passes.workers import CRASHED, ClipRequest, DecodedFile, Job, decode_files
 
 CENTRE = ClipRequest(ClipContract(sample_rate_hz=16_000, clip_samples=8_000))
 WHOLE = ClipRequest(ClipContract(sample_rate_hz=44_100, max_samples=88_200, min_samples=22_050))
@@ -36,7 +36,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def decode(paths: list[str], n_workers: int) -> dict[str, DecodedFile]:
-    return {d.path: d for d in decode_files(paths, (CENTRE, WHOLE), n_workers=n_workers)}
+    jobs = [Job(path) for path in paths]
+    return {d.job.path: d for d in decode_files(jobs, (CENTRE, WHOLE), n_workers=n_workers)}
 
 
 @pytest.mark.parametrize("n_workers", [0, 1, 2])
@@ -84,7 +85,7 @@ def test_a_file_that_kills_the_decoder_costs_itself_alone(files: list[str]) -> N
 def test_the_clip_lies_in_the_centre(tmp_path: Path) -> None:
     ramp = np.linspace(0, 0.9, 16_000, dtype=np.float32)
     soundfile.write(tmp_path / "ramp.wav", ramp, 16_000, subtype="FLOAT")
-    (decoded,) = decode_files([str(tmp_path / "ramp.wav")], (CENTRE,), n_workers=0)
+    (decoded,) = decode_files([Job(str(tmp_path / "ramp.wav"))], (CENTRE,), n_workers=0)
     (clip,) = decoded.clips[0]
     assert isinstance(clip, Clip)
     np.testing.assert_array_equal(clip.samples[0], ramp[4_000:12_000])
