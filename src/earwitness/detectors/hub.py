@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from earwitness.core.errors import WeightsError
-from earwitness.detectors.spectttra_config import CONFIG_JSON
-from earwitness.detectors.statefile import STATE_FILES
+from earwitness.detectors.spectttra_config import CONFIG_JSON, STATE_FILES
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+(/[\w.-]+)*)?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -43,15 +42,15 @@ def fetch_folder(hub_id: str) -> Path:
             nothing in the cache. One line without the id.
     """
     repository, _, revision = hub_id.partition("@")
+    revision = revision or _DEFAULT_REVISION
     with _quiet_client():
         try:
-            commit = _find_commit(repository, revision or _DEFAULT_REVISION)
+            commit = _find_commit(repository, revision)
         except _UnreachableError as error:
-            folder = _cached_folder(repository, revision or _DEFAULT_REVISION)
-            if folder is None or not _has_state(folder):
+            if (folder := _cached_folder(repository, revision)) is None:
                 raise WeightsError(f"{error}, and its cache does not hold it") from error
             return folder
-        return _fetch(repository, commit)
+        return _cached_folder(repository, commit) or _fetch(repository, revision)
 
 
 def _find_commit(repository: str, revision: str) -> str:
@@ -98,32 +97,33 @@ def _explain(error: Exception, where: str, revision: str) -> str:
     return f"{where}: {_first_line(error)}"
 
 
-def _fetch(repository: str, commit: str) -> Path:
-    """Return the folder of a commit with ``config.json`` and one state in it."""
+def _fetch(repository: str, revision: str) -> Path:
+    """Return the folder of one commit of a revision, ``config.json`` and one state in it."""
     from huggingface_hub import errors, hf_hub_download
 
     try:
-        folder = Path(hf_hub_download(repository, CONFIG_JSON, revision=commit)).parent
-        for name in () if _has_state(folder) else STATE_FILES:
-            with contextlib.suppress(errors.EntryNotFoundError):
-                return Path(hf_hub_download(repository, name, revision=commit)).parent
+        folder = Path(hf_hub_download(repository, CONFIG_JSON, revision=revision)).parent
+        for name in STATE_FILES:
+            try:
+                return Path(hf_hub_download(repository, name, revision=folder.name)).parent
+            except errors.LocalEntryNotFoundError:
+                raise  # the hub gave no answer
+            except errors.EntryNotFoundError:
+                continue
     except Exception as error:  # as above, and whatever the disk says
         raise WeightsError(f"{repository}: download failed: {_first_line(error)}") from error
-    if not _has_state(folder):
-        expected = " or ".join(STATE_FILES)
-        raise WeightsError(f"{repository} holds no weights, expected {expected}")
-    return folder
+    raise WeightsError(f"{repository} holds no weights, expected {' or '.join(STATE_FILES)}")
 
 
 def _cached_folder(repository: str, revision: str) -> Path | None:
+    """Return the folder of a revision in the cache, if it holds all that is needed."""
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(repository, CONFIG_JSON, revision=revision)
-    return Path(config).parent if isinstance(config, str) else None
-
-
-def _has_state(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in STATE_FILES)
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    return folder if any((folder / name).is_file() for name in STATE_FILES) else None
 
 
 def _first_line(error: Exception) -> str:
@@ -133,10 +133,11 @@ def _first_line(error: Exception) -> str:
 @contextlib.contextmanager
 def _quiet_client() -> Iterator[None]:
     """Keep the client's log off the terminal: what matters of it becomes the error."""
-    logger = logging.getLogger("huggingface_hub")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    from huggingface_hub.utils.logging import get_verbosity, set_verbosity
+
+    before = get_verbosity()
+    set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        set_verbosity(before)

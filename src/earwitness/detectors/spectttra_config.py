@@ -1,4 +1,4 @@
-"""The ``config.json`` of a SpecTTTra folder: the parts of it that scoring depends on.
+"""A SpecTTTra folder: names of its files, and the parts of its config that scoring depends on.
 
 Conventions: names are those of the file; what only training needs is passed over.
 """
@@ -14,6 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from earwitness.core.errors import WeightsError
 
 CONFIG_JSON = "config.json"
+SAFETENSORS = "model.safetensors"
+PYTORCH_BIN = "pytorch_model.bin"
+STATE_FILES = (SAFETENSORS, PYTORCH_BIN)
+"""Names of files of weights beside it; the first that is there is taken."""
 
 
 class _Part(BaseModel):

@@ -7,8 +7,10 @@ name that does not; nothing is left at its random start.
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,11 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from earwitness.core.errors import WeightsError
-
-SAFETENSORS = "model.safetensors"
-PYTORCH_BIN = "pytorch_model.bin"
-STATE_FILES = (SAFETENSORS, PYTORCH_BIN)
-"""Names of states as the hub has them; the first that is there is taken."""
+from earwitness.detectors.spectttra_config import STATE_FILES
 
 _N_NAMED = 8
 
@@ -63,7 +61,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = _read_pickled(path)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: holds more than tensors, or is damaged; expected a PyTorch file of tensors"
@@ -74,6 +72,12 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{path}: expected a table of tensors by name")
     return state
+
+
+def _read_pickled(path: Path) -> Any:
+    with warnings.catch_warnings():  # what is odd about the file becomes an error or is harmless
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _list_problems(
