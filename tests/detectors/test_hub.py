@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from builders import write_tone
 from earwitness.detectors.hub import is_hub_id
+from spectttra_folders import write_folder
 
 COMMIT, OLD_COMMIT = "a" * 40, "b" * 40
 REPOSITORY = "someone/net"
@@ -42,6 +44,7 @@ class Hub:
         fault: "", "wrong size", "truncated", "status 503" or "no hub".
         seen: Method and path of every request.
         port: Where it listens.
+        repository: The one repository it holds.
     """
 
     files: dict[str, bytes]
@@ -49,6 +52,7 @@ class Hub:
     fault: str = ""
     seen: list[str] = field(default_factory=list)
     port: int = 0
+    repository: str = REPOSITORY
 
     @property
     def url(self) -> str:
@@ -93,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer_resolve(self, owner: str, name: str, _: str, revision: str, file: str) -> None:
         commit = self.hub.revisions.get(revision)
-        if f"{owner}/{name}" != REPOSITORY:
+        if f"{owner}/{name}" != self.hub.repository:
             self.reply(404, {"X-Error-Code": "RepoNotFound"})
         elif commit is None:
             self.reply(404, {"X-Error-Code": "RevisionNotFound"})
@@ -275,6 +279,47 @@ def test_no_network_at_all(tmp_path: Path, closed_port: int) -> None:
     assert message.endswith("), and its cache does not hold it")
     offline = fetch(endpoint, tmp_path, offline=True)
     assert offline.startswith("error: the hub is not asked (HF_HUB_OFFLINE is set)")
+
+
+def predict(endpoint: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Score one tone by a registered name, in a process of its own."""
+    write_tone(folder / "a.wav", rate=16_000)
+    (folder / "m.csv").write_text("filepath,target\na.wav,0\n")
+    command = (
+        *(sys.executable, "-m", "earwitness", "predict", "--detector", "sonics-spectttra-gamma-5s"),
+        *("--manifest", "m.csv", "--output-csv", "p.csv", "--num-workers", "0"),
+    )
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(endpoint, folder / "hf"),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_from_the_hub_to_a_score(hub: Hub, tmp_path: Path) -> None:
+    weights = write_folder(tmp_path / "weights", "sonics-spectttra-gamma-5s")
+    hub.repository = "awsaf49/sonics-spectttra-gamma-5s"
+    hub.files = {path.name: path.read_bytes() for path in weights.iterdir()}
+    done = predict(hub.url, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 rows scored, 0 failed" in done.stdout
+    assert (
+        ",sonics-spectttra-gamma-5s,correct,published,16000,false,"
+        in (tmp_path / "p.csv").read_text()
+    )
+
+
+def test_no_weights_and_no_network_is_one_line(tmp_path: Path, closed_port: int) -> None:
+    done = predict(f"http://127.0.0.1:{closed_port}", tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("earwitness: no weights for sonics-spectttra-gamma-5s: http://127.0.0.1")
+    assert "cannot be reached" in line
+    assert line.endswith("give --weights sonics-spectttra-gamma-5s=PATH")
 
 
 @pytest.mark.parametrize(

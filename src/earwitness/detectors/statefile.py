@@ -58,10 +58,7 @@ def load_state(network: nn.Module, path: Path) -> None:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = _read_pickled(path)
+        state = load_file(path) if path.suffix == ".safetensors" else _read_pickled(path)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: holds more than tensors, or is damaged; expected a PyTorch file of tensors"
@@ -75,6 +72,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_pickled(path: Path) -> Any:
+    """Return what a PyTorch file holds, tensors and plain containers only."""
     with warnings.catch_warnings():  # what is odd about the file becomes an error or is harmless
         warnings.filterwarnings("ignore", message="Detected pickle protocol")
         return torch.load(path, map_location="cpu", weights_only=True)
