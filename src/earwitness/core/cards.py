@@ -67,7 +67,8 @@ class DetectorCard(BaseModel):
 
     Attributes:
         name: Registered name, or the stem of the weights folder for a detector trained here.
-        kind: Registered name of the code that runs it.
+        kind: Registered name of what it is, or the name of its architecture (``spectttra``) for
+            weights that are not said to be the published ones.
         contract: The audio it wants.
         preprocessing: ``correct`` resamples to the detector's rate; ``published`` does what the
             published loader did, faults and all.
