@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -236,5 +237,8 @@ def test_remarks_are_made_once_with_a_count(folder: Path, tmp_path: Path) -> Non
     unresampled, again = list_remarks([first, second], [native])
     assert unresampled.startswith("loudness: 2 files not at 8000 Hz, scored as if at it")
     assert again == remark
+    twin = native.model_copy(update={"name": "twin"})
+    both = [first, dataclasses.replace(first, detector="twin")]
+    assert list_remarks(both, [native, twin])[0].startswith("2 detectors (as loudness): 2 files")
     alone = [predict([manifest(tmp_path, "2.wav")], [detector], n_workers=0)[0]]
     assert list_remarks(alone, [native]) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -11,7 +11,7 @@ from earwitness.core.predictions import Predictions
 
 
 def list_remarks(predictions: Sequence[Predictions], cards: Sequence[DetectorCard]) -> list[str]:
-    """Return a line for every detector and every thing to know about its scores.
+    """Return a line for every thing to know about the scores, with the detectors it concerns.
 
     Told are files that were not resampled though their rate is another than the detector's, and
     files whose rate is too low for the band that the detector looks at. A file that several
@@ -21,22 +21,25 @@ def list_remarks(predictions: Sequence[Predictions], cards: Sequence[DetectorCar
         predictions: Whatever was scored.
         cards: The cards of the detectors that scored it.
     """
-    remarks = []
+    concerned: dict[str, list[str]] = {}
     for card in cards:
-        frames = [p.frame for p in predictions if p.detector == card.name]
-        if card.contract.native_rate:
-            rate_hz = card.contract.sample_rate_hz
-            if n := _count(frames, pl.col("native_rate_hz") != rate_hz):
-                remarks.append(
-                    f"{card.name}: {_files(n)} not at {rate_hz} Hz, scored as if at it, as "
-                    "published (--preprocessing correct resamples)"
-                )
-        if n := _count(frames, pl.col("below_band")):
-            remarks.append(
-                f"{card.name}: {_files(n)} with a rate below {2 * card.band_hz[1]:g} Hz, empty in "
-                "part of the band that it looks at (column below_band)"
-            )
-    return remarks
+        for text in _list_texts([p.frame for p in predictions if p.detector == card.name], card):
+            concerned.setdefault(text, []).append(card.name)
+    return [f"{_detectors(names)}: {text}" for text, names in concerned.items()]
+
+
+def _list_texts(frames: Sequence[pl.DataFrame], card: DetectorCard) -> Iterator[str]:
+    rate_hz = card.contract.sample_rate_hz
+    if card.contract.native_rate and (n := _count(frames, pl.col("native_rate_hz") != rate_hz)):
+        yield (
+            f"{_files(n)} not at {rate_hz} Hz, scored as if at it, as published "
+            "(--preprocessing correct resamples)"
+        )
+    if n := _count(frames, pl.col("below_band")):
+        yield (
+            f"{_files(n)} with a rate below {2 * card.band_hz[1]:g} Hz, empty in part of the band "
+            "that it looks at (column below_band)"
+        )
 
 
 def _count(frames: Sequence[pl.DataFrame], told: pl.Expr) -> int:
@@ -46,3 +49,7 @@ def _count(frames: Sequence[pl.DataFrame], told: pl.Expr) -> int:
 
 def _files(n: int) -> str:
     return "1 file" if n == 1 else f"{n} files"
+
+
+def _detectors(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} detectors (as {names[0]})"
