@@ -11,6 +11,9 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("patient")
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's client is first imported
+os.environ["HF_HOME"] = os.devnull
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 

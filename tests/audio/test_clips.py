@@ -16,6 +16,27 @@ def test_one_window_lies_in_the_centre_as_published() -> None:
     assert place_windows(1_323_648, contract(34_398)) == [Window(644_625, 34_398)]
 
 
+def test_one_window_three_quarters_on_as_published() -> None:
+    later = ClipContract(sample_rate_hz=100, clip_samples=20, crop="three_quarters")
+    assert place_windows(100, later) == [Window(60, 20)]
+    assert place_windows(119, later) == [Window(74, 20)]  # of 74.25
+    assert place_windows(119, later, 1) == [Window(49, 20)]
+    assert place_windows(15, later) == [Window(0, 15)]
+
+
+def test_all_lie_back_to_back_and_the_last_ends_at_the_end() -> None:
+    assert place_windows(60, contract(20), "all") == [Window(0, 20), Window(20, 20), Window(40, 20)]
+    assert [w.start for w in place_windows(65, contract(20), "all")] == [0, 20, 40, 45]
+
+
+@given(st.integers(1, 500), st.integers(1, 200))
+def test_all_cover_the_whole_file(n_samples: int, clip: int) -> None:
+    windows = place_windows(n_samples, contract(clip), "all")
+    covered = {at for start, length in windows for at in range(start, start + length)}
+    assert covered == set(range(n_samples))
+    assert len(windows) == -(-n_samples // clip)
+
+
 def test_several_reach_from_start_to_end() -> None:
     assert place_windows(100, contract(20), 3) == [Window(0, 20), Window(40, 20), Window(80, 20)]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import bundles
+import spectttra_folders
 from builders import touch, write_comb, write_split_file, write_tone
 from earwitness import __version__
 
@@ -201,7 +202,74 @@ def test_a_run_in_which_every_row_failed_exits_1(run: Run, detector: Path, tmp_p
     )
 
 
+def test_spectttra_as_published_and_as_it_should_be(run: Run, tmp_path: Path) -> None:
+    name = "sonics-spectttra-gamma-5s"
+    weights = spectttra_folders.write_folder(tmp_path / "weights", name)
+    for n, rate in enumerate((16_000, 44_100, 8_000)):
+        write_tone(tmp_path / f"{n}.wav", seconds=12, rate=rate)
+    rows = [f"{n}.wav,{n % 2},{n}" for n in range(3)]
+    (tmp_path / "m.csv").write_text("\n".join(["filepath,target,skip_time", *rows]) + "\n")
+    logits = {}
+    for preprocessing in ("correct", "published"):
+        code, _, err = run(
+            *("predict", "--detector", name, "--manifest", tmp_path / "m.csv"),
+            *("--weights", weights, "--out", tmp_path / preprocessing, "--windows", "all"),
+            *("--preprocessing", preprocessing, "--keep-windows", "--use-skip-time"),
+        )
+        assert code == 0
+        told = f"{name}: 2 files not at 16000 Hz, scored as if at it"
+        assert err.count(told) == (preprocessing == "published")
+        assert err.count(f"{name}: 1 file with a rate below 16000 Hz") == 1
+        folder = tmp_path / preprocessing / "preds" / "m"
+        with (folder / f"{name}.csv").open() as file:
+            scored = list(csv.DictReader(file))
+        assert {row["preprocessing"] for row in scored} == {preprocessing}
+        assert [row["native_rate_hz"] for row in scored] == ["16000", "44100", "8000"]
+        assert [row["below_band"] for row in scored] == ["false", "false", "true"]
+        logits[preprocessing] = [float(row["logit"]) for row in scored]
+        with (folder / f"{name}_windows.csv").open() as file:
+            windows = [(row["filepath"], float(row["start_s"])) for row in csv.DictReader(file)]
+        n_of_second = sum(path == "1.wav" for path, _ in windows)
+        assert n_of_second == (3 if preprocessing == "correct" else 7)
+        assert ("2.wav", 2.0) in windows
+    assert logits["correct"][0] == pytest.approx(logits["published"][0], abs=1e-5)
+    assert abs(logits["correct"][1] - logits["published"][1]) > 1e-4
+    described = json.loads((tmp_path / "published" / "run.json").read_text())
+    assert described["options"]["windows"] == "all"
+    assert described["detectors"][0]["contract"]["native_rate"] is True
+
+    code, _, _ = run("summarize", tmp_path / "correct" / "preds", "--output-csv", tmp_path / "t")
+    assert code == 0
+    code, _, err = run(
+        *("predict", "--detector", name, "--manifest", tmp_path / "m.csv"),
+        *("--weights", weights, "--out", tmp_path / "correct"),
+    )
+    assert code == 0
+    assert not (tmp_path / "correct" / "preds" / "m" / f"{name}_windows.csv").exists()
+
+
+def test_a_detector_without_a_choice_of_preprocessing_says_so(
+    run: Run, detector: Path, tmp_path: Path
+) -> None:
+    write_tone(tmp_path / "a.wav")
+    (tmp_path / "m.csv").write_text("filepath,target\na.wav,0\n")
+    code, _, err = run(
+        *("predict", "--detector", detector, "--manifest", tmp_path / "m.csv"),
+        *("--output-csv", tmp_path / "p.csv", "--preprocessing", "published", "--keep-windows"),
+    )
+    assert code == 0
+    assert "mine knows one preprocessing only: correct" in err
+    assert (tmp_path / "p_windows.csv").read_text().splitlines()[1].startswith("a.wav,1,0.0,1.0,")
+
+
 WRONG = {
+    "predict --detector mine --manifest m.csv --out x --windows 0": "--windows 0: expected publish",
+    "predict --detector mine --manifest m.csv --out x --windows some": "--windows some: expected",
+    "predict --detector mine --manifest m.csv --out x --preprocessing best": "expected correct or",
+    "predict --detector models/x --manifest m.csv --out x": "no folder of that name here, and the",
+    "predict --detector folder --manifest m.csv --out x": "folder: no detector there, expected",
+    "predict --detector sonics-spectttra-alpha-5s --manifest m.csv --out x": "--weights sonics-sp",
+    "predict --detector sonics-spectttra-alfa-5s --manifest m.csv --out x": "did you mean 'sonics-",
     "predict --detector specnn --manifest m.csv --out x": "no detector named 'specnn'; did you",
     "predict --detector specnn_amplitude --manifest m.csv --out x": "give --weights specnn_",
     "predict --detector mine --manifest absent.csv --out x": "absent.csv: cannot be read",

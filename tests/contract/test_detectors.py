@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bundles
+import spectttra_folders
 from earwitness.audio.clips import Clip
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.detectors.base import Detector
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
-from earwitness.detectors.opening import DETECTORS, open_detector
+from earwitness.detectors.opening import DETECTORS, HUB_NAMES, open_detector
 
 
 def make_specnn(folder: Path) -> None:
@@ -27,9 +28,17 @@ def make_fakeprint(folder: Path) -> None:
     save_fakeprint(card, np.random.default_rng(0).standard_normal(4_087), 0.5, folder)
 
 
+def make_spectttra(name: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        spectttra_folders.write_folder(folder, name)
+
+    return make
+
+
 make_weights: dict[str, Callable[[Path], None]] = {
     "specnn_amplitude": make_specnn,
     "fakeprint": make_fakeprint,
+    **{name: make_spectttra(name) for name in HUB_NAMES},
 }
 
 
@@ -82,16 +91,21 @@ def test_scores_have_the_shape_of_the_batch(detector: Detector) -> None:
             assert scores.encoders is None
 
 
+@pytest.fixture(scope="module")
+def alone(detector: Detector) -> list[tuple[Clip, float]]:
+    """Six clips, each with its score when it is judged alone."""
+    clips = [make_clip(detector, seed, level=0.02 * (seed + 1)) for seed in range(6)]
+    return [(clip, detector.score([clip]).logits[0]) for clip in clips]
+
+
 @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.integers(1, 4))
 def test_a_score_does_not_depend_on_batch_mates_or_order(
-    detector: Detector, seeds: list[int], cut: int
+    detector: Detector, alone: list[tuple[Clip, float]], order: list[int], cut: int
 ) -> None:
-    clips = {seed: make_clip(detector, seed, level=0.02 * (seed + 1)) for seed in range(6)}
-    alone = {seed: detector.score([clip]).logits[0] for seed, clip in clips.items()}
-    parts = [seeds[start : start + cut] for start in range(0, len(seeds), cut)]
-    together = np.concatenate([detector.score([clips[s] for s in part]).logits for part in parts])
-    np.testing.assert_allclose(together, [alone[s] for s in seeds], atol=1e-5)
+    parts = [order[start : start + cut] for start in range(0, len(order), cut)]
+    scores = [detector.score([alone[at][0] for at in part]).logits for part in parts]
+    np.testing.assert_allclose(np.concatenate(scores), [alone[at][1] for at in order], atol=1e-5)
 
 
 def test_a_score_is_the_same_every_time(detector: Detector) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ from earwitness.audio.clips import Clip
 from earwitness.core.cards import ClipContract, DetectorCard
 from earwitness.core.errors import DetectorError
 from earwitness.core.manifest import Manifest
-from earwitness.core.predictions import PREDICTION_COLUMNS
+from earwitness.core.predictions import PREDICTION_COLUMNS, WINDOW_COLUMNS
 from earwitness.detectors.base import Scores
-from earwitness.inference.predict import predict
+from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
+from earwitness.inference.predict import count_files, predict
+from earwitness.inference.remarks import list_remarks
 
 
 class Loudness:
@@ -164,3 +167,93 @@ def test_columns_of_an_earlier_run_are_replaced(folder: Path) -> None:
     (prediction,) = predict([Manifest("m", frame, (folder,))], [Loudness()], n_workers=0)
     assert prediction.frame.select("detector", "error").row(0) == ("loudness", None)
     assert prediction.frame["mine"][0] == "kept"
+
+
+def test_native_rate_and_band_stand_beside_every_score(folder: Path, tmp_path: Path) -> None:
+    write_tone(tmp_path / "low.wav", rate=4_000)
+    rows = manifest(tmp_path, "low.wav", str(folder / "1.wav"), "absent.wav")
+    (prediction,) = predict([rows], [Loudness()], n_workers=0)
+    assert prediction.frame["native_rate_hz"].to_list() == [4_000, 8_000, None]
+    assert prediction.frame["below_band"].to_list() == [True, False, None]
+    columns = prediction.frame.columns
+    assert columns[columns.index("windows") + 1] == "native_rate_hz"
+
+
+def with_skips(root: Path, *rows: tuple[str, float | None], name: str = "m") -> Manifest:
+    plain = manifest(root, *(path for path, _ in rows), name=name)
+    skips = pl.Series("skip_time", [skip for _, skip in rows], pl.Float64)
+    return Manifest(name, plain.frame.with_columns(skips), plain.roots)
+
+
+def test_skip_time_counts_where_it_is_asked_for(folder: Path) -> None:
+    rows = with_skips(folder, ("6.wav", 0.0), ("6.wav", 1.0), ("6.wav", None), ("0.wav", 9.0))
+    detector = Loudness()
+    seen: list[bool] = []
+    (found,) = predict([rows], [detector], n_workers=0, use_skip_time=True, advance=seen.append)
+    first, skipped, nothing, _ = found.frame["logit"].to_list()
+    assert first == nothing != skipped
+    assert "skip_time of 9 s leaves nothing" in found.frame["error"][3]
+    assert sum(detector.batches) == 2
+    assert len(seen) == count_files([rows], [detector], use_skip_time=True) == 3
+    (plain,) = predict([rows], [Loudness()], n_workers=0)
+    assert plain.frame["logit"].n_unique() == 2
+    assert count_files([rows], [detector]) == 2
+
+
+def test_a_detector_whose_config_skips_beside_one_whose_does_not(folder: Path) -> None:
+    rows = with_skips(folder, ("6.wav", 0.0), ("6.wav", 1.0))
+    skipping, plain = Loudness("skipping"), Loudness("plain")
+    contract = skipping.card.contract.model_copy(update={"skip_time": True})
+    skipping.card = skipping.card.model_copy(update={"contract": contract})
+    first, second = predict([rows], [skipping, plain], n_workers=0)
+    assert first.frame["logit"].n_unique() == 2
+    assert second.frame["logit"].n_unique() == 1
+    assert sum(plain.batches) == 1
+
+
+def test_scores_per_window_are_kept_on_demand(folder: Path) -> None:
+    rows = manifest(folder, "6.wav", "absent.wav", "0.wav")
+    options = {"windows": "all", "n_workers": 0, "batch_size": 2}
+    (without,) = predict([rows], [Loudness()], **options)  # type: ignore[arg-type]
+    assert without.windows is None
+    (kept,) = predict([rows], [Loudness()], keep_windows=True, **options)  # type: ignore[arg-type]
+    assert kept.frame.equals(without.frame)
+    assert kept.windows is not None
+    assert tuple(kept.windows.columns) == WINDOW_COLUMNS
+    assert kept.windows["filepath"].to_list() == ["6.wav"] * 6 + ["0.wav"]
+    assert kept.windows["window"].to_list() == [1, 2, 3, 4, 5, 6, 1]
+    assert kept.windows["start_s"].to_list() == pytest.approx([0, 0.5, 1, 1.5, 2, 2.2, 0])
+    assert kept.windows["duration_s"].to_list() == pytest.approx([0.5] * 6 + [0.3])
+    mean = kept.windows.group_by("filepath", maintain_order=True).agg(pl.col("logit").mean())
+    assert mean["logit"].to_list() == pytest.approx(kept.frame["logit"].drop_nulls().to_list())
+    for logit, prob in kept.windows.select("logit", "pred_prob").iter_rows():
+        assert prob == pytest.approx(1 / (1 + math.exp(-logit)))
+
+
+def test_remarks_are_made_once_with_a_count(folder: Path, tmp_path: Path) -> None:
+    for n in range(3):
+        write_tone(tmp_path / f"{n}.wav", rate=(4_000, 16_000, 8_000)[n])
+    rows = [manifest(tmp_path, "0.wav", "1.wav", "2.wav", "absent.wav", name=n) for n in "ab"]
+    detector = Loudness()
+    (first, second) = predict(rows, [detector], n_workers=0)
+    below = "loudness: 1 file with a rate below 8000 Hz"
+    (remark,) = list_remarks([first, second], [detector.card])
+    assert remark.startswith(below)
+    contract = detector.card.contract.model_copy(update={"native_rate": True})
+    native = detector.card.model_copy(update={"contract": contract})
+    unresampled, again = list_remarks([first, second], [native])
+    assert unresampled.startswith("loudness: 2 files not at 8000 Hz, scored as if at it")
+    assert again == remark
+    twin = native.model_copy(update={"name": "twin"})
+    both = [first, dataclasses.replace(first, detector="twin")]
+    assert list_remarks(both, [native, twin])[0].startswith("2 detectors (as loudness): 2 files")
+    alone = [predict([manifest(tmp_path, "2.wav")], [detector], n_workers=0)[0]]
+    assert list_remarks(alone, [native]) == []
+
+
+def test_one_manifest_and_a_detector_by_its_folder(folder: Path, tmp_path: Path) -> None:
+    card = fakeprint_card(name="mine", trained_on=None, training_items=None)
+    save_fakeprint(card, np.zeros(4_087), 2.0, tmp_path / "mine")
+    (prediction,) = predict(manifest(folder, "6.wav"), [str(tmp_path / "mine")], n_workers=0)
+    assert prediction.detector == "mine"
+    assert prediction.frame["logit"].to_list() == [2.0]

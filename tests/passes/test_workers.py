@@ -10,8 +10,9 @@ import soundfile
 
 from builders import write_tone
 from earwitness.audio.clips import Clip
+from earwitness.audio.decode import read_slice
 from earwitness.core.cards import ClipContract
-from earwitness.passes.workers import CRASHED, ClipRequest, DecodedFile, decode_files
+from earwitness.passes.workers import CRASHED, ClipRequest, DecodedFile, Job, decode_files
 
 CENTRE = ClipRequest(ClipContract(sample_rate_hz=16_000, clip_samples=8_000))
 WHOLE = ClipRequest(ClipContract(sample_rate_hz=44_100, max_samples=88_200, min_samples=22_050))
@@ -36,7 +37,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def decode(paths: list[str], n_workers: int) -> dict[str, DecodedFile]:
-    return {d.path: d for d in decode_files(paths, (CENTRE, WHOLE), n_workers=n_workers)}
+    jobs = [Job(path) for path in paths]
+    return {d.job.path: d for d in decode_files(jobs, (CENTRE, WHOLE), n_workers=n_workers)}
 
 
 @pytest.mark.parametrize("n_workers", [0, 1, 2])
@@ -83,14 +85,82 @@ def test_a_file_that_kills_the_decoder_costs_itself_alone(files: list[str]) -> N
 
 def test_a_file_too_short_for_one_sample_is_told(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "tiny.wav", np.zeros(1), 192_000)
-    (decoded,) = decode_files([str(tmp_path / "tiny.wav")], (CENTRE, WHOLE), n_workers=0)
+    (decoded,) = decode_files([Job(str(tmp_path / "tiny.wav"))], (CENTRE, WHOLE), n_workers=0)
     assert all("long, the detector needs at least" in str(clips) for clips in decoded.clips)
 
 
 def test_the_clip_lies_in_the_centre(tmp_path: Path) -> None:
     ramp = np.linspace(0, 0.9, 16_000, dtype=np.float32)
     soundfile.write(tmp_path / "ramp.wav", ramp, 16_000, subtype="FLOAT")
-    (decoded,) = decode_files([str(tmp_path / "ramp.wav")], (CENTRE,), n_workers=0)
+    (decoded,) = decode_files([Job(str(tmp_path / "ramp.wav"))], (CENTRE,), n_workers=0)
     (clip,) = decoded.clips[0]
     assert isinstance(clip, Clip)
     np.testing.assert_array_equal(clip.samples[0], ramp[4_000:12_000])
+
+
+NATIVE = ClipRequest(ClipContract(sample_rate_hz=16_000, native_rate=True, clip_samples=8_000))
+
+
+def cut(path: Path, request: ClipRequest, skip_s: float = 0.0) -> list[Clip] | str:
+    (decoded,) = decode_files([Job(str(path), skip_s)], (request,), n_workers=0)
+    return decoded.clips[0]
+
+
+@pytest.fixture
+def ramp(tmp_path: Path) -> Path:
+    """A second and a half that rises from 0 to 1 by 1/12 000 a sample, at 8 kHz."""
+    samples = np.arange(12_000, dtype=np.float32) / 12_000
+    soundfile.write(tmp_path / "ramp.wav", samples, 8_000, subtype="FLOAT")
+    return tmp_path / "ramp.wav"
+
+
+def starts(clips: list[Clip] | str) -> list[int]:
+    """The first sample of each clip of ``ramp``, told from its level."""
+    assert isinstance(clips, list)
+    return [round(float(clip.samples[0, 0]) * 12_000) for clip in clips]
+
+
+def test_native_clips_keep_the_rate_and_count_in_it(ramp: Path) -> None:
+    (clip,) = cut(ramp, NATIVE)
+    assert isinstance(clip, Clip)
+    assert (clip.sample_rate_hz, clip.n_samples, starts([clip])) == (8_000, 8_000, [2_000])
+
+
+@pytest.mark.parametrize(("skips", "expected"), [(True, 4_000), (False, 2_000)])
+def test_skip_time_shortens_the_file_where_it_counts(
+    ramp: Path, skips: bool, expected: int
+) -> None:
+    request = ClipRequest(NATIVE.contract, skips=skips)
+    clips = cut(ramp, request, 0.5)
+    assert starts(clips) == [expected]
+    assert clips[0].window == (expected, 8_000)
+
+
+def test_what_is_skipped_counts_at_the_rate_of_the_clips(ramp: Path) -> None:
+    request = ClipRequest(CENTRE.contract, windows="all", skips=True)
+    clips = cut(ramp, request, 0.25)
+    assert isinstance(clips, list)
+    assert [clip.window for clip in clips] == [(4_000, 8_000), (12_000, 8_000), (16_000, 8_000)]
+
+
+def test_a_skip_time_past_the_end(ramp: Path) -> None:
+    request = ClipRequest(NATIVE.contract, skips=True)
+    assert cut(ramp, request, 2) == "1.50 s long, a skip_time of 2 s leaves nothing of it"
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 11_025])
+def test_windows_read_together_are_the_same_samples(ramp: Path, rate_hz: int) -> None:
+    contract = ClipContract(sample_rate_hz=rate_hz, clip_samples=3_000)
+    together = cut(ramp, ClipRequest(contract, windows="all"))
+    assert isinstance(together, list)
+    for clip in together:
+        assert clip.window is not None
+        apart = read_slice(ramp, clip.window.start, 3_000, sample_rate_hz=rate_hz)
+        np.testing.assert_array_equal(clip.samples, apart)
+
+
+def test_padding_is_no_part_of_the_window(tmp_path: Path) -> None:
+    short = write_tone(tmp_path / "short.wav", seconds=0.25, rate=16_000)
+    (clip,) = cut(short, CENTRE)
+    assert isinstance(clip, Clip)
+    assert (clip.n_samples, clip.window) == (8_000, (0, 4_000))

@@ -1,22 +1,25 @@
 """Clips: which stretches of a file a detector is given, and the samples of one.
 
-Conventions: positions and lengths are samples at the detector's rate; a file shorter than a
-clip is zero-padded at its end.
+Conventions: positions and lengths are samples at the clips' rate: the detector's, or the file's
+own where its contract says so. A file shorter than a clip is zero-padded at its end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.core.cards import ClipContract
+from earwitness.core.cards import ClipContract, CropPolicy
+
+Windows = int | Literal["published", "all"]
+"""Clips taken of a file: the published single one, so many spread evenly, or one after another."""
 
 
 class Window(NamedTuple):
-    """A stretch of a file, in samples at the detector's rate."""
+    """A stretch of a file, in samples at the clips' rate."""
 
     start: int
     n_samples: int
@@ -29,10 +32,12 @@ class Clip:
     Attributes:
         samples: ``(n_channels, n_samples)`` float32, nominally in [-1, 1].
         sample_rate_hz: Rate of the samples.
+        window: Where it lies in its file, padding left out; ``None`` where that is not known.
     """
 
     samples: NDArray[np.float32]
     sample_rate_hz: int
+    window: Window | None = None
 
     @property
     def n_samples(self) -> int:
@@ -40,17 +45,21 @@ class Clip:
         return int(self.samples.shape[1])
 
 
-def place_windows(n_samples: int, contract: ClipContract, n_windows: int = 1) -> list[Window]:
+def place_windows(
+    n_samples: int, contract: ClipContract, windows: Windows = "published"
+) -> list[Window]:
     """Return where the clips of a file lie.
 
-    One window lies in the centre. Several are spread evenly: the first starts at the start of
-    the file, the last ends at its end, and they overlap where the file is short of room. A file
-    no longer than a clip gives one window, however many were asked for.
+    ``published`` is the one clip of the contract's crop policy. A number spreads clips evenly: one
+    lies in the centre; of several the first starts at the start of the file, the last ends at its
+    end, and they overlap where the file is short of room. ``all`` puts one clip after another; the
+    last ends at the end of the file and overlaps the one before it by what is left over. A file no
+    longer than a clip gives one window, whatever was asked for.
 
     Args:
-        n_samples: Length of the file at the contract's rate.
+        n_samples: Length of the file at the clips' rate.
         contract: What the detector wants.
-        n_windows: Windows wanted, at least 1.
+        windows: Which clips, see above; a number is at least 1.
 
     Returns:
         Windows that lie inside the file, in time order; none is longer than the file.
@@ -58,11 +67,19 @@ def place_windows(n_samples: int, contract: ClipContract, n_windows: int = 1) ->
     length = contract.clip_samples or contract.max_samples or n_samples
     if length >= n_samples:
         return [Window(0, n_samples)]
-    room = n_samples - length
-    if n_windows == 1:
-        return [Window(room // 2, length)]
-    starts = np.unique(np.linspace(0, room, n_windows).round().astype(np.int64))
+    starts = np.unique(_starts(n_samples - length, length, contract.crop, windows))
     return [Window(int(start), length) for start in starts]
+
+
+def _starts(room: int, length: int, crop: CropPolicy, windows: Windows) -> NDArray[np.int64]:
+    """Return first samples from 0 to ``room``."""
+    if windows == "published" and crop == "three_quarters":
+        return np.array([3 * room // 4])
+    if windows in ("published", 1):
+        return np.array([room // 2])
+    if windows == "all":
+        return np.append(np.arange(0, room, length), room)
+    return np.linspace(0, room, int(windows)).round().astype(np.int64)
 
 
 def pad_clip(samples: NDArray[np.float32], n_samples: int) -> NDArray[np.float32]:

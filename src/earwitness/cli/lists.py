@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from earwitness.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from earwitness.audio.clips import Windows
+    from earwitness.core.cards import Preprocessing
+
+_WINDOWS: dict[str, Windows] = {"published": "published", "all": "all"}
+_PREPROCESSINGS: dict[str, Preprocessing] = {"correct": "correct", "published": "published"}
 
 
 def comma_list(values: Iterable[str] | None) -> list[str]:
@@ -52,3 +60,27 @@ def weights_by_name(values: Iterable[str] | None, detectors: list[str]) -> dict[
             known = " or ".join(f"{detector}=PATH" for detector in detectors)
             raise UsageError(f"--weights {value}: expected {known}")
     return weights
+
+
+def windows_choice(text: str) -> Windows:
+    """Read ``--windows``.
+
+    Raises:
+        UsageError: Neither ``published`` nor ``all`` nor a number from 1 up.
+    """
+    if text in _WINDOWS:
+        return _WINDOWS[text]
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise UsageError(f"--windows {text}: expected published, all or a number from 1 up")
+
+
+def preprocessing_choice(text: str) -> Preprocessing:
+    """Read ``--preprocessing``.
+
+    Raises:
+        UsageError: Neither ``correct`` nor ``published``.
+    """
+    if text in _PREPROCESSINGS:
+        return _PREPROCESSINGS[text]
+    raise UsageError(f"--preprocessing {text}: expected {' or '.join(_PREPROCESSINGS)}")

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.lists import comma_list, manifest_list, weights_by_name
+from earwitness.cli.lists import (
+    comma_list,
+    manifest_list,
+    preprocessing_choice,
+    weights_by_name,
+    windows_choice,
+)
 
 if TYPE_CHECKING:
     from earwitness.core.predictions import Predictions
@@ -26,7 +32,8 @@ def predict(
             "--config",
             "--models",
             metavar="NAMES",
-            help="Detectors by name or folder, by comma. --config and --models are the same.",
+            help="Detectors by name, hub id or folder, by comma. --config and --models are the "
+            "same.",
         ),
     ] = None,
     manifest: Annotated[
@@ -45,7 +52,7 @@ def predict(
         typer.Option(
             metavar="NAME=PATH",
             help="Where weights lie; a bare path serves a single detector. Else "
-            "$EARWITNESS_WEIGHTS/NAME is looked for.",
+            "$EARWITNESS_WEIGHTS/NAME is looked for, then the hub.",
         ),
     ] = None,
     out: Annotated[
@@ -58,12 +65,36 @@ def predict(
         Path | None,
         typer.Option(metavar="DIR", help="Folder that relative paths in the manifests start from."),
     ] = None,
-    windows: Annotated[
-        int,
+    preprocessing: Annotated[
+        str,
         typer.Option(
-            min=1, metavar="N", help="Clips per file, spread evenly; logits are averaged."
+            metavar="NAME",
+            help="correct: audio is brought to the detector's rate. published: as the published "
+            "loader of the SpecTTTra detectors has it, which does not.",
         ),
-    ] = 1,
+    ] = "correct",
+    windows: Annotated[
+        str,
+        typer.Option(
+            metavar="N",
+            help="Clips per file: published (the detector's single one), N spread evenly, or all, "
+            "one after another. Logits are averaged.",
+        ),
+    ] = "published",
+    keep_windows: Annotated[
+        bool,
+        typer.Option(
+            "--keep-windows", help="Write the score of every window to <detector>_windows.csv."
+        ),
+    ] = False,
+    use_skip_time: Annotated[
+        bool,
+        typer.Option(
+            "--use-skip-time",
+            help="Leave out the manifest's skip_time (seconds) at the start of files, for every "
+            "detector.",
+        ),
+    ] = False,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -145,6 +176,8 @@ def predict(
     from earwitness.core.errors import UsageError
     from earwitness.detectors.opening import open_detectors
     from earwitness.evaluation.sections import check_sections
+    from earwitness.inference.predict import count_files
+    from earwitness.inference.remarks import list_remarks
     from earwitness.manifests.files import read_manifest
     from earwitness.workflows import scoring
 
@@ -161,9 +194,17 @@ def predict(
         weights=weights_by_name(weights, names),
         device=choose_device(device, gpu, console.remark),
         n_encoders=model_n_encoders,
+        preprocessing=preprocessing_choice(preprocessing),
     )
-    options = scoring.ScoringOptions(windows, threshold, batch_size, num_workers)
-    n_files = len({path for m in manifests for path in m.locate_all()})
+    options = scoring.ScoringOptions(
+        windows=windows_choice(windows),
+        use_skip_time=use_skip_time,
+        keep_windows=keep_windows,
+        threshold=threshold,
+        batch_size=batch_size,
+        n_workers=num_workers,
+    )
+    n_files = count_files(manifests, detectors, use_skip_time=use_skip_time)
     with console.progress_bar("scoring", n_files) as advance:
         if out is not None:
             written = scoring.score_into_run(
@@ -181,6 +222,12 @@ def predict(
     if eval_sections is not None or output_csv is not None:
         for path, prediction in written.items():
             _report_sections(path, prediction, sections)
+    cards = [opened.card for opened in detectors]
+    for line in list_remarks(list(written.values()), cards):
+        console.remark(line)
+    for card in cards:
+        if card.preprocessing != preprocessing:
+            console.remark(f"{card.name} knows one preprocessing only: {card.preprocessing}")
     _finish(written, strict=strict)
 
 

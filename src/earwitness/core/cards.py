@@ -10,27 +10,38 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 ScoreKind = Literal["probability", "uncalibrated"]
-CropPolicy = Literal["centre"]
+CropPolicy = Literal["centre", "three_quarters"]
+Preprocessing = Literal["correct", "published"]
 
 
 class ClipContract(BaseModel):
     """The audio a detector wants for one clip.
 
     Attributes:
-        sample_rate_hz: Rate that the audio is brought to.
-        clip_samples: Length of a clip at that rate; ``None`` takes the whole file.
+        sample_rate_hz: Rate that the detector is made for, and that the audio is brought to.
+        native_rate: Do not resample: clips keep their file's own rate, all lengths are counted in
+            samples at that rate, and the detector takes them for samples at its own.
+        clip_samples: Length of a clip; ``None`` takes the whole file.
         max_samples: With ``clip_samples=None``, the longest stretch taken of a file.
         min_samples: A shorter file cannot be scored (0: it is zero-padded at its end).
-        crop: Where the single clip of a file lies.
+        crop: Where the published single clip of a file lies: with as much of the file before it
+            as after it, or with three times as much before it.
+        skip_time: Whether what a manifest says to skip is left out at the start of a file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sample_rate_hz: int = Field(gt=0, le=768_000)
+    native_rate: bool = False
     clip_samples: int | None = Field(default=None, gt=0)
     max_samples: int | None = Field(default=None, gt=0)
     min_samples: int = Field(default=0, ge=0)
     crop: CropPolicy = "centre"
+    skip_time: bool = False
+
+    def rate_for(self, native_rate_hz: int) -> int:
+        """Return the rate of the clips of a file that has this rate of its own."""
+        return native_rate_hz if self.native_rate else self.sample_rate_hz
 
 
 class TrainingItems(BaseModel):
@@ -56,9 +67,11 @@ class DetectorCard(BaseModel):
 
     Attributes:
         name: Registered name, or the stem of the weights folder for a detector trained here.
-        kind: Registered name of the code that runs it.
+        kind: Registered name of what it is, or the name of its architecture (``spectttra``) for
+            weights that are not said to be the published ones.
         contract: The audio it wants.
-        preprocessing: Name of the preprocessing, as it stands in prediction files.
+        preprocessing: ``correct`` resamples to the detector's rate; ``published`` does what the
+            published loader did, faults and all.
         band_hz: Lowest and highest frequency it looks at.
         score_kind: Whether the number between 0 and 1 is a calibrated probability.
         threshold: Decision threshold on that number.
@@ -78,7 +91,7 @@ class DetectorCard(BaseModel):
     name: str
     kind: str
     contract: ClipContract
-    preprocessing: str = "correct"
+    preprocessing: Preprocessing = "correct"
     band_hz: tuple[float, float]
     score_kind: ScoreKind = "uncalibrated"
     threshold: float = Field(default=0.5, ge=0, le=1)

@@ -2,6 +2,8 @@
 
 Conventions: scores rise with fakeness. ``logit`` is any real number, ``pred_prob`` lies between
 0 and 1; a row that could not be scored has both empty and says why in ``error``.
+``native_rate_hz`` is the file's own rate; ``below_band`` says that it is too low for the band that
+the detector looks at. Both are empty where the file could not be read.
 """
 
 from __future__ import annotations
@@ -16,12 +18,17 @@ PREDICTION_COLUMNS = (
     "detector",
     "preprocessing",
     "windows",
+    "native_rate_hz",
+    "below_band",
     "logit",
     "pred_prob",
     "pred_label",
     "error",
 )
 """Columns that follow a manifest's own in a prediction file."""
+
+WINDOW_COLUMNS = ("filepath", "window", "start_s", "duration_s", "logit", "pred_prob")
+"""Columns of a file of scores per window."""
 
 ENCODER_PREFIX = "encoder_"
 """Columns of an encoder head are named ``encoder_<class>``, after all others."""
@@ -35,11 +42,13 @@ class Predictions:
         dataset: Name of the manifest.
         detector: Name of the detector.
         frame: The manifest's columns, then ``PREDICTION_COLUMNS``, then the encoder columns.
+        windows: ``WINDOW_COLUMNS``, one row a window, where they were asked for.
     """
 
     dataset: str
     detector: str
     frame: pl.DataFrame
+    windows: pl.DataFrame | None = None
 
     @property
     def n_failed(self) -> int:

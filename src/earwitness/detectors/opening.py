@@ -1,7 +1,8 @@
 """Detectors by name: the table of kinds, and opening one with its weights.
 
-Conventions: a detector is asked for by its registered name, or by a folder of weights that
-holds a ``card.json`` (one that was trained here).
+Conventions: a detector is asked for by its registered name, by the id of a hub repository
+(``owner/name``), either with ``@revision`` behind it, or by a folder of weights: one that holds a
+``card.json`` (trained here) or a ``config.json`` (laid out as on the hub).
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from earwitness.core.cards import DetectorCard
+from earwitness.core.cards import DetectorCard, Preprocessing
 from earwitness.core.errors import DetectorError, UsageError, WeightsError
 from earwitness.core.files import write_json
 from earwitness.core.registry import Registry
 from earwitness.detectors.base import Detector
+from earwitness.detectors.spectttra_config import CONFIG_JSON
 from earwitness.detectors.weights import resolve_weights
 
 CARD_JSON = "card.json"
@@ -26,6 +29,18 @@ DETECTORS = Registry("detector", DetectorError)
 """Every kind of detector: its name and the function that opens it."""
 DETECTORS.add("specnn_amplitude", "earwitness.detectors.speccnn:open_specnn")
 DETECTORS.add("fakeprint", "earwitness.detectors.fakeprint:open_fakeprint")
+
+HUB_OWNER = "awsaf49/"
+"""Who publishes the weights of the detectors in ``HUB_NAMES``, under the same names."""
+HUB_NAMES = tuple(
+    f"sonics-spectttra-{size}-{duration}"
+    for size in ("alpha", "beta", "gamma")
+    for duration in ("5s", "120s")
+)
+_HUB_KIND = HUB_NAMES[0]
+"""What opens weights that are laid out as on the hub, whatever their name."""
+for _name in HUB_NAMES:
+    DETECTORS.add(_name, "earwitness.detectors.sonics:open_sonics")
 
 
 @dataclass(frozen=True)
@@ -36,11 +51,15 @@ class OpenOptions:
         name: The name it goes by in the output.
         device: Where its network runs, as PyTorch names it.
         n_encoders: Classes of the encoder head, for detectors that have one.
+        preprocessing: How audio is made ready, for detectors that have a choice.
+        published: The registered name whose published weights these are said to be.
     """
 
     name: str
     device: str = "cpu"
     n_encoders: int = 10
+    preprocessing: Preprocessing = "correct"
+    published: str | None = None
 
 
 def open_detector(
@@ -49,28 +68,85 @@ def open_detector(
     weights: Mapping[str, Path] | None = None,
     device: str = "cpu",
     n_encoders: int = 10,
+    preprocessing: Preprocessing = "correct",
 ) -> Detector:
-    """Open a detector by its registered name or by its folder.
+    """Open a detector by its registered name, its hub id or its folder.
 
     Args:
-        asked: ``specnn_amplitude``, ``fakeprint``, … or a folder that holds a ``card.json``.
+        asked: ``specnn_amplitude``, ``sonics-spectttra-alpha-5s``, …;
+            ``awsaf49/sonics-spectttra-alpha-5s@main``; or a folder, see above.
         weights: Where the weights of named detectors lie.
         device: Where its network runs, as PyTorch names it.
         n_encoders: Classes of the encoder head, for detectors that have one.
+        preprocessing: ``correct``, or ``published`` for what the published loader did, for
+            detectors that have a choice; their cards say which one they use.
 
     Raises:
         DetectorError: No such detector.
         WeightsError: Its weights are missing, damaged or do not fit.
     """
-    folder = Path(asked)
-    if asked not in DETECTORS and (folder / CARD_JSON).is_file():
-        kind, name, path = read_card(folder).kind, folder.resolve().name, folder
-    else:
-        kind, name = asked, asked
-        DETECTORS.load(kind)  # an unknown name is told before its weights are looked for
-        path = resolve_weights(name, weights or {})
-    detector: Detector = DETECTORS.load(kind)(path, OpenOptions(name, device, n_encoders))
+    source = _find_source(asked, weights or {})
+    options = OpenOptions(source.name, device, n_encoders, preprocessing, source.published)
+    detector: Detector = DETECTORS.load(source.kind)(source.path, options)
     return detector
+
+
+class _Source(NamedTuple):
+    """What was asked for, found.
+
+    Attributes:
+        name: The name it goes by in the output.
+        kind: The registered name of the code that opens it.
+        path: Its weights.
+        published: The registered name whose published weights these are said to be.
+    """
+
+    name: str
+    kind: str
+    path: Path
+    published: str | None = None
+
+
+def _find_source(asked: str, weights: Mapping[str, Path]) -> _Source:
+    """Return where a detector's weights lie and what opens them; a folder comes before the hub."""
+    if asked not in DETECTORS and Path(asked).is_dir():
+        return _folder_source(Path(asked))
+    known = asked.partition("@")[0].removeprefix(HUB_OWNER)
+    published = known if known in HUB_NAMES else None
+    if published or _is_hub_id(asked):
+        path = resolve_weights(asked, weights, fetch=lambda: _fetch(asked))
+        return _Source(asked, published or _HUB_KIND, path, published)
+    DETECTORS.load(asked)  # an unknown name is told before its weights are looked for
+    return _Source(asked, asked, resolve_weights(asked, weights))
+
+
+def _folder_source(folder: Path) -> _Source:
+    name = folder.resolve().name
+    if (folder / CARD_JSON).is_file():
+        return _Source(name, read_card(folder).kind, folder)
+    if (folder / CONFIG_JSON).is_file():
+        return _Source(name, _HUB_KIND, folder)
+    raise WeightsError(
+        f"{folder}: no detector there, expected {CARD_JSON} (trained here) or {CONFIG_JSON} "
+        "(laid out as on the hub)"
+    )
+
+
+def _is_hub_id(asked: str) -> bool:
+    from earwitness.detectors.hub import is_hub_id
+
+    return is_hub_id(asked)
+
+
+def _fetch(asked: str) -> Path:
+    from earwitness.detectors.hub import fetch_folder
+
+    if "/" not in asked:
+        return fetch_folder(HUB_OWNER + asked)
+    try:
+        return fetch_folder(asked)
+    except WeightsError as error:
+        raise WeightsError(f"no folder of that name here, and {error}") from error
 
 
 def open_detectors(
@@ -79,14 +155,23 @@ def open_detectors(
     weights: Mapping[str, Path] | None = None,
     device: str = "cpu",
     n_encoders: int = 10,
+    preprocessing: Preprocessing = "correct",
 ) -> list[Detector]:
     """Open several detectors, see ``open_detector``.
 
     Raises:
         UsageError: None was asked for, or two go by one name.
     """
-    options = {"weights": weights, "device": device, "n_encoders": n_encoders}
-    detectors = [open_detector(name, **options) for name in asked]  # type: ignore[arg-type]
+    detectors = [
+        open_detector(
+            name,
+            weights=weights,
+            device=device,
+            n_encoders=n_encoders,
+            preprocessing=preprocessing,
+        )
+        for name in asked
+    ]
     names = [detector.card.name for detector in detectors]
     if not names:
         raise UsageError(f"no detector asked for, expected one or more of {', '.join(DETECTORS)}")

@@ -9,7 +9,6 @@ layer (12), the real head (13) and the encoder head (14).
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from earwitness.core.cards import ClipContract, DetectorCard
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.datasets import fma
 from earwitness.detectors.base import Scores
+from earwitness.detectors.devices import full_precision, open_device
 from earwitness.detectors.weights import convert_bundle, find_bundle
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class SpecnnAmplitude:
 
     def __init__(self, network: SpecCNN, card: DetectorCard, *, device: str = "cpu") -> None:
         self._card = card
-        self._device = _open_device(device)
+        self._device = open_device(device)
         # With the channels innermost the convolutions take half the time.
         self._network = network.eval().to(
             self._device,
@@ -174,7 +174,7 @@ class SpecnnAmplitude:
         self, samples: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the logits of fake and the encoder probabilities of one micro-batch."""
-        with torch.inference_mode(), _full_precision():
+        with torch.inference_mode(), full_precision():
             features = amplitude_features(torch.from_numpy(samples).to(self._device))
             real, encoders = self._network(features.unsqueeze(1))
         probabilities = encoders.cpu().double().softmax(dim=1)
@@ -238,24 +238,6 @@ def open_specnn(weights: Path, options: OpenOptions) -> SpecnnAmplitude:
 
 class _UnfitError(Exception):
     """Every way in which variables do not fit the network, in one line."""
-
-
-def _open_device(name: str) -> torch.device:
-    """Return a device that tensors can be put on."""
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise DetectorError(f"device {name!r}: {reason}; expected cpu or a GPU here") from None
-
-
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """Keep a GPU's convolutions in float32, and the same from run to run."""
-    with torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    ):
-        yield
 
 
 def _describe(name: str, n_encoders: int, weights_sha256: str) -> DetectorCard:

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from earwitness.core.errors import WeightsError
-from earwitness.core.files import replacing
+from earwitness.core.files import file_stem, replacing
 from earwitness.detectors.tensorbundle import list_files, list_tensors, read_tensors
 
 _PUBLISHED_FOLDERS = (Path("weights/final"), Path("deepfake-detector/weights/final"))
@@ -44,19 +44,23 @@ class KerasWeights(NamedTuple):
     sha256: str
 
 
-def resolve_weights(name: str, given: Mapping[str, Path]) -> Path:
+def resolve_weights(
+    name: str, given: Mapping[str, Path], *, fetch: Callable[[], Path] | None = None
+) -> Path:
     """Return where the weights of a detector lie: the first of these places that is there.
 
     1. The path given for it. Where a relative one is not there as such, the folders that the
        published scripts use are tried: ``weights/final`` and ``deepfake-detector/weights/final``
        under the working folder.
-    2. With no path given, ``$EARWITNESS_WEIGHTS/NAME``, then ``NAME`` in those folders.
+    2. With no path given, ``$EARWITNESS_WEIGHTS/NAME`` (NAME as a file name: ``/`` is ``__`` and
+       ``@`` is ``--``), then ``NAME`` in those folders, or in their place what ``fetch`` gets.
 
     A given path that leads nowhere is never replaced by other weights.
 
     Args:
         name: Name of the detector.
         given: Paths of weights by detector name.
+        fetch: Gets the weights from elsewhere; its ``WeightsError`` says why it could not.
 
     Returns:
         A file, a folder, or the prefix of a checkpoint (``path.index`` is there).
@@ -66,13 +70,19 @@ def resolve_weights(name: str, given: Mapping[str, Path]) -> Path:
     """
     asked = given.get(name)
     places = [asked] if asked is not None else _environment_places(name)
-    if asked is None or not asked.is_absolute():
+    fetch = fetch if asked is None else None
+    if fetch is None and not (asked and asked.is_absolute()):
         places += [folder / (asked or name) for folder in _PUBLISHED_FOLDERS]
     for place in places:
         if place.exists() or _index_of(place).is_file():
             return place
-    looked = ", ".join(str(place) for place in places)
-    raise WeightsError(f"no weights for {name}: looked at {looked}; give --weights {name}=PATH")
+    looked = [f"looked at {', '.join(str(place) for place in places)}"] if places else []
+    if fetch is not None:
+        try:
+            return fetch()
+        except WeightsError as error:
+            looked.append(str(error))
+    raise WeightsError(f"no weights for {name}: {'; '.join(looked)}; give --weights {name}=PATH")
 
 
 def find_bundle(path: Path) -> Path:
@@ -165,7 +175,7 @@ def cache_folder() -> Path | None:
 
 def _environment_places(name: str) -> list[Path]:
     folder = os.environ.get("EARWITNESS_WEIGHTS")
-    return [Path(folder) / name] if folder else []
+    return [Path(folder) / file_stem(name)] if folder else []
 
 
 def _index_of(path: Path) -> Path:

@@ -36,6 +36,7 @@ _LABEL = "pred_label"
 _EXPECTED = "target or y_true, and pred_label, pred_prob or y_pred, among them"
 _NUMBERS = ("skip_time", "duration_s", "pred_prob_real")
 _ZERO_ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+_TRUE_FALSE = {"true": True, "false": False}
 _SUFFIXES = (".csv", ".parquet")
 _PUBLISHED_STEM = "test_predictions"
 
@@ -168,6 +169,14 @@ class _Checker:
         self.report(wrong, name, "expected 0 (real) or 1 (fake)")
         return values
 
+    def true_false(self, name: str) -> pl.Series:
+        """Return a column of true, false and null."""
+        text = self.text(name)
+        lower = text.str.to_lowercase()
+        values = lower.replace_strict(_TRUE_FALSE, default=None, return_dtype=pl.Boolean)
+        self.report(values.is_null() & text.is_not_null(), name, "expected true or false")
+        return values
+
     def number(self, name: str, bounds: tuple[float, float] | None = None) -> pl.Series:
         """Return a column of finite numbers, within bounds where there are any, and null."""
         text = self.text(name)
@@ -206,11 +215,15 @@ def _checked(path: Path) -> pl.DataFrame:
     encoders = [name for name in names if name.startswith(ENCODER_PREFIX)]
     optional = [name for name in _NUMBERS if name in names]
     numbers = [table.number(name) for name in ("logit", *optional, *encoders)]
+    rate = table.number("native_rate_hz").cast(pl.Int64, strict=False)
+    below_band = table.true_false("below_band")
     texts = [table.text(name) for name in ("detector", "preprocessing", "windows", "error")]
     table.finish(path)
     if "pred_label" not in names:
         label = (prob >= DEFAULT_THRESHOLD).cast(pl.Int8).alias("pred_label")
-    return _arranged(table.frame.with_columns(target, *numbers, prob, label, *texts), encoders)
+    return _arranged(
+        table.frame.with_columns(target, *numbers, rate, below_band, prob, label, *texts), encoders
+    )
 
 
 def _under_our_names(table: _Checker) -> _Checker:

@@ -27,7 +27,7 @@ from earwitness.detectors.fakeprint import (
     fakeprint_card,
     save_fakeprint,
 )
-from earwitness.passes.workers import ClipRequest, decode_files
+from earwitness.passes.workers import ClipRequest, Job, decode_files
 
 _MAX_ITERATIONS = 10_000
 
@@ -88,12 +88,13 @@ def train_fakeprint(
     )
     vectors: dict[str, NDArray[np.float64]] = {}
     failures: list[tuple[str, str]] = []
-    for decoded in decode_files(items, (ClipRequest(card.contract),), n_workers=n_workers):
+    jobs = [Job(path) for path in items]
+    for decoded in decode_files(jobs, (ClipRequest(card.contract),), n_workers=n_workers):
         (clips,) = decoded.clips
         if isinstance(clips, str):
-            failures.append((decoded.path, clips))
+            failures.append((decoded.job.path, clips))
         else:
-            vectors[decoded.path] = clip_fakeprint(clips[0], card)
+            vectors[decoded.job.path] = clip_fakeprint(clips[0], card)
         if advance:
             advance(not isinstance(clips, str))
     fitted = [path for path in items if path in vectors]

@@ -12,7 +12,7 @@ from pathlib import Path
 from earwitness.core.predictions import Predictions
 from earwitness.detectors.base import Detector
 from earwitness.evaluation.summarize import Summary, summarize
-from earwitness.inference.predict import Advance
+from earwitness.inference.predict import Advance, count_files
 from earwitness.manifests.files import read_manifest
 from earwitness.manifests.splits import SplitOptions, SplitSet, build_splits, write_splits
 from earwitness.reporting.figures import plot_confusions
@@ -64,12 +64,13 @@ def run_benchmark(
     splits = build_splits(split_options)
     paths = write_splits(splits, out / "manifests", absolute_paths=split_options.absolute_paths)
     manifests = [read_manifest(path) for path in paths]
-    n_files = len({path for manifest in manifests for path in manifest.locate_all()})
+    options = scoring or ScoringOptions()
+    n_files = count_files(manifests, detectors, use_skip_time=options.use_skip_time)
     predictions = score_into_run(
         manifests,
         detectors,
         out,
-        options=scoring or ScoringOptions(),
+        options=options,
         copy_manifests=False,
         advance=starting(n_files) if starting else None,
     )

@@ -4,7 +4,8 @@ A run folder::
 
     run.json                          options, cards, weight hashes, manifest digests, versions
     manifests/<name>.csv              what was judged
-    preds/<manifest>/<detector>.csv   one row out per row in
+    preds/<manifest>/<detector>.csv   one row out per row in; beside it <detector>_windows.csv
+                                      with the score of every window, where they are kept
     errors.csv                        rows that could not be scored, where there are any
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 import polars as pl
 
 from earwitness import __version__
+from earwitness.audio.clips import Windows
 from earwitness.core.errors import UsageError
 from earwitness.core.files import file_stem, replacing, write_json
 from earwitness.core.manifest import Manifest
@@ -38,7 +40,9 @@ _LIBRARIES = ("numpy", "polars", "torch", "soundfile", "av", "soxr", "scipy", "s
 class ScoringOptions:
     """How to score; see ``predict``."""
 
-    windows: int = 1
+    windows: Windows = "published"
+    use_skip_time: bool = False
+    keep_windows: bool = False
     threshold: float | None = None
     batch_size: int = 32
     n_workers: int | None = None
@@ -77,7 +81,8 @@ def score_into_run(
     for prediction in predictions:
         folder = out / "preds" / file_stem(prediction.dataset)
         path = folder / f"{file_stem(prediction.detector)}.csv"
-        write_predictions(prediction.frame, path)
+        windows_beside(path).unlink(missing_ok=True)  # of an earlier run
+        _write(prediction, path)
         written[path] = prediction
     _write_errors(predictions, out / ERRORS_CSV)
     write_json(out / RUN_JSON, _describe_run(manifests, detectors, options))
@@ -122,8 +127,19 @@ def score_into_files(
             raise UsageError(f"{path}: found a folder, expected a file to write")
     written = dict(zip(paths, _predict(manifests, detectors, options, advance), strict=True))
     for path, prediction in written.items():
-        write_predictions(prediction.frame, path)
+        _write(prediction, path)
     return written
+
+
+def windows_beside(path: Path) -> Path:
+    """Return where scores per window lie for a file of predictions."""
+    return path.with_name(f"{path.stem}_windows.csv")
+
+
+def _write(prediction: Predictions, path: Path) -> None:
+    write_predictions(prediction.frame, path)
+    if prediction.windows is not None:
+        write_predictions(prediction.windows, windows_beside(path))
 
 
 def _predict(
@@ -136,6 +152,8 @@ def _predict(
         manifests,
         detectors,
         windows=options.windows,
+        use_skip_time=options.use_skip_time,
+        keep_windows=options.keep_windows,
         threshold=options.threshold,
         batch_size=options.batch_size,
         n_workers=options.n_workers,

@@ -1,0 +1,35 @@
+"""Where networks run, and how exactly."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from earwitness.core.errors import DetectorError
+
+
+def open_device(name: str) -> torch.device:
+    """Return a device that tensors can be put on.
+
+    Args:
+        name: As torch names it ("cpu", "cuda:0").
+
+    Raises:
+        DetectorError: There is no such device here.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DetectorError(f"device {name!r}: {reason}; expected cpu or a GPU here") from None
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Keep a GPU's convolutions in float32, and the same from run to run."""
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield

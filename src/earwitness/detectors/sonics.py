@@ -1,0 +1,176 @@
+"""The SpecTTTra detectors of SONICS (Rahman et al., ICLR 2025): folders of weights to scores.
+
+Conventions: a folder is laid out as on the Hugging Face hub, ``config.json`` beside
+``model.safetensors`` or ``pytorch_model.bin``. The network's logit is that of fake, so nothing is
+turned round. The dB floor is taken clip by clip in both preprocessings; the published code takes
+it over the whole batch, which is the same for a batch of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earwitness.audio.clips import Clip
+from earwitness.core.cards import ClipContract, DetectorCard, Preprocessing
+from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.core.files import sha256_of
+from earwitness.detectors.base import Scores
+from earwitness.detectors.devices import full_precision, open_device
+from earwitness.detectors.spectttra import SpecTTTra
+from earwitness.detectors.spectttra_config import CONFIG_JSON, SpectttraConfig, read_config
+from earwitness.detectors.statefile import find_state, load_state
+
+if TYPE_CHECKING:
+    from earwitness.detectors.opening import OpenOptions
+
+_STRETCHES = {"alpha": (1, 3), "beta": (3, 5), "gamma": (5, 7)}
+"""Bands and frames that go into a token of each published network."""
+
+_TOKENS_AT_ONCE = 2048
+_QUIETEST_SPREAD = 1e-6
+_FILTER_TOLERANCE = 1e-3
+_TRAINED_ON = ("SONICS train",)
+_SELECTED_ON = ("SONICS valid",)
+
+
+class SonicsDetector:
+    """A SpecTTTra network and what it says of itself.
+
+    Args:
+        network: The network with its weights.
+        config: Its ``config.json``.
+        card: Its card.
+        device: Where it runs, as torch names it ("cpu", "cuda:0").
+
+    Raises:
+        DetectorError: There is no such device here.
+    """
+
+    def __init__(
+        self, network: SpecTTTra, config: SpectttraConfig, card: DetectorCard, *, device: str
+    ) -> None:
+        self.card = card
+        self._normalize = bool(config.audio.normalize)
+        self._micro_batch = max(1, _TOKENS_AT_ONCE // config.model.n_tokens)
+        self._device = open_device(device)
+        self._network = network.eval().to(self._device)
+
+    def score(self, clips: Sequence[Clip]) -> Scores:
+        """Judge clips of the contract's length, of any rate where it keeps native rates.
+
+        Args:
+            clips: Any number of clips; the network hears the mean of their channels.
+
+        Raises:
+            DetectorError: A clip has another rate or length, no channel, or samples that are
+                not finite.
+        """
+        samples = [self._mono_samples(clip, at) for at, clip in enumerate(clips)]
+        logits = np.empty(len(samples))
+        for start in range(0, len(samples), self._micro_batch):
+            part = slice(start, start + self._micro_batch)
+            logits[part] = self._score_few(np.stack(samples[part]))
+        return Scores(logits)
+
+    def _mono_samples(self, clip: Clip, at: int) -> NDArray[np.float32]:
+        """Return ``(clip_samples,)`` float32 of a clip that follows the contract."""
+        where, wanted = f"{self.card.name}: clip {at}", self.card.contract
+        rate_hz = wanted.rate_for(clip.sample_rate_hz)
+        if clip.sample_rate_hz != rate_hz:
+            raise DetectorError(f"{where}: {clip.sample_rate_hz} Hz, expected {rate_hz} Hz")
+        if clip.n_samples != wanted.clip_samples:
+            raise DetectorError(
+                f"{where}: {clip.n_samples} samples, expected {wanted.clip_samples}"
+            )
+        if not clip.samples.shape[0]:
+            raise DetectorError(f"{where}: no channels, expected one or more")
+        mono: NDArray[np.float64] = clip.samples.mean(axis=0, dtype=np.float64)
+        if not np.isfinite(mono).all():
+            raise DetectorError(f"{where}: samples that are not finite, expected finite ones")
+        if self._normalize:
+            mono /= max(mono.std(), _QUIETEST_SPREAD)
+        return mono.astype(np.float32)
+
+    def _score_few(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the logits of fake of one micro-batch."""
+        with torch.inference_mode(), full_precision():
+            logits = self._network(torch.from_numpy(samples).to(self._device))
+        return logits.cpu().double().numpy()  # type: ignore[no-any-return]
+
+
+def open_sonics(weights: Path, options: OpenOptions) -> SonicsDetector:
+    """Open a detector from a folder laid out as on the hub, or from the file of weights in one.
+
+    Raises:
+        WeightsError: Files are missing or damaged, or do not fit one another or the name.
+        DetectorError: There is no such device here.
+    """
+    path = find_state(weights)
+    config = read_config(path.parent)
+    if options.published:
+        _check_name(options.published, config, path.parent / CONFIG_JSON)
+    network = SpecTTTra(config)
+    _load(network, path)
+    card = _describe(config, options, sha256_of(path))
+    return SonicsDetector(network, config, card, device=options.device)
+
+
+def _load(network: SpecTTTra, path: Path) -> None:
+    """Load the state, whose mel filters must be those that the config asks for."""
+    name = "ft_extractor.audio2melspec.mel_scale.fb"
+    asked = network.get_buffer(name).clone()
+    load_state(network, path)
+    if not torch.allclose(network.get_buffer(name), asked, atol=_FILTER_TOLERANCE):
+        raise WeightsError(f"{path}: {name} holds other mel filters than config.json asks for")
+
+
+def _check_name(name: str, config: SpectttraConfig, path: Path) -> None:
+    """Refuse the weights of one published detector under the name of another."""
+    size, duration = name.split("-")[-2:]
+    model, audio = config.model, config.audio
+    found = (model.f_clip, model.t_clip, audio.max_len / audio.sample_rate)
+    expected = (*_STRETCHES[size], float(duration.removesuffix("s")))
+    if found != expected:
+        shown = "f_clip {:g}, t_clip {:g}, {:g} s".format
+        raise WeightsError(f"{path}: {shown(*found)}; expected {shown(*expected)} of {name}")
+
+
+def _contract(config: SpectttraConfig, preprocessing: Preprocessing) -> ClipContract:
+    return ClipContract(
+        sample_rate_hz=config.audio.sample_rate,
+        native_rate=preprocessing == "published",
+        clip_samples=config.audio.max_len,
+        crop="three_quarters",
+        skip_time=config.audio.skip_time,
+    )
+
+
+def _describe(config: SpectttraConfig, options: OpenOptions, weights_sha256: str) -> DetectorCard:
+    """Return the card; what it was trained on is known for the published names alone."""
+    published = options.published is not None
+    band_hz = config.melspec.band_hz(config.audio.sample_rate)
+    return DetectorCard(
+        name=options.name,
+        kind=options.published or "spectttra",
+        contract=_contract(config, options.preprocessing),
+        preprocessing=options.preprocessing,
+        band_hz=band_hz,
+        trained_on=_TRAINED_ON if published else None,
+        selected_on=_SELECTED_ON if published else None,
+        licence="MIT" if published else "the weights are their trainer's; the method is MIT",
+        source=(
+            "Rahman et al., ICLR 2025, SONICS: Synthetic Or Not, Identifying Counterfeit Songs; "
+            "github.com/awsaf49/sonics"
+        ),
+        limits=(
+            "Knows the song generators it was trained on (published weights: Suno and Udio), up to "
+            f"{band_hz[1]:g} Hz. Noise makes it say fake."
+        ),
+        weights_sha256=weights_sha256,
+    )

@@ -1,0 +1,98 @@
+"""Networks' states on disk: safetensors, or PyTorch files read without running code.
+
+Conventions: a state fits its network name by name and shape by shape, or it is refused with every
+name that does not; nothing is left at its random start.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from earwitness.core.errors import WeightsError
+from earwitness.detectors.spectttra_config import STATE_FILES
+
+_N_NAMED = 8
+
+
+def find_state(path: Path) -> Path:
+    """Return the file of weights that a path stands for.
+
+    Args:
+        path: A folder that holds one of ``STATE_FILES``, or a file of weights.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    if path.is_file():
+        return path
+    for name in STATE_FILES:
+        if (path / name).is_file():
+            return path / name
+    raise WeightsError(f"{path}: expected {' or '.join(STATE_FILES)} there, found neither")
+
+
+def load_state(network: nn.Module, path: Path) -> None:
+    """Fill a network, buffers and all, with a state from disk.
+
+    Raises:
+        WeightsError: The file cannot be read, holds code, or does not fit: missing, unexpected
+            and misshapen names are all told in one line.
+    """
+    state = _read(path)
+    problems = list(_list_problems(state, network.state_dict()))
+    if problems:
+        others = len(problems) - _N_NAMED
+        shown = "; ".join(problems[:_N_NAMED]) + (f"; and {others} more" if others > 0 else "")
+        raise WeightsError(f"{path}: not the network of its config.json: {shown}")
+    network.load_state_dict(state)
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else _read_pickled(path)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path}: holds more than tensors, or is damaged; expected a PyTorch file of tensors"
+        ) from error
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path}: cannot be read as weights ({reason})") from error
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError(f"{path}: expected a table of tensors by name")
+    return state
+
+
+def _read_pickled(path: Path) -> Any:
+    """Return what a PyTorch file holds, tensors and plain containers only."""
+    with warnings.catch_warnings():  # what is odd about the file becomes an error or is harmless
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _list_problems(
+    state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> Iterator[str]:
+    for name in own:
+        if name not in state:
+            yield f"{name} is missing"
+    for name in state:
+        if name not in own:
+            yield f"{name} is not expected"
+    for name, values in state.items():
+        if name not in own:
+            continue
+        if values.shape != own[name].shape:
+            yield f"{name} has shape {tuple(values.shape)}, expected {tuple(own[name].shape)}"
+        if not values.is_floating_point():
+            yield f"{name} is {values.dtype}, expected floating-point numbers"
+        elif not values.isfinite().all():
+            yield f"{name} holds numbers that are not finite"
