@@ -32,7 +32,7 @@ _HOMES = {
     "SplitOptions": "earwitness.manifests.splits",
     "build_splits": "earwitness.manifests.splits",
     "build_folder_splits": "earwitness.manifests.splits",
-    "write_splits": "earwitness.manifests.splits",
+    "write_splits": "earwitness.manifests.splitfolder",
     "open_detector": "earwitness.detectors.opening",
     "predict": "earwitness.inference.predict",
     "summarize": "earwitness.evaluation.summarize",

@@ -14,13 +14,8 @@ import pytest
 from builders import touch, write_split_file
 from earwitness.core.errors import DatasetError, UsageError
 from earwitness.manifests.files import read_manifest
-from earwitness.manifests.splits import (
-    SplitOptions,
-    SplitSet,
-    build_folder_splits,
-    build_splits,
-    write_splits,
-)
+from earwitness.manifests.splitfolder import write_splits
+from earwitness.manifests.splits import SplitOptions, SplitSet, build_folder_splits, build_splits
 
 ENCODERS = ("encodec3", "griffin256", "musika")
 GENERATORS = ("MusicGen_medium", "mustango")

@@ -13,7 +13,8 @@ from earwitness.detectors.base import Detector
 from earwitness.detectors.opening import open_detector
 from earwitness.inference.predict import predict
 from earwitness.manifests.files import read_manifest
-from earwitness.manifests.splits import SplitOptions, build_splits, write_splits
+from earwitness.manifests.splitfolder import write_splits
+from earwitness.manifests.splits import SplitOptions, build_splits
 from earwitness.training.fit import train_fakeprint
 from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
 

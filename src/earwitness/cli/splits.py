@@ -151,6 +151,7 @@ def splits(
     from earwitness.core.errors import UsageError
     from earwitness.datasets import fma
     from earwitness.manifests import splits as jobs
+    from earwitness.manifests.splitfolder import write_splits
 
     if folder is not None and root is not None:
         raise UsageError("--folder and --root: expected one of them")
@@ -183,7 +184,7 @@ def splits(
                 absolute_paths=absolute_paths,
             )
         )
-    jobs.write_splits(drawn, out_dir, absolute_paths=absolute_paths)
+    write_splits(drawn, out_dir, absolute_paths=absolute_paths)
     _print(drawn, out_dir)
 
 

@@ -17,7 +17,8 @@ from earwitness.core.errors import UsageError
 from earwitness.demo.workspace import Workspace, make_workspace
 from earwitness.inference.predict import Advance
 from earwitness.manifests.files import read_manifest
-from earwitness.manifests.splits import SplitOptions, build_splits, write_splits
+from earwitness.manifests.splitfolder import write_splits
+from earwitness.manifests.splits import SplitOptions, build_splits
 from earwitness.training.fit import FittedDetector, train_fakeprint
 from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
 

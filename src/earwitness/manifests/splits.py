@@ -16,12 +16,9 @@ import polars as pl
 
 from earwitness.core.catalog import Catalog, Omission
 from earwitness.core.errors import DatasetError, UsageError
-from earwitness.core.files import replacing
-from earwitness.core.manifest import Manifest
 from earwitness.datasets import fakemusiccaps, fma, sonics
 from earwitness.datasets.folder import catalog_folder
 from earwitness.manifests.balance import balance_classes, balance_sources
-from earwitness.manifests.files import arrange, write_manifest, write_root
 from earwitness.manifests.sampling import (
     one_per_group,
     share_out,
@@ -29,8 +26,6 @@ from earwitness.manifests.sampling import (
     take,
     with_rank,
 )
-
-OMITTED_CSV = "omitted.csv"
 
 
 @dataclass(frozen=True)
@@ -154,36 +149,6 @@ def build_folder_splits(
         frames[f"{name}_balanced"] = balance_classes(combined, seed=seed, purpose="balanced")
     said = {"folder": str(root), "seed": seed, "one_per_group": one_per_group}
     return SplitSet(root.absolute(), tuple(sources), frames, (), catalog.looked_at, said)
-
-
-def write_splits(splits: SplitSet, out_dir: Path, *, absolute_paths: bool = False) -> list[Path]:
-    """Write every manifest, ``splits.json`` and, where files were left out, ``omitted.csv``.
-
-    Returns:
-        The manifests' paths.
-    """
-    written: list[Path] = []
-    recorded: dict[str, Any] = {}
-    for name, frame in splits.frames.items():
-        rows = frame.drop("key").with_columns(
-            pl.Series("filepath", _paths(frame, splits.root, absolute=absolute_paths))
-        )
-        manifest = Manifest(name, arrange(rows))
-        path = out_dir / f"{name}.csv"
-        write_manifest(manifest, path)
-        written.append(path)
-        recorded[name] = {"file": path.name, "digest": manifest.digest} | _class_counts(rows)
-    _write_omitted(splits, out_dir / OMITTED_CSV)
-    write_root(
-        out_dir,
-        splits.root,
-        options=splits.options,
-        warnings=list(splits.warnings),
-        looked_at=list(splits.looked_at),
-        sources={source.name: _record(source) for source in splits.sources},
-        manifests=recorded,
-    )
-    return written
 
 
 def _open_sources(
@@ -315,12 +280,6 @@ def _shared_root(paths: list[str]) -> Path:
         return here
 
 
-def _paths(frame: pl.DataFrame, root: Path, *, absolute: bool) -> list[str]:
-    paths = frame["filepath"].to_list()
-    prefix = root.as_posix().rstrip("/") + "/"
-    return paths if absolute else [path.removeprefix(prefix) for path in paths]
-
-
 def _shortfall(source: Source) -> str:
     return f"{source.name}: {source.asked} asked, {source.taken.height} there; all of them taken"
 
@@ -339,43 +298,3 @@ def _said(options: SplitOptions) -> dict[str, Any]:
         for name, value in vars(options).items()
         if value is not None
     }
-
-
-def _record(source: Source) -> dict[str, Any]:
-    reasons = [omission.reason for omission in source.omitted]
-    dropped = {reason: reasons.count(reason) for reason in sorted(set(reasons))}
-    missing = dropped.pop("no such file", 0)
-    return {
-        "asked": source.asked,
-        "found": source.found,
-        "missing": missing,
-        "dropped": dropped,
-        "taken": source.taken.height,
-        "stratified_over_generators": source.stratified,
-        "per_generator": stratum_counts(source.taken),
-        "n_groups": source.taken["group_id"].n_unique(),
-    }
-
-
-def _class_counts(rows: pl.DataFrame) -> dict[str, Any]:
-    per_source: dict[str, dict[str, int]] = {}
-    for source, target, n in (
-        rows.group_by("source_dataset", "target").len().sort("source_dataset", "target").iter_rows()
-    ):
-        per_source.setdefault(source, {"real": 0, "fake": 0})["fake" if target else "real"] = n
-    return {
-        "n": rows.height,
-        "real": int((rows["target"] == 0).sum()),
-        "fake": int((rows["target"] == 1).sum()),
-        "per_source": per_source,
-    }
-
-
-def _write_omitted(splits: SplitSet, path: Path) -> None:
-    rows = [(s.name, o.name, o.reason) for s in splits.sources for o in s.omitted]
-    if not rows:
-        path.unlink(missing_ok=True)
-        return
-    frame = pl.DataFrame(rows, schema=["source", "name", "reason"], orient="row")
-    with replacing(path) as temporary:
-        frame.write_csv(temporary)

@@ -14,7 +14,8 @@ from earwitness.detectors.base import Detector
 from earwitness.evaluation.summarize import Summary, summarize
 from earwitness.inference.predict import Advance, count_files
 from earwitness.manifests.files import read_manifest
-from earwitness.manifests.splits import SplitOptions, SplitSet, build_splits, write_splits
+from earwitness.manifests.splitfolder import write_splits
+from earwitness.manifests.splits import SplitOptions, SplitSet, build_splits
 from earwitness.reporting.figures import plot_confusions
 from earwitness.reporting.tables import write_comparison
 from earwitness.workflows.scoring import ScoringOptions, score_into_run
