@@ -98,9 +98,15 @@ def case_specnn(audio: list[Path]) -> dict[str, float]:
     """Score with the SpecCNN (random weights); the baseline takes one whole file at a time."""
     import torch
 
-    from earwitness.audio.clips import Clip, pad_clip
+    from earwitness.audio.clips import pad_clip
+    from earwitness.audio.spectrogram import mix_first_two
     from earwitness.core.cards import ClipContract, DetectorCard
-    from earwitness.detectors.speccnn import ENCODERS, SpecCNN, SpecnnAmplitude
+    from earwitness.detectors.speccnn import (
+        ENCODERS,
+        SpecCNN,
+        SpecnnAmplitude,
+        amplitude_features,
+    )
 
     torch.manual_seed(0)
     card = DetectorCard(
@@ -113,14 +119,16 @@ def case_specnn(audio: list[Path]) -> dict[str, float]:
         source="random weights",
         limits="Says nothing.",
     )
-    detector = SpecnnAmplitude(SpecCNN().eval(), card, device="cpu")
+    network = SpecCNN().eval()
+    detector = SpecnnAmplitude(network, card, device="cpu")
 
     def plain() -> None:
         for path in audio:
             samples = read_whole(path)
             start = max(samples.shape[1] - CLIP, 0) // 2
-            clip = pad_clip(samples[:, start : start + CLIP], CLIP)
-            detector.score([Clip(clip, CLIP_RATE)])
+            mono = mix_first_two(pad_clip(samples[:, start : start + CLIP], CLIP))
+            with torch.inference_mode():
+                network(amplitude_features(torch.from_numpy(mono)[None]).unsqueeze(1))
 
     return scored(audio, detector, plain)
 
