@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+ZERO_ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+"""How labels stand in tables, those of pandas among them."""
+
+
 def drop_blank_lines(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
     """Return the rows that hold anything, and the line of each: the header is line 1."""
     import polars as pl

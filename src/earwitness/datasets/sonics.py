@@ -24,7 +24,7 @@ import polars as pl
 
 from earwitness.core.catalog import AUDIO_SUFFIXES, Catalog, Omission
 from earwitness.core.errors import DatasetError
-from earwitness.core.tables import drop_blank_lines, read_text_table
+from earwitness.core.tables import ZERO_ONE, drop_blank_lines, read_text_table
 from earwitness.datasets.tables import catalog_frame
 
 SOURCE = "SONICS"
@@ -125,7 +125,7 @@ def _read(path: Path, needed: tuple[str, ...]) -> pl.DataFrame:
 def _with_names(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
     """Add typed ``target``, and ``_path``, ``_name`` and ``_song`` as they are compared."""
     frame, lines = drop_blank_lines(frame)
-    labelled = pl.col("target").is_in(["0", "1", "0.0", "1.0"]).fill_null(False)
+    labelled = pl.col("target").is_in(list(ZERO_ONE)).fill_null(False)
     wrong = frame.select(pl.col("filepath").is_null() | ~labelled).to_series().arg_true()
     if len(wrong):
         row = frame.row(wrong[0], named=True)
@@ -134,7 +134,7 @@ def _with_names(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
             f"{path}:{lines[wrong[0]]}: {found}, expected a path and 0 (real) or 1 (fake)"
         )
     paths = [posixpath.normpath(p.replace("\\", "/")) for p in frame["filepath"].to_list()]
-    targets = [int(float(t)) for t in frame["target"].to_list()]
+    targets = [ZERO_ONE[t] for t in frame["target"].to_list()]
     stems = [posixpath.splitext(posixpath.basename(p))[0] for p in paths]
     return frame.with_columns(
         pl.Series("target", targets, dtype=pl.Int8),

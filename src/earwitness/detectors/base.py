@@ -5,7 +5,7 @@ Conventions: scores rise with fakeness; a score never depends on batch mates or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from earwitness.audio.clips import Clip
 from earwitness.core.cards import DetectorCard
+from earwitness.core.errors import DetectorError
 
 
 class Scores(NamedTuple):
@@ -27,6 +28,37 @@ class Scores(NamedTuple):
 
     logits: NDArray[np.float64]
     encoders: NDArray[np.float64] | None = None
+
+
+def mix_checked(
+    clip: Clip,
+    at: int,
+    card: DetectorCard,
+    mix: Callable[[NDArray[np.float32]], NDArray[np.floating]],
+) -> NDArray[np.floating]:
+    """Mix a clip down, after checking that it follows a contract of fixed length.
+
+    Args:
+        clip: A clip of a batch.
+        at: Where it stands in the batch, for the message.
+        card: Whose contract it should follow.
+        mix: Makes ``(n_samples,)`` of ``(n_channels, n_samples)``.
+
+    Raises:
+        DetectorError: Another rate or length, no channel, or a mix that is not finite.
+    """
+    where, wanted = f"{card.name}: clip {at}", card.contract
+    rate_hz = wanted.rate_for(clip.sample_rate_hz)
+    if clip.sample_rate_hz != rate_hz:
+        raise DetectorError(f"{where}: {clip.sample_rate_hz} Hz, expected {rate_hz} Hz")
+    if clip.n_samples != wanted.clip_samples:
+        raise DetectorError(f"{where}: {clip.n_samples} samples, expected {wanted.clip_samples}")
+    if not clip.samples.shape[0]:
+        raise DetectorError(f"{where}: no channels, expected one or more")
+    mono = mix(clip.samples)
+    if not np.isfinite(mono).all():
+        raise DetectorError(f"{where}: samples that are not finite, expected finite ones")
+    return mono
 
 
 class Detector(Protocol):

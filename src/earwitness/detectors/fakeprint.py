@@ -90,17 +90,9 @@ class FakeprintDetector:
 
     def score(self, clips: Sequence[Clip]) -> Scores:
         """Judge clips of any length from ``min_samples`` up; see ``Detector``."""
-        vectors = [self.vector(clip) for clip in clips]
+        vectors = [clip_fakeprint(clip, self.card) for clip in clips]
         logits = [float(v @ self._coefficients) + self._intercept for v in vectors]
         return Scores(np.array(logits, dtype=np.float64))
-
-    def vector(self, clip: Clip) -> NDArray[np.float64]:
-        """Return a clip's fakeprint, ``(n_bins,)``.
-
-        Raises:
-            DetectorError: The clip's rate is another, or it is shorter than one frame.
-        """
-        return clip_fakeprint(clip, self.card)
 
 
 def clip_fakeprint(clip: Clip, card: DetectorCard) -> NDArray[np.float64]:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from earwitness.audio.clips import Clip
 from earwitness.core.cards import ClipContract, DetectorCard, Preprocessing
-from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.core.errors import WeightsError
 from earwitness.core.files import sha256_of
-from earwitness.detectors.base import Scores
+from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import full_precision, open_device
 from earwitness.detectors.spectttra import SpecTTTra
 from earwitness.detectors.spectttra_config import CONFIG_JSON, SpectttraConfig, read_config
@@ -80,21 +80,9 @@ class SonicsDetector:
 
     def _mono_samples(self, clip: Clip, at: int) -> NDArray[np.float32]:
         """Return ``(clip_samples,)`` float32 of a clip that follows the contract."""
-        where, wanted = f"{self.card.name}: clip {at}", self.card.contract
-        rate_hz = wanted.rate_for(clip.sample_rate_hz)
-        if clip.sample_rate_hz != rate_hz:
-            raise DetectorError(f"{where}: {clip.sample_rate_hz} Hz, expected {rate_hz} Hz")
-        if clip.n_samples != wanted.clip_samples:
-            raise DetectorError(
-                f"{where}: {clip.n_samples} samples, expected {wanted.clip_samples}"
-            )
-        if not clip.samples.shape[0]:
-            raise DetectorError(f"{where}: no channels, expected one or more")
-        mono: NDArray[np.float64] = clip.samples.mean(axis=0, dtype=np.float64)
-        if not np.isfinite(mono).all():
-            raise DetectorError(f"{where}: samples that are not finite, expected finite ones")
+        mono = mix_checked(clip, at, self.card, _mean_channel)
         if self._normalize:
-            mono /= max(mono.std(), _QUIETEST_SPREAD)
+            mono = mono / max(mono.std(), _QUIETEST_SPREAD)
         return mono.astype(np.float32)
 
     def _score_few(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -102,6 +90,11 @@ class SonicsDetector:
         with torch.inference_mode(), full_precision():
             logits = self._network(torch.from_numpy(samples).to(self._device))
         return logits.cpu().double().numpy()  # type: ignore[no-any-return]
+
+
+def _mean_channel(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = samples.mean(axis=0, dtype=np.float64)
+    return mean
 
 
 def open_sonics(weights: Path, options: OpenOptions) -> SonicsDetector:

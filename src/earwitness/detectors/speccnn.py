@@ -21,9 +21,9 @@ from torch import nn
 from earwitness.audio.clips import Clip
 from earwitness.audio.spectrogram import log_power_spectrogram, mix_first_two
 from earwitness.core.cards import ClipContract, DetectorCard
-from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.core.errors import WeightsError
 from earwitness.datasets import fma
-from earwitness.detectors.base import Scores
+from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import full_precision, open_device
 from earwitness.detectors.weights import convert_bundle, find_bundle
 
@@ -144,7 +144,7 @@ class SpecnnAmplitude:
             DetectorError: A clip has another rate or length, no channel, or samples that are
                 not finite.
         """
-        samples = [self._mono_samples(clip, at) for at, clip in enumerate(clips)]
+        samples = [mix_checked(c, at, self._card, mix_first_two) for at, c in enumerate(clips)]
         logits = np.empty(len(samples))
         encoders = np.empty((len(samples), len(self._card.encoders)))
         for start in range(0, len(samples), _MICRO_BATCH):
@@ -155,20 +155,6 @@ class SpecnnAmplitude:
             logits[part] = some_logits[: len(samples[part])]
             encoders[part] = some_encoders[: len(samples[part])]
         return Scores(logits, encoders)
-
-    def _mono_samples(self, clip: Clip, at: int) -> NDArray[np.float32]:
-        """Return ``(CLIP_SAMPLES,)`` float32 of a clip that follows the contract."""
-        where = f"{self._card.name}: clip {at}"
-        if clip.sample_rate_hz != SAMPLE_RATE_HZ:
-            raise DetectorError(f"{where}: {clip.sample_rate_hz} Hz, expected {SAMPLE_RATE_HZ} Hz")
-        if clip.n_samples != CLIP_SAMPLES:
-            raise DetectorError(f"{where}: {clip.n_samples} samples, expected {CLIP_SAMPLES}")
-        if not clip.samples.shape[0]:
-            raise DetectorError(f"{where}: no channels, expected one or more")
-        mono = mix_first_two(clip.samples)
-        if not np.isfinite(mono).all():
-            raise DetectorError(f"{where}: samples that are not finite, expected finite ones")
-        return mono
 
     def _score_few(
         self, samples: NDArray[np.float32]

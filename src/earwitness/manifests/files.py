@@ -18,10 +18,9 @@ import polars as pl
 from earwitness.core.errors import ManifestError
 from earwitness.core.files import replacing, write_json
 from earwitness.core.manifest import KNOWN_COLUMNS, PUBLISHED_COLUMNS, Manifest
-from earwitness.core.tables import drop_blank_lines, read_text_table
+from earwitness.core.tables import ZERO_ONE, drop_blank_lines, read_text_table
 
 SPLITS_JSON = "splits.json"
-_TARGETS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 
 def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manifest:
@@ -106,7 +105,7 @@ def _typed(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.DataFrame:
     typed_targets: list[int] = []
     typed_skips: list[float] = []
     for line, (filepath, target, skip) in zip(lines, rows, strict=True):
-        value, skip_s = _TARGETS.get((target or "").strip()), _seconds(skip)
+        value, skip_s = ZERO_ONE.get((target or "").strip()), _seconds(skip)
         if not filepath:
             problems.append(f"{path}:{line}: no filepath, expected the path of an audio file")
         elif value is None:

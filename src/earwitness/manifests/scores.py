@@ -22,7 +22,7 @@ import polars as pl
 from earwitness.core.errors import PredictionsError
 from earwitness.core.files import replacing
 from earwitness.core.predictions import ENCODER_PREFIX, PREDICTION_COLUMNS, Predictions
-from earwitness.core.tables import drop_blank_lines, read_text_table
+from earwitness.core.tables import ZERO_ONE, drop_blank_lines, read_text_table
 
 DEFAULT_THRESHOLD = 0.5
 """Scores from here up are called fake where a file has no labels of its own."""
@@ -35,7 +35,6 @@ _PROBS = ("pred_prob", "y_pred")
 _LABEL = "pred_label"
 _EXPECTED = "target or y_true, and pred_label, pred_prob or y_pred, among them"
 _NUMBERS = ("skip_time", "duration_s", "pred_prob_real")
-_ZERO_ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 _TRUE_FALSE = {"true": True, "false": False}
 _SUFFIXES = (".csv", ".parquet")
 _PUBLISHED_STEM = "test_predictions"
@@ -164,7 +163,7 @@ class _Checker:
     def zero_one(self, name: str, *, needed: bool = False) -> pl.Series:
         """Return a column of 0, 1 and, where it is not needed, null."""
         text = self.text(name)
-        values = text.replace_strict(_ZERO_ONE, default=None, return_dtype=pl.Int8)
+        values = text.replace_strict(ZERO_ONE, default=None, return_dtype=pl.Int8)
         wrong = values.is_null() if needed else values.is_null() & text.is_not_null()
         self.report(wrong, name, "expected 0 (real) or 1 (fake)")
         return values
