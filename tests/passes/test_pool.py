@@ -35,6 +35,22 @@ def group_is_gone(group: int, timeout_s: float = 20) -> bool:
     return False
 
 
+FIRST_MASK = """
+import signal
+from earwitness.passes.pool import worker_pool
+with worker_pool(1) as submit:
+    print(signal.SIGINT in submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal masks")
+def test_even_the_first_worker_of_a_process_is_deaf_to_ctrl_c() -> None:
+    """The first one is started beside trackers of resources, which unblock what they blocked."""
+    command = [sys.executable, "-c", FIRST_MASK]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]
+
+
 SLEEPER = """
 import time
 from earwitness.passes.pool import worker_pool

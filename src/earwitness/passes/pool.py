@@ -10,9 +10,11 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from multiprocessing import resource_tracker
 from typing import Any
 
 from loky import ProcessPoolExecutor
+from loky.backend import resource_tracker as loky_tracker
 
 Submit = Callable[..., Future[Any]]
 """Takes a function and its arguments, all of which can be pickled."""
@@ -25,6 +27,9 @@ def worker_pool(n_workers: int) -> Iterator[Submit]:
     A worker that dies breaks the pool: all that was in hand, and whatever is submitted after,
     raises ``BrokenProcessPool``.
     """
+    # Starting a tracker unblocks Ctrl-C: one that the first submit started would undo the mask.
+    resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
     pool = ProcessPoolExecutor(n_workers)
 
     def submit(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
