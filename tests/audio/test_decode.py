@@ -14,7 +14,7 @@ import soundfile as sf
 
 from earwitness.audio import decode
 from earwitness.audio.chatter import quieted
-from earwitness.audio.decode import probe_audio, read_audio, read_slice
+from earwitness.audio.decode import Span, probe_audio, read_audio, read_slice
 from earwitness.core.errors import AudioError
 
 
@@ -181,7 +181,7 @@ def test_ffmpeg_scales_as_libsndfile_does(tmp_path: Path, codec: str) -> None:
     sf.write(path, music(8_000, 0.3, 2), 8_000, subtype=subtype.get(codec[4:], "DOUBLE"))
     with path.open("rb") as file:
         info = ffmpeg.probe(file.fileno(), str(path))
-        samples = ffmpeg.read(file.fileno(), info, 0, info.n_samples)
+        (samples,) = ffmpeg.read(file.fileno(), info, [Span(0, info.n_samples)])
     assert info.codec == codec
     np.testing.assert_array_equal(samples, reference(path))
 

@@ -240,11 +240,14 @@ def test_spectttra_as_published_and_as_it_should_be(run: Run, tmp_path: Path) ->
 
     code, _, _ = run("summarize", tmp_path / "correct" / "preds", "--output-csv", tmp_path / "t")
     assert code == 0
-    code, _, err = run(
+    again = (
         *("predict", "--detector", name, "--manifest", tmp_path / "m.csv"),
         *("--weights", weights, "--out", tmp_path / "correct"),
     )
-    assert code == 0
+    code, _, err = run(*again)
+    assert code == 2
+    assert 'option windows was "all", is "published"' in err
+    assert run(*again, "--resume", "always")[0] == 0
     assert not (tmp_path / "correct" / "preds" / "m" / f"{name}_windows.csv").exists()
 
 
@@ -279,7 +282,7 @@ WRONG = {
     "predict --manifest m.csv --out x": "no detector asked for, expected one or more of specnn_amp",
     "predict --detector mine --manifest m.csv": "expected one of --out RUN_FOLDER",
     "predict --detector mine --manifest m.csv --out a --output-csv b": "expected one of --out",
-    "predict --detector mine --manifest m.csv --out m.csv": "m.csv/manifests: Not a directory",
+    "predict --detector mine --manifest m.csv --out m.csv": "m.csv: found a file, expected",
     "predict --detector mine --manifest m.csv --output-csv folder": "found a folder, expected",
     "predict --detector mine --manifest m.csv,other/m.csv --out x": "two manifests go by the name",
     "predict --detector mine --manifest m.csv --out x --device gpu": "--device gpu: expected auto",

@@ -308,7 +308,7 @@ def test_from_the_hub_to_a_score(hub: Hub, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "1 rows scored, 0 failed" in done.stdout
     assert (
-        ",sonics-spectttra-gamma-5s,correct,published,16000,false,"
+        ",sonics-spectttra-gamma-5s,correct,fp32,published,16000,false,"
         in (tmp_path / "p.csv").read_text()
     )
 

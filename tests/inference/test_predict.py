@@ -35,6 +35,7 @@ class Loudness:
             source="this test",
             limits="It is a test.",
         )
+        self.device, self.batch_size, self.remarks = "cpu", 4, ()
         self.batches: list[int] = []
 
     def score(self, clips: Sequence[Clip]) -> Scores:

@@ -16,11 +16,11 @@ from earwitness.manifests.scores import (
 
 OURS = """\
 filepath,target,skip_time,generator,\
-detector,preprocessing,windows,native_rate_hz,below_band,logit,pred_prob,pred_label,error,\
-encoder_real,encoder_dac
-a.mp3,0,0.0,,cnn,correct,1,44100,false,-2.0,0.12,0,,0.9,0.1
-b.mp3,1,0.0,dac,cnn,correct,1,16000,true,2.0,0.88,1,,0.2,0.8
-c.mp3,1,0.0,dac,cnn,correct,1,,,,,,not audio,,
+detector,preprocessing,precision,windows,native_rate_hz,below_band,logit,pred_prob,pred_label,\
+error,encoder_real,encoder_dac
+a.mp3,0,0.0,,cnn,correct,fp32,1,44100,false,-2.0,0.12,0,,0.9,0.1
+b.mp3,1,0.0,dac,cnn,correct,fp32,1,16000,true,2.0,0.88,1,,0.2,0.8
+c.mp3,1,0.0,dac,cnn,correct,fp32,1,,,,,,not audio,,
 """
 DEEZER = "filepath,target,encoder,pred_prob_real,pred_prob,pred_label\na,0,real,0.9,0.1,0\n"
 SONICS = "target,y_pred\n0,0.49\n1,0.5\n"

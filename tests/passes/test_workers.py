@@ -12,7 +12,8 @@ from builders import write_tone
 from earwitness.audio.clips import Clip
 from earwitness.audio.decode import read_slice
 from earwitness.core.cards import ClipContract
-from earwitness.passes.workers import CRASHED, ClipRequest, DecodedFile, Job, decode_files
+from earwitness.passes.cutting import ClipRequest, DecodedFile, Job
+from earwitness.passes.workers import CRASHED, Task, decode_files
 
 CENTRE = ClipRequest(ClipContract(sample_rate_hz=16_000, clip_samples=8_000))
 WHOLE = ClipRequest(ClipContract(sample_rate_hz=44_100, max_samples=88_200, min_samples=22_050))
@@ -37,8 +38,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def decode(paths: list[str], n_workers: int) -> dict[str, DecodedFile]:
-    jobs = [Job(path) for path in paths]
-    return {d.job.path: d for d in decode_files(jobs, (CENTRE, WHOLE), n_workers=n_workers)}
+    tasks = [Task(Job(path), (CENTRE, WHOLE)) for path in paths]
+    return {d.job.path: d for d in decode_files(tasks, n_workers=n_workers)}
+
+
+def clips_of(decoded: DecodedFile, request: ClipRequest) -> list[Clip] | str:
+    cut = decoded.cuts[request]
+    return cut if isinstance(cut, str) else cut.clips
 
 
 @pytest.mark.parametrize("n_workers", [0, 1, 2])
@@ -46,12 +52,12 @@ def test_every_file_comes_back_once_with_its_clips(files: list[str], n_workers: 
     broken = str(Path(files[0]).with_name("absent.wav"))
     decoded = decode([*files, broken], n_workers)
     assert set(decoded) == {*files, broken}
-    assert decoded[broken].clips == ("no such file",) * 2
+    assert list(decoded[broken].cuts.values()) == ["no such file"] * 2
     lengths = {}
     for name in files:
-        centre, whole = decoded[name].clips
+        centre, whole = (clips_of(decoded[name], request) for request in (CENTRE, WHOLE))
         assert isinstance(centre, list)
-        assert centre[0].samples.shape == (2, 8_000)
+        assert centre[0].samples.shape == (2, 6_400 if Path(name).stem == "2" else 8_000)
         lengths[Path(name).stem] = whole if isinstance(whole, str) else whole[0].n_samples
     too_short = "0.4 s long, the detector needs at least 0.5 s"
     assert lengths == {"0": 44_100, "1": 88_200, "2": too_short, "3": 26_460}
@@ -60,7 +66,8 @@ def test_every_file_comes_back_once_with_its_clips(files: list[str], n_workers: 
 def test_workers_give_the_same_samples_as_this_process(files: list[str]) -> None:
     here, there = decode(files, 0), decode(files, 2)
     for name in files:
-        for one, other in zip(here[name].clips, there[name].clips, strict=True):
+        for request in (CENTRE, WHOLE):
+            one, other = clips_of(here[name], request), clips_of(there[name], request)
             if isinstance(one, str):
                 assert one == other
                 continue
@@ -68,32 +75,24 @@ def test_workers_give_the_same_samples_as_this_process(files: list[str]) -> None
                 np.testing.assert_array_equal(a.samples, b.samples)
 
 
-def test_short_files_are_padded_at_their_end(files: list[str]) -> None:
-    (clip,) = decode(files, 0)[files[2]].clips[0]
-    assert isinstance(clip, Clip)
-    assert np.abs(clip.samples[:, :6_300]).max() > 0.1
-    assert not clip.samples[:, 6_400:].any()
-
-
 def test_a_file_that_kills_the_decoder_costs_itself_alone(files: list[str]) -> None:
     killer = Killer("/killer.mp3")
     decoded = decode([*files, killer, *(f"{name}.absent" for name in files)], 2)
-    assert decoded[killer].clips == (CRASHED, CRASHED)
+    assert list(decoded[killer].cuts.values()) == [CRASHED, CRASHED]
     assert len(decoded) == 2 * len(files) + 1
-    assert all(isinstance(decoded[name].clips[0], list) for name in files)
+    assert all(isinstance(clips_of(decoded[name], CENTRE), list) for name in files)
 
 
 def test_a_file_too_short_for_one_sample_is_told(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "tiny.wav", np.zeros(1), 192_000)
-    (decoded,) = decode_files([Job(str(tmp_path / "tiny.wav"))], (CENTRE, WHOLE), n_workers=0)
-    assert all("long, the detector needs at least" in str(clips) for clips in decoded.clips)
+    (decoded,) = decode([str(tmp_path / "tiny.wav")], 0).values()
+    assert all("long, the detector needs at least" in str(cut) for cut in decoded.cuts.values())
 
 
 def test_the_clip_lies_in_the_centre(tmp_path: Path) -> None:
     ramp = np.linspace(0, 0.9, 16_000, dtype=np.float32)
     soundfile.write(tmp_path / "ramp.wav", ramp, 16_000, subtype="FLOAT")
-    (decoded,) = decode_files([Job(str(tmp_path / "ramp.wav"))], (CENTRE,), n_workers=0)
-    (clip,) = decoded.clips[0]
+    (clip,) = cut(tmp_path / "ramp.wav", CENTRE)
     assert isinstance(clip, Clip)
     np.testing.assert_array_equal(clip.samples[0], ramp[4_000:12_000])
 
@@ -102,8 +101,8 @@ NATIVE = ClipRequest(ClipContract(sample_rate_hz=16_000, native_rate=True, clip_
 
 
 def cut(path: Path, request: ClipRequest, skip_s: float = 0.0) -> list[Clip] | str:
-    (decoded,) = decode_files([Job(str(path), skip_s)], (request,), n_workers=0)
-    return decoded.clips[0]
+    (decoded,) = decode_files([Task(Job(str(path), skip_s), (request,))], n_workers=0)
+    return clips_of(decoded, request)
 
 
 @pytest.fixture
@@ -159,8 +158,8 @@ def test_windows_read_together_are_the_same_samples(ramp: Path, rate_hz: int) ->
         np.testing.assert_array_equal(clip.samples, apart)
 
 
-def test_padding_is_no_part_of_the_window(tmp_path: Path) -> None:
+def test_a_clip_longer_than_its_file_is_the_file(tmp_path: Path) -> None:
     short = write_tone(tmp_path / "short.wav", seconds=0.25, rate=16_000)
     (clip,) = cut(short, CENTRE)
     assert isinstance(clip, Clip)
-    assert (clip.n_samples, clip.window) == (8_000, (0, 4_000))
+    assert (clip.n_samples, clip.window) == (4_000, (0, 4_000))

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from builders import write_tone
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import RunError, UsageError
 from earwitness.detectors.base import Detector
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 from earwitness.manifests.files import read_manifest, write_root
@@ -65,7 +65,10 @@ def test_a_second_run_replaces_what_the_first_left(tmp_path: Path, detector: Det
     assert pl.read_csv(tmp_path / "run" / "errors.csv")["error"].to_list() == ["no such file"]
     write_tone(tmp_path / "m" / "there.wav")
     mended = read_manifest(make_manifest(tmp_path / "m", "one", "there.wav"))
-    score_into_run([mended], [detector], tmp_path / "run", options=HERE)
+    with pytest.raises(RunError, match=r'manifest one digest was "[0-9a-f]{58}…, is "'):
+        score_into_run([mended], [detector], tmp_path / "run", options=HERE)
+    anew = ScoringOptions(n_workers=0, resume="always")
+    score_into_run([mended], [detector], tmp_path / "run", options=anew)
     assert not (tmp_path / "run" / "errors.csv").exists()
     copy = read_manifest(tmp_path / "run" / "manifests" / "one.csv")
     assert copy.frame["filepath"].to_list() == ["there.wav"]

@@ -11,19 +11,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.audio import ffmpeg, sndfile
 from earwitness.audio.chatter import quieted
-from earwitness.audio.info import AudioInfo
+from earwitness.audio.info import AudioInfo, Span
 from earwitness.audio.regular import looks_like_text, opened, stat_regular
 from earwitness.audio.resample import resample_slice, resampled_length
 from earwitness.core.errors import AudioError
 
-__all__ = ["AudioInfo", "probe_audio", "read_audio", "read_slice"]
+__all__ = ["AudioInfo", "Span", "mix_down", "probe_audio", "read_audio", "read_slice", "read_spans"]
 
 PROBES_KEPT = 4096
 
@@ -126,9 +126,10 @@ def _read(
     """Return ``[start, stop)`` at the rate wanted."""
 
     def read_native(first: int, count: int) -> NDArray[np.float32]:
-        return _read_native(info, first, count, mono=mono)
+        (samples,) = read_spans(info, [Span(first, first + count)])
+        return mix_down(samples) if mono else samples
 
-    return resample_slice(
+    samples = resample_slice(
         read_native,
         start,
         stop,
@@ -136,16 +137,37 @@ def _read(
         from_hz=info.sample_rate_hz,
         to_hz=sample_rate_hz or info.sample_rate_hz,
     )
+    return np.ascontiguousarray(samples)
 
 
-def _read_native(info: AudioInfo, start: int, n_samples: int, *, mono: bool) -> NDArray[np.float32]:
-    """Return a stretch at the file's own rate, checked to be finite."""
+def read_spans(info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
+    """Return stretches of a file at its own rate, in one pass over it.
+
+    Args:
+        info: What ``probe_audio`` said of the file.
+        spans: Stretches that lie in the file, in order, not overlapping.
+
+    Returns:
+        ``(n_channels, n_samples)`` float32 of each.
+
+    Raises:
+        AudioError: The file cannot be read, is damaged, or a span holds NaN or infinities.
+    """
     reader = ffmpeg if info.reader == "ffmpeg" else sndfile
     with opened(info.path) as fd, _remarks_in_errors():
-        samples: NDArray[np.float32] = reader.read(fd, info, start, n_samples)
-    if not np.isfinite(samples).all():
+        parts: list[NDArray[np.float32]] = reader.read(fd, info, spans)
+    if not all(np.isfinite(part).all() for part in parts):
         raise AudioError(info.path, "holds NaN or infinite samples")
-    return np.mean(samples, axis=0, keepdims=True, dtype=np.float32) if mono else samples
+    return parts
+
+
+def mix_down(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean over channels ``(1, n_samples)`` of ``(n_channels, n_samples)``."""
+    total: NDArray[np.float32] = samples[0].copy()
+    for channel in samples[1:]:
+        total += channel
+    total /= np.float32(len(samples))
+    return total[np.newaxis]
 
 
 @contextlib.contextmanager

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio.info import AudioInfo, check_info
+from earwitness.audio.info import AudioInfo, Span, check_info
 from earwitness.core.errors import AudioError
 
 if TYPE_CHECKING:
@@ -83,26 +83,45 @@ def probe(fd: int, path: str) -> AudioInfo:
     return check_info(info, slack_s=CLAIM_SLACK_S)
 
 
-def read(fd: int, info: AudioInfo, start: int, n_samples: int) -> NDArray[np.float32]:
-    """Return ``(n_channels, n_samples)`` from ``start``, a stretch that lies in the file.
+def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
+    """Return ``(n_channels, n_samples)`` of each span, in one pass over the file.
+
+    Args:
+        fd: The file, opened.
+        info: What ``probe`` said of it.
+        spans: Stretches that lie in the file, in order, not overlapping.
 
     Raises:
         AudioError: Decoding fails or ends before its time.
     """
-    samples = np.empty((info.n_channels, n_samples), dtype=np.float32)
-    position, filled = 0, 0
+    parts = [np.empty((info.n_channels, s.stop - s.start), dtype=np.float32) for s in spans]
+    position, last = 0, max((span.stop for span in spans), default=0)
     with _opened(fd, info.path) as stream:
         for stretch in stream.stretches:
-            if filled == n_samples:
+            if position >= last:
                 break
-            wanted = stretch.samples[:, max(0, start - position) :][:, : n_samples - filled]
-            samples[:, filled : filled + wanted.shape[1]] = wanted
-            filled += wanted.shape[1]
+            _copy_overlaps(stretch.samples, position, spans, parts)
             position += stretch.samples.shape[1]
-    if filled < n_samples:
+    if position < last:
         ends_s = position / info.sample_rate_hz
         raise AudioError(info.path, f"ends at {ends_s:.2f} s, expected {info.duration_s:.2f} s")
-    return samples
+    return parts
+
+
+def _copy_overlaps(
+    samples: NDArray[np.float32],
+    position: int,
+    spans: Sequence[Span],
+    parts: Sequence[NDArray[np.float32]],
+) -> None:
+    """Copy what a decoded stretch that begins at ``position`` has of each span."""
+    for span, part in zip(spans, parts, strict=True):
+        first = max(span.start, position)
+        stop = min(span.stop, position + samples.shape[1])
+        if first < stop:
+            part[:, first - span.start : stop - span.start] = samples[
+                :, first - position : stop - position
+            ]
 
 
 @contextlib.contextmanager

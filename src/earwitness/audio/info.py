@@ -6,7 +6,7 @@ Conventions: lengths are samples per channel at the file's own rate.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from earwitness.core.errors import AudioError
 
@@ -16,6 +16,13 @@ Reader = Literal["seek", "stream", "ffmpeg"]
 LOWEST_RATE_HZ = 1_000
 HIGHEST_RATE_HZ = 1_536_000
 SMALLEST_YIELD = 0.99
+
+
+class Span(NamedTuple):
+    """A stretch of a file, in samples at its own rate; the stop is one past the last sample."""
+
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)

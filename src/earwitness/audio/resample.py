@@ -59,8 +59,8 @@ def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[
     if from_hz == to_hz:
         return samples
     frames = np.ascontiguousarray(samples.T, dtype=np.float32)
-    resampled = soxr.resample(frames, from_hz, to_hz, quality="HQ")
-    return np.ascontiguousarray(resampled.T)
+    resampled: NDArray[np.float32] = soxr.resample(frames, from_hz, to_hz, quality="HQ")
+    return resampled.T
 
 
 def plan_blocks(start: int, stop: int, *, n_samples: int, from_hz: int, to_hz: int) -> list[Block]:

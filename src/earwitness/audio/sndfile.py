@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earwitness.audio.info import AudioInfo, Reader, check_info
+from earwitness.audio.info import AudioInfo, Reader, Span, check_info
 from earwitness.audio.mp3length import walk_frames
 from earwitness.audio.wavclaim import claimed_wav_samples
 from earwitness.core.errors import AudioError
@@ -199,23 +199,34 @@ def _count(fd: int, path: str, *, damage_is_end: bool) -> int:
     return n_samples
 
 
-def read(fd: int, info: AudioInfo, start: int, n_samples: int) -> NDArray[np.float32]:
-    """Return ``(n_channels, n_samples)`` from ``start``, a stretch that lies in the file.
+def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
+    """Return ``(n_channels, n_samples)`` of each span, in one pass over the file.
+
+    Args:
+        fd: The file, opened.
+        info: What ``probe`` said of it.
+        spans: Stretches that lie in the file, in order, not overlapping.
 
     Raises:
         AudioError: Decoding fails or ends before its time.
     """
+    lead = MP3_LEAD_SAMPLES if info.container == "mp3" else 0
+    parts, position = [], -1
     with _opened_again(fd, info) as sound:
-        first = 0
-        if info.reader == "seek":
-            first = max(0, start - (MP3_LEAD_SAMPLES if info.container == "mp3" else 0))
-        sound.go_to(first)
-        skipped = _skip(sound, start - first)
-        frames = sound.read(n_samples, dtype="float32", always_2d=True)
-    if skipped + len(frames) < start - first + n_samples:
-        ends_s = (first + skipped + len(frames)) / info.sample_rate_hz
-        raise AudioError(info.path, f"ends at {ends_s:.2f} s, expected {info.duration_s:.2f} s")
-    return np.ascontiguousarray(frames.T)
+        for span in spans:
+            first = max(0, span.start - lead) if info.reader == "seek" else 0
+            if position < first:
+                sound.go_to(first)
+                position = first
+            position += _skip(sound, span.start - position)
+            frames = sound.read(span.stop - span.start, dtype="float32", always_2d=True)
+            position += len(frames)
+            if position < span.stop:
+                ends_s = position / info.sample_rate_hz
+                reason = f"ends at {ends_s:.2f} s, expected {info.duration_s:.2f} s"
+                raise AudioError(info.path, reason)
+            parts.append(frames.T)
+    return parts
 
 
 @contextlib.contextmanager

@@ -28,8 +28,8 @@ def main() -> None:
             raise
         print(f"earwitness: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        _say_stopped()
+    except KeyboardInterrupt as stopped:
+        _say_stopped(str(stopped))
         sys.exit(INTERRUPTED)
     except SystemExit as end:
         if end.code == INTERRUPTED:
@@ -37,5 +37,6 @@ def main() -> None:
         raise
 
 
-def _say_stopped() -> None:
-    print("earwitness: stopped; files that are there are whole", file=sys.stderr)
+def _say_stopped(how: str = "") -> None:
+    how = how or "stopped; files that are there are whole"
+    print(f"earwitness: {how}", file=sys.stderr)

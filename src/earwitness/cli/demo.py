@@ -33,7 +33,7 @@ def demo(
     with ExitStack() as stack:
         status = stack.enter_context(console.err.status("starting"))
 
-        def start_scoring(n_files: int) -> Callable[[bool], None]:
+        def start_scoring(n_files: int, n_done: int) -> Callable[[bool], None]:  # noqa: ARG001
             status.stop()
             return stack.enter_context(console.progress_bar("scoring", n_files))
 

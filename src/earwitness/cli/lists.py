@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
     from earwitness.audio.clips import Windows
-    from earwitness.core.cards import Preprocessing
+    from earwitness.core.cards import Precision, Preprocessing
+    from earwitness.passes.resume import Resume
+
+_T = TypeVar("_T")
 
 _WINDOWS: dict[str, Windows] = {"published": "published", "all": "all"}
 _PREPROCESSINGS: dict[str, Preprocessing] = {"correct": "correct", "published": "published"}
+_PRECISIONS: dict[str, Precision] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
+_RESUMES: dict[str, Resume] = {"missing": "missing", "always": "always", "never": "never"}
 
 
 def comma_list(values: Iterable[str] | None) -> list[str]:
@@ -81,6 +86,41 @@ def preprocessing_choice(text: str) -> Preprocessing:
     Raises:
         UsageError: Neither ``correct`` nor ``published``.
     """
-    if text in _PREPROCESSINGS:
-        return _PREPROCESSINGS[text]
-    raise UsageError(f"--preprocessing {text}: expected {' or '.join(_PREPROCESSINGS)}")
+    return _one_of("--preprocessing", text, _PREPROCESSINGS)
+
+
+def precision_choice(text: str) -> Precision:
+    """Read ``--precision``.
+
+    Raises:
+        UsageError: None of ``fp32``, ``bf16``, ``fp16``.
+    """
+    return _one_of("--precision", text, _PRECISIONS)
+
+
+def resume_choice(text: str) -> Resume:
+    """Read ``--resume``.
+
+    Raises:
+        UsageError: None of ``missing``, ``always``, ``never``.
+    """
+    return _one_of("--resume", text, _RESUMES)
+
+
+def batch_size_choice(text: str) -> int | None:
+    """Read ``--batch-size``: ``None`` for ``auto``.
+
+    Raises:
+        UsageError: Neither ``auto`` nor a number from 1 up.
+    """
+    if text == "auto":
+        return None
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise UsageError(f"--batch-size {text}: expected auto or a number from 1 up")
+
+
+def _one_of(option: str, text: str, known: Mapping[str, _T]) -> _T:
+    if text not in known:
+        raise UsageError(f"{option} {text}: expected {' or '.join(known)}")
+    return known[text]

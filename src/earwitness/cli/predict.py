@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,12 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.lists import (
+    batch_size_choice,
     comma_list,
     manifest_list,
+    precision_choice,
     preprocessing_choice,
+    resume_choice,
     weights_by_name,
     windows_choice,
 )
@@ -107,13 +111,37 @@ def predict(
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
     ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What networks compute in: fp32, bf16 or fp16. The last two move scores; by how "
+            "much is said.",
+        ),
+    ] = "fp32",
     batch_size: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Clips per step; scores do not depend on it.")
-    ] = 32,
+        str,
+        typer.Option(
+            metavar="N",
+            help="Clips per step at most, or auto; scores do not depend on it. Where memory runs "
+            "out it is halved.",
+        ),
+    ] = "auto",
     num_workers: Annotated[
         int | None,
         typer.Option(min=0, metavar="N", help="Decoding processes; 0 decodes in this one."),
     ] = None,
+    resume: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="What a run folder holds already: missing keeps it and scores what is missing, "
+            "always scores anew, never refuses the folder.",
+        ),
+    ] = "missing",
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Try rows again that could not be scored.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 when any row could not be scored.")
     ] = False,
@@ -170,19 +198,21 @@ def predict(
     """Score every item of manifests with detectors.
 
     One row out per row in: a file that cannot be scored is a row with its error. Exit code 0
-    even then (--strict: 1); 1 when every row failed.
+    even then (--strict: 1); 1 when every row failed. Finished rows are on disk at once: after
+    Ctrl-C or a crash the same command goes on where it stopped.
     """
     from earwitness.cli.devices import choose_device
     from earwitness.core.errors import UsageError
     from earwitness.detectors.opening import open_detectors
     from earwitness.evaluation.sections import check_sections
-    from earwitness.inference.predict import count_files
     from earwitness.inference.remarks import list_remarks
     from earwitness.manifests.files import read_manifest
     from earwitness.workflows import scoring
 
     if sum(target is not None for target in (out, output_csv, output_dir)) != 1:
         raise UsageError("expected one of --out RUN_FOLDER, --output-csv FILE, --output-dir DIR")
+    if out is None and (resume != "missing" or retry_errors):
+        raise UsageError("--resume and --retry-errors: expected --out RUN_FOLDER with them")
     manifests = [read_manifest(path, root=root) for path in manifest_list(manifest)]
     sections = comma_list([eval_sections or "all,encoder,real"])
     check_sections(sections)
@@ -195,20 +225,23 @@ def predict(
         device=choose_device(device, gpu, console.remark),
         n_encoders=model_n_encoders,
         preprocessing=preprocessing_choice(preprocessing),
+        precision=precision_choice(precision),
     )
     options = scoring.ScoringOptions(
         windows=windows_choice(windows),
         use_skip_time=use_skip_time,
         keep_windows=keep_windows,
         threshold=threshold,
-        batch_size=batch_size,
+        batch_size=batch_size_choice(batch_size),
         n_workers=num_workers,
+        resume=resume_choice(resume),
+        retry_errors=retry_errors,
     )
-    n_files = count_files(manifests, detectors, use_skip_time=use_skip_time)
-    with console.progress_bar("scoring", n_files) as advance:
+    with ExitStack() as stack:
+        starting = _starting(stack)
         if out is not None:
             written = scoring.score_into_run(
-                manifests, detectors, out, options=options, advance=advance
+                manifests, detectors, out, options=options, starting=starting
             )
         else:
             written = scoring.score_into_files(
@@ -217,7 +250,7 @@ def predict(
                 output_csv=output_csv,
                 output_dir=output_dir,
                 options=options,
-                advance=advance,
+                starting=starting,
             )
     if eval_sections is not None or output_csv is not None:
         for path, prediction in written.items():
@@ -225,10 +258,28 @@ def predict(
     cards = [opened.card for opened in detectors]
     for line in list_remarks(list(written.values()), cards):
         console.remark(line)
+    for opened in detectors:
+        for line in opened.remarks:
+            console.remark(f"{opened.card.name}: {line}")
     for card in cards:
         if card.preprocessing != preprocessing:
             console.remark(f"{card.name} knows one preprocessing only: {card.preprocessing}")
     _finish(written, strict=strict)
+
+
+def _starting(stack: ExitStack) -> Callable[[int, int], Callable[[bool], None]]:
+    """Return what opens the progress bar when it is known how much there is to do."""
+
+    def start(n_to_do: int, n_done: int) -> Callable[[bool], None]:
+        if n_done:
+            there, all_ = map(console.thousands, (n_done, n_done + n_to_do))
+            console.remark(
+                f"{there} of {all_} files are scored already"
+                + ("" if n_to_do else ", nothing is left to do")
+            )
+        return stack.enter_context(console.progress_bar("scoring", n_to_do))
+
+    return start
 
 
 def _report_sections(path: Path, prediction: Predictions, wanted: list[str]) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 ScoreKind = Literal["probability", "uncalibrated"]
 CropPolicy = Literal["centre", "three_quarters"]
 Preprocessing = Literal["correct", "published"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class ClipContract(BaseModel):
@@ -27,6 +28,7 @@ class ClipContract(BaseModel):
         crop: Where the published single clip of a file lies: with as much of the file before it
             as after it, or with three times as much before it.
         skip_time: Whether what a manifest says to skip is left out at the start of a file.
+        mono: Whether clips are the mean over channels, taken before resampling.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +40,7 @@ class ClipContract(BaseModel):
     min_samples: int = Field(default=0, ge=0)
     crop: CropPolicy = "centre"
     skip_time: bool = False
+    mono: bool = False
 
     def rate_for(self, native_rate_hz: int) -> int:
         """Return the rate of the clips of a file that has this rate of its own."""
@@ -72,6 +75,7 @@ class DetectorCard(BaseModel):
         contract: The audio it wants.
         preprocessing: ``correct`` resamples to the detector's rate; ``published`` does what the
             published loader did, faults and all.
+        precision: Number format that its network computes in; features are always ``fp32``.
         band_hz: Lowest and highest frequency it looks at.
         score_kind: Whether the number between 0 and 1 is a calibrated probability.
         threshold: Decision threshold on that number.
@@ -92,6 +96,7 @@ class DetectorCard(BaseModel):
     kind: str
     contract: ClipContract
     preprocessing: Preprocessing = "correct"
+    precision: Precision = "fp32"
     band_hz: tuple[float, float]
     score_kind: ScoreKind = "uncalibrated"
     threshold: float = Field(default=0.5, ge=0, le=1)

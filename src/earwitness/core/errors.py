@@ -9,6 +9,7 @@ traceback.
     ├── DatasetError        a folder layout, split file or CSV of a dataset
     ├── ManifestError       a manifest
     ├── PredictionsError    a prediction file or a comparison table
+    ├── RunError            a run folder that is in use, differs, or cannot be written
     ├── AudioError          one audio file; carries its path and the reason alone
     ├── DetectorError       an unknown detector, or one that was called wrongly
     └── WeightsError        weights that are missing, damaged or of another shape
@@ -35,6 +36,10 @@ class ManifestError(EarwitnessError):
 
 class PredictionsError(EarwitnessError):
     """A prediction file or comparison table cannot be read or does not hold what it should."""
+
+
+class RunError(EarwitnessError):
+    """A run folder is in use, belongs to another run, or cannot be written."""
 
 
 class AudioError(EarwitnessError):

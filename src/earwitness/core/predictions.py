@@ -9,7 +9,7 @@ the detector looks at. Both are empty where the file could not be read.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PREDICTION_COLUMNS = (
     "detector",
     "preprocessing",
+    "precision",
     "windows",
     "native_rate_hz",
     "below_band",
@@ -32,6 +33,37 @@ WINDOW_COLUMNS = ("filepath", "window", "start_s", "duration_s", "logit", "pred_
 
 ENCODER_PREFIX = "encoder_"
 """Columns of an encoder head are named ``encoder_<class>``, after all others."""
+
+
+class WindowScore(NamedTuple):
+    """The logit of one window, and where it lies in its file."""
+
+    start_s: float
+    duration_s: float
+    logit: float
+
+
+class FileScore(NamedTuple):
+    """What one detector said of one file: scores or an error, never neither.
+
+    Attributes:
+        windows: Scores in time order, at least one; ``()`` where there is an error.
+        encoders: Mean over windows of the rows of the encoder head, ``()`` without such a head.
+        native_rate_hz: The file's own rate; ``None`` where it could not be read.
+        error: Why there is no score.
+    """
+
+    windows: tuple[WindowScore, ...] = ()
+    encoders: tuple[float, ...] = ()
+    native_rate_hz: int | None = None
+    error: str | None = None
+
+    @property
+    def logit(self) -> float | None:
+        """Mean logit of the windows, or ``None`` where there is an error."""
+        if self.error is not None:
+            return None
+        return sum(window.logit for window in self.windows) / len(self.windows)
 
 
 @dataclass(frozen=True)

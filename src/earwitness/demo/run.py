@@ -15,12 +15,12 @@ import polars as pl
 
 from earwitness.core.errors import UsageError
 from earwitness.demo.workspace import Workspace, make_workspace
-from earwitness.inference.predict import Advance
 from earwitness.manifests.files import read_manifest
 from earwitness.manifests.splitfolder import write_splits
 from earwitness.manifests.splits import SplitOptions, build_splits
 from earwitness.training.fit import FittedDetector, train_fakeprint
 from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
+from earwitness.workflows.scoring import Starting
 
 DETECTOR = "fakeprint-demo"
 KNOWN_GENERATORS = ("upsample320", "upsample512")
@@ -74,7 +74,7 @@ def run_demo(
     seed: int = 0,
     say: Callable[[str], None],
     working: Callable[[str], None] | None = None,
-    starting: Callable[[int], Advance] | None = None,
+    starting: Starting | None = None,
 ) -> DemoRun:
     """Make the workspace, train, benchmark; everything below ``out``.
 

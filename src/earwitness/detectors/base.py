@@ -69,6 +69,21 @@ class Detector(Protocol):
         """What it is, what audio it wants and what its scores mean."""
         ...
 
+    @property
+    def device(self) -> str:
+        """Where it runs, as torch names it; ``cpu`` is asked by several threads at a time."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Clips it likes best to be given at once."""
+        ...
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a user should know of how scoring went, in phrases without a full stop."""
+        ...
+
     def score(self, clips: Sequence[Clip]) -> Scores:
         """Judge clips that follow the card's contract.
 

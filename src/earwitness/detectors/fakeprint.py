@@ -81,6 +81,10 @@ class FakeprintDetector:
         intercept: Log-odds of fake at an empty fakeprint.
     """
 
+    device = "cpu"
+    batch_size = 1
+    remarks = ()
+
     def __init__(
         self, card: DetectorCard, coefficients: NDArray[np.float64], intercept: float
     ) -> None:

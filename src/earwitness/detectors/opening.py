@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from earwitness.core.cards import DetectorCard, Preprocessing
+from earwitness.core.cards import DetectorCard, Precision, Preprocessing
 from earwitness.core.errors import DetectorError, UsageError, WeightsError
 from earwitness.core.files import write_json
 from earwitness.core.registry import Registry
@@ -52,6 +52,7 @@ class OpenOptions:
         device: Where its network runs, as PyTorch names it.
         n_encoders: Classes of the encoder head, for detectors that have one.
         preprocessing: How audio is made ready, for detectors that have a choice.
+        precision: What its network computes in, for detectors that have one.
         published: The registered name whose published weights these are said to be.
     """
 
@@ -59,6 +60,7 @@ class OpenOptions:
     device: str = "cpu"
     n_encoders: int = 10
     preprocessing: Preprocessing = "correct"
+    precision: Precision = "fp32"
     published: str | None = None
 
 
@@ -69,6 +71,7 @@ def open_detector(
     device: str = "cpu",
     n_encoders: int = 10,
     preprocessing: Preprocessing = "correct",
+    precision: Precision = "fp32",
 ) -> Detector:
     """Open a detector by its registered name, its hub id or its folder.
 
@@ -80,13 +83,16 @@ def open_detector(
         n_encoders: Classes of the encoder head, for detectors that have one.
         preprocessing: ``correct``, or ``published`` for what the published loader did, for
             detectors that have a choice; their cards say which one they use.
+        precision: What its network computes in, for detectors that have one.
 
     Raises:
         DetectorError: No such detector.
         WeightsError: Its weights are missing, damaged or do not fit.
     """
     source = _find_source(asked, weights or {})
-    options = OpenOptions(source.name, device, n_encoders, preprocessing, source.published)
+    options = OpenOptions(
+        source.name, device, n_encoders, preprocessing, precision, source.published
+    )
     detector: Detector = DETECTORS.load(source.kind)(source.path, options)
     return detector
 
@@ -156,6 +162,7 @@ def open_detectors(
     device: str = "cpu",
     n_encoders: int = 10,
     preprocessing: Preprocessing = "correct",
+    precision: Precision = "fp32",
 ) -> list[Detector]:
     """Open several detectors, see ``open_detector``.
 
@@ -169,6 +176,7 @@ def open_detectors(
             device=device,
             n_encoders=n_encoders,
             preprocessing=preprocessing,
+            precision=precision,
         )
         for name in asked
     ]

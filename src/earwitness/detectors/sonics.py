@@ -21,7 +21,8 @@ from earwitness.core.cards import ClipContract, DetectorCard, Preprocessing
 from earwitness.core.errors import WeightsError
 from earwitness.core.files import sha256_of
 from earwitness.detectors.base import Scores, mix_checked
-from earwitness.detectors.devices import full_precision, open_device
+from earwitness.detectors.devices import open_device
+from earwitness.detectors.networks import NetworkRunner
 from earwitness.detectors.spectttra import SpecTTTra
 from earwitness.detectors.spectttra_config import CONFIG_JSON, SpectttraConfig, read_config
 from earwitness.detectors.statefile import find_state, load_state
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 _STRETCHES = {"alpha": (1, 3), "beta": (3, 5), "gamma": (5, 7)}
 """Bands and frames that go into a token of each published network."""
 
-_TOKENS_AT_ONCE = 2048
+_TOKENS_AT_ONCE = 1024
+_TOKENS_AT_ONCE_GPU = 65_536
 _QUIETEST_SPREAD = 1e-6
 _FILTER_TOLERANCE = 1e-3
 _TRAINED_ON = ("SONICS train",)
@@ -56,10 +58,27 @@ class SonicsDetector:
         self, network: SpecTTTra, config: SpectttraConfig, card: DetectorCard, *, device: str
     ) -> None:
         self.card = card
+        self.device = device
         self._normalize = bool(config.audio.normalize)
-        self._micro_batch = max(1, _TOKENS_AT_ONCE // config.model.n_tokens)
-        self._device = open_device(device)
-        self._network = network.eval().to(self._device)
+        ready = network.eval().to(open_device(device))
+        n_tokens = _TOKENS_AT_ONCE if device == "cpu" else _TOKENS_AT_ONCE_GPU
+        self._runner = NetworkRunner(
+            ready.make_images,
+            lambda images: (ready.judge(images),),
+            device=device,
+            precision=card.precision,
+            batch_size=max(1, n_tokens // config.model.n_tokens),
+        )
+
+    @property
+    def batch_size(self) -> int:
+        """Clips it likes best to be given at once."""
+        return self._runner.batch_size
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a user should know of how scoring went."""
+        return self._runner.remarks
 
     def score(self, clips: Sequence[Clip]) -> Scores:
         """Judge clips of the contract's length, of any rate where it keeps native rates.
@@ -72,11 +91,7 @@ class SonicsDetector:
                 not finite.
         """
         samples = [self._mono_samples(clip, at) for at, clip in enumerate(clips)]
-        logits = np.empty(len(samples))
-        for start in range(0, len(samples), self._micro_batch):
-            part = slice(start, start + self._micro_batch)
-            logits[part] = self._score_few(np.stack(samples[part]))
-        return Scores(logits)
+        return Scores(self._runner.run(samples)[0] if samples else np.empty(0))
 
     def _mono_samples(self, clip: Clip, at: int) -> NDArray[np.float32]:
         """Return ``(clip_samples,)`` float32 of a clip that follows the contract."""
@@ -84,12 +99,6 @@ class SonicsDetector:
         if self._normalize:
             mono = mono / max(mono.std(), _QUIETEST_SPREAD)
         return mono.astype(np.float32)
-
-    def _score_few(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the logits of fake of one micro-batch."""
-        with torch.inference_mode(), full_precision():
-            logits = self._network(torch.from_numpy(samples).to(self._device))
-        return logits.cpu().double().numpy()  # type: ignore[no-any-return]
 
 
 def _mean_channel(samples: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -141,6 +150,7 @@ def _contract(config: SpectttraConfig, preprocessing: Preprocessing) -> ClipCont
         clip_samples=config.audio.max_len,
         crop="three_quarters",
         skip_time=config.audio.skip_time,
+        mono=True,
     )
 
 
@@ -153,6 +163,7 @@ def _describe(config: SpectttraConfig, options: OpenOptions, weights_sha256: str
         kind=options.published or "spectttra",
         contract=_contract(config, options.preprocessing),
         preprocessing=options.preprocessing,
+        precision=options.precision,
         band_hz=band_hz,
         trained_on=_TRAINED_ON if published else None,
         selected_on=_SELECTED_ON if published else None,

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import special
 from torch import nn
 
 from earwitness.audio.clips import Clip
 from earwitness.audio.spectrogram import log_power_spectrogram, mix_first_two
-from earwitness.core.cards import ClipContract, DetectorCard
+from earwitness.core.cards import ClipContract, DetectorCard, Precision
 from earwitness.core.errors import WeightsError
 from earwitness.datasets import fma
 from earwitness.detectors.base import Scores, mix_checked
-from earwitness.detectors.devices import full_precision, open_device
+from earwitness.detectors.devices import open_device
+from earwitness.detectors.networks import NetworkRunner
 from earwitness.detectors.weights import convert_bundle, find_bundle
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ _SELECTED_ON = ("FMA-medium validation (Deezer split) and its nine reconstructio
 _CHANNELS = (16, 32, 64, 128, 256, 512)
 _N_DENSE = 128
 _NORM_EPSILON = 1e-3
-_MICRO_BATCH = 8
+_CLIPS_AT_ONCE = 8
+_CLIPS_AT_ONCE_GPU = 256
 
 _NORM_PARTS = {
     "gamma": "weight",
@@ -117,18 +120,31 @@ class SpecnnAmplitude:
     """
 
     def __init__(self, network: SpecCNN, card: DetectorCard, *, device: str = "cpu") -> None:
-        self._card = card
-        self._device = open_device(device)
+        self.card = card
+        self.device = device
         # With the channels innermost the convolutions take half the time.
-        self._network = network.eval().to(
-            self._device,
+        ready = network.eval().to(
+            open_device(device),
             memory_format=torch.channels_last,  # type: ignore[call-overload]
+        )
+        self._runner = NetworkRunner(
+            lambda samples: amplitude_features(samples).unsqueeze(1),
+            ready,
+            device=device,
+            precision=card.precision,
+            batch_size=_CLIPS_AT_ONCE if device == "cpu" else _CLIPS_AT_ONCE_GPU,
+            fixed_shape=device == "cpu",
         )
 
     @property
-    def card(self) -> DetectorCard:
-        """What it is, what audio it wants and what its scores mean."""
-        return self._card
+    def batch_size(self) -> int:
+        """Clips it likes best to be given at once."""
+        return self._runner.batch_size
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a user should know of how scoring went."""
+        return self._runner.remarks
 
     def score(self, clips: Sequence[Clip]) -> Scores:
         """Judge clips of 34 398 samples at 44.1 kHz.
@@ -144,27 +160,11 @@ class SpecnnAmplitude:
             DetectorError: A clip has another rate or length, no channel, or samples that are
                 not finite.
         """
-        samples = [mix_checked(c, at, self._card, mix_first_two) for at, c in enumerate(clips)]
-        logits = np.empty(len(samples))
-        encoders = np.empty((len(samples), len(self._card.encoders)))
-        for start in range(0, len(samples), _MICRO_BATCH):
-            part = slice(start, start + _MICRO_BATCH)
-            few = np.zeros((_MICRO_BATCH, CLIP_SAMPLES), np.float32)  # one shape, one arithmetic
-            few[: len(samples[part])] = samples[part]
-            some_logits, some_encoders = self._score_few(few)
-            logits[part] = some_logits[: len(samples[part])]
-            encoders[part] = some_encoders[: len(samples[part])]
-        return Scores(logits, encoders)
-
-    def _score_few(
-        self, samples: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the logits of fake and the encoder probabilities of one micro-batch."""
-        with torch.inference_mode(), full_precision():
-            features = amplitude_features(torch.from_numpy(samples).to(self._device))
-            real, encoders = self._network(features.unsqueeze(1))
-        probabilities = encoders.cpu().double().softmax(dim=1)
-        return -real.cpu().double().numpy(), probabilities.numpy()
+        samples = [mix_checked(c, at, self.card, mix_first_two) for at, c in enumerate(clips)]
+        if not samples:
+            return Scores(np.empty(0), np.empty((0, len(self.card.encoders))))
+        real, encoders = self._runner.run(samples)
+        return Scores(-real, special.softmax(encoders, axis=1))
 
 
 def amplitude_features(samples: torch.Tensor) -> torch.Tensor:
@@ -187,6 +187,7 @@ def load_specnn(
     name: str = "specnn_amplitude",
     n_encoders: int = len(ENCODERS),
     device: str = "cpu",
+    precision: Precision = "fp32",
 ) -> SpecnnAmplitude:
     """Load the detector from what Keras saved of it.
 
@@ -195,6 +196,7 @@ def load_specnn(
         name: Name on its card.
         n_encoders: Classes of its encoder head, "real" among them.
         device: Where it runs, as torch names it ("cpu", "cuda:0").
+        precision: What its network computes in.
 
     Raises:
         WeightsError: No checkpoint, a damaged one, or variables of another network.
@@ -207,7 +209,7 @@ def load_specnn(
         network.load_state_dict(_to_state(checkpoint.tensors, network))
     except _UnfitError as error:
         raise WeightsError(f"{prefix}.index: {error}") from None
-    card = _describe(name, n_encoders, checkpoint.sha256)
+    card = _describe(name, n_encoders, checkpoint.sha256, precision)
     return SpecnnAmplitude(network, card, device=device)
 
 
@@ -218,7 +220,11 @@ def open_specnn(weights: Path, options: OpenOptions) -> SpecnnAmplitude:
         WeightsError: No checkpoint, a damaged one, or variables of another network.
     """
     return load_specnn(
-        weights, name=options.name, n_encoders=options.n_encoders, device=options.device
+        weights,
+        name=options.name,
+        n_encoders=options.n_encoders,
+        device=options.device,
+        precision=options.precision,
     )
 
 
@@ -226,7 +232,9 @@ class _UnfitError(Exception):
     """Every way in which variables do not fit the network, in one line."""
 
 
-def _describe(name: str, n_encoders: int, weights_sha256: str) -> DetectorCard:
+def _describe(
+    name: str, n_encoders: int, weights_sha256: str, precision: Precision
+) -> DetectorCard:
     """Return the published detector's card, as far as it holds for these weights."""
     published = n_encoders == len(ENCODERS)
     numbered = ("real", *(f"encoder{number}" for number in range(1, n_encoders)))
@@ -234,6 +242,7 @@ def _describe(name: str, n_encoders: int, weights_sha256: str) -> DetectorCard:
         name=name,
         kind="specnn_amplitude",
         contract=ClipContract(sample_rate_hz=SAMPLE_RATE_HZ, clip_samples=CLIP_SAMPLES),
+        precision=precision,
         band_hz=(0.0, 16_000.0),
         encoders=ENCODERS if published else numbered,
         trained_on=_TRAINED_ON if published else None,

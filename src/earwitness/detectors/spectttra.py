@@ -191,10 +191,18 @@ class SpecTTTra(nn.Module):
         self.encoder = Encoder(config.model)
         self.classifier = nn.Linear(config.model.embed_dim, 1)
 
-    def forward(self, samples: torch.Tensor) -> torch.Tensor:
-        """Return logits of "fake" ``(n,)`` of samples ``(n, n_samples)`` float32."""
+    def make_images(self, samples: torch.Tensor) -> torch.Tensor:
+        """Return images ``(n, n_bands, n_frames)`` of samples ``(n, n_samples)`` float32."""
         images = self.ft_extractor(samples).unsqueeze(1)
         resized = nn.functional.interpolate(images, size=self._input_shape, mode="bilinear")
-        tokens = self.encoder(resized.squeeze(1))
+        return resized.squeeze(1)
+
+    def judge(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits of "fake" ``(n,)`` of images ``(n, n_bands, n_frames)``."""
+        tokens = self.encoder(images)
         logits: torch.Tensor = self.classifier(tokens.mean(dim=1))
         return logits.squeeze(1)
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        """Return logits of "fake" ``(n,)`` of samples ``(n, n_samples)`` float32."""
+        return self.judge(self.make_images(samples))

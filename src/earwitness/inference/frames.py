@@ -5,15 +5,20 @@ Conventions: one row out per row in, in order; see ``core.predictions`` for the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
 from earwitness.core.manifest import Manifest
-from earwitness.core.predictions import ENCODER_PREFIX, PREDICTION_COLUMNS, WINDOW_COLUMNS
+from earwitness.core.predictions import (
+    ENCODER_PREFIX,
+    PREDICTION_COLUMNS,
+    WINDOW_COLUMNS,
+    FileScore,
+)
 from earwitness.inference.tally import Tally
-from earwitness.passes.workers import Job
+from earwitness.passes.cutting import Job
 
 
 def prediction_frame(
@@ -21,7 +26,6 @@ def prediction_frame(
     jobs: Sequence[Job],
     tally: Tally,
     *,
-    rates_hz: Mapping[str, int],
     threshold: float | None,
 ) -> pl.DataFrame:
     """Return a manifest's columns and ``PREDICTION_COLUMNS``, then the encoder columns.
@@ -30,28 +34,30 @@ def prediction_frame(
         manifest: What was judged.
         jobs: What was decoded for each of its rows.
         tally: What the detector said.
-        rates_hz: Native rates of the files that could be read.
         threshold: Decision threshold; ``None`` takes the card's.
     """
     card = tally.detector.card
     cut = card.threshold if threshold is None else threshold
-    probs = [_prob(tally.logit(job)) for job in jobs]
-    rates = [rates_hz.get(job.path) for job in jobs]
+    scores = [tally.finished[tally.key(job)] for job in jobs]
+    logits = [score.logit for score in scores]
+    probs = [_prob(logit) for logit in logits]
+    rates = [score.native_rate_hz for score in scores]
     below = [None if rate is None else rate < 2 * card.band_hz[1] for rate in rates]
     same = {
         "detector": card.name,
         "preprocessing": card.preprocessing,
+        "precision": card.precision,
         "windows": str(tally.request.windows),
     }
     added = [
         *(pl.Series(name, [value] * len(jobs), pl.String) for name, value in same.items()),
         pl.Series("native_rate_hz", rates, pl.Int64),
         pl.Series("below_band", below, pl.Boolean),
-        pl.Series("logit", [tally.logit(job) for job in jobs], pl.Float64),
+        pl.Series("logit", logits, pl.Float64),
         pl.Series("pred_prob", probs, pl.Float64),
         pl.Series("pred_label", [None if p is None else int(p >= cut) for p in probs], pl.Int8),
-        pl.Series("error", [tally.error(job) for job in jobs], pl.String),
-        *_encoder_columns(tally, jobs),
+        pl.Series("error", [score.error for score in scores], pl.String),
+        *_encoder_columns(scores, card.encoders),
     ]
     replaced = {*PREDICTION_COLUMNS, *(series.name for series in added)}
     return manifest.frame.drop(replaced & set(manifest.frame.columns)).with_columns(added)
@@ -65,8 +71,9 @@ def window_frame(manifest: Manifest, jobs: Sequence[Job], tally: Tally) -> pl.Da
     rows = [
         (filepath, number, start_s, duration_s, logit, _prob(logit))
         for filepath, job in zip(manifest.frame["filepath"].to_list(), jobs, strict=True)
-        if tally.error(job) is None
-        for number, (start_s, duration_s, logit) in enumerate(tally.windows[tally.key(job)], 1)
+        for number, (start_s, duration_s, logit) in enumerate(
+            tally.finished[tally.key(job)].windows, 1
+        )
     ]
     types = (pl.String, pl.Int64, *[pl.Float64] * 4)
     return pl.DataFrame(rows, dict(zip(WINDOW_COLUMNS, types, strict=True)), orient="row")
@@ -80,15 +87,9 @@ def _prob(logit: float | None) -> float | None:
     return 1 / (1 + small) if logit >= 0 else small / (1 + small)
 
 
-def _encoder_columns(tally: Tally, jobs: Sequence[Job]) -> list[pl.Series]:
-    keys = [tally.key(job) for job in jobs]
+def _encoder_columns(scores: Sequence[FileScore], encoders: Sequence[str]) -> list[pl.Series]:
     columns = []
-    for position, name in enumerate(tally.detector.card.encoders):
-        values = [
-            float(np.mean([row[position] for row in tally.encoders[key]]))
-            if key in tally.encoders and key not in tally.errors
-            else None
-            for key in keys
-        ]
+    for position, name in enumerate(encoders):
+        values = [score.encoders[position] if score.encoders else None for score in scores]
         columns.append(pl.Series(f"{ENCODER_PREFIX}{name}", values, dtype=pl.Float64))
     return columns

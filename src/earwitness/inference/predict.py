@@ -7,7 +7,9 @@ not be scored has its reason in ``error`` and no score.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.audio.clips import Windows
@@ -16,11 +18,46 @@ from earwitness.core.predictions import Predictions
 from earwitness.detectors.base import Detector
 from earwitness.detectors.opening import open_detector
 from earwitness.inference.frames import prediction_frame, window_frame
+from earwitness.inference.scorers import Scorers
 from earwitness.inference.tally import Tally
-from earwitness.passes.workers import ClipRequest, Job, decode_files
+from earwitness.passes.cutting import ClipRequest, Job
+from earwitness.passes.store import RowStore, absolute
+from earwitness.passes.workers import Task, decode_files
 
 Advance = Callable[[bool], None]
 """Called once a file, with whether every detector could be asked about it."""
+
+
+@dataclass
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        manifests: What is judged.
+        jobs: What has to be decoded for each row, a manifest at a time.
+        tallies: A detector each, and what it said already.
+        tasks: Files that a detector has not heard yet.
+    """
+
+    manifests: Sequence[Manifest]
+    jobs: list[list[Job]]
+    tallies: list[Tally]
+    tasks: list[Task]
+
+    @property
+    def n_files(self) -> int:
+        """Files in all, those that are done among them."""
+        return len({job for rows in self.jobs for job in rows})
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every detector has heard every file, or has a reason why not."""
+        return all(
+            tally.key(job) in tally.finished
+            for tally in self.tallies
+            for rows in self.jobs
+            for job in rows
+        )
 
 
 def predict(
@@ -32,7 +69,7 @@ def predict(
     use_skip_time: bool = False,
     keep_windows: bool = False,
     threshold: float | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     n_workers: int | None = None,
     advance: Advance | None = None,
 ) -> list[Predictions]:
@@ -49,7 +86,8 @@ def predict(
         keep_windows: Keep the score of every window.
         threshold: Decision threshold on the number between 0 and 1; ``None`` takes each
             card's own.
-        batch_size: Clips that a network sees at once; scores do not depend on it.
+        batch_size: Clips that a network sees at once at most; ``None`` lets each detector choose.
+            Scores do not depend on it.
         n_workers: Decoding processes; see ``decode_files``.
         advance: Told of every file that is done.
 
@@ -62,29 +100,90 @@ def predict(
     """
     manifests = [manifests] if isinstance(manifests, Manifest) else manifests
     judges = [open_detector(d, weights=weights) if isinstance(d, str) else d for d in detectors]
-    requests = _requests(judges, windows=windows, use_skip_time=use_skip_time)
-    pairs = zip(judges, requests, strict=True)
+    plan = plan_scoring(
+        manifests, judges, windows=windows, use_skip_time=use_skip_time, batch_size=batch_size
+    )
+    score_plan(plan, n_workers=n_workers, advance=advance)
+    return tabulate(plan, threshold=threshold, keep_windows=keep_windows)
+
+
+def plan_scoring(
+    manifests: Sequence[Manifest],
+    detectors: Sequence[Detector],
+    *,
+    windows: Windows = "published",
+    use_skip_time: bool = False,
+    batch_size: int | None = None,
+    stores: Sequence[RowStore] = (),
+) -> Plan:
+    """Return what has to be scored; see ``predict``.
+
+    Args:
+        manifests: What is judged.
+        detectors: Who judges.
+        windows: Clips per file.
+        use_skip_time: Skip for every detector.
+        batch_size: Clips that a network sees at once at most.
+        stores: What each detector said already and where more of it is kept; none keeps it in
+            memory alone.
+    """
+    contracts = [detector.card.contract for detector in detectors]
+    requests = [ClipRequest(c, windows, use_skip_time or c.skip_time) for c in contracts]
+    pairs = zip(detectors, requests, strict=True)
     tallies = [Tally(detector, request, batch_size) for detector, request in pairs]
     jobs = [_row_jobs(manifest, requests) for manifest in manifests]
-    rates_hz: dict[str, int] = {}
-    for decoded in decode_files(_distinct(jobs), requests, n_workers=n_workers):
-        if decoded.info:
-            rates_hz[decoded.job.path] = decoded.info.sample_rate_hz
-        for tally, clips in zip(tallies, decoded.clips, strict=True):
-            tally.add(decoded, clips)
-        if advance:
-            advance(not any(isinstance(clips, str) for clips in decoded.clips))
-    for tally in tallies:
-        tally.flush()
+    distinct = list(dict.fromkeys(job for rows in jobs for job in rows))
+    for tally, store in zip(tallies, stores, strict=False):
+        tally.keep = store.add
+        known = ((job, store.finished.get(absolute(job))) for job in map(tally.key, distinct))
+        tally.finished = {job: score for job, score in known if score is not None}
+    return Plan(manifests, jobs, tallies, _tasks(distinct, tallies))
+
+
+def score_plan(
+    plan: Plan,
+    *,
+    n_workers: int | None = None,
+    advance: Advance | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> None:
+    """Score what a plan says; afterwards its tallies hold every file, unless it was stopped.
+
+    Args:
+        plan: What is to be done.
+        n_workers: Decoding processes; see ``decode_files``.
+        advance: Told of every file that is done.
+        stopping: Asked before every file; once it says so, only what is in hand is finished.
+    """
+    n_parts_done: Counter[Job] = Counter()
+    with Scorers([tally.detector for tally in plan.tallies]) as scorers:
+        for decoded in decode_files(plan.tasks, n_workers=n_workers, stopping=stopping):
+            for tally in plan.tallies:
+                tally.add(decoded)
+                for batch in tally.take_batches():
+                    scorers.submit(tally, batch)
+            n_parts_done[decoded.job] += 1
+            if advance and n_parts_done[decoded.job] == decoded.n_parts:
+                advance(not any(isinstance(cut, str) for cut in decoded.cuts.values()))
+        for tally in plan.tallies:
+            for batch in tally.take_batches(rest=True):
+                scorers.submit(tally, batch)
+        scorers.drain()
+
+
+def tabulate(
+    plan: Plan, *, threshold: float | None = None, keep_windows: bool = False
+) -> list[Predictions]:
+    """Return one ``Predictions`` a manifest and detector of a plan that was carried out."""
     return [
         Predictions(
             manifest.name,
             tally.detector.card.name,
-            prediction_frame(manifest, rows, tally, rates_hz=rates_hz, threshold=threshold),
+            prediction_frame(manifest, rows, tally, threshold=threshold),
             window_frame(manifest, rows, tally) if keep_windows else None,
         )
-        for manifest, rows in zip(manifests, jobs, strict=True)
-        for tally in tallies
+        for manifest, rows in zip(plan.manifests, plan.jobs, strict=True)
+        for tally in plan.tallies
     ]
 
 
@@ -92,15 +191,7 @@ def count_files(
     manifests: Sequence[Manifest], detectors: Sequence[Detector], *, use_skip_time: bool = False
 ) -> int:
     """Return how many files ``predict`` will tell ``advance`` of."""
-    requests = _requests(detectors, windows="published", use_skip_time=use_skip_time)
-    return len(_distinct([_row_jobs(manifest, requests) for manifest in manifests]))
-
-
-def _requests(
-    detectors: Sequence[Detector], *, windows: Windows, use_skip_time: bool
-) -> tuple[ClipRequest, ...]:
-    contracts = [detector.card.contract for detector in detectors]
-    return tuple(ClipRequest(c, windows, use_skip_time or c.skip_time) for c in contracts)
+    return plan_scoring(manifests, detectors, use_skip_time=use_skip_time).n_files
 
 
 def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
@@ -112,5 +203,17 @@ def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
     return [Job(path, float(skip_s)) for path, skip_s in zip(paths, skips, strict=True)]
 
 
-def _distinct(jobs: Sequence[Sequence[Job]]) -> list[Job]:
-    return list(dict.fromkeys(job for rows in jobs for job in rows))
+def _tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
+    """Return what has to be decoded of each file that some detector has not heard yet."""
+    planned = [set(tally.finished) for tally in tallies]
+    tasks = []
+    for job in jobs:
+        wanted: dict[ClipRequest, None] = {}
+        for tally, known in zip(tallies, planned, strict=True):
+            key = tally.key(job)
+            if key not in known:
+                known.add(key)
+                wanted[tally.request] = None
+        if wanted:
+            tasks.append(Task(job, tuple(wanted)))
+    return tasks

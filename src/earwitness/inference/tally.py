@@ -1,110 +1,141 @@
 """Gathering one detector's scores, file by file, while files are decoded.
 
-Conventions: a file is scored once for each stretch of it that is skipped; windows are averaged as
-logits; a file has scores or the reason why it has none.
+Conventions: a file is scored once for each stretch of it that is skipped; it is finished when all
+its windows have a score, or as soon as one of them cannot have one, whose reason is the file's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio.clips import Clip
-from earwitness.core.errors import DetectorError
+from earwitness.audio.clips import Clip, pad_clip
+from earwitness.core.predictions import FileScore, WindowScore
 from earwitness.detectors.base import Detector
-from earwitness.passes.workers import ClipRequest, DecodedFile, Job
+from earwitness.passes.cutting import ClipRequest, DecodedFile, Job
 
 _BATCH_BYTES = 64 * 2**20
 _NOT_FINITE = "the detector gave no finite score"
 
+Keep = Callable[[Job, FileScore], None]
+"""Told of every file that is finished."""
 
-class WindowScore(NamedTuple):
-    """The logit of one window, and where it lies in its file."""
 
-    start_s: float
-    duration_s: float
+class Waiting(NamedTuple):
+    """A clip that waits for its score, and whose it is."""
+
+    job: Job
+    clip: Clip
+
+
+class ClipScore(NamedTuple):
+    """What a detector said of one clip: its logit and the row of its encoder head, if any."""
+
     logit: float
+    encoders: NDArray[np.float64] | None = None
+
+
+@dataclass
+class _OpenFile:
+    """A file that still waits for some of its windows."""
+
+    n_clips: int
+    native_rate_hz: int | None
+    windows: dict[WindowScore, NDArray[np.float64] | None] = field(default_factory=dict)
+
+    def close(self) -> FileScore:
+        """Return what all windows together say, in whatever order their scores came."""
+        windows = sorted(self.windows)
+        rows = [row for window in windows if (row := self.windows[window]) is not None]
+        return FileScore(
+            windows=tuple(windows),
+            encoders=tuple(np.mean(rows, axis=0).tolist()) if rows else (),
+            native_rate_hz=self.native_rate_hz,
+        )
 
 
 @dataclass
 class Tally:
-    """Scores of one detector by file, and the batch that waits for it.
+    """Scores of one detector by file, and the clips that wait for theirs.
 
     Attributes:
         detector: Who judges.
         request: The clips it asks of every file.
-        batch_size: Clips it sees at once.
-        windows: Scores by file, in the order of its windows.
-        encoders: Rows of the encoder head by file.
-        errors: Why files have no score.
+        batch_size: Clips it is given at once at most; ``None`` takes what it likes best.
+        finished: What it said, by ``key``.
+        keep: Told of every file that is finished.
     """
 
     detector: Detector
     request: ClipRequest
-    batch_size: int
-    windows: dict[Job, list[WindowScore]] = field(default_factory=dict)
-    encoders: dict[Job, list[NDArray[np.float64]]] = field(default_factory=dict)
-    errors: dict[Job, str] = field(default_factory=dict)
-    _taken: set[Job] = field(default_factory=set)
-    _queue: list[tuple[Job, Clip]] = field(default_factory=list)
-    _queued_bytes: int = 0
+    batch_size: int | None = None
+    finished: dict[Job, FileScore] = field(default_factory=dict)
+    keep: Keep | None = None
+    _open: dict[Job, _OpenFile] = field(default_factory=dict)
+    _queue: list[Waiting] = field(default_factory=list)
 
     def key(self, job: Job) -> Job:
         """Return what scores of a job are kept under: what this detector hears of the file."""
         return job if self.request.skips else Job(job.path)
 
-    def add(self, decoded: DecodedFile, clips: list[Clip] | str) -> None:
-        """Take what was decoded of one file and score when enough has come together."""
-        job = self.key(decoded.job)
-        if job in self._taken:
+    def add(self, decoded: DecodedFile) -> None:
+        """Take what was decoded of one file, where this detector asked for it."""
+        cut, job = decoded.cuts.get(self.request), self.key(decoded.job)
+        if cut is None or job in self.finished:
             return
-        self._taken.add(job)
-        if isinstance(clips, str):
-            self.errors[job] = clips
+        rate_hz = decoded.info.sample_rate_hz if decoded.info else None
+        if isinstance(cut, str):
+            self._finish(job, FileScore(native_rate_hz=rate_hz, error=cut))
             return
-        for clip in clips:
-            self._queue.append((job, clip))
-            self._queued_bytes += clip.samples.nbytes
-            if len(self._queue) >= self.batch_size or self._queued_bytes >= _BATCH_BYTES:
-                self.flush()
+        self._open.setdefault(job, _OpenFile(cut.n_clips, rate_hz))
+        self._queue += [Waiting(job, clip) for clip in cut.clips]
 
-    def flush(self) -> None:
-        """Score what waits; a clip that the detector refuses costs its own file alone."""
-        queue, self._queue, self._queued_bytes = self._queue, [], 0
-        if not queue:
-            return
-        try:
-            scores = self.detector.score([clip for _, clip in queue])
-        except DetectorError as error:
-            if len(queue) == 1:
-                self.errors[queue[0][0]] = str(error)
+    def take_batches(self, *, rest: bool = False) -> Iterable[list[Waiting]]:
+        """Yield clips to be scored together, taken off the queue; the last few only as ``rest``."""
+        while self._queue:
+            size = self._next_size()
+            if size > len(self._queue) and not rest:
                 return
-            for waiting in queue:
-                self._queue = [waiting]
-                self.flush()
-            return
-        for position, (job, clip) in enumerate(queue):
-            logit = float(scores.logits[position])
-            self.windows.setdefault(job, []).append(_window_score(clip, logit))
-            if scores.encoders is not None:
-                self.encoders.setdefault(job, []).append(scores.encoders[position])
+            batch, self._queue = self._queue[:size], self._queue[size:]
+            yield batch
 
-    def logit(self, job: Job) -> float | None:
-        """Return the mean logit of a file's windows, or ``None`` where there is none."""
-        key = self.key(job)
-        if key in self.errors or key not in self.windows:
-            return None
-        mean = float(np.mean([window.logit for window in self.windows[key]]))
-        return mean if np.isfinite(mean) else None
+    def _next_size(self) -> int:
+        clip = self._queue[0].clip
+        length = self.request.contract.clip_samples or clip.n_samples
+        most: int = _BATCH_BYTES // (4 * clip.samples.shape[0] * length)
+        return max(1, min(most, self.batch_size or self.detector.batch_size))
 
-    def error(self, job: Job) -> str | None:
-        """Return why a file has no score, or ``None`` where it has one."""
-        if (key := self.key(job)) in self.errors:
-            return self.errors[key]
-        return None if self.logit(job) is not None else _NOT_FINITE
+    def padded(self, batch: Sequence[Waiting]) -> list[Clip]:
+        """Return the clips of a batch as the detector's contract has them."""
+        length = self.request.contract.clip_samples or 0
+        return [
+            Clip(pad_clip(clip.samples, length), clip.sample_rate_hz, clip.window)
+            for _, clip in batch
+        ]
+
+    def record(self, batch: Sequence[Waiting], scores: Sequence[ClipScore | str]) -> None:
+        """Take what the detector said of a batch: a score for each clip, or why there is none."""
+        for (job, clip), score in zip(batch, scores, strict=True):
+            file = self._open.get(job)
+            if file is None:
+                continue  # another window of it failed
+            if isinstance(score, str) or not np.isfinite(score.logit):
+                reason = score if isinstance(score, str) else _NOT_FINITE
+                self._finish(job, FileScore(native_rate_hz=file.native_rate_hz, error=reason))
+                continue
+            file.windows[_window_score(clip, score.logit)] = score.encoders
+            if len(file.windows) == file.n_clips:
+                self._finish(job, file.close())
+
+    def _finish(self, job: Job, score: FileScore) -> None:
+        self._open.pop(job, None)
+        self.finished[job] = score
+        if self.keep:
+            self.keep(job, score)
 
 
 def _window_score(clip: Clip, logit: float) -> WindowScore:

@@ -148,12 +148,12 @@ def _roots(path: Path, given: str | Path | None) -> tuple[Path, ...]:
     candidates = [Path(given)] if given is not None else []
     recorded = path.parent / SPLITS_JSON
     if recorded.is_file():
-        candidates += _recorded_roots(recorded)
+        candidates += recorded_roots(recorded)
     candidates.append(path.parent)
     return tuple(dict.fromkeys(root.absolute() for root in candidates))
 
 
-def _recorded_roots(path: Path) -> list[Path]:
+def recorded_roots(path: Path) -> list[Path]:
     """Both forms of the root in ``splits.json``: how to get there from here, and where it lay."""
     content = _recorded(path)
     from_here = content.get("root_from_here")

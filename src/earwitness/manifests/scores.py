@@ -216,7 +216,8 @@ def _checked(path: Path) -> pl.DataFrame:
     numbers = [table.number(name) for name in ("logit", *optional, *encoders)]
     rate = table.number("native_rate_hz").cast(pl.Int64, strict=False)
     below_band = table.true_false("below_band")
-    texts = [table.text(name) for name in ("detector", "preprocessing", "windows", "error")]
+    words = ("detector", "preprocessing", "precision", "windows", "error")
+    texts = [table.text(name) for name in words]
     table.finish(path)
     if "pred_label" not in names:
         label = (prob >= DEFAULT_THRESHOLD).cast(pl.Int8).alias("pred_label")

@@ -1,194 +1,142 @@
 """Decoding many files in worker processes.
 
-Conventions: one job is one file; every job comes back once, with the clips asked for or with
-the reason why there are none. Workers are processes, so that a C library that crashes on a
-hostile file costs that file alone and its chatter stays off the terminal.
+Conventions: one task is one file, or one part of a long one; every file comes back, with the clips
+asked for or with the reason why there are none. Workers are processes, so that a C library that
+crashes on a hostile file costs that file alone and its chatter stays off the terminal.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 from loky.process_executor import BrokenProcessPool
-from numpy.typing import NDArray
 
-from earwitness.audio.clips import Clip, Window, Windows, pad_clip, place_windows
-from earwitness.audio.decode import AudioInfo, probe_audio, read_slice
-from earwitness.audio.resample import resampled_length
-from earwitness.core.cards import ClipContract
-from earwitness.core.errors import AudioError
+from earwitness.audio.decode import AudioInfo
+from earwitness.passes.cutting import ClipRequest, DecodedFile, Job, cut_file
 from earwitness.passes.pool import worker_pool
 
 CRASHED = "the audio decoder crashed on this file"
-_MAX_WORKERS = 8
+_MAX_WORKERS = 16
 
 
-class Job(NamedTuple):
-    """One file to decode.
-
-    Attributes:
-        path: The file.
-        skip_s: What requests that skip leave out at its start.
-    """
-
-    path: str
-    skip_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class ClipRequest:
-    """Clips that a detector asks of every file.
+class Task(NamedTuple):
+    """What is wanted of one file, or of a part of it.
 
     Attributes:
-        contract: The audio it wants.
-        windows: Which clips.
-        skips: Whether the job's ``skip_s`` is left out before clips are placed.
-    """
-
-    contract: ClipContract
-    windows: Windows = "published"
-    skips: bool = False
-
-
-@dataclass(frozen=True)
-class DecodedFile:
-    """What came of one file.
-
-    Attributes:
-        job: What was decoded.
-        clips: For each request its clips, or why there are none.
-        info: Format and length; ``None`` where the file cannot be read at all.
+        job: The file.
+        requests: Clips that are cut out of it, no two the same.
+        part: Which part of the file.
+        info: What is known of the file.
     """
 
     job: Job
-    clips: tuple[list[Clip] | str, ...]
+    requests: tuple[ClipRequest, ...]
+    part: int = 0
     info: AudioInfo | None = None
 
 
 def default_workers() -> int:
-    """Return how many workers to start: the processors this process may use, 8 at most."""
+    """Return how many workers to start: the processors this process may use, 16 at most."""
+    return min(usable_processors(), _MAX_WORKERS)
+
+
+def usable_processors() -> int:
+    """Return how many processors this process may use."""
     usable = getattr(os, "sched_getaffinity", None)
-    n = len(usable(0)) if usable else os.cpu_count() or 1
-    return min(n, _MAX_WORKERS)
+    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def decode_files(
-    jobs: Iterable[Job], requests: tuple[ClipRequest, ...], *, n_workers: int | None = None
+    tasks: Iterable[Task],
+    *,
+    n_workers: int | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[DecodedFile]:
     """Decode the clips of many files, in the order in which they are ready.
 
-    Memory holds a few files a worker, whatever the number of files.
+    Memory holds a few parts of files a worker, whatever the number of files and their length.
 
     Args:
-        jobs: Files to read.
-        requests: Clips that are cut out of each.
+        tasks: Files to read.
         n_workers: Processes; 0 decodes in this one, ``None`` takes ``default_workers``.
+        stopping: Asked before every task; once it says so, only what is in hand is finished.
     """
+    queue = _Queue(tasks, stopping)
     n_workers = default_workers() if n_workers is None else n_workers
     if n_workers == 0:
-        for job in jobs:
-            yield decode_file(job, requests)
+        while task := queue.take():
+            yield queue.followed(cut_file(*task), task)
         return
-    suspects: deque[Job] = deque()
-    waiting = iter(jobs)
+    suspects: deque[Task] = deque()
     while True:
-        yield from _run(waiting, requests, n_workers, suspects)
+        yield from _run(queue, n_workers, suspects)
         if not suspects:
             return
-        yield from _run_alone(suspects, requests)
+        yield from _run_alone(suspects, queue)
 
 
-def decode_file(job: Job, requests: tuple[ClipRequest, ...]) -> DecodedFile:
-    """Cut the clips asked for out of one file; errors become words."""
-    try:
-        info = probe_audio(job.path)
-        return DecodedFile(job, tuple(_cut(info, job, request) for request in requests), info)
-    except AudioError as error:
-        return DecodedFile(job, tuple(error.reason for _ in requests))
+class _Queue:
+    """Tasks in order, the further parts of a file as soon as they are known."""
+
+    def __init__(self, tasks: Iterable[Task], stopping: Callable[[], bool]) -> None:
+        self._tasks = iter(tasks)
+        self._parts: deque[Task] = deque()
+        self._stopping = stopping
+
+    def take(self) -> Task | None:
+        """Return the next task, or ``None`` where there is none for now."""
+        if self._stopping():
+            return None
+        return self._parts.popleft() if self._parts else next(self._tasks, None)
+
+    def followed(self, decoded: DecodedFile, task: Task) -> DecodedFile:
+        """Return what came of a task, after queueing what follows from it."""
+        if task.part == 0:
+            further = range(1, decoded.n_parts)
+            self._parts += [task._replace(part=n, info=decoded.info) for n in further]
+        return decoded
 
 
-def _cut(info: AudioInfo, job: Job, request: ClipRequest) -> list[Clip] | str:
-    contract = request.contract
-    rate = contract.rate_for(info.sample_rate_hz)
-    skipped = int(job.skip_s * rate) if request.skips else 0
-    n_samples = resampled_length(info.n_samples, info.sample_rate_hz, rate) - skipped
-    if skipped and n_samples <= 0:
-        return f"{info.duration_s:.2f} s long, a skip_time of {job.skip_s:g} s leaves nothing of it"
-    shortest = max(contract.min_samples, 1)
-    if n_samples < shortest:
-        needed = f"{shortest / rate:.2g} s"
-        return f"{n_samples / rate:.3g} s long, the detector needs at least {needed}"
-    placed = place_windows(n_samples, contract, request.windows)
-    windows = [Window(skipped + start, length) for start, length in placed]
-    read = _read_together if request.windows == "all" else _read_apart
-    return [
-        Clip(pad_clip(samples, contract.clip_samples or window.n_samples), rate, window)
-        for window, samples in zip(windows, read(info, windows, rate), strict=True)
-    ]
-
-
-def _read_apart(info: AudioInfo, windows: list[Window], rate: int) -> list[NDArray[np.float32]]:
-    """Read windows one at a time: little is decoded and held where they lie far apart."""
-    return [read_slice(info.path, *window, sample_rate_hz=rate) for window in windows]
-
-
-def _read_together(info: AudioInfo, windows: list[Window], rate: int) -> list[NDArray[np.float32]]:
-    """Read windows that touch in one go; the samples are the same."""
-    first, stop = windows[0].start, windows[-1].start + windows[-1].n_samples
-    samples = read_slice(info.path, first, stop - first, sample_rate_hz=rate)
-    return [samples[:, start - first : start - first + length] for start, length in windows]
-
-
-def _run(
-    waiting: Iterator[Job],
-    requests: tuple[ClipRequest, ...],
-    n_workers: int,
-    suspects: deque[Job],
-) -> Iterator[DecodedFile]:
-    """Decode until ``waiting`` is empty or a worker dies; then ``suspects`` holds what was lost."""
-    in_flight: dict[Future[DecodedFile], Job] = {}
+def _run(queue: _Queue, n_workers: int, suspects: deque[Task]) -> Iterator[DecodedFile]:
+    """Decode until nothing waits or a worker dies; then ``suspects`` holds what was lost."""
+    in_flight: dict[Future[DecodedFile], Task] = {}
     with worker_pool(n_workers) as submit:
-        for job in waiting:
-            try:
-                in_flight[submit(decode_file, job, requests)] = job
-            except BrokenProcessPool:
-                suspects.append(job)
-                break
-            if len(in_flight) >= 3 * n_workers:
-                yield from _collect(in_flight, suspects)
-                if suspects:
-                    break
-        while in_flight:
-            yield from _collect(in_flight, suspects)
+        while True:
+            while not suspects and len(in_flight) < 3 * n_workers and (task := queue.take()):
+                try:
+                    in_flight[submit(cut_file, *task)] = task
+                except BrokenProcessPool:
+                    suspects.append(task)
+            if not in_flight:
+                return
+            yield from _collect(in_flight, suspects, queue)
 
 
 def _collect(
-    in_flight: dict[Future[DecodedFile], Job], suspects: deque[Job]
+    in_flight: dict[Future[DecodedFile], Task], suspects: deque[Task], queue: _Queue
 ) -> Iterator[DecodedFile]:
     done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
     for future in done:
-        job = in_flight.pop(future)
+        task = in_flight.pop(future)
         try:
             decoded = future.result()
         except BrokenProcessPool:
-            suspects.append(job)
+            suspects.append(task)
             continue
-        yield decoded
+        yield queue.followed(decoded, task)
 
 
-def _run_alone(suspects: deque[Job], requests: tuple[ClipRequest, ...]) -> Iterator[DecodedFile]:
+def _run_alone(suspects: deque[Task], queue: _Queue) -> Iterator[DecodedFile]:
     """Decode one file at a time, to tell the one that kills from those that were beside it."""
     while suspects:
-        job = suspects.popleft()
+        task = suspects.popleft()
         with worker_pool(1) as submit:
             try:
-                decoded = submit(decode_file, job, requests).result()
+                decoded = submit(cut_file, *task).result()
             except BrokenProcessPool:
-                decoded = DecodedFile(job, tuple(CRASHED for _ in requests))
-        yield decoded
+                decoded = DecodedFile(task.job, dict.fromkeys(task.requests, CRASHED))
+        yield queue.followed(decoded, task)

@@ -27,7 +27,8 @@ from earwitness.detectors.fakeprint import (
     fakeprint_card,
     save_fakeprint,
 )
-from earwitness.passes.workers import ClipRequest, Job, decode_files
+from earwitness.passes.cutting import ClipRequest, Job
+from earwitness.passes.workers import Task, decode_files
 
 _MAX_ITERATIONS = 10_000
 
@@ -88,15 +89,15 @@ def train_fakeprint(
     )
     vectors: dict[str, NDArray[np.float64]] = {}
     failures: list[tuple[str, str]] = []
-    jobs = [Job(path) for path in items]
-    for decoded in decode_files(jobs, (ClipRequest(card.contract),), n_workers=n_workers):
-        (clips,) = decoded.clips
-        if isinstance(clips, str):
-            failures.append((decoded.job.path, clips))
+    tasks = [Task(Job(path), (ClipRequest(card.contract),)) for path in items]
+    for decoded in decode_files(tasks, n_workers=n_workers):
+        (cut,) = decoded.cuts.values()
+        if isinstance(cut, str):
+            failures.append((decoded.job.path, cut))
         else:
-            vectors[decoded.job.path] = clip_fakeprint(clips[0], card)
+            vectors[decoded.job.path] = clip_fakeprint(cut.clips[0], card)
         if advance:
-            advance(not isinstance(clips, str))
+            advance(not isinstance(cut, str))
     fitted = [path for path in items if path in vectors]
     targets = np.array([items[path] for path in fitted])
     for target, name in enumerate(("real", "fake")):

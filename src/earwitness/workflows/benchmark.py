@@ -5,20 +5,19 @@ A run folder holds what ``scoring`` writes, and ``final_ood_comparison.csv`` and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.core.predictions import Predictions
 from earwitness.detectors.base import Detector
 from earwitness.evaluation.summarize import Summary, summarize
-from earwitness.inference.predict import Advance, count_files
 from earwitness.manifests.files import read_manifest
 from earwitness.manifests.splitfolder import write_splits
 from earwitness.manifests.splits import SplitOptions, SplitSet, build_splits
 from earwitness.reporting.figures import plot_confusions
 from earwitness.reporting.tables import write_comparison
-from earwitness.workflows.scoring import ScoringOptions, score_into_run
+from earwitness.workflows.scoring import ScoringOptions, Starting, score_into_run
 
 COMPARISON_CSV = "final_ood_comparison.csv"
 
@@ -49,7 +48,7 @@ def run_benchmark(
     *,
     scoring: ScoringOptions | None = None,
     normalized: bool = True,
-    starting: Callable[[int], Advance] | None = None,
+    starting: Starting | None = None,
 ) -> BenchmarkRun:
     """Run the whole benchmark into one folder.
 
@@ -59,21 +58,18 @@ def run_benchmark(
         out: The run folder.
         scoring: How to score.
         normalized: Draw row-normalised confusion matrices as well.
-        starting: Told how many rows there are before scoring starts; returns what is told of
-            every file that is done.
+        starting: Told how many files there are to score, and how many are scored already.
     """
     splits = build_splits(split_options)
     paths = write_splits(splits, out / "manifests", absolute_paths=split_options.absolute_paths)
     manifests = [read_manifest(path) for path in paths]
-    options = scoring or ScoringOptions()
-    n_files = count_files(manifests, detectors, use_skip_time=options.use_skip_time)
     predictions = score_into_run(
         manifests,
         detectors,
         out,
-        options=options,
-        copy_manifests=False,
-        advance=starting(n_files) if starting else None,
+        options=scoring or ScoringOptions(),
+        copying=False,
+        starting=starting,
     )
     summaries = summarize(list(predictions))
     rows = [summary.row for summary in summaries]

@@ -1,51 +1,59 @@
-"""Detectors over manifests, into a run folder or into the files of the published scripts.
-
-A run folder::
-
-    run.json                          options, cards, weight hashes, manifest digests, versions
-    manifests/<name>.csv              what was judged
-    preds/<manifest>/<detector>.csv   one row out per row in; beside it <detector>_windows.csv
-                                      with the score of every window, where they are kept
-    errors.csv                        rows that could not be scored, where there are any
-"""
+"""Detectors over manifests, into a run folder or into the files of the published scripts."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-
-from earwitness import __version__
 from earwitness.audio.clips import Windows
 from earwitness.core.errors import UsageError
-from earwitness.core.files import file_stem, replacing, write_json
+from earwitness.core.files import file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.detectors.base import Detector
-from earwitness.inference.predict import Advance, predict
-from earwitness.manifests.files import write_manifest, write_root
+from earwitness.inference.predict import Advance, Plan, plan_scoring, score_plan, tabulate
 from earwitness.manifests.scores import write_predictions
+from earwitness.passes.interrupts import Stopped, held_interrupts
+from earwitness.passes.resume import Resume
+from earwitness.passes.store import STORE_FOLDER, RowStore, locked
+from earwitness.workflows.runfolder import (
+    ERRORS_CSV,
+    begin_run,
+    copy_manifests,
+    refuse_contents,
+    write_errors,
+)
 
-RUN_JSON = "run.json"
-ERRORS_CSV = "errors.csv"
-_LIBRARIES = ("numpy", "polars", "torch", "soundfile", "av", "soxr", "scipy", "scikit-learn")
+Starting = Callable[[int, int], Advance]
+"""Told how many files are to be done and how many are done; returns what is told of each."""
 
 
 @dataclass(frozen=True)
 class ScoringOptions:
-    """How to score; see ``predict``."""
+    """How to score; see ``predict``.
+
+    Attributes:
+        windows: Clips per file.
+        use_skip_time: Skip for every detector.
+        keep_windows: Write the score of every window.
+        threshold: Decision threshold; ``None`` takes each card's own.
+        batch_size: Clips at once at most; ``None`` lets each detector choose.
+        n_workers: Decoding processes.
+        resume: What happens to rows of a run folder that are finished already: ``missing`` keeps
+            them, ``always`` scores them anew, ``never`` refuses a folder that holds anything.
+        retry_errors: Try rows again that could not be scored.
+    """
 
     windows: Windows = "published"
     use_skip_time: bool = False
     keep_windows: bool = False
     threshold: float | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     n_workers: int | None = None
+    resume: Resume = "missing"
+    retry_errors: bool = False
 
 
 def score_into_run(
@@ -54,38 +62,65 @@ def score_into_run(
     out: Path,
     *,
     options: ScoringOptions,
-    copy_manifests: bool = True,
-    advance: Advance | None = None,
+    copying: bool = True,
+    starting: Starting | None = None,
 ) -> dict[Path, Predictions]:
-    """Score manifests and write a run folder.
+    """Score manifests and write a run folder; see ``runfolder``.
+
+    Every row is on disk as soon as it is finished: whatever ends a run, the same call goes on
+    where it stopped. Detectors and manifests may be added to a folder.
 
     Args:
         manifests: What is judged.
         detectors: Who judges.
-        out: The run folder; predictions that are there under the same names are replaced.
+        out: The run folder.
         options: How to score.
-        copy_manifests: Put what was judged beside the scores.
-        advance: Told of every file that is done.
+        copying: Put what was judged beside the scores.
+        starting: Told how many files there are to do, and how many are done.
 
     Returns:
         Prediction files and what they hold.
 
     Raises:
         UsageError: Two manifests go by one name.
+        RunError: The folder is in use, belongs to another run, or cannot be written.
+        Stopped: Ctrl-C was pressed; what was in hand is finished and kept.
     """
     _refuse_twins(manifests)
-    if copy_manifests:
-        _copy_manifests(manifests, out / "manifests")
-    predictions = _predict(manifests, detectors, options, advance)
+    if options.resume == "never":
+        refuse_contents(out)
+    with ExitStack() as stack:
+        stack.enter_context(locked(out))
+        begin_run(out, manifests, detectors, vars(options), resume=options.resume)
+        if copying:
+            copy_manifests(manifests, out / "manifests")
+        stores = [
+            stack.enter_context(
+                RowStore(
+                    out / STORE_FOLDER,
+                    detector.card.name,
+                    anew=options.resume == "always",
+                    keep_errors=not options.retry_errors,
+                )
+            )
+            for detector in detectors
+        ]
+        plan = _plan(manifests, detectors, options, stores)
+        _score(
+            plan, options, starting, f"finished rows are kept in {out}; the same command goes on"
+        )
+        return _write_run(_tabulate(plan, options), out)
+
+
+def _write_run(predictions: Sequence[Predictions], out: Path) -> dict[Path, Predictions]:
     written = {}
     for prediction in predictions:
         folder = out / "preds" / file_stem(prediction.dataset)
         path = folder / f"{file_stem(prediction.detector)}.csv"
-        windows_beside(path).unlink(missing_ok=True)  # of an earlier run
+        windows_beside(path).unlink(missing_ok=True)  # of an earlier call
         _write(prediction, path)
         written[path] = prediction
-    _write_errors(predictions, out / ERRORS_CSV)
-    write_json(out / RUN_JSON, _describe_run(manifests, detectors, options))
+    write_errors(predictions, out / ERRORS_CSV)
     return written
 
 
@@ -96,7 +131,7 @@ def score_into_files(
     output_csv: Path | None,
     output_dir: Path | None,
     options: ScoringOptions,
-    advance: Advance | None = None,
+    starting: Starting | None = None,
 ) -> dict[Path, Predictions]:
     """Score one manifest into the file, or the files per detector, of the published scripts.
 
@@ -106,7 +141,7 @@ def score_into_files(
         output_csv: The file to write.
         output_dir: Folder for ``<detector>/test_predictions.csv``, where no file is given.
         options: How to score.
-        advance: Told of every file that is done.
+        starting: Told how many files there are to do.
 
     Raises:
         UsageError: More manifests or detectors than the file can hold.
@@ -125,7 +160,15 @@ def score_into_files(
         path.parent.mkdir(parents=True, exist_ok=True)  # told before scoring, not after it
         if path.is_dir():
             raise UsageError(f"{path}: found a folder, expected a file to write")
-    written = dict(zip(paths, _predict(manifests, detectors, options, advance), strict=True))
+    plan = _plan(manifests, detectors, options)
+    _score(plan, options, starting, "nothing is kept without a run folder (--out)")
+    written = dict(
+        zip(
+            paths,
+            _tabulate(plan, options),
+            strict=True,
+        )
+    )
     for path, prediction in written.items():
         _write(prediction, path)
     return written
@@ -142,23 +185,34 @@ def _write(prediction: Predictions, path: Path) -> None:
         write_predictions(prediction.windows, windows_beside(path))
 
 
-def _predict(
+def _plan(
     manifests: Sequence[Manifest],
     detectors: Sequence[Detector],
     options: ScoringOptions,
-    advance: Advance | None,
-) -> list[Predictions]:
-    return predict(
+    stores: Sequence[RowStore] = (),
+) -> Plan:
+    return plan_scoring(
         manifests,
         detectors,
         windows=options.windows,
         use_skip_time=options.use_skip_time,
-        keep_windows=options.keep_windows,
-        threshold=options.threshold,
         batch_size=options.batch_size,
-        n_workers=options.n_workers,
-        advance=advance,
+        stores=stores,
     )
+
+
+def _score(plan: Plan, options: ScoringOptions, starting: Starting | None, if_stopped: str) -> None:
+    """Carry a plan out, unless Ctrl-C ends it before."""
+    n_done = plan.n_files - len(plan.tasks)
+    advance = starting(len(plan.tasks), n_done) if starting else None
+    with held_interrupts() as stopping:
+        score_plan(plan, n_workers=options.n_workers, advance=advance, stopping=stopping)
+    if not plan.is_done:
+        raise Stopped(f"stopped; {if_stopped}")
+
+
+def _tabulate(plan: Plan, options: ScoringOptions) -> list[Predictions]:
+    return tabulate(plan, threshold=options.threshold, keep_windows=options.keep_windows)
 
 
 def _refuse_twins(manifests: Sequence[Manifest]) -> None:
@@ -166,66 +220,3 @@ def _refuse_twins(manifests: Sequence[Manifest]) -> None:
     twins = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twins:
         raise UsageError(f"two manifests go by the name {twins[0]!r}; rename one of the files")
-
-
-def _copy_manifests(manifests: Sequence[Manifest], folder: Path) -> None:
-    """Copy what was judged; paths stay relative where one root serves them all."""
-    root = _common_root(manifests)
-    for manifest in manifests:
-        copy = manifest
-        if root is None:
-            located = pl.Series("filepath", [str(p.absolute()) for p in manifest.locate_all()])
-            copy = Manifest(manifest.name, manifest.frame.with_columns(located))
-        write_manifest(copy, folder / f"{file_stem(manifest.name)}.csv")
-    if root is not None:
-        write_root(folder, root)
-
-
-def _common_root(manifests: Sequence[Manifest]) -> Path | None:
-    """Return the first root of all manifests where all their relative paths lie below it."""
-    firsts = {manifest.roots[:1] for manifest in manifests}
-    first = next(iter(firsts)) if len(firsts) == 1 else ()
-    if not first:
-        return None
-    for manifest in manifests:
-        paths = manifest.frame["filepath"].to_list()
-        if any(first[0] / p != at for p, at in zip(paths, manifest.locate_all(), strict=True)):
-            return None
-    return first[0]
-
-
-def _write_errors(predictions: Sequence[Predictions], path: Path) -> None:
-    columns = ("filepath", "error")
-    frames = [
-        p.frame.filter(pl.col("error").is_not_null()).select(
-            pl.lit(p.dataset).alias("manifest"), pl.lit(p.detector).alias("detector"), *columns
-        )
-        for p in predictions
-        if p.n_failed
-    ]
-    if not frames:
-        path.unlink(missing_ok=True)
-        return
-    with replacing(path) as temporary:
-        pl.concat(frames).write_csv(temporary)
-
-
-def _describe_run(
-    manifests: Sequence[Manifest], detectors: Sequence[Detector], options: ScoringOptions
-) -> dict[str, Any]:
-    return {
-        "earwitness": __version__,
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
-        "options": vars(options),
-        "manifests": {
-            manifest.name: {
-                "n": len(manifest),
-                "digest": manifest.digest,
-                "roots": [root.as_posix() for root in manifest.roots],
-            }
-            for manifest in manifests
-        },
-        "detectors": [detector.card.model_dump(mode="json") for detector in detectors],
-    }

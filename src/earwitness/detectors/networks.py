@@ -1,0 +1,133 @@
+"""Running a network over clips: in batches that fit, in the precision that was asked for.
+
+Conventions: features are always computed in float32, outside of any reduced precision. On a CPU
+batches are as small as keeps them in its caches; on a GPU they are large, and halved when memory
+runs out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earwitness.core.cards import Precision
+from earwitness.core.errors import DetectorError
+from earwitness.detectors.devices import full_precision, open_device
+
+Outputs = tuple[torch.Tensor, ...]
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class NetworkRunner:
+    """A network, the features it wants, and where and how it runs.
+
+    Args:
+        features: Of ``(n, n_samples)`` float32 on the device, what the network takes.
+        network: Of features, tensors of ``n`` rows each.
+        device: Where it runs, as torch names it ("cpu", "cuda:0").
+        precision: What the network computes in.
+        batch_size: Clips at once.
+        fixed_shape: Fill the last batch up with silence, so that every clip meets the same
+            arithmetic.
+
+    Attributes:
+        batch_size: Clips at once; smaller after memory ran out.
+        remarks: What a user should know of how it went.
+
+    Raises:
+        DetectorError: There is no such device here.
+    """
+
+    def __init__(
+        self,
+        features: Callable[[torch.Tensor], torch.Tensor],
+        network: Callable[[torch.Tensor], Outputs],
+        *,
+        device: str,
+        precision: Precision,
+        batch_size: int,
+        fixed_shape: bool = False,
+    ) -> None:
+        self._features = features
+        self._network = network
+        self._device = open_device(device)
+        self._precision = precision
+        self.batch_size = batch_size
+        self._fixed_shape = fixed_shape
+        self.remarks: list[str] = []
+        self._compared = precision == "fp32"
+
+    def run(self, samples: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
+        """Return the network's outputs for clips, ``(n_clips, …)`` float64 each.
+
+        Args:
+            samples: At least one clip, all of one length, ``(n_samples,)`` float32.
+
+        Raises:
+            DetectorError: Memory does not suffice for a single clip.
+        """
+        parts: list[Outputs] = []
+        done = 0
+        while done < len(samples):
+            some = samples[done : done + self.batch_size]
+            try:
+                parts.append(self._run_few(some))
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._halve(len(some))
+                continue
+            done += len(some)
+        return [torch.cat(rows).numpy() for rows in zip(*parts, strict=True)]
+
+    def _run_few(self, samples: Sequence[NDArray[np.float32]]) -> Outputs:
+        n_rows = self.batch_size if self._fixed_shape else len(samples)
+        batch = np.zeros((n_rows, len(samples[0])), np.float32)
+        for row, clip in zip(batch, samples, strict=False):
+            row[:] = clip
+        with torch.inference_mode(), full_precision():
+            features = self._features(torch.from_numpy(batch).to(self._device))
+            outputs = self._reduced(features)
+            if not self._compared:
+                self._compared = True
+                self._compare(self._network(features)[0], outputs[0], len(samples))
+        return tuple(output[: len(samples)].cpu().double() for output in outputs)
+
+    def _reduced(self, features: torch.Tensor) -> Outputs:
+        if self._precision == "fp32":
+            return self._network(features)
+        with torch.autocast(self._device.type, _DTYPES[self._precision]):
+            return tuple(output.float() for output in self._network(features))
+
+    def _compare(self, exact: torch.Tensor, reduced: torch.Tensor, n_clips: int) -> None:
+        """Say by how much reduced precision moves the logits, from the first clips."""
+        gap = float((exact - reduced)[:n_clips].abs().max())
+        n = "the first clip" if n_clips == 1 else f"the first {n_clips} clips"
+        self.remarks.append(
+            f"{self._precision}: on {n} logits differ from fp32 by up to {gap:.2g}; they may "
+            "depend on batch size by as much"
+        )
+
+    def _halve(self, n_clips: int) -> None:
+        if n_clips == 1:
+            raise DetectorError(f"out of memory on {self._device} for a single clip")
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.empty_cache()
+        self.batch_size = max(1, n_clips // 2)
+        self.remarks = [r for r in self.remarks if not r.startswith("out of memory")]
+        self.remarks.append(
+            f"out of memory on {self._device}: went on with batches of {self.batch_size}"
+        )
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell a lack of memory from other errors: only CUDA's has a type of its own."""
+    text = str(error)
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(
+        sign in text for sign in ("out of memory", "can't allocate memory")
+    )

@@ -1,0 +1,166 @@
+"""The files of a run folder that are not scores: what was judged, by whom, with what.
+
+A run folder::
+
+    run.json                          options, cards, weight hashes, manifest digests, versions
+    store/<detector>.jsonl            finished rows, the moment they are finished
+    manifests/<name>.csv              what was judged
+    preds/<manifest>/<detector>.csv   one row out per row in; beside it <detector>_windows.csv
+                                      with the score of every window, where they are kept
+    errors.csv                        rows that could not be scored, where there are any
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from earwitness import __version__
+from earwitness.core.errors import PredictionsError, RunError
+from earwitness.core.files import file_stem, replacing, write_json
+from earwitness.core.manifest import Manifest
+from earwitness.core.predictions import Predictions
+from earwitness.core.tables import read_text_table
+from earwitness.detectors.base import Detector
+from earwitness.manifests.files import SPLITS_JSON, recorded_roots, write_manifest, write_root
+from earwitness.passes.resume import Resume, check_same, read_run
+
+RUN_JSON = "run.json"
+ERRORS_CSV = "errors.csv"
+_LIBRARIES = ("numpy", "polars", "torch", "soundfile", "av", "soxr", "scipy", "scikit-learn")
+_ERROR_COLUMNS = ("manifest", "detector", "filepath", "error")
+
+
+def begin_run(
+    out: Path,
+    manifests: Sequence[Manifest],
+    detectors: Sequence[Detector],
+    options: Mapping[str, Any],
+    *,
+    resume: Resume,
+) -> None:
+    """Check that a run may go on in a folder, and write its ``run.json``.
+
+    What an earlier call judged there, and by whom, stays in it.
+
+    Raises:
+        RunError: The folder belongs to another run.
+    """
+    path = out / RUN_JSON
+    before, now = read_run(path), _describe(manifests, detectors, options)
+    if before is None:
+        write_json(path, now)
+        return
+    if resume == "always":
+        judged = [card["name"] for card in now["detectors"]]
+        others = [card for card in before["detectors"] if card["name"] not in judged]
+        before = before | {"detectors": others}
+    if before["detectors"]:
+        check_same(path, before, now)
+        now["manifests"] = before["manifests"] | now["manifests"]
+        known = {card["name"]: card for card in (*before["detectors"], *now["detectors"])}
+        now["detectors"] = list(known.values())
+        now["earlier"] = _earlier(before, now)
+    write_json(path, now)
+
+
+def refuse_contents(out: Path) -> None:
+    """Refuse a folder that holds anything, for a run that is to be the first there.
+
+    Raises:
+        RunError: It does.
+    """
+    if out.is_dir() and (found := sorted(entry.name for entry in out.iterdir())):
+        raise RunError(f"{out}: holds {found[0]} and more, expected an empty or a new folder")
+
+
+def _earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what else rows of this folder may have been scored with."""
+    parts = ("earwitness", "python", "machine", "libraries")
+    with_then = {part: before.get(part) for part in parts}
+    earlier: list[dict[str, Any]] = list(before.get("earlier", []))
+    if with_then != {part: now[part] for part in parts} and with_then not in earlier:
+        earlier.append(with_then)
+    return earlier
+
+
+def _describe(
+    manifests: Sequence[Manifest], detectors: Sequence[Detector], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "earwitness": __version__,
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "earlier": [],
+        "options": dict(options),
+        "manifests": {
+            manifest.name: {
+                "n": len(manifest),
+                "digest": manifest.digest,
+                "roots": [root.absolute().as_posix() for root in manifest.roots],
+            }
+            for manifest in manifests
+        },
+        "detectors": [detector.card.model_dump(mode="json") for detector in detectors],
+    }
+
+
+def copy_manifests(manifests: Sequence[Manifest], folder: Path) -> None:
+    """Copy what was judged; paths stay relative where one root serves the whole folder."""
+    root = _common_root(manifests)
+    recorded = folder / SPLITS_JSON
+    if root is not None and recorded.is_file():
+        known = [there.resolve() for there in recorded_roots(recorded)]
+        root = root if root.resolve() in known else None
+    for manifest in manifests:
+        copy = manifest
+        if root is None:
+            located = pl.Series("filepath", [str(p.absolute()) for p in manifest.locate_all()])
+            copy = Manifest(manifest.name, manifest.frame.with_columns(located))
+        write_manifest(copy, folder / f"{file_stem(manifest.name)}.csv")
+    if root is not None and not recorded.is_file():
+        write_root(folder, root)
+
+
+def _common_root(manifests: Sequence[Manifest]) -> Path | None:
+    """Return the first root of all manifests where all their relative paths lie below it."""
+    firsts = {manifest.roots[:1] for manifest in manifests}
+    first = next(iter(firsts)) if len(firsts) == 1 else ()
+    if not first:
+        return None
+    for manifest in manifests:
+        paths = manifest.frame["filepath"].to_list()
+        if any(first[0] / p != at for p, at in zip(paths, manifest.locate_all(), strict=True)):
+            return None
+    return first[0]
+
+
+def write_errors(predictions: Sequence[Predictions], path: Path) -> None:
+    """Write the rows that could not be scored; those of other detectors in the folder stay."""
+    judged = pl.DataFrame(
+        [(p.dataset, p.detector) for p in predictions], _ERROR_COLUMNS[:2], orient="row"
+    )
+    frames = [
+        p.frame.filter(pl.col("error").is_not_null()).select(
+            pl.lit(p.dataset).alias("manifest"),
+            pl.lit(p.detector).alias("detector"),
+            pl.col("filepath", "error"),
+        )
+        for p in predictions
+        if p.n_failed
+    ]
+    if path.is_file():
+        there = read_text_table(path, error=PredictionsError, needed=_ERROR_COLUMNS)
+        others = there.select(_ERROR_COLUMNS).join(judged, on=list(judged.columns), how="anti")
+        frames += [others] if others.height else []
+    if not frames:
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as temporary:
+        pl.concat(frames).write_csv(temporary)
