@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from earwitness.core.errors import EarwitnessError
+from earwitness.core.errors import EarwitnessError, StoppedError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -22,14 +22,14 @@ def main() -> None:
         app(prog_name="earwitness")
     except EarwitnessError as error:
         print(f"earwitness: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(INTERRUPTED if isinstance(error, StoppedError) else 2)
     except OSError as error:
         if error.filename is None:
             raise
         print(f"earwitness: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt as stopped:
-        _say_stopped(str(stopped))
+    except KeyboardInterrupt:
+        _say_stopped()
         sys.exit(INTERRUPTED)
     except SystemExit as end:
         if end.code == INTERRUPTED:
@@ -37,6 +37,5 @@ def main() -> None:
         raise
 
 
-def _say_stopped(how: str = "") -> None:
-    how = how or "stopped; files that are there are whole"
-    print(f"earwitness: {how}", file=sys.stderr)
+def _say_stopped() -> None:
+    print("earwitness: stopped; files that are there are whole", file=sys.stderr)

@@ -10,6 +10,7 @@ traceback.
     ├── ManifestError       a manifest
     ├── PredictionsError    a prediction file or a comparison table
     ├── RunError            a run folder that is in use, differs, or cannot be written
+    │   └── StoppedError    Ctrl-C ended a run after what was in hand; exits 130
     ├── AudioError          one audio file; carries its path and the reason alone
     ├── DetectorError       an unknown detector, or one that was called wrongly
     └── WeightsError        weights that are missing, damaged or of another shape
@@ -40,6 +41,10 @@ class PredictionsError(EarwitnessError):
 
 class RunError(EarwitnessError):
     """A run folder is in use, belongs to another run, or cannot be written."""
+
+
+class StoppedError(RunError):
+    """Ctrl-C ended a run after what was in hand was finished; says how to go on."""
 
 
 class AudioError(EarwitnessError):

@@ -12,10 +12,6 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 
-class Stopped(KeyboardInterrupt):
-    """Work was stopped by Ctrl-C after what was in hand was finished; says how to go on."""
-
-
 @contextlib.contextmanager
 def held_interrupts() -> Iterator[Callable[[], bool]]:
     """Yield what says whether Ctrl-C was pressed inside the block.

@@ -1,4 +1,4 @@
-"""Worker processes that leave Ctrl-C to the process that the user runs.
+"""Worker processes that leave Ctrl-C to the process that the user runs, and end with it.
 
 Conventions: ``loky`` starts workers afresh (no fork of a process that runs PyTorch) and needs no
 ``__main__`` guard in scripts and notebooks. An exception ends the work in hand, too.
@@ -7,7 +7,10 @@ Conventions: ``loky`` starts workers afresh (no fork of a process that runs PyTo
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from multiprocessing import resource_tracker
@@ -15,6 +18,8 @@ from typing import Any
 
 from loky import ProcessPoolExecutor
 from loky.backend import resource_tracker as loky_tracker
+
+_LOOKS_EVERY_S = 0.5
 
 Submit = Callable[..., Future[Any]]
 """Takes a function and its arguments, all of which can be pickled."""
@@ -30,7 +35,7 @@ def worker_pool(n_workers: int) -> Iterator[Submit]:
     # Starting a tracker unblocks Ctrl-C: one that the first submit started would undo the mask.
     resource_tracker.ensure_running()
     loky_tracker.ensure_running()
-    pool = ProcessPoolExecutor(n_workers)
+    pool = ProcessPoolExecutor(n_workers, initializer=_end_with, initargs=(os.getpid(),))
 
     def submit(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         with _unheard_interrupts():
@@ -60,3 +65,17 @@ def _unheard_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent is gone: one that was killed cannot end it.
+
+    Where processes keep the id of a parent that is gone (Windows), nothing is seen of it.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOKS_EVERY_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

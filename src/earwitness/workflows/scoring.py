@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.audio.clips import Windows
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import StoppedError, UsageError
 from earwitness.core.files import file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.detectors.base import Detector
 from earwitness.inference.predict import Advance, Plan, plan_scoring, score_plan, tabulate
 from earwitness.manifests.scores import write_predictions
-from earwitness.passes.interrupts import Stopped, held_interrupts
+from earwitness.passes.interrupts import held_interrupts
 from earwitness.passes.resume import Resume
 from earwitness.passes.store import STORE_FOLDER, RowStore, locked
 from earwitness.workflows.runfolder import (
@@ -84,7 +84,7 @@ def score_into_run(
     Raises:
         UsageError: Two manifests go by one name.
         RunError: The folder is in use, belongs to another run, or cannot be written.
-        Stopped: Ctrl-C was pressed; what was in hand is finished and kept.
+        StoppedError: Ctrl-C was pressed; what was in hand is finished and kept.
     """
     _refuse_twins(manifests)
     if options.resume == "never":
@@ -208,7 +208,7 @@ def _score(plan: Plan, options: ScoringOptions, starting: Starting | None, if_st
     with held_interrupts() as stopping:
         score_plan(plan, n_workers=options.n_workers, advance=advance, stopping=stopping)
     if not plan.is_done:
-        raise Stopped(f"stopped; {if_stopped}")
+        raise StoppedError(f"stopped; {if_stopped}")
 
 
 def _tabulate(plan: Plan, options: ScoringOptions) -> list[Predictions]:
