@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy import fft, interpolate, signal
+from scipy import fft, interpolate
 
 _POWER_FLOOR = 1e-10
 _POWER_CEILING = 1e6
@@ -35,7 +35,7 @@ def mean_spectrum_db(
     Returns:
         ``(n_fft // 2 + 1,)`` decibels.
     """
-    window = signal.windows.hann(n_fft, sym=False).astype(np.float32)
+    window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
     total = np.zeros(n_fft // 2 + 1)
     n_frames = 0
     for channel in samples:

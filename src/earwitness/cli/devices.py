@@ -11,7 +11,7 @@ _DEVICE = re.compile(r"^(auto|cpu|cuda|cuda:\d+|mps)$")
 
 
 def choose_device(device: str, gpu: int | None, remark: Callable[[str], None]) -> str:
-    """Return PyTorch's name of the device asked for, or of the CPU where it is not there.
+    """Return the device asked for, or the CPU where it is not there.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -25,14 +25,12 @@ def choose_device(device: str, gpu: int | None, remark: Callable[[str], None]) -
         device = f"cuda:{gpu}" if gpu >= 0 else "cpu"
     if not _DEVICE.match(device):
         raise UsageError(f"--device {device}: expected auto, cpu, cuda, cuda:N or mps")
-    if device == "cpu":
+    if device in ("auto", "cpu"):
         return device
     import torch
 
     n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     has_mps = torch.backends.mps.is_available()
-    if device == "auto":
-        return "cuda" if n_cuda else "mps" if has_mps else "cpu"
     there = has_mps if device == "mps" else int(device.partition(":")[2] or 0) < n_cuda
     if not there:
         remark(f"{device} is not there ({n_cuda} CUDA devices found); running on the CPU")

@@ -14,11 +14,14 @@ def open_device(name: str) -> torch.device:
     """Return a device that tensors can be put on.
 
     Args:
-        name: As torch names it ("cpu", "cuda:0").
+        name: As torch names it ("cpu", "cuda:0"), or ``auto`` for a GPU where there is one.
 
     Raises:
         DetectorError: There is no such device here.
     """
+    if name == "auto":
+        mps = "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else mps
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:

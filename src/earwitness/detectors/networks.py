@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from earwitness.core.cards import Precision
 from earwitness.core.errors import DetectorError
-from earwitness.detectors.devices import full_precision, open_device
+from earwitness.detectors.devices import full_precision
 
 Outputs = tuple[torch.Tensor, ...]
 
@@ -29,7 +29,7 @@ class NetworkRunner:
     Args:
         features: Of ``(n, n_samples)`` float32 on the device, what the network takes.
         network: Of features, tensors of ``n`` rows each.
-        device: Where it runs, as torch names it ("cpu", "cuda:0").
+        device: Where it runs.
         precision: What the network computes in.
         batch_size: Clips at once.
         fixed_shape: Fill the last batch up with silence, so that every clip meets the same
@@ -38,9 +38,6 @@ class NetworkRunner:
     Attributes:
         batch_size: Clips at once; smaller after memory ran out.
         remarks: What a user should know of how it went.
-
-    Raises:
-        DetectorError: There is no such device here.
     """
 
     def __init__(
@@ -48,14 +45,14 @@ class NetworkRunner:
         features: Callable[[torch.Tensor], torch.Tensor],
         network: Callable[[torch.Tensor], Outputs],
         *,
-        device: str,
+        device: torch.device,
         precision: Precision,
         batch_size: int,
         fixed_shape: bool = False,
     ) -> None:
         self._features = features
         self._network = network
-        self._device = open_device(device)
+        self._device = device
         self._precision = precision
         self.batch_size = batch_size
         self._fixed_shape = fixed_shape

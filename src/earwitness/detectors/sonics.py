@@ -58,14 +58,15 @@ class SonicsDetector:
         self, network: SpecTTTra, config: SpectttraConfig, card: DetectorCard, *, device: str
     ) -> None:
         self.card = card
-        self.device = device
+        on = open_device(device)
+        self.device = str(on)
         self._normalize = bool(config.audio.normalize)
-        ready = network.eval().to(open_device(device))
-        n_tokens = _TOKENS_AT_ONCE if device == "cpu" else _TOKENS_AT_ONCE_GPU
+        ready = network.eval().to(on)
+        n_tokens = _TOKENS_AT_ONCE if on.type == "cpu" else _TOKENS_AT_ONCE_GPU
         self._runner = NetworkRunner(
             ready.make_images,
             lambda images: (ready.judge(images),),
-            device=device,
+            device=on,
             precision=card.precision,
             batch_size=max(1, n_tokens // config.model.n_tokens),
         )

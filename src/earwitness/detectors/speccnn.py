@@ -121,19 +121,20 @@ class SpecnnAmplitude:
 
     def __init__(self, network: SpecCNN, card: DetectorCard, *, device: str = "cpu") -> None:
         self.card = card
-        self.device = device
+        on = open_device(device)
+        self.device = str(on)
         # With the channels innermost the convolutions take half the time.
         ready = network.eval().to(
-            open_device(device),
+            on,
             memory_format=torch.channels_last,  # type: ignore[call-overload]
         )
         self._runner = NetworkRunner(
             lambda samples: amplitude_features(samples).unsqueeze(1),
             ready,
-            device=device,
+            device=on,
             precision=card.precision,
-            batch_size=_CLIPS_AT_ONCE if device == "cpu" else _CLIPS_AT_ONCE_GPU,
-            fixed_shape=device == "cpu",
+            batch_size=_CLIPS_AT_ONCE if on.type == "cpu" else _CLIPS_AT_ONCE_GPU,
+            fixed_shape=on.type == "cpu",
         )
 
     @property
