@@ -40,6 +40,7 @@ __all__ = [
     "save_fakeprint",
 ]
 
+
 class FakeprintDetector:
     """Logistic regression on fakeprints.
 

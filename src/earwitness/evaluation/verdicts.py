@@ -6,6 +6,7 @@ in the middle between real and fake, wherever on the detector's own scale it is.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -52,7 +53,7 @@ def without_overlaps(windows: Sequence[Stretch]) -> list[Stretch]:
     starting = sorted(windows, key=lambda window: window.start_s)
     open_windows: list[Stretch] = []
     stretches, at = [], 0
-    for start_s, end_s in zip(edges, edges[1:], strict=False):
+    for start_s, end_s in itertools.pairwise(edges):
         while at < len(starting) and starting[at].start_s <= start_s:
             open_windows.append(starting[at])
             at += 1
