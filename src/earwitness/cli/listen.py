@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def listen(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE…", help="Songs; a folder stands for the audio files in it."),
+        typer.Argument(metavar="FILE", help="Songs; a folder stands for the audio files in it."),
     ],
     *,
     detector: Annotated[
@@ -135,24 +135,30 @@ def _open(
 def _record(hearings: Sequence[Hearing], cards: Sequence[DetectorCard]) -> dict[str, object]:
     from earwitness import __version__
     from earwitness.reporting.hearings import hearing_record
+    from earwitness.reporting.listings import card_record
 
     return {
         "earwitness": __version__,
-        "detectors": [card.model_dump(mode="json") for card in cards],
+        "detectors": [card_record(card) for card in cards],
         "songs": [hearing_record(hearing) for hearing in hearings],
     }
 
 
 def _tell(hearings: Sequence[Hearing], cards: Sequence[DetectorCard]) -> None:
-    from earwitness.reporting.hearings import hearings_table, tell_hearing, tell_limits
+    from earwitness.reporting.hearings import (
+        hearings_table,
+        tell_hearing,
+        tell_limits,
+        tell_remarks,
+    )
 
     width = console.out.width
     if len(hearings) == 1:
         lines = tell_hearing(hearings[0], width=width)
     else:
-        console.out.print(hearings_table(hearings, cards), soft_wrap=False)
+        console.out.print(hearings_table(hearings, cards, width=width), soft_wrap=False)
         console.out.print()
-        lines = tell_limits(cards, width=width)
+        lines = [*tell_remarks(hearings, width=width), *tell_limits(cards, width=width)]
     for line in lines:
         console.out.print(line)
 

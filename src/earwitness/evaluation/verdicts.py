@@ -86,16 +86,27 @@ def fake_runs(windows: Sequence[Stretch], threshold: float) -> list[tuple[float,
     return runs
 
 
+def says_both(opinions: Sequence[Opinion]) -> bool:
+    """Whether some detectors are on the side of real and some on that of fake."""
+    return {"real", "fake"} <= _sides(opinions)
+
+
 def compare_verdicts(opinions: Sequence[Opinion]) -> str | None:
     """Say whether detectors agree; ``None`` where fewer than two gave a verdict."""
     given = [(o.card.name, o.verdict) for o in opinions if o.verdict is not None]
     if len(given) < 2:
         return None
-    sides = {verdict.split()[-1] for _, verdict in given}
     told = ", ".join(f"{name} {verdict}" for name, verdict in given)
-    if {"real", "fake"} <= sides:
+    if says_both(opinions):
         return f"The detectors disagree: {told}."
-    if len(sides) == 1:
-        side = "undecided" if "undecided" in sides else f"on the side of {sides.pop()}"
-        return f"{'Both' if len(given) == 2 else f'All {len(given)}'} detectors are {side}."
-    return f"The detectors agree in part: {told}."
+    sides = _sides(opinions)
+    if len(sides) > 1:
+        return f"The detectors agree in part: {told}."
+    side = sides.pop()
+    where = side if side == "undecided" else f"on the side of {side}"
+    return f"{'Both' if len(given) == 2 else f'All {len(given)}'} detectors are {where}."
+
+
+def _sides(opinions: Sequence[Opinion]) -> set[str]:
+    """Return the last words of the verdicts: real, fake, undecided."""
+    return {opinion.verdict.split()[-1] for opinion in opinions if opinion.verdict is not None}

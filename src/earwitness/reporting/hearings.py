@@ -15,12 +15,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from earwitness.charts.lettering import broken
 from earwitness.core.cards import DetectorCard
 from earwitness.core.hearings import Hearing, Opinion
 from earwitness.evaluation.verdicts import (
     compare_verdicts,
     fake_runs,
     heard_s,
+    says_both,
     without_overlaps,
 )
 from earwitness.reporting.blocks import FAKE_STYLE, REAL_STYLE, clock, draw_bar, write_axis
@@ -32,6 +34,8 @@ NO_PROOF = (
 LEGEND = "▁ sounds real · █ sounds fake · the threshold is half way up · a blank was not heard"
 _WIDEST = 100
 _MOST_RUNS = 4
+_COLUMN_WIDTH = len("is undecided")
+_NARROWEST_SONG = 36
 _STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow"}
 
 
@@ -75,22 +79,53 @@ def tell_hearing(hearing: Hearing, *, width: int) -> list[Text]:
     return lines
 
 
-def hearings_table(hearings: Sequence[Hearing], cards: Sequence[DetectorCard]) -> Table:
-    """Return a row a song and a column a detector."""
+def hearings_table(
+    hearings: Sequence[Hearing], cards: Sequence[DetectorCard], *, width: int
+) -> Table:
+    """Return a row a song and a column a detector; under a song stands what went wrong with it.
+
+    Where so many columns do not fit, detectors stand under each song, a row each.
+    """
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
-    table.add_column("song", overflow="fold", min_width=12)
+    table.add_column("song", overflow="fold")
     table.add_column("length", justify="right", no_wrap=True)
+    if width < _NARROWEST_SONG + (_COLUMN_WIDTH + 2) * len(cards):
+        _fill_narrow(table, hearings)
+        return table
     for card in cards:
-        table.add_column(Text(card.name), overflow="fold")
-    has_errors = any(_errors(hearing) for hearing in hearings)
-    if has_errors:
-        table.add_column("not judged", overflow="fold", min_width=16)
+        heading = "\n".join(broken(card.name, _COLUMN_WIDTH))
+        table.add_column(Text(heading), overflow="fold")
     for hearing in hearings:
-        length = "–" if hearing.duration_s is None else clock(hearing.duration_s)
-        cells = [_cell(opinion) for opinion in hearing.opinions] or [Text("–")] * len(cards)
-        errors = [_errors(hearing)] if has_errors else []
-        table.add_row(Text(shown_name(str(hearing.path))), length, *cells, *errors)
+        cells = [_cell(opinion, "\n") for opinion in hearing.opinions]
+        table.add_row(_song_cell(hearing), _length(hearing), *(cells or [Text("–")] * len(cards)))
     return table
+
+
+def _fill_narrow(table: Table, hearings: Sequence[Hearing]) -> None:
+    table.add_column("verdict", no_wrap=True)
+    for hearing in hearings:
+        table.add_row(_song_cell(hearing), _length(hearing), "")
+        for opinion in hearing.opinions:
+            table.add_row(Text(f"  {opinion.card.name}"), "", _cell(opinion, " "))
+        table.add_section()
+
+
+def tell_remarks(hearings: Sequence[Hearing], *, width: int) -> list[Text]:
+    """Return each remark once, with the songs and detectors that it concerns."""
+    detectors: dict[str, dict[str, None]] = {}
+    songs: dict[str, dict[str, None]] = {}
+    for hearing in hearings:
+        for opinion in hearing.opinions:
+            for remark in opinion.remarks:
+                detectors.setdefault(remark, {})[opinion.card.name] = None
+                songs.setdefault(remark, {})[shown_name(str(hearing.path))] = None
+    lines = []
+    for remark, names in detectors.items():
+        first, *others = songs[remark]
+        more = f" and {len(others)} more" if others else ""
+        told = f"{first}{more}, {', '.join(names)}: {remark}"
+        lines += _wrapped(told, min(width, _WIDEST), indent="")
+    return lines
 
 
 def tell_limits(cards: Sequence[DetectorCard], *, width: int) -> list[Text]:
@@ -197,17 +232,30 @@ def _how_much_heard(opinion: Opinion, duration_s: float) -> str:
     return f"Heard {'all' if share > 0.995 else f'{share:.0%}'} of the song, in {windows}."
 
 
-def _cell(opinion: Opinion) -> Text:
+def _cell(opinion: Opinion, separator: str) -> Text:
     if opinion.verdict is None:
         return Text("–", style="dim")
     style = _STYLES[opinion.verdict.split()[-1]]
-    return Text(f"{opinion.verdict} {_two_decimals(opinion.prob or 0)}", style=style)
+    return Text(f"{opinion.verdict}{separator}{_two_decimals(opinion.prob or 0)}", style=style)
 
 
-def _errors(hearing: Hearing) -> Text:
+def _length(hearing: Hearing) -> str:
+    return "–" if hearing.duration_s is None else clock(hearing.duration_s)
+
+
+def _song_cell(hearing: Hearing) -> Text:
+    text = Text(shown_name(str(hearing.path)))
+    for error in _errors(hearing):
+        text.append(f"\n  {error}", style="red")
+    if says_both(hearing.opinions):
+        text.append("\n  the detectors disagree", style="dim")
+    return text
+
+
+def _errors(hearing: Hearing) -> list[str]:
     if hearing.error is not None:
-        return Text(hearing.error)
-    return Text("; ".join(f"{o.card.name}: {o.error}" for o in hearing.opinions if o.error))
+        return [hearing.error]
+    return [f"{each.card.name}: {each.error}" for each in hearing.opinions if each.error]
 
 
 def _two_decimals(prob: float) -> str:
@@ -218,5 +266,5 @@ def _two_decimals(prob: float) -> str:
 
 
 def _wrapped(text: str, width: int, *, indent: str = "  ", style: str = "") -> list[Text]:
-    lines = textwrap.wrap(text, width - len(indent)) or [""]
+    lines = textwrap.wrap(text, width - len(indent), break_on_hyphens=False) or [""]
     return [Text(indent + line, style=style) for line in lines]

@@ -30,9 +30,9 @@ def tell_listing(listing: Listing, *, width: int) -> list[Text]:
     fields = [("weights", _weights(listing))]
     if card is not None:
         fields += [
+            ("hears", _contract(card)),
             ("licence", card.licence),
-            ("trained on", _known(card.trained_on)),
-            ("selected on", _known(card.selected_on)),
+            *_origin(listing.weights is not None, card),
             ("limits", card.limits),
         ]
     return [heading, *_lines(fields, width), Text()]
@@ -53,8 +53,14 @@ def listing_record(listing: Listing) -> dict[str, Any]:
         "is_here": listing.is_here,
         "weights": None if listing.weights is None else str(listing.weights),
         "problem": listing.problem,
-        "card": None if listing.card is None else listing.card.model_dump(mode="json"),
+        "card": None if listing.card is None else card_record(listing.card),
     }
+
+
+def card_record(card: DetectorCard) -> dict[str, Any]:
+    """Return a card as JSON has it, without the hashes of every training item."""
+    hashes = {"training_items": {"item_sha256", "group_sha256"}}
+    return card.model_dump(mode="json", exclude=hashes)
 
 
 def _weights(listing: Listing) -> str:
@@ -78,8 +84,7 @@ def _fields(card: DetectorCard) -> Iterator[tuple[str, str]]:
     yield "threshold", f"{card.threshold:g}"
     if card.encoders:
         yield "encoders", ", ".join(card.encoders)
-    yield "trained on", _known(card.trained_on)
-    yield "selected on", _known(card.selected_on)
+    yield from _origin(card.weights_sha256 is not None, card)
     if card.training_items is not None:
         items = card.training_items
         yield "training items", f"{items.n_items}, manifest digest {items.manifest_digest}"
@@ -105,6 +110,13 @@ def _contract(card: DetectorCard) -> str:
     return f"{length} at {rate_hz} Hz{native}"
 
 
+def _origin(is_here: bool, card: DetectorCard) -> list[tuple[str, str]]:
+    """Return what it was trained and selected on, where its weights decide that and are here."""
+    if not is_here and card.trained_on is None:
+        return [("trained on", "whatever you train it on")]
+    return [("trained on", _known(card.trained_on)), ("selected on", _known(card.selected_on))]
+
+
 def _known(names: tuple[str, ...] | None) -> str:
     if names is None:
         return "not known"
@@ -116,7 +128,7 @@ def _lines(fields: list[tuple[str, str]], width: int) -> list[Text]:
     room = max(20, min(width, _WIDEST) - _LABEL_WIDTH - 2)
     lines = []
     for label, text in fields:
-        first, *others = textwrap.wrap(text, room) or [""]
+        first, *others = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
         line = Text("  ").append(label.ljust(_LABEL_WIDTH), style="dim").append(first)
         lines += [line, *(Text(" " * (_LABEL_WIDTH + 2) + other) for other in others)]
     return lines

@@ -16,6 +16,7 @@ import polars as pl
 
 from earwitness.audio.clips import Windows
 from earwitness.audio.decode import AudioInfo, probe_audio
+from earwitness.audio.info import Reader
 from earwitness.core.cards import ClipContract, DetectorCard
 from earwitness.core.errors import AudioError, UsageError
 from earwitness.core.files import sha256_of
@@ -32,8 +33,8 @@ _WHOLE_S = 600
 """Songs up to this length are heard whole; of longer ones no more than this is heard."""
 _MOST_WINDOWS = 400
 _FEWEST_WINDOWS = 3
-_MOST_DECODED_S = 60_000
-"""What may be decoded of a file that is read from its start for every window."""
+_MOST_PASSED_S: dict[Reader, float] = {"seek": 1e6, "stream": 6e4, "ffmpeg": 6e4}
+"""What may be passed over on the way to windows, which costs time even where a reader seeks."""
 
 
 class Song(NamedTuple):
@@ -144,9 +145,8 @@ def choose_windows(contract: ClipContract, info: AudioInfo) -> Windows:
     clip_samples = contract.clip_samples or contract.max_samples
     if info.duration_s <= _WHOLE_S or clip_samples is None:
         return "all"
-    n_windows = min(_MOST_WINDOWS, _WHOLE_S * rate_hz / clip_samples)
-    if info.reader != "seek":
-        n_windows = min(n_windows, _MOST_DECODED_S / info.duration_s)
+    in_time = _MOST_PASSED_S[info.reader] / info.duration_s
+    n_windows = min(_MOST_WINDOWS, in_time, _WHOLE_S * rate_hz / clip_samples)
     return max(_FEWEST_WINDOWS, int(n_windows))
 
 
