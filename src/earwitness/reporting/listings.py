@@ -124,11 +124,15 @@ def _known(names: tuple[str, ...] | None) -> str:
 
 
 def _lines(fields: list[tuple[str, str]], width: int) -> list[Text]:
-    """Return a label and its text a field, the text under itself where it is long."""
+    """Return a label and its text a field, the text under itself where it is long.
+
+    Paths and hashes are not broken, so that they can be copied.
+    """
     room = max(20, min(width, _WIDEST) - _LABEL_WIDTH - 2)
+    wrapper = textwrap.TextWrapper(room, break_on_hyphens=False, break_long_words=False)
     lines = []
     for label, text in fields:
-        first, *others = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+        first, *others = wrapper.wrap(text) or [""]
         line = Text("  ").append(label.ljust(_LABEL_WIDTH), style="dim").append(first)
         lines += [line, *(Text(" " * (_LABEL_WIDTH + 2) + other) for other in others)]
     return lines
