@@ -101,12 +101,8 @@ def case_specnn(audio: list[Path]) -> dict[str, float]:
     from earwitness.audio.clips import pad_clip
     from earwitness.audio.spectrogram import mix_first_two
     from earwitness.core.cards import ClipContract, DetectorCard
-    from earwitness.detectors.speccnn import (
-        ENCODERS,
-        SpecCNN,
-        SpecnnAmplitude,
-        amplitude_features,
-    )
+    from earwitness.detectors.speccnn import SpecCNN, SpecnnAmplitude, amplitude_features
+    from earwitness.detectors.speccnn_card import ENCODERS
 
     torch.manual_seed(0)
     card = DetectorCard(

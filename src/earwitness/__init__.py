@@ -34,11 +34,14 @@ _HOMES = {
     "build_folder_splits": "earwitness.manifests.splits",
     "write_splits": "earwitness.manifests.splitfolder",
     "open_detector": "earwitness.detectors.opening",
+    "list_detectors": "earwitness.detectors.listing",
     "predict": "earwitness.inference.predict",
     "summarize": "earwitness.evaluation.summarize",
     "read_comparison": "earwitness.reporting.tables",
     "write_comparison": "earwitness.reporting.tables",
     "plot_confusions": "earwitness.reporting.figures",
+    "listen": "earwitness.workflows.listen",
+    "plot_hearing": "earwitness.reporting.timelines",
     "train_fakeprint": "earwitness.training.fit",
 }
 

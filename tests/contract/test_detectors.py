@@ -16,7 +16,8 @@ from earwitness.audio.clips import Clip
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.detectors.base import Detector
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
-from earwitness.detectors.opening import DETECTORS, HUB_NAMES, open_detector
+from earwitness.detectors.listing import look_up
+from earwitness.detectors.opening import CARDS, DETECTORS, HUB_NAMES, open_detector
 
 
 def make_specnn(folder: Path) -> None:
@@ -43,7 +44,7 @@ make_weights: dict[str, Callable[[Path], None]] = {
 
 
 def test_every_registered_detector_is_tested() -> None:
-    assert set(make_weights) == set(DETECTORS)
+    assert set(make_weights) == set(DETECTORS) == set(CARDS)
 
 
 @pytest.fixture(scope="module", params=list(make_weights))
@@ -76,6 +77,21 @@ def test_the_card_says_what_is_needed_to_run_again(detector: Detector, name: str
     assert card.source
     assert card.limits.endswith(".")
     assert type(card).model_validate_json(card.model_dump_json()) == card
+
+
+def test_the_card_is_told_without_opening(name: str, tmp_path: Path) -> None:
+    make_weights[name](tmp_path / "weights")
+    places = {name: tmp_path / "weights"}
+    listing = look_up(name, weights=places)
+    assert listing.card == open_detector(name, weights=places).card
+    assert listing.is_here
+    bare = look_up(name).card
+    assert bare is not None
+    assert (bare.name, bare.weights_sha256) == (name, None)
+    assert bare.contract == listing.card.contract
+    assert bare.band_hz == listing.card.band_hz
+    assert bare.summary
+    assert bare.weights_from
 
 
 def test_scores_have_the_shape_of_the_batch(detector: Detector) -> None:

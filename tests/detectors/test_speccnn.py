@@ -15,13 +15,8 @@ from earwitness.audio.clips import Clip, pad_clip, place_windows
 from earwitness.audio.spectrogram import mix_first_two
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.detectors.opening import OpenOptions
-from earwitness.detectors.speccnn import (
-    CLIP_SAMPLES,
-    ENCODERS,
-    amplitude_features,
-    load_specnn,
-    open_specnn,
-)
+from earwitness.detectors.speccnn import amplitude_features, load_specnn, open_specnn
+from earwitness.detectors.speccnn_card import CLIP_SAMPLES, ENCODERS
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
 RATE_HZ = 44_100

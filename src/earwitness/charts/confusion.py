@@ -8,21 +8,19 @@ matrix that has no items is grey and says so.
 from __future__ import annotations
 
 import functools
-import unicodedata
 from typing import Any, NamedTuple
 
 import altair as alt
 
+from earwitness.charts.lettering import FONT, INK, broken
 from earwitness.core.results import Counts
 
 _CLASSES = ("real", "fake")
-_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 _CELL_PX = 150
 _LINE_UNITS = 44
-_BREAK_AFTER = " /_-."
 _SHADES = ["#f3f7fb", "#c6dbef", "#6baed6", "#2171b5", "#08306b"]
 _EMPTY = "#e9e9e9"
-_INK, _PALE_INK, _GREY_INK = "#1a1a1a", "#ffffff", "#5f5f5f"
+_PALE_INK, _GREY_INK = "#ffffff", "#5f5f5f"
 _DARK_FROM = 0.68
 _TEXT_PX, _NOTE_PX = 24, 15
 _TEXT_ROOM_PX = 250  # a digit is a little over half as wide as it is high
@@ -69,9 +67,9 @@ def _template() -> alt.LayerChart:
     chart: alt.LayerChart = (
         alt.LayerChart(layer=[_tiles(base), *_texts(base)])
         .properties(padding=14, width=alt.Step(_CELL_PX), height=alt.Step(_CELL_PX))
-        .configure(font=_FONT, background="#ffffff")
+        .configure(font=FONT, background="#ffffff")
         .configure_view(stroke=None)
-        .configure_axis(labelFontSize=15, titleFontSize=15, labelColor=_INK, titleColor=_INK)
+        .configure_axis(labelFontSize=15, titleFontSize=15, labelColor=INK, titleColor=INK)
     )
     return chart
 
@@ -108,7 +106,7 @@ def _tiles(base: alt.Chart) -> alt.Chart:
 def _texts(base: alt.Chart) -> tuple[alt.Chart, alt.Chart]:
     empty, dark = "datum.is_empty", f"datum.shade >= {_DARK_FROM}"
     ink = alt.when(empty).then(alt.value(_GREY_INK)).when(dark).then(alt.value(_PALE_INK))
-    color = ink.otherwise(alt.value(_INK))
+    color = ink.otherwise(alt.value(INK))
     size = alt.Size("size_px:Q", scale=None)
     main = base.mark_text(baseline="middle").encode(text="main:N", color=color, size=size)
     below = base.mark_text(baseline="middle", dy=24, fontSize=_NOTE_PX - 1)
@@ -120,36 +118,20 @@ def _axis() -> alt.Axis:
 
 
 def _heading(title: str, subtitle: str) -> alt.TitleParams:
-    lines = [part for line in subtitle.split("\n") for part in _broken(line, _LINE_UNITS + 4)]
+    lines = [part for line in subtitle.split("\n") for part in broken(line, _LINE_UNITS + 4)]
     return alt.TitleParams(
-        text=_broken(title, _LINE_UNITS),
+        text=broken(title, _LINE_UNITS),
         subtitle=lines,
         anchor="start",
         frame="bounds",
         fontSize=16,
         fontWeight="bold",
-        color=_INK,
+        color=INK,
         subtitleFontSize=13,
         subtitleColor="#444444",
         subtitlePadding=6,
         offset=16,
     )
-
-
-def _broken(text: str, n_units: int) -> list[str]:
-    """Break text into lines of at most ``n_units``, after a separator where there is one."""
-    lines = []
-    while _units(text) > n_units:
-        end = next(i for i in range(1, len(text) + 1) if _units(text[: i + 1]) > n_units)
-        good = max((i + 1 for i in range(end // 3, end) if text[i] in _BREAK_AFTER), default=end)
-        lines.append(text[:good].rstrip())
-        text = text[good:].lstrip()
-    return [*lines, text]
-
-
-def _units(text: str) -> int:
-    """Width of text; East Asian wide characters take two units."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def _fitting_px(text: str) -> float:

@@ -9,6 +9,8 @@ import typer
 
 from earwitness import __version__
 from earwitness.cli.demo import demo
+from earwitness.cli.detectors import detectors
+from earwitness.cli.listen import listen
 from earwitness.cli.plot import plot
 from earwitness.cli.predict import predict
 from earwitness.cli.splits import splits
@@ -61,5 +63,5 @@ def _reflowed(docstring: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-for _command in (splits, predict, summarize, plot, train, demo):
+for _command in (splits, predict, summarize, plot, train, listen, detectors, demo):
     app.command(help=_reflowed(_command.__doc__))(_command)

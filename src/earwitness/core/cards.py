@@ -72,6 +72,7 @@ class DetectorCard(BaseModel):
         name: Registered name, or the stem of the weights folder for a detector trained here.
         kind: Registered name of what it is, or the name of its architecture (``spectttra``) for
             weights that are not said to be the published ones.
+        summary: What it is, in half a sentence; empty where nobody said.
         contract: The audio it wants.
         preprocessing: ``correct`` resamples to the detector's rate; ``published`` does what the
             published loader did, faults and all.
@@ -85,6 +86,7 @@ class DetectorCard(BaseModel):
         training_items: Hashes of the training items where it was trained here.
         licence: Licence of the weights and of the method.
         source: Where it was published.
+        weights_from: How its weights are come by; empty where nobody said.
         limits: What it is known not to do, in a sentence or two.
         weights_sha256: SHA-256 of the weights it runs with; ``None`` before they are loaded.
         details: Further settings that its code needs to run again.
@@ -94,6 +96,7 @@ class DetectorCard(BaseModel):
 
     name: str
     kind: str
+    summary: str = ""
     contract: ClipContract
     preprocessing: Preprocessing = "correct"
     precision: Precision = "fp32"
@@ -106,6 +109,7 @@ class DetectorCard(BaseModel):
     training_items: TrainingItems | None = None
     licence: str
     source: str
+    weights_from: str = ""
     limits: str
     weights_sha256: str | None = None
     details: dict[str, float | int | str] = Field(default_factory=dict)

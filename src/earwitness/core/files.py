@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+_MAX_STEM_BYTES = 180
 
 
 @contextlib.contextmanager
@@ -69,3 +71,33 @@ def file_stem(name: str) -> str:
     name = name.replace("/", "__").replace("@", "--")
     safe = "".join(c if c.isalnum() or c in "._-+= ()" else "_" for c in name).strip(" .")
     return safe or "_"
+
+
+def distinct_stems(stems: Iterable[str], *, endings: Sequence[str] = ("",)) -> list[str]:
+    """Return stems that name a file each, on every disk.
+
+    One that is taken gets ``__2``, ``__3`` and so on; no two differ in case alone, which some
+    disks cannot tell. A very long one is shortened and ends in a hash.
+
+    Args:
+        stems: File names without their suffix, as ``file_stem`` makes them.
+        endings: What is added to every stem to name its files; none of these meet either.
+    """
+    distinct: list[str] = []
+    taken: set[str] = set()
+    for stem in map(_shortened, stems):
+        candidate, n = stem, 1
+        while {f"{candidate}{ending}".casefold() for ending in endings} & taken:
+            n += 1
+            candidate = f"{stem}__{n}"
+        taken |= {f"{candidate}{ending}".casefold() for ending in endings}
+        distinct.append(candidate)
+    return distinct
+
+
+def _shortened(stem: str) -> str:
+    """Return a stem that fits a file system's 255 bytes, with room for what is added to it."""
+    if len(stem.encode()) <= _MAX_STEM_BYTES:
+        return stem
+    digest = hashlib.sha256(stem.encode()).hexdigest()[:8]
+    return stem.encode()[: _MAX_STEM_BYTES - 10].decode(errors="ignore") + "--" + digest

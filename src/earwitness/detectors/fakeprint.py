@@ -17,59 +17,28 @@ from safetensors.numpy import load_file, save_file
 
 from earwitness.audio.clips import Clip
 from earwitness.audio.features import fakeprint
-from earwitness.core.cards import ClipContract, DetectorCard, TrainingItems
+from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.core.files import replacing, sha256_of
 from earwitness.detectors.base import Scores
+from earwitness.detectors.fakeprint_card import (
+    BAND_HZ,
+    N_FFT,
+    SAMPLE_RATE_HZ,
+    WEIGHTS_FILE,
+    fakeprint_card,
+)
 from earwitness.detectors.opening import OpenOptions, read_card, write_card
 
-WEIGHTS_FILE = "weights.safetensors"
-N_FFT = 16_384
-BAND_HZ = (5_000.0, 16_000.0)
-SAMPLE_RATE_HZ = 44_100
-_LONGEST_S = 120
-_FEWEST_BINS = 100
-
-
-def fakeprint_card(
-    *,
-    name: str,
-    trained_on: tuple[str, ...] | None,
-    training_items: TrainingItems | None,
-    sample_rate_hz: int = SAMPLE_RATE_HZ,
-    band_hz: tuple[float, float] = BAND_HZ,
-) -> DetectorCard:
-    """Return the card of a fakeprint detector, before its weights are written.
-
-    Raises:
-        DetectorError: The band does not lie below half the sample rate.
-    """
-    narrowest_hz = _FEWEST_BINS * sample_rate_hz / N_FFT
-    if not 0 <= band_hz[0] <= band_hz[1] - narrowest_hz <= sample_rate_hz / 2 - narrowest_hz:
-        raise DetectorError(
-            f"band {band_hz[0]:g} to {band_hz[1]:g} Hz, expected two rising frequencies "
-            f"up to {sample_rate_hz / 2:g} Hz (half the sample rate), {narrowest_hz:.0f} Hz apart"
-        )
-    return DetectorCard(
-        name=name,
-        kind="fakeprint",
-        contract=ClipContract(
-            sample_rate_hz=sample_rate_hz,
-            max_samples=_LONGEST_S * sample_rate_hz,
-            min_samples=N_FFT,
-        ),
-        band_hz=band_hz,
-        trained_on=trained_on,
-        selected_on=(),
-        training_items=training_items,
-        licence="research use: the method has patents filed (Deezer); weights are the trainer's",
-        source='Afchar et al., ISMIR 2025, "A Fourier Explanation of AI-music Artifacts"',
-        limits=(
-            "Knows the up-sampling layers it was trained on; generators without such layers, or "
-            "with others, look real to it. Audio without content in its band tells it nothing."
-        ),
-        details={"n_fft": N_FFT},
-    )
+__all__ = [
+    "BAND_HZ",
+    "SAMPLE_RATE_HZ",
+    "FakeprintDetector",
+    "clip_fakeprint",
+    "fakeprint_card",
+    "open_fakeprint",
+    "save_fakeprint",
+]
 
 
 class FakeprintDetector:

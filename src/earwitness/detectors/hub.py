@@ -53,6 +53,16 @@ def fetch_folder(hub_id: str) -> Path:
         return _cached_folder(repository, commit) or _fetch(repository, revision)
 
 
+def find_cached(hub_id: str) -> Path | None:
+    """Return the folder of a repository in the client's cache, without asking the hub.
+
+    Args:
+        hub_id: See ``is_hub_id``.
+    """
+    repository, _, revision = hub_id.partition("@")
+    return _cached_folder(repository, revision or _DEFAULT_REVISION)
+
+
 def _find_commit(repository: str, revision: str) -> str:
     """Return the commit that a revision stands for, asking the hub once.
 

@@ -30,6 +30,11 @@ DETECTORS = Registry("detector", DetectorError)
 DETECTORS.add("specnn_amplitude", "earwitness.detectors.speccnn:open_specnn")
 DETECTORS.add("fakeprint", "earwitness.detectors.fakeprint:open_fakeprint")
 
+CARDS = Registry("detector", DetectorError)
+"""The same names and the function that tells a detector's card without loading PyTorch."""
+CARDS.add("specnn_amplitude", "earwitness.detectors.speccnn_card:describe_specnn")
+CARDS.add("fakeprint", "earwitness.detectors.fakeprint_card:describe_fakeprint")
+
 HUB_OWNER = "awsaf49/"
 """Who publishes the weights of the detectors in ``HUB_NAMES``, under the same names."""
 HUB_NAMES = tuple(
@@ -41,6 +46,7 @@ _HUB_KIND = HUB_NAMES[0]
 """What opens weights that are laid out as on the hub, whatever their name."""
 for _name in HUB_NAMES:
     DETECTORS.add(_name, "earwitness.detectors.sonics:open_sonics")
+    CARDS.add(_name, "earwitness.detectors.sonics_card:describe_sonics")
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def open_detector(
         DetectorError: No such detector.
         WeightsError: Its weights are missing, damaged or do not fit.
     """
-    source = _find_source(asked, weights or {})
+    source = find_source(asked, weights or {})
     options = OpenOptions(
         source.name, device, n_encoders, preprocessing, precision, source.published
     )
@@ -97,7 +103,7 @@ def open_detector(
     return detector
 
 
-class _Source(NamedTuple):
+class Source(NamedTuple):
     """What was asked for, found.
 
     Attributes:
@@ -113,25 +119,41 @@ class _Source(NamedTuple):
     published: str | None = None
 
 
-def _find_source(asked: str, weights: Mapping[str, Path]) -> _Source:
-    """Return where a detector's weights lie and what opens them; a folder comes before the hub."""
+def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = True) -> Source:
+    """Return where a detector's weights lie and what opens them; a folder comes before the hub.
+
+    Args:
+        asked: See ``open_detector``.
+        weights: Where the weights of named detectors lie.
+        download: Ask the hub; otherwise what its cache holds is taken.
+
+    Raises:
+        DetectorError: No such detector.
+        WeightsError: There are no weights where they are looked for.
+    """
     if asked not in DETECTORS and Path(asked).is_dir():
         return _folder_source(Path(asked))
-    known = asked.partition("@")[0].removeprefix(HUB_OWNER)
-    published = known if known in HUB_NAMES else None
+    published = published_name(asked)
     if published or _is_hub_id(asked):
-        path = resolve_weights(asked, weights, fetch=lambda: _fetch(asked))
-        return _Source(asked, published or _HUB_KIND, path, published)
-    DETECTORS.load(asked)  # an unknown name is told before its weights are looked for
-    return _Source(asked, asked, resolve_weights(asked, weights))
+        fetch = _fetch if download else _take_cached
+        path = resolve_weights(asked, weights, fetch=lambda: fetch(asked))
+        return Source(asked, published or _HUB_KIND, path, published)
+    CARDS.load(asked)  # an unknown name is told before its weights are looked for
+    return Source(asked, asked, resolve_weights(asked, weights))
 
 
-def _folder_source(folder: Path) -> _Source:
+def published_name(asked: str) -> str | None:
+    """Return the registered name of the published weights on the hub that are asked for."""
+    known = asked.partition("@")[0].removeprefix(HUB_OWNER)
+    return known if known in HUB_NAMES else None
+
+
+def _folder_source(folder: Path) -> Source:
     name = folder.resolve().name
     if (folder / CARD_JSON).is_file():
-        return _Source(name, read_card(folder).kind, folder)
+        return Source(name, read_card(folder).kind, folder)
     if (folder / CONFIG_JSON).is_file():
-        return _Source(name, _HUB_KIND, folder)
+        return Source(name, _HUB_KIND, folder)
     raise WeightsError(
         f"{folder}: no detector there, expected {CARD_JSON} (trained here) or {CONFIG_JSON} "
         "(laid out as on the hub)"
@@ -144,11 +166,23 @@ def _is_hub_id(asked: str) -> bool:
     return is_hub_id(asked)
 
 
+def _hub_id(asked: str) -> str:
+    return asked if "/" in asked else HUB_OWNER + asked
+
+
+def _take_cached(asked: str) -> Path:
+    from earwitness.detectors.hub import find_cached
+
+    if (folder := find_cached(_hub_id(asked))) is None:
+        raise WeightsError("the hub's cache does not hold it")
+    return folder
+
+
 def _fetch(asked: str) -> Path:
     from earwitness.detectors.hub import fetch_folder
 
     if "/" not in asked:
-        return fetch_folder(HUB_OWNER + asked)
+        return fetch_folder(_hub_id(asked))
     try:
         return fetch_folder(asked)
     except WeightsError as error:

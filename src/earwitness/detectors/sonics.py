@@ -17,28 +17,29 @@ import torch
 from numpy.typing import NDArray
 
 from earwitness.audio.clips import Clip
-from earwitness.core.cards import ClipContract, DetectorCard, Preprocessing
+from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import WeightsError
 from earwitness.core.files import sha256_of
 from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import open_device
 from earwitness.detectors.networks import NetworkRunner
+from earwitness.detectors.sonics_card import check_name, sonics_card
 from earwitness.detectors.spectttra import SpecTTTra
-from earwitness.detectors.spectttra_config import CONFIG_JSON, SpectttraConfig, read_config
-from earwitness.detectors.statefile import find_state, load_state
+from earwitness.detectors.spectttra_config import (
+    CONFIG_JSON,
+    SpectttraConfig,
+    find_state,
+    read_config,
+)
+from earwitness.detectors.statefile import load_state
 
 if TYPE_CHECKING:
     from earwitness.detectors.opening import OpenOptions
-
-_STRETCHES = {"alpha": (1, 3), "beta": (3, 5), "gamma": (5, 7)}
-"""Bands and frames that go into a token of each published network."""
 
 _TOKENS_AT_ONCE = 1024
 _TOKENS_AT_ONCE_GPU = 65_536
 _QUIETEST_SPREAD = 1e-6
 _FILTER_TOLERANCE = 1e-3
-_TRAINED_ON = ("SONICS train",)
-_SELECTED_ON = ("SONICS valid",)
 
 
 class SonicsDetector:
@@ -117,10 +118,10 @@ def open_sonics(weights: Path, options: OpenOptions) -> SonicsDetector:
     path = find_state(weights)
     config = read_config(path.parent)
     if options.published:
-        _check_name(options.published, config, path.parent / CONFIG_JSON)
+        check_name(options.published, config, path.parent / CONFIG_JSON)
     network = SpecTTTra(config)
     _load(network, path)
-    card = _describe(config, options, sha256_of(path))
+    card = sonics_card(config, options, sha256_of(path))
     return SonicsDetector(network, config, card, device=options.device)
 
 
@@ -131,51 +132,3 @@ def _load(network: SpecTTTra, path: Path) -> None:
     load_state(network, path)
     if not torch.allclose(network.get_buffer(name), asked, atol=_FILTER_TOLERANCE):
         raise WeightsError(f"{path}: {name} holds other mel filters than config.json asks for")
-
-
-def _check_name(name: str, config: SpectttraConfig, path: Path) -> None:
-    """Refuse the weights of one published detector under the name of another."""
-    size, duration = name.split("-")[-2:]
-    model, audio = config.model, config.audio
-    found = (model.f_clip, model.t_clip, audio.max_len / audio.sample_rate)
-    expected = (*_STRETCHES[size], float(duration.removesuffix("s")))
-    if found != expected:
-        shown = "f_clip {:g}, t_clip {:g}, {:g} s".format
-        raise WeightsError(f"{path}: {shown(*found)}; expected {shown(*expected)} of {name}")
-
-
-def _contract(config: SpectttraConfig, preprocessing: Preprocessing) -> ClipContract:
-    return ClipContract(
-        sample_rate_hz=config.audio.sample_rate,
-        native_rate=preprocessing == "published",
-        clip_samples=config.audio.max_len,
-        crop="three_quarters",
-        skip_time=config.audio.skip_time,
-        mono=True,
-    )
-
-
-def _describe(config: SpectttraConfig, options: OpenOptions, weights_sha256: str) -> DetectorCard:
-    """Return the card; what it was trained on is known for the published names alone."""
-    published = options.published is not None
-    band_hz = config.melspec.band_hz(config.audio.sample_rate)
-    return DetectorCard(
-        name=options.name,
-        kind=options.published or "spectttra",
-        contract=_contract(config, options.preprocessing),
-        preprocessing=options.preprocessing,
-        precision=options.precision,
-        band_hz=band_hz,
-        trained_on=_TRAINED_ON if published else None,
-        selected_on=_SELECTED_ON if published else None,
-        licence="MIT" if published else "the weights are their trainer's; the method is MIT",
-        source=(
-            "Rahman et al., ICLR 2025, SONICS: Synthetic Or Not, Identifying Counterfeit Songs; "
-            "github.com/awsaf49/sonics"
-        ),
-        limits=(
-            "Knows the song generators it was trained on (published weights: Suno and Udio), up to "
-            f"{band_hz[1]:g} Hz. Noise makes it say fake."
-        ),
-        weights_sha256=weights_sha256,
-    )

@@ -21,25 +21,17 @@ from torch import nn
 
 from earwitness.audio.clips import Clip
 from earwitness.audio.spectrogram import log_power_spectrogram, mix_first_two
-from earwitness.core.cards import ClipContract, DetectorCard, Precision
+from earwitness.core.cards import DetectorCard, Precision
 from earwitness.core.errors import WeightsError
-from earwitness.datasets import fma
 from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import open_device
 from earwitness.detectors.networks import NetworkRunner
+from earwitness.detectors.speccnn_card import ENCODERS, specnn_card
 from earwitness.detectors.weights import convert_bundle, find_bundle
 
 if TYPE_CHECKING:
     from earwitness.detectors.opening import OpenOptions
 
-SAMPLE_RATE_HZ = 44_100
-CLIP_SAMPLES = int(0.78 * SAMPLE_RATE_HZ)
-
-ENCODERS = ("real", *sorted(fma.ENCODERS))
-"""Classes of the published encoder head, in its order: real, then the names sorted."""
-
-_TRAINED_ON = ("FMA-medium train (Deezer split) and its nine reconstructions",)
-_SELECTED_ON = ("FMA-medium validation (Deezer split) and its nine reconstructions",)
 _CHANNELS = (16, 32, 64, 128, 256, 512)
 _N_DENSE = 128
 _NORM_EPSILON = 1e-3
@@ -210,7 +202,7 @@ def load_specnn(
         network.load_state_dict(_to_state(checkpoint.tensors, network))
     except _UnfitError as error:
         raise WeightsError(f"{prefix}.index: {error}") from None
-    card = _describe(name, n_encoders, checkpoint.sha256, precision)
+    card = specnn_card(name, n_encoders, checkpoint.sha256, precision)
     return SpecnnAmplitude(network, card, device=device)
 
 
@@ -231,31 +223,6 @@ def open_specnn(weights: Path, options: OpenOptions) -> SpecnnAmplitude:
 
 class _UnfitError(Exception):
     """Every way in which variables do not fit the network, in one line."""
-
-
-def _describe(
-    name: str, n_encoders: int, weights_sha256: str, precision: Precision
-) -> DetectorCard:
-    """Return the published detector's card, as far as it holds for these weights."""
-    published = n_encoders == len(ENCODERS)
-    numbered = ("real", *(f"encoder{number}" for number in range(1, n_encoders)))
-    return DetectorCard(
-        name=name,
-        kind="specnn_amplitude",
-        contract=ClipContract(sample_rate_hz=SAMPLE_RATE_HZ, clip_samples=CLIP_SAMPLES),
-        precision=precision,
-        band_hz=(0.0, 16_000.0),
-        encoders=ENCODERS if published else numbered,
-        trained_on=_TRAINED_ON if published else None,
-        selected_on=_SELECTED_ON if published else None,
-        licence="CC-BY-NC-4.0",
-        source=(
-            "Afchar, Meseguer-Brocal, Hennequin 2024, AI-Generated Music Detection and its "
-            "Challenges; github.com/deezer/deepfake-detector"
-        ),
-        limits="Knows only the auto-encoders it was trained on; when unsure it says real.",
-        weights_sha256=weights_sha256,
-    )
 
 
 def _published_names() -> dict[str, str]:

@@ -123,6 +123,23 @@ class SpectttraConfig(_Part):
         return self
 
 
+def find_state(path: Path) -> Path:
+    """Return the file of weights that a path stands for.
+
+    Args:
+        path: A folder that holds one of ``STATE_FILES``, or a file of weights.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    if path.is_file():
+        return path
+    for name in STATE_FILES:
+        if (path / name).is_file():
+            return path / name
+    raise WeightsError(f"{path}: expected {' or '.join(STATE_FILES)} there, found neither")
+
+
 def read_config(folder: Path) -> SpectttraConfig:
     """Read the ``config.json`` of a folder of weights.
 

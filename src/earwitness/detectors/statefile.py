@@ -18,26 +18,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from earwitness.core.errors import WeightsError
-from earwitness.detectors.spectttra_config import STATE_FILES
 
 _N_NAMED = 8
-
-
-def find_state(path: Path) -> Path:
-    """Return the file of weights that a path stands for.
-
-    Args:
-        path: A folder that holds one of ``STATE_FILES``, or a file of weights.
-
-    Raises:
-        WeightsError: There is none.
-    """
-    if path.is_file():
-        return path
-    for name in STATE_FILES:
-        if (path / name).is_file():
-            return path / name
-    raise WeightsError(f"{path}: expected {' or '.join(STATE_FILES)} there, found neither")
 
 
 def load_state(network: nn.Module, path: Path) -> None:

@@ -173,9 +173,15 @@ def cache_folder() -> Path | None:
         return None
 
 
-def _environment_places(name: str) -> list[Path]:
+def weights_shelf() -> Path | None:
+    """Return the folder that ``$EARWITNESS_WEIGHTS`` names, where weights lie by detector."""
     folder = os.environ.get("EARWITNESS_WEIGHTS")
-    return [Path(folder) / file_stem(name)] if folder else []
+    return Path(folder) if folder else None
+
+
+def _environment_places(name: str) -> list[Path]:
+    shelf = weights_shelf()
+    return [shelf / file_stem(name)] if shelf else []
 
 
 def _index_of(path: Path) -> Path:

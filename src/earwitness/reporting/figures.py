@@ -6,7 +6,6 @@ and ``<dataset>__<model>__normalized.png`` where shares of the rows are drawn.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,11 @@ import altair as alt
 import vl_convert
 
 from earwitness.charts.confusion import confusion_chart
-from earwitness.core.files import file_stem, replacing
+from earwitness.core.files import distinct_stems, file_stem, replacing
 from earwitness.core.results import ComparisonRow
 from earwitness.metrics.points import accuracy
 
 _SCALE = 2
-_MAX_STEM_BYTES = 180
 
 
 def plot_confusions(
@@ -66,23 +64,5 @@ def _subtitle(row: ComparisonRow) -> str:
 
 
 def _stems(rows: Sequence[ComparisonRow]) -> list[str]:
-    """Return a file stem a row; no two differ in case alone, which some disks cannot tell."""
-    stems: list[str] = []
-    taken: set[str] = set()
-    for row in rows:
-        first = _shortened(f"{file_stem(row.dataset)}__{file_stem(row.model)}")
-        stem, n = first, 1
-        while {stem.casefold(), f"{stem}__normalized".casefold()} & taken:
-            n += 1
-            stem = f"{first}__{n}"
-        taken |= {stem.casefold(), f"{stem}__normalized".casefold()}
-        stems.append(stem)
-    return stems
-
-
-def _shortened(stem: str) -> str:
-    """Return a stem that fits a file system's 255 bytes, with room for what is added to it."""
-    if len(stem.encode()) <= _MAX_STEM_BYTES:
-        return stem
-    digest = hashlib.sha256(stem.encode()).hexdigest()[:8]
-    return stem.encode()[: _MAX_STEM_BYTES - 10].decode(errors="ignore") + "--" + digest
+    stems = (f"{file_stem(row.dataset)}__{file_stem(row.model)}" for row in rows)
+    return distinct_stems(stems, endings=("", "__normalized"))

@@ -1,0 +1,82 @@
+"""Hearings: what detectors said of one song, as a whole and over its course.
+
+Conventions: scores rise with fakeness; times are seconds from the start of the file. An opinion
+has a verdict or an error, never neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from earwitness.core.cards import DetectorCard
+
+Verdict = Literal["says real", "leans real", "is undecided", "leans fake", "says fake"]
+"""What a detector said, in words that follow its name."""
+
+
+class Stretch(NamedTuple):
+    """A stretch of a song and its score.
+
+    Attributes:
+        start_s: Where it begins.
+        end_s: Where it ends.
+        logit: The detector's score, any real number.
+        prob: The detector's number between 0 and 1.
+    """
+
+    start_s: float
+    end_s: float
+    logit: float
+    prob: float
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What one detector said of one song.
+
+    Attributes:
+        card: The detector's card.
+        verdict: Its verdict in words; ``None`` where it could not judge.
+        logit: Mean over what it heard.
+        prob: The same as a number between 0 and 1.
+        windows: What it heard, window by window in time order; they may overlap.
+        encoders: Its encoder head, by class; empty where it has none.
+        remarks: What to know of this detector and this song, a sentence each.
+        error: Why it could not judge.
+    """
+
+    card: DetectorCard
+    verdict: Verdict | None = None
+    logit: float | None = None
+    prob: float | None = None
+    windows: tuple[Stretch, ...] = ()
+    encoders: Mapping[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What detectors said of one song.
+
+    Attributes:
+        path: The file.
+        duration_s: Its length; ``None`` where it could not be read.
+        sample_rate_hz: Its own rate; ``None`` where it could not be read.
+        opinions: One a detector; none where the file could not be read.
+        error: Why the file could not be read.
+    """
+
+    path: Path
+    duration_s: float | None = None
+    sample_rate_hz: int | None = None
+    opinions: tuple[Opinion, ...] = ()
+    error: str | None = None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether any detector gave a verdict."""
+        return any(opinion.verdict is not None for opinion in self.opinions)

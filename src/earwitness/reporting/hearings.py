@@ -1,0 +1,270 @@
+"""Hearings in words: for a person at a terminal, and as records for JSON.
+
+Conventions: a number is called a probability only where the detector's card does so. Bars of
+blocks tell by height alone, colour repeats it.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from earwitness.charts.lettering import broken
+from earwitness.core.cards import DetectorCard
+from earwitness.core.hearings import Hearing, Opinion
+from earwitness.evaluation.verdicts import (
+    compare_verdicts,
+    fake_runs,
+    heard_s,
+    says_both,
+    without_overlaps,
+)
+from earwitness.reporting.blocks import FAKE_STYLE, REAL_STYLE, clock, draw_bar, write_axis
+
+NO_PROOF = (
+    "A detector reports traces like those it was trained to find; no verdict proves how a song "
+    "was made."
+)
+LEGEND = "▁ sounds real · █ sounds fake · the threshold is half way up · a blank was not heard"
+_WIDEST = 100
+_MOST_RUNS = 4
+_COLUMN_WIDTH = len("is undecided")
+_NARROWEST_SONG = 36
+_STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow"}
+
+
+def describe_score(opinion: Opinion) -> str:
+    """Return the number that goes with a verdict, called what its card allows."""
+    if opinion.prob is None:
+        return "no score"
+    if opinion.card.score_kind == "probability":
+        return f"probability of fake {_two_decimals(opinion.prob)}"
+    return f"score {_two_decimals(opinion.prob)}"
+
+
+def describe_song(hearing: Hearing) -> str:
+    """Return a song's length and rate."""
+    return f"{clock(hearing.duration_s or 0)} long, {hearing.sample_rate_hz} Hz"
+
+
+def shown_name(name: str) -> str:
+    """Return a file's name as it can be printed: what is no valid Unicode is replaced."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def tell_hearing(hearing: Hearing, *, width: int) -> list[Text]:
+    """Return lines that tell one song's hearing in full.
+
+    Args:
+        hearing: What was said of it.
+        width: Columns of the terminal.
+    """
+    width = min(width, _WIDEST)
+    name = Text(shown_name(str(hearing.path)), style="bold")
+    if hearing.error is not None:
+        return [name.append(f": {hearing.error}", style="not bold")]
+    lines = [name.append(f"  {describe_song(hearing)}", style="not bold dim"), Text()]
+    for opinion in hearing.opinions:
+        lines += [*_tell_opinion(opinion, hearing.duration_s or 0, width), Text()]
+    if agreement := compare_verdicts(hearing.opinions):
+        lines += _wrapped(agreement, width, indent="")
+    if hearing.is_judged:
+        lines += [Text(LEGEND, style="dim"), *_wrapped(NO_PROOF, width, indent="", style="dim")]
+    return lines
+
+
+def hearings_table(
+    hearings: Sequence[Hearing], cards: Sequence[DetectorCard], *, width: int
+) -> Table:
+    """Return a row a song and a column a detector; under a song stands what went wrong with it.
+
+    Where so many columns do not fit, detectors stand under each song, a row each.
+    """
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
+    table.add_column("song", overflow="fold")
+    table.add_column("length", justify="right", no_wrap=True)
+    if width < _NARROWEST_SONG + (_COLUMN_WIDTH + 2) * len(cards):
+        _fill_narrow(table, hearings)
+        return table
+    for card in cards:
+        heading = "\n".join(broken(card.name, _COLUMN_WIDTH))
+        table.add_column(Text(heading), overflow="fold")
+    for hearing in hearings:
+        cells = [_cell(opinion, "\n") for opinion in hearing.opinions]
+        table.add_row(_song_cell(hearing), _length(hearing), *(cells or [Text("–")] * len(cards)))
+    return table
+
+
+def _fill_narrow(table: Table, hearings: Sequence[Hearing]) -> None:
+    table.add_column("verdict", no_wrap=True)
+    for hearing in hearings:
+        table.add_row(_song_cell(hearing), _length(hearing), "")
+        for opinion in hearing.opinions:
+            table.add_row(Text(f"  {opinion.card.name}"), "", _cell(opinion, " "))
+        table.add_section()
+
+
+def tell_remarks(hearings: Sequence[Hearing], *, width: int) -> list[Text]:
+    """Return each remark once, with the songs and detectors that it concerns."""
+    detectors: dict[str, dict[str, None]] = {}
+    songs: dict[str, dict[str, None]] = {}
+    for hearing in hearings:
+        for opinion in hearing.opinions:
+            for remark in opinion.remarks:
+                detectors.setdefault(remark, {})[opinion.card.name] = None
+                songs.setdefault(remark, {})[shown_name(str(hearing.path))] = None
+    lines = []
+    for remark, names in detectors.items():
+        first, *others = songs[remark]
+        more = f" and {len(others)} more" if others else ""
+        told = f"{first}{more}, {', '.join(names)}: {remark}"
+        lines += _wrapped(told, min(width, _WIDEST), indent="")
+    return lines
+
+
+def tell_limits(cards: Sequence[DetectorCard], *, width: int) -> list[Text]:
+    """Return what is known not to be told by detectors, each kind of limit once."""
+    by_limits: dict[str, list[str]] = {}
+    for card in cards:
+        by_limits.setdefault(card.limits, []).append(card.name)
+    width = min(width, _WIDEST)
+    lines = []
+    for limits, names in by_limits.items():
+        lines += _wrapped(f"{', '.join(names)}: {limits}", width, indent="")
+    return [*lines, *_wrapped(NO_PROOF, width, indent="", style="dim")]
+
+
+def hearing_record(hearing: Hearing) -> dict[str, Any]:
+    """Return a hearing as JSON has it; windows as they were heard, overlaps and all."""
+    return {
+        "file": str(hearing.path),
+        "duration_s": hearing.duration_s,
+        "sample_rate_hz": hearing.sample_rate_hz,
+        "error": hearing.error,
+        "summary": compare_verdicts(hearing.opinions),
+        "opinions": [_opinion_record(opinion) for opinion in hearing.opinions],
+    }
+
+
+def _opinion_record(opinion: Opinion) -> dict[str, Any]:
+    runs = fake_runs(opinion.windows, opinion.card.threshold)
+    return {
+        "detector": opinion.card.name,
+        "verdict": opinion.verdict,
+        "logit": opinion.logit,
+        "pred_prob": opinion.prob,
+        "is_probability": opinion.card.score_kind == "probability",
+        "threshold": opinion.card.threshold,
+        "heard_s": heard_s(opinion.windows),
+        "sounds_fake": [{"start_s": start_s, "end_s": end_s} for start_s, end_s in runs],
+        "windows": [
+            {"start_s": w.start_s, "end_s": w.end_s, "logit": w.logit, "pred_prob": w.prob}
+            for w in opinion.windows
+        ],
+        "encoders": dict(opinion.encoders),
+        "limits": opinion.card.limits,
+        "remarks": list(opinion.remarks),
+        "error": opinion.error,
+    }
+
+
+def _tell_opinion(opinion: Opinion, duration_s: float, width: int) -> Iterator[Text]:
+    name = opinion.card.name
+    if opinion.verdict is None:
+        yield from _wrapped(f"{name} could not judge it: {opinion.error}", width, indent="")
+        return
+    style = _STYLES[opinion.verdict.split()[-1]]
+    headline = Text(name, style="bold").append(f" {opinion.verdict}", style=style)
+    yield headline.append(f", {_score_in_full(opinion)}", style="not bold")
+    n_cells = width - 4
+    threshold = opinion.card.threshold
+    bar = draw_bar(opinion.windows, duration_s, threshold=threshold, n_cells=n_cells)
+    yield Text("  ").append_text(bar)
+    yield Text("  " + write_axis(duration_s, n_cells), style="dim")
+    for sentence in _sentences(opinion, duration_s):
+        yield from _wrapped(sentence, width)
+    yield from _wrapped(f"Limits: {opinion.card.limits}", width, style="dim")
+
+
+def _score_in_full(opinion: Opinion) -> str:
+    told = describe_score(opinion)
+    is_probability = opinion.card.score_kind == "probability"
+    note = "" if is_probability else ", not a probability"
+    threshold = opinion.card.threshold
+    return f"{told} (0 real, 1 fake, threshold {threshold:g}{note})"
+
+
+def _sentences(opinion: Opinion, duration_s: float) -> Iterator[str]:
+    yield f"{_where_fake(opinion)} {_how_much_heard(opinion, duration_s)}"
+    likeliest = max(opinion.encoders, key=lambda name: opinion.encoders[name], default="real")
+    if opinion.verdict in ("leans fake", "says fake") and likeliest != "real":
+        yield f"Of the encoders it knows, {likeliest} is nearest."
+    yield from opinion.remarks
+
+
+def _where_fake(opinion: Opinion) -> str:
+    runs = fake_runs(opinion.windows, opinion.card.threshold)
+    stretches = without_overlaps(opinion.windows)
+    if not runs:
+        return "No stretch of it sounds fake."
+    if all(stretch.prob >= opinion.card.threshold for stretch in stretches):
+        return "All that was heard sounds fake."
+    longest = sorted(sorted(runs, key=lambda run: run[0] - run[1])[:_MOST_RUNS])
+    told = ", ".join(f"{clock(start_s)}–{clock(end_s)}" for start_s, end_s in longest)
+    others = len(runs) - len(longest)
+    fake_s = sum(s.end_s - s.start_s for s in stretches if s.prob >= opinion.card.threshold)
+    share = fake_s / heard_s(opinion.windows)
+    more = f" and {others} shorter stretch{'es' if others > 1 else ''}" if others else ""
+    return f"Sounds fake: {told}{more} ({share:.0%} of what was heard)."
+
+
+def _how_much_heard(opinion: Opinion, duration_s: float) -> str:
+    longest_s = max(window.end_s - window.start_s for window in opinion.windows)
+    n = len(opinion.windows)
+    windows = f"{n} window{'s' if n > 1 else ''} of {longest_s:.3g} s"
+    share = heard_s(opinion.windows) / duration_s
+    return f"Heard {'all' if share > 0.995 else f'{share:.0%}'} of the song, in {windows}."
+
+
+def _cell(opinion: Opinion, separator: str) -> Text:
+    if opinion.verdict is None:
+        return Text("–", style="dim")
+    style = _STYLES[opinion.verdict.split()[-1]]
+    return Text(f"{opinion.verdict}{separator}{_two_decimals(opinion.prob or 0)}", style=style)
+
+
+def _length(hearing: Hearing) -> str:
+    return "–" if hearing.duration_s is None else clock(hearing.duration_s)
+
+
+def _song_cell(hearing: Hearing) -> Text:
+    text = Text(shown_name(str(hearing.path)))
+    for error in _errors(hearing):
+        text.append(f"\n  {error}", style="red")
+    if says_both(hearing.opinions):
+        text.append("\n  the detectors disagree", style="dim")
+    return text
+
+
+def _errors(hearing: Hearing) -> list[str]:
+    if hearing.error is not None:
+        return [hearing.error]
+    return [f"{each.card.name}: {each.error}" for each in hearing.opinions if each.error]
+
+
+def _two_decimals(prob: float) -> str:
+    """Two decimals; what is neither 0 nor 1 is not rounded to either."""
+    if 0 < prob < 0.005:
+        return "< 0.01"
+    return "> 0.99" if 0.995 <= prob < 1 else f"{prob:.2f}"
+
+
+def _wrapped(text: str, width: int, *, indent: str = "  ", style: str = "") -> list[Text]:
+    lines = textwrap.wrap(text, width - len(indent), break_on_hyphens=False) or [""]
+    return [Text(indent + line, style=style) for line in lines]
