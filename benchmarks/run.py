@@ -2,28 +2,75 @@
 
 Conventions: every case does one job twice, as people write it plainly and through earwitness,
 on the same files; the table shows both and their ratio. Each case runs in a process of its own,
-so that peak memory is the case's. Machines differ, ratios much less.
+so that peak memory is the case's. Networks are the published ones in full size with random
+weights. Machines differ, ratios much less.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import soundfile
+
+from earwitness.audio.clips import Clip, pad_clip
+from earwitness.core.manifest import Manifest
+from earwitness.passes.cutting import ClipRequest, DecodedFile, Job, cut_file
+from networks import LONG, SHORT, Case, make_case, read_whole
 
 N_TRACKS = 25_000
 N_FILES = 60
+N_MANY = 10_000
 CLIP = 34_398
 CLIP_RATE = 44_100
+Figures = dict[str, float]
+
+
+class PeakMemory:
+    """The most that this process and its children hold at once, looked at every 20 ms (Linux)."""
+
+    def __enter__(self) -> PeakMemory:
+        self.mb = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            self.mb = max(self.mb, sum(map(resident_mb, family())))
+
+
+def family() -> list[int]:
+    """This process and its children."""
+    listing = Path("/proc/self/task")
+    tasks = [task for task in listing.iterdir() if (task / "children").exists()]
+    children = " ".join((task / "children").read_text() for task in tasks)
+    return [os.getpid(), *map(int, children.split())]
+
+
+def resident_mb(process: int) -> float:
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * resource.getpagesize() / 2**20
 
 
 def timed(job: Callable[[], object]) -> float:
@@ -51,7 +98,7 @@ def make_tree(root: Path) -> int:
     return len(folders) * len(tracks)
 
 
-def case_index(audio: list[Path]) -> dict[str, float]:
+def case_index(audio: list[Path]) -> Figures:
     """Index a big tree and draw from it; the baseline only finds the files with pathlib."""
     del audio
     from earwitness.manifests.splits import SplitOptions, build_splits
@@ -65,23 +112,14 @@ def case_index(audio: list[Path]) -> dict[str, float]:
     return {"n": n_files, "plain_s": plain, "ours_s": ours}
 
 
-def read_whole(path: Path) -> np.ndarray:
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    if rate != CLIP_RATE:
-        import soxr
-
-        samples = soxr.resample(samples, rate, CLIP_RATE, quality="HQ")
-    return np.ascontiguousarray(samples.T)
-
-
-def case_slice(audio: list[Path]) -> dict[str, float]:
+def case_slice(audio: list[Path]) -> Figures:
     """Read the 0.78 s in the middle; the baseline decodes the whole file and crops."""
     from earwitness.audio.decode import probe_audio, read_slice
     from earwitness.audio.resample import resampled_length
 
     def plain() -> None:
         for path in audio:
-            samples = read_whole(path)
+            samples = read_whole(path, CLIP_RATE)
             start = max(samples.shape[1] - CLIP, 0) // 2
             samples[:, start : start + CLIP]
 
@@ -94,81 +132,115 @@ def case_slice(audio: list[Path]) -> dict[str, float]:
     return {"n": len(audio), "plain_s": timed(plain), "ours_s": timed(ours)}
 
 
-def case_specnn(audio: list[Path]) -> dict[str, float]:
-    """Score with the SpecCNN (random weights); the baseline takes one whole file at a time."""
-    import torch
-
-    from earwitness.audio.clips import pad_clip
-    from earwitness.audio.spectrogram import mix_first_two
-    from earwitness.core.cards import ClipContract, DetectorCard
-    from earwitness.detectors.speccnn import SpecCNN, SpecnnAmplitude, amplitude_features
-    from earwitness.detectors.speccnn_card import ENCODERS
-
-    torch.manual_seed(0)
-    card = DetectorCard(
-        name="specnn",
-        kind="specnn_amplitude",
-        contract=ClipContract(sample_rate_hz=CLIP_RATE, clip_samples=CLIP),
-        band_hz=(0, 16_000),
-        encoders=ENCODERS,
-        licence="none",
-        source="random weights",
-        limits="Says nothing.",
-    )
-    network = SpecCNN().eval()
-    detector = SpecnnAmplitude(network, card, device="cpu")
-
-    def plain() -> None:
-        for path in audio:
-            samples = read_whole(path)
-            start = max(samples.shape[1] - CLIP, 0) // 2
-            mono = mix_first_two(pad_clip(samples[:, start : start + CLIP], CLIP))
-            with torch.inference_mode():
-                network(amplitude_features(torch.from_numpy(mono)[None]).unsqueeze(1))
-
-    return scored(audio, detector, plain)
-
-
-def case_fakeprint(audio: list[Path]) -> dict[str, float]:
+def case_fakeprint(audio: list[Path]) -> Figures:
     """Score with fakeprint, which listens to whole files; the baseline takes one at a time."""
-    from earwitness.audio.clips import Clip
-    from earwitness.detectors.fakeprint import FakeprintDetector, fakeprint_card
+    from earwitness.audio.features import fakeprint
+    from earwitness.detectors.fakeprint import N_FFT, FakeprintDetector, fakeprint_card
 
     card = fakeprint_card(name="fakeprint", trained_on=None, training_items=None)
     detector = FakeprintDetector(card, np.zeros(4_087), 0.0)
-
-    def plain() -> None:
-        for path in audio:
-            detector.score([Clip(read_whole(path), CLIP_RATE)])
-
-    return scored(audio, detector, plain)
+    peaks = partial(fakeprint, sample_rate_hz=CLIP_RATE, band_hz=card.band_hz, n_fft=N_FFT)
+    case = Case(detector, lambda path: peaks(read_whole(path, CLIP_RATE)), peaks)
+    plain_s = timed(lambda: [case.plain(path) for path in audio])
+    return {"n": len(audio), "plain_s": plain_s, "ours_s": timed(lambda: score(audio, [case]))}
 
 
-def scored(audio: list[Path], detector: object, plain: Callable[[], None]) -> dict[str, float]:
-    """Time a plain loop and ``predict`` on the same files."""
-    import polars as pl
+def case_networks(audio: list[Path], names: Sequence[str], n_files: int) -> Figures:
+    """Score with networks in one pass; the baseline is a loop of its own for each of them."""
+    cases = [make_case(name) for name in names]
+    score(audio[:8], cases)  # both sides begin warm
+    plain_s = 0.0
+    for case in cases:
+        case.plain(audio[0])
+        plain_s += timed(lambda step=case.plain: [step(path) for path in audio]) / len(audio)  # type: ignore[misc]
+    with tempfile.TemporaryDirectory(dir=audio[0].parent) as folder:
+        many = link_many(audio, Path(folder), n_files)
+        ours_s = timed(lambda: score(many, cases))
+    audio_s = n_files * mean_duration_s(audio)
+    times = {"n": n_files, "plain_s": plain_s * n_files, "ours_s": ours_s, "audio_s": audio_s}
+    return times | share_work(audio[:16], cases)
 
-    from earwitness.core.manifest import Manifest
+
+def case_many(audio: list[Path]) -> Figures:
+    """Ten thousand rows through the SpecCNN: what memory they take."""
+    case = make_case("specnn")
+    with tempfile.TemporaryDirectory(dir=audio[0].parent) as folder:
+        many = link_many(audio, Path(folder), N_MANY)
+        ours_s = timed(lambda: score(many, [case]))
+    return {"n": N_MANY, "ours_s": ours_s, "audio_s": N_MANY * mean_duration_s(audio)}
+
+
+def link_many(audio: list[Path], folder: Path, n: int) -> list[Path]:
+    """Other names for the same files, so that each is decoded again."""
+    for at in range(n):
+        os.link(audio[at % len(audio)], folder / f"{at:05d}{audio[at % len(audio)].suffix}")
+    return sorted(folder.iterdir())
+
+
+def score(audio: list[Path], cases: Sequence[Case]) -> None:
     from earwitness.inference.predict import predict
 
+    detectors = [case.detector for case in cases]
     frame = pl.DataFrame({"filepath": [str(p) for p in audio], "target": [0] * len(audio)})
-    manifest = Manifest("bench", frame)
-    predict([manifest.where(pl.col("filepath") == str(audio[0]))], [detector])  # type: ignore[list-item]
-    plain_s = timed(plain)
-    ours_s = timed(lambda: predict([manifest], [detector]))  # type: ignore[list-item]
-    return {"n": len(audio), "plain_s": plain_s, "ours_s": ours_s}
+    for prediction in predict([Manifest("bench", frame)], detectors):
+        assert not prediction.n_failed
 
 
-CASES = {
+def mean_duration_s(audio: list[Path]) -> float:
+    from earwitness.audio.decode import probe_audio
+
+    return float(np.mean([probe_audio(path).duration_s for path in audio]))
+
+
+def share_work(audio: list[Path], cases: Sequence[Case]) -> Figures:
+    """Seconds that one thread spends on decoding, on features and on networks."""
+    import torch
+
+    spent = {"decode_s": 0.0, "features_s": 0.0, "network_s": 0.0}
+    requests = [ClipRequest(case.detector.card.contract) for case in cases]
+    distinct = tuple(dict.fromkeys(requests))
+    start = time.perf_counter()
+    files = [cut_file(Job(str(path)), distinct) for path in audio]
+    spent["decode_s"] = time.perf_counter() - start
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for case, request in zip(cases, requests, strict=True):
+        clips = [padded(file, request) for file in files]
+        size = case.detector.batch_size
+        for at in range(0, len(clips), size):
+            few = clips[at : at + size]
+            mono = torch.from_numpy(np.stack([clip.samples[0] for clip in few]))
+            features_s = timed(partial(case.features, mono))
+            both_s = timed(partial(case.detector.score, few))
+            spent["features_s"] += features_s
+            spent["network_s"] += max(both_s - features_s, 0.0)
+    torch.set_num_threads(before)
+    return spent
+
+
+def padded(file: DecodedFile, request: ClipRequest) -> Clip:
+    """The first clip that a detector gets of a file."""
+    cut = file.cuts[request]
+    assert not isinstance(cut, str)
+    clip = cut.clips[0]
+    return Clip(pad_clip(clip.samples, request.contract.clip_samples or 0), clip.sample_rate_hz)
+
+
+CASES: dict[str, Callable[[list[Path]], Figures]] = {
     "index a tree, draw 4 000": case_index,
     "0.78 s out of each file": case_slice,
-    "specnn_amplitude": case_specnn,
     "fakeprint": case_fakeprint,
+    "specnn": partial(case_networks, names=("specnn",), n_files=2_000),
+    "gamma-5s": partial(case_networks, names=("gamma-5s",), n_files=300),
+    "alpha-5s": partial(case_networks, names=("alpha-5s",), n_files=120),
+    "four short ones": partial(case_networks, names=SHORT, n_files=120),
+    "all seven": partial(case_networks, names=(*SHORT, *LONG), n_files=24),
+    "10 000 rows, specnn": case_many,
 }
 
 
 def make_audio(folder: Path) -> list[Path]:
-    """Sixty 30 s stereo MP3 files at 44.1 kHz."""
+    """Sixty 30 s stereo MP3 files at 44.1 kHz and 256 kbit/s, as FMA has them."""
     rng = np.random.default_rng(0)
     times = np.arange(30 * CLIP_RATE) / CLIP_RATE
     paths = []
@@ -176,11 +248,17 @@ def make_audio(folder: Path) -> list[Path]:
         tones = sum(np.sin(2 * np.pi * hz * times) for hz in rng.uniform(80, 8_000, 6))
         stereo = 0.1 * tones[:, None] + 0.02 * rng.standard_normal((len(times), 2))
         paths.append(folder / f"{n:03d}.mp3")
-        soundfile.write(paths[-1], stereo.clip(-1, 1), CLIP_RATE)
+        soundfile.write(
+            paths[-1],
+            stereo.clip(-1, 1),
+            CLIP_RATE,
+            bitrate_mode="CONSTANT",
+            compression_level=0.22,
+        )
     return paths
 
 
-def run_case(name: str, folder: Path) -> dict[str, float]:
+def run_case(name: str, folder: Path) -> Figures:
     """Run one case in a process of its own."""
     command = [sys.executable, __file__, "--case", name, "--audio", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -193,41 +271,55 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--audio", type=Path, help="folder of audio files (default: made here)")
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="*", choices=CASES, help="cases to run (default: all)")
     options = parser.parse_args()
     if options.case:
         from earwitness.datasets.scan import scan_audio
 
         paths = [options.audio / name for name in scan_audio(options.audio).files]
-        figures = CASES[options.case](paths)
-        peaks = [resource.getrusage(who).ru_maxrss for who in (0, -1)]
-        print(json.dumps(figures | {"peak_mb": peaks[0] / 1024, "worker_mb": peaks[1] / 1024}))
+        with PeakMemory() as peak:
+            figures = CASES[options.case](paths)
+        print(json.dumps(figures | {"peak_mb": peak.mb}))
         return
-    print_table(options.audio)
+    print_table(options.audio, options.only or list(CASES))
 
 
-def print_table(given: Path | None) -> None:
+def print_table(given: Path | None, names: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    heads = ("case", "files", "plain files/s", "ours files/s", "ratio", "peak MB", "a worker's MB")
-    table = Table(*heads, title="earwitness against a plain loop, same files, same machine")
+    heads = ("case", "files", "plain files/s", "ours files/s", "ratio", "audio-hours/min")
+    more = ("decode", "features", "network", "peak MB")
+    table = Table(*heads, *more, title="earwitness against a plain loop, same files, same machine")
     with tempfile.TemporaryDirectory() as made:
         folder = given or Path(made)
         if given is None:
             make_audio(folder)
-        for name in CASES:
-            got = run_case(name, folder)
-            speeds = [got["n"] / got[key] for key in ("plain_s", "ours_s")]
-            ratio = got["plain_s"] / got["ours_s"]
-            table.add_row(
-                name,
-                f"{got['n']:.0f}",
-                *(f"{speed:,.1f}".replace(",", " ") for speed in speeds),
-                f"{ratio:.2f} ×",
-                f"{got['peak_mb']:.0f}",
-                f"{got['worker_mb']:.0f}",
-            )
-    Console(width=110).print(table)
+        for name in names:
+            table.add_row(*row_of(name, run_case(name, folder)))
+    table.caption = (
+        "decode, features, network: shares of one thread's work; peak MB: all processes, ours and "
+        "the plain loop's"
+    )
+    Console(width=150).print(table)
+
+
+def row_of(name: str, got: Figures) -> list[str]:
+    speeds = [got["n"] / got[key] if key in got else None for key in ("plain_s", "ours_s")]
+    shown = ["–" if speed is None else f"{speed:,.1f}".replace(",", " ") for speed in speeds]
+    ratio = got["plain_s"] / got["ours_s"] if "plain_s" in got else None
+    spent = [got.get(key) for key in ("decode_s", "features_s", "network_s")]
+    whole = sum(filter(None, spent))
+    hours = got["audio_s"] / 3600 / (got["ours_s"] / 60) if "audio_s" in got else None
+    return [
+        name,
+        f"{got['n']:.0f}",
+        *shown,
+        "–" if ratio is None else f"{ratio:.2f} ×",
+        "–" if hours is None else f"{hours:.2f}",
+        *("–" if part is None or not whole else f"{part / whole:.0%}" for part in spent),
+        f"{got['peak_mb']:.0f}",
+    ]
 
 
 if __name__ == "__main__":
