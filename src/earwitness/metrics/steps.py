@@ -9,6 +9,7 @@ exact; leading axes stand for samples. A figure without reals or without fakes i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,12 +59,12 @@ class Steps:
         """``(..., 1)`` fakes."""
         return self.tp[..., -1:]
 
-    @property
+    @cached_property
     def fpr(self) -> Floats:
         """``(..., n_steps + 1)`` share of reals called fake."""
         return _shares(self.fp, self.n_real)
 
-    @property
+    @cached_property
     def tpr(self) -> Floats:
         """``(..., n_steps + 1)`` share of fakes called fake."""
         return _shares(self.tp, self.n_fake)
