@@ -41,6 +41,7 @@ _HOMES = {
     "predict": "earwitness.inference.predict",
     "summarize": "earwitness.evaluation.summarize",
     "evaluate": "earwitness.evaluation.evaluate",
+    "compare": "earwitness.evaluation.compare",
     "read_comparison": "earwitness.reporting.tables",
     "write_comparison": "earwitness.reporting.tables",
     "plot_confusions": "earwitness.reporting.figures",

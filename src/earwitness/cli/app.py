@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from earwitness import __version__
+from earwitness.cli.compare import compare
 from earwitness.cli.demo import demo
+from earwitness.cli.evaluate import evaluate
 from earwitness.cli.plot import plot
 from earwitness.cli.predict import predict
 from earwitness.cli.splits import splits
@@ -61,5 +63,5 @@ def _reflowed(docstring: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-for _command in (splits, predict, summarize, plot, train, demo):
+for _command in (splits, predict, summarize, evaluate, compare, plot, train, demo):
     app.command(help=_reflowed(_command.__doc__))(_command)
