@@ -45,10 +45,14 @@ def evaluate(
     Overall, by dataset, corpus and generator, and each real corpus against each generator. Rows
     without a score are in no figure; how many there are stands beside each.
     """
+    from earwitness.core.errors import UsageError
     from earwitness.core.metrics import write_metrics
     from earwitness.evaluation.evaluate import evaluate as make_metrics
     from earwitness.reporting.estimates import estimates_table, write_estimates
 
+    table = out.with_suffix(".csv")
+    if table == out:
+        raise UsageError(f"--out {out}: the CSV goes there, expected a name that ends in .json")
     metrics = make_metrics(
         predictions,
         seed=seed,
@@ -56,7 +60,6 @@ def evaluate(
         threshold=threshold,
         n_resamples=resamples,
     )
-    table = out.with_suffix(".csv")
     write_metrics(metrics, out)
     write_estimates(metrics, table)
     console.out.print(estimates_table(s for s in metrics.slices if s.kind in SHOWN_KINDS))

@@ -54,10 +54,10 @@ def bootstrap_intervals(
     return {name: _percentiles(values, confidence) for name, values in found.items()}
 
 
-def draw_weights(items: Items, n_resamples: int, rng: np.random.Generator) -> NDArray[np.int32]:
+def draw_weights(items: Items, n_resamples: int, rng: np.random.Generator) -> NDArray[np.int16]:
     """Draw how often each group counts: ``(n_resamples, n_groups)``, multinomial by stratum."""
     kinds = _strata(items)
-    weights = np.empty((n_resamples, items.n_groups), dtype=np.int32)
+    weights = np.empty((n_resamples, items.n_groups), dtype=np.int16)
     for kind in np.unique(kinds):
         members = np.flatnonzero(kinds == kind)
         for row in weights:

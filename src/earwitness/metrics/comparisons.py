@@ -97,7 +97,7 @@ def compare_by_swaps(
         n_bins: Bins of ``ece``.
     """
     pooled, n_groups = _pooled(first, second), first.n_groups
-    swapped = np.random.default_rng(seed).integers(0, 2, (n_swaps + 1, n_groups), dtype=np.int32)
+    swapped = np.random.default_rng(seed).integers(0, 2, (n_swaps + 1, n_groups), dtype=np.int8)
     swapped[0] = 0
     as_first, as_second = (
         resample(pooled, np.hstack(halves), names, costs=costs, n_bins=n_bins)
