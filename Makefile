@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench simulate clean
 
 demo: $(READY)
 	$(BIN)/earwitness demo --out demo-run
@@ -20,6 +20,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py $(if $(AUDIO),--audio "$(AUDIO)")
+
+simulate: $(READY)
+	$(BIN)/python benchmarks/simulate.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -293,6 +293,10 @@ WRONG = {
     "splits --folder nowhere": "nowhere/real: found nothing, expected a folder",
     "summarize": "no prediction file given",
     "summarize --input-csv absent.csv": "absent.csv",
+    "evaluate absent.csv": "absent.csv: cannot be read",
+    "evaluate m.csv": "m.csv: columns filepath, target; expected",
+    "evaluate m.csv --out m.csv": "--out m.csv: the CSV goes there, expected",
+    "compare absent.csv m.csv": "absent.csv: cannot be read",
     "plot --input-csv absent.csv": "absent.csv",
     "plot --input-csv m.csv": "m.csv",
     "train --manifest m.csv --out mine": "mine: holds a detector already",
@@ -319,7 +323,10 @@ def test_what_a_user_gets_wrong_is_one_line_and_exit_code_2(
     assert WRONG[command] in message
 
 
-@pytest.mark.parametrize("command", ["", "splits", "predict", "summarize", "plot", "train", "demo"])
+COMMANDS = ("", "splits", "predict", "summarize", "evaluate", "compare", "plot", "train", "demo")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_help_reads(run: Run, command: str) -> None:
     code, out, _ = run(*command.split(), "--help")
     assert code == 0

@@ -37,6 +37,14 @@ def test_rates_are_those_of_scikit_learn_where_defined(rows):
         assert rate(counts) == pytest.approx(value, nan_ok=True)
     if counts.tp:
         assert points.f1(counts) == pytest.approx(reference.f1_score(target, decision))
+    if math.isfinite(points.f1_macro(counts)):
+        macro = reference.f1_score(target, decision, average="macro")
+        assert points.f1_macro(counts) == pytest.approx(macro)
+    if len(set(target)) == len(set(decision)) == 2:
+        matthews = reference.matthews_corrcoef(target, decision)
+        assert points.mcc(counts) == pytest.approx(matthews, abs=1e-12)
+    else:
+        assert math.isnan(points.mcc(counts))
     if len(set(target)) == 2:
         balanced = reference.balanced_accuracy_score(target, decision)
         assert points.balanced_accuracy(counts) == pytest.approx(balanced)

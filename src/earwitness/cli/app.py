@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from earwitness import __version__
+from earwitness.cli.compare import compare
 from earwitness.cli.demo import demo
 from earwitness.cli.detectors import detectors
+from earwitness.cli.evaluate import evaluate
 from earwitness.cli.listen import listen
 from earwitness.cli.plot import plot
 from earwitness.cli.predict import predict
@@ -63,5 +65,9 @@ def _reflowed(docstring: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-for _command in (splits, predict, summarize, plot, train, listen, detectors, demo):
+_COMMANDS = (
+    *(splits, predict, summarize, evaluate, compare, plot),
+    *(train, listen, detectors, demo),
+)
+for _command in _COMMANDS:
     app.command(help=_reflowed(_command.__doc__))(_command)

@@ -15,9 +15,12 @@ import polars as pl
 
 from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.core.results import COMPARISON_COLUMNS, ComparisonRow
-from earwitness.manifests.scores import find_predictions, read_predictions
+from earwitness.core.results import COMPARISON_COLUMNS, ComparisonRow, Counts
+from earwitness.evaluation.sources import open_sources
 from earwitness.metrics import points
+
+NEED_BOTH_CLASSES = ("precision_fake", "f1_fake")
+"""Columns that the published table fills for one class, too, where that alone decides them."""
 
 Cell = str | int | float | None
 """What stands in a cell of the comparison table; ``None`` is undefined."""
@@ -61,14 +64,26 @@ def summarize(
         PredictionsError: A file is not what it should be, or has labels alone and a threshold
             was given.
     """
+    check_threshold(threshold)
+    return [
+        _summarize_one(opened.predictions, opened.source, threshold)
+        for opened in open_sources(sources, model=model_name, dataset=dataset_name)
+    ]
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Check a decision threshold.
+
+    Raises:
+        UsageError: It is not from 0 to 1.
+    """
     if threshold is not None and not 0 <= threshold <= 1:
         raise UsageError(f"threshold {threshold}, expected a number from 0 to 1")
-    summaries = [
-        _summarize_one(predictions, source, threshold)
-        for predictions, source in _open_all(sources, model_name, dataset_name)
-    ]
-    _refuse_twins(summaries)
-    return summaries
+
+
+def is_one_class(counts: Counts) -> bool:
+    """Whether there are reals alone or fakes alone."""
+    return (counts.n_real == 0) != (counts.n_fake == 0)
 
 
 def comparison_record(row: ComparisonRow) -> dict[str, Cell]:
@@ -87,31 +102,20 @@ def comparison_record(row: ComparisonRow) -> dict[str, Cell]:
     return dict(zip(COMPARISON_COLUMNS, (*cells, *defined), strict=True))
 
 
-def _open_all(
-    sources: Sequence[str | Path | Predictions], model: str | None, dataset: str | None
-) -> list[tuple[Predictions, str]]:
-    opened = []
-    for source in sources:
-        if isinstance(source, Predictions):
-            named = Predictions(dataset or source.dataset, model or source.detector, source.frame)
-            opened.append((named, f"{named.detector} on {named.dataset}"))
-            continue
-        path = Path(source)
-        for file in find_predictions(path) if path.is_dir() else [path]:
-            found = read_predictions(file, dataset=dataset, detector=model)
-            opened += [(predictions, str(file)) for predictions in found]
-    return opened
-
-
 def _summarize_one(predictions: Predictions, source: str, threshold: float | None) -> Summary:
-    frame = predictions.frame.with_columns(_decision(predictions, source, threshold))
+    frame = predictions.frame.with_columns(decide(predictions, source, threshold))
     counted = frame.filter(pl.col("error").is_null() & pl.col("pred_label").is_not_null())
     counts = points.count_decisions(counted["target"], counted["pred_label"])
     row = ComparisonRow(predictions.detector, predictions.dataset, counts)
     return Summary(row, frame.height - counts.n, source)
 
 
-def _decision(predictions: Predictions, source: str, threshold: float | None) -> pl.Expr:
+def decide(predictions: Predictions, source: str, threshold: float | None) -> pl.Expr:
+    """Return the decisions, ``pred_label``: the file's own, or anew from a threshold up.
+
+    Raises:
+        PredictionsError: A threshold, and labels alone.
+    """
     frame, label = predictions.frame, pl.col("pred_label")
     if threshold is None:
         return label
@@ -120,15 +124,3 @@ def _decision(predictions: Predictions, source: str, threshold: float | None) ->
             f"{source}: labels alone, expected pred_prob or y_pred to decide at {threshold:g}"
         )
     return (pl.col("pred_prob") >= threshold).cast(pl.Int8).alias("pred_label")
-
-
-def _refuse_twins(summaries: Sequence[Summary]) -> None:
-    seen: dict[tuple[str, str], str] = {}
-    for summary in summaries:
-        key = (summary.row.model, summary.row.dataset)
-        if key in seen:
-            raise UsageError(
-                f"{summary.source}: model {key[0]!r} on dataset {key[1]!r} again, after "
-                f"{seen[key]}; expected one file for each, or names given one file at a time"
-            )
-        seen[key] = summary.source

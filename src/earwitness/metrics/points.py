@@ -77,5 +77,22 @@ def balanced_accuracy(counts: Counts) -> float:
     return (recall(counts) + specificity(counts)) / 2
 
 
+def f1_macro(counts: Counts) -> float:
+    """Return the mean of the F1 of fakes and the F1 of reals; NaN where either is."""
+    of_reals = Counts(tp=counts.tn, tn=counts.tp, fp=counts.fn, fn=counts.fp)
+    return (f1(counts) + f1(of_reals)) / 2
+
+
+def mcc(counts: Counts) -> float:
+    """Return Matthews' correlation of decision and truth, from -1 to 1.
+
+    NaN where all items are of one class or all decisions are alike: scikit-learn gives 0 there.
+    """
+    called_fake, called_real = counts.tp + counts.fp, counts.tn + counts.fn
+    margins = math.prod((counts.n_fake, counts.n_real, called_fake, called_real))
+    agreement = counts.tp * counts.tn - counts.fp * counts.fn
+    return agreement / math.sqrt(margins) if margins else math.nan
+
+
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else math.nan

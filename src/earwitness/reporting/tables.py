@@ -20,7 +20,7 @@ from earwitness.core.errors import PredictionsError
 from earwitness.core.files import replacing
 from earwitness.core.results import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.tables import read_text_table
-from earwitness.evaluation.summarize import Cell, comparison_record
+from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, Cell, comparison_record, is_one_class
 
 BY_CONSTRUCTION = "† by construction: this set holds one class only"
 
@@ -35,7 +35,6 @@ _RATE_HEADINGS = {
     "f1_fake": "F1",
     "balanced_accuracy": "bal",
 }
-_NEED_BOTH_CLASSES = ("precision_fake", "f1_fake")
 
 
 def write_comparison(
@@ -95,7 +94,7 @@ def comparison_table(rows: Iterable[ComparisonRow], *, title: str | None = None)
         for row in group:
             table.add_row(*_cells(row))
         table.add_section()
-    if any(_is_one_class(row.counts) and row.counts.tp + row.counts.fp for row in rows):
+    if any(is_one_class(row.counts) and row.counts.tp + row.counts.fp for row in rows):
         table.caption = BY_CONSTRUCTION
         table.caption_justify = "left"
     return table
@@ -166,19 +165,15 @@ def _row(cells: Sequence[str | None]) -> ComparisonRow | str:
 def _cells(row: ComparisonRow) -> list[Text]:
     record = comparison_record(row)
     counts = [Text(str(record[name])) for name in _COUNTS]
-    one_class = _is_one_class(row.counts)
+    one_class = is_one_class(row.counts)
     rates = [_rate_cell(name, record[name], one_class) for name in _RATE_HEADINGS]
     return [Text(f" {row.model}"), *counts, *rates]
 
 
 def _rate_cell(name: str, value: Cell, one_class: bool) -> Text:
     """Three decimals and room for a dagger, so that points stand under each other."""
-    decided = one_class and name in _NEED_BOTH_CLASSES
-    margin = " " if name in _NEED_BOTH_CLASSES else ""
+    decided = one_class and name in NEED_BOTH_CLASSES
+    margin = " " if name in NEED_BOTH_CLASSES else ""
     if value is None:
         return Text(f"–{margin}", style="dim")
     return Text(f"{value:.3f}†", style="dim") if decided else Text(f"{value:.3f}{margin}")
-
-
-def _is_one_class(counts: Counts) -> bool:
-    return (counts.n_real == 0) != (counts.n_fake == 0)

@@ -1,0 +1,118 @@
+"""What to look into before figures are believed.
+
+Conventions: each check gives a verdict and a sentence, the good ones as well, so that a page can
+show that they were made; ``warning`` means that figures may mislead.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from earwitness.core.estimates import Estimate
+from earwitness.core.metrics import Check
+from earwitness.evaluation.rows import items_of
+from earwitness.metrics import ranking
+from earwitness.metrics.items import Items
+
+Finding = tuple[str, Literal["ok", "note", "warning"], str]
+"""Name, verdict and detail of a check."""
+
+N_SHUFFLES = 200
+FEW_SCORES = 10
+"""Fewer distinct scores than this make ROC curves of a few corners."""
+
+LOST_SHARE = 0.05
+"""A stratum that lost more of its rows than this is warned of."""
+
+
+def check(detector: str, rows: pl.DataFrame, auroc: Estimate, *, seed: int) -> list[Check]:
+    """Look into one detector's rows, every item once.
+
+    Args:
+        detector: Who judged.
+        rows: As ``gather`` gives them, of this detector, each item once.
+        auroc: AUROC of these rows.
+        seed: Where the label shuffle starts.
+    """
+    items = items_of(rows)
+    found = [_distinct_scores(items), _one_decision(items), _below_chance(auroc)]
+    found += [_label_shuffle(items, auroc, seed), _rows_lost(rows)]
+    return [
+        Check(detector=detector, name=one[0], verdict=one[1], detail=one[2])
+        for one in found
+        if one is not None
+    ]
+
+
+def _distinct_scores(items: Items) -> Finding | None:
+    if items.score is None:
+        return None
+    n_distinct, n = len(np.unique(items.score)), len(items)
+    if n_distinct == 1 and n > 1:
+        return "constant_scores", "warning", f"all {n} scores are the same: {items.score[0]:g}"
+    if n_distinct < min(FEW_SCORES, n):
+        detail = f"{n_distinct} distinct scores on {n} items: most items are tied"
+        return "few_distinct_scores", "note", detail
+    return "constant_scores", "ok", f"{n_distinct} distinct scores on {n} items"
+
+
+def _one_decision(items: Items) -> Finding | None:
+    if items.decision is None or not ranking.has_both(items.target):
+        return None
+    called = int(items.decision.sum())
+    if called in (0, len(items)):
+        word = "fake" if called else "real"
+        return "one_decision", "warning", f"every one of {len(items)} items is called {word}"
+    return "one_decision", "ok", f"{called} of {len(items)} items are called fake"
+
+
+def _below_chance(auroc: Estimate) -> Finding | None:
+    if auroc.value is None:
+        return None
+    if auroc.high is None or auroc.low is None:
+        detail = f"AUROC {auroc.value:.3f}, without an interval"
+        return "below_chance", "note" if auroc.value < 0.5 else "ok", detail
+    told = f"AUROC {auroc.value:.3f} [{auroc.low:.3f}, {auroc.high:.3f}]"
+    if auroc.high < 0.5:
+        detail = f"{told}: worse than chance, as if scores ran the other way"
+        return "below_chance", "warning", detail
+    if auroc.low <= 0.5:
+        return "below_chance", "note", f"{told}: not told apart from chance"
+    return "below_chance", "ok", f"{told}: above chance"
+
+
+def _label_shuffle(items: Items, auroc: Estimate, seed: int) -> Finding | None:
+    """Shuffle the labels: AUROC must fall back to a half, or the figures are made wrongly."""
+    if items.score is None or auroc.value is None:
+        return None
+    rng = np.random.default_rng(seed)
+    shuffled = [
+        ranking.auroc(rng.permutation(items.target), items.score) for _ in range(N_SHUFFLES)
+    ]
+    mean, spread = float(np.mean(shuffled)), float(np.std(shuffled, ddof=1))
+    back = abs(mean - 0.5) <= 4 * spread / math.sqrt(N_SHUFFLES) + 1e-9
+    detail = f"AUROC {auroc.value:.3f}; with labels shuffled {mean:.3f} ± {spread:.3f}"
+    return "label_shuffle", "ok" if back else "warning", detail
+
+
+def _rows_lost(rows: pl.DataFrame) -> Finding:
+    """Find the class and corpus, or generator, that lost the greatest share of its rows."""
+    n_lost = int((rows["state"] != "scored").sum())
+    if n_lost == 0:
+        return "rows_lost", "ok", f"all {rows.height} items are scored"
+    made = pl.when(pl.col("target") == 1).then(pl.col("generator")).otherwise(pl.lit("real"))
+    strata = rows.group_by(pl.col("corpus"), made.alias("made")).agg(
+        pl.len().alias("n"), (pl.col("state") != "scored").sum().alias("lost")
+    )
+    worst = strata.sort(pl.col("lost") / pl.col("n"), "corpus", "made", descending=True).row(
+        0, named=True
+    )
+    detail = (
+        f"{n_lost} of {rows.height} items are not scored; most of {worst['corpus']} "
+        f"{worst['made']}: {worst['lost']} of {worst['n']}"
+    )
+    return "rows_lost", "warning" if worst["lost"] > LOST_SHARE * worst["n"] else "note", detail

@@ -1,0 +1,136 @@
+"""All predictions in one table: one row a detector, dataset and item, lost ones among them.
+
+Conventions: ``item`` is the file's path, or its place in the dataset where there is none; ``group``
+is ``group_id``, or the item itself; ``state`` is ``scored``, ``failed`` (an error in place of a
+score) or ``missing`` (another detector has the item in this dataset, and this one has not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from earwitness.core.errors import UsageError
+from earwitness.core.registry import nearest
+from earwitness.evaluation.sources import Opened
+from earwitness.evaluation.summarize import decide
+from earwitness.metrics import losses
+from earwitness.metrics.items import Items, numbered
+
+UNKNOWN = "unknown"
+"""Corpus or generator of an item that does not tell."""
+
+_TEXTS = {"source_dataset": "corpus", "generator": "generator", "group_id": "group_id"}
+_SAID = ("logit", "pred_prob", "pred_label", "error", "preprocessing", "windows")
+_TYPES: dict[str, type[pl.DataType]] = {
+    "target": pl.Int64,
+    "logit": pl.Float64,
+    "pred_prob": pl.Float64,
+    "pred_label": pl.Int64,
+}
+
+
+def gather(opened: Sequence[Opened], *, by: Sequence[str], threshold: float | None) -> pl.DataFrame:
+    """Return the rows of all predictions, and those that are missing.
+
+    Args:
+        opened: Predictions.
+        by: Further columns to keep; a file without one has ``UNKNOWN`` there.
+        threshold: Scores from here up are called fake; ``None`` takes the labels as they are.
+
+    Returns:
+        ``detector, dataset, item, filepath, target, corpus, generator, group, has_group, state``,
+        ``logit, pred_prob, pred_label, error, preprocessing, windows`` and ``by:<column>``.
+
+    Raises:
+        UsageError: No predictions, or no file has a column that was asked for.
+        PredictionsError: A threshold, and labels alone.
+    """
+    if not opened:
+        raise UsageError("no predictions, expected a prediction file or more")
+    _check_columns(opened, by)
+    frame = pl.concat([_normalised(one, by, threshold) for one in opened])
+    return pl.concat([frame, _missing(frame)])
+
+
+def once(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return every item once, whatever datasets it stands in: a scored row where there is one."""
+    order = pl.col("state").replace_strict({"scored": 0, "failed": 1, "missing": 2})
+    first = frame.with_row_index("_row").sort(order, "_row")
+    kept = first.unique(["detector", "item", "target"], keep="first", maintain_order=True)
+    return kept.sort("_row").drop("_row")
+
+
+def items_of(frame: pl.DataFrame) -> Items:
+    """Return the scored rows as arrays.
+
+    Items are ordered by logit, or by ``pred_prob`` where a row has no logit; logits that are not
+    there follow from probabilities.
+    """
+    scored = frame.filter(pl.col("state") == "scored")
+    logit, prob = (_complete(scored[name]) for name in ("logit", "pred_prob"))
+    return Items(
+        target=scored["target"].to_numpy().astype(np.int64),
+        group=numbered(scored["group"].to_numpy()),
+        decision=scored["pred_label"].to_numpy().astype(np.int64)
+        if scored["pred_label"].null_count() == 0
+        else None,
+        score=prob if logit is None else logit,
+        logit=losses.logits(prob) if logit is None and prob is not None else logit,
+        prob=prob,
+    )
+
+
+def _complete(values: pl.Series) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None:
+    return None if values.null_count() or not len(values) else values.to_numpy()
+
+
+def _normalised(one: Opened, by: Sequence[str], threshold: float | None) -> pl.DataFrame:
+    predictions = one.predictions
+    frame = predictions.frame.with_columns(decide(predictions, one.source, threshold))
+    place = pl.format("{}#{}", pl.lit(predictions.dataset), pl.int_range(pl.len()))
+    path, group_id = _text(frame, "filepath"), _text(frame, "group_id")
+    scored = pl.col("error").is_null() & pl.col("pred_label").is_not_null()
+    return frame.with_columns(
+        pl.lit(None).alias(n) for n in _SAID if n not in frame.columns
+    ).select(
+        pl.lit(predictions.detector).alias("detector"),
+        pl.lit(predictions.dataset).alias("dataset"),
+        pl.coalesce(path, place).alias("item"),
+        path.alias("filepath"),
+        pl.col("target").cast(pl.Int64),
+        *(
+            _text(frame, n).fill_null(UNKNOWN).alias(_TEXTS[n])
+            for n in ("source_dataset", "generator")
+        ),
+        pl.coalesce("group:" + group_id, "item:" + pl.coalesce(path, place)).alias("group"),
+        group_id.is_not_null().alias("has_group"),
+        pl.when(scored).then(pl.lit("scored")).otherwise(pl.lit("failed")).alias("state"),
+        *(pl.col(name).cast(_TYPES.get(name, pl.String)) for name in _SAID),
+        *(_text(frame, name).fill_null(UNKNOWN).alias(f"by:{name}") for name in by),
+    )
+
+
+def _text(frame: pl.DataFrame, name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.String) if name in frame.columns else pl.lit(None, dtype=pl.String)
+
+
+def _missing(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a row for each item of a dataset that a detector of the dataset has none of."""
+    key = ["dataset", "item"]
+    known = frame.unique(key, keep="first", maintain_order=True)
+    pairs = frame.select("detector", "dataset").unique(maintain_order=True)
+    wanted = pairs.join(known.drop("detector"), on="dataset", maintain_order="left")
+    lost = wanted.join(frame, on=["detector", *key], how="anti", maintain_order="left")
+    emptied = [pl.lit(None, dtype=frame.schema[name]).alias(name) for name in _SAID]
+    return lost.with_columns(*emptied, pl.lit("missing").alias("state")).select(frame.columns)
+
+
+def _check_columns(opened: Sequence[Opened], by: Sequence[str]) -> None:
+    known = sorted({name for one in opened for name in one.predictions.frame.columns})
+    for name in by:
+        if name not in known:
+            hint = nearest(name, known) or f"; columns: {', '.join(known)}"
+            raise UsageError(f"--by {name}: no such column{hint}")

@@ -1,0 +1,72 @@
+"""Where predictions come from: files, folders that are searched for them, or memory.
+
+Convention: one source for each detector and dataset, so that no row counts twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from earwitness.core.errors import UsageError
+from earwitness.core.predictions import Predictions
+from earwitness.manifests.scores import find_predictions, read_predictions
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Predictions and where they came from.
+
+    Attributes:
+        predictions: Rows of one detector on one dataset.
+        source: The prediction file, or names where the predictions came from memory.
+        path: The file; ``None`` for predictions from memory.
+    """
+
+    predictions: Predictions
+    source: str
+    path: Path | None = None
+
+
+def open_sources(
+    sources: Sequence[str | Path | Predictions],
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+) -> list[Opened]:
+    """Open predictions, in the order given.
+
+    Args:
+        sources: Prediction files, folders that are searched for them, or predictions.
+        model: Name of who judged, in place of those that the sources tell.
+        dataset: Name of what was judged, likewise.
+
+    Raises:
+        UsageError: Two would go by the same detector and dataset.
+        PredictionsError: A file is not what it should be.
+    """
+    opened: list[Opened] = []
+    for source in sources:
+        if isinstance(source, Predictions):
+            named = Predictions(dataset or source.dataset, model or source.detector, source.frame)
+            opened.append(Opened(named, f"{named.detector} on {named.dataset}"))
+            continue
+        path = Path(source)
+        for file in find_predictions(path) if path.is_dir() else [path]:
+            found = read_predictions(file, dataset=dataset, detector=model)
+            opened += [Opened(predictions, str(file), file) for predictions in found]
+    _refuse_twins(opened)
+    return opened
+
+
+def _refuse_twins(opened: Iterable[Opened]) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for one in opened:
+        key = (one.predictions.detector, one.predictions.dataset)
+        if key in seen:
+            raise UsageError(
+                f"{one.source}: model {key[0]!r} on dataset {key[1]!r} again, after "
+                f"{seen[key]}; expected one file for each, or names given one file at a time"
+            )
+        seen[key] = one.source

@@ -1,0 +1,83 @@
+"""How far an AUROC varies from sample to sample of groups.
+
+Conventions: scores rise with fakeness; a group may hold reals, fakes or both, and then the two
+parts vary together. Sources: the placements are those of DeLong, DeLong and Clarke-Pearson
+(1988); summing them over groups is Obuchowski's (1997).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Placements:
+    """Where items of one class stand among those of the other; ties count half.
+
+    Attributes:
+        of_fakes: ``(n_fake,)`` share of reals below each fake.
+        of_reals: ``(n_real,)`` share of fakes above each real.
+    """
+
+    of_fakes: Floats
+    of_reals: Floats
+
+    @property
+    def mean(self) -> float:
+        """AUROC, or the difference of two."""
+        return float(self.of_fakes.mean())
+
+    def minus(self, other: Placements) -> Placements:
+        """Return the differences to another detector's placements of the same items."""
+        return Placements(self.of_fakes - other.of_fakes, self.of_reals - other.of_reals)
+
+
+def place(target: Ints, score: Floats) -> Placements:
+    """Place every item among those of the other class.
+
+    Args:
+        target: ``(n_items,)`` of 0 and 1, both there.
+        score: ``(n_items,)`` finite numbers, high for fake.
+    """
+    fakes, reals = score[target == 1], score[target == 0]
+    return Placements(_share_below(fakes, reals), 1 - _share_below(reals, fakes))
+
+
+def clustered_variance(placements: Placements, target: Ints, group: Ints) -> float:
+    """Return the variance of the mean placement over samples of groups.
+
+    Args:
+        placements: Of one detector, or differences of two.
+        target: ``(n_items,)`` of 0 and 1, in the order that placements were made from.
+        group: ``(n_items,)`` group of each, from 0 up.
+
+    Returns:
+        NaN unless two groups hold fakes and two hold reals.
+    """
+    mean, n_groups = placements.mean, int(group.max()) + 1
+    of_fakes, m, i10 = _sums(placements.of_fakes - mean, group[target == 1], n_groups)
+    of_reals, n, i01 = _sums(placements.of_reals - mean, group[target == 0], n_groups)
+    if min(i10, i01) < 2:
+        return float("nan")
+    alone = i10 / (i10 - 1) * (of_fakes**2).sum() / m**2
+    alone += i01 / (i01 - 1) * (of_reals**2).sum() / n**2
+    together = n_groups / (n_groups - 1) * (of_fakes * of_reals).sum() / (m * n)
+    return float(max(alone + 2 * together, 0))
+
+
+def _sums(excess: Floats, group: Ints, n_groups: int) -> tuple[Floats, int, int]:
+    """Return sums by group, how many items there are and how many groups they are in."""
+    sums: Floats = np.bincount(group, excess, n_groups).astype(np.float64)
+    return sums, len(excess), len(np.unique(group))
+
+
+def _share_below(values: Floats, others: Floats) -> Floats:
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    return np.asarray(below / (2 * len(others)))

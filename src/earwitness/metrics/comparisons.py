@@ -1,0 +1,161 @@
+"""Whether two detectors differ on the items that both scored.
+
+Conventions: differences are first minus second; groups are what is independent, since on clustered
+rows the plain tests (DeLong's, McNemar's) reject far too often. P-values are two-sided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata, t
+
+from earwitness.core.estimates import MIN_GROUPS, TOO_FEW_GROUPS
+from earwitness.metrics import losses
+from earwitness.metrics.clustered import clustered_variance, place
+from earwitness.metrics.costs import ASVSPOOF5, Costs
+from earwitness.metrics.intervals import CONFIDENCE, NO_VARIATION
+from earwitness.metrics.items import Floats, Items, Values
+from earwitness.metrics.resampled import resample
+
+N_SWAPS = 2000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two detectors are apart.
+
+    Attributes:
+        value: First minus second.
+        low: Lower end of the interval; NaN where the test gives none.
+        high: Upper end.
+        p: Chance of so great a difference if there were none; NaN with a reason.
+        method: Which test.
+        reason: Why there is no p-value.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    method: str | None = None
+    reason: str | None = None
+
+
+def compare_auroc(first: Items, second: Items, confidence: float = CONFIDENCE) -> Difference:
+    """Compare two AUROCs by DeLong's test, with Obuchowski's variance over groups.
+
+    Student's t with one degree of freedom fewer than the groups of the class that has fewer takes
+    the place of the normal distribution.
+
+    Args:
+        first: Items with reals and fakes, as the first detector scored them.
+        second: The same items in the same order, as the second did.
+        confidence: Level of the interval.
+    """
+    one, two = (place(items.target, _scores(items)) for items in (first, second))
+    value = one.mean - two.mean
+    n_least = min(first.groups_of(0), first.groups_of(1))
+    if n_least < MIN_GROUPS:
+        return Difference(value, reason=TOO_FEW_GROUPS)
+    error = math.sqrt(clustered_variance(one.minus(two), first.target, first.group))
+    if error == 0:
+        return Difference(value, reason=NO_VARIATION)
+    p = 2 * float(t.sf(abs(value) / error, n_least - 1))
+    reach = float(t.ppf((1 + confidence) / 2, n_least - 1)) * error
+    return Difference(value, value - reach, value + reach, p, "clustered DeLong")
+
+
+def compare_by_swaps(
+    first: Items,
+    second: Items,
+    names: Collection[str],
+    *,
+    seed: int,
+    n_swaps: int = N_SWAPS,
+    costs: Costs = ASVSPOOF5,
+    n_bins: int = losses.N_BINS,
+) -> dict[str, Difference]:
+    """Compare any figures by swapping the detectors' answers, a whole group at a time.
+
+    If the detectors did not differ, their answers on a group could change places. The p-value is
+    the share of random swaps (the data as they are being one of them) with a difference at least
+    as great. Scores that items are ordered by are turned into ranks first, as the detectors'
+    scales may differ; logits and probabilities are taken as they are.
+
+    Args:
+        first: Items with what the figures take, as the first detector answered.
+        second: The same items in the same order, as the second did.
+        names: Figures, of ``metrics.json``'s names.
+        seed: Where the swaps start.
+        n_swaps: How many.
+        costs: Prior and costs of ``min_dcf`` and ``act_dcf``.
+        n_bins: Bins of ``ece``.
+    """
+    pooled, n_groups = _pooled(first, second), first.n_groups
+    swapped = np.random.default_rng(seed).integers(0, 2, (n_swaps + 1, n_groups), dtype=np.int8)
+    swapped[0] = 0
+    as_first, as_second = (
+        resample(pooled, np.hstack(halves), names, costs=costs, n_bins=n_bins)
+        for halves in ((1 - swapped, swapped), (swapped, 1 - swapped))
+    )
+    few = n_groups < MIN_GROUPS
+    return {name: _swap_test(as_first[name] - as_second[name], few) for name in names}
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number (Holm, 1979), in the same order.
+
+    NaN is no test: it stays NaN and is not counted.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    tested = np.flatnonzero(~np.isnan(values))
+    order = tested[np.argsort(values[tested], kind="stable")]
+    raised = values[order] * np.arange(len(order), 0, -1)
+    corrected = np.full(len(values), np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(raised), 1)
+    return [float(value) for value in corrected]
+
+
+def _swap_test(differences: Floats, few_groups: bool) -> Difference:
+    value = float(differences[0])
+    if math.isnan(value):
+        return Difference(value, reason="undefined for one of the detectors")
+    if few_groups:
+        return Difference(value, reason=TOO_FEW_GROUPS)
+    swaps = np.abs(differences[1:])
+    n_great = int((~(swaps < abs(value) - 1e-12)).sum())  # an undefined swap counts as great
+    method = f"group swaps, {len(swaps)} permutations"
+    return Difference(value, p=(1 + n_great) / (1 + len(swaps)), method=method)
+
+
+def _pooled(first: Items, second: Items) -> Items:
+    """Put the items one below the other, the second's groups numbered after the first's."""
+    if not (
+        np.array_equal(first.target, second.target) and np.array_equal(first.group, second.group)
+    ):
+        raise ValueError("targets or groups differ, expected the same items in the same order")
+    orders = [None if items.score is None else rankdata(items.score) for items in (first, second)]
+    return Items(
+        np.concatenate([first.target, second.target]),
+        np.concatenate([first.group, second.group + first.n_groups]),
+        decision=_stacked(first.decision, second.decision),
+        score=_stacked(*orders),
+        logit=_stacked(first.logit, second.logit),
+        prob=_stacked(first.prob, second.prob),
+    )
+
+
+def _stacked(first: Values | None, second: Values | None) -> Any:
+    """Return both, one below the other; ``None`` unless both detectors have them."""
+    return None if first is None or second is None else np.concatenate([first, second])
+
+
+def _scores(items: Items) -> Floats:
+    if items.score is None:
+        raise ValueError("no scores, expected them for both detectors")
+    return items.score

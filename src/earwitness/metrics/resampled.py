@@ -1,0 +1,78 @@
+"""Any figure under many weightings of groups at once: bootstraps and permutations.
+
+Conventions: ``weights`` is ``(n_samples, n_groups)`` of whole numbers, how often each group counts;
+a group goes as a whole, reals and fakes together. A figure that a sample cannot give is NaN there.
+Memory is bounded by working in blocks of samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.metrics import losses, steps, tallies
+from earwitness.metrics.costs import ASVSPOOF5, Costs
+from earwitness.metrics.items import Floats, Items
+from earwitness.metrics.steps import Ranking, Steps
+
+TPR_AT_FPR = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_5pct": 0.05}
+"""Figures that allow a share of reals to be called fake."""
+
+BLOCK = 400_000
+"""Weights of items that are held at once."""
+
+
+def resample(
+    items: Items,
+    weights: NDArray[np.integer],
+    names: Collection[str],
+    *,
+    costs: Costs = ASVSPOOF5,
+    n_bins: int = losses.N_BINS,
+) -> dict[str, Floats]:
+    """Return figures under every weighting.
+
+    Args:
+        items: The sample, with the decisions, scores or probabilities that the figures take.
+        weights: ``(n_samples, n_groups)``, how often each group counts.
+        names: Figures, of ``metrics.json``'s names.
+        costs: Prior and costs of ``min_dcf`` and ``act_dcf``.
+        n_bins: Bins of ``ece``.
+
+    Returns:
+        Name → ``(n_samples,)``.
+    """
+    of_sums, of_steps = tallies.formulas(costs), _of_steps(costs)
+    summed = [name for name in names if name in of_sums]
+    ordered = [name for name in names if name not in of_sums]
+    table = tallies.tally(items, costs, n_bins) if summed else {}
+    ranking = None if items.score is None else steps.rank(items.target, items.score)
+    size = max(1, BLOCK // max(len(items), items.n_groups, 1))
+    found: dict[str, list[Floats]] = {name: [] for name in names}
+    for start in range(0, len(weights), size):
+        block = weights[start : start + size]
+        sums = {key: block.astype(np.float64) @ values for key, values in table.items()}
+        for name in summed:
+            found[name].append(of_sums[name](sums))
+        if ordered and ranking is not None:
+            counted = steps.count_steps(ranking, block[:, items.group])
+            for name in ordered:
+                found[name].append(of_steps[name](ranking, counted))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _of_steps(costs: Costs) -> dict[str, Callable[[Ranking, Steps], Floats]]:
+    simple: dict[str, Callable[[Ranking, Steps], Floats]] = {
+        "auroc": lambda _, counted: steps.auroc(counted),
+        "average_precision": lambda _, counted: steps.average_precision(counted),
+        "eer": lambda _, counted: steps.eer(counted),
+        "eer_threshold": lambda order, counted: order.thresholds[steps.eer_step(counted) - 1],
+        "min_dcf": lambda _, counted: steps.min_dcf(counted, costs),
+    }
+    return simple | {name: _tpr_at(fpr) for name, fpr in TPR_AT_FPR.items()}
+
+
+def _tpr_at(fpr: float) -> Callable[[Ranking, Steps], Floats]:
+    return lambda _, counted: steps.tpr_at_fpr(counted, fpr)

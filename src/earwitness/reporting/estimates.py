@@ -1,0 +1,131 @@
+"""Figures with intervals: on the terminal and as a CSV.
+
+Conventions: an interval stands in brackets behind its figure; ``–`` is undefined, and the reasons
+stand below the table; in the CSV undefined cells are empty and ``reason`` says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import polars as pl
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from earwitness.core.estimates import Estimate
+from earwitness.core.files import replacing
+from earwitness.core.metrics import Metrics, Slice
+from earwitness.evaluation.compare import Comparison, Line
+
+CSV_TYPES = {
+    "detector": pl.String,
+    "kind": pl.String,
+    "slice": pl.String,
+    "metric": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n_items": pl.Int64,
+    "n_groups": pl.Int64,
+    "method": pl.String,
+    "reason": pl.String,
+    "conditional_on": pl.String,
+}
+"""Columns of the CSV beside ``metrics.json``."""
+
+SHOWN = ("auroc", "eer", "recall", "specificity")
+_HEADINGS = {"auroc": "AUROC", "eer": "EER", "recall": "recall", "specificity": "specificity"}
+
+
+def write_estimates(metrics: Metrics, path: str | Path) -> None:
+    """Write the CSV, one row a slice and metric, atomically."""
+    rows = [
+        {"detector": part.detector, "kind": part.kind, "slice": part.name, "metric": name}
+        | estimate.model_dump()
+        for part in metrics.slices
+        for name, estimate in part.estimates.items()
+    ]
+    with replacing(Path(path)) as temporary:
+        pl.DataFrame(rows, schema=CSV_TYPES).write_csv(temporary)
+
+
+def estimates_table(slices: Iterable[Slice], *, confidence: float = 0.95) -> Table:
+    """Return the table for the terminal: slices under their detector, 100 columns wide."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("detector / slice", overflow="fold", min_width=20)
+    for heading in ("items", "groups", "lost", *_HEADINGS.values()):
+        table.add_column(heading, justify="right", no_wrap=True)
+    detector, reasons = None, []
+    for part in slices:
+        if part.detector != detector:
+            detector = part.detector
+            table.add_row(Text(detector, style="bold"))
+        table.add_row(*_cells(part))
+        reasons += [part.estimates[name].reason for name in SHOWN]
+    told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+    table.caption = f"[{confidence:.0%} interval over groups]".replace("[", r"\[")
+    if told:
+        table.caption += f"  no interval or –: {told}"
+    table.caption_justify = "left"
+    return table
+
+
+def comparison_lines(comparison: Comparison) -> Table:
+    """Return the table of a comparison for the terminal."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("dataset / metric", overflow="fold", min_width=20)
+    for heading in ("first", "second", "difference", "p", "Holm", "test"):
+        table.add_column(heading, justify="left" if heading == "test" else "right", no_wrap=True)
+    dataset = None
+    for line in comparison.lines:
+        if line.dataset != dataset:
+            dataset = line.dataset
+            size = f"{dataset}: {line.n_items} items, {line.n_groups} groups"
+            table.add_row(Text(size, style="bold"))
+        table.add_row(*_compared(line))
+    return table
+
+
+def _cells(part: Slice) -> list[Text]:
+    covered = part.coverage
+    lost = covered.n_failed + covered.n_missing
+    counts = [covered.n_scored, covered.n_groups, lost]
+    shown = [Text(_with_interval(part.estimates[name])) for name in SHOWN]
+    return [Text(f" {part.name}"), *(Text(str(n)) for n in counts), *shown]
+
+
+def _with_interval(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "–"
+    if estimate.low is None or estimate.high is None:
+        return _figure(estimate.value)
+    low, high = (f"{end:.3f}".replace("0.", ".", 1) for end in (estimate.low, estimate.high))
+    return f"{_figure(estimate.value)} [{low}, {high}]"
+
+
+def _compared(line: Line) -> Sequence[Text]:
+    found = line.difference
+    gap = _figure(found.value, sign="+")
+    if not math.isnan(found.low):
+        gap += f" [{found.low:+.3f}, {found.high:+.3f}]"
+    cells = (
+        f" {line.metric}",
+        _figure(line.first),
+        _figure(line.second),
+        gap,
+        _chance(found.p),
+        _chance(line.p_holm),
+        found.method or found.reason or "",
+    )
+    return [Text(cell) for cell in cells]
+
+
+def _figure(value: float, sign: str = "") -> str:
+    return "–" if math.isnan(value) else f"{value:{sign}.3f}"
+
+
+def _chance(p: float) -> str:
+    return "<0.001" if p < 0.001 else _figure(p)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+import earwitness as ew
+from earwitness.core.estimates import Estimate
+from earwitness.core.predictions import Predictions
+from earwitness.evaluation.checks import check
+from earwitness.evaluation.rows import gather
+from earwitness.evaluation.sources import open_sources
+from earwitness.metrics import ranking
+from frames import fail, predictions
+
+
+def verdicts(whole: Predictions) -> dict[str, tuple[str, str]]:
+    metrics = ew.evaluate([whole], n_resamples=20)
+    return {check.name: (check.verdict, check.detail) for check in metrics.checks}
+
+
+def scored(prob: pl.Expr) -> Predictions:
+    whole = predictions()
+    frame = whole.frame.with_columns(prob.alias("pred_prob"), pl.lit(None).alias("logit"))
+    return Predictions("m", "cnn", frame.with_columns((prob >= 0.5).cast(int).alias("pred_label")))
+
+
+def test_a_sound_detector_passes_all() -> None:
+    found = verdicts(predictions())
+    assert {verdict for verdict, _ in found.values()} == {"ok"}
+    assert list(found) == [
+        "constant_scores",
+        "one_decision",
+        "below_chance",
+        "label_shuffle",
+        "rows_lost",
+    ]
+    assert "with labels shuffled 0.5" in found["label_shuffle"][1]
+
+
+def test_constant_scores() -> None:
+    found = verdicts(scored(pl.lit(0.7)))
+    assert found["constant_scores"] == ("warning", "all 180 scores are the same: 0.7")
+    assert found["one_decision"] == ("warning", "every one of 180 items is called fake")
+
+
+def test_few_scores() -> None:
+    found = verdicts(scored(pl.col("pred_prob").round(0)))
+    assert found["few_distinct_scores"][0] == "note"
+    assert "2 distinct scores on 180 items" in found["few_distinct_scores"][1]
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(-2.0, "warning"), (0.0, "note"), (2.0, "ok")])
+def test_chance(shift: float, verdict: str) -> None:
+    assert verdicts(predictions(shift=shift, seed=1))["below_chance"][0] == verdict
+
+
+def test_a_shuffle_that_does_not_reach_chance_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = gather(open_sources([predictions()]), by=[], threshold=None)
+    monkeypatch.setattr(ranking, "auroc", lambda *_: 0.9)
+    found = check("cnn", rows, Estimate(value=0.9, reason="none needed"), seed=0)
+    assert {one.name: one.verdict for one in found}["label_shuffle"] == "warning"
+
+
+def test_many_rows_lost_in_one_stratum() -> None:
+    lost = (pl.col("generator") == "suno") & (pl.col("source_dataset") == "SONICS")
+    found = verdicts(fail(predictions(), lost.fill_null(value=False)))
+    detail = "30 of 180 items are not scored; most of SONICS suno: 30 of 30"
+    assert found["rows_lost"] == ("warning", detail)

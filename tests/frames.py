@@ -1,0 +1,61 @@
+"""Predictions that tests evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from earwitness.core.predictions import Predictions
+
+TYPES = {
+    "filepath": pl.String,
+    "target": pl.Int8,
+    "source_dataset": pl.String,
+    "generator": pl.String,
+    "group_id": pl.String,
+    "logit": pl.Float64,
+    "pred_prob": pl.Float64,
+    "pred_label": pl.Int8,
+    "error": pl.String,
+}
+
+
+def predictions(
+    *,
+    n_tracks: int = 60,
+    corpora: Sequence[str] = ("FMA", "SONICS"),
+    generators: Sequence[str] = ("encodec", "suno"),
+    shift: float = 2.0,
+    seed: int = 0,
+    detector: str = "cnn",
+    dataset: str = "mixed",
+) -> Predictions:
+    """Each track is a real and one fake a generator; they share a group and half their variance."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for track in range(n_tracks):
+        corpus, own = corpora[track % len(corpora)], rng.normal()
+        for target, made in [(0, None), *((1, generator) for generator in generators)]:
+            logit = own + rng.normal() + shift * (target - 0.5)
+            prob = 1 / (1 + np.exp(-logit))
+            path = f"{corpus}/{made or 'real'}/{track}.wav"
+            group = f"{corpus}:{track}"
+            rows.append((path, target, corpus, made, group, logit, prob, int(prob >= 0.5), None))
+    return Predictions(dataset, detector, pl.DataFrame(rows, schema=TYPES, orient="row"))
+
+
+def fail(whole: Predictions, rows: pl.Expr, error: str = "broken") -> Predictions:
+    """The same predictions with an error in place of the score of some rows."""
+    said = pl.col("logit", "pred_prob", "pred_label")
+    frame = whole.frame.with_columns(
+        pl.when(~rows).then(said),
+        pl.when(rows).then(pl.lit(error)).otherwise("error").alias("error"),
+    )
+    return Predictions(whole.dataset, whole.detector, frame)
+
+
+def keep(whole: Predictions, rows: pl.Expr, dataset: str | None = None) -> Predictions:
+    """Some of the rows."""
+    return Predictions(dataset or whole.dataset, whole.detector, whole.frame.filter(rows))

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from earwitness.core.estimates import TOO_FEW_GROUPS
+from earwitness.metrics import losses, points, ranking
+from earwitness.metrics.bootstrap import ALIKE, bootstrap_intervals, draw_weights
+from earwitness.metrics.items import Items, numbered
+from earwitness.metrics.resampled import resample
+
+OF_DECISIONS = ("accuracy", "balanced_accuracy", "precision", "recall", "specificity")
+OF_DECISIONS += ("f1", "f1_macro", "mcc")
+OF_ORDER = ("auroc", "average_precision", "eer", "eer_threshold", "min_dcf")
+OF_LOGITS = ("cllr", "act_dcf")
+OF_PROBS = ("brier", "log_loss", "ece")
+ALL = (*OF_DECISIONS, *OF_ORDER, *OF_LOGITS, *OF_PROBS)
+
+
+def sample(n: int = 200, n_groups: int = 60, seed: int = 0, shift: float = 1.0) -> Items:
+    rng = np.random.default_rng(seed)
+    target = np.r_[0, 1, rng.integers(0, 2, n - 2)]
+    logit = np.round(rng.normal(size=n) * 2 + shift * (target - 0.5), 1)
+    prob = 1 / (1 + np.exp(-logit))
+    group = numbered(rng.integers(0, n_groups, n))
+    return Items(target, group, (prob >= 0.5).astype(int), logit, logit, prob)
+
+
+def figures(items: Items) -> dict[str, float]:
+    counts = points.count_decisions(items.target, items.decision)
+    return (
+        {name: getattr(points, name)(counts) for name in OF_DECISIONS}
+        | {name: getattr(ranking, name)(items.target, items.score) for name in OF_ORDER}
+        | {name: getattr(losses, name)(items.target, items.logit) for name in OF_LOGITS}
+        | {name: getattr(losses, name)(items.target, items.prob) for name in OF_PROBS}
+    )
+
+
+@given(st.integers(0, 10_000))
+def test_a_weighting_is_the_sample_with_its_groups_repeated(seed: int) -> None:
+    items = sample(40, 12, seed)
+    weights = np.random.default_rng(seed).integers(0, 3, (2, items.n_groups))
+    weights[0] = 1
+    found = resample(items, weights, ALL)
+    for row, counts in enumerate(weights):
+        repeated = items.where(np.repeat(np.arange(40), counts[items.group]))
+        if ranking.has_both(repeated.target):
+            expected = pytest.approx(figures(repeated), abs=1e-12, nan_ok=True)
+            assert {name: values[row] for name, values in found.items()} == expected
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = sample()
+    weights = draw_weights(items, 50, np.random.default_rng(1))
+    whole = resample(items, weights, ALL)
+    monkeypatch.setattr("earwitness.metrics.resampled.BLOCK", 3 * len(items))
+    parts = resample(items, weights, ALL)
+    for name in ALL:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-12)
+
+
+def test_groups_are_drawn_whole_and_within_strata() -> None:
+    group = np.r_[np.arange(10), np.arange(10, 30), np.repeat(np.arange(30, 45), 2)]
+    target = np.r_[np.zeros(10, int), np.ones(20, int), np.tile([0, 1], 15)]
+    weights = draw_weights(Items(target, group), 500, np.random.default_rng(0))
+    assert (weights[:, :10].sum(axis=1) == 10).all()
+    assert (weights[:, 10:30].sum(axis=1) == 20).all()
+    assert (weights[:, 30:].sum(axis=1) == 15).all()
+    assert weights.mean(axis=0) == pytest.approx(np.ones(45), abs=0.2)
+    assert weights[:, 10:30].var() == pytest.approx(0.95, abs=0.05)
+
+
+def test_intervals_hold_the_figure_and_follow_the_seed() -> None:
+    items = sample(600, 200)
+    found = bootstrap_intervals(items, ALL, seed=7, n_resamples=300)
+    assert found == bootstrap_intervals(items, ALL, seed=7, n_resamples=300)
+    assert found != bootstrap_intervals(items, ALL, seed=8, n_resamples=300)
+    expected = figures(items)
+    for name in set(ALL) - {"ece", "eer_threshold"}:  # those two are biased upwards, and jumpy
+        assert found[name].low < expected[name] < found[name].high, name
+    assert found["f1"].method == "group bootstrap, 300 resamples"
+
+
+def test_copies_within_a_group_add_nothing() -> None:
+    items = sample(100, 10_000)
+    copied = items.where(np.repeat(np.arange(100), 5))
+    names = ("brier", "eer", "f1")
+    once = bootstrap_intervals(items, names, seed=0, n_resamples=200)
+    again = bootstrap_intervals(copied, names, seed=0, n_resamples=200)
+    for name in names:
+        assert (again[name].low, again[name].high) == pytest.approx(
+            (once[name].low, once[name].high)
+        )
+
+
+def test_why_there_is_no_interval() -> None:
+    few = sample(100, 9)
+    assert bootstrap_intervals(few, ["f1"], seed=0)["f1"].reason == TOO_FEW_GROUPS
+    target = np.repeat([0, 1], 30)
+    perfect = Items(target, np.arange(60), target, target.astype(float))
+    found = bootstrap_intervals(perfect, ["eer", "f1"], seed=0, n_resamples=50)
+    assert found["eer"].reason == found["f1"].reason == ALIKE
+    rare = Items(target, np.arange(60), np.r_[np.zeros(59, int), 1])
+    reason = bootstrap_intervals(rare, ["mcc"], seed=0, n_resamples=200)["mcc"].reason
+    assert reason is not None
+    assert reason.startswith("undefined in ")
