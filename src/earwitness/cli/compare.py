@@ -33,12 +33,13 @@ def compare(
     their number (Holm).
     """
     from earwitness.evaluation.compare import compare as make_comparison
-    from earwitness.reporting.estimates import comparison_lines
+    from earwitness.reporting.estimates import comparison_tables
 
     found = make_comparison(first, second, seed=seed, threshold=threshold)
     console.out.print(f"first: {found.first}", markup=False)
     console.out.print(f"second: {found.second}", markup=False)
-    console.out.print(comparison_lines(found))
+    for table in comparison_tables(found):
+        console.out.print(table, "")
     console.out.print(
         f"{found.n_common} items that both scored; {found.n_left_out} others left out"
     )

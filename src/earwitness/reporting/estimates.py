@@ -73,18 +73,33 @@ def estimates_table(slices: Iterable[Slice], *, confidence: float = 0.95) -> Tab
     return table
 
 
-def comparison_lines(comparison: Comparison) -> Table:
-    """Return the table of a comparison for the terminal."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("dataset / metric", overflow="fold", min_width=20)
-    for heading in ("first", "second", "difference", "p", "Holm", "test"):
-        table.add_column(heading, justify="left" if heading == "test" else "right", no_wrap=True)
-    dataset = None
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """Return the tables of a comparison for the terminal, one a dataset, 80 columns wide."""
+    by_dataset: dict[str, list[Line]] = {}
     for line in comparison.lines:
-        if line.dataset != dataset:
-            dataset = line.dataset
-            size = f"{dataset}: {line.n_items} items, {line.n_groups} groups"
-            table.add_row(Text(size, style="bold"))
+        by_dataset.setdefault(line.dataset, []).append(line)
+    return [_comparison_table(lines) for lines in by_dataset.values()]
+
+
+def _comparison_table(lines: Sequence[Line]) -> Table:
+    size = f"{lines[0].dataset}: {lines[0].n_items} items, {lines[0].n_groups} groups"
+    tests: dict[str, list[str]] = {}
+    for line in lines:
+        told = line.difference.method or line.difference.reason or ""
+        tests.setdefault(told, []).append(line.metric)
+    table = Table(
+        title=Text(size, style="bold"),
+        title_justify="left",
+        caption=Text("\n".join(f"{', '.join(names)}: {told}" for told, names in tests.items())),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("metric", no_wrap=True)
+    for heading in ("first", "second", "difference", "p", "Holm"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for line in lines:
         table.add_row(*_compared(line))
     return table
 
@@ -112,13 +127,12 @@ def _compared(line: Line) -> Sequence[Text]:
     if not math.isnan(found.low):
         gap += f" [{found.low:+.3f}, {found.high:+.3f}]"
     cells = (
-        f" {line.metric}",
+        line.metric,
         _figure(line.first),
         _figure(line.second),
         gap,
         _chance(found.p),
         _chance(line.p_holm),
-        found.method or found.reason or "",
     )
     return [Text(cell) for cell in cells]
 
