@@ -1,0 +1,71 @@
+"""``earwitness bench``: ``init``, ``run``, ``diff``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from earwitness.cli import console
+
+if TYPE_CHECKING:
+    from earwitness.workflows.benchmark import BenchmarkRun
+
+BENCH_YAML = Path("bench.yaml")
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="The file to write.")] = BENCH_YAML,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
+) -> None:
+    """Write a commented bench.yaml to start from."""
+    from earwitness.workflows.configfile import write_template
+
+    write_template(file, force=force)
+    console.out.print(
+        f"written to {file}; fill in data and detectors, then: earwitness bench run {file}",
+        markup=False,
+    )
+
+
+def run(
+    file: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="What there is to do; see `bench init`.")
+    ] = BENCH_YAML,
+    *,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Another value for a key, as if it stood in the file (scoring.windows=3); may "
+            "be given again.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Another run folder than the file's.")
+    ] = None,
+) -> None:
+    """Run a whole benchmark: splits, scores, tables, metrics, pictures, report.
+
+    What is done and unchanged is skipped, so the same command goes on after Ctrl-C or a crash,
+    and after a change does again just what depends on it.
+    """
+    from earwitness.cli.stageview import StageView
+    from earwitness.workflows.benchmark import run_benchmark
+    from earwitness.workflows.configfile import read_config
+
+    config = read_config(file, changes=change or (), out=out)
+    with StageView() as view:
+        done = run_benchmark(config, watcher=view, starting=view.start_scoring)
+    if not done.done:
+        console.out.print("nothing to do: everything is there and unchanged")
+    print_places(done)
+
+
+def print_places(done: BenchmarkRun) -> None:
+    """Say where everything lies that a benchmark left."""
+    for what, path in done.places().items():
+        console.out.print(f"  {what:<18} {console.shortened(path)}", markup=False)
