@@ -16,6 +16,9 @@ from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
 from earwitness.workflows.configfile import read_config
 from workflows.test_stages import Watching
 
+LATEX = "final_ood_comparison.tex"
+"""Made again only where a decision changed."""
+
 
 def read_table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
@@ -98,11 +101,11 @@ def test_other_weights_redo_one_detector_and_what_follows(bench: Bench) -> None:
     before, other = bench.files(), stored_rows(bench.out, "two")
     old = stored_rows(bench.out, "one")
     write_weights(bench.path.parent / "weights" / "one", seed=7)
-    assert bench.run().done == ("score", "summarize", "evaluate", "latex")
+    assert bench.run().done[:3] == ("score", "summarize", "evaluate")
     assert "score/one: weights card.json changed" in bench.told
     assert not any(line.startswith("score/two") for line in bench.told)
     after = bench.files()
-    assert {name for name in before if after[name] == before[name]} == {
+    assert {name for name in before if after[name] == before[name]} - {LATEX} == {
         *("bench.yaml", "manifests/set.csv", "manifests/splits.json"),
         *("preds/set/two.csv", "store/two.jsonl"),
     }
@@ -211,7 +214,7 @@ def test_rows_are_never_kept_for_weights_that_run_json_does_not_tell_of(bench: B
 
 
 def test_weights_that_are_not_there_are_told_and_scores_stay(bench: Bench) -> None:
-    with pytest.raises(WeightsError, match="no weights for specnn_amplitude: looked at .*gone"):
+    with pytest.raises(WeightsError, match=r"no weights for specnn_amplitude: looked at .*gone"):
         bench.run("detectors.1={name: specnn_amplitude, weights: gone}")
     shutil.rmtree(bench.path.parent / "weights" / "two")
     with pytest.raises(WeightsError, match="no weights for weights/two: no folder of that name"):
