@@ -39,7 +39,7 @@ def save_chart(chart: alt.TopLevelMixin, path: Path) -> None:
 
 def draw_svg(chart: alt.TopLevelMixin) -> str:
     """Return a chart as an SVG document."""
-    svg: str = vl_convert.vegalite_to_svg(chart.to_dict(), vl_version=_VERSION)
+    svg: str = vl_convert.vegalite_to_svg(chart.to_dict(validate=False), vl_version=_VERSION)
     return svg
 
 

@@ -26,7 +26,7 @@ from earwitness.reporting.parts import (
 )
 
 T = TypeVar("T")
-_N_TOLD, _N_BEHIND = 24, 60
+_N_TOLD, _N_BEHIND = 24, 40
 _LEAD = (
     "Over all thresholds, on all items. The dark curve is the detector's own, the grey ones are "
     "the others'. Of ROC curves those further up and left are better, of DET curves those further "
