@@ -16,8 +16,8 @@ from earwitness.charts.finish import finished, relabelled, values_of
 from earwitness.charts.lettering import broken, shortened
 from earwitness.charts.palette import RAMP, ink
 
-_CELL_PX, _ROW_PX = 74, 34
-_ROW_UNITS, _COLUMN_UNITS, _LINE_PX = 32, 11, 14
+_CELL_PX, _ROW_PX = 78, 34
+_ROW_UNITS, _COLUMN_UNITS, _LINE_PX = 32, 13, 14
 _BARE: dict[str, Any] = {"labelLimit": 0, "ticks": False, "domain": False, "grid": False}
 
 

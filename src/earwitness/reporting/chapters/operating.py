@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from earwitness.charts.heatmap import ALARMS, heatmap_chart
 from earwitness.charts.heatmap import Cell as HeatCell
 from earwitness.core.estimates import Estimate
-from earwitness.core.metrics import Metrics, OperatingPoint, Transfer
+from earwitness.core.metrics import Claim, Metrics, OperatingPoint, Transfer
 from earwitness.reporting import words
 from earwitness.reporting.drawing import draw_inline
 from earwitness.reporting.parts import (
@@ -76,10 +76,7 @@ def _rule(point: OperatingPoint) -> str:
 def _fact(found: Estimate, told: str) -> Fact:
     if found.value is None:
         return Fact(words.UNDEFINED, told, found.reason or "")
-    small = found.reason or ""
-    if found.low is not None and found.high is not None:
-        small = f"{words.percent(found.low)} to {words.percent(found.high)}"
-    return Fact(words.percent(found.value), told, small)
+    return Fact(words.percent(found.value), told, _share(found).small or found.reason or "")
 
 
 def _alarms(found: Estimate) -> Fact:
@@ -94,11 +91,20 @@ def _alarms(found: Estimate) -> Fact:
 
 def _worth(point: OperatingPoint) -> Table:
     rows = [
-        Row([Cell(words.percent(one.prevalence), one.prevalence), estimate_cell(one.precision)])
+        Row([Cell(words.percent(one.prevalence), one.prevalence), _share(one.precision)])
         for one in point.prevalences
     ]
     notes = interval_notes(one.precision for one in point.prevalences)
     return Table("What a flag is worth", ["fakes among all", "flags that are right"], rows, notes)
+
+
+def _share(found: Estimate) -> Cell:
+    if found.value is None:
+        return estimate_cell(found)
+    small = ""
+    if found.low is not None and found.high is not None:
+        small = f"{words.percent(found.low)} to {words.percent(found.high)}"
+    return Cell(words.percent(found.value), found.value, small)
 
 
 def _claims(point: OperatingPoint, confidence: float) -> Table:
@@ -107,8 +113,7 @@ def _claims(point: OperatingPoint, confidence: float) -> Table:
             [
                 Cell(f"at most {words.percent(one.fpr)}", one.fpr),
                 count_cell(one.n_reals),
-                count_cell(one.n_reals_here),
-                text_cell("enough" if one.n_reals_here >= one.n_reals else "too few"),
+                Cell(words.count(one.n_reals_here), one.n_reals_here, _enough(one)),
             ]
         )
         for one in point.claims
@@ -117,8 +122,12 @@ def _claims(point: OperatingPoint, confidence: float) -> Table:
         f"Groups of reals it takes to claim a false positive rate with {confidence:.0%} confidence "
         "if none of them is flagged; with any flag it takes more."
     ]
-    columns = ["claim", "reals it takes", "reals here", ""]
+    columns = ["false positive rate", "reals it takes", "reals here"]
     return Table("What could be claimed", columns, rows, notes)
+
+
+def _enough(one: Claim) -> str:
+    return "enough" if one.n_reals_here >= one.n_reals else "too few"
 
 
 def _transfers(metrics: Metrics) -> list[Block]:

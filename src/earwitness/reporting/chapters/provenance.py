@@ -8,6 +8,7 @@ from earwitness.reporting.parts import (
     Cell,
     Chapter,
     Folded,
+    Look,
     Row,
     Table,
     count_cell,
@@ -15,6 +16,7 @@ from earwitness.reporting.parts import (
 )
 
 _UNKNOWN = "unknown"
+_WEIGHTS = "weights (SHA-256)"
 
 
 def provenance(metrics: Metrics) -> Chapter:
@@ -22,10 +24,10 @@ def provenance(metrics: Metrics) -> Chapter:
     blocks: list[Block] = [
         _manifests(metrics),
         _detectors(metrics.detectors),
-        _settings(metrics),
+        Folded("Versions and settings", [_settings(metrics)]),
         Folded("The files the figures were made from", [_sources(metrics)]),
     ]
-    lead = "Hashes are SHA-256, shown in full; a figure can be made again from what they name."
+    lead = "What it takes to make these figures again. Hashes are shown in full."
     return Chapter("provenance", "Where it comes from", lead, blocks)
 
 
@@ -34,44 +36,59 @@ def _manifests(metrics: Metrics) -> Table:
         Row(
             [
                 text_cell(one.name, look="name"),
+                _hash(one.digest),
                 count_cell(one.n_items),
                 count_cell(one.n_real),
                 count_cell(one.n_fake),
-                _hash(one.digest),
             ]
         )
         for one in metrics.manifests
     ]
-    return Table(
-        "What was judged", ["manifest", "items", "reals", "fakes", "digest of its rows"], rows
-    )
+    columns = ["manifest", "digest of its rows (SHA-256)", "items", "reals", "fakes"]
+    return Table("What was judged", columns, rows, texts=2)
 
 
 def _detectors(found: list[DetectorInfo]) -> Table:
-    rows = []
-    for one in found:
-        card = one.card or {}
-        cells = [
-            text_cell(one.name, look="name"),
-            text_cell(one.preprocessing or _UNKNOWN),
-            text_cell(one.windows or _UNKNOWN),
-            text_cell(_listed(card.get("trained_on"))),
-            text_cell(_listed(card.get("selected_on"))),
-            text_cell(str(card.get("licence") or _UNKNOWN)),
-            _hash(one.weights_sha256),
-        ]
-        rows.append(Row(cells, one.name))
-    columns = ["detector", "preprocessing", "windows", "trained on", "selected on", "licence"]
-    return Table("Who judged", [*columns, "weights"], rows, texts=6)
+    """Return what is known of detectors; what is known of none stands below, in a note."""
+    told = [_told(one) for one in found]
+    names = list(told[0]) if told else []
+    known = [name for name in names if any(one[name] is not None for one in told)]
+    rows = [
+        Row(
+            [
+                text_cell(info.name, look="name"),
+                *(_known(one[name], look="hash" if name == _WEIGHTS else "") for name in known),
+            ],
+            info.name,
+        )
+        for info, one in zip(found, told, strict=True)
+    ]
+    unknown = [name for name in names if name not in known]
+    notes = [f"Unknown of all: {', '.join(unknown)}."] if unknown else []
+    return Table("Who judged", ["detector", *known], rows, notes, texts=1 + len(known))
 
 
-def _listed(value: object) -> str:
-    """Return a card's list in words: not knowing is not the same as nothing."""
-    if value is None:
-        return _UNKNOWN
+def _told(info: DetectorInfo) -> dict[str, str | None]:
+    card = info.card or {}
+    return {
+        "preprocessing": info.preprocessing,
+        "windows": info.windows,
+        "trained on": _listed(card.get("trained_on")),
+        "selected on": _listed(card.get("selected_on")),
+        "licence": _listed(card.get("licence")),
+        _WEIGHTS: info.weights_sha256,
+    }
+
+
+def _known(value: str | None, *, look: Look) -> Cell:
+    return Cell(_UNKNOWN) if value is None else text_cell(value, look=look)
+
+
+def _listed(value: object) -> str | None:
+    """Return what a card says, in words: not knowing is not the same as nothing."""
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "nothing"
-    return str(value)
+    return None if value is None else str(value)
 
 
 def _settings(metrics: Metrics) -> Table:
@@ -102,15 +119,15 @@ def _sources(metrics: Metrics) -> Table:
                 text_cell(one.detector, look="name"),
                 text_cell(one.dataset, look="name"),
                 text_cell(one.role),
-                count_cell(one.n_rows),
                 _hash(one.sha256),
+                count_cell(one.n_rows),
             ],
             one.detector,
         )
         for one in metrics.provenance.sources
     ]
-    columns = ["file", "detector", "data set", "role", "rows", "SHA-256"]
-    return Table("Files", columns, rows, texts=4)
+    columns = ["file", "detector", "data set", "role", "SHA-256", "rows"]
+    return Table("Files", columns, rows, texts=5)
 
 
 def _hash(digest: str | None) -> Cell:
