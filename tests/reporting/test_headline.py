@@ -30,6 +30,15 @@ def test_the_weakness_of_the_best_is_named() -> None:
     assert "It fails on suno against the reals of" in lead
 
 
+def test_chance_is_called_chance() -> None:
+    one = metrics_of(predictions(shift=0, n_tracks=40))
+    assert write_headline(one).lead.startswith("cnn does not do better than chance, with an AUROC")
+    two = metrics_of(
+        predictions(shift=0, n_tracks=40), predictions(shift=0, n_tracks=40, seed=3, detector="b")
+    )
+    assert "Of 2 detectors none does better than chance" in write_headline(two).lead
+
+
 def test_where_all_is_well_the_lowest_is_told() -> None:
     lead = write_headline(metrics_of(predictions(shift=7))).lead
     assert "It holds everywhere: its lowest AUROC is" in lead

@@ -29,6 +29,10 @@ _DOES = {
 }
 
 
+OF_CHANCE = ("auroc", "balanced_accuracy")
+"""Figures that are a half by chance."""
+
+
 class Headline(NamedTuple):
     """What was found.
 
@@ -57,14 +61,26 @@ def write_headline(metrics: Metrics) -> Headline:
 
 def _ranking(standings: Standings, defined: list[Standing]) -> str:
     best, worst = defined[0], defined[-1]
-    does = _DOES[standings.metric]
+    does, figure = _DOES[standings.metric], _figure(best.estimate, standings)
+    is_chance = standings.metric in OF_CHANCE and _reaches_chance(best.estimate)
     if len(defined) == 1:
-        return f"{best.detector} {does} with {_figure(best.estimate, standings)}."
+        does = "does not do better than chance," if is_chance else does
+        return f"{best.detector} {does} with {figure}."
+    last = f"with {words.figure(worst.estimate.number)}{_brackets(worst.estimate)}"
+    if is_chance:
+        return (
+            f"Of {len(defined)} detectors none does better than chance: {best.detector} comes "
+            f"first, with {figure}; {worst.detector} last, {last}."
+        )
     return (
-        f"Of {len(defined)} detectors, {best.detector} {does} best, with "
-        f"{_figure(best.estimate, standings)}; {worst.detector} does worst, with "
-        f"{words.figure(worst.estimate.number)}{_brackets(worst.estimate)}."
+        f"Of {len(defined)} detectors, {best.detector} {does} best, with {figure}; "
+        f"{worst.detector} does worst, {last}."
     )
+
+
+def _reaches_chance(estimate: Estimate) -> bool:
+    """Whether a coin does as well, as far as can be told."""
+    return (estimate.number if estimate.low is None else estimate.low) <= 0.5
 
 
 def _figure(estimate: Estimate, standings: Standings) -> str:

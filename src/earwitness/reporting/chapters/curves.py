@@ -28,9 +28,8 @@ from earwitness.reporting.parts import (
 T = TypeVar("T")
 _N_TOLD, _N_BEHIND = 24, 40
 _LEAD = (
-    "Over all thresholds, on all items. The dark curve is the detector's own, the grey ones are "
-    "the others'. Of ROC curves those further up and left are better, of DET curves those further "
-    "down and left."
+    "Over all thresholds, on all items; grey curves are those of other detectors. Of ROC curves "
+    "those further up and left are better, of DET curves those further down and left."
 )
 
 

@@ -9,6 +9,7 @@ from earwitness.core.metrics import Metrics, Slice
 from earwitness.evaluation.standings import Standings, figures_of, rank_detectors
 from earwitness.reporting import words
 from earwitness.reporting.drawing import draw_inline
+from earwitness.reporting.headline import OF_CHANCE
 from earwitness.reporting.parts import (
     Block,
     Chapter,
@@ -93,7 +94,7 @@ def _forest(metrics: Metrics, metric: str, found: dict[str, Estimate], *, is_mea
         for who, one in found.items()
     ]
     title = f"mean {name}" if is_mean else name
-    chance = 0.5 if metric in ("auroc", "balanced_accuracy") else None
+    chance = 0.5 if metric in OF_CHANCE else None
     rows = [Row([text_cell(who), estimate_cell(one)], who) for who, one in found.items()]
     return Figure(
         title=f"{title[0].upper()}{title[1:]}",

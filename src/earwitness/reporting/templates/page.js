@@ -126,10 +126,10 @@
     });
   }
 
-  /* On paper everything is open. */
+  /* On paper what is folded is open; the data under the charts stays in the file. */
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = all("details:not([open])");
+    opened = all("details.fold:not([open])");
     for (const part of opened) part.open = true;
   });
   addEventListener("afterprint", () => {
