@@ -78,6 +78,6 @@ _bench = typer.Typer(
     no_args_is_help=True,
     help="A whole benchmark from one file: init writes it, run does it, diff compares two runs.",
 )
-for _part in (bench.init, bench.run):
+for _part in (bench.init, bench.run, bench.diff):
     _bench.command(help=_reflowed(_part.__doc__))(_part)
 app.add_typer(_bench, name="bench")

@@ -65,6 +65,32 @@ def run(
     print_places(done)
 
 
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    second: Annotated[Path, typer.Argument(metavar="OTHER", help="Another.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything differs.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Where the permutations start.")] = 0,
+) -> None:
+    """Tell what changed between two runs.
+
+    Options, versions and weights; rows of the manifests; scores; decisions that flipped, worst
+    first; and figures on the items that both scored, with a test of each difference.
+    """
+    from earwitness.reporting.rundiffs import diff_parts
+    from earwitness.workflows.rundiff import diff_runs
+
+    found = diff_runs(first, second, seed=seed)
+    if as_json:
+        console.out.print_json(found.model_dump_json())
+    else:
+        for part in diff_parts(found):
+            console.out.print(part, markup=False)
+    if strict and not found.is_same:
+        raise typer.Exit(1)
+
+
 def print_places(done: BenchmarkRun) -> None:
     """Say where everything lies that a benchmark left."""
     for what, path in done.places().items():

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from earwitness.audio.clips import Windows
-from earwitness.core.cards import Precision, Preprocessing
+from earwitness.core.cards import Backend, Precision, Preprocessing
 from earwitness.core.registry import nearest
 from earwitness.datasets import fma
 from earwitness.detectors.hub import is_hub_id
@@ -174,6 +174,7 @@ class ScoringSection(_Section):
     use_skip_time: bool = False
     threshold: Share | None = None
     precision: Precision = "fp32"
+    backend: Backend = "torch"
     device: Annotated[str, AfterValidator(_device)] = "auto"
     batch_size: Annotated[int | None, PlainValidator(_batch_size)] = None
     num_workers: Count | None = None

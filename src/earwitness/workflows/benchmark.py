@@ -22,7 +22,7 @@ from earwitness import __version__
 from earwitness.passes.store import locked
 from earwitness.workflows.benchconfig import BenchConfig, EvaluateSection
 from earwitness.workflows.configfile import BENCH_YAML, write_resolved
-from earwitness.workflows.manifeststage import manifest_stage
+from earwitness.workflows.manifeststage import judged_roots, manifest_stage
 from earwitness.workflows.runfolder import ERRORS_CSV, write_errors
 from earwitness.workflows.scorestage import SCORE, score_stage, scored
 from earwitness.workflows.scoring import PREDS, Starting
@@ -206,5 +206,6 @@ def _write_report(ledger: Ledger) -> list[Path]:
     from earwitness.reporting.page import write_report
 
     path = ledger.out / REPORT_HTML
-    write_report(read_metrics(ledger.out / METRICS_JSON), path)
+    roots = judged_roots(ledger)
+    write_report(read_metrics(ledger.out / METRICS_JSON), path, audio_roots=roots)
     return [path]

@@ -54,9 +54,14 @@ def judged_inputs(ledger: Ledger) -> dict[str, str]:
     """Return what identifies the manifests and where their files lie."""
     sha256 = ledger.files(MANIFESTS)
     named = {f"manifest {p.stem}": sha256[f"{MANIFESTS}/{p.name}"] for p in judged(ledger)}
+    roots = judged_roots(ledger)
+    return named | {"root": roots[-1].as_posix() if roots else "none"}
+
+
+def judged_roots(ledger: Ledger) -> list[Path]:
+    """Return the folders that relative paths in the manifests start from."""
     recorded = ledger.out / MANIFESTS / SPLITS_JSON
-    root = recorded_roots(recorded)[-1].as_posix() if recorded.is_file() else "none"
-    return named | {"root": root}
+    return recorded_roots(recorded) if recorded.is_file() else []
 
 
 def _draw(data: DataSection) -> SplitSet:

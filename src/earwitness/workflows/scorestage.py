@@ -119,6 +119,7 @@ def _open(section: DetectorSection, scoring: ScoringSection) -> Detector:
         n_encoders=section.n_encoders,
         preprocessing=section.preprocessing,
         precision=scoring.precision,
+        backend=scoring.backend,
     )
 
 
