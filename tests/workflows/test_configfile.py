@@ -24,8 +24,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("scoring.window=3", r": scoring\.window: no such key; did you mean 'windows'\?"),
         ("score=1", r": score: no such key; did you mean 'scoring'\?"),
-        ("data.manifests.file=x", r"bench\.yaml:3: data\.manifests\.file: .*mean 'files'\?"),
-        ("detectors.1.weight=x", r"bench\.yaml:4: detectors\.1\.weight: .*mean 'weights'\?"),
+        ("data.manifests.file=x", r"bench\.yaml: data\.manifests\.file: .*mean 'files'\?"),
+        ("detectors.1.weight=x", r"bench\.yaml: detectors\.1\.weight: .*mean 'weights'\?"),
         ("scoring.windows=0", r"scoring\.windows: found 0; expected published, all or a whole"),
         ("scoring.windows=many", "found 'many'; expected published, all or a whole number"),
         ("scoring.batch_size=true", "found True; expected auto or a whole number from 1 up"),
@@ -63,7 +63,7 @@ def test_the_line_of_a_mistake_is_that_of_its_key(tmp_path: Path) -> None:
         ("out: x\ndata: 1\nout: y\n", r"b\.yaml:3: out: stands here a second time"),
         ("detectors:\n- name: a\n  name: b\n", r":3: detectors\.0\.name: stands here a second"),
         ("!!python/object/apply:os.system [exit]", "no YAML .*could not determine a constructor"),
-        ("out: x\n", r": data: not there, expected it \(and 1 more problems\)"),
+        ("out: x\n", r"b\.yaml:1: data: not there, expected it \(and 1 more problems\)"),
         ("[" * 5000, "no YAML"),
     ],
 )

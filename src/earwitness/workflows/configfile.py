@@ -58,7 +58,8 @@ def read_config(path: Path, *, changes: Sequence[str] = (), out: Path | None = N
     text = _read(path)
     content, lines = _parse(path, text)
     for change in changes:
-        _set(content, change)
+        key = _set(content, change)
+        lines = {at: line for at, line in lines.items() if _dotted(at) != key}
     if out is not None:
         content["out"] = str(out.absolute())
     try:
@@ -132,8 +133,8 @@ def _lines(path: Path, node: yaml.Node, at: KeyPath) -> Iterator[tuple[KeyPath, 
             yield from _lines(path, value, (*at, index))
 
 
-def _set(content: dict[str, Any], change: str) -> None:
-    """Put a value where a dotted key points; sections on the way are made."""
+def _set(content: dict[str, Any], change: str) -> str:
+    """Put a value where a dotted key points, and return the key; sections on the way are made."""
     key, separator, text = change.partition("=")
     if not separator or not key:
         raise UsageError(f"--set {change}: expected KEY=VALUE, as scoring.windows=3")
@@ -149,6 +150,7 @@ def _set(content: dict[str, Any], change: str) -> None:
         place[_index(place, last, change)] = value
     else:
         place[last] = value
+    return key
 
 
 def _step(place: Any, section: str, change: str) -> Any:
@@ -171,8 +173,8 @@ def _index(place: list[Any], text: str, change: str) -> int:
 def _first_problem(path: Path, errors: Sequence[ErrorDetails], lines: dict[KeyPath, int]) -> str:
     first = errors[0]
     at = tuple(part for part in first["loc"] if not str(part).startswith("function-"))
-    known = next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), None)
-    where = f"{path}:{known}" if known else f"{path}"
+    line = lines.get(at[:-1] if first["type"] == "missing" else at)
+    where = f"{path}:{line}" if line else f"{path}"
     others = f" (and {len(errors) - 1} more problems)" if len(errors) > 1 else ""
     return f"{where}: {_dotted(at) or 'the file'}: {_told(first, at)}{others}"
 
