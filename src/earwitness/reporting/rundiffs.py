@@ -107,7 +107,7 @@ def _figures(figures: Sequence[FigureDiff]) -> Table:
         if figure.low is not None and figure.high is not None:
             gap += f" [{figure.low:+.3f}, {figure.high:+.3f}]"
         cells = (figure.metric, _figure(figure.first), _figure(figure.second), gap)
-        table.add_row(*map(Text, (*cells, _figure(figure.p), _figure(figure.p_holm))))
+        table.add_row(*map(Text, (*cells, _chance(figure.p), _chance(figure.p_holm))))
     told = "\n".join(f"{', '.join(names)}: {test}" for test, names in tests.items() if test)
     table.caption, table.caption_justify = Text(told), "left"
     return table
@@ -145,3 +145,7 @@ def _count(n: int, what: str) -> str:
 
 def _figure(value: float | None, sign: str = "") -> str:
     return "–" if value is None else f"{value:{sign}.3f}"
+
+
+def _chance(p: float | None) -> str:
+    return "<0.001" if p is not None and p < 0.001 else _figure(p)

@@ -235,4 +235,4 @@ def _figure(line: Line) -> FigureDiff:
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None or math.isnan(value) else float(value)
+    return None if value is None or math.isnan(value) else float(value) + 0.0  # no minus zero
