@@ -11,6 +11,7 @@ import pytest
 
 from benches import stages_of, stored_rows, write_bench, write_weights
 from earwitness.core.errors import UsageError, WeightsError
+from earwitness.inference.predict import Advance
 from earwitness.workflows import scorestage
 from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
 from earwitness.workflows.configfile import read_config
@@ -34,17 +35,22 @@ class Bench:
         self.told: list[str] = []
         self.n_to_do = 0
 
-    def run(self, *changes: str, path: Path | None = None) -> BenchmarkRun:
+    def run(
+        self, *changes: str, path: Path | None = None, retry_errors: bool = False
+    ) -> BenchmarkRun:
         watching = Watching()
         self.n_to_do = 0
 
-        def starting(n_to_do: int, n_done: int) -> object:
+        def starting(n_to_do: int, n_done: int) -> Advance:
+            assert n_done >= 0
             self.n_to_do = n_to_do
             return lambda _: None
 
         try:
             config = read_config(path or self.path, changes=changes)
-            return run_benchmark(config, watcher=watching, starting=starting)  # type: ignore[arg-type]
+            return run_benchmark(
+                config, watcher=watching, starting=starting, retry_errors=retry_errors
+            )
         finally:
             self.told = watching.told[1:]
 
@@ -228,6 +234,16 @@ def test_two_detectors_of_one_name_are_refused(bench: Bench) -> None:
     with pytest.raises(UsageError, match="detectors: two go by the name 'one'"):
         bench.run("detectors=[weights/one, other/one]")
     assert scorestage.SCORE in stages_of(bench.out)
+
+
+def test_rows_that_failed_are_tried_again_when_asked(bench: Bench) -> None:
+    sound = bench.path.parent / "sound"
+    shutil.copy(sound / "0.wav", sound / "broken.wav")
+    assert bench.run().done == ()
+    assert bench.run(retry_errors=True).done[0] == "score"
+    assert bench.n_to_do == 1
+    assert not (bench.out / "errors.csv").exists()
+    assert bench.run(retry_errors=True).done == ()
 
 
 def test_every_row_that_fails_still_makes_a_table(tmp_path: Path) -> None:

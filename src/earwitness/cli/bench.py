@@ -47,6 +47,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Another run folder than the file's.")
     ] = None,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Try rows again that could not be scored.")
+    ] = False,
 ) -> None:
     """Run a whole benchmark: splits, scores, tables, metrics, pictures, report.
 
@@ -54,15 +57,22 @@ def run(
     and after a change does again just what depends on it.
     """
     from earwitness.cli.stageview import StageView
-    from earwitness.workflows.benchmark import run_benchmark
+    from earwitness.workflows.benchmark import read_errors, run_benchmark
     from earwitness.workflows.configfile import read_config
 
     config = read_config(file, changes=change or (), out=out)
     with StageView() as view:
-        done = run_benchmark(config, watcher=view, starting=view.start_scoring)
+        done = run_benchmark(
+            config, watcher=view, starting=view.start_scoring, retry_errors=retry_errors
+        )
     if not done.done:
         console.out.print("nothing to do: everything is there and unchanged")
     print_places(done)
+    if n_failed := len(read_errors(done.out)):
+        console.remark(
+            f"{console.thousands(n_failed)} rows could not be scored (see errors.csv); "
+            "--retry-errors tries them again"
+        )
 
 
 def diff(

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earwitness import __version__
+from earwitness.core.errors import PredictionsError
+from earwitness.core.tables import read_text_table
 from earwitness.passes.store import locked
 from earwitness.workflows.benchconfig import BenchConfig, EvaluateSection
 from earwitness.workflows.configfile import BENCH_YAML, write_resolved
@@ -79,7 +81,11 @@ class BenchmarkRun:
 
 
 def run_benchmark(
-    config: BenchConfig, *, watcher: Watcher, starting: Starting | None = None
+    config: BenchConfig,
+    *,
+    watcher: Watcher,
+    starting: Starting | None = None,
+    retry_errors: bool = False,
 ) -> BenchmarkRun:
     """Run the whole benchmark, or what is left to do of it, into one folder.
 
@@ -87,6 +93,7 @@ def run_benchmark(
         config: What there is to do.
         watcher: Told of how stages go.
         starting: Told how many files there are to score, and how many are scored already.
+        retry_errors: Try rows again that could not be scored.
 
     Raises:
         EarwitnessError: A stage cannot be done; those before it are, and stay.
@@ -94,15 +101,27 @@ def run_benchmark(
     """
     with locked(config.out):
         write_resolved(config, config.out / BENCH_YAML)
-        done = run_stages(_stages(config, starting), config.out, watcher)
+        if retry_errors:
+            read_ledger(config.out).forget(SCORE, set(read_errors(config.out)))
+        stages = _stages(config, starting, retry_errors=retry_errors)
+        done = run_stages(stages, config.out, watcher)
     return BenchmarkRun(config.out, tuple(done))
 
 
-def _stages(config: BenchConfig, starting: Starting | None) -> list[Stage]:
+def read_errors(out: Path) -> list[str]:
+    """Return the detector of every row of a run folder that could not be scored."""
+    path = out / ERRORS_CSV
+    if not path.is_file():
+        return []
+    rows = read_text_table(path, error=PredictionsError, needed=("detector",))
+    return [str(name) for name in rows["detector"]]
+
+
+def _stages(config: BenchConfig, starting: Starting | None, *, retry_errors: bool) -> list[Stage]:
     out, outputs = config.out, config.outputs
     stages = [
         manifest_stage(config.data, out),
-        score_stage(config, starting),
+        score_stage(config, starting, retry_errors=retry_errors),
         _after(_SUMMARIZE, (SCORE,), _summarize),
         _after(_EVALUATE, (SCORE,), _evaluate(config.evaluate), _options(config.evaluate)),
     ]

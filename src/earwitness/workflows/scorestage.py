@@ -34,8 +34,17 @@ SCORE = "score"
 _DECIDING = ("windows", "keep_windows", "use_skip_time", "threshold", "precision")
 
 
-def score_stage(config: BenchConfig, starting: Starting | None = None) -> Stage:
-    """Return the stage that leaves ``preds/`` in a run folder."""
+def score_stage(
+    config: BenchConfig, starting: Starting | None = None, *, retry_errors: bool = False
+) -> Stage:
+    """Return the stage that leaves ``preds/`` in a run folder.
+
+    Args:
+        config: What there is to do.
+        starting: Told how many files there are to score, and how many are scored already.
+        retry_errors: Try rows again that could not be scored, where a part is done at all.
+    """
+    options = _scoring_options(config.scoring, retry_errors=retry_errors)
     sections = _by_name(config.detectors)
 
     def inputs(ledger: Ledger) -> dict[str, Inputs]:
@@ -44,7 +53,11 @@ def score_stage(config: BenchConfig, starting: Starting | None = None) -> Stage:
 
     def run(ledger: Ledger, parts: Sequence[str]) -> dict[str, Sequence[Path]]:
         manifests = [read_manifest(path) for path in judged(ledger)]
-        return _score(manifests, [sections[part] for part in parts], config, starting)
+        detectors = [_open(sections[part], config.scoring) for part in parts]
+        drop_changed(config.out, manifests, detectors, vars(options))
+        begin_run(config.out, manifests, detectors, vars(options), resume="missing")
+        score_into_own(manifests, detectors, config.out, options=options, starting=starting)
+        return {part: _left(config.out, manifests, part) for part in parts}
 
     return Stage(SCORE, inputs, run)
 
@@ -87,28 +100,16 @@ def _weights(section: DetectorSection) -> Mapping[str, Path]:
     return {section.name: section.weights} if section.weights else {}
 
 
-def _score(
-    manifests: Sequence[Manifest],
-    sections: Sequence[DetectorSection],
-    config: BenchConfig,
-    starting: Starting | None,
-) -> dict[str, Sequence[Path]]:
-    detectors = [_open(section, config.scoring) for section in sections]
-    options = ScoringOptions(
-        windows=config.scoring.windows,
-        use_skip_time=config.scoring.use_skip_time,
-        keep_windows=config.scoring.keep_windows,
-        threshold=config.scoring.threshold,
-        batch_size=config.scoring.batch_size,
-        n_workers=config.scoring.num_workers,
+def _scoring_options(scoring: ScoringSection, *, retry_errors: bool) -> ScoringOptions:
+    return ScoringOptions(
+        windows=scoring.windows,
+        use_skip_time=scoring.use_skip_time,
+        keep_windows=scoring.keep_windows,
+        threshold=scoring.threshold,
+        batch_size=scoring.batch_size,
+        n_workers=scoring.num_workers,
+        retry_errors=retry_errors,
     )
-    drop_changed(config.out, manifests, detectors, vars(options))
-    begin_run(config.out, manifests, detectors, vars(options), resume="missing")
-    score_into_own(manifests, detectors, config.out, options=options, starting=starting)
-    return {
-        detector.card.name: _left(config.out, manifests, detector.card.name)
-        for detector in detectors
-    }
 
 
 def _open(section: DetectorSection, scoring: ScoringSection) -> Detector:

@@ -10,7 +10,7 @@ where an input differs from its record, or a file is not there or not what was w
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -59,6 +59,12 @@ class Ledger:
         """Return the files that all parts of a stage left, with their SHA-256."""
         parts = self.stages.get(stage, {}).values()
         return {name: sha256 for part in parts for name, sha256 in part.files.items()}
+
+    def forget(self, stage: str, parts: Collection[str]) -> None:
+        """Take parts for not done; their files stay until they are done again."""
+        known = self.stages.get(stage, {})
+        self.stages[stage] = {part: known[part] for part in known if part not in parts}
+        self.write()
 
     def write(self) -> None:
         """Write ``stages.json``, atomically."""
