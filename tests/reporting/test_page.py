@@ -156,7 +156,7 @@ def test_undefined_says_why_and_lost_rows_are_counted(page: Reader) -> None:
 
 
 def test_what_is_fitted_gets_its_cards(metrics: Metrics, page: Reader, tmp_path: Path) -> None:
-    assert "operating" not in page.ids
+    assert "operating" in page.ids
     text = page_of(with_points(metrics), tmp_path).text
     assert "threshold 0.731, rule fpr=0.05, fitted on calibration half (88 items)" in text
     assert "50 % 40 % to 60 %" in text
