@@ -236,6 +236,20 @@ def test_two_detectors_of_one_name_are_refused(bench: Bench) -> None:
     assert scorestage.SCORE in stages_of(bench.out)
 
 
+def test_asvspoof_files_are_an_output(bench: Bench) -> None:
+    bench.run("outputs.asvspoof=true")
+    assert sorted(p.name for p in (bench.out / "asvspoof").iterdir()) == [
+        *("one__set.tsv", "set.key.tsv", "two__set.tsv"),
+    ]
+    lines = (bench.out / "asvspoof" / "one__set.tsv").read_text().splitlines()
+    assert len(lines) == 1 + 8
+    rows = {row["filepath"]: row for row in read_table(bench.out / "preds" / "set" / "one.csv")}
+    name, score = lines[1].split("\t")
+    assert float(score) == -float(rows[name]["logit"])
+    bench.run()
+    assert not (bench.out / "asvspoof").exists()
+
+
 def test_rows_that_failed_are_tried_again_when_asked(bench: Bench) -> None:
     sound = bench.path.parent / "sound"
     shutil.copy(sound / "0.wav", sound / "broken.wav")

@@ -32,6 +32,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("scoring.device=tpu", "found 'tpu'; expected auto, cpu, cuda, cuda:N or mps"),
         ("scoring.threshold=1.5", "found 1.5; input should be less than or equal to 1"),
         ("evaluate.resamples=5", "found 5; input should be greater than or equal to 100"),
+        ("evaluate.threshold=most", "found 'most'; expected a number from 0 to 1, eer, fpr=0.01"),
+        ("evaluate.calibrate=isotonic", "found 'isotonic'; input should be 'temperature' or"),
         ("data.splits.n_fma_real=true", r"data\.splits\.n_fma_real: found True; .* integer"),
         ("data.folder.path=x", r"bench\.yaml:2: data: found folder and manifests, expected one of"),
         ("data={}", "data: found none, expected one of splits, folder, manifests"),

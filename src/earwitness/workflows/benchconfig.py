@@ -24,10 +24,14 @@ from pydantic import (
 
 from earwitness.audio.clips import Windows
 from earwitness.core.cards import Backend, Precision, Preprocessing
+from earwitness.core.errors import UsageError
 from earwitness.core.registry import nearest
 from earwitness.datasets import fma
 from earwitness.detectors.hub import is_hub_id
 from earwitness.detectors.opening import DETECTORS, published_name
+from earwitness.evaluation.rules import EXPECTED, parse_rule
+from earwitness.metrics.costs import ASVSPOOF5
+from earwitness.metrics.scaling import Method
 
 _DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+|mps")
 
@@ -59,6 +63,14 @@ def _batch_size(value: Any) -> int | None:
     if type(value) is int and value >= 1:
         return value
     raise ValueError("expected auto or a whole number from 1 up")
+
+
+def _rule(value: Any) -> float | str | None:
+    try:
+        parse_rule(value)
+    except UsageError:
+        raise ValueError(f"expected {EXPECTED}") from None
+    return value if value is None or isinstance(value, str) else float(value)
 
 
 FilePath = Annotated[Path, AfterValidator(_from_folder)]
@@ -185,8 +197,13 @@ class EvaluateSection(_Section):
 
     seed: Count = 0
     resamples: int = Field(default=2000, ge=100, strict=True)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
     by: tuple[str, ...] = ()
-    threshold: Share | None = None
+    threshold: Annotated[float | str | None, PlainValidator(_rule)] = None
+    calibrate: Method | None = None
+    p_fake: float = Field(default=ASVSPOOF5.p_fake, gt=0, lt=1)
+    c_miss: float = Field(default=ASVSPOOF5.c_miss, gt=0)
+    c_false_alarm: float = Field(default=ASVSPOOF5.c_false_alarm, gt=0)
 
 
 class OutputsSection(_Section):
@@ -196,6 +213,7 @@ class OutputsSection(_Section):
     normalized: bool = True
     latex: bool = True
     report: bool = True
+    asvspoof: bool = False
 
 
 class BenchConfig(_Section):

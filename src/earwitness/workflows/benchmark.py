@@ -8,24 +8,28 @@ A run folder holds what ``scoring`` writes, and::
     final_ood_comparison.csv   the comparison table; .tex for LaTeX
     metrics.json, metrics.csv  figures with intervals
     confusion/                 a matrix for each detector and manifest
+    asvspoof/                  score and key files, where asked for
     report.html                one page of all that
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earwitness import __version__
 from earwitness.core.errors import PredictionsError
 from earwitness.core.tables import read_text_table
+from earwitness.passes.resume import read_run
 from earwitness.passes.store import locked
 from earwitness.workflows.benchconfig import BenchConfig, EvaluateSection
 from earwitness.workflows.configfile import BENCH_YAML, write_resolved
 from earwitness.workflows.manifeststage import judged_roots, manifest_stage
-from earwitness.workflows.runfolder import ERRORS_CSV, write_errors
+from earwitness.workflows.runfolder import ERRORS_CSV, RUN_JSON, write_errors
 from earwitness.workflows.scorestage import SCORE, score_stage, scored
 from earwitness.workflows.scoring import PREDS, Starting
 from earwitness.workflows.stages import Ledger, Stage, Watcher, read_ledger, run_stages
@@ -38,6 +42,7 @@ COMPARISON_TEX = "final_ood_comparison.tex"
 METRICS_JSON = "metrics.json"
 METRICS_CSV = "metrics.csv"
 CONFUSION = "confusion"
+ASVSPOOF = "asvspoof"
 REPORT_HTML = "report.html"
 
 _SUMMARIZE, _EVALUATE, _LATEX, _REPORT = "summarize", "evaluate", "latex", "report"
@@ -74,6 +79,7 @@ class BenchmarkRun:
             "confusion matrices": CONFUSION,
             "metrics": METRICS_JSON,
             "scores": PREDS,
+            "ASVspoof 5 files": ASVSPOOF,
             "errors": ERRORS_CSV,
         }
         paths = {what: self.out / name for what, name in places.items()}
@@ -123,7 +129,7 @@ def _stages(config: BenchConfig, starting: Starting | None, *, retry_errors: boo
         manifest_stage(config.data, out),
         score_stage(config, starting, retry_errors=retry_errors),
         _after(_SUMMARIZE, (SCORE,), _summarize),
-        _after(_EVALUATE, (SCORE,), _evaluate(config.evaluate), _options(config.evaluate)),
+        _evaluate_stage(config.evaluate),
     ]
     if outputs.confusion:
         normalized = {"normalized": str(outputs.normalized)}
@@ -132,6 +138,8 @@ def _stages(config: BenchConfig, starting: Starting | None, *, retry_errors: boo
         )
     if outputs.latex:
         stages.append(_after(_LATEX, (_SUMMARIZE,), _write_latex))
+    if outputs.asvspoof:
+        stages.append(_after(ASVSPOOF, (SCORE,), _export_asvspoof))
     if outputs.report:
         stages.append(_after(_REPORT, (_EVALUATE,), _write_report))
     return stages
@@ -152,8 +160,18 @@ def _after(
     return Stage(name, inputs, lambda ledger, _: {"": run(ledger)})
 
 
-def _options(section: EvaluateSection) -> dict[str, str]:
-    return {name: str(value) for name, value in section}
+def _evaluate_stage(section: EvaluateSection) -> Stage:
+    """Return the stage of metrics, which tell of cards and roots as well."""
+    options = {name: str(value) for name, value in section}
+    stage = _after(_EVALUATE, (SCORE,), _evaluate(section), options)
+
+    def inputs(ledger: Ledger) -> dict[str, Mapping[str, str]]:
+        described = read_run(ledger.out / RUN_JSON) or {}
+        told = json.dumps([described.get(part) for part in ("detectors", "manifests")])
+        origins = {"cards and roots": hashlib.sha256(told.encode()).hexdigest()}
+        return {part: {**known, **origins} for part, known in stage.inputs(ledger).items()}
+
+    return replace(stage, inputs=inputs)
 
 
 def _summarize(ledger: Ledger) -> list[Path]:
@@ -173,6 +191,7 @@ def _evaluate(section: EvaluateSection) -> Callable[[Ledger], list[Path]]:
     def run(ledger: Ledger) -> list[Path]:
         from earwitness.core.metrics import write_metrics
         from earwitness.evaluation.evaluate import evaluate
+        from earwitness.evaluation.rules import parse_costs
         from earwitness.reporting.estimates import write_estimates
 
         metrics = evaluate(
@@ -180,6 +199,9 @@ def _evaluate(section: EvaluateSection) -> Callable[[Ledger], list[Path]]:
             seed=section.seed,
             by=section.by,
             threshold=section.threshold,
+            calibrate=section.calibrate,
+            confidence=section.confidence,
+            costs=parse_costs(section.p_fake, section.c_miss, section.c_false_alarm),
             n_resamples=section.resamples,
         )
         paths = [ledger.out / METRICS_JSON, ledger.out / METRICS_CSV]
@@ -218,6 +240,12 @@ def _write_latex(ledger: Ledger) -> list[Path]:
     path = ledger.out / COMPARISON_TEX
     write_latex(read_comparison(ledger.out / COMPARISON_CSV), path)
     return [path]
+
+
+def _export_asvspoof(ledger: Ledger) -> list[Path]:
+    from earwitness.workflows.asvspoof import export_asvspoof
+
+    return list(export_asvspoof(scored(ledger), ledger.out / ASVSPOOF))
 
 
 def _write_report(ledger: Ledger) -> list[Path]:
