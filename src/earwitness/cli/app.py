@@ -15,6 +15,7 @@ from earwitness.cli.evaluate import evaluate
 from earwitness.cli.listen import listen
 from earwitness.cli.plot import plot
 from earwitness.cli.predict import predict
+from earwitness.cli.report import report
 from earwitness.cli.splits import splits
 from earwitness.cli.summarize import summarize
 from earwitness.cli.train import train
@@ -66,7 +67,7 @@ def _reflowed(docstring: str | None) -> str:
 
 
 _COMMANDS = (
-    *(splits, predict, summarize, evaluate, compare, plot),
+    *(splits, predict, summarize, evaluate, compare, report, plot),
     *(train, listen, detectors, demo),
 )
 for _command in _COMMANDS:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from earwitness.core.errors import UsageError
 from earwitness.core.metrics import Check, Metrics, OperatingPoint, Settings, Slice, TableRow
 from earwitness.core.predictions import Predictions
-from earwitness.core.results import ComparisonRow, Counts
+from earwitness.core.results import ComparisonRow
 from earwitness.evaluation.audits import check_audit
 from earwitness.evaluation.calibrations import calibrations
 from earwitness.evaluation.checks import check
@@ -125,7 +125,7 @@ def evaluate(
         detectors=[describe(rows, origins) for rows in detectors],
         manifests=manifests,
         slices=slices,
-        table=[_table_row(part) for part in slices if part.kind == "dataset" and part.counts],
+        table=_table(slices),
         operating_points=[_point(part, fitting, rule, settings) for part in overall.values()],
         transfers=list(transfers(fitting.calibrated, rule, settings)),
         calibrations=list(calibrations(fitting, settings)),
@@ -185,21 +185,32 @@ def _checks(
     yield from check(detector, once(rows), auroc, seed=settings.seed)
 
 
-def _table_row(part: Slice) -> TableRow:
-    counts = part.counts or Counts(0, 0, 0, 0)
-    record = comparison_record(ComparisonRow(part.detector, part.name, counts))
+def table_row(row: ComparisonRow, *, n_lost: int) -> TableRow:
+    """Return a row of the comparison table, with what one class alone decides named."""
+    record = comparison_record(row)
     values = {
         name: cell for name, cell in record.items() if isinstance(cell, float) or cell is None
     }
     by_lack = [name for name in NEED_BOTH_CLASSES if values[name] is not None]
     return TableRow(
-        model=part.detector,
-        dataset=part.name,
-        counts=counts,
+        model=row.model,
+        dataset=row.dataset,
+        counts=row.counts,
         values=values,
-        by_construction=by_lack if is_one_class(counts) else [],
-        n_lost=part.coverage.n_failed + part.coverage.n_missing,
+        by_construction=by_lack if is_one_class(row.counts) else [],
+        n_lost=n_lost,
     )
+
+
+def _table(slices: Sequence[Slice]) -> list[TableRow]:
+    return [
+        table_row(
+            ComparisonRow(part.detector, part.name, part.counts),
+            n_lost=part.coverage.n_failed + part.coverage.n_missing,
+        )
+        for part in slices
+        if part.kind == "dataset" and part.counts
+    ]
 
 
 def _notes(frame: pl.DataFrame) -> list[str]:

@@ -252,6 +252,11 @@ def _why_undefined(name: str, items: Items) -> str:
     if name in TPR_AT_FPR:
         n_real = int((items.target == 0).sum())
         return f"takes {ranking.reals_needed(TPR_AT_FPR[name])} reals, {n_real} in this slice"
+    return why_undefined(name)
+
+
+def why_undefined(name: str) -> str:
+    """Return why a figure of decisions is not defined where there are reals and fakes."""
     return _WHY[name]
 
 
