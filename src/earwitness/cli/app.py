@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from earwitness import __version__
+from earwitness.cli import bench
 from earwitness.cli.compare import compare
 from earwitness.cli.demo import demo
 from earwitness.cli.detectors import detectors
@@ -72,3 +73,11 @@ _COMMANDS = (
 )
 for _command in _COMMANDS:
     app.command(help=_reflowed(_command.__doc__))(_command)
+
+_bench = typer.Typer(
+    no_args_is_help=True,
+    help="A whole benchmark from one file: init writes it, run does it, diff compares two runs.",
+)
+for _part in (bench.init, bench.run, bench.diff):
+    _bench.command(help=_reflowed(_part.__doc__))(_part)
+app.add_typer(_bench, name="bench")

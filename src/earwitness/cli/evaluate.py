@@ -88,6 +88,7 @@ def evaluate(
     from earwitness.evaluation.rules import parse_costs, parse_method
     from earwitness.reporting.estimates import estimates_table, write_estimates
     from earwitness.reporting.operating import operating_table, transfer_table
+    from earwitness.workflows.asvspoof import export_asvspoof
 
     table = out.with_suffix(".csv")
     if table == out:
@@ -106,7 +107,9 @@ def evaluate(
         n_resamples=resamples,
     )
     if asvspoof_out is not None:
-        _write_asvspoof(predictions, key, asvspoof_out)
+        for path, n_lost in export_asvspoof(predictions, asvspoof_out, key=key).items():
+            if n_lost:
+                console.remark(f"{path}: {n_lost} files have no score and stand in the key alone")
     write_metrics(metrics, out)
     write_estimates(metrics, table)
     shown = (s for s in metrics.slices if s.kind in SHOWN_KINDS)
@@ -120,19 +123,3 @@ def evaluate(
     for note in metrics.notes:
         console.remark(note)
     console.out.print(f"written to {out} and {table}", markup=False)
-
-
-def _write_asvspoof(predictions: list[Path], key: Path | None, folder: Path) -> None:
-    """Write a score file for each detector and dataset, and a key for each dataset."""
-    from earwitness.core.files import file_stem
-    from earwitness.evaluation.sources import open_sources
-    from earwitness.manifests.asvspoof import write_scores
-
-    for one in open_sources(predictions, key=key):
-        dataset, detector = (
-            file_stem(name) for name in (one.predictions.dataset, one.predictions.detector)
-        )
-        scores = folder / f"{detector}__{dataset}.tsv"
-        n_lost = write_scores(one.predictions, scores, folder / f"{dataset}.key.tsv")
-        if n_lost:
-            console.remark(f"{scores}: {n_lost} files have no score and stand in the key alone")
