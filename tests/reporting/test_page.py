@@ -92,6 +92,7 @@ def with_points(metrics: Metrics) -> Metrics:
         claims=[
             Claim(fpr=0.01, n_reals=299, n_reals_here=60),
             Claim(fpr=0.05, n_reals=59, n_reals_here=60),
+            Claim(fpr=0.0001, n_reals=29956, n_reals_here=60),
         ],
     )
     transfer = Transfer(
@@ -164,6 +165,8 @@ def test_what_is_fitted_gets_its_cards(metrics: Metrics, page: Reader, tmp_path:
     assert "0.1 % 50 % 40 % to 60 %" in text
     assert "at most 1 % 299 60 too few" in text
     assert "at most 5 % 59 60 enough" in text
+    assert "at most 0.01 % 29 956 60 too few" in text
+    assert "No threshold could be fitted and applied" in text
     assert "– too few reals" in text
     assert "platt: 0.5 × logit − 1.25" in text
 

@@ -8,6 +8,7 @@ file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def evaluate(
     fitting = fit(frame, rows_to_fit, rule, settings)
     settings = settings.model_copy(update={"half": fitting.half})
     detectors = fitting.report.partition_by("detector", maintain_order=True)
-    slices = [part for rows in detectors for part in _slices(rows, fitting, rule, settings)]
+    slices = _slices(detectors, fitting, rule, settings)
     overall = {part.detector: part for part in slices if part.kind == "overall"}
     origins = trace(opened)
     manifests = manifest_infos(frame, origins)
@@ -139,12 +140,17 @@ def evaluate(
 
 
 def _slices(
-    rows: pl.DataFrame, fitting: Fitting, rule: Rule, settings: Settings
-) -> Iterator[Slice]:
-    detector = rows["detector"][0]
-    given = fitting.conditions(detector, rule, settings.calibrate)
-    for one in cut(rows, settings.by):
-        yield _slice(detector, one, settings, given)
+    detectors: Sequence[pl.DataFrame], fitting: Fitting, rule: Rule, settings: Settings
+) -> list[Slice]:
+    """Return the slices of all detectors, several at a time: each has a seed of its own."""
+    given = {
+        rows["detector"][0]: fitting.conditions(rows["detector"][0], rule, settings.calibrate)
+        for rows in detectors
+    }
+    cuts = [(rows["detector"][0], one) for rows in detectors for one in cut(rows, settings.by)]
+    with ThreadPoolExecutor() as pool:
+        made = pool.map(lambda of: _slice(of[0], of[1], settings, given[of[0]]), cuts)
+        return list(made)
 
 
 def _slice(detector: str, one: Cut, settings: Settings, given: Mapping[str, str]) -> Slice:

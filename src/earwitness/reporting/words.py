@@ -31,6 +31,11 @@ def percent(value: float) -> str:
     return f"{text.removesuffix('.0')} %"
 
 
+def set_percent(value: float) -> str:
+    """Write a share that somebody set, in per cent, as it was set."""
+    return f"{100 * value:.6g} %"
+
+
 def count(n: int) -> str:
     """Write a count with a narrow gap that does not break every three digits."""
     return f"{n:,}".replace(",", "\u202f")

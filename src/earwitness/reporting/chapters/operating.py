@@ -91,7 +91,7 @@ def _alarms(found: Estimate) -> Fact:
 
 def _worth(point: OperatingPoint) -> Table:
     rows = [
-        Row([Cell(words.percent(one.prevalence), one.prevalence), _share(one.precision)])
+        Row([Cell(words.set_percent(one.prevalence), one.prevalence), _share(one.precision)])
         for one in point.prevalences
     ]
     notes = interval_notes(one.precision for one in point.prevalences)
@@ -111,7 +111,7 @@ def _claims(point: OperatingPoint, confidence: float) -> Table:
     rows = [
         Row(
             [
-                Cell(f"at most {words.percent(one.fpr)}", one.fpr),
+                Cell(f"at most {words.set_percent(one.fpr)}", one.fpr),
                 count_cell(one.n_reals),
                 Cell(words.count(one.n_reals_here), one.n_reals_here, _enough(one)),
             ]
@@ -152,7 +152,7 @@ def _transfer(detector: str, found: Sequence[Transfer]) -> Figure:
             f"fitted on {one.fitted_on}, applied to {one.applied_to}: {words.tell(one.fpr)} of "
             f"reals flagged, {words.tell(one.recall)} of fakes found",
         )
-        for one in found
+        for one in _drawn(found)
     ]
     rows = [
         Row(
@@ -169,18 +169,23 @@ def _transfer(detector: str, found: Sequence[Transfer]) -> Figure:
     ]
     rules = ", ".join(dict.fromkeys(one.rule for one in found))
     columns = ["fitted on", "applied to", "threshold", "reals flagged", "fakes found"]
+    told = f"Share of reals that {detector} flags at thresholds fitted elsewhere"
+    pictures = [draw_inline(heatmap_chart(cells, steps=ALARMS), told=told)] if cells else []
+    note = f"Share of reals flagged; rule {rules}."
     return Figure(
         title=detector,
-        pictures=[
-            draw_inline(
-                heatmap_chart(cells, steps=ALARMS),
-                told=f"Share of reals that {detector} flags at thresholds fitted elsewhere",
-            )
-        ],
-        note=f"Share of reals flagged; rule {rules}.",
+        pictures=pictures,
+        note=note if cells else "No threshold could be fitted and applied: the data says why.",
         tables=[Table(f"Threshold transfer, {detector}", columns, rows, texts=2)],
         detector=detector,
     )
+
+
+def _drawn(found: Sequence[Transfer]) -> list[Transfer]:
+    """Leave out the corpora that nothing could be fitted on, or applied to."""
+    defined = [one for one in found if one.fpr.is_defined]
+    fitted, applied = {one.fitted_on for one in defined}, {one.applied_to for one in defined}
+    return [one for one in found if one.fitted_on in fitted and one.applied_to in applied]
 
 
 def _threshold(one: Transfer) -> Cell:
