@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from earwitness import __version__
+from earwitness.cli.classify import classify
 from earwitness.cli.compare import compare
 from earwitness.cli.demo import demo
 from earwitness.cli.detectors import detectors
@@ -15,6 +16,7 @@ from earwitness.cli.evaluate import evaluate
 from earwitness.cli.listen import listen
 from earwitness.cli.plot import plot
 from earwitness.cli.predict import predict
+from earwitness.cli.render import render
 from earwitness.cli.splits import splits
 from earwitness.cli.summarize import summarize
 from earwitness.cli.train import train
@@ -67,7 +69,7 @@ def _reflowed(docstring: str | None) -> str:
 
 _COMMANDS = (
     *(splits, predict, summarize, evaluate, compare, plot),
-    *(train, listen, detectors, demo),
+    *(render, train, classify, listen, detectors, demo),
 )
 for _command in _COMMANDS:
     app.command(help=_reflowed(_command.__doc__))(_command)

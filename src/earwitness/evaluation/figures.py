@@ -8,7 +8,7 @@ comparison table alone keeps them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -68,14 +68,23 @@ def count(items: Items) -> Counts | None:
     return points.count_decisions(items.target, items.decision)
 
 
-def estimate_all(items: Items, settings: Settings) -> dict[str, Estimate]:
-    """Return every metric of ``METRICS`` on the scored items of a slice."""
-    values = point_values(items, settings)
+def estimate_all(
+    items: Items, settings: Settings, names: Collection[str] = METRICS
+) -> dict[str, Estimate]:
+    """Return metrics on the scored items of a slice.
+
+    Args:
+        items: The items.
+        settings: How intervals are made.
+        names: Which of ``METRICS``.
+    """
+    values = {n: v for n, v in point_values(items, settings).items() if n in names}
     defined = [name for name, value in values.items() if not math.isnan(value)]
     intervals = _intervals(items, defined, settings)
     return {
         name: _estimate(name, values.get(name, math.nan), intervals.get(name), items)
         for name in METRICS
+        if name in names
     }
 
 
