@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earwitness.cli import console
+from earwitness.cli import console, drawing
 from earwitness.cli.lists import manifest_list, resume_choice, windows_choice
 
 if TYPE_CHECKING:
-    from earwitness.core.images import SpectrogramContract
     from earwitness.core.manifest import Manifest
     from earwitness.rendering.render import Rendering
-
-_DRAWING = "How images are drawn"
 
 
 def render(
@@ -48,68 +45,15 @@ def render(
             "after another.",
         ),
     ] = "published",
-    contract: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A spectrogram.json that says how to draw, in place of the options below.",
-            rich_help_panel=_DRAWING,
-        ),
-    ] = None,
-    size: Annotated[
-        str,
-        typer.Option(
-            metavar="PIXELS", help="Height and width: 224 or 128x256.", rich_help_panel=_DRAWING
-        ),
-    ] = "224",
-    clip_s: Annotated[
-        float,
-        typer.Option(
-            min=0.05, max=600, metavar="SECONDS", help="Length of a clip.", rich_help_panel=_DRAWING
-        ),
-    ] = 5.0,
-    sample_rate_hz: Annotated[
-        int,
-        typer.Option(
-            min=1_000,
-            metavar="HZ",
-            help="Rate that all audio is brought to. A rate that some of your audio does not have "
-            "shows in its images.",
-            rich_help_panel=_DRAWING,
-        ),
-    ] = 16_000,
-    scale: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Frequencies: mel, linear or log.", rich_help_panel=_DRAWING
-        ),
-    ] = "mel",
-    band_hz: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOW,HIGH",
-            help="Band that is drawn (default: 20 Hz to half the rate).",
-            rich_help_panel=_DRAWING,
-        ),
-    ] = None,
-    n_fft: Annotated[
-        int,
-        typer.Option(min=16, metavar="N", help="Samples a window.", rich_help_panel=_DRAWING),
-    ] = 2_048,
-    top_db: Annotated[
-        float,
-        typer.Option(
-            min=1,
-            max=200,
-            metavar="DB",
-            help="Range below a clip's loudest.",
-            rich_help_panel=_DRAWING,
-        ),
-    ] = 80.0,
-    colours: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="grey, viridis or magma.", rich_help_panel=_DRAWING),
-    ] = "grey",
+    contract: drawing.Contract = None,
+    size: drawing.Size = "224",
+    clip_s: drawing.ClipS = 5.0,
+    sample_rate_hz: drawing.RateHz = 16_000,
+    scale: drawing.Scale = "mel",
+    band_hz: drawing.Band = None,
+    n_fft: drawing.NFft = 2_048,
+    top_db: drawing.TopDb = 80.0,
+    colours: drawing.Colours = "grey",
     resume: Annotated[
         str,
         typer.Option(
@@ -131,7 +75,6 @@ def render(
     """
     from earwitness.core.errors import UsageError
     from earwitness.passes.interrupts import held_interrupts
-    from earwitness.rendering.items import read_contract
     from earwitness.rendering.render import render as draw
     from earwitness.workflows.runfolder import refuse_contents
 
@@ -140,19 +83,16 @@ def render(
     how = resume_choice(resume)
     if how == "never":
         refuse_contents(out)
-    drawing = (
-        read_contract(contract)
-        if contract
-        else _contract(
-            size=size,
-            clip_s=clip_s,
-            sample_rate_hz=sample_rate_hz,
-            scale=scale,
-            band_hz=band_hz,
-            n_fft=n_fft,
-            top_db=top_db,
-            colours=colours,
-        )
+    drawn_by = drawing.contract_of(
+        contract,
+        size=size,
+        clip_s=clip_s,
+        sample_rate_hz=sample_rate_hz,
+        scale=scale,
+        band_hz=band_hz,
+        n_fft=n_fft,
+        top_db=top_db,
+        colours=colours,
     )
     manifests = _manifests(manifest, folder, root)
     n_files = len({path for m in manifests for path in m.locate_all()})
@@ -160,7 +100,7 @@ def render(
         done = draw(
             manifests,
             out,
-            contract=drawing,
+            contract=drawn_by,
             windows=windows_choice(windows),
             anew=how == "always",
             n_workers=num_workers,
@@ -168,54 +108,6 @@ def render(
             stopping=stopping,
         )
     _finish(done, out)
-
-
-def _contract(
-    *,
-    size: str,
-    clip_s: float,
-    sample_rate_hz: int,
-    scale: str,
-    band_hz: str | None,
-    n_fft: int,
-    top_db: float,
-    colours: str,
-) -> SpectrogramContract:
-    """Put options together, and say which one does not fit."""
-    from pydantic import ValidationError
-
-    from earwitness.cli.lists import two_numbers
-    from earwitness.core.errors import UsageError
-    from earwitness.core.images import SpectrogramContract
-
-    height, width = _size(size)
-    band = two_numbers("--band-hz", band_hz) if band_hz else (20.0, sample_rate_hz / 2)
-    options: dict[str, Any] = {
-        "sample_rate_hz": sample_rate_hz,
-        "n_fft": n_fft,
-        "hop": max(1, round(clip_s * sample_rate_hz / (width - 1))),
-        "width": width,
-        "height": height,
-        "scale": scale,
-        "band_hz": band,
-        "top_db": top_db,
-        "colours": colours,
-    }
-    try:
-        return SpectrogramContract.model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
-        raise UsageError(f"{'--' if name else ''}{name} {first['msg']}".strip()) from None
-
-
-def _size(text: str) -> tuple[int, int]:
-    from earwitness.core.errors import UsageError
-
-    height, _, width = text.lower().replace("×", "x").partition("x")
-    if not (height.isdecimal() and (width or height).isdecimal() and int(width or height) > 1):
-        raise UsageError(f"--size {text}: expected pixels like 224, or height and width as 128x256")
-    return int(height), int(width or height)
 
 
 def _manifests(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _MEANS, _SPREADS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _IMAGES_AT_ONCE, _IMAGES_AT_ONCE_GPU = 8, 256
+_USUAL_PX = 224
 
 
 def scale_images(pixels: torch.Tensor) -> torch.Tensor:
@@ -83,7 +84,7 @@ class ResnetDetector:
             memory_format=torch.channels_last,  # type: ignore[call-overload]
         )
         self._fake_at = parse_classes(card.classes)
-        self._size = (224, 224) if card.images is None else (card.images.height, card.images.width)
+        self._size = _size_of(card)
         self._listening = self._runner(self._draw)
         self._looking = self._runner(
             lambda rows: scale_images(rows.reshape(len(rows), *self._size, 3))
@@ -151,6 +152,14 @@ class ResnetDetector:
                 )
         rows = [image.reshape(-1).astype(np.float32) for image in images]
         return self._looking.run(rows)[0] if rows else np.empty(0)
+
+
+def _size_of(card: DetectorCard) -> tuple[int, int]:
+    """Return height and width of the images that a card is about, else the usual ones."""
+    if card.images is not None:
+        return card.images.height, card.images.width
+    height, width = (int(card.details.get(name, _USUAL_PX)) for name in ("height", "width"))
+    return height, width
 
 
 def _mean_channel(samples: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -6,7 +6,8 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -82,32 +83,47 @@ class ResNet18(nn.Module):
         return logits
 
 
-def read_resnet(path: Path, n_outputs: Sequence[int] = (1, 2)) -> ResNet18:
+def read_resnet(path: Path) -> ResNet18:
     """Return a network with the weights of a file.
 
     The table of tensors may stand under ``state_dict`` or ``model_state_dict``, its names may
     begin with ``module.`` and may lack the counters that old states do not have.
 
     Args:
-        path: A ``.pth`` or safetensors file.
-        n_outputs: How many outputs it may have.
+        path: A ``.pth`` or safetensors file of a network with one or two outputs.
 
     Raises:
         WeightsError: The file is damaged, holds more than tensors, or is another network.
     """
-    state = read_state(path, _WRAPPERS)
-    state = {name.removeprefix(_PREFIX): values for name, values in state.items()}
+    state = _read_state(path)
     head = state.get("fc.weight")
-    if head is None or head.ndim != 2 or len(head) not in n_outputs:
+    if head is None or head.ndim != 2 or len(head) not in (1, 2):
         found = "no fc.weight" if head is None else f"fc.weight of shape {tuple(head.shape)}"
-        wanted = " or ".join(map(str, n_outputs))
-        raise WeightsError(f"{path}: {found}, expected a ResNet-18 with {wanted} outputs")
+        raise WeightsError(f"{path}: {found}, expected a ResNet-18 with 1 or 2 outputs")
     network = ResNet18(len(head))
-    for name, values in network.state_dict().items():
-        if name.endswith(_COUNTER):
-            state.setdefault(name, values)
-    fill(network, state, path, expected="a ResNet-18 with torchvision's names")
+    _fill(network, state, path)
     return network
+
+
+def load_backbone(network: ResNet18, path: Path) -> None:
+    """Fill all but the last layer of a network with the weights of a file, see ``read_resnet``.
+
+    Raises:
+        WeightsError: The file is damaged, holds more than tensors, or is another network.
+    """
+    state = {n: v for n, v in _read_state(path).items() if not n.startswith("fc.")}
+    own = {n: v for n, v in network.state_dict().items() if n.startswith("fc.")}
+    _fill(network, state | own, path)
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    state = read_state(path, _WRAPPERS)
+    return {name.removeprefix(_PREFIX): values for name, values in state.items()}
+
+
+def _fill(network: ResNet18, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    counters = {n: v for n, v in network.state_dict().items() if n.endswith(_COUNTER)}
+    fill(network, counters | dict(state), path, expected="a ResNet-18 with torchvision's names")
 
 
 def save_resnet(
@@ -126,8 +142,10 @@ def save_resnet(
     hashes: dict[str, float | int | str] = {}
     for stem, state in states.items():
         path = folder / f"{stem}.pth"
+        content = io.BytesIO()  # a file's own name would be part of what is saved
+        torch.save(_contiguous(state), content)
         with replacing(path) as temporary:
-            torch.save(_contiguous(state), temporary)
+            temporary.write_bytes(content.getvalue())
         hashes[f"sha256 {path.name}"] = sha256_of(path)
     card = card.model_copy(update={"details": card.details | hashes, "weights_sha256": None})
     path = folder / WEIGHTS_FILE
