@@ -83,9 +83,9 @@ def test_a_change_is_pure_and_keeps_what_it_does_not_mask(
     assert changed.shape == image.shape
     np.testing.assert_array_equal(changed, change.apply(image))
     back = np.roll(changed.astype(int) - change.gain, -change.shift, axis=1)
-    kept = np.roll(changed, -change.shift, axis=1) > 0
-    np.testing.assert_array_equal(back[kept], image[kept].astype(int))
-    assert (~kept).mean() < 0.3
+    assert (back == image).mean() > 0.7
+    masked = np.roll(changed, -change.shift, axis=1)[back != image]
+    assert len(np.unique(masked)) <= 1
 
 
 def test_black_stays_black_when_it_gets_louder() -> None:

@@ -13,6 +13,7 @@ from earwitness.cli.compare import compare
 from earwitness.cli.demo import demo
 from earwitness.cli.detectors import detectors
 from earwitness.cli.evaluate import evaluate
+from earwitness.cli.export import export
 from earwitness.cli.listen import listen
 from earwitness.cli.plot import plot
 from earwitness.cli.predict import predict
@@ -69,7 +70,7 @@ def _reflowed(docstring: str | None) -> str:
 
 _COMMANDS = (
     *(splits, predict, summarize, evaluate, compare, plot),
-    *(render, train, classify, listen, detectors, demo),
+    *(render, train, classify, export, listen, detectors, demo),
 )
 for _command in _COMMANDS:
     app.command(help=_reflowed(_command.__doc__))(_command)

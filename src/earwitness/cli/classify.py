@@ -92,7 +92,10 @@ def classify(
     tables = work.read_tables([Path(p) for p in comma_list(csv or ["test_data/test.csv"])], base)
     cut = detector.card.threshold if threshold is None else threshold
     n_images = work.count_images(tables)
-    with console.progress_bar("classifying", n_images) as advance, held_interrupts() as stopping:
+    with (
+        console.progress_bar("classifying", n_images, "images") as advance,
+        held_interrupts() as stopping,
+    ):
         answers = work.judge(tables, detector, advance=advance, stopping=stopping)
     if strict:
         work.refuse_differences(answers)

@@ -48,10 +48,12 @@ def make_plan(*, monitor: str, **options: Any) -> Plan:
 
 def make_hardware(device: str, gpu: int | None, n_devices: int, precision: str) -> Hardware:
     """Return where training runs; the CPU stands in for what is not there, and that is said."""
+    from earwitness.detectors.devices import native_precision
     from earwitness.training.loop import Hardware
 
     chosen = choose_device(device, gpu, console.remark)
-    return Hardware(chosen, n_devices, precision_choice(precision))
+    taken = native_precision(chosen) if precision == "auto" else precision_choice(precision)
+    return Hardware(chosen, n_devices, taken)
 
 
 def check_folder(out: Path, resume: str) -> Resume:

@@ -72,7 +72,7 @@ def train(
     epochs: Annotated[int, _of_networks("N", "At most.", min=1)] = 20,
     patience: Annotated[
         int, _of_networks("N", "Epochs without a better figure until training stops.", min=1)
-    ] = 6,
+    ] = 8,
     monitor: Annotated[
         str,
         _of_networks("NAME", "The figure that the best epoch has: valid_loss or valid_auroc."),
@@ -80,7 +80,7 @@ def train(
     batch_size: Annotated[
         int, _of_networks("N", "Examples a step; halved where memory runs out.", min=1)
     ] = 32,
-    learning_rate: Annotated[float, _of_networks("RATE", "The largest.", min=0)] = 1e-3,
+    learning_rate: Annotated[float, _of_networks("RATE", "The largest.", min=0)] = 3e-4,
     freeze_epochs: Annotated[
         int | None,
         _of_networks(
@@ -122,7 +122,14 @@ def train(
         int | None, _of_networks("N", "N is --device cuda:N, -1 is --device cpu.", min=-1)
     ] = None,
     devices: Annotated[int, _of_networks("N", "GPUs that share the work.", min=1)] = 1,
-    precision: Annotated[str, _of_networks("NAME", "fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[
+        str,
+        _of_networks(
+            "NAME",
+            "What networks compute in while learning: fp32, bf16, fp16, or auto: bf16 where the "
+            "processor has it. Weights are kept in fp32.",
+        ),
+    ] = "auto",
     windows: Annotated[
         str,
         typer.Option(

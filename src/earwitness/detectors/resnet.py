@@ -24,6 +24,7 @@ from earwitness.core.images import SpectrogramContract
 from earwitness.core.labels import parse_classes
 from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import open_device
+from earwitness.detectors.graphs import Graph, Judge
 from earwitness.detectors.networks import NetworkRunner
 from earwitness.detectors.resnet_card import describe_resnet, find_card, find_weights, resnet_card
 from earwitness.detectors.resnet_weights import ResNet18, read_resnet
@@ -124,6 +125,17 @@ class ResnetDetector:
         """What a user should know of how scoring went."""
         return list(dict.fromkeys((*self._listening.remarks, *self._looking.remarks)))
 
+    def graph(self) -> Graph:
+        """Return the network as a graph."""
+        fake_at = self._fake_at or 0
+        return Graph(
+            Judge(self.network, lambda network, images: (fake_logits(network(images), fake_at),)),
+            self._draw,
+            ("fake_logit",),
+            f"images (n, 3, {self._size[0]}, {self._size[1]}) from 0 to 1, less {_MEANS}, divided "
+            f"by {_SPREADS}, channel by channel",
+        )
+
     def score(self, clips: Sequence[Clip]) -> Scores:
         """Judge clips of the contract's length: they are drawn first.
 
@@ -195,8 +207,9 @@ def load_resnet(
             is the deepfake.
     """
     file = find_weights(path)
-    card = find_card(file) or resnet_card(name=file.stem, images=None, classes=())
-    changes = {"name": file.stem, "weights_sha256": sha256_of(file)}
+    name = path.resolve().name if path.is_dir() else file.stem
+    card = find_card(file) or resnet_card(name=name, images=None, classes=())
+    changes = {"name": name, "weights_sha256": sha256_of(file)}
     card = card.model_copy(update=changes | ({"classes": classes} if classes else {}))
     return _open(file, card, device)
 

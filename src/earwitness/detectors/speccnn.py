@@ -25,6 +25,7 @@ from earwitness.core.cards import DetectorCard, Precision
 from earwitness.core.errors import WeightsError
 from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import open_device
+from earwitness.detectors.graphs import Graph, Judge
 from earwitness.detectors.networks import NetworkRunner
 from earwitness.detectors.speccnn_card import ENCODERS, specnn_card
 from earwitness.detectors.weights import convert_bundle, find_bundle
@@ -116,12 +117,12 @@ class SpecnnAmplitude:
         on = open_device(device)
         self.device = str(on)
         # With the channels innermost the convolutions take half the time.
-        ready = network.eval().to(
+        self._network = ready = network.eval().to(
             on,
             memory_format=torch.channels_last,  # type: ignore[call-overload]
         )
         self._runner = NetworkRunner(
-            lambda samples: amplitude_features(samples).unsqueeze(1),
+            _images,
             ready,
             device=on,
             precision=card.precision,
@@ -138,6 +139,16 @@ class SpecnnAmplitude:
     def remarks(self) -> Sequence[str]:
         """What a user should know of how scoring went."""
         return self._runner.remarks
+
+    def graph(self) -> Graph:
+        """Return the network as a graph."""
+        return Graph(
+            Judge(self._network, _turned),
+            _images,
+            ("fake_logit", "encoder_logits"),
+            "(log10(clip(|STFT|², 1e-10, 1e6)) + 4) / 3 as (n, 1, 64 frames, 743 bins): window and "
+            "FFT 2048, hop 512, no padding, mean of two channels at 44.1 kHz",
+        )
 
     def score(self, clips: Sequence[Clip]) -> Scores:
         """Judge clips of 34 398 samples at 44.1 kHz.
@@ -158,6 +169,16 @@ class SpecnnAmplitude:
             return Scores(np.empty(0), np.empty((0, len(self.card.encoders))))
         real, encoders = self._runner.run(samples)
         return Scores(-real, special.softmax(encoders, axis=1))
+
+
+def _images(samples: torch.Tensor) -> torch.Tensor:
+    return amplitude_features(samples).unsqueeze(1)
+
+
+def _turned(network: SpecCNN, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Turn the published head round: it speaks for the reals."""
+    real, encoders = network(images)
+    return -real, encoders
 
 
 def amplitude_features(samples: torch.Tensor) -> torch.Tensor:

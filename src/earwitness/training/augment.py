@@ -25,7 +25,7 @@ class Augmentation:
     Attributes:
         shift: Columns that the image is moved to the right by; what falls out comes in at the left.
         gain: Added to every pixel that is not black: levels of 255.
-        columns: From where to where time is masked.
+        columns: From where to where time is masked, by the image's mean.
         rows: From where to where frequency is masked.
     """
 
@@ -50,8 +50,9 @@ class Augmentation:
         moved = np.roll(image, self.shift, axis=1)
         louder = np.clip(moved.astype(np.int16) + self.gain, 0, 255).astype(np.uint8)
         changed = np.where(moved > 0, louder, moved)
-        changed[:, slice(*self.columns)] = 0
-        changed[slice(*self.rows)] = 0
+        middle = np.uint8(changed.mean())
+        changed[:, slice(*self.columns)] = middle
+        changed[slice(*self.rows)] = middle
         return changed
 
 

@@ -42,11 +42,11 @@ class Plan:
     """
 
     epochs: int = 20
-    patience: int = 6
+    patience: int = 8
     monitor: Monitor = "valid_loss"
     batch_size: int = 32
     optimizer: Literal["adamw", "adam"] = "adamw"
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     weight_decay: float = 1e-2
     schedule: Literal["cosine", "plateau"] = "cosine"
     warm_up: float = 0.1
