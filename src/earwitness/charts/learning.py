@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 
-from earwitness.charts.lettering import FONT, INK
+from earwitness.charts.lettering import FONT
+from earwitness.charts.palette import INK
 
 _WIDTH_PX, _HEIGHT_PX = 420, 200
 _COLOURS = ("#1f6fb2", "#c2410c")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -73,3 +74,9 @@ def remark(text: str) -> None:
 def thousands(n: int) -> str:
     """Write a count with a thin gap every three digits: ``8 995``."""
     return f"{n:,}".replace(",", " ")
+
+
+def shortened(path: Path) -> str:
+    """Write a path as it is reached from the working folder, where it lies below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

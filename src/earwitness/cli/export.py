@@ -52,12 +52,12 @@ def export(
     detector. Beside it: a model card as the Hugging Face hub has it, and the detector's own.
     """
     from earwitness.core.errors import UsageError
-    from earwitness.workflows.export import ONNX_FILE, export_onnx, push_folder
+    from earwitness.workflows.export import ONNX_FILE, push_folder, write_onnx
 
     if format_ != "onnx":
         raise UsageError(f"--format {format_}: expected onnx")
     opened = _open(weights, detector, classes)
-    gap = export_onnx(opened, out)
+    gap = write_onnx(opened, out)
     console.out.print(
         f"{out / ONNX_FILE}: logits differ from the detector's by {gap:.1g} at most", markup=False
     )

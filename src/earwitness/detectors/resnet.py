@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from earwitness.audio.clips import Clip
 from earwitness.audio.pictures import colour_table, draw_levels
-from earwitness.core.cards import DetectorCard
+from earwitness.core.cards import Backend, DetectorCard
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.core.files import sha256_of
 from earwitness.core.images import SpectrogramContract
@@ -26,6 +26,7 @@ from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import open_device
 from earwitness.detectors.graphs import Graph, Judge
 from earwitness.detectors.networks import NetworkRunner
+from earwitness.detectors.onnx import choose_network
 from earwitness.detectors.resnet_card import describe_resnet, find_card, find_weights, resnet_card
 from earwitness.detectors.resnet_weights import ResNet18, read_resnet
 
@@ -38,7 +39,7 @@ _USUAL_PX = 224
 
 
 def scale_images(pixels: torch.Tensor) -> torch.Tensor:
-    """Return ``(n, 3, height, width)`` as the network takes it.
+    """Return ``(n, 3, height, width)`` as the network takes it, channels innermost.
 
     Args:
         pixels: ``(n, height, width, 3)`` from 0 to 255.
@@ -71,13 +72,22 @@ class ResnetDetector:
         network: The network with its weights.
         card: Its card; ``classes`` names both classes, ``images`` says how to draw.
         device: Where it runs, as torch names it.
+        backend: What computes it.
 
     Raises:
-        DetectorError: There is no such device here.
+        DetectorError: There is no such device here, or the backend cannot serve.
     """
 
-    def __init__(self, network: ResNet18, card: DetectorCard, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        network: ResNet18,
+        card: DetectorCard,
+        *,
+        device: str = "cpu",
+        backend: Backend = "torch",
+    ) -> None:
         self.card = card
+        self.backend = backend
         on = open_device(device)
         self.device = str(on)
         self.network = network.eval().to(
@@ -86,6 +96,14 @@ class ResnetDetector:
         )
         self._fake_at = parse_classes(card.classes)
         self._size = _size_of(card)
+        self._judging = choose_network(
+            self.graph().network,
+            self._draw,
+            n_samples=card.contract.clip_samples or 0,
+            backend=backend,
+            device=on,
+            precision=card.precision,
+        )
         self._listening = self._runner(self._draw)
         self._looking = self._runner(
             lambda rows: scale_images(rows.reshape(len(rows), *self._size, 3))
@@ -95,7 +113,7 @@ class ResnetDetector:
         on = torch.device(self.device)
         return NetworkRunner(
             features,
-            self._judge,
+            self._judging,
             device=on,
             precision=self.card.precision,
             batch_size=_IMAGES_AT_ONCE if on.type == "cpu" else _IMAGES_AT_ONCE_GPU,
@@ -105,10 +123,6 @@ class ResnetDetector:
         if self.card.images is None:
             raise DetectorError(f"{self.card.name}: its card does not say how images are drawn")
         return draw_images(samples, self.card.images)
-
-    def _judge(self, images: torch.Tensor) -> tuple[torch.Tensor]:
-        ready = images.contiguous(memory_format=torch.channels_last)
-        return (fake_logits(self.network(ready), self._fake_at or 0),)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -128,8 +142,12 @@ class ResnetDetector:
     def graph(self) -> Graph:
         """Return the network as a graph."""
         fake_at = self._fake_at or 0
+
+        def judge(network: ResNet18, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (fake_logits(network(images), fake_at),)
+
         return Graph(
-            Judge(self.network, lambda network, images: (fake_logits(network(images), fake_at),)),
+            Judge(self.network, judge),
             self._draw,
             ("fake_logit",),
             f"images (n, 3, {self._size[0]}, {self._size[1]}) from 0 to 1, less {_MEANS}, divided "
@@ -188,7 +206,7 @@ def open_resnet(weights: Path, options: OpenOptions) -> ResnetDetector:
         DetectorError: There is no such device here.
     """
     card = describe_resnet(weights, options)
-    return _open(find_weights(weights), card, options.device)
+    return _open(find_weights(weights), card, options.device, options.backend)
 
 
 def load_resnet(
@@ -214,11 +232,13 @@ def load_resnet(
     return _open(file, card, device)
 
 
-def _open(path: Path, card: DetectorCard, device: str) -> ResnetDetector:
+def _open(
+    path: Path, card: DetectorCard, device: str, backend: Backend = "torch"
+) -> ResnetDetector:
     if parse_classes(card.classes) is None:
         found = ", ".join(card.classes) or "no card"
         raise WeightsError(
             f"{path}: {found}: which output is the deepfake is not said; expected --classes with "
             "both names in order, such as original,deepfake"
         )
-    return ResnetDetector(read_resnet(path), card, device=device)
+    return ResnetDetector(read_resnet(path), card, device=device, backend=backend)

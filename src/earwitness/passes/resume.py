@@ -68,6 +68,22 @@ def check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) ->
         )
 
 
+def changed_detectors(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """Return the detectors of an earlier run whose scores are not what they would be now.
+
+    All of them where an option that decides scores differs, those of ``now`` that are others now,
+    else none.
+    """
+    cards = {card["name"]: card for card in before["detectors"]}
+    if any(_compare("option", before["options"], now["options"], _OPTIONS)):
+        return set(cards)
+    return {
+        card["name"]
+        for card in now["detectors"]
+        if card["name"] in cards and any(_compare("detector", cards[card["name"]], card, _CARD))
+    }
+
+
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     yield from _compare("option", before["options"], now["options"], _OPTIONS)
     for name in before["manifests"].keys() & now["manifests"].keys():

@@ -10,15 +10,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import altair as alt
-import vl_convert
-
 from earwitness.charts.confusion import confusion_chart
-from earwitness.core.files import distinct_stems, file_stem, replacing
+from earwitness.core.files import distinct_stems, file_stem
 from earwitness.core.results import ComparisonRow
 from earwitness.metrics.points import accuracy
-
-_SCALE = 2
+from earwitness.reporting.drawing import save_chart
 
 
 def plot_confusions(
@@ -49,11 +45,7 @@ def draw_confusion(row: ComparisonRow, path: Path, *, normalized: bool = False) 
     chart = confusion_chart(
         row.counts, title=row.model, subtitle=_subtitle(row), normalized=normalized
     )
-    png = vl_convert.vegalite_to_png(
-        chart.to_dict(), vl_version=alt.SCHEMA_VERSION.rpartition(".")[0], scale=_SCALE
-    )
-    with replacing(path) as temporary:
-        temporary.write_bytes(png)
+    save_chart(chart, path)
     return path
 
 

@@ -24,7 +24,7 @@ from earwitness.core.files import write_json, write_text
 from earwitness.core.labels import PUBLISHED_NAMES
 from earwitness.core.metrics import Settings
 from earwitness.core.results import ComparisonRow, Counts
-from earwitness.evaluation.figures import METRICS, count, estimate_all
+from earwitness.evaluation.figures import METRICS, count, estimate_some
 from earwitness.metrics.items import Items, numbered
 from earwitness.reporting.figures import draw_confusion
 from earwitness.workflows.classify import Answers, Table
@@ -59,7 +59,7 @@ class Report:
 
     def estimates(self) -> dict[str, Estimate]:
         """Return the figures with their intervals."""
-        return estimate_all(self.items, Settings(), _FIGURES)
+        return estimate_some(_FIGURES, self.items, Settings())
 
 
 def make_report(name: str, tables: Sequence[Table], answers: Answers, threshold: float) -> Report:

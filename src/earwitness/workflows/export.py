@@ -1,18 +1,14 @@
 """A detector's network for use elsewhere: as ONNX, with a model card, on the hub.
 
 Conventions: a graph is checked with ONNX Runtime before it takes its place: on noise of several
-levels its logits may differ from the detector's by ``TOLERANCE`` at most, relative to the largest
+levels its logits may differ from the detector's by ``LARGEST_GAP`` at most, relative to the largest
 where that is over 1. The model card says what the detector's own card says, unknown things as
 unknown.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +18,19 @@ import torch
 from earwitness import __version__
 from earwitness.audio.clips import Clip
 from earwitness.core.cards import DetectorCard
-from earwitness.core.errors import DetectorError, UsageError, WeightsError
+from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.core.files import replacing, write_json, write_text
 from earwitness.core.images import SPECTROGRAM_JSON
 from earwitness.detectors.base import Detector
 from earwitness.detectors.graphs import Graph, HasGraph
+from earwitness.detectors.onnx import LARGEST_GAP, check_installed, export_onnx, open_session
 from earwitness.detectors.opening import write_card
 
 ONNX_FILE, README = "model.onnx", "README.md"
-TOLERANCE = 1e-4
 _LEVELS = (1e-4, 1e-2, 0.1, 0.5, 1.0)
 
 
-def export_onnx(detector: Detector, out: Path) -> float:
+def write_onnx(detector: Detector, out: Path) -> float:
     """Write a detector's network as ``model.onnx``, with its cards.
 
     Args:
@@ -45,25 +41,26 @@ def export_onnx(detector: Detector, out: Path) -> float:
         By how much logits differ between ONNX Runtime and PyTorch at most.
 
     Raises:
-        DetectorError: It has no network, or the graph gives other logits.
-        UsageError: What writes or runs graphs is not installed.
+        DetectorError: It has no network, what writes or runs graphs is not installed, or the graph
+            gives other logits.
     """
     if not isinstance(detector, HasGraph):
         raise DetectorError(f"{detector.card.name}: has no network to export")
-    _check_installed()
+    check_installed("--format onnx")
     graph = detector.graph()
     samples = _noise(detector)
     expected = detector.score([Clip(s[None], _rate(detector)) for s in samples]).logits
     with torch.inference_mode():
         features = graph.features(torch.from_numpy(samples)).cpu()
+    model = export_onnx(graph.network.cpu().eval(), features, graph.outputs)
+    gap = _compare(model, features.numpy(), expected)
+    if not gap <= LARGEST_GAP:
+        raise DetectorError(
+            f"{detector.card.name}: the graph's logits differ by {gap:.2g}, expected at most "
+            f"{LARGEST_GAP:g}"
+        )
     with replacing(out / ONNX_FILE) as temporary:
-        _write_graph(graph, features[:2].clone(), temporary)
-        gap = _compare(temporary, features.numpy(), expected)
-        if not gap <= TOLERANCE:
-            raise DetectorError(
-                f"{detector.card.name}: the graph's logits differ by {gap:.2g}, expected at most "
-                f"{TOLERANCE:g}"
-            )
+        temporary.write_bytes(model)
     write_cards(detector.card, out, graph)
     return gap
 
@@ -74,17 +71,6 @@ def write_cards(card: DetectorCard, out: Path, graph: Graph | None = None) -> No
     if card.images is not None:
         write_json(out / SPECTROGRAM_JSON, card.images.model_dump(mode="json"))
     write_card(card, out)
-
-
-def _check_installed() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"--format onnx: {error.name} is not installed; pip install 'earwitness[onnx]'"
-        ) from error
 
 
 def _rate(detector: Detector) -> int:
@@ -99,44 +85,10 @@ def _noise(detector: Detector) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.clip(levels * rng.standard_normal((len(_LEVELS), n)), -1, 1).astype(np.float32)
 
 
-def _write_graph(graph: Graph, example: torch.Tensor, path: Path) -> None:
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            graph.network.cpu().eval(),
-            (example,),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("n")},),
-            input_names=["features"],
-            output_names=list(graph.outputs),
-            verbose=False,
-        )
-    if program is None:
-        raise DetectorError("PyTorch made no graph")
-    program.save(path, external_data=False)
-
-
-def _compare(path: Path, features: Any, expected: Any) -> float:
+def _compare(model: bytes, features: Any, expected: Any) -> float:
     """Return the largest difference of logits, relative where they are large."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    (logits, *_) = session.run(None, {"features": features})
+    (logits, *_) = open_session(model).run(None, {"features": features})
     return float(np.abs(logits - expected).max() / max(1.0, np.abs(expected).max()))
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Keep the exporter's log and its remarks on its own code off the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
-            yield
-    finally:
-        logger.setLevel(before)
 
 
 def describe(card: DetectorCard, graph: Graph | None = None) -> str:
