@@ -9,13 +9,16 @@ import typer
 
 from earwitness import __version__
 from earwitness.cli import bench
+from earwitness.cli.classify import classify
 from earwitness.cli.compare import compare
 from earwitness.cli.demo import demo
 from earwitness.cli.detectors import detectors
 from earwitness.cli.evaluate import evaluate
+from earwitness.cli.export import export
 from earwitness.cli.listen import listen
 from earwitness.cli.plot import plot
 from earwitness.cli.predict import predict
+from earwitness.cli.render import render
 from earwitness.cli.report import report
 from earwitness.cli.splits import splits
 from earwitness.cli.summarize import summarize
@@ -69,7 +72,7 @@ def _reflowed(docstring: str | None) -> str:
 
 _COMMANDS = (
     *(splits, predict, summarize, evaluate, compare, report, plot),
-    *(train, listen, detectors, demo),
+    *(render, train, classify, export, listen, detectors, demo),
 )
 for _command in _COMMANDS:
     app.command(help=_reflowed(_command.__doc__))(_command)

@@ -28,16 +28,20 @@ out = Console(highlight=False, soft_wrap=True, width=None if _says_width else _P
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class _FilesPerSecond(ProgressColumn):
-    """How fast files are done."""
+class _Speed(ProgressColumn):
+    """How fast files, or whatever is counted, are done."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} files/s" if speed else "– files/s", style="dim")
+        return Text(f"{speed:.1f} {self._unit}/s" if speed else f"– {self._unit}/s", style="dim")
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Callable[[bool], None]]:
+def progress_bar(label: str, total: int, unit: str = "files") -> Iterator[Callable[[bool], None]]:
     """Show a bar with files per second and time left; yield what is told of every file.
 
     The yielded function takes whether the file went well, so that the bar counts failures.
@@ -46,7 +50,7 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[bool], None]]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _FilesPerSecond(),
+        _Speed(unit),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[failed]}", style="yellow"),
     )

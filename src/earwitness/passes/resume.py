@@ -22,6 +22,8 @@ _OPTIONS = ("windows", "use_skip_time")
 _CARD = (
     "kind",
     "contract",
+    "images",
+    "classes",
     "preprocessing",
     "precision",
     "encoders",

@@ -33,14 +33,15 @@ def plot_confusions(
     """
     written = []
     for row, stem in zip(rows, _stems(rows), strict=True):
-        written.append(_draw(row, Path(out_dir) / f"{stem}.png", normalized=False))
+        written.append(draw_confusion(row, Path(out_dir) / f"{stem}.png", normalized=False))
         if normalized:
             path = Path(out_dir) / f"{stem}__normalized.png"
-            written.append(_draw(row, path, normalized=True))
+            written.append(draw_confusion(row, path, normalized=True))
     return written
 
 
-def _draw(row: ComparisonRow, path: Path, *, normalized: bool) -> Path:
+def draw_confusion(row: ComparisonRow, path: Path, *, normalized: bool = False) -> Path:
+    """Draw the confusion matrix of one row as a PNG, atomically, and return its path."""
     chart = confusion_chart(
         row.counts, title=row.model, subtitle=_subtitle(row), normalized=normalized
     )
