@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 
 from earwitness.charts.lettering import FONT
-from earwitness.charts.palette import INK
+from earwitness.charts.palette import ink
 
 _WIDTH_PX, _HEIGHT_PX = 420, 200
-_COLOURS = ("#1f6fb2", "#c2410c")
+_COLOURS = (ink("real"), ink("fake"))
 
 
 def learning_chart(
@@ -31,10 +31,12 @@ def learning_chart(
     figures = _panel(rows, ("valid_auroc", "valid_balanced_accuracy"), "validation", best_epoch)
     chart: alt.VConcatChart = (
         alt.vconcat(losses, figures, spacing=24)
-        .properties(padding=16, title=alt.TitleParams(text=title, anchor="start", color=INK))
+        .properties(padding=16, title=alt.TitleParams(text=title, anchor="start", color=ink("ink")))
         .resolve_scale(color="independent", strokeDash="independent")
-        .configure(font=FONT, background="#ffffff")
-        .configure_axis(labelFontSize=13, titleFontSize=13, labelColor=INK, titleColor=INK)
+        .configure(font=FONT, background=ink("paper"))
+        .configure_axis(
+            labelFontSize=13, titleFontSize=13, labelColor=ink("ink"), titleColor=ink("ink")
+        )
         .configure_legend(labelFontSize=13)
     )
     return chart
@@ -64,7 +66,7 @@ def _panel(
     )
     kept = (
         alt.Chart(alt.InlineData(values=[{"epoch": best_epoch}]))
-        .mark_rule(color="#999999")
+        .mark_rule(color=ink("faint"))
         .encode(x="epoch:Q")
     )
     return alt.LayerChart(layer=[kept, lines], width=_WIDTH_PX, height=_HEIGHT_PX)
