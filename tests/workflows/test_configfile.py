@@ -9,8 +9,9 @@ import yaml
 
 from benches import CONFIG, write_bench
 from earwitness.core.errors import UsageError
+from earwitness.core.metrics import Settings
 from earwitness.manifests.splits import SplitOptions
-from earwitness.workflows.benchconfig import BenchConfig, SplitsSection
+from earwitness.workflows.benchconfig import BenchConfig, EvaluateSection, SplitsSection
 from earwitness.workflows.configfile import read_config, write_resolved, write_template
 
 
@@ -162,6 +163,14 @@ def test_what_the_template_comments_out_is_known(tmp_path: Path) -> None:
         assert set(written[name]) == set(type(getattr(config, name)).model_fields)
     assert set(written["data"]["splits"]) == set(SplitsSection.model_fields)
     assert set(written) == set(BenchConfig.model_fields)
+
+
+def test_evaluate_has_the_defaults_of_the_command() -> None:
+    defaults = Settings()
+    section = EvaluateSection()
+    for name in ("seed", "confidence", "p_fake", "c_miss", "c_false_alarm", "calibrate"):
+        assert getattr(section, name) == getattr(defaults, name)
+    assert section.resamples == defaults.n_resamples
 
 
 def test_splits_take_what_the_command_takes() -> None:

@@ -14,6 +14,7 @@ from earwitness.charts.palette import ink
 
 _WIDTH_PX, _HEIGHT_PX = 420, 200
 _COLOURS = (ink("real"), ink("fake"))
+_INK = ink("ink")
 
 
 def learning_chart(
@@ -31,12 +32,10 @@ def learning_chart(
     figures = _panel(rows, ("valid_auroc", "valid_balanced_accuracy"), "validation", best_epoch)
     chart: alt.VConcatChart = (
         alt.vconcat(losses, figures, spacing=24)
-        .properties(padding=16, title=alt.TitleParams(text=title, anchor="start", color=ink("ink")))
+        .properties(padding=16, title=alt.TitleParams(text=title, anchor="start", color=_INK))
         .resolve_scale(color="independent", strokeDash="independent")
-        .configure(font=FONT, background=ink("paper"))
-        .configure_axis(
-            labelFontSize=13, titleFontSize=13, labelColor=ink("ink"), titleColor=ink("ink")
-        )
+        .configure(font=FONT, background="#ffffff")
+        .configure_axis(labelFontSize=13, titleFontSize=13, labelColor=_INK, titleColor=_INK)
         .configure_legend(labelFontSize=13)
     )
     return chart
@@ -66,7 +65,7 @@ def _panel(
     )
     kept = (
         alt.Chart(alt.InlineData(values=[{"epoch": best_epoch}]))
-        .mark_rule(color=ink("faint"))
+        .mark_rule(color="#999999")
         .encode(x="epoch:Q")
     )
     return alt.LayerChart(layer=[kept, lines], width=_WIDTH_PX, height=_HEIGHT_PX)

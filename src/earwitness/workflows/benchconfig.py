@@ -29,9 +29,6 @@ from earwitness.core.registry import nearest
 from earwitness.datasets import fma
 from earwitness.detectors.hub import is_hub_id
 from earwitness.detectors.opening import DETECTORS, published_name
-from earwitness.evaluation.rules import EXPECTED, parse_rule
-from earwitness.metrics.costs import ASVSPOOF5
-from earwitness.metrics.scaling import Method
 
 _DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+|mps")
 
@@ -66,11 +63,15 @@ def _batch_size(value: Any) -> int | None:
 
 
 def _rule(value: Any) -> float | str | None:
+    if value is None:
+        return None
+    from earwitness.evaluation.rules import EXPECTED, parse_rule
+
     try:
         parse_rule(value)
     except UsageError:
         raise ValueError(f"expected {EXPECTED}") from None
-    return value if value is None or isinstance(value, str) else float(value)
+    return value if isinstance(value, str) else float(value)
 
 
 FilePath = Annotated[Path, AfterValidator(_from_folder)]
@@ -200,10 +201,10 @@ class EvaluateSection(_Section):
     confidence: float = Field(default=0.95, gt=0, lt=1)
     by: tuple[str, ...] = ()
     threshold: Annotated[float | str | None, PlainValidator(_rule)] = None
-    calibrate: Method | None = None
-    p_fake: float = Field(default=ASVSPOOF5.p_fake, gt=0, lt=1)
-    c_miss: float = Field(default=ASVSPOOF5.c_miss, gt=0)
-    c_false_alarm: float = Field(default=ASVSPOOF5.c_false_alarm, gt=0)
+    calibrate: Literal["temperature", "platt"] | None = None
+    p_fake: float = Field(default=0.05, gt=0, lt=1)
+    c_miss: float = Field(default=10.0, gt=0)
+    c_false_alarm: float = Field(default=1.0, gt=0)
 
 
 class OutputsSection(_Section):
