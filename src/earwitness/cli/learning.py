@@ -33,8 +33,13 @@ def read_all(manifests: list[str] | None, root: Path | None) -> list[Manifest]:
     return [read_manifest(p, root=root) for p in (manifest_list(manifests) if manifests else ())]
 
 
-def make_plan(*, monitor: str, **options: Any) -> Plan:
-    """Put a plan together.
+def make_plan(*, published: bool, monitor: str, **options: Any) -> Plan:
+    """Put a plan together; options that are ``None`` take the recipe's own.
+
+    Args:
+        published: Begin with the published recipe of SpecCNN.
+        monitor: The figure to watch.
+        **options: Of ``Plan``.
 
     Raises:
         UsageError: No such figure to watch.
@@ -43,7 +48,13 @@ def make_plan(*, monitor: str, **options: Any) -> Plan:
 
     if monitor not in _MONITORS:
         raise UsageError(f"--monitor {monitor}: expected {' or '.join(_MONITORS)}")
-    return Plan(monitor=cast("Monitor", monitor), **options)
+    recipe: dict[str, Any] = {}
+    if published:
+        from earwitness.training.speccnn import PUBLISHED
+
+        recipe = dict(PUBLISHED)
+    given = {name: value for name, value in options.items() if value is not None}
+    return Plan(monitor=cast("Monitor", monitor), **recipe | given)
 
 
 def make_hardware(device: str, gpu: int | None, n_devices: int, precision: str) -> Hardware:
@@ -142,10 +153,46 @@ def finish(trained: Trained, out: Path) -> None:
         f"{row['valid_balanced_accuracy']:.4f}",
         markup=False,
     )
-    console.out.print(
-        f"written to {out}; use it with --detector {_as_folder(out)}, or earwitness classify",
-        markup=False,
-    )
+    console.out.print(f"written to {out}; use it with --detector {_as_folder(out)}", markup=False)
+
+
+def fit_specnn(
+    train: list[Manifest],
+    valid: list[Manifest],
+    out: Path,
+    plan: Plan,
+    *,
+    sharing: Sharing,
+    num_workers: int | None,
+    resume: Resume,
+    hardware: Hardware,
+) -> None:
+    """Fit a SpecCNN on the audio of manifests and say how well.
+
+    Raises:
+        UsageError: No manifest was given.
+    """
+    from earwitness.passes.workers import default_workers
+    from earwitness.training.classifier import list_sides
+    from earwitness.training.speccnn import readable, train_specnn
+
+    if not train:
+        raise UsageError("specnn_amplitude: expected --manifest FILES")
+    (ours, failed), (theirs, failed_too) = map(readable, list_sides(train, valid, sharing))
+    tell_failures([*failed, *failed_too])
+    with listening(plan, len(ours)) as listeners:
+        _, trained = train_specnn(
+            ours,
+            theirs,
+            out,
+            plan,
+            n_loaders=default_workers() if num_workers is None else num_workers,
+            resume=resume,
+            hardware=hardware,
+            listeners=listeners,
+            remark=console.remark,
+        )
+    finish(trained, out)
 
 
 def fit_fakeprint(

@@ -11,7 +11,7 @@ from earwitness.cli import console, drawing, learning
 from earwitness.cli.lists import two_numbers, windows_choice
 from earwitness.core.errors import UsageError
 
-FAKEPRINT, CLASSIFIER = "fakeprint", "resnet18"
+FAKEPRINT, CLASSIFIER, SPECNN = "fakeprint", "resnet18", "specnn_amplitude"
 _NETWORK = "Networks"
 
 
@@ -25,8 +25,8 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What to train: resnet18 on images (the default), or fakeprint (the default with "
-            "--manifest alone).",
+            help="What to train: resnet18 on images (the default), fakeprint (the default with "
+            "--manifest alone), or specnn_amplitude on --manifest.",
         ),
     ] = None,
     images: Annotated[
@@ -71,8 +71,14 @@ def train(
     ] = "imagenet",
     epochs: Annotated[int, _of_networks("N", "At most.", min=1)] = 20,
     patience: Annotated[
-        int, _of_networks("N", "Epochs without a better figure until training stops.", min=1)
-    ] = 8,
+        int | None,
+        _of_networks(
+            "N",
+            "Epochs without a better figure until training stops (default: 8, and 20 for "
+            "specnn_amplitude).",
+            min=1,
+        ),
+    ] = None,
     monitor: Annotated[
         str,
         _of_networks("NAME", "The figure that the best epoch has: valid_loss or valid_auroc."),
@@ -80,7 +86,12 @@ def train(
     batch_size: Annotated[
         int, _of_networks("N", "Examples a step; halved where memory runs out.", min=1)
     ] = 32,
-    learning_rate: Annotated[float, _of_networks("RATE", "The largest.", min=0)] = 3e-4,
+    learning_rate: Annotated[
+        float | None,
+        _of_networks(
+            "RATE", "The largest (default: 0.0003, and 0.001 for specnn_amplitude).", min=0
+        ),
+    ] = None,
     freeze_epochs: Annotated[
         int | None,
         _of_networks(
@@ -170,7 +181,8 @@ def train(
     """Train a detector of your own.
 
     resnet18 learns from folders of images; without options, from data into models/experiments.
-    After Ctrl-C or a crash the same command goes on at the last whole epoch.
+    After Ctrl-C or a crash the same command goes on at the last whole epoch. specnn_amplitude is
+    fitted on audio by its published recipe.
 
     fakeprint is fitted in seconds and stored without pickle; its card holds hashes of the
     training items and groups, so that exposure can be told later.
@@ -185,27 +197,40 @@ def train(
             num_workers=num_workers,
         )
         return
-    if kind != CLASSIFIER:
-        raise UsageError(
-            f"--detector {kind}: cannot be trained, expected {CLASSIFIER} or {FAKEPRINT}"
-        )
+    if kind not in (CLASSIFIER, SPECNN):
+        known = f"{CLASSIFIER}, {SPECNN} or {FAKEPRINT}"
+        raise UsageError(f"--detector {kind}: cannot be trained, expected {known}")
     from earwitness.training.classifier import train_classifier
     from earwitness.training.examples import GROUP_BY, Sharing
 
     out = out or Path("models/experiments")
+    pretrained = kind == CLASSIFIER and init != "none"
     plan = learning.make_plan(
+        published=kind == SPECNN,
         epochs=epochs,
         patience=patience,
         monitor=monitor,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        freeze_epochs=(0 if init == "none" else 1) if freeze_epochs is None else freeze_epochs,
+        freeze_epochs=int(pretrained) if freeze_epochs is None else freeze_epochs,
         balanced=balanced,
         seed=seed,
     )
     hardware = learning.make_hardware(device, gpu, devices, precision)
     how = learning.check_folder(out, resume)
     sharing = Sharing(valid_share, group_by or GROUP_BY, seed)
+    if kind == SPECNN:
+        learning.fit_specnn(
+            learning.read_all(manifest, root),
+            learning.read_all(valid, root),
+            out,
+            plan,
+            sharing=sharing,
+            num_workers=num_workers,
+            resume=how,
+            hardware=hardware,
+        )
+        return
     if manifest is None:
         shelves = learning.shelve_images(images or Path("data"), sharing)
     elif images is None:

@@ -28,7 +28,15 @@ from earwitness.detectors.devices import open_device
 from earwitness.detectors.graphs import Graph, Judge
 from earwitness.detectors.networks import NetworkRunner
 from earwitness.detectors.onnx import choose_network
-from earwitness.detectors.speccnn_card import CLIP_SAMPLES, ENCODERS, specnn_card
+from earwitness.detectors.opening import CARD_JSON
+from earwitness.detectors.speccnn_card import (
+    CLIP_SAMPLES,
+    ENCODERS,
+    WEIGHTS_FILE,
+    describe_specnn,
+    specnn_card,
+)
+from earwitness.detectors.statefile import load_state
 from earwitness.detectors.weights import convert_bundle, find_bundle
 
 if TYPE_CHECKING:
@@ -247,11 +255,16 @@ def load_specnn(
 
 
 def open_specnn(weights: Path, options: OpenOptions) -> SpecnnAmplitude:
-    """Load the detector as the table of detectors asks for it, see ``load_specnn``.
+    """Load the detector as the table of detectors asks for it: published or trained here.
 
     Raises:
         WeightsError: No checkpoint, a damaged one, or variables of another network.
     """
+    if (weights / CARD_JSON).is_file():
+        card = describe_specnn(weights, options)
+        network = SpecCNN(len(card.encoders))
+        load_state(network, weights / WEIGHTS_FILE)
+        return SpecnnAmplitude(network, card, device=options.device, backend=options.backend)
     return load_specnn(
         weights,
         name=options.name,

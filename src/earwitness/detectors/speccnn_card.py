@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earwitness.core.cards import ClipContract, DetectorCard, Precision
+from earwitness.core.errors import WeightsError
+from earwitness.core.files import sha256_of
 from earwitness.datasets import fma
+from earwitness.detectors.opening import CARD_JSON, read_card
 from earwitness.detectors.weights import find_bundle, hash_bundle
 
 if TYPE_CHECKING:
     from earwitness.detectors.opening import OpenOptions
 
+WEIGHTS_FILE = "weights.safetensors"
+"""Weights of a network trained here, in its folder."""
 SAMPLE_RATE_HZ = 44_100
 CLIP_SAMPLES = int(0.78 * SAMPLE_RATE_HZ)
 
@@ -60,5 +65,12 @@ def describe_specnn(weights: Path | None, options: OpenOptions) -> DetectorCard:
     Raises:
         WeightsError: No checkpoint there, or one that cannot be read.
     """
+    if weights is not None and (weights / CARD_JSON).is_file():
+        path = weights / WEIGHTS_FILE
+        if not path.is_file():
+            raise WeightsError(f"{path}: not there, expected the weights beside the card")
+        changes = {"name": options.name, "precision": options.precision}
+        told = changes | {"weights_sha256": sha256_of(path)}
+        return read_card(weights).model_copy(update=told)
     sha256 = hash_bundle(find_bundle(weights)) if weights is not None else None
     return specnn_card(options.name, options.n_encoders, sha256, options.precision)

@@ -43,7 +43,8 @@ def hash_weights(asked: str, weights: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _files(source: Source) -> list[Path]:
-    if source.kind == _CHECKPOINT_KIND:
+    trained = (source.path / CARD_JSON).is_file()
+    if source.kind == _CHECKPOINT_KIND and not trained:
         return list_files(find_bundle(source.path))
     if source.path.is_dir():
         return sorted(p for p in source.path.iterdir() if p.is_file() and p.name[0] != ".")

@@ -97,17 +97,31 @@ def shelve_manifests(
         ManifestError: A file carries both labels.
         UsageError: ``sharing.group_by`` cannot be used.
     """
-    examples = list_audio(train, group_by=sharing.group_by)
-    held = list_audio(valid, group_by=sharing.group_by)
-    if not valid:
-        examples, held = share_groups(examples, sharing)
-    check_sides(examples, held)
+    examples, held = list_sides(train, valid, sharing)
     ours, theirs = (
         shelve_audio(side, contract, windows=windows, n_workers=n_workers, advance=advance)
         for side in (examples, held)
     )
     check_sides(ours.examples, theirs.examples)
     return Shelves(ours, theirs, (*ours.failures, *theirs.failures))
+
+
+def list_sides(
+    train: Sequence[Manifest], valid: Sequence[Manifest], sharing: Sharing
+) -> tuple[list[Example], list[Example]]:
+    """Return the files of manifests; without ``valid`` their groups are shared out.
+
+    Raises:
+        DatasetError: A class is missing on either side, or a group stands on both.
+        ManifestError: A file carries both labels.
+        UsageError: ``sharing.group_by`` cannot be used.
+    """
+    examples = list_audio(train, group_by=sharing.group_by)
+    held = list_audio(valid, group_by=sharing.group_by)
+    if not valid:
+        examples, held = share_groups(examples, sharing)
+    check_sides(examples, held)
+    return examples, held
 
 
 def train_classifier(
