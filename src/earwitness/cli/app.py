@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from earwitness import __version__
+from earwitness.cli.audit import audit
 from earwitness.cli.compare import compare
 from earwitness.cli.demo import demo
 from earwitness.cli.detectors import detectors
@@ -33,9 +34,10 @@ app = typer.Typer(
     context_settings={"token_normalize_func": _hyphens, "help_option_names": ["-h", "--help"]},
     help=(
         "How far can a detector of AI-made music be trusted?\n\n"
-        "From dataset folders to balanced manifests (splits), scores (predict), a comparison "
-        "table (summarize) and confusion matrices (plot). 0 is real, 1 is fake; scores rise "
-        "with fakeness. Every option may be written --like-this or --like_this."
+        "From dataset folders to balanced manifests (splits), what is wrong with them (audit), "
+        "scores (predict), a comparison table (summarize) and confusion matrices (plot). 0 is "
+        "real, 1 is fake; scores rise with fakeness. Every option may be written --like-this or "
+        "--like_this."
     ),
 )
 
@@ -66,7 +68,7 @@ def _reflowed(docstring: str | None) -> str:
 
 
 _COMMANDS = (
-    *(splits, predict, summarize, evaluate, compare, plot),
+    *(splits, audit, predict, summarize, evaluate, compare, plot),
     *(train, listen, detectors, demo),
 )
 for _command in _COMMANDS:
