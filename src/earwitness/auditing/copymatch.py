@@ -39,7 +39,7 @@ _REACH = 3
 _TOLERANCE = 4
 _FEWEST_VOTES = 2
 _BITS = range(16, 29)
-_CHANCE_HITS = 1_000
+_CHANCE_HITS = 4_000
 """Hits that chance may give a sound."""
 
 _SHUFFLE = np.uint32(2_654_435_761)
