@@ -1,8 +1,9 @@
 """The audit's ears: which copies are recognised, and what a search costs: part of ``make bench``.
 
-Conventions: recall is at the audit's own limits, and so are false matches. Searches are among made-up
-fingerprints of 30 s, one set against another of the same size; one in a hundred of the second are
-disturbed copies of the first. Each size runs in a process of its own, so that peak memory is its.
+Conventions: recall is at the audit's own limits, and so are false matches. Searches are among
+made-up fingerprints of 30 s, one set against another of the same size; one in a hundred of the
+second are disturbed copies of the first. Each size runs in a process of its own, so that peak
+memory is its.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import soundfile
+import soxr
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +28,105 @@ from rich.table import Table
 SIZES = (1_000, 10_000, 100_000)
 N_WORDS, N_FRAMES, N_CLASSES = 2_546, 234, 12
 ONE_IN = 100
+N_TRACKS, TRACK_S = 24, 20.0
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+Change = Callable[[NDArray[np.float32], int, Path], Path]
+
+
+def coded(suffix: str, codec: str, kbps: int) -> Change:
+    from codecs_written import write_coded
+
+    return lambda samples, rate, path: write_coded(
+        path.with_suffix(suffix), samples, rate, codec=codec, kbps=kbps
+    )
+
+
+def written(path: Path, samples: NDArray[np.float32], rate: int) -> Path:
+    path = path.with_suffix(".wav")
+    soundfile.write(path, samples.T.clip(-1, 1), rate)
+    return path
+
+
+def cropped(samples: NDArray[np.float32], rate: int, path: Path) -> Path:
+    rng = np.random.default_rng(samples.shape[1])
+    start = int(rng.integers(max(samples.shape[1] - 10 * rate, 1)))
+    return written(path, samples[:, start : start + 10 * rate], rate)
+
+
+def late(samples: NDArray[np.float32], rate: int, path: Path) -> Path:
+    silence = np.zeros((len(samples), int(1.234 * rate)), dtype=np.float32)
+    return written(path, np.concatenate([silence, samples], axis=1), rate)
+
+
+def resampled(to_hz: int) -> Change:
+    return lambda samples, rate, path: written(path, soxr.resample(samples.T, rate, to_hz).T, to_hz)
+
+
+def amplified(gain_db: float) -> Change:
+    return lambda samples, rate, path: written(path, samples * 10 ** (gain_db / 20), rate)
+
+
+def conditions() -> dict[str, Change]:
+    return {
+        "MP3 64 kbit/s": coded(".mp3", "libmp3lame", 64),
+        "AAC 64 kbit/s": coded(".m4a", "aac", 64),
+        "Opus 32 kbit/s": coded(".opus", "libopus", 32),
+        "16 kHz": resampled(16_000),
+        "8 kHz": resampled(8_000),
+        "+12 dB, clipped": amplified(12),
+        "-12 dB": amplified(-12),
+        "10 s crop": cropped,
+        "1.2 s of silence before": late,
+    }
+
+
+def make_music(folder: Path) -> list[Path]:
+    from earwitness.demo.instruments import SAMPLE_RATE_HZ
+    from earwitness.demo.music import compose
+    from earwitness.demo.score import draw_artist
+
+    paths = []
+    for number in range(N_TRACKS):
+        artist = draw_artist(np.random.default_rng((9, number)), str(number))
+        track = compose((9, number), artist, length_s=TRACK_S)
+        paths.append(written(folder / f"{number:03d}", track, SAMPLE_RATE_HZ))
+    return paths
+
+
+def print_robustness(given: Path | None) -> None:
+    """Change tracks in every way and look each up among all originals."""
+    from earwitness.audio.decode import read_audio
+    from earwitness.auditing.copymatch import find_copies
+    from earwitness.auditing.lookup import stack
+    from earwitness.datasets.scan import scan_audio
+
+    heads = ("condition", "recognised", "recall", "least equal bits", "false matches")
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        paths = [given / n for n in scan_audio(given).files] if given else make_music(folder)
+        paths = paths[:100]
+        originals = stack([words_of(path) for path in paths], empty=words_of(None))
+        n = len(paths)
+        title = f"{n} tracks and changed copies of them: {n * (n - 1)} unrelated pairs a condition"
+        table = Table(*heads, title=title)
+        for name, change in conditions().items():
+            changed = []
+            for path in paths:
+                samples, info = read_audio(path)
+                changed.append(words_of(change(samples, info.sample_rate_hz, folder / "changed")))
+            found = find_copies(originals, stack(changed, empty=words_of(None)))
+            right = found.one == found.other
+            least = f"{found.similarity[right].min():.3f}" if right.any() else "–"
+            recall = f"{right.sum() / n:.1%}"
+            table.add_row(name, f"{right.sum()} of {n}", recall, least, str((~right).sum()))
+    Console(width=110).print(table)
+
+
+def words_of(path: Path | None) -> NDArray[np.uint32]:
+    from earwitness.auditing.sounds import Sound, hear_file
+
+    return (hear_file(str(path), "") if path else Sound()).words
 
 
 def make_words(rng: np.random.Generator, n: int) -> NDArray[np.uint32]:
@@ -90,12 +195,14 @@ def search(kind: str, n: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--search", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--audio", type=Path, help="folder of music (default: made here)")
     parser.add_argument("--sizes", nargs="*", type=int, default=SIZES)
     options = parser.parse_args()
     if options.search:
         kind, n = options.search
         print(json.dumps(search(kind, int(n))))
         return
+    print_robustness(options.audio)
     print_searches(options.sizes)
 
 
