@@ -84,14 +84,14 @@ def test_clean_sets_have_no_finding(sound: Path) -> None:
     assert report.findings == ()
     verdicts = {check.name: check.verdict for check in report.checks}
     assert verdicts["bytes_across"] == verdicts["samples_inside"] == "pass"
-    assert verdicts["artist_across"] == verdicts["exposure"] == "not_checked"
+    assert verdicts["artist_across"] == verdicts["exposure"] == "not checked"
 
 
 def test_without_another_set_nothing_across_is_called_clean(sound: Path) -> None:
     report = audit(manifest("eval", sound, [{"filepath": "4.mp3"}]), n_workers=0)
     for check in report.checks:
         if check.scope == "across":
-            assert check.verdict == "not_checked"
+            assert check.verdict == "not checked"
             assert check.detail == "no set was given to compare with (--against)"
 
 

@@ -71,7 +71,7 @@ def test_a_card_that_says_nothing_leaves_every_row_unknown() -> None:
     report = audit_rows(ROWS, silent)
     assert set(exposures(report, card.name).values()) == {"unknown"}
     check = report.check("exposure_specnn_amplitude")
-    assert check.verdict == "not_checked"
+    assert check.verdict == "not checked"
     assert "the card does not say" in check.detail
 
 
@@ -85,7 +85,7 @@ def test_rows_that_were_trained_on_count_though_selection_is_unknown() -> None:
 
 def test_a_manifest_without_corpora_is_not_called_unseen() -> None:
     report = audit_rows([{"filepath": "a", "target": 0}], "specnn_amplitude")
-    assert report.check("exposure_specnn_amplitude").verdict == "not_checked"
+    assert report.check("exposure_specnn_amplitude").verdict == "not checked"
 
 
 def test_training_items_are_found_by_bytes_and_by_group(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_a_pass_with_nothing_checked_cannot_be_made() -> None:
 
 def test_a_check_that_was_not_made_says_why() -> None:
     with pytest.raises(ValidationError, match="expected what was found or why"):
-        CheckResult(name="x", title="t", scope="inside", verdict="not_checked", detail="")
+        CheckResult(name="x", title="t", scope="inside", verdict="not checked", detail="")
 
 
 @pytest.mark.parametrize(("verdict", "advice"), [("finding", ""), ("pass", "drop them")])

@@ -40,7 +40,7 @@ def not_checked(subject: Subject, why: str, *, n_unchecked: int = 0) -> Outcome:
             name=subject.name,
             title=subject.title,
             scope=subject.scope,
-            verdict="not_checked",
+            verdict="not checked",
             detail=why,
             n_unchecked=n_unchecked,
         )
@@ -78,7 +78,7 @@ def conclude(
         name=subject.name,
         title=subject.title,
         scope=subject.scope,
-        verdict="finding" if offends else "not_checked" if findings else "pass",
+        verdict="finding" if offends else "not checked" if findings else "pass",
         detail="; ".join(filter(None, said)),
         advice=subject.advice if offends else "",
         n_rows=n_rows,

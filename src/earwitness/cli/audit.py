@@ -112,7 +112,7 @@ def _write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> None:
 
 def _finish(report: AuditReport, out: Path, *, strict: bool) -> None:
     """Say how it went, and exit 1 where that was asked for."""
-    n_open = sum(check.verdict == "not_checked" for check in report.checks)
+    n_open = sum(check.verdict == "not checked" for check in report.checks)
     n_passed = len(report.checks) - report.n_findings - n_open
     console.out.print(
         f"{report.n_findings} checks found something, {n_passed} passed, {n_open} were not made; "

@@ -10,7 +10,7 @@ from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
     from earwitness.audio.clips import Windows
-    from earwitness.core.cards import Precision, Preprocessing
+    from earwitness.core.cards import Backend, Precision, Preprocessing
     from earwitness.passes.resume import Resume
 
 _T = TypeVar("_T")
@@ -18,6 +18,7 @@ _T = TypeVar("_T")
 _WINDOWS: dict[str, Windows] = {"published": "published", "all": "all"}
 _PREPROCESSINGS: dict[str, Preprocessing] = {"correct": "correct", "published": "published"}
 _PRECISIONS: dict[str, Precision] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
+_BACKENDS: dict[str, Backend] = {"torch": "torch", "onnxruntime": "onnxruntime"}
 _RESUMES: dict[str, Resume] = {"missing": "missing", "always": "always", "never": "never"}
 
 
@@ -98,6 +99,15 @@ def precision_choice(text: str) -> Precision:
     return _one_of("--precision", text, _PRECISIONS)
 
 
+def backend_choice(text: str) -> Backend:
+    """Read ``--backend``.
+
+    Raises:
+        UsageError: Neither ``torch`` nor ``onnxruntime``.
+    """
+    return _one_of("--backend", text, _BACKENDS)
+
+
 def resume_choice(text: str) -> Resume:
     """Read ``--resume``.
 
@@ -105,6 +115,19 @@ def resume_choice(text: str) -> Resume:
         UsageError: None of ``missing``, ``always``, ``never``.
     """
     return _one_of("--resume", text, _RESUMES)
+
+
+def two_numbers(option: str, text: str) -> tuple[float, float]:
+    """Read two numbers with a comma between them.
+
+    Raises:
+        UsageError: Something else.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}, expected two frequencies like 5000,16000") from error
+    return low, high
 
 
 def batch_size_choice(text: str) -> int | None:

@@ -18,7 +18,7 @@ from earwitness.core.files import write_text
 SCHEMA_VERSION: Final = 1
 """Version of ``audit.json``; it rises when a reader of the old form would misread the new one."""
 
-Verdict = Literal["pass", "finding", "not_checked"]
+Verdict = Literal["pass", "finding", "not checked"]
 Role = Literal["audited", "against"]
 Scope = Literal["across", "inside", "rows", "exposure", "shortcuts"]
 """Between audited sets and others, inside each audited set, row by row, against what a detector
@@ -156,8 +156,8 @@ class CheckResult(_Part):
         name: Its name ("bytes_across").
         title: What it looks for, for people ("the same bytes in another set").
         scope: What it compares.
-        verdict: ``pass``, ``finding`` or ``not_checked``.
-        detail: What was found; for ``not_checked``, why nothing was looked into.
+        verdict: ``pass``, ``finding`` or ``not checked``.
+        detail: What was found; for ``not checked``, why nothing was looked into.
         advice: What to do about a finding; empty without one.
         n_rows: Rows of audited manifests that offend.
         n_checked: Rows of audited manifests that were looked at.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from earwitness.core.cards import DetectorCard, Precision, Preprocessing
+from earwitness.core.cards import Backend, DetectorCard, Precision, Preprocessing
 from earwitness.core.errors import DetectorError, UsageError, WeightsError
 from earwitness.core.files import write_json
 from earwitness.core.registry import Registry
@@ -29,11 +29,13 @@ DETECTORS = Registry("detector", DetectorError)
 """Every kind of detector: its name and the function that opens it."""
 DETECTORS.add("specnn_amplitude", "earwitness.detectors.speccnn:open_specnn")
 DETECTORS.add("fakeprint", "earwitness.detectors.fakeprint:open_fakeprint")
+DETECTORS.add("resnet18", "earwitness.detectors.resnet:open_resnet")
 
 CARDS = Registry("detector", DetectorError)
 """The same names and the function that tells a detector's card without loading PyTorch."""
 CARDS.add("specnn_amplitude", "earwitness.detectors.speccnn_card:describe_specnn")
 CARDS.add("fakeprint", "earwitness.detectors.fakeprint_card:describe_fakeprint")
+CARDS.add("resnet18", "earwitness.detectors.resnet_card:describe_resnet")
 
 HUB_OWNER = "awsaf49/"
 """Who publishes the weights of the detectors in ``HUB_NAMES``, under the same names."""
@@ -59,6 +61,7 @@ class OpenOptions:
         n_encoders: Classes of the encoder head, for detectors that have one.
         preprocessing: How audio is made ready, for detectors that have a choice.
         precision: What its network computes in, for detectors that have one.
+        backend: What computes its network, for detectors that have one.
         published: The registered name whose published weights these are said to be.
     """
 
@@ -67,6 +70,7 @@ class OpenOptions:
     n_encoders: int = 10
     preprocessing: Preprocessing = "correct"
     precision: Precision = "fp32"
+    backend: Backend = "torch"
     published: str | None = None
 
 
@@ -78,6 +82,7 @@ def open_detector(
     n_encoders: int = 10,
     preprocessing: Preprocessing = "correct",
     precision: Precision = "fp32",
+    backend: Backend = "torch",
 ) -> Detector:
     """Open a detector by its registered name, its hub id or its folder.
 
@@ -90,6 +95,7 @@ def open_detector(
         preprocessing: ``correct``, or ``published`` for what the published loader did, for
             detectors that have a choice; their cards say which one they use.
         precision: What its network computes in, for detectors that have one.
+        backend: What computes its network, for detectors that have one.
 
     Raises:
         DetectorError: No such detector.
@@ -97,7 +103,7 @@ def open_detector(
     """
     source = find_source(asked, weights or {})
     options = OpenOptions(
-        source.name, device, n_encoders, preprocessing, precision, source.published
+        source.name, device, n_encoders, preprocessing, precision, backend, source.published
     )
     detector: Detector = DETECTORS.load(source.kind)(source.path, options)
     return detector
@@ -197,6 +203,7 @@ def open_detectors(
     n_encoders: int = 10,
     preprocessing: Preprocessing = "correct",
     precision: Precision = "fp32",
+    backend: Backend = "torch",
 ) -> list[Detector]:
     """Open several detectors, see ``open_detector``.
 
@@ -211,6 +218,7 @@ def open_detectors(
             n_encoders=n_encoders,
             preprocessing=preprocessing,
             precision=precision,
+            backend=backend,
         )
         for name in asked
     ]

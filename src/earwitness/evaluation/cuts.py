@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from earwitness.core.metrics import SliceKind
+from earwitness.evaluation.partitions import HEADLINES
 from earwitness.evaluation.rows import once
 
 ALL = "all"
@@ -27,12 +28,14 @@ class Cut:
         name: What people read.
         keys: What it was cut by.
         rows: Its rows, lost ones among them.
+        headline: The metric that speaks for it, where one alone does.
     """
 
     kind: SliceKind
     name: str
     keys: dict[str, str]
     rows: pl.DataFrame
+    headline: str | None = None
 
 
 def cut(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[Cut]:
@@ -50,6 +53,7 @@ def cut(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[Cut]:
         yield Cut("corpus", name, {"corpus": name}, rows)
     yield from _generators(items)
     yield from _grid(items)
+    yield from _partitions(items)
     for column in by:
         for value, rows in _values(items, f"by:{column}"):
             yield Cut("column", f"{column} {value}", {"column": column, "value": value}, rows)
@@ -71,6 +75,16 @@ def _grid(items: pl.DataFrame) -> Iterator[Cut]:
             label = "all reals" if corpus == ALL else corpus
             rows = pl.concat([reals, fakes])
             yield Cut("grid", f"{label} × {name}", {"real_corpus": corpus} | keys, rows)
+
+
+def _partitions(items: pl.DataFrame) -> Iterator[Cut]:
+    """Cut SONICS as its authors do."""
+    for partition, headline in HEADLINES.items():
+        column = f"sonics:{partition}"
+        for value, rows in _values(items.drop_nulls(column), column):
+            words = partition.replace("_", " ")
+            keys = {"partition": partition, "value": value}
+            yield Cut("sonics", f"SONICS {words}: {value}", keys, rows, headline)
 
 
 def _makers(items: pl.DataFrame) -> list[tuple[str, dict[str, str], pl.DataFrame]]:

@@ -26,7 +26,7 @@ EXPOSURE_CSV = "exposure.csv"
 _VERDICTS = {
     "pass": Text("pass", style="green"),
     "finding": Text("FINDING", style="bold red"),
-    "not_checked": Text("not checked", style="yellow"),
+    "not checked": Text("not checked", style="yellow"),
 }
 _NUMBERS: dict[str, Any] = {
     "row": pl.Int64,
@@ -41,12 +41,15 @@ _NUMBERS: dict[str, Any] = {
 
 
 def audit_table(report: AuditReport) -> Table:
-    """Return the table for the terminal: one check a row, and what to do about findings."""
+    """Return the table for the terminal: checks, what to do about findings, what was left out."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading in ("check", "verdict", "what was found"):
         table.add_column(heading, overflow="fold")
     for check in report.checks:
-        table.add_row(Text(check.title), _VERDICTS[check.verdict], _told(check))
+        if check.verdict != "not checked":
+            table.add_row(Text(check.title), _VERDICTS[check.verdict], _told(check))
+    for why, titles in _left_out(report).items():
+        table.add_row(Text("; ".join(titles)), _VERDICTS["not checked"], Text(why))
     return table
 
 
@@ -55,6 +58,15 @@ def _told(check: CheckResult) -> Text:
     if check.advice:
         text.append(f"\n→ {check.advice}", style="italic")
     return text
+
+
+def _left_out(report: AuditReport) -> dict[str, list[str]]:
+    """Return why checks were not made, and which."""
+    left_out: dict[str, list[str]] = {}
+    for check in report.checks:
+        if check.verdict == "not checked":
+            left_out.setdefault(check.detail, []).append(check.title)
+    return left_out
 
 
 def write_tables(report: AuditReport, folder: Path) -> list[Path]:
