@@ -23,7 +23,16 @@ from earwitness.audio.regular import looks_like_text, opened, stat_regular
 from earwitness.audio.resample import resample_slice, resampled_length
 from earwitness.core.errors import AudioError
 
-__all__ = ["AudioInfo", "Span", "mix_down", "probe_audio", "read_audio", "read_slice", "read_spans"]
+__all__ = [
+    "AudioInfo",
+    "Span",
+    "hash_packets",
+    "mix_down",
+    "probe_audio",
+    "read_audio",
+    "read_slice",
+    "read_spans",
+]
 
 PROBES_KEPT = 4096
 
@@ -159,6 +168,22 @@ def read_spans(info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float3
     if not all(np.isfinite(part).all() for part in parts):
         raise AudioError(info.path, "holds NaN or infinite samples")
     return parts
+
+
+def hash_packets(path: str | os.PathLike[str]) -> str | None:
+    """Return the SHA-256 of a file's compressed packets, or ``None`` where they cannot be told.
+
+    Tags and pictures lie outside of them, so a copy with other tags has the same.
+
+    Raises:
+        AudioError: The file cannot be opened.
+    """
+    name = os.fspath(path)
+    with opened(name) as fd, quieted():
+        try:
+            return ffmpeg.hash_packets(fd, name)
+        except AudioError:
+            return None
 
 
 def mix_down(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ that no playlist or script makes FFmpeg open other files or addresses.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -124,9 +125,35 @@ def _copy_overlaps(
             ]
 
 
+def hash_packets(fd: int, path: str) -> str:
+    """Return the SHA-256 of codec and compressed packets, which tags do not change.
+
+    Raises:
+        AudioError: FFmpeg finds no sound in it.
+    """
+    with _audio_stream(fd, path) as (container, stream):
+        digest = hashlib.sha256(f"{_codec(stream)}\0".encode())
+        for packet in _packets(container, stream):
+            digest.update(packet)
+        return digest.hexdigest()
+
+
 @contextlib.contextmanager
 def _opened(fd: int, path: str) -> Iterator[_Stream]:
-    """Yield the first audio stream; whatever PyAV raises becomes an ``AudioError``."""
+    """Yield what the first audio stream holds."""
+    with _audio_stream(fd, path) as (container, stream):
+        family = container.format.name.split(",")[0]
+        yield _Stream(
+            stretches=_stretches(container, stream, path),
+            codec=_codec(stream),
+            container=_CONTAINERS.get(family, family),
+            claimed_s=_claimed_s(container, stream, family),
+        )
+
+
+@contextlib.contextmanager
+def _audio_stream(fd: int, path: str) -> Iterator[tuple[Any, Any]]:
+    """Yield the container and its first audio stream; what PyAV raises becomes ``AudioError``."""
     import av
 
     os.lseek(fd, 0, os.SEEK_SET)
@@ -139,15 +166,12 @@ def _opened(fd: int, path: str) -> Iterator[_Stream]:
     ):
         if not container.streams.audio:
             raise AudioError(path, "holds no audio")
-        stream = container.streams.audio[0]
-        codec = stream.codec_context.name
-        family = container.format.name.split(",")[0]
-        yield _Stream(
-            stretches=_stretches(container, stream, path),
-            codec=_CODECS.get(codec, codec),
-            container=_CONTAINERS.get(family, family),
-            claimed_s=_claimed_s(container, stream, family),
-        )
+        yield container, container.streams.audio[0]
+
+
+def _codec(stream: Any) -> str:
+    name: str = stream.codec_context.name
+    return _CODECS.get(name, name)
 
 
 @contextlib.contextmanager

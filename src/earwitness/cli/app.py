@@ -9,6 +9,7 @@ import typer
 
 from earwitness import __version__
 from earwitness.cli import bench
+from earwitness.cli.audit import audit
 from earwitness.cli.classify import classify
 from earwitness.cli.compare import compare
 from earwitness.cli.demo import demo
@@ -38,9 +39,10 @@ app = typer.Typer(
     context_settings={"token_normalize_func": _hyphens, "help_option_names": ["-h", "--help"]},
     help=(
         "How far can a detector of AI-made music be trusted?\n\n"
-        "From dataset folders to balanced manifests (splits), scores (predict), a comparison "
-        "table (summarize) and confusion matrices (plot). 0 is real, 1 is fake; scores rise "
-        "with fakeness. Every option may be written --like-this or --like_this."
+        "From dataset folders to balanced manifests (splits), what is wrong with them (audit), "
+        "scores (predict), a comparison table (summarize) and confusion matrices (plot). 0 is "
+        "real, 1 is fake; scores rise with fakeness. Every option may be written --like-this or "
+        "--like_this."
     ),
 )
 
@@ -71,7 +73,7 @@ def _reflowed(docstring: str | None) -> str:
 
 
 _COMMANDS = (
-    *(splits, predict, summarize, evaluate, compare, report, plot),
+    *(splits, audit, predict, summarize, evaluate, compare, report, plot),
     *(render, train, classify, export, listen, detectors, demo),
 )
 for _command in _COMMANDS:

@@ -9,6 +9,7 @@ traceback.
     ├── DatasetError        a folder layout, split file or CSV of a dataset
     ├── ManifestError       a manifest
     ├── PredictionsError    a prediction file or a comparison table
+    ├── AuditError          an audit, or what was asked of one
     ├── RunError            a run folder that is in use, differs, or cannot be written
     │   └── StoppedError    Ctrl-C ended a run after what was in hand; exits 130
     ├── AudioError          one audio file; carries its path and the reason alone
@@ -38,6 +39,10 @@ class ManifestError(EarwitnessError):
 
 class PredictionsError(EarwitnessError):
     """A prediction file or comparison table cannot be read or does not hold what it should."""
+
+
+class AuditError(EarwitnessError):
+    """An audit cannot be read, or leaves nothing."""
 
 
 class RunError(EarwitnessError):

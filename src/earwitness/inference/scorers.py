@@ -18,7 +18,7 @@ from earwitness.audio.clips import Clip
 from earwitness.core.errors import DetectorError
 from earwitness.detectors.base import Detector
 from earwitness.inference.tally import ClipScore, Tally, Waiting
-from earwitness.passes.workers import usable_processors
+from earwitness.passes.mapping import usable_processors
 
 _AHEAD = 2
 """Batches that wait for each device, so that it never waits for the next one."""

@@ -37,7 +37,8 @@ from earwitness.core.labels import PUBLISHED_NAMES
 from earwitness.core.manifest import Manifest
 from earwitness.manifests.files import arrange
 from earwitness.passes.cutting import ClipRequest, DecodedFile, Job
-from earwitness.passes.workers import Task, decode_files, usable_processors
+from earwitness.passes.mapping import usable_processors
+from earwitness.passes.workers import Task, decode_files
 from earwitness.rendering.images import Shown, write_spectrogram
 from earwitness.rendering.items import Item, find_images, image_name, list_items, read_contract
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from earwitness.core.errors import DatasetError, ImageError
 from earwitness.core.images import SpectrogramContract
-from earwitness.passes.workers import usable_processors
+from earwitness.passes.mapping import usable_processors
 from earwitness.rendering.images import Picture, read_image
 from earwitness.training.examples import Example
 

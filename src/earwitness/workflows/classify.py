@@ -24,7 +24,7 @@ from earwitness.core.files import missing
 from earwitness.core.labels import PUBLISHED_NAMES, parse_label
 from earwitness.core.rawcsv import RawCsv, read_raw_csv
 from earwitness.detectors.resnet import ResnetDetector
-from earwitness.passes.workers import usable_processors
+from earwitness.passes.mapping import usable_processors
 from earwitness.rendering.images import Picture, read_image
 
 PATH, TRUTH = "img_path", "actual_output"

@@ -1,0 +1,75 @@
+"""Rows whose files are one file: by path, name, bytes, packets or samples.
+
+Conventions: paths are compared after ``..``, links and relative beginnings are resolved; names
+without regard to case and only within one corpus, for ``track01.mp3`` is in many; hashes are
+SHA-256.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+
+from earwitness.auditing.contacts import Likeness, compare_across, compare_inside
+from earwitness.auditing.scene import Outcome, Scene
+
+_NOT_READ = "no file could be read"
+
+PATH = Likeness("path", "the same path", "there is no row")
+NAME = Likeness(
+    "name",
+    "the same file name in the same corpus",
+    "no row has a file name",
+    advice_across="look whether it is the same music; if so, drop these rows",
+)
+BYTES = Likeness("bytes", "the same bytes", _NOT_READ)
+PACKETS = Likeness(
+    "packets", "the same compressed packets (tags apart)", "no file's packets could be told"
+)
+SAMPLES = Likeness("samples", "the same samples when decoded", "no file could be decoded")
+
+
+def check_path(scene: Scene) -> list[Outcome]:
+    """Compare resolved paths."""
+    resolved = [_resolved(path) for path in scene.rows["file"].to_list()]
+    return [compare_across(scene, PATH, resolved), compare_inside(scene, PATH, resolved)]
+
+
+def check_name(scene: Scene) -> list[Outcome]:
+    """Compare file names across sets; inside a set, reconstructions bear their track's name."""
+    rows = scene.rows.select("filepath", "source_dataset").iter_rows()
+    return [compare_across(scene, NAME, [_name(path, corpus) for path, corpus in rows])]
+
+
+def check_bytes(scene: Scene) -> list[Outcome]:
+    """Compare the bytes of files."""
+    return _compare_sounds(scene, BYTES, "sha256")
+
+
+def check_packets(scene: Scene) -> list[Outcome]:
+    """Compare what files hold besides their tags."""
+    return _compare_sounds(scene, PACKETS, "packets_sha256")
+
+
+def check_samples(scene: Scene) -> list[Outcome]:
+    """Compare decoded samples."""
+    return _compare_sounds(scene, SAMPLES, "samples_sha256")
+
+
+def _compare_sounds(scene: Scene, likeness: Likeness, hashed: str) -> list[Outcome]:
+    files = scene.rows["file"].to_list()
+    keys = [getattr(scene.sounds[path], hashed) for path in files]
+    return [compare_across(scene, likeness, keys), compare_inside(scene, likeness, keys)]
+
+
+def _resolved(path: str) -> str:
+    """Return where a path leads; a name that no disk can hold leads nowhere else."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        return path
+
+
+def _name(path: str, corpus: str | None) -> str | None:
+    name = posixpath.basename(path.replace("\\", "/")).casefold()
+    return f"{(corpus or '').casefold()}\0{name}" if name else None
