@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from earwitness.audio.clips import pad_clip
 from earwitness.audio.spectrogram import mix_first_two
-from earwitness.core.cards import ClipContract, DetectorCard
+from earwitness.core.cards import Backend, ClipContract, DetectorCard
 from earwitness.detectors.base import Detector
 from earwitness.detectors.sonics import SonicsDetector
 from earwitness.detectors.speccnn import SpecCNN, SpecnnAmplitude, amplitude_features
@@ -77,10 +77,10 @@ def read_whole(path: Path, rate_hz: int, *, mono: bool = False) -> NDArray[np.fl
     return np.ascontiguousarray(samples.T)
 
 
-def make_case(name: str, device: str = "cpu") -> Case:
-    """A published network in full size."""
+def make_case(name: str, backend: Backend = "torch") -> Case:
+    """A published network in full size; the plain loop asks PyTorch, whatever the backend."""
     torch.manual_seed(0)
-    return _specnn(device) if name == "specnn" else _spectttra(name, device)
+    return _specnn(backend) if name == "specnn" else _spectttra(name, backend)
 
 
 def _card(name: str, contract: ClipContract, encoders: tuple[str, ...] = ()) -> DetectorCard:
@@ -96,23 +96,23 @@ def _card(name: str, contract: ClipContract, encoders: tuple[str, ...] = ()) -> 
     )
 
 
-def _specnn(device: str) -> Case:
+def _specnn(backend: Backend) -> Case:
     network = SpecCNN().eval()
     contract = ClipContract(sample_rate_hz=SAMPLE_RATE_HZ, clip_samples=CLIP_SAMPLES)
-    detector = SpecnnAmplitude(network, _card("specnn", contract, ENCODERS), device=device)
+    detector = SpecnnAmplitude(network, _card("specnn", contract, ENCODERS), backend=backend)
 
     def plain(path: Path) -> object:
         samples = read_whole(path, SAMPLE_RATE_HZ)
         start = max(samples.shape[1] - CLIP_SAMPLES, 0) // 2
         clip = pad_clip(samples[:, start : start + CLIP_SAMPLES], CLIP_SAMPLES)
-        mono = torch.from_numpy(mix_first_two(clip)[np.newaxis]).to(device)
+        mono = torch.from_numpy(mix_first_two(clip)[np.newaxis])
         with torch.inference_mode():
-            return network(amplitude_features(mono).unsqueeze(1))[0].cpu()
+            return network(amplitude_features(mono).unsqueeze(1))[0]
 
     return Case(detector, plain, amplitude_features)
 
 
-def _spectttra(name: str, device: str) -> Case:
+def _spectttra(name: str, backend: Backend) -> Case:
     size, seconds = name.split("-", maxsplit=1)[0], int(name.split("-")[1].removesuffix("s"))
     f_clip, t_clip = _STRETCHES[size]
     shape = (128, 128 if seconds == 5 else 3744)
@@ -129,13 +129,13 @@ def _spectttra(name: str, device: str) -> Case:
     contract = ClipContract(
         sample_rate_hz=_SONICS_HZ, clip_samples=length, crop="three_quarters", mono=True
     )
-    detector = SonicsDetector(network, config, _card(name, contract), device=device)
+    detector = SonicsDetector(network, config, _card(name, contract), device="cpu", backend=backend)
 
     def plain(path: Path) -> object:
         samples = read_whole(path, _SONICS_HZ, mono=True)
         start = 3 * max(samples.shape[1] - length, 0) // 4
         clip = pad_clip(samples[:, start : start + length], length)
         with torch.inference_mode():
-            return network(torch.from_numpy(clip / clip.std()).to(device)).cpu()
+            return network(torch.from_numpy(clip / clip.std()))
 
     return Case(detector, plain, network.make_images)

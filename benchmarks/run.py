@@ -26,6 +26,7 @@ import polars as pl
 import soundfile
 
 from earwitness.audio.clips import Clip, pad_clip
+from earwitness.core.cards import Backend
 from earwitness.core.manifest import Manifest
 from earwitness.passes.cutting import ClipRequest, DecodedFile, Job, cut_file
 from networks import LONG, SHORT, Case, make_case, read_whole
@@ -145,9 +146,11 @@ def case_fakeprint(audio: list[Path]) -> Figures:
     return {"n": len(audio), "plain_s": plain_s, "ours_s": timed(lambda: score(audio, [case]))}
 
 
-def case_networks(audio: list[Path], names: Sequence[str], n_files: int) -> Figures:
+def case_networks(
+    audio: list[Path], names: Sequence[str], n_files: int, backend: Backend = "torch"
+) -> Figures:
     """Score with networks in one pass; the baseline is a loop of its own for each of them."""
-    cases = [make_case(name) for name in names]
+    cases = [make_case(name, backend) for name in names]
     score(audio[:8], cases)  # both sides begin warm
     plain_s = 0.0
     for case in cases:
@@ -234,6 +237,12 @@ CASES: dict[str, Callable[[list[Path]], Figures]] = {
     "gamma-5s": partial(case_networks, names=("gamma-5s",), n_files=300),
     "alpha-5s": partial(case_networks, names=("alpha-5s",), n_files=120),
     "four short ones": partial(case_networks, names=SHORT, n_files=120),
+    "specnn, ONNX Runtime": partial(
+        case_networks, names=("specnn",), n_files=2_000, backend="onnxruntime"
+    ),
+    "four short ones, ONNX Runtime": partial(
+        case_networks, names=SHORT, n_files=120, backend="onnxruntime"
+    ),
     "all seven": partial(case_networks, names=(*SHORT, *LONG), n_files=24),
     "10 000 rows, specnn": case_many,
 }

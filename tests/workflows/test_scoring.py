@@ -38,10 +38,25 @@ def test_a_run_folder(tmp_path: Path, detector: Detector) -> None:
     assert path == out / "preds" / "one" / "mine.csv"
     described = json.loads((out / "run.json").read_text())
     assert described["detectors"][0]["weights_sha256"] == detector.card.weights_sha256
+    assert described["computed_by"] == {"mine": "numpy on cpu"}
     assert described["manifests"]["one"]["digest"] == manifest.digest
     copy = read_manifest(out / "manifests" / "one.csv")
     assert copy.digest == manifest.digest
     assert copy.locate_all() == [tmp_path / "data" / "a.wav"]
+
+
+def test_what_computed_earlier_rows_is_kept(tmp_path: Path, detector: Detector) -> None:
+    write_tone(tmp_path / "m" / "a.wav")
+    manifest = read_manifest(make_manifest(tmp_path / "m", "one", "a.wav"))
+    score_into_run([manifest], [detector], tmp_path / "run", options=HERE)
+    described = json.loads((tmp_path / "run" / "run.json").read_text())
+    described["computed_by"]["mine"] = "numpy on paper"
+    described["computed_by"]["other"] = "torch on cpu"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(described))
+    score_into_run([manifest], [detector], tmp_path / "run", options=HERE)
+    now = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert now["computed_by"] == {"mine": "numpy on cpu", "other": "torch on cpu"}
+    assert [then["computed_by"] for then in now["earlier"]] == [{"mine": "numpy on paper"}]
 
 
 def test_copies_of_manifests_with_several_roots_are_absolute(

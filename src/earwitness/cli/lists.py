@@ -10,7 +10,7 @@ from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
     from earwitness.audio.clips import Windows
-    from earwitness.core.cards import Precision, Preprocessing
+    from earwitness.core.cards import Backend, Precision, Preprocessing
     from earwitness.passes.resume import Resume
 
 _T = TypeVar("_T")
@@ -18,6 +18,7 @@ _T = TypeVar("_T")
 _WINDOWS: dict[str, Windows] = {"published": "published", "all": "all"}
 _PREPROCESSINGS: dict[str, Preprocessing] = {"correct": "correct", "published": "published"}
 _PRECISIONS: dict[str, Precision] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
+_BACKENDS: dict[str, Backend] = {"torch": "torch", "onnxruntime": "onnxruntime"}
 _RESUMES: dict[str, Resume] = {"missing": "missing", "always": "always", "never": "never"}
 
 
@@ -96,6 +97,15 @@ def precision_choice(text: str) -> Precision:
         UsageError: None of ``fp32``, ``bf16``, ``fp16``.
     """
     return _one_of("--precision", text, _PRECISIONS)
+
+
+def backend_choice(text: str) -> Backend:
+    """Read ``--backend``.
+
+    Raises:
+        UsageError: Neither ``torch`` nor ``onnxruntime``.
+    """
+    return _one_of("--backend", text, _BACKENDS)
 
 
 def resume_choice(text: str) -> Resume:

@@ -11,6 +11,7 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.lists import (
+    backend_choice,
     batch_size_choice,
     comma_list,
     manifest_list,
@@ -119,6 +120,14 @@ def predict(
             "much is said.",
         ),
     ] = "fp32",
+    backend: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What computes networks: torch, or onnxruntime (CPU alone; pip install "
+            "'earwitness[onnx]').",
+        ),
+    ] = "torch",
     batch_size: Annotated[
         str,
         typer.Option(
@@ -226,6 +235,7 @@ def predict(
         n_encoders=model_n_encoders,
         preprocessing=preprocessing_choice(preprocessing),
         precision=precision_choice(precision),
+        backend=backend_choice(backend),
     )
     options = scoring.ScoringOptions(
         windows=windows_choice(windows),

@@ -13,6 +13,7 @@ ScoreKind = Literal["probability", "uncalibrated"]
 CropPolicy = Literal["centre", "three_quarters"]
 Preprocessing = Literal["correct", "published"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Backend = Literal["torch", "onnxruntime"]
 
 
 class ClipContract(BaseModel):

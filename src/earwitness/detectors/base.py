@@ -75,6 +75,11 @@ class Detector(Protocol):
         ...
 
     @property
+    def backend(self) -> str:
+        """What computes its scores: ``torch``, ``onnxruntime``, ``numpy``."""
+        ...
+
+    @property
     def batch_size(self) -> int:
         """Clips it likes best to be given at once."""
         ...

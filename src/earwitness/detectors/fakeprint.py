@@ -51,6 +51,7 @@ class FakeprintDetector:
     """
 
     device = "cpu"
+    backend = "numpy"
     batch_size = 1
     remarks = ()
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from earwitness.core.cards import DetectorCard, Precision, Preprocessing
+from earwitness.core.cards import Backend, DetectorCard, Precision, Preprocessing
 from earwitness.core.errors import DetectorError, UsageError, WeightsError
 from earwitness.core.files import write_json
 from earwitness.core.registry import Registry
@@ -59,6 +59,7 @@ class OpenOptions:
         n_encoders: Classes of the encoder head, for detectors that have one.
         preprocessing: How audio is made ready, for detectors that have a choice.
         precision: What its network computes in, for detectors that have one.
+        backend: What computes its network, for detectors that have one.
         published: The registered name whose published weights these are said to be.
     """
 
@@ -67,6 +68,7 @@ class OpenOptions:
     n_encoders: int = 10
     preprocessing: Preprocessing = "correct"
     precision: Precision = "fp32"
+    backend: Backend = "torch"
     published: str | None = None
 
 
@@ -78,6 +80,7 @@ def open_detector(
     n_encoders: int = 10,
     preprocessing: Preprocessing = "correct",
     precision: Precision = "fp32",
+    backend: Backend = "torch",
 ) -> Detector:
     """Open a detector by its registered name, its hub id or its folder.
 
@@ -90,6 +93,7 @@ def open_detector(
         preprocessing: ``correct``, or ``published`` for what the published loader did, for
             detectors that have a choice; their cards say which one they use.
         precision: What its network computes in, for detectors that have one.
+        backend: What computes its network, for detectors that have one.
 
     Raises:
         DetectorError: No such detector.
@@ -97,7 +101,7 @@ def open_detector(
     """
     source = find_source(asked, weights or {})
     options = OpenOptions(
-        source.name, device, n_encoders, preprocessing, precision, source.published
+        source.name, device, n_encoders, preprocessing, precision, backend, source.published
     )
     detector: Detector = DETECTORS.load(source.kind)(source.path, options)
     return detector
@@ -197,6 +201,7 @@ def open_detectors(
     n_encoders: int = 10,
     preprocessing: Preprocessing = "correct",
     precision: Precision = "fp32",
+    backend: Backend = "torch",
 ) -> list[Detector]:
     """Open several detectors, see ``open_detector``.
 
@@ -211,6 +216,7 @@ def open_detectors(
             n_encoders=n_encoders,
             preprocessing=preprocessing,
             precision=precision,
+            backend=backend,
         )
         for name in asked
     ]

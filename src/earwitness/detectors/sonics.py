@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from earwitness.audio.clips import Clip
-from earwitness.core.cards import DetectorCard
+from earwitness.core.cards import Backend, DetectorCard
 from earwitness.core.errors import WeightsError
 from earwitness.core.files import sha256_of
 from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import open_device
 from earwitness.detectors.networks import NetworkRunner
+from earwitness.detectors.onnx import choose_network
 from earwitness.detectors.sonics_card import check_name, sonics_card
 from earwitness.detectors.spectttra import SpecTTTra
 from earwitness.detectors.spectttra_config import (
@@ -50,15 +52,23 @@ class SonicsDetector:
         config: Its ``config.json``.
         card: Its card.
         device: Where it runs, as torch names it ("cpu", "cuda:0").
+        backend: What computes it.
 
     Raises:
-        DetectorError: There is no such device here.
+        DetectorError: There is no such device here, or the backend cannot serve.
     """
 
     def __init__(
-        self, network: SpecTTTra, config: SpectttraConfig, card: DetectorCard, *, device: str
+        self,
+        network: SpecTTTra,
+        config: SpectttraConfig,
+        card: DetectorCard,
+        *,
+        device: str,
+        backend: Backend = "torch",
     ) -> None:
         self.card = card
+        self.backend = backend
         on = open_device(device)
         self.device = str(on)
         self._normalize = bool(config.audio.normalize)
@@ -66,7 +76,14 @@ class SonicsDetector:
         n_tokens = _TOKENS_AT_ONCE if on.type == "cpu" else _TOKENS_AT_ONCE_GPU
         self._runner = NetworkRunner(
             ready.make_images,
-            lambda images: (ready.judge(images),),
+            choose_network(
+                _Judge(ready),
+                ready.make_images,
+                n_samples=config.audio.max_len,
+                backend=backend,
+                device=on,
+                precision=card.precision,
+            ),
             device=on,
             precision=card.precision,
             batch_size=max(1, n_tokens // config.model.n_tokens),
@@ -103,6 +120,19 @@ class SonicsDetector:
         return mono.astype(np.float32)
 
 
+class _Judge(nn.Module):
+    """The network from its images on."""
+
+    def __init__(self, network: SpecTTTra) -> None:
+        super().__init__()
+        self._network = network
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+        """Return logits of "fake", ``(n,)``."""
+        return (self._network.judge(images),)
+
+
 def _mean_channel(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     mean: NDArray[np.float64] = samples.mean(axis=0, dtype=np.float64)
     return mean
@@ -122,7 +152,7 @@ def open_sonics(weights: Path, options: OpenOptions) -> SonicsDetector:
     network = SpecTTTra(config)
     _load(network, path)
     card = sonics_card(config, options, sha256_of(path))
-    return SonicsDetector(network, config, card, device=options.device)
+    return SonicsDetector(network, config, card, device=options.device, backend=options.backend)
 
 
 def _load(network: SpecTTTra, path: Path) -> None:

@@ -21,12 +21,13 @@ from torch import nn
 
 from earwitness.audio.clips import Clip
 from earwitness.audio.spectrogram import log_power_spectrogram, mix_first_two
-from earwitness.core.cards import DetectorCard, Precision
+from earwitness.core.cards import Backend, DetectorCard, Precision
 from earwitness.core.errors import WeightsError
 from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import open_device
 from earwitness.detectors.networks import NetworkRunner
-from earwitness.detectors.speccnn_card import ENCODERS, specnn_card
+from earwitness.detectors.onnx import choose_network
+from earwitness.detectors.speccnn_card import CLIP_SAMPLES, ENCODERS, specnn_card
 from earwitness.detectors.weights import convert_bundle, find_bundle
 
 if TYPE_CHECKING:
@@ -106,13 +107,22 @@ class SpecnnAmplitude:
         network: The network with its weights.
         card: Its card.
         device: Where it runs, as torch names it ("cpu", "cuda:0").
+        backend: What computes it.
 
     Raises:
-        DetectorError: There is no such device here.
+        DetectorError: There is no such device here, or the backend cannot serve.
     """
 
-    def __init__(self, network: SpecCNN, card: DetectorCard, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        network: SpecCNN,
+        card: DetectorCard,
+        *,
+        device: str = "cpu",
+        backend: Backend = "torch",
+    ) -> None:
         self.card = card
+        self.backend = backend
         on = open_device(device)
         self.device = str(on)
         # With the channels innermost the convolutions take half the time.
@@ -121,8 +131,15 @@ class SpecnnAmplitude:
             memory_format=torch.channels_last,  # type: ignore[call-overload]
         )
         self._runner = NetworkRunner(
-            lambda samples: amplitude_features(samples).unsqueeze(1),
-            ready,
+            _images,
+            choose_network(
+                ready,
+                _images,
+                n_samples=CLIP_SAMPLES,
+                backend=backend,
+                device=on,
+                precision=card.precision,
+            ),
             device=on,
             precision=card.precision,
             batch_size=_CLIPS_AT_ONCE if on.type == "cpu" else _CLIPS_AT_ONCE_GPU,
@@ -160,6 +177,10 @@ class SpecnnAmplitude:
         return Scores(-real, special.softmax(encoders, axis=1))
 
 
+def _images(samples: torch.Tensor) -> torch.Tensor:
+    return amplitude_features(samples).unsqueeze(1)
+
+
 def amplitude_features(samples: torch.Tensor) -> torch.Tensor:
     """Return what the network sees: log power up to 16 kHz in 64 frames of 743 bins.
 
@@ -181,6 +202,7 @@ def load_specnn(
     n_encoders: int = len(ENCODERS),
     device: str = "cpu",
     precision: Precision = "fp32",
+    backend: Backend = "torch",
 ) -> SpecnnAmplitude:
     """Load the detector from what Keras saved of it.
 
@@ -190,6 +212,7 @@ def load_specnn(
         n_encoders: Classes of its encoder head, "real" among them.
         device: Where it runs, as torch names it ("cpu", "cuda:0").
         precision: What its network computes in.
+        backend: What computes it.
 
     Raises:
         WeightsError: No checkpoint, a damaged one, or variables of another network.
@@ -203,7 +226,7 @@ def load_specnn(
     except _UnfitError as error:
         raise WeightsError(f"{prefix}.index: {error}") from None
     card = specnn_card(name, n_encoders, checkpoint.sha256, precision)
-    return SpecnnAmplitude(network, card, device=device)
+    return SpecnnAmplitude(network, card, device=device, backend=backend)
 
 
 def open_specnn(weights: Path, options: OpenOptions) -> SpecnnAmplitude:
@@ -218,6 +241,7 @@ def open_specnn(weights: Path, options: OpenOptions) -> SpecnnAmplitude:
         n_encoders=options.n_encoders,
         device=options.device,
         precision=options.precision,
+        backend=options.backend,
     )
 
 

@@ -66,6 +66,7 @@ def begin_run(
         known = {card["name"]: card for card in (*before["detectors"], *now["detectors"])}
         now["detectors"] = list(known.values())
         now["earlier"] = _earlier(before, now)
+        now["computed_by"] = before.get("computed_by", {}) | now["computed_by"]
     write_json(path, now)
 
 
@@ -82,11 +83,15 @@ def refuse_contents(out: Path) -> None:
 def _earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what else rows of this folder may have been scored with."""
     parts = ("earwitness", "python", "machine", "libraries")
-    with_then = {part: before.get(part) for part in parts}
+    computed = {
+        name: by for name, by in before.get("computed_by", {}).items() if name in now["computed_by"]
+    }
+    then = {part: before.get(part) for part in parts} | {"computed_by": computed}
+    same = {part: now[part] for part in parts} | {
+        "computed_by": {name: now["computed_by"][name] for name in computed}
+    }
     earlier: list[dict[str, Any]] = list(before.get("earlier", []))
-    if with_then != {part: now[part] for part in parts} and with_then not in earlier:
-        earlier.append(with_then)
-    return earlier
+    return earlier if then == same or then in earlier else [*earlier, then]
 
 
 def _describe(
@@ -108,6 +113,7 @@ def _describe(
             for manifest in manifests
         },
         "detectors": [detector.card.model_dump(mode="json") for detector in detectors],
+        "computed_by": {d.card.name: f"{d.backend} on {d.device}" for d in detectors},
     }
 
 
