@@ -1,7 +1,7 @@
 """What a check concludes from the rows it takes offence at.
 
-Conventions: a check that looked at nothing was not made; rows that could not be looked at stand in
-the detail of a pass, so that it claims no more than it saw.
+Conventions: a check that looked at nothing was not made, nor was one that cannot decide; rows that
+could not be looked at stand in the detail of a pass, so that it claims no more than it saw.
 """
 
 from __future__ import annotations
@@ -73,13 +73,14 @@ def conclude(
     said = [_rows_told(n_rows, n_checked, relations), detail]
     if n_unchecked:
         said.append(f"{n_unchecked} rows could not be looked at")
+    offends = any(finding.relation != "undecided" for finding in findings)
     result = CheckResult(
         name=subject.name,
         title=subject.title,
         scope=subject.scope,
-        verdict="finding" if findings else "pass",
+        verdict="finding" if offends else "not_checked" if findings else "pass",
         detail="; ".join(filter(None, said)),
-        advice=subject.advice if findings else "",
+        advice=subject.advice if offends else "",
         n_rows=n_rows,
         n_checked=n_checked,
         n_unchecked=n_unchecked,

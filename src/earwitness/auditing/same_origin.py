@@ -11,6 +11,8 @@ import posixpath
 import re
 from collections.abc import Iterable
 
+import polars as pl
+
 from earwitness.auditing.contacts import Likeness, compare_across, compare_groups
 from earwitness.auditing.scene import Outcome, Scene
 from earwitness.datasets import fakemusiccaps, fma, sonics
@@ -48,7 +50,7 @@ def check_group(scene: Scene) -> list[Outcome]:
 
 def check_track(scene: Scene) -> list[Outcome]:
     """Compare what the file names of known corpora tell."""
-    keys = [_track(*row) for row in _named_rows(scene)]
+    keys = track_keys(scene.rows)
     return [compare_across(scene, TRACK, keys), compare_groups(scene, TRACK, keys)]
 
 
@@ -60,7 +62,7 @@ def check_artist(scene: Scene) -> list[Outcome]:
 
 def check_video(scene: Scene) -> list[Outcome]:
     """Compare YouTube ids: a column of their own, or FakeMusicCaps' names, which are such ids."""
-    named = zip(_named_rows(scene), scene.rows["youtube_id"].to_list(), strict=True)
+    named = zip(_named(scene.rows), scene.rows["youtube_id"].to_list(), strict=True)
     keys = [video or _video(corpus, stem) for (corpus, stem, _), video in named]
     return [compare_across(scene, VIDEO, keys), compare_groups(scene, VIDEO, keys)]
 
@@ -71,9 +73,14 @@ def corpus_of(source_dataset: str | None) -> str:
     return next((name for name in KNOWN_CORPORA if said.startswith(name.casefold())), said)
 
 
-def _named_rows(scene: Scene) -> Iterable[tuple[str, str, int]]:
+def track_keys(rows: pl.DataFrame) -> list[str | None]:
+    """Return the track, song or caption that each row's file name tells in a known corpus."""
+    return [_track(*named) for named in _named(rows)]
+
+
+def _named(rows: pl.DataFrame) -> Iterable[tuple[str, str, int]]:
     """Yield corpus, stem and target of every row."""
-    for path, source, target in scene.rows.select("filepath", "source_dataset", "target").rows():
+    for path, source, target in rows.select("filepath", "source_dataset", "target").iter_rows():
         name = posixpath.basename(path.replace("\\", "/"))
         yield corpus_of(source), posixpath.splitext(name)[0], target
 

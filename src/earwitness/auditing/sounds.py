@@ -7,14 +7,18 @@ else but, where it can be read at all, the hash of its bytes.
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio.decode import AudioInfo, hash_packets, probe_audio, read_slice
+from earwitness.audio.chroma import N_CLASSES, Chroma, time_chroma
+from earwitness.audio.decode import AudioInfo, hash_packets, mix_down, probe_audio, read_slice
+from earwitness.audio.fingerprint import RATE_HZ, Words, fingerprint
+from earwitness.audio.resample import resample
 from earwitness.core.errors import AudioError
 
 LONGEST_S = 1_200
@@ -24,6 +28,12 @@ VERSION = 1
 """Raised whenever the same file gives another ``Sound``."""
 
 CRASHED = "the audio decoder crashed on this file"
+
+
+_ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "words": ("<u4", (-1,)),
+    "chroma": ("<i1", (-1, N_CLASSES)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +50,8 @@ class Sound:
         n_channels: Its channels.
         codec: Coding of its samples.
         container: What they are wrapped in.
+        words: Sub-fingerprints, see ``audio.fingerprint``.
+        chroma: Time–chroma, see ``audio.chroma``.
     """
 
     sha256: str | None = None
@@ -51,6 +63,8 @@ class Sound:
     n_channels: int | None = None
     codec: str | None = None
     container: str | None = None
+    words: Words = field(default_factory=lambda: np.zeros(0, dtype=np.uint32))
+    chroma: Chroma = field(default_factory=lambda: np.zeros((0, N_CLASSES), dtype=np.int8))
 
 
 def hear_file(path: str, sha256: str) -> Sound:
@@ -67,6 +81,7 @@ def hear_file(path: str, sha256: str) -> Sound:
         packets = hash_packets(path)
     except AudioError as error:
         return Sound(sha256, error.reason)
+    low = resample(mix_down(samples), info.sample_rate_hz, RATE_HZ)[0]
     return Sound(
         sha256,
         packets_sha256=packets,
@@ -76,6 +91,8 @@ def hear_file(path: str, sha256: str) -> Sound:
         n_channels=info.n_channels,
         codec=info.codec,
         container=info.container,
+        words=fingerprint(low),
+        chroma=time_chroma(low),
     )
 
 
@@ -90,8 +107,10 @@ def _hash_samples(samples: NDArray[np.float32], info: AudioInfo) -> str:
 
 
 def sound_row(sound: Sound) -> dict[str, Any]:
-    """Return a sound as JSON can hold it."""
-    return {one.name: getattr(sound, one.name) for one in fields(Sound)}
+    """Return a sound as JSON can hold it: arrays as base64 of their little-endian bytes."""
+    row = {one.name: getattr(sound, one.name) for one in fields(Sound)}
+    packed = {name: base64.b64encode(row[name].tobytes()).decode() for name in _ARRAYS}
+    return row | packed
 
 
 def read_row(row: Any) -> Sound:
@@ -99,5 +118,11 @@ def read_row(row: Any) -> Sound:
 
     Raises:
         TypeError: The row is another.
+        KeyError: Likewise.
+        ValueError: Likewise.
     """
-    return Sound(**row)
+    unpacked = {
+        name: np.frombuffer(base64.b64decode(row[name]), dtype).reshape(shape)
+        for name, (dtype, shape) in _ARRAYS.items()
+    }
+    return Sound(**(row | unpacked))

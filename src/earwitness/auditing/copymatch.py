@@ -1,0 +1,134 @@
+"""Copies: the same recording, coded, cut, resampled or amplified otherwise.
+
+Conventions: sounds are sequences of 32-bit words (``audio.fingerprint``). Keys are the middle bits
+of words that are the least, by a fixed shuffle, among their neighbours: both sides choose the same
+ones without knowing of each other. A candidate is a copy where few bits differ over the whole
+overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter1d
+
+from earwitness.audio.fingerprint import HOP, N_BITS, RATE_HZ
+from earwitness.auditing.lookup import Ints, Keys, Library, find_candidates, key_bits
+
+MOST_BIT_ERROR = 0.35
+"""Share of differing bits up to which two sounds are one recording (Haitsma and Kalker)."""
+
+SHORTEST = 256
+"""Words that two sounds must overlap by, about 3 s."""
+
+SHORTEST_S = SHORTEST * HOP / RATE_HZ
+
+_REACH = 3
+"""Neighbours on each side that a chosen word is the least of."""
+
+_TOLERANCE = 4
+_FEWEST_VOTES = 2
+_BITS = (16, 28)
+_SHUFFLE = np.uint32(2_654_435_761)
+_HASTY = 8
+"""Every so manieth word is looked at to see which candidates are worth a closer look."""
+
+_HOPELESS = 0.45
+
+
+class Matches(NamedTuple):
+    """Pairs of sounds that are the same music.
+
+    Attributes:
+        one: ``(n,)`` sounds of the first library.
+        other: ``(n,)`` sounds of the second.
+        offset_s: ``(n,)`` where the other begins in the first.
+        similarity: ``(n,)`` how alike they are, 1 at most.
+    """
+
+    one: Ints
+    other: Ints
+    offset_s: NDArray[np.float64]
+    similarity: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.one)
+
+    def take(self, numbers: Sequence[int]) -> Matches:
+        """Return some of the pairs."""
+        chosen = np.array(numbers, dtype=np.int64)
+        return Matches(
+            self.one[chosen],
+            self.other[chosen],
+            self.offset_s[chosen],
+            self.similarity[chosen],
+        )
+
+
+def find_copies(one: Library, other: Library, *, same: bool = False) -> Matches:
+    """Return the pairs that are copies; ``similarity`` is the share of equal bits.
+
+    Args:
+        one: Words of sounds.
+        other: Words of others.
+        same: Both are one library: each pair is given once, and no sound with itself.
+    """
+    marks = [_marked(library) for library in (one, other)]
+    n_sounds = max(len(one), len(other))
+    bits = key_bits(len(marks[0]), len(marks[1]), n_sounds, fewest=_BITS[0], most=_BITS[1])
+    keys = [_keys(library, mark, bits) for library, mark in zip((one, other), marks, strict=True)]
+    found = find_candidates(*keys, tolerance=_TOLERANCE, fewest=_FEWEST_VOTES, same=same)
+    kept = []
+    for first, second, shift in zip(found.one, found.other, found.shift, strict=True):
+        at, error = _confirm(one.sequence(first), other.sequence(second), int(shift))
+        if error <= MOST_BIT_ERROR:
+            kept.append((first, second, at * HOP / RATE_HZ, 1 - error))
+    columns = np.array(kept, dtype=np.float64).reshape(-1, 4).T
+    return Matches(columns[0].astype(np.int64), columns[1].astype(np.int64), *columns[2:])
+
+
+def _marked(library: Library) -> Ints:
+    """Return the places of all words that keys are made of."""
+    words = library.values
+    rank = words * _SHUFFLE
+    rank[words == 0] = np.iinfo(np.uint32).max
+    least = minimum_filter1d(rank, 2 * _REACH + 1, mode="nearest") == rank
+    least &= words != 0
+    least[1:] &= words[1:] != words[:-1]
+    return np.flatnonzero(least)
+
+
+def _keys(library: Library, marked: Ints, bits: int) -> Keys:
+    owner = np.searchsorted(library.starts, marked, "right") - 1
+    place = marked - library.starts[owner]
+    keys = (library.values[marked] >> np.uint32((N_BITS - bits) // 2)) & np.uint32((1 << bits) - 1)
+    return Keys(keys, owner.astype(np.int32), place.astype(np.int32))
+
+
+def _confirm(one: NDArray[np.uint32], other: NDArray[np.uint32], shift: int) -> tuple[int, float]:
+    """Return the best place near ``shift`` and the share of differing bits over the overlap."""
+    around = range(shift - _TOLERANCE, shift + _TOLERANCE + 1)
+    hasty = [_bit_error(one, other, at, _HASTY) for at in around]
+    best = int(np.argmin(hasty))
+    if hasty[best] > _HOPELESS:
+        return around[best], 1.0
+    nearest = around[max(best - 1, 0) : best + 2]
+    errors = [_bit_error(one, other, at, 1) for at in nearest]
+    best = int(np.argmin(errors))
+    return nearest[best], errors[best]
+
+
+def _bit_error(one: NDArray[np.uint32], other: NDArray[np.uint32], shift: int, step: int) -> float:
+    """Return the share of bits that differ; 1 where the overlap is too short to tell."""
+    first, second = one[max(shift, 0) :: step], other[max(-shift, 0) :: step]
+    n = min(len(first), len(second))
+    first, second = first[:n], second[:n]
+    both = (first != 0) & (second != 0)
+    n_both = int(both.sum())
+    if n_both * step < SHORTEST:
+        return 1.0
+    differing = np.bitwise_count(first ^ second)[both].sum(dtype=np.int64)
+    return float(differing) / (N_BITS * n_both)
