@@ -52,7 +52,7 @@ def fit_chance(scores: NDArray[np.float64]) -> Chance | None:
     little. The tail is taken as slow as the slower of the middle and the upper part says.
 
     Args:
-        scores: ``(n,)``, NaN for pairs that are too short to tell.
+        scores: ``(n,)``, not finite for pairs that are too short to tell.
     """
     scores = scores[np.isfinite(scores)]
     if len(scores) < FEWEST_STRANGERS:

@@ -8,7 +8,7 @@ overlap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
 
 from earwitness.audio.fingerprint import HOP, N_BITS, RATE_HZ
-from earwitness.auditing.lookup import Ints, Keys, Library, find_candidates, key_bits
+from earwitness.auditing.lookup import (
+    Ints,
+    Keys,
+    Library,
+    concatenate,
+    find_candidates,
+    key_bits,
+)
 
 MOST_BIT_ERROR = 0.35
 """Share of differing bits up to which two sounds are one recording (Haitsma and Kalker)."""
@@ -31,8 +38,14 @@ _REACH = 3
 
 _TOLERANCE = 4
 _FEWEST_VOTES = 2
-_BITS = (16, 28)
+_BITS = range(16, 29)
+_CHANCE_HITS = 1_000
+"""Hits that chance may give a sound."""
+
 _SHUFFLE = np.uint32(2_654_435_761)
+_CHUNK = 4_096
+"""Sounds that are looked up at once."""
+
 _HASTY = 8
 """Every so manieth word is looked at to see which candidates are worth a closer look."""
 
@@ -77,10 +90,12 @@ def find_copies(one: Library, other: Library, *, same: bool = False) -> Matches:
         same: Both are one library: each pair is given once, and no sound with itself.
     """
     marks = [_marked(library) for library in (one, other)]
-    n_sounds = max(len(one), len(other))
-    bits = key_bits(len(marks[0]), len(marks[1]), n_sounds, fewest=_BITS[0], most=_BITS[1])
-    keys = [_keys(library, mark, bits) for library, mark in zip((one, other), marks, strict=True)]
-    found = find_candidates(*keys, tolerance=_TOLERANCE, fewest=_FEWEST_VOTES, same=same)
+    chance_hits = _CHANCE_HITS * max(len(one), len(other))
+    bits = key_bits(len(marks[0]) * len(marks[1]), chance_hits=chance_hits, among=_BITS)
+    keys = concatenate(_keys(other, marks[1], bits))
+    found = find_candidates(
+        _keys(one, marks[0], bits), keys, tolerance=_TOLERANCE, fewest=_FEWEST_VOTES, same=same
+    )
     kept = []
     for first, second, shift in zip(found.one, found.other, found.shift, strict=True):
         at, error = _confirm(one.sequence(first), other.sequence(second), int(shift))
@@ -101,11 +116,16 @@ def _marked(library: Library) -> Ints:
     return np.flatnonzero(least)
 
 
-def _keys(library: Library, marked: Ints, bits: int) -> Keys:
-    owner = np.searchsorted(library.starts, marked, "right") - 1
-    place = marked - library.starts[owner]
-    keys = (library.values[marked] >> np.uint32((N_BITS - bits) // 2)) & np.uint32((1 << bits) - 1)
-    return Keys(keys, owner.astype(np.int32), place.astype(np.int32))
+def _keys(library: Library, marked: Ints, bits: int) -> Iterator[Keys]:
+    """Yield the keys of some sounds at a time."""
+    middle, mask = np.uint32((N_BITS - bits) // 2), np.uint32((1 << bits) - 1)
+    for first in range(0, max(len(library), 1), _CHUNK):
+        edges = library.starts[[first, min(first + _CHUNK, len(library))]]
+        few = marked[slice(*np.searchsorted(marked, edges))]
+        owner = np.searchsorted(library.starts, few, "right") - 1
+        place = few - library.starts[owner]
+        keys = (library.values[few] >> middle) & mask
+        yield Keys(keys, owner.astype(np.int32), place.astype(np.int32))
 
 
 def _confirm(one: NDArray[np.uint32], other: NDArray[np.uint32], shift: int) -> tuple[int, float]:

@@ -3,14 +3,14 @@
 Conventions: sequences lie end to end in one array (``Library``). Two libraries are joined by equal
 keys; a hit is a key of one that the other has, too. Hits of a pair of sequences are votes for the
 place where one begins in the other; a candidate is a pair with its most voted place. Time and
-memory grow with the number of keys: one side is sorted, the other looked up in blocks, and keys are
-the longer the more there are, so that chance gives every sequence the same number of hits.
+memory grow with the number of keys: one side is sorted, the other looked up block by block, and
+keys are the longer the more there are, so that chance gives every sequence as many hits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +19,6 @@ from numpy.typing import NDArray
 MOST_COMMON = 256
 """A key that a library has more often than this tells nothing: hum, held notes, clicks."""
 
-CHANCE_HITS = 1_000
-"""Hits that chance may give a sequence."""
-
-_BLOCK_KEYS = 2_000_000
 _HALF = 1 << 20
 """More places than any sequence can begin before another."""
 
@@ -66,6 +62,11 @@ class Keys(NamedTuple):
     place: NDArray[np.int32]
 
 
+def concatenate(parts: Iterable[Keys]) -> Keys:
+    """Return blocks of keys, at least one, as one."""
+    return Keys(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
 class Candidates(NamedTuple):
     """Pairs that share keys.
 
@@ -94,27 +95,25 @@ def stack(sequences: Sequence[NDArray[Any]], *, empty: NDArray[Any]) -> Library:
     return Library(np.concatenate([empty, *sequences]), starts)
 
 
-def key_bits(n_one: int, n_other: int, n_sequences: int, *, fewest: int, most: int) -> int:
-    """Return how long keys have to be for ``CHANCE_HITS`` hits a sequence.
+def key_bits(n_comparisons: int, *, chance_hits: int, among: range) -> int:
+    """Return how long keys have to be for a number of hits by chance.
 
     Args:
-        n_one: Keys of one library.
-        n_other: Keys of the other.
-        n_sequences: Sequences of the larger one.
-        fewest: Bits at least.
-        most: Bits at most.
+        n_comparisons: Keys of one library times those of the other that they are compared with.
+        chance_hits: Hits that chance may give in all.
+        among: Lengths to choose from.
     """
-    wanted = n_one * n_other / (CHANCE_HITS * max(n_sequences, 1))
-    return min(max(math.ceil(math.log2(max(wanted, 1))), fewest), most)
+    wanted = math.ceil(math.log2(max(n_comparisons / max(chance_hits, 1), 1)))
+    return min(max(wanted, among.start), among.stop - 1)
 
 
 def find_candidates(
-    one: Keys, other: Keys, *, tolerance: int, fewest: int, same: bool = False
+    one: Iterable[Keys], other: Keys, *, tolerance: int, fewest: int, same: bool = False
 ) -> Candidates:
     """Return the pairs of sequences that share keys, each with its most voted place.
 
     Args:
-        one: Keys of the first library.
+        one: Keys of the first library, in blocks that split no sequence.
         other: Keys of the second.
         tolerance: Places this near to each other are one.
         fewest: Votes that a pair needs.
@@ -134,36 +133,26 @@ def find_candidates(
     return Candidates(pair // n_others, pair % n_others, shift, votes)
 
 
-def _hits(one: Keys, other: Keys, *, same: bool) -> Iterator[tuple[Ints, Ints, Ints]]:
-    """Yield owners and shifts of all hits, all those of one sequence in one piece."""
+def _hits(one: Iterable[Keys], other: Keys, *, same: bool) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """Yield owners and shifts of all hits, block by block."""
     order = np.argsort(other.keys, kind="stable").astype(np.int32)
     keys, first, count = np.unique(other.keys[order], return_index=True, return_counts=True)
     if len(keys) == 0:
         return
     count[count > MOST_COMMON] = 0
-    for start, stop in _blocks(one.owner):
-        place = np.searchsorted(keys, one.keys[start:stop])
+    for block in one:
+        place = np.searchsorted(keys, block.keys)
         place[place == len(keys)] = 0
-        n_hits = np.where(keys[place] == one.keys[start:stop], count[place], 0)
-        asking = np.repeat(np.arange(start, stop), n_hits)
+        n_hits = np.where(keys[place] == block.keys, count[place], 0)
+        asking = np.repeat(np.arange(len(n_hits)), n_hits)
         within = np.arange(len(asking)) - np.repeat(np.cumsum(n_hits) - n_hits, n_hits)
         answering = order[np.repeat(first[place], n_hits) + within]
-        owners, others = one.owner[asking].astype(np.int64), other.owner[answering]
-        shifts = one.place[asking].astype(np.int64) - other.place[answering]
+        owners, others = block.owner[asking].astype(np.int64), other.owner[answering]
+        shifts = block.place[asking].astype(np.int64) - other.place[answering]
         if same:
             once = owners < others
             owners, others, shifts = owners[once], others[once], shifts[once]
         yield owners, others.astype(np.int64), shifts
-
-
-def _blocks(owner: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
-    """Yield stretches of about ``_BLOCK_KEYS`` that split no sequence."""
-    start = 0
-    while start < len(owner):
-        last = owner[min(start + _BLOCK_KEYS, len(owner)) - 1]
-        stop = int(np.searchsorted(owner, last, "right"))
-        yield start, stop
-        start = stop
 
 
 def _count_votes(codes: Ints, n_bins: int, fewest: int) -> tuple[Ints, Ints]:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from earwitness.auditing.alignment import SHORTEST as SHORTEST_VERSION
+from earwitness.auditing.alignment import align
 from earwitness.auditing.chance import FALSE_LINKS, UNDECIDED_LINKS, Chance, fit_chance
 from earwitness.auditing.contacts import NO_OTHERS
 from earwitness.auditing.copymatch import SHORTEST as SHORTEST_COPY
@@ -20,8 +22,7 @@ from earwitness.auditing.copymatch import Matches, find_copies
 from earwitness.auditing.outcomes import Subject, conclude, not_checked
 from earwitness.auditing.pairs import Pair, Sounds, distinct_sounds, judge_pairs, pair_rows
 from earwitness.auditing.scene import Outcome, Scene
-from earwitness.auditing.versionmatch import SHORTEST as SHORTEST_VERSION
-from earwitness.auditing.versionmatch import best_score, find_versions
+from earwitness.auditing.versionmatch import find_versions
 
 N_STRANGERS = 2_000
 """Random pairs that tell how alike strangers are."""
@@ -165,7 +166,7 @@ def _strangers(audited: Sounds, others: Sounds) -> np.ndarray[tuple[int], np.dty
         (one, a), (other, b) = sounds[first], sounds[second]
         if one.sha256[a] == other.sha256[b] or one.groups[a] & other.groups[b]:
             continue
-        scores.append(best_score(one.chroma.sequence(a), other.chroma.sequence(b)))
+        scores.append(align(one.chroma.sequence(a), other.chroma.sequence(b)).score)
         if len(scores) == N_STRANGERS:
             break
     return np.array(scores)

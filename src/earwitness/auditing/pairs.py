@@ -126,7 +126,7 @@ def judge_pairs(
                 met.setdefault((seen.one["set"], seen.one["row"]), []).append((relation, seen))
     kept = _first_of_each(met)
     findings = [
-        _finding(scene, check, tier, told, drop=place not in kept)
+        _finding(scene, check, tier, told, is_first=place in kept)
         for place, told in sorted(met.items())
     ]
     return findings, links
@@ -161,18 +161,20 @@ def _link(scene: Scene, tier: Tier, pair: Pair, relation: Relation | Literal["by
         other_row=other["row"],
         other_filepath=other["filepath"],
         similarity=round(pair.similarity, 4),
-        offset_s=round(pair.offset_s, 3),
+        offset_s=_rounded(pair.offset_s),
         relation=relation,
     )
+
+
+def _rounded(offset_s: float) -> float:
+    """Return milliseconds, and no negative zero."""
+    return round(offset_s, 3) + 0.0
 
 
 def _first_of_each(
     met: dict[tuple[int, int], list[tuple[Relation, Pair]]],
 ) -> set[tuple[int, int]]:
-    """Return the first row of each family of duplicates: the one to keep.
-
-    Rows that also offend otherwise are not kept for it.
-    """
+    """Return the first row of each family of duplicates: the one to keep."""
     family: dict[tuple[int, int], tuple[int, int]] = {}
 
     def eldest(place: tuple[int, int]) -> tuple[int, int]:
@@ -194,9 +196,10 @@ def _finding(
     tier: Tier,
     told: Sequence[tuple[Relation, Pair]],
     *,
-    drop: bool,
+    is_first: bool,
 ) -> Finding:
-    worst = min((relation for relation, _ in told), key=_SEVEREST.index)
+    relations = {relation for relation, _ in told}
+    worst = min(relations, key=_SEVEREST.index)
     pairs = [pair for relation, pair in told if relation == worst]
     nearest = max(pairs, key=lambda p: (p.one["target"] != p.other["target"], p.similarity))
     row, other = nearest.one, nearest.other
@@ -214,6 +217,6 @@ def _finding(
         other_target=other["target"],
         n_others=len(told),
         similarity=round(nearest.similarity, 4),
-        offset_s=round(nearest.offset_s, 3),
-        drop=drop and worst in {"leak", "duplicate"},
+        offset_s=_rounded(nearest.offset_s),
+        drop="leak" in relations or ("duplicate" in relations and not is_first),
     )
