@@ -162,27 +162,31 @@ def _findings(
 ) -> list[Finding]:
     """Return a finding for every fake of a slice where the measure gives fakes away."""
     found = sorted((o for o in decided if o.separation.is_finding), key=lambda o: -o.strength)
-    findings = []
-    for row in rows.filter(pl.col("target") == 1).iter_rows(named=True):
-        strongest = next(
-            (one for one in found if _is_of(row["generator"], row["corpus"], one)), None
+    fakes = rows.filter((pl.col("target") == 1) & pl.col(measure.name).is_not_null())
+    makers = fakes.select("generator", "corpus").unique().rows()
+    details = {maker: _strongest(measure, found, *maker) for maker in makers}
+    return [
+        Finding(
+            check=_subject(measure).name,
+            manifest=scene.manifests[row["set"]].name,
+            row=row["row"],
+            filepath=row["filepath"],
+            target=row["target"],
+            relation="shortcut",
+            detail=f"{measure.words} alone: {detail}",
+            drop=False,
         )
-        if strongest is not None and row[measure.name] is not None:
-            findings.append(
-                Finding(
-                    check=_subject(measure).name,
-                    manifest=scene.manifests[row["set"]].name,
-                    row=row["row"],
-                    filepath=row["filepath"],
-                    target=row["target"],
-                    relation="shortcut",
-                    detail=f"{measure.words} alone: {_told(measure, strongest)}",
-                    drop=False,
-                )
-            )
-    return findings
+        for row in fakes.iter_rows(named=True)
+        if (detail := details[row["generator"], row["corpus"]])
+    ]
 
 
-def _is_of(generator: str, corpus: str, one: Judged) -> bool:
-    keys = one.cell.keys
-    return keys["generator"] in (generator, ALL) and keys["fake_corpus"] in (corpus, ALL)
+def _strongest(
+    measure: Measure, found: Sequence[Judged], generator: str, corpus: str
+) -> str | None:
+    """Return the strongest of the slices that hold a maker's fakes, in words."""
+    for one in found:
+        keys = one.cell.keys
+        if keys["generator"] in (generator, ALL) and keys["fake_corpus"] in (corpus, ALL):
+            return _told(measure, one)
+    return None

@@ -33,6 +33,9 @@ from earwitness.manifests.cells import Cell
 MOST_ITEMS = 1000
 """Items of a slice that forests see; groups are drawn where there are more."""
 
+MOST_KINDS = 20
+"""Categories of a measure that forests are told of, commonest first."""
+
 _SHOWN = 4
 _BASELINES: Final = {
     "container": "container and level alone, all together",
@@ -120,12 +123,17 @@ def _features(rows: pl.DataFrame, measures: Sequence[Measure]) -> NDArray[np.flo
     columns = [np.zeros(rows.height)]
     for measure in measures:
         if measure.is_category:
-            kinds = rows[measure.name].unique().sort().to_list()
+            kinds = _commonest(rows[measure.name])
             columns += [(rows[measure.name] == kind).to_numpy() for kind in kinds]
         else:
             columns.append(rows[measure.name].fill_null(np.nan).to_numpy())
     varying = [one for one in columns[1:] if len(np.unique(one)) > 1]
     return np.column_stack(varying or columns[:1]).astype(np.float32)
+
+
+def _commonest(values: pl.Series) -> list[str]:
+    counted = values.value_counts().sort(["count", values.name], descending=[True, False])
+    return counted[values.name].head(MOST_KINDS).to_list()
 
 
 def _detail(told: Sequence[Guessed]) -> str:

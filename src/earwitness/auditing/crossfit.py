@@ -65,8 +65,17 @@ def forest_scores(items: Classed, features: NDArray[np.float32]) -> Floats:
 
 
 def _turns(items: Classed) -> Iterator[tuple[Ints, Ints]]:
-    """Yield the items to learn from and those to score."""
-    from sklearn.model_selection import StratifiedGroupKFold
+    """Yield the items to learn from and those to score.
 
-    splitter = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=SEED)
-    yield from splitter.split(items.target, items.target, items.group)
+    Groups of reals alone, of fakes alone and of both are spread evenly over the turns.
+    """
+    kinds = np.zeros(int(items.group.max()) + 1, dtype=np.int64)
+    for label in (0, 1):
+        kinds[np.unique(items.group[items.target == label])] += label + 1
+    shuffled = np.random.default_rng(SEED).permutation(len(kinds))
+    by_kind = shuffled[np.argsort(kinds[shuffled], kind="stable")]
+    turn = np.empty(len(kinds), dtype=np.int64)
+    turn[by_kind] = np.arange(len(kinds)) % N_FOLDS
+    for number in range(N_FOLDS):
+        asked = turn[items.group] == number
+        yield np.flatnonzero(~asked), np.flatnonzero(asked)

@@ -109,7 +109,7 @@ def measured_rows(scene: Scene) -> pl.DataFrame:
 
     Returns:
         ``set, row, filepath, file, target``, ``corpus, generator, group`` as figures are cut by
-        (a row without ``group_id`` is a group of its own), and a column a measure: floats, or
+        (groups numbered; a file without ``group_id`` is a group of its own), and a column a measure: floats, or
         text where it is a category.
     """
     nuisances = list_nuisances(scene)
@@ -117,10 +117,15 @@ def measured_rows(scene: Scene) -> pl.DataFrame:
     rows = scene.audited_rows.select(
         *("set", "row", "filepath", "file", "target"),
         *(pl.col(name).fill_null(UNKNOWN).alias(new) for name, new in text.items()),
-        pl.coalesce("group:" + pl.col("group_id"), "item:" + pl.col("file")).alias("group"),
+        _group().alias("group"),
     )
     heard = pl.Series("heard", [one.error is None for one in nuisances], dtype=pl.Boolean)
     return rows.with_columns(_column(m, nuisances) for m in MEASURES).filter(heard)
+
+
+def _group() -> pl.Expr:
+    named = pl.coalesce("group:" + pl.col("group_id"), "item:" + pl.col("file"))
+    return named.rank("dense").cast(pl.Int64)
 
 
 def _column(measure: Measure, nuisances: list[Nuisances]) -> pl.Series:
