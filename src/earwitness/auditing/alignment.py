@@ -7,6 +7,7 @@ frames, so that long overlaps weigh more; it is minus infinity where the overlap
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ SHORTEST = 40
 FRAMES_PER_S = RATE_HZ / HOP
 
 _LEAST_ENERGY = 1e-3
+_HIGHEST = 0.999
 
 Floats = NDArray[np.float64]
 
@@ -108,8 +110,8 @@ def align_near(one: Chroma, other: Chroma, shifts: range) -> Alignment:
             continue
         a, b = a[:n].ravel(), b[:n].ravel()
         energy = max(float(a @ a) * float(b @ b), _LEAST_ENERGY)
-        correlation = float(a @ b) / energy**0.5
-        z = float(score(np.array(correlation), np.array(n)))
+        correlation = float(a @ b) / math.sqrt(energy)
+        z = math.atanh(min(max(correlation, -_HIGHEST), _HIGHEST)) * math.sqrt(n)
         if z > best.score:
             best = Alignment(shift, correlation, z)
     return best
@@ -117,6 +119,6 @@ def align_near(one: Chroma, other: Chroma, shifts: range) -> Alignment:
 
 def score(correlation: NDArray[np.floating], overlap: NDArray[np.floating]) -> Floats:
     """Return Fisher's z times the square root of the overlap, which must be long enough."""
-    z = np.arctanh(correlation.clip(-0.999, 0.999)) * np.sqrt(overlap.clip(0))
+    z = np.arctanh(correlation.clip(-_HIGHEST, _HIGHEST)) * np.sqrt(overlap.clip(0))
     scores: Floats = np.where(overlap >= SHORTEST, z, -np.inf)
     return scores

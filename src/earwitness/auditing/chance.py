@@ -23,7 +23,10 @@ UNDECIDED_LINKS = 0.1
 FEWEST_STRANGERS = 30
 """Pairs of strangers that the law is fitted to at least."""
 
-_MEDIAN, _UPPER, _HIGHEST = 0.5, 0.9, 0.99
+_SHARES = (0.5, 0.9, 0.99, 0.998)
+"""Shares of strangers that score less than the points which the law is laid through."""
+
+_ANCHOR = 2
 
 
 class Chance(NamedTuple):
@@ -49,7 +52,8 @@ def fit_chance(scores: NDArray[np.float64]) -> Chance | None:
     """Fit the law to the scores of strangers, ``None`` where they are too few.
 
     Quantiles are fitted, not moments, so that a few pairs that are no strangers after all change
-    little. The tail is taken as slow as the slower of the middle and the upper part says.
+    little. The law passes through the 99 % point, with a tail as slow as the slowest of the
+    stretches between points says: music by one hand has a slower one than the law.
 
     Args:
         scores: ``(n,)``, not finite for pairs that are too short to tell.
@@ -57,8 +61,7 @@ def fit_chance(scores: NDArray[np.float64]) -> Chance | None:
     scores = scores[np.isfinite(scores)]
     if len(scores) < FEWEST_STRANGERS:
         return None
-    reduced = [-math.log(-math.log(share)) for share in (_MEDIAN, _UPPER, _HIGHEST)]
-    found = np.quantile(scores, [_MEDIAN, _UPPER, _HIGHEST])
-    slopes = np.diff(found) / np.diff(reduced)
-    scale = max(float(slopes.max()), 1e-6)
-    return Chance(float(found[0]) - scale * reduced[0], scale, len(scores))
+    reduced = [-math.log(-math.log(share)) for share in _SHARES]
+    found = np.quantile(scores, _SHARES)
+    scale = max(float((np.diff(found) / np.diff(reduced)).max()), 1e-6)
+    return Chance(float(found[_ANCHOR]) - scale * reduced[_ANCHOR], scale, len(scores))

@@ -45,7 +45,7 @@ _STEPS = (4, 16)
 
 _N_TABLES = 32
 _BITS = range(8, 27)
-_CHANCE_HITS = 4_000
+_CHANCE_HITS = 2_000
 """Hits that chance may give a sound."""
 
 _TOLERANCE = 4
@@ -107,7 +107,7 @@ def _align_proposed(
 ) -> Iterator[tuple[int, int, Alignment]]:
     found = _propose(one, other, same=same)
     for first, second, shift in zip(found.one, found.other, found.shift, strict=True):
-        near = range(int(shift) - _TOLERANCE, int(shift) + _TOLERANCE + 1)
+        near = range(int(shift) - _TOLERANCE + 1, int(shift) + _TOLERANCE)
         yield first, second, align_near(one.sequence(first), other.sequence(second), near)
 
 
