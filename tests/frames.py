@@ -21,6 +21,9 @@ TYPES = {
     "error": pl.String,
 }
 
+HOSTILE = "<script>window.hit=1</script><img src=x onerror=window.hit=2>\"'&.wav"
+"""A file name that would be markup if a page let it."""
+
 
 def predictions(
     *,

@@ -50,6 +50,7 @@ _HOMES = {
     "read_comparison": "earwitness.reporting.tables",
     "write_comparison": "earwitness.reporting.tables",
     "plot_confusions": "earwitness.reporting.figures",
+    "report": "earwitness.reporting.page:write_report",
     "listen": "earwitness.workflows.listen",
     "plot_hearing": "earwitness.reporting.timelines",
     "train_fakeprint": "earwitness.training.fit",
@@ -61,7 +62,8 @@ __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - the names above
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'earwitness' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, own_name = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), own_name or name)
 
 
 def __dir__() -> list[str]:

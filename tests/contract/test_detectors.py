@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bundles
+import resnets
 import spectttra_folders
 from earwitness.audio.clips import Clip
 from earwitness.core.errors import DetectorError, WeightsError
@@ -29,6 +30,10 @@ def make_fakeprint(folder: Path) -> None:
     save_fakeprint(card, np.random.default_rng(0).standard_normal(4_087), 0.5, folder)
 
 
+def make_resnet(folder: Path) -> None:
+    resnets.write_resnet(folder)
+
+
 def make_spectttra(name: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         spectttra_folders.write_folder(folder, name)
@@ -39,6 +44,7 @@ def make_spectttra(name: str) -> Callable[[Path], None]:
 make_weights: dict[str, Callable[[Path], None]] = {
     "specnn_amplitude": make_specnn,
     "fakeprint": make_fakeprint,
+    "resnet18": make_resnet,
     **{name: make_spectttra(name) for name in HUB_NAMES},
 }
 

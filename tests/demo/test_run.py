@@ -7,7 +7,8 @@ import pytest
 from earwitness.cli.demo import _lesson
 from earwitness.core.errors import UsageError
 from earwitness.demo import run as demo
-from earwitness.demo.run import Outcome, run_demo
+from earwitness.demo.run import Outcome, judge_demo, prepare_demo
+from workflows.test_stages import Watching
 
 
 @pytest.fixture
@@ -25,13 +26,17 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 def test_everything_lies_below_one_folder(tmp_path: Path) -> None:
     said: list[str] = []
-    done = run_demo(tmp_path / "out", say=said.append)
+    data = prepare_demo(tmp_path / "out", say=said.append)
+    done = judge_demo(data, say=said.append, watcher=Watching())
     assert [line[:3] for line in said] == ["1/3", "2/3", "3/3"]
     table = (tmp_path / "out" / "run" / "final_ood_comparison.csv").read_text().splitlines()
     assert len(table) == 1 + 10
-    assert len(done.benchmark.figures) == 20
-    assert all(path.stat().st_size > 1000 for path in done.benchmark.figures)
-    assert sum(p.n_failed for p in done.benchmark.predictions.values()) == 0
+    figures = list((tmp_path / "out" / "run" / "confusion").iterdir())
+    assert len(figures) == 20
+    assert all(path.stat().st_size > 1000 for path in figures)
+    assert len(done.benchmark.predictions) == 10
+    assert "errors" not in done.benchmark.places()
+    assert done.benchmark.places()["report"].read_text().startswith("<!doctype html>")
     kinds = {(o.kind, o.source) for o in done.outcomes}
     assert ("real", "SONICS") in kinds
     assert ("griffin256", "FMA") in kinds
@@ -43,9 +48,9 @@ def test_somebodys_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("three years of work")
     with pytest.raises(UsageError, match="holds files of its own, expected an empty or a new"):
-        run_demo(tmp_path, say=lambda _: None)
+        prepare_demo(tmp_path, say=lambda _: None)
     with pytest.raises(UsageError, match="found a file, expected a folder"):
-        run_demo(tmp_path / "run" / "thesis.txt", say=lambda _: None)
+        prepare_demo(tmp_path / "run" / "thesis.txt", say=lambda _: None)
     assert (tmp_path / "run" / "thesis.txt").read_text() == "three years of work"
 
 

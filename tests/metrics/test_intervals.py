@@ -10,7 +10,7 @@ from scipy.stats import beta, norm
 
 from earwitness.core.estimates import TOO_FEW_GROUPS
 from earwitness.metrics import intervals
-from earwitness.metrics.clustered import clustered_variance, place
+from earwitness.metrics.clustered import clustered_variance, degrees_of_freedom, place
 from earwitness.metrics.items import numbered
 from earwitness.metrics.ranking import auroc
 
@@ -151,3 +151,14 @@ def test_ninety_five_percent_cover_the_truth() -> None:
         found = intervals.auroc_interval(*clustered(seed, n_groups=50, n_each=4))
         n_covered += found.low <= truth <= found.high
     assert 0.91 <= n_covered / 300 <= 0.985
+
+
+def test_a_variance_of_few_groups_has_few_degrees_of_freedom() -> None:
+    rng = np.random.default_rng(0)
+    target, group = np.repeat([0, 1], 400), np.arange(800)
+    freedom = {}
+    for shift in (0.5, 4.0):
+        score = rng.normal(size=800) + shift * target
+        freedom[shift] = degrees_of_freedom(place(target, score), target, group)
+    assert freedom[0.5] > 400
+    assert freedom[4.0] < 60

@@ -109,8 +109,8 @@ def measured_rows(scene: Scene) -> pl.DataFrame:
 
     Returns:
         ``set, row, filepath, file, target``, ``corpus, generator, group`` as figures are cut by
-        (groups numbered; a file without ``group_id`` is a group of its own), and a column a measure: floats, or
-        text where it is a category.
+        (groups are numbers; a file without ``group_id`` is a group of its own), and a column a
+        measure: floats, or text where it is a category.
     """
     nuisances = list_nuisances(scene)
     text = {"source_dataset": "corpus", "generator": "generator"}

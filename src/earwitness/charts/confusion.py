@@ -1,33 +1,37 @@
 """The confusion matrix of one detector on one dataset.
 
 Conventions: rows are the truth, columns the decision, real first. Shade follows the number in
-the cell, which is always written out, so that nothing is told by colour alone; a row of the
-matrix that has no items is grey and says so.
+the cell in steps; the number is always written out, so that nothing is told by colour alone. A row
+of the matrix that has no items is grey and says so.
 """
 
 from __future__ import annotations
 
+import bisect
 import functools
 from typing import Any, NamedTuple
 
 import altair as alt
 
-from earwitness.charts.lettering import FONT, INK, broken
+from earwitness.charts.lettering import FONT, broken
+from earwitness.charts.palette import ink
 from earwitness.core.results import Counts
 
 _CLASSES = ("real", "fake")
 _CELL_PX = 150
 _LINE_UNITS = 44
-_SHADES = ["#f3f7fb", "#c6dbef", "#6baed6", "#2171b5", "#08306b"]
-_EMPTY = "#e9e9e9"
-_PALE_INK, _GREY_INK = "#ffffff", "#5f5f5f"
-_DARK_FROM = 0.68
+_SHADES = ("pale", "high1", "high2", "high3", "high4")
+_STEPS = (0.04, 0.25, 0.5, 0.8)
+_CORNER_PX = 4
 _TEXT_PX, _NOTE_PX = 24, 15
 _TEXT_ROOM_PX = 250  # a digit is a little over half as wide as it is high
 
 
 class _Cell(NamedTuple):
-    """One cell: where it lies, how dark it is (0 to 1), what is written in it and how big."""
+    """One cell: where it lies, how dark it is (0 to 1), what is written in it and how big.
+
+    ``told`` says all of it in words.
+    """
 
     true: str
     predicted: str
@@ -36,24 +40,26 @@ class _Cell(NamedTuple):
     main: str
     below: str
     size_px: float
+    fill: str
+    ink: str
+    told: str
 
 
 def confusion_chart(
-    counts: Counts, *, title: str, subtitle: str, normalized: bool
+    counts: Counts, *, title: str = "", subtitle: str = "", normalized: bool
 ) -> alt.LayerChart:
     """Draw a 2 × 2 matrix.
 
     Args:
         counts: How the decisions fell out.
-        title: Over the matrix; broken into lines where it is long.
+        title: Over the matrix; broken into lines where it is long. Without one there is none.
         subtitle: Under the title; line feeds in it are kept.
         normalized: Write each cell's share of its row, with the count below, and shade by it;
             otherwise write counts, shaded by their share of the largest.
     """
     values: list[Any] = [cell._asdict() for cell in _cells(counts, normalized=normalized)]
-    chart: alt.LayerChart = _template().properties(
-        data=alt.InlineData(values=values), title=_heading(title, subtitle)
-    )
+    heading = {"title": _heading(title, subtitle)} if title else {}
+    chart: alt.LayerChart = _template().properties(data=alt.InlineData(values=values), **heading)
     return chart
 
 
@@ -67,9 +73,11 @@ def _template() -> alt.LayerChart:
     chart: alt.LayerChart = (
         alt.LayerChart(layer=[_tiles(base), *_texts(base)])
         .properties(padding=14, width=alt.Step(_CELL_PX), height=alt.Step(_CELL_PX))
-        .configure(font=FONT, background="#ffffff")
+        .configure(font=FONT, background=ink("paper"))
         .configure_view(stroke=None)
-        .configure_axis(labelFontSize=15, titleFontSize=15, labelColor=INK, titleColor=INK)
+        .configure_axis(
+            labelFontSize=15, titleFontSize=15, labelColor=ink("ink"), titleColor=ink("ink")
+        )
     )
     return chart
 
@@ -88,29 +96,32 @@ def _cell(
     truth: str, decision: str, count: int, n_row: int, largest: int, *, normalized: bool
 ) -> _Cell:
     if not n_row:
-        return _Cell(truth, decision, True, 0, "no items", "", _NOTE_PX)
+        grey = (ink("empty"), ink("soft"), f"no {truth} items")
+        return _Cell(truth, decision, True, 0, "no items", "", _NOTE_PX, *grey)
     text = _thousands(count)
     main, below = (_percent(count, n_row), text) if normalized else (text, "")
     shade = count / (n_row if normalized else largest)
-    return _Cell(truth, decision, False, shade, main, below, _fitting_px(main))
+    name = _SHADES[bisect.bisect_right(_STEPS, shade)]
+    told = f"{text} of {_thousands(n_row)} {truth} items called {decision}"
+    colours = (ink(name), ink(f"on_{name}"))
+    return _Cell(truth, decision, False, shade, main, below, _fitting_px(main), *colours, told)
 
 
 def _tiles(base: alt.Chart) -> alt.Chart:
-    scale = alt.Scale(domain=[0, 1], range=_SHADES)
-    shade = alt.Color("shade:Q", scale=scale, legend=None)
-    color = alt.when("datum.is_empty").then(alt.value(_EMPTY)).otherwise(shade)
-    tiles: alt.Chart = base.mark_rect(stroke="#ffffff", strokeWidth=2).encode(color=color)
+    marked = base.mark_rect(stroke=ink("paper"), strokeWidth=2, cornerRadius=_CORNER_PX)
+    tiles: alt.Chart = marked.encode(color=alt.Color("fill:N", scale=None), description="told:N")
     return tiles
 
 
 def _texts(base: alt.Chart) -> tuple[alt.Chart, alt.Chart]:
-    empty, dark = "datum.is_empty", f"datum.shade >= {_DARK_FROM}"
-    ink = alt.when(empty).then(alt.value(_GREY_INK)).when(dark).then(alt.value(_PALE_INK))
-    color = ink.otherwise(alt.value(INK))
+    color = alt.Color("ink:N", scale=None)
     size = alt.Size("size_px:Q", scale=None)
-    main = base.mark_text(baseline="middle").encode(text="main:N", color=color, size=size)
-    below = base.mark_text(baseline="middle", dy=24, fontSize=_NOTE_PX - 1)
-    return main, below.encode(text="below:N", color=color)
+    main = base.mark_text(baseline="middle", aria=False)
+    below = base.mark_text(baseline="middle", dy=24, fontSize=_NOTE_PX - 1, aria=False)
+    return (
+        main.encode(text="main:N", color=color, size=size),
+        below.encode(text="below:N", color=color),
+    )
 
 
 def _axis() -> alt.Axis:
@@ -126,9 +137,9 @@ def _heading(title: str, subtitle: str) -> alt.TitleParams:
         frame="bounds",
         fontSize=16,
         fontWeight="bold",
-        color=INK,
+        color=ink("ink"),
         subtitleFontSize=13,
-        subtitleColor="#444444",
+        subtitleColor=ink("soft"),
         subtitlePadding=6,
         offset=16,
     )

@@ -1,11 +1,10 @@
-"""Text in charts: its font, its colour, and how long lines are broken."""
+"""Text in charts: its font, and how long lines are broken or shortened."""
 
 from __future__ import annotations
 
 import unicodedata
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
-INK = "#1a1a1a"
 _BREAK_AFTER = " /_-."
 
 
@@ -18,6 +17,18 @@ def broken(text: str, n_units: int) -> list[str]:
         lines.append(text[:good].rstrip())
         text = text[good:].lstrip()
     return [*lines, text]
+
+
+def shortened(text: str, n_units: int) -> str:
+    """Return text of at most ``n_units``; where it is longer, ``…`` stands for its middle."""
+    if _units(text) <= n_units:
+        return text
+    head, tail = text, text
+    while _units(head) > n_units // 2:
+        head = head[:-1]
+    while _units(tail) > n_units - n_units // 2 - 1:
+        tail = tail[1:]
+    return f"{head}…{tail}"
 
 
 def _units(text: str) -> int:

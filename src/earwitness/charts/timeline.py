@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
-from earwitness.charts.lettering import FONT, INK, broken
+from earwitness.charts.lettering import FONT, broken
+from earwitness.charts.palette import ink
 
 _WIDTH_PX, _HEIGHT_PX = 760, 84
 _LINE_UNITS = 84
-_FAKE, _REAL = "#c2410c", "#1f6fb2"
+_FAKE, _REAL = ink("fake"), ink("real")
 _FAKE_GROUND, _REAL_GROUND = "#fdf1e8", "#eaf3fa"
-_GREY_INK = "#5f5f5f"
+_INK, _GREY_INK = ink("ink"), ink("soft")
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 _MOST_TICKS = 10
 _CLOCK = (
@@ -67,9 +68,9 @@ def timeline_chart(
     chart: alt.VConcatChart = (
         alt.vconcat(*rows, spacing=22)
         .properties(padding=16, title=_heading(title, subtitle))
-        .configure(font=FONT, background="#ffffff")
+        .configure(font=FONT, background=ink("paper"))
         .configure_view(stroke=None)
-        .configure_axis(labelFontSize=13, titleFontSize=13, labelColor=INK, titleColor=INK)
+        .configure_axis(labelFontSize=13, titleFontSize=13, labelColor=_INK, titleColor=_INK)
     )
     return chart
 
@@ -129,7 +130,7 @@ def _bars(band: Band) -> alt.Chart:
 def _threshold(band: Band) -> alt.Chart:
     chart: alt.Chart = (
         alt.Chart(_values([{"threshold": band.threshold}]))
-        .mark_rule(color=INK, strokeWidth=1)
+        .mark_rule(color=_INK, strokeWidth=1)
         .encode(x=alt.X(), y="threshold:Q")
     )
     return chart
@@ -169,7 +170,7 @@ def _row_title(text: str) -> alt.TitleParams:
         frame="group",
         fontSize=14,
         fontWeight="bold",
-        color=INK,
+        color=_INK,
         offset=6,
     )
 
@@ -181,7 +182,7 @@ def _heading(title: str, subtitle: str) -> alt.TitleParams:
         anchor="start",
         fontSize=17,
         fontWeight="bold",
-        color=INK,
+        color=_INK,
         subtitleFontSize=13,
         subtitleColor=_GREY_INK,
         subtitlePadding=6,

@@ -8,14 +8,19 @@ from typing import Annotated
 import typer
 
 from earwitness import __version__
+from earwitness.cli import bench
 from earwitness.cli.audit import audit
+from earwitness.cli.classify import classify
 from earwitness.cli.compare import compare
 from earwitness.cli.demo import demo
 from earwitness.cli.detectors import detectors
 from earwitness.cli.evaluate import evaluate
+from earwitness.cli.export import export
 from earwitness.cli.listen import listen
 from earwitness.cli.plot import plot
 from earwitness.cli.predict import predict
+from earwitness.cli.render import render
+from earwitness.cli.report import report
 from earwitness.cli.splits import splits
 from earwitness.cli.summarize import summarize
 from earwitness.cli.train import train
@@ -68,8 +73,16 @@ def _reflowed(docstring: str | None) -> str:
 
 
 _COMMANDS = (
-    *(splits, audit, predict, summarize, evaluate, compare, plot),
-    *(train, listen, detectors, demo),
+    *(splits, audit, predict, summarize, evaluate, compare, report, plot),
+    *(render, train, classify, export, listen, detectors, demo),
 )
 for _command in _COMMANDS:
     app.command(help=_reflowed(_command.__doc__))(_command)
+
+_bench = typer.Typer(
+    no_args_is_help=True,
+    help="A whole benchmark from one file: init writes it, run does it, diff compares two runs.",
+)
+for _part in (bench.init, bench.run, bench.diff):
+    _bench.command(help=_reflowed(_part.__doc__))(_part)
+app.add_typer(_bench, name="bench")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -27,16 +28,20 @@ out = Console(highlight=False, soft_wrap=True, width=None if _says_width else _P
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class _FilesPerSecond(ProgressColumn):
-    """How fast files are done."""
+class _Speed(ProgressColumn):
+    """How fast files, or whatever is counted, are done."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} files/s" if speed else "– files/s", style="dim")
+        return Text(f"{speed:.1f} {self._unit}/s" if speed else f"– {self._unit}/s", style="dim")
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Callable[[bool], None]]:
+def progress_bar(label: str, total: int, unit: str = "files") -> Iterator[Callable[[bool], None]]:
     """Show a bar with files per second and time left; yield what is told of every file.
 
     The yielded function takes whether the file went well, so that the bar counts failures.
@@ -45,7 +50,7 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[bool], None]]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _FilesPerSecond(),
+        _Speed(unit),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[failed]}", style="yellow"),
     )
@@ -69,3 +74,9 @@ def remark(text: str) -> None:
 def thousands(n: int) -> str:
     """Write a count with a thin gap every three digits: ``8 995``."""
     return f"{n:,}".replace(",", " ")
+
+
+def shortened(path: Path) -> str:
+    """Write a path as it is reached from the working folder, where it lies below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

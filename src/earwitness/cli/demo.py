@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from earwitness.cli import console
+from earwitness.cli.bench import print_places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from earwitness.demo.run import DemoRun, Outcome
+    from earwitness.demo.run import DemoData, DemoRun, Outcome
 
 
 def demo(
@@ -28,46 +26,32 @@ def demo(
     Synthesises a small music corpus and fakes of it in the published folder tree, trains a
     fakeprint detector on two kinds of fake, and judges it on those and on others.
     """
-    from earwitness.demo.run import run_demo
+    from earwitness.cli.stageview import StageView
+    from earwitness.demo.run import judge_demo, prepare_demo
 
-    with ExitStack() as stack:
-        status = stack.enter_context(console.err.status("starting"))
+    def say(text: str) -> None:
+        console.err.print(text, markup=False)
 
-        def start_scoring(n_files: int, n_done: int) -> Callable[[bool], None]:  # noqa: ARG001
-            status.stop()
-            return stack.enter_context(console.progress_bar("scoring", n_files))
-
-        done = run_demo(
-            out,
-            seed=seed,
-            say=lambda text: console.err.print(text, markup=False),
-            working=status.update,
-            starting=start_scoring,
-        )
-    _print(done)
+    with console.err.status("starting") as status:
+        data = prepare_demo(out, seed=seed, say=say, working=status.update)
+    with StageView() as view:
+        done = judge_demo(data, say=say, watcher=view, starting=view.start_scoring)
+    _print(data, done)
 
 
-def _print(done: DemoRun) -> None:
-    from earwitness.reporting.tables import comparison_table
-    from earwitness.workflows.benchmark import COMPARISON_CSV
+def _print(data: DemoData, done: DemoRun) -> None:
+    from earwitness.reporting.tables import comparison_table, read_comparison
 
-    run = done.benchmark
     console.out.print()
-    console.out.print(comparison_table([summary.row for summary in run.summaries]))
+    console.out.print(comparison_table(read_comparison(done.benchmark.comparison)))
     console.out.print()
     for line in _lesson(done.outcomes):
         console.out.print(line, markup=False)
-    places = {
-        "comparison table": run.out / COMPARISON_CSV,
-        "confusion matrices": f"{run.out / 'confusion'} ({len(run.figures)} pictures)",
-        "scores, row by row": run.out / "preds",
-        "what was drawn and left out": run.out / "manifests",
-        "the detector and its card": done.detector_folder,
-        "the made-up music": done.workspace.root,
-    }
     console.out.print("\nWhere it lies")
-    for what, place in places.items():
-        console.out.print(f"  {what:<28} {place}", markup=False)
+    print_places(done.benchmark)
+    made = {"the detector": data.detector_folder, "the made-up music": data.workspace.root}
+    for what, place in made.items():
+        console.out.print(f"  {what:<18} {place}", markup=False)
 
 
 def _lesson(outcomes: tuple[Outcome, ...]) -> list[str]:

@@ -9,13 +9,15 @@ import typer
 
 from earwitness.cli import console
 
-SHOWN_KINDS = ("overall", "dataset", "column")
+SHOWN_KINDS = ("overall", "dataset", "column", "sonics")
 
 
 def evaluate(
     predictions: Annotated[
         list[Path],
-        typer.Argument(help="Prediction files, or folders that are searched for them."),
+        typer.Argument(
+            help="Prediction files, folders that are searched for them, or ASVspoof score files."
+        ),
     ],
     *,
     out: Annotated[
@@ -27,45 +29,97 @@ def evaluate(
         typer.Option(metavar="COLUMN", help="Cut by this column, too; may be given again."),
     ] = None,
     threshold: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            min=0,
-            max=1,
-            metavar="SCORE",
-            help="Decide anew at this score (default: the labels in the file).",
+            metavar="RULE",
+            help="Decide anew at this score, or at one that is fitted: 0.5, eer, fpr=0.01, cost, "
+            "cost=10 (default: the labels in the file).",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Where resampling starts.")] = 0,
+    calibration: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PREDS",
+            help="Fit on these predictions (default: on a half of the groups, and report on the "
+            "other); may be given again.",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(metavar="METHOD", help="Fit probabilities, too: temperature or platt."),
+    ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="audit.json of what was judged, to be carried along."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Key file of ASVspoof score files."),
+    ] = None,
+    asvspoof_out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write ASVspoof 5 score and key files there as well."),
+    ] = None,
+    p_fake: Annotated[
+        float, typer.Option(help="Share of fakes that minDCF and actDCF suppose.")
+    ] = 0.05,
+    c_miss: Annotated[
+        float, typer.Option(help="What a fake called real costs in them (ASVspoof's C_fa).")
+    ] = 10.0,
+    c_false_alarm: Annotated[
+        float, typer.Option(help="What a real called fake costs in them (ASVspoof's C_miss).")
+    ] = 1.0,
+    confidence: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="Where resampling and halves start.")] = 0,
     resamples: Annotated[
         int, typer.Option(min=100, help="Resamples of the group bootstrap.")
     ] = 2000,
 ) -> None:
     """Say what scores are worth: figures with intervals over groups, slice by slice.
 
-    Overall, by dataset, corpus and generator, and each real corpus against each generator. Rows
+    Overall, by dataset, corpus and generator, each real corpus against each generator, and the
+    partitions of SONICS; what decisions are worth, and what thresholds do on other corpora. Rows
     without a score are in no figure; how many there are stands beside each.
     """
     from earwitness.core.errors import UsageError
     from earwitness.core.metrics import write_metrics
+    from earwitness.evaluation.audits import read_audit
     from earwitness.evaluation.evaluate import evaluate as make_metrics
+    from earwitness.evaluation.rules import parse_costs, parse_method
     from earwitness.reporting.estimates import estimates_table, write_estimates
+    from earwitness.reporting.operating import operating_table, transfer_table
+    from earwitness.workflows.asvspoof import export_asvspoof
 
     table = out.with_suffix(".csv")
     if table == out:
         raise UsageError(f"--out {out}: the CSV goes there, expected a name that ends in .json")
     metrics = make_metrics(
         predictions,
+        audit=None if audit is None else read_audit(audit),
         seed=seed,
         by=by,
         threshold=threshold,
+        calibration=calibration,
+        calibrate=parse_method(calibrate),
+        key=key,
+        confidence=confidence,
+        costs=parse_costs(p_fake, c_miss, c_false_alarm),
         n_resamples=resamples,
     )
+    if asvspoof_out is not None:
+        for path, n_lost in export_asvspoof(predictions, asvspoof_out, key=key).items():
+            if n_lost:
+                console.remark(f"{path}: {n_lost} files have no score and stand in the key alone")
     write_metrics(metrics, out)
     write_estimates(metrics, table)
-    console.out.print(estimates_table(s for s in metrics.slices if s.kind in SHOWN_KINDS))
+    shown = (s for s in metrics.slices if s.kind in SHOWN_KINDS)
+    console.out.print(estimates_table(shown, confidence=confidence), "")
+    console.out.print(operating_table(metrics), "")
+    if len({line.applied_to for line in metrics.transfers}) > 1:
+        console.out.print(transfer_table(metrics), "")
     for check in metrics.checks:
         if check.verdict != "ok":
-            console.remark(f"{check.detector}: {check.detail}")
+            console.remark(f"{check.detector}: {check.detail}" if check.detector else check.detail)
     for note in metrics.notes:
         console.remark(note)
     console.out.print(f"written to {out} and {table}", markup=False)

@@ -117,6 +117,19 @@ def resume_choice(text: str) -> Resume:
     return _one_of("--resume", text, _RESUMES)
 
 
+def two_numbers(option: str, text: str) -> tuple[float, float]:
+    """Read two numbers with a comma between them.
+
+    Raises:
+        UsageError: Something else.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}, expected two frequencies like 5000,16000") from error
+    return low, high
+
+
 def batch_size_choice(text: str) -> int | None:
     """Read ``--batch-size``: ``None`` for ``auto``.
 

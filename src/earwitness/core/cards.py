@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from earwitness.core.images import SpectrogramContract
+
 ScoreKind = Literal["probability", "uncalibrated"]
 CropPolicy = Literal["centre", "three_quarters"]
 Preprocessing = Literal["correct", "published"]
@@ -48,6 +50,13 @@ class ClipContract(BaseModel):
         return native_rate_hz if self.native_rate else self.sample_rate_hz
 
 
+def clips_for(images: SpectrogramContract) -> ClipContract:
+    """Return the audio that images of a contract are made of."""
+    return ClipContract(
+        sample_rate_hz=images.sample_rate_hz, clip_samples=images.clip_samples, mono=True
+    )
+
+
 class TrainingItems(BaseModel):
     """Hashes of what a detector was fitted on, so that exposure can be told later.
 
@@ -75,6 +84,9 @@ class DetectorCard(BaseModel):
             weights that are not said to be the published ones.
         summary: What it is, in half a sentence; empty where nobody said.
         contract: The audio it wants.
+        images: How its images are drawn of audio, for a detector that looks at images; ``None``
+            for the others and where it is unknown.
+        classes: Names of its outputs by number, where it has one for each class.
         preprocessing: ``correct`` resamples to the detector's rate; ``published`` does what the
             published loader did, faults and all.
         precision: Number format that its network computes in; features are always ``fp32``.
@@ -99,6 +111,8 @@ class DetectorCard(BaseModel):
     kind: str
     summary: str = ""
     contract: ClipContract
+    images: SpectrogramContract | None = None
+    classes: tuple[str, ...] = ()
     preprocessing: Preprocessing = "correct"
     precision: Precision = "fp32"
     band_hz: tuple[float, float]

@@ -13,6 +13,7 @@ traceback.
     ├── RunError            a run folder that is in use, differs, or cannot be written
     │   └── StoppedError    Ctrl-C ended a run after what was in hand; exits 130
     ├── AudioError          one audio file; carries its path and the reason alone
+    ├── ImageError          one image file; carries its path and the reason alone
     ├── DetectorError       an unknown detector, or one that was called wrongly
     └── WeightsError        weights that are missing, damaged or of another shape
 """
@@ -54,6 +55,23 @@ class StoppedError(RunError):
 
 class AudioError(EarwitnessError):
     """One audio file cannot be turned into samples.
+
+    Attributes:
+        path: The file.
+        reason: What is wrong with it, without the path.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class ImageError(EarwitnessError):
+    """One image file cannot be turned into pixels.
 
     Attributes:
         path: The file.

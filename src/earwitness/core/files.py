@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import json
 import os
@@ -55,6 +56,16 @@ def write_json(path: Path, value: Any) -> None:
         ValueError: ``value`` holds a NaN or an infinity, which JSON cannot say.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def missing(path: Path) -> str:
+    """Say that nothing is at a path, and what lies near it."""
+    folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path())
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    wanted = path.absolute().relative_to(folder).parts[0]
+    near = difflib.get_close_matches(wanted, names, n=2, cutoff=0.4) or names[:3]
+    found = ", ".join(near) if near else "nothing"
+    return f"{path}: not there; in {folder} lies {found}"
 
 
 def sha256_of(path: Path) -> str:

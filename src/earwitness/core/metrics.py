@@ -332,7 +332,7 @@ class Check(_Part):
     Attributes:
         detector: Whose scores; ``None`` for all.
         name: What was checked: ``constant_scores``, ``few_distinct_scores``, ``one_decision``,
-            ``below_chance``, ``label_shuffle``, ``rows_lost``.
+            ``below_chance``, ``label_shuffle``, ``rows_lost``, ``audit_bound``.
         verdict: ``ok``, ``note`` (worth knowing) or ``warning`` (figures may mislead).
         detail: What was found, in a sentence.
     """
@@ -396,6 +396,7 @@ class Source(_Part):
         dataset: What was judged.
         n_rows: Rows.
         role: ``evaluation`` or ``calibration``.
+        key_sha256: SHA-256 of the key file that told the truth of an ASVspoof score file.
     """
 
     path: str
@@ -404,6 +405,7 @@ class Source(_Part):
     dataset: str
     n_rows: int
     role: Literal["evaluation", "calibration"] = "evaluation"
+    key_sha256: str | None = None
 
 
 class Settings(_Part):
@@ -413,7 +415,8 @@ class Settings(_Part):
         confidence: Level of the intervals.
         seed: Where resampling, halves and shuffles start.
         n_resamples: Resamples of a group bootstrap.
-        threshold: The rule of the operating points.
+        threshold: The rule of the operating points: ``file``, a number, ``eer``, ``fpr=0.01``,
+            ``cost`` (prior and costs below) or ``cost=10`` (a miss costs ten false alarms).
         calibrate: ``temperature``, ``platt`` or ``None``.
         by: Columns that slices were cut by.
         half: Whether figures are of one half of the groups, the other being for fitting.

@@ -16,11 +16,19 @@ import polars as pl
 from earwitness.core.errors import UsageError
 from earwitness.demo.workspace import Workspace, make_workspace
 from earwitness.manifests.files import read_manifest
+from earwitness.manifests.scores import read_predictions
 from earwitness.manifests.splitfolder import write_splits
 from earwitness.manifests.splits import SplitOptions, build_splits
 from earwitness.training.fit import FittedDetector, train_fakeprint
+from earwitness.workflows.benchconfig import (
+    BenchConfig,
+    DataSection,
+    DetectorSection,
+    SplitsSection,
+)
 from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
 from earwitness.workflows.scoring import Starting
+from earwitness.workflows.stages import Watcher
 
 DETECTOR = "fakeprint-demo"
 KNOWN_GENERATORS = ("upsample320", "upsample512")
@@ -50,33 +58,43 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class DemoData:
+    """What the demonstration judges, and who.
+
+    Attributes:
+        out: The folder that it all lies in.
+        workspace: The made-up data sets.
+        fitted: The detector that was trained on their train part.
+        detector_folder: Its weights and card.
+    """
+
+    out: Path
+    workspace: Workspace
+    fitted: FittedDetector
+    detector_folder: Path
+
+
+@dataclass(frozen=True)
 class DemoRun:
     """What the demonstration left behind.
 
     Attributes:
-        workspace: The made-up data sets.
-        fitted: The detector that was trained on their train part.
-        detector_folder: Its weights and card.
-        benchmark: The benchmark over their validation part.
+        benchmark: The benchmark over the validation part of the made-up data sets.
         outcomes: How the detector did, kind by kind: real first, then what it was trained on.
     """
 
-    workspace: Workspace
-    fitted: FittedDetector
-    detector_folder: Path
     benchmark: BenchmarkRun
     outcomes: tuple[Outcome, ...]
 
 
-def run_demo(
+def prepare_demo(
     out: Path,
     *,
     seed: int = 0,
     say: Callable[[str], None],
     working: Callable[[str], None] | None = None,
-    starting: Starting | None = None,
-) -> DemoRun:
-    """Make the workspace, train, benchmark; everything below ``out``.
+) -> DemoData:
+    """Make the workspace and train the detector; everything below ``out``.
 
     An earlier demonstration in ``out`` is replaced, but for its workspace, which is kept while
     it is what would be made again.
@@ -86,7 +104,6 @@ def run_demo(
         seed: Seed of all that is made up and drawn.
         say: Told of every step.
         working: Told of every piece of music that is made.
-        starting: Told how many files are scored; returns what is told of each that is done.
 
     Raises:
         UsageError: ``out`` holds something that no demonstration wrote.
@@ -97,11 +114,32 @@ def run_demo(
     say(f"2/3 training a fakeprint detector on {' and '.join(KNOWN_GENERATORS)}")
     detector_folder = out / "detectors" / DETECTOR
     fitted = _train(workspace, out / "train", detector_folder)
+    return DemoData(out, workspace, fitted, detector_folder)
+
+
+def judge_demo(
+    data: DemoData,
+    *,
+    say: Callable[[str], None],
+    watcher: Watcher,
+    starting: Starting | None = None,
+) -> DemoRun:
+    """Run the benchmark over what was prepared.
+
+    Args:
+        data: What is judged, and who judges.
+        say: Told of the step.
+        watcher: Told of how stages go.
+        starting: Told how many files are scored; returns what is told of each that is done.
+    """
     say("3/3 judging other tracks: of these generators, and of others it never met")
-    benchmark = run_benchmark(
-        _validation(workspace), [fitted.detector], out / "run", starting=starting
+    config = BenchConfig(
+        out=data.out / "run",
+        data=DataSection(splits=_validation(data.workspace)),
+        detectors=(DetectorSection(name=str(data.detector_folder)),),
     )
-    return DemoRun(workspace, fitted, detector_folder, benchmark, _outcomes(benchmark))
+    benchmark = run_benchmark(config, watcher=watcher, starting=starting)
+    return DemoRun(benchmark, _outcomes(benchmark))
 
 
 def _claim(out: Path) -> None:
@@ -133,10 +171,10 @@ def _train(workspace: Workspace, manifests: Path, out: Path) -> FittedDetector:
     return train_fakeprint([read_manifest(manifests / f"{_EVERYTHING}.csv")], out)
 
 
-def _validation(workspace: Workspace) -> SplitOptions:
+def _validation(workspace: Workspace) -> SplitsSection:
     settings = workspace.settings
     n_tracks = settings.n_tracks // 3
-    return SplitOptions(
+    return SplitsSection(
         root=workspace.root,
         fma_encoders=workspace.encoders,
         n_fma_real=n_tracks,
@@ -149,7 +187,8 @@ def _validation(workspace: Workspace) -> SplitOptions:
 
 
 def _outcomes(benchmark: BenchmarkRun) -> tuple[Outcome, ...]:
-    predictions = next(p for p in benchmark.predictions.values() if p.dataset == _EVERYTHING)
+    files = [path for path in benchmark.predictions if path.parent.name == _EVERYTHING]
+    (predictions,) = read_predictions(files[0])
     counts = (
         predictions.frame.filter(pl.col("pred_label").is_not_null())
         .group_by(pl.col("generator").fill_null(REAL), "source_dataset")

@@ -75,7 +75,7 @@ class NetworkRunner:
             try:
                 parts.append(self._run_few(some))
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._halve(len(some))
                 continue
@@ -122,7 +122,7 @@ class NetworkRunner:
         )
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Tell a lack of memory from other errors: only CUDA's has a type of its own."""
     text = str(error)
     return isinstance(error, torch.cuda.OutOfMemoryError) or any(

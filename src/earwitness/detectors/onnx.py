@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,13 +41,8 @@ class OnnxNetwork:
     """
 
     def __init__(self, network: nn.Module, example: torch.Tensor) -> None:
-        missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-        if missing:
-            raise DetectorError(
-                f"backend onnxruntime: {', '.join(missing)} not installed, expected "
-                "pip install 'earwitness[onnx]'"
-            )
-        self._session = _open_session(export_onnx(network, example))
+        check_installed("backend onnxruntime")
+        self._session = open_session(export_onnx(network, example))
         with torch.inference_mode():
             expected = network(example)
         for ours, theirs in zip(self(example), expected, strict=True):
@@ -64,12 +59,29 @@ class OnnxNetwork:
         return tuple(torch.from_numpy(rows) for rows in self._session.run(None, fed))
 
 
-def export_onnx(network: nn.Module, features: torch.Tensor) -> bytes:
-    """Return a network as an ONNX model with any number of rows.
+def check_installed(wanted_by: str) -> None:
+    """Check that what writes and runs graphs is installed.
+
+    Raises:
+        DetectorError: It is not.
+    """
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DetectorError(
+            f"{wanted_by}: {', '.join(missing)} not installed, expected "
+            "pip install 'earwitness[onnx]'"
+        )
+
+
+def export_onnx(
+    network: nn.Module, features: torch.Tensor, outputs: Sequence[str] | None = None
+) -> bytes:
+    """Return a network as an ONNX model with any number of rows, whose input is ``features``.
 
     Args:
         network: In evaluation mode.
         features: A row of what it takes, or more.
+        outputs: Names of what it returns.
     """
     rows = features[:1].repeat(_N_ROWS, *[1] * (features.ndim - 1)).clone()
     registering = logging.getLogger("torch.onnx._internal.exporter._registration")
@@ -83,6 +95,8 @@ def export_onnx(network: nn.Module, features: torch.Tensor) -> bytes:
                 (rows,),
                 dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim("n")},),
+                input_names=["features"],
+                output_names=list(outputs) if outputs else None,
                 verbose=False,
             )
     finally:
@@ -125,7 +139,8 @@ def choose_network(
     return OnnxNetwork(network, features(noise))
 
 
-def _open_session(model: bytes) -> onnxruntime.InferenceSession:
+def open_session(model: bytes) -> onnxruntime.InferenceSession:
+    """Return what runs a model on the CPU, on one thread for each caller."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

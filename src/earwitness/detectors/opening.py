@@ -29,11 +29,13 @@ DETECTORS = Registry("detector", DetectorError)
 """Every kind of detector: its name and the function that opens it."""
 DETECTORS.add("specnn_amplitude", "earwitness.detectors.speccnn:open_specnn")
 DETECTORS.add("fakeprint", "earwitness.detectors.fakeprint:open_fakeprint")
+DETECTORS.add("resnet18", "earwitness.detectors.resnet:open_resnet")
 
 CARDS = Registry("detector", DetectorError)
 """The same names and the function that tells a detector's card without loading PyTorch."""
 CARDS.add("specnn_amplitude", "earwitness.detectors.speccnn_card:describe_specnn")
 CARDS.add("fakeprint", "earwitness.detectors.fakeprint_card:describe_fakeprint")
+CARDS.add("resnet18", "earwitness.detectors.resnet_card:describe_resnet")
 
 HUB_OWNER = "awsaf49/"
 """Who publishes the weights of the detectors in ``HUB_NAMES``, under the same names."""

@@ -23,6 +23,7 @@ from earwitness.core.errors import WeightsError
 from earwitness.core.files import sha256_of
 from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import open_device
+from earwitness.detectors.graphs import Graph
 from earwitness.detectors.networks import NetworkRunner
 from earwitness.detectors.onnx import choose_network
 from earwitness.detectors.sonics_card import check_name, sonics_card
@@ -72,7 +73,7 @@ class SonicsDetector:
         on = open_device(device)
         self.device = str(on)
         self._normalize = bool(config.audio.normalize)
-        ready = network.eval().to(on)
+        self._network = ready = network.eval().to(on)
         n_tokens = _TOKENS_AT_ONCE if on.type == "cpu" else _TOKENS_AT_ONCE_GPU
         self._runner = NetworkRunner(
             ready.make_images,
@@ -98,6 +99,16 @@ class SonicsDetector:
     def remarks(self) -> Sequence[str]:
         """What a user should know of how scoring went."""
         return self._runner.remarks
+
+    def graph(self) -> Graph:
+        """Return the network as a graph."""
+        return Graph(
+            _Judge(self._network),
+            self._network.make_images,
+            ("fake_logit",),
+            "mel spectrograms in dB, each of mean 0 and spread 1, resized to the network's input "
+            "shape, as config.json says",
+        )
 
     def score(self, clips: Sequence[Clip]) -> Scores:
         """Judge clips of the contract's length, of any rate where it keeps native rates.

@@ -25,6 +25,7 @@ from earwitness.core.cards import Backend, DetectorCard, Precision
 from earwitness.core.errors import WeightsError
 from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import open_device
+from earwitness.detectors.graphs import Graph, Judge
 from earwitness.detectors.networks import NetworkRunner
 from earwitness.detectors.onnx import choose_network
 from earwitness.detectors.speccnn_card import CLIP_SAMPLES, ENCODERS, specnn_card
@@ -126,7 +127,7 @@ class SpecnnAmplitude:
         on = open_device(device)
         self.device = str(on)
         # With the channels innermost the convolutions take half the time.
-        ready = network.eval().to(
+        self._network = ready = network.eval().to(
             on,
             memory_format=torch.channels_last,  # type: ignore[call-overload]
         )
@@ -156,6 +157,16 @@ class SpecnnAmplitude:
         """What a user should know of how scoring went."""
         return self._runner.remarks
 
+    def graph(self) -> Graph:
+        """Return the network as a graph."""
+        return Graph(
+            Judge(self._network, _turned),
+            _images,
+            ("fake_logit", "encoder_logits"),
+            "(log10(clip(|STFT|², 1e-10, 1e6)) + 4) / 3 as (n, 1, 64 frames, 743 bins): window and "
+            "FFT 2048, hop 512, no padding, mean of two channels at 44.1 kHz",
+        )
+
     def score(self, clips: Sequence[Clip]) -> Scores:
         """Judge clips of 34 398 samples at 44.1 kHz.
 
@@ -179,6 +190,12 @@ class SpecnnAmplitude:
 
 def _images(samples: torch.Tensor) -> torch.Tensor:
     return amplitude_features(samples).unsqueeze(1)
+
+
+def _turned(network: SpecCNN, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Turn the published head round: it speaks for the reals."""
+    real, encoders = network(images)
+    return -real, encoders
 
 
 def amplitude_features(samples: torch.Tensor) -> torch.Tensor:

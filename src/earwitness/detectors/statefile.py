@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,41 @@ def load_state(network: nn.Module, path: Path) -> None:
         WeightsError: The file cannot be read, holds code, or does not fit: missing, unexpected
             and misshapen names are all told in one line.
     """
-    state = _read(path)
+    fill(network, read_state(path), path, expected="the network of its config.json")
+
+
+def fill(
+    network: nn.Module, state: Mapping[str, torch.Tensor], path: Path, *, expected: str
+) -> None:
+    """Fill a network, buffers and all, with a state.
+
+    Args:
+        network: What is filled.
+        state: Tensors by name.
+        path: Where they come from, for the message.
+        expected: What they should be, for the message.
+
+    Raises:
+        WeightsError: Names are missing, unexpected or misshapen; all are told in one line.
+    """
     problems = list(_list_problems(state, network.state_dict()))
     if problems:
         others = len(problems) - _N_NAMED
         shown = "; ".join(problems[:_N_NAMED]) + (f"; and {others} more" if others > 0 else "")
-        raise WeightsError(f"{path}: not the network of its config.json: {shown}")
+        raise WeightsError(f"{path}: not {expected}: {shown}")
     network.load_state_dict(state)
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def read_state(path: Path, wrappers: Collection[str] = ()) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file by name; nothing in it is run.
+
+    Args:
+        path: A safetensors file by its suffix, or a PyTorch file.
+        wrappers: Names under which the table of tensors may stand among other things.
+
+    Raises:
+        WeightsError: The file cannot be read, or holds something else.
+    """
     try:
         state = load_file(path) if path.suffix == ".safetensors" else _read_pickled(path)
     except pickle.UnpicklingError as error:
@@ -48,6 +73,8 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: cannot be read as weights ({reason})") from error
+    found = [name for name in wrappers if isinstance(state, dict) and name in state]
+    state = state[found[0]] if found else state
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{path}: expected a table of tensors by name")
     return state
@@ -74,7 +101,8 @@ def _list_problems(
             continue
         if values.shape != own[name].shape:
             yield f"{name} has shape {tuple(values.shape)}, expected {tuple(own[name].shape)}"
-        if not values.is_floating_point():
-            yield f"{name} is {values.dtype}, expected floating-point numbers"
+        if values.is_floating_point() != own[name].is_floating_point():
+            kind = "floating-point" if own[name].is_floating_point() else "whole"
+            yield f"{name} is {values.dtype}, expected {kind} numbers"
         elif not values.isfinite().all():
             yield f"{name} holds numbers that are not finite"

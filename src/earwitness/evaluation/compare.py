@@ -8,7 +8,7 @@ their number over the whole table (Holm).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +34,9 @@ COMPARED = (
     *("auroc", "eer", "balanced_accuracy", "recall", "specificity", "accuracy", "f1"),
     *("min_dcf", "cllr", "brier"),
 )
+
+Side = str | Path | Predictions | Sequence[str | Path | Predictions]
+"""What one detector said: where it lies, or what it is."""
 
 
 @dataclass(frozen=True)
@@ -81,22 +84,24 @@ class Comparison:
 
 
 def compare(
-    first: str | Path | Predictions,
-    second: str | Path | Predictions,
+    first: Side,
+    second: Side,
     *,
     seed: int = 0,
     threshold: float | None = None,
     n_swaps: int = N_SWAPS,
+    by_dataset: bool = True,
 ) -> Comparison:
     """Compare two detectors on their common items.
 
     Args:
-        first: A prediction file, a folder of those of one detector, or predictions.
+        first: A prediction file, a folder of those of one detector, predictions, or several.
         second: The same for the other.
         seed: Where the swaps start.
         threshold: ``pred_prob`` from which on an item is called fake, for both; ``None`` takes the
             labels as they stand.
         n_swaps: Permutations of each swap test.
+        by_dataset: Compare on each dataset as well.
 
     Returns:
         Overall, then by each dataset that both have, if there are several.
@@ -119,7 +124,7 @@ def compare(
         names = [side[0].source for side in sides]
     lines = [
         line
-        for name, pairs in [("overall", common), *_by_dataset(*frames)]
+        for name, pairs in [("overall", common), *(_by_dataset(*frames) if by_dataset else ())]
         for line in _lines(name, pairs, seed, n_swaps)
     ]
     corrected = holm([line.difference.p for line in lines])
@@ -127,8 +132,8 @@ def compare(
     return Comparison(names[0], names[1], common.height, known - common.height, lines)
 
 
-def _open_one(source: str | Path | Predictions) -> list[Opened]:
-    opened = open_sources([source])
+def _open_one(source: Side) -> list[Opened]:
+    opened = open_sources([source] if isinstance(source, str | Path | Predictions) else source)
     names = sorted({one.predictions.detector for one in opened})
     if len(names) > 1:
         raise UsageError(f"{source}: detectors {', '.join(names)}; expected one, name its file")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from earwitness.core.metrics import SliceKind
+from earwitness.evaluation.partitions import HEADLINES
 from earwitness.evaluation.rows import once
 from earwitness.manifests.cells import list_cells, list_makers, split_by
 
@@ -25,12 +26,14 @@ class Cut:
         name: What people read.
         keys: What it was cut by.
         rows: Its rows, lost ones among them.
+        headline: The metric that speaks for it, where one alone does.
     """
 
     kind: SliceKind
     name: str
     keys: dict[str, str]
     rows: pl.DataFrame
+    headline: str | None = None
 
 
 def cut(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[Cut]:
@@ -50,6 +53,17 @@ def cut(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[Cut]:
         yield Cut("generator", maker.name, maker.keys, maker.rows)
     for cell in list_cells(items):
         yield Cut("grid", cell.name, cell.keys, cell.rows)
+    yield from _partitions(items)
     for column in by:
         for value, rows in split_by(items, f"by:{column}"):
             yield Cut("column", f"{column} {value}", {"column": column, "value": value}, rows)
+
+
+def _partitions(items: pl.DataFrame) -> Iterator[Cut]:
+    """Cut SONICS as its authors do."""
+    for partition, headline in HEADLINES.items():
+        column = f"sonics:{partition}"
+        for value, rows in split_by(items.drop_nulls(column), column):
+            words = partition.replace("_", " ")
+            keys = {"partition": partition, "value": value}
+            yield Cut("sonics", f"SONICS {words}: {value}", keys, rows, headline)

@@ -1,52 +1,44 @@
 """From predictions to ``Metrics``: figures with intervals, slice by slice, and remarks.
 
 Conventions: rows without a score are in no figure and are counted beside each; intervals are over
-groups; the same predictions and seed give the same file.
+groups; nothing is fitted on rows that are reported on; the same predictions and seed give the same
+file.
 """
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterator, Sequence
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pydantic import BaseModel
 
-from earwitness import __version__
-from earwitness.core.files import sha256_of
-from earwitness.core.metrics import (
-    Check,
-    DetectorInfo,
-    ManifestInfo,
-    Metrics,
-    Mistake,
-    Provenance,
-    Settings,
-    Slice,
-    Source,
-    TableRow,
-)
+from earwitness.core.errors import UsageError
+from earwitness.core.metrics import Check, Metrics, OperatingPoint, Settings, Slice, TableRow
 from earwitness.core.predictions import Predictions
-from earwitness.core.results import ComparisonRow, Counts
+from earwitness.core.results import ComparisonRow
+from earwitness.evaluation.audits import check_audit
+from earwitness.evaluation.calibrations import calibrations
 from earwitness.evaluation.checks import check
 from earwitness.evaluation.coverage import cover
 from earwitness.evaluation.curves import draw_curves
 from earwitness.evaluation.cuts import Cut, cut
 from earwitness.evaluation.figures import METRICS, count, estimate_all
+from earwitness.evaluation.fitting import Fitted, Fitting, fit
+from earwitness.evaluation.operating import operating_point
+from earwitness.evaluation.origins import trace
+from earwitness.evaluation.provenance import describe, manifest_infos, provenance
 from earwitness.evaluation.rows import gather, items_of, once
-from earwitness.evaluation.sources import Opened, open_sources
-from earwitness.evaluation.summarize import (
-    NEED_BOTH_CLASSES,
-    check_threshold,
-    comparison_record,
-    is_one_class,
-)
+from earwitness.evaluation.rules import Rule, parse_rule
+from earwitness.evaluation.sources import open_sources
+from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, comparison_record, is_one_class
+from earwitness.evaluation.transfers import transfers
 from earwitness.metrics.bootstrap import N_RESAMPLES
-
-LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy")
-N_WORST = 10
+from earwitness.metrics.costs import ASVSPOOF5, Costs
+from earwitness.metrics.intervals import CONFIDENCE
+from earwitness.metrics.scaling import Method
 
 BALANCED_PRIOR = (
     "Cllr and actDCF take the negative logit for the log-likelihood ratio of real against fake, "
@@ -57,71 +49,122 @@ BALANCED_PRIOR = (
 def evaluate(
     predictions: Sequence[str | Path | Predictions],
     *,
-    audit: dict[str, Any] | None = None,
+    audit: Mapping[str, Any] | BaseModel | None = None,
     seed: int = 0,
     by: Sequence[str] | None = None,
-    threshold: float | None = None,
+    threshold: float | str | None = None,
+    calibration: Sequence[str | Path | Predictions] | None = None,
+    calibrate: Method | None = None,
+    key: str | Path | None = None,
+    confidence: float = CONFIDENCE,
+    costs: Costs = ASVSPOOF5,
     n_resamples: int = N_RESAMPLES,
 ) -> Metrics:
     """Say what predictions are worth.
 
     Args:
-        predictions: Prediction files, folders that are searched for them, or predictions.
-        audit: An audit of what was judged, kept word for word.
-        seed: Where resampling and shuffles start.
+        predictions: Prediction files, folders that are searched for them, ASVspoof score files, or
+            predictions.
+        audit: An audit of what was judged, kept word for word; a check says whether it is of
+            these manifests.
+        seed: Where resampling, halves and shuffles start.
         by: Columns of the manifest to cut slices by, beside those that are always made.
-        threshold: ``pred_prob`` from which on an item is called fake; ``None`` takes the labels
-            as they stand in the predictions.
+        threshold: ``pred_prob`` from which on an item is called fake, or how to choose it:
+            ``eer``, ``fpr=0.01``, ``cost``, ``cost=10``; ``None`` takes the labels as they stand.
+        calibration: Predictions of the same detectors to choose the threshold and to calibrate
+            on; without them one half of the groups serves and the other half is reported on.
+        calibrate: Fit probabilities to the calibration rows; figures are after it.
+        key: The key file that tells the truth of ASVspoof score files.
+        confidence: Level of the intervals.
+        costs: Prior and costs of minDCF, actDCF and the rule ``cost``.
         n_resamples: Resamples of the group bootstrap.
 
     Returns:
         Figures of each detector overall, by dataset, corpus and generator, for each real corpus
-        against each generator, and by the columns asked for.
+        against each generator, by the partitions of SONICS, and by the columns asked for;
+        operating points and what thresholds do on other corpora.
 
     Raises:
-        UsageError: No predictions, two of the same detector and dataset, a threshold that is not
-            from 0 to 1, or a column that no file has.
+        UsageError: No predictions, two of the same detector and dataset, an unknown rule, a
+            column that no file has, or nothing to fit on.
         PredictionsError: A file is not what it should be, or has labels alone and a threshold was
             given.
+        RunError: A run folder's ``run.json`` cannot be read.
     """
-    check_threshold(threshold)
-    rule = "file" if threshold is None else f"{threshold:g}"
-    settings = Settings(seed=seed, n_resamples=n_resamples, threshold=rule, by=list(by or []))
-    opened = open_sources(predictions)
-    frame = gather(opened, by=settings.by, threshold=threshold)
-    detectors = frame.partition_by("detector", maintain_order=True)
-    slices = [_slice(rows, one, settings) for rows in detectors for one in cut(rows, settings.by)]
+    rule = parse_rule(threshold)
+    if not 0 < confidence < 1:
+        raise UsageError(f"confidence {confidence}, expected a number between 0 and 1")
+    settings = Settings(
+        confidence=confidence,
+        seed=seed,
+        n_resamples=n_resamples,
+        threshold=str(rule),
+        calibrate=calibrate,
+        by=list(by or []),
+        **vars(costs),
+    )
+    opened = open_sources(predictions, key=key)
+    fitted_on = open_sources(calibration or [], key=key)
+    if fitted_on and not rule.is_fitted and calibrate is None:
+        raise UsageError(
+            "calibration predictions, expected a threshold or calibrate to fit on them"
+        )
+    frame = gather(opened, by=settings.by, threshold=rule.score)
+    rows_to_fit = gather(fitted_on, by=[], threshold=None) if fitted_on else None
+    fitting = fit(frame, rows_to_fit, rule, settings)
+    settings = settings.model_copy(update={"half": fitting.half})
+    detectors = fitting.report.partition_by("detector", maintain_order=True)
+    slices = _slices(detectors, fitting, rule, settings)
     overall = {part.detector: part for part in slices if part.kind == "overall"}
-    checks = [
-        found
-        for rows in detectors
-        for found in _checks(rows, overall[rows["detector"][0]], settings)
-    ]
+    origins = trace(opened)
+    manifests = manifest_infos(frame, origins)
+    told = audit.model_dump(mode="json") if isinstance(audit, BaseModel) else audit
     return Metrics(
         basis="scores" if frame["logit"].count() or frame["pred_prob"].count() else "labels",
         metrics=METRICS,
-        detectors=[_describe(rows) for rows in detectors],
-        manifests=list(_manifests(frame)),
+        detectors=[describe(rows, origins) for rows in detectors],
+        manifests=manifests,
         slices=slices,
-        table=[_table_row(part) for part in slices if part.kind == "dataset" and part.counts],
-        checks=checks,
-        notes=_notes(frame),
-        audit=audit,
-        provenance=_provenance(opened, settings),
+        table=_table(slices),
+        operating_points=[_point(part, fitting, rule, settings) for part in overall.values()],
+        transfers=list(transfers(fitting.calibrated, rule, settings)),
+        calibrations=list(calibrations(fitting, settings)),
+        checks=[
+            *([] if told is None else [check_audit(told, manifests)]),
+            *(found for rows in detectors for found in _checks(rows, overall, settings)),
+        ],
+        notes=[*fitting.notes, *origins.notes, *_notes(fitting.report)],
+        audit=None if told is None else dict(told),
+        provenance=provenance(opened, fitted_on, settings),
     )
 
 
-def _slice(rows: pl.DataFrame, one: Cut, settings: Settings) -> Slice:
+def _slices(
+    detectors: Sequence[pl.DataFrame], fitting: Fitting, rule: Rule, settings: Settings
+) -> list[Slice]:
+    """Return the slices of all detectors, several at a time: each has a seed of its own."""
+    given = {
+        rows["detector"][0]: fitting.conditions(rows["detector"][0], rule, settings.calibrate)
+        for rows in detectors
+    }
+    cuts = [(rows["detector"][0], one) for rows in detectors for one in cut(rows, settings.by)]
+    with ThreadPoolExecutor() as pool:
+        made = pool.map(lambda of: _slice(of[0], of[1], settings, given[of[0]]), cuts)
+        return list(made)
+
+
+def _slice(detector: str, one: Cut, settings: Settings, given: Mapping[str, str]) -> Slice:
     items = items_of(one.rows)
     drawn = draw_curves(items, one.kind, settings)
     return Slice(
-        detector=rows["detector"][0],
+        detector=detector,
         kind=one.kind,
         name=one.name,
         keys=one.keys,
+        headline=one.headline,
         coverage=cover(one.rows),
         counts=count(items),
-        estimates=estimate_all(items, settings),
+        estimates=estimate_all(items, settings, given),
         curves=drawn.curves,
         no_curves=drawn.no_curves,
         histograms=drawn.histograms,
@@ -129,63 +172,45 @@ def _slice(rows: pl.DataFrame, one: Cut, settings: Settings) -> Slice:
     )
 
 
-def _checks(rows: pl.DataFrame, overall: Slice, settings: Settings) -> Iterator[Check]:
-    auroc = overall.estimates["auroc"]
-    yield from check(overall.detector, once(rows), auroc, seed=settings.seed)
+def _point(overall: Slice, fitting: Fitting, rule: Rule, settings: Settings) -> OperatingPoint:
+    found = fitting.found.get(overall.detector, Fitted())
+    return operating_point(overall, rule, found, fitting.where, settings)
 
 
-def _describe(rows: pl.DataFrame) -> DetectorInfo:
-    items = once(rows).filter(pl.col("state") == "scored")
-    prob = pl.coalesce("logit", "pred_prob")
-    alarms = items.filter(target=0, pred_label=1).sort(prob, descending=True).head(N_WORST)
-    misses = items.filter(target=1, pred_label=0).sort(prob).head(N_WORST)
-    return DetectorInfo(
-        name=rows["detector"][0],
-        preprocessing=_only(rows["preprocessing"]),
-        windows=_only(rows["windows"]),
-        worst_false_alarms=[_mistake(row) for row in alarms.iter_rows(named=True)],
-        worst_misses=[_mistake(row) for row in misses.iter_rows(named=True)],
-    )
+def _checks(
+    rows: pl.DataFrame, overall: Mapping[str, Slice], settings: Settings
+) -> Iterator[Check]:
+    detector = rows["detector"][0]
+    auroc = overall[detector].estimates["auroc"]
+    yield from check(detector, once(rows), auroc, seed=settings.seed)
 
 
-def _mistake(row: dict[str, Any]) -> Mistake:
-    told = {name: row[name] for name in ("dataset", "target", "pred_prob", "logit", "corpus")}
-    generator = row["generator"] if row["target"] == 1 else None
-    return Mistake(filepath=row["filepath"] or "", generator=generator, **told)
-
-
-def _only(values: pl.Series) -> str | None:
-    """Return what all rows say that say anything; ``None`` where they differ."""
-    found = values.drop_nulls().unique()
-    return str(found[0]) if len(found) == 1 else None
-
-
-def _manifests(frame: pl.DataFrame) -> Iterator[ManifestInfo]:
-    for rows in frame.unique(["dataset", "item"], maintain_order=True).partition_by(
-        "dataset", maintain_order=True
-    ):
-        n_fake = int(rows["target"].sum())
-        n_real = rows.height - n_fake
-        yield ManifestInfo(
-            name=rows["dataset"][0], n_items=rows.height, n_real=n_real, n_fake=n_fake
-        )
-
-
-def _table_row(part: Slice) -> TableRow:
-    counts = part.counts or Counts(0, 0, 0, 0)
-    record = comparison_record(ComparisonRow(part.detector, part.name, counts))
+def table_row(row: ComparisonRow, *, n_lost: int) -> TableRow:
+    """Return a row of the comparison table, with what one class alone decides named."""
+    record = comparison_record(row)
     values = {
         name: cell for name, cell in record.items() if isinstance(cell, float) or cell is None
     }
     by_lack = [name for name in NEED_BOTH_CLASSES if values[name] is not None]
     return TableRow(
-        model=part.detector,
-        dataset=part.name,
-        counts=counts,
+        model=row.model,
+        dataset=row.dataset,
+        counts=row.counts,
         values=values,
-        by_construction=by_lack if is_one_class(counts) else [],
-        n_lost=part.coverage.n_failed + part.coverage.n_missing,
+        by_construction=by_lack if is_one_class(row.counts) else [],
+        n_lost=n_lost,
     )
+
+
+def _table(slices: Sequence[Slice]) -> list[TableRow]:
+    return [
+        table_row(
+            ComparisonRow(part.detector, part.name, part.counts),
+            n_lost=part.coverage.n_failed + part.coverage.n_missing,
+        )
+        for part in slices
+        if part.kind == "dataset" and part.counts
+    ]
 
 
 def _notes(frame: pl.DataFrame) -> list[str]:
@@ -198,24 +223,3 @@ def _notes(frame: pl.DataFrame) -> list[str]:
             "are too narrow where such items share a track.",
         )
     return notes
-
-
-def _provenance(opened: Sequence[Opened], settings: Settings) -> Provenance:
-    hashes = {one.path: sha256_of(one.path) for one in opened if one.path is not None}
-    sources = [
-        Source(
-            path=one.source,
-            sha256=hashes[one.path] if one.path is not None else None,
-            detector=one.predictions.detector,
-            dataset=one.predictions.dataset,
-            n_rows=one.predictions.frame.height,
-        )
-        for one in opened
-    ]
-    return Provenance(
-        earwitness=__version__,
-        python=platform.python_version(),
-        libraries={name: version(name) for name in LIBRARIES},
-        sources=sources,
-        settings=settings,
-    )

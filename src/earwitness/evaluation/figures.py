@@ -8,9 +8,10 @@ comparison table alone keeps them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from earwitness.core.estimates import Estimate
 from earwitness.core.metrics import Settings
@@ -68,15 +69,70 @@ def count(items: Items) -> Counts | None:
     return points.count_decisions(items.target, items.decision)
 
 
-def estimate_all(items: Items, settings: Settings) -> dict[str, Estimate]:
-    """Return every metric of ``METRICS`` on the scored items of a slice."""
-    values = point_values(items, settings)
-    defined = [name for name, value in values.items() if not math.isnan(value)]
+def estimate_all(
+    items: Items, settings: Settings, given: Mapping[str, str] | None = None
+) -> dict[str, Estimate]:
+    """Return every metric of ``METRICS`` on the scored items of a slice.
+
+    Args:
+        items: The scored items.
+        settings: Level, costs, bins and resampling.
+        given: Metric → what was fitted elsewhere and is taken for granted.
+    """
+    return estimate_some(tuple(METRICS), items, settings, given)
+
+
+def estimate_some(
+    names: Collection[str],
+    items: Items,
+    settings: Settings,
+    given: Mapping[str, str] | None = None,
+) -> dict[str, Estimate]:
+    """Return some metrics; see ``estimate_all``."""
+    taken, values = given or {}, point_values(items, settings)
+    defined = [name for name, value in values.items() if name in names and not math.isnan(value)]
     intervals = _intervals(items, defined, settings)
     return {
-        name: _estimate(name, values.get(name, math.nan), intervals.get(name), items)
-        for name in METRICS
+        name: _estimate(
+            name, values.get(name, math.nan), intervals.get(name), items, taken.get(name)
+        )
+        for name in names
     }
+
+
+def estimate_rate(
+    hit: ArrayLike,
+    group: ArrayLike,
+    *,
+    confidence: float,
+    reason: str,
+    conditional_on: str | None = None,
+) -> Estimate:
+    """Return a share with its interval.
+
+    Args:
+        hit: ``(n_items,)`` of 0 and 1.
+        group: ``(n_items,)`` group of each.
+        confidence: Level of the interval.
+        reason: Why there is no share where there are no items.
+        conditional_on: What is taken for granted.
+    """
+    hits, groups = np.asarray(hit, dtype=np.int64), np.asarray(group)
+    n_items, n_groups = len(hits), len(np.unique(groups))
+    if not n_items:
+        return Estimate(reason=reason)
+    interval = rate_interval(hits, groups, confidence)
+    low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
+    return Estimate(
+        value=float(hits.mean()),
+        low=low,
+        high=high,
+        n_items=n_items,
+        n_groups=n_groups,
+        method=interval.method,
+        reason=interval.reason,
+        conditional_on=conditional_on,
+    )
 
 
 def point_values(items: Items, settings: Settings) -> dict[str, float]:
@@ -164,7 +220,9 @@ def _closed(name: str, items: Items, confidence: float) -> Interval:
     return rate_interval(hit, part.group, confidence)
 
 
-def _estimate(name: str, value: float, interval: Interval | None, items: Items) -> Estimate:
+def _estimate(
+    name: str, value: float, interval: Interval | None, items: Items, given: str | None
+) -> Estimate:
     part = part_of(name, items)
     if math.isnan(value) or interval is None:
         value, interval = math.nan, Interval(reason=_why_undefined(name, items))
@@ -179,6 +237,7 @@ def _estimate(name: str, value: float, interval: Interval | None, items: Items) 
         n_groups=part.n_groups,
         method=interval.method,
         reason=interval.reason,
+        conditional_on=given if value_or_none is not None else None,
     )
 
 
@@ -193,6 +252,11 @@ def _why_undefined(name: str, items: Items) -> str:
     if name in TPR_AT_FPR:
         n_real = int((items.target == 0).sum())
         return f"takes {ranking.reals_needed(TPR_AT_FPR[name])} reals, {n_real} in this slice"
+    return why_undefined(name)
+
+
+def why_undefined(name: str) -> str:
+    """Return why a figure of decisions is not defined where there are reals and fakes."""
     return _WHY[name]
 
 

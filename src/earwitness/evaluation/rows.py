@@ -14,6 +14,7 @@ import polars as pl
 
 from earwitness.core.errors import UsageError
 from earwitness.core.registry import nearest
+from earwitness.evaluation.partitions import partition_columns
 from earwitness.evaluation.sources import Opened
 from earwitness.evaluation.summarize import decide
 from earwitness.manifests.cells import UNKNOWN
@@ -40,7 +41,8 @@ def gather(opened: Sequence[Opened], *, by: Sequence[str], threshold: float | No
 
     Returns:
         ``detector, dataset, item, filepath, target, corpus, generator, group, has_group, state``,
-        ``logit, pred_prob, pred_label, error, preprocessing, windows`` and ``by:<column>``.
+        ``logit, pred_prob, pred_label, error, preprocessing, windows``, ``sonics:<partition>`` and
+        ``by:<column>``.
 
     Raises:
         UsageError: No predictions, or no file has a column that was asked for.
@@ -107,6 +109,7 @@ def _normalised(one: Opened, by: Sequence[str], threshold: float | None) -> pl.D
         group_id.is_not_null().alias("has_group"),
         pl.when(scored).then(pl.lit("scored")).otherwise(pl.lit("failed")).alias("state"),
         *(pl.col(name).cast(_TYPES.get(name, pl.String)) for name in _SAID),
+        *partition_columns(frame),
         *(_text(frame, name).fill_null(UNKNOWN).alias(f"by:{name}") for name in by),
     )
 

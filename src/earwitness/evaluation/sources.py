@@ -11,6 +11,7 @@ from pathlib import Path
 
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
+from earwitness.manifests.asvspoof import is_score_file, read_scores
 from earwitness.manifests.scores import find_predictions, read_predictions
 
 
@@ -22,11 +23,13 @@ class Opened:
         predictions: Rows of one detector on one dataset.
         source: The prediction file, or names where the predictions came from memory.
         path: The file; ``None`` for predictions from memory.
+        key: The key file that tells the truth of an ASVspoof score file.
     """
 
     predictions: Predictions
     source: str
     path: Path | None = None
+    key: Path | None = None
 
 
 def open_sources(
@@ -34,6 +37,7 @@ def open_sources(
     *,
     model: str | None = None,
     dataset: str | None = None,
+    key: str | Path | None = None,
 ) -> list[Opened]:
     """Open predictions, in the order given.
 
@@ -41,9 +45,10 @@ def open_sources(
         sources: Prediction files, folders that are searched for them, or predictions.
         model: Name of who judged, in place of those that the sources tell.
         dataset: Name of what was judged, likewise.
+        key: The key file of those sources that are ASVspoof score files.
 
     Raises:
-        UsageError: Two would go by the same detector and dataset.
+        UsageError: Two would go by the same detector and dataset, or a score file has no key.
         PredictionsError: A file is not what it should be.
     """
     opened: list[Opened] = []
@@ -53,11 +58,23 @@ def open_sources(
             opened.append(Opened(named, f"{named.detector} on {named.dataset}"))
             continue
         path = Path(source)
+        if path.is_file() and is_score_file(path):
+            opened.append(_open_scores(path, key, model, dataset))
+            continue
         for file in find_predictions(path) if path.is_dir() else [path]:
             found = read_predictions(file, dataset=dataset, detector=model)
             opened += [Opened(predictions, str(file), file) for predictions in found]
     _refuse_twins(opened)
     return opened
+
+
+def _open_scores(
+    path: Path, key: str | Path | None, model: str | None, dataset: str | None
+) -> Opened:
+    if key is None:
+        raise UsageError(f"{path}: an ASVspoof score file, expected a key file with it (--key)")
+    found = read_scores(path, key, dataset=dataset, detector=model)
+    return Opened(found, str(path), path, Path(key))
 
 
 def _refuse_twins(opened: Iterable[Opened]) -> None:

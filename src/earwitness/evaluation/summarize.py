@@ -78,7 +78,7 @@ def check_threshold(threshold: float | None) -> None:
         UsageError: It is not from 0 to 1.
     """
     if threshold is not None and not 0 <= threshold <= 1:
-        raise UsageError(f"threshold {threshold}, expected a number from 0 to 1")
+        raise UsageError(f"threshold {threshold:g}, expected a number from 0 to 1")
 
 
 def is_one_class(counts: Counts) -> bool:

@@ -21,6 +21,9 @@ from earwitness.metrics.items import Floats, Items
 from earwitness.metrics.resampled import resample
 
 N_RESAMPLES = 2000
+HELD = 4_000_000
+"""Weights of groups that are drawn at once."""
+
 ALIKE = "all resamples give the same figure"
 MOST_UNDEFINED = 0.05
 """Share of resamples in which a figure may be undefined; they are left out of its interval."""
@@ -49,8 +52,13 @@ def bootstrap_intervals(
     """
     if min(items.groups_of(0), items.groups_of(1)) < MIN_GROUPS:
         return dict.fromkeys(names, Interval(reason=TOO_FEW_GROUPS))
-    weights = draw_weights(items, n_resamples, np.random.default_rng(seed))
-    found = resample(items, weights, names, costs=costs, n_bins=n_bins)
+    rng, size = np.random.default_rng(seed), max(1, HELD // items.n_groups)
+    sizes = [min(size, n_resamples - start) for start in range(0, n_resamples, size)]
+    parts = [
+        resample(items, draw_weights(items, n, rng), names, costs=costs, n_bins=n_bins)
+        for n in sizes
+    ]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in names}
     return {name: _percentiles(values, confidence) for name, values in found.items()}
 
 

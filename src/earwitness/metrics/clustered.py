@@ -60,21 +60,43 @@ def clustered_variance(placements: Placements, target: Ints, group: Ints) -> flo
     Returns:
         NaN unless two groups hold fakes and two hold reals.
     """
-    mean, n_groups = placements.mean, int(group.max()) + 1
-    of_fakes, m, i10 = _sums(placements.of_fakes - mean, group[target == 1], n_groups)
-    of_reals, n, i01 = _sums(placements.of_reals - mean, group[target == 0], n_groups)
+    of_fakes, of_reals = _parts(placements, target, group)
+    i10, i01 = (len(np.unique(group[target == label])) for label in (1, 0))
     if min(i10, i01) < 2:
         return float("nan")
-    alone = i10 / (i10 - 1) * (of_fakes**2).sum() / m**2
-    alone += i01 / (i01 - 1) * (of_reals**2).sum() / n**2
-    together = n_groups / (n_groups - 1) * (of_fakes * of_reals).sum() / (m * n)
+    alone = i10 / (i10 - 1) * (of_fakes**2).sum() + i01 / (i01 - 1) * (of_reals**2).sum()
+    together = len(of_fakes) / (len(of_fakes) - 1) * (of_fakes * of_reals).sum()
     return float(max(alone + 2 * together, 0))
 
 
-def _sums(excess: Floats, group: Ints, n_groups: int) -> tuple[Floats, int, int]:
-    """Return sums by group, how many items there are and how many groups they are in."""
-    sums: Floats = np.bincount(group, excess, n_groups).astype(np.float64)
-    return sums, len(excess), len(np.unique(group))
+def degrees_of_freedom(placements: Placements, target: Ints, group: Ints) -> float:
+    """Return how many degrees of freedom ``clustered_variance`` has on this sample.
+
+    A variance is as uncertain as its terms are uneven: where a few groups make most of it, as
+    at an AUROC near 1, it has few degrees of freedom however many groups there are. They follow
+    from the fourth moment of the groups' parts (Satterthwaite, 1946); for normal parts they are
+    the number of groups.
+
+    Args:
+        placements: Of one detector, not all alike.
+        target: ``(n_items,)`` of 0 and 1, in the order that placements were made from.
+        group: ``(n_items,)`` group of each, from 0 up.
+    """
+    of_fakes, of_reals = _parts(placements, target, group)
+    squares = (of_fakes + of_reals) ** 2
+    second, fourth = float(squares.sum()), float((squares**2).sum())
+    spread = fourth - second**2 / len(squares)
+    return float("inf") if spread <= 0 else 2 * second**2 / spread
+
+
+def _parts(placements: Placements, target: Ints, group: Ints) -> tuple[Floats, Floats]:
+    """Return what each group adds to the mean placement of fakes, and to that of reals."""
+    mean, n_groups = placements.mean, int(group.max()) + 1
+    of_fakes, of_reals = (
+        np.bincount(group[target == label], values - mean, n_groups) / len(values)
+        for label, values in ((1, placements.of_fakes), (0, placements.of_reals))
+    )
+    return of_fakes, of_reals
 
 
 def _share_below(values: Floats, others: Floats) -> Floats:

@@ -16,7 +16,13 @@ from scipy.special import logit as logit_of
 from scipy.stats import norm, t
 
 from earwitness.core.estimates import MIN_GROUPS, TOO_FEW_GROUPS
-from earwitness.metrics.clustered import Floats, Ints, clustered_variance, place
+from earwitness.metrics.clustered import (
+    Floats,
+    Ints,
+    clustered_variance,
+    degrees_of_freedom,
+    place,
+)
 
 CONFIDENCE = 0.95
 NO_VARIATION = "no variation between groups"
@@ -44,7 +50,8 @@ def auroc_interval(
 ) -> Interval:
     """Return an interval for AUROC.
 
-    It is symmetric on the logit scale, with Obuchowski's (1997) variance. At an AUROC of 0 or 1
+    It is symmetric on the logit scale, with Obuchowski's (1997) variance and Student's t on as
+    many degrees of freedom as that variance has on this sample. At an AUROC of 0 or 1
     no variance can be seen: there the bound is exact and one-sided, from as many disjoint pairs of
     a group with reals and another with fakes as there are (see ``_independent_pairs``).
 
@@ -66,7 +73,8 @@ def auroc_interval(
     error = math.sqrt(clustered_variance(placements, target, group))
     if error == 0:
         return Interval(reason=NO_VARIATION)
-    reach = _quantile(confidence, n_least) * error / (area * (1 - area))
+    freedom = min(n_least - 1, degrees_of_freedom(placements, target, group))
+    reach = _quantile(confidence, freedom) * error / (area * (1 - area))
     low, high = expit(logit_of(area) - reach), expit(logit_of(area) + reach)
     return Interval(float(low), float(high), "clustered (Obuchowski), logit")
 
@@ -91,7 +99,7 @@ def rate_interval(hit: Ints, group: Ints, confidence: float = CONFIDENCE) -> Int
     variance = float((sums**2).sum()) * len(groups) / (len(groups) - 1) / len(hit) ** 2
     if 0 < share < 1 and variance > 0:
         n = min(share * (1 - share) / variance, len(hit))
-        n *= (z / _quantile(confidence, len(groups))) ** 2
+        n *= (z / _quantile(confidence, len(groups) - 1)) ** 2
     else:
         n = len(groups)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -155,5 +163,5 @@ def _correlation(hit: Ints, target: Ints, group: Ints) -> float:
     return float((sums[0] * sums[1]).sum()) / scale if scale > 0 else 0.0
 
 
-def _quantile(confidence: float, n_groups: int) -> float:
-    return float(t.ppf((1 + confidence) / 2, n_groups - 1))
+def _quantile(confidence: float, freedom: float) -> float:
+    return float(t.ppf((1 + confidence) / 2, max(freedom, 1)))

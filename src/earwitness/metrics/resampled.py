@@ -7,7 +7,7 @@ Memory is bounded by working in blocks of samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,8 @@ from earwitness.metrics.steps import Ranking, Steps
 TPR_AT_FPR = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_5pct": 0.05}
 """Figures that allow a share of reals to be called fake."""
 
-BLOCK = 400_000
-"""Weights of items that are held at once."""
+BLOCK = 100_000
+"""Weights of items that are held at once: few enough to stay in a processor's own memory."""
 
 
 def resample(
@@ -53,14 +53,26 @@ def resample(
     found: dict[str, list[Floats]] = {name: [] for name in names}
     for start in range(0, len(weights), size):
         block = weights[start : start + size]
-        sums = {key: block.astype(np.float64) @ values for key, values in table.items()}
-        for name in summed:
-            found[name].append(of_sums[name](sums))
+        if summed:
+            sums = _summed(block, table)
+            for name in summed:
+                found[name].append(of_sums[name](sums))
         if ordered and ranking is not None:
-            counted = steps.count_steps(ranking, block[:, items.group])
+            counted = steps.count_ordered(ranking, block[:, items.group[ranking.order]])
             for name in ordered:
                 found[name].append(of_steps[name](ranking, counted))
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _summed(block: NDArray[np.integer], table: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return every column's sums in every sample, by one product of matrices."""
+    parts = [values.reshape(len(values), -1) for values in table.values()]
+    product = block.astype(np.float64) @ np.hstack(parts)
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+    return {
+        key: sums if table[key].ndim > 1 else sums[:, 0]
+        for key, sums in zip(table, np.split(product, ends, axis=1), strict=True)
+    }
 
 
 def _of_steps(costs: Costs) -> dict[str, Callable[[Ranking, Steps], Floats]]:

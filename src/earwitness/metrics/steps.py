@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -100,11 +101,21 @@ def count_steps(ranking: Ranking, weights: NDArray[np.integer] | None = None) ->
     """
     if weights is None:
         weights = np.ones(len(ranking.order), dtype=np.int64)
-    ordered = weights[..., ranking.order].astype(np.int64, copy=False)
-    called = np.cumsum(ordered, axis=-1)[..., ranking.ends]
-    tp = np.cumsum(ordered * ranking.is_fake, axis=-1)[..., ranking.ends]
-    start = [(0, 0)] * (called.ndim - 1) + [(1, 0)]
-    return Steps(np.pad(called - tp, start), np.pad(tp, start))
+    return count_ordered(ranking, weights[..., ranking.order])
+
+
+def count_ordered(ranking: Ranking, ordered: NDArray[np.integer]) -> Steps:
+    """Count what is called fake at every step, weights standing in the ranking's order."""
+    called, tp = (_cumulate(ranking, w) for w in (ordered, ordered * ranking.is_fake))
+    return Steps(called - tp, tp)
+
+
+def _cumulate(ranking: Ranking, ordered: NDArray[np.integer]) -> Ints:
+    sums = np.zeros((*ordered.shape[:-1], ordered.shape[-1] + 1), dtype=np.int64)
+    np.cumsum(ordered, axis=-1, out=sums[..., 1:])
+    if len(ranking.ends) == ordered.shape[-1]:
+        return sums
+    return np.ascontiguousarray(sums[..., np.append(0, ranking.ends + 1)])
 
 
 def auroc(steps: Steps) -> Floats:
@@ -115,26 +126,35 @@ def auroc(steps: Steps) -> Floats:
 
 def average_precision(steps: Steps) -> Floats:
     """Return precision averaged over the fakes as they are found, without interpolation."""
-    called = (steps.tp + steps.fp)[..., 1:]
-    precision = np.divide(steps.tp[..., 1:], called, out=np.zeros(called.shape), where=called > 0)
-    found = np.diff(steps.tpr, axis=-1)
-    undefined = steps.n_real[..., 0] == 0
-    return np.where(undefined, np.nan, (precision * found).sum(axis=-1))
+    called = np.maximum((steps.tp + steps.fp)[..., 1:], 1)
+    precision = steps.tp[..., 1:] / called
+    found = np.einsum("...i,...i->...", precision, np.diff(steps.tp, axis=-1))
+    shares = _shares(found, steps.n_fake[..., 0])
+    return np.where(steps.n_real[..., 0] == 0, np.nan, shares)
 
 
 def eer_step(steps: Steps) -> Ints:
     """Return the step at which the two error rates are nearest: ``(...)``.
 
     Of several that are equally near, the one with the lower mean is taken, so that nothing
-    depends on which class is called positive. Never step 0, which has no threshold.
+    depends on which class is called positive. Never step 0, which has no threshold. False alarms
+    rise and misses fall from step to step, so only the last step with more misses and the first
+    without can be it.
     """
-    misses = (steps.n_fake - steps.tp) * steps.n_real
-    alarms = steps.fp * steps.n_fake
-    gap, total = np.abs(alarms - misses)[..., 1:], (alarms + misses)[..., 1:]
-    nearest = gap == gap.min(axis=-1, keepdims=True)
-    most = total.max(axis=-1, keepdims=True) + 1
-    first: Ints = np.argmin(np.where(nearest, total, most), axis=-1) + 1
-    return first
+    n_real, n_fake = steps.n_real, steps.n_fake
+    excess = steps.fp[..., 1:] * n_fake + steps.tp[..., 1:] * n_real - n_real * n_fake
+    after = np.argmax(excess >= 0, axis=-1)[..., None]
+    last = np.take_along_axis(excess, np.maximum(after - 1, 0), axis=-1)
+    before = np.argmax(excess >= last, axis=-1)[..., None]
+    gaps, totals = [], []
+    for step in (before, after):
+        alarms = np.take_along_axis(steps.fp, step + 1, axis=-1) * n_fake
+        gap = np.take_along_axis(excess, step, axis=-1)
+        gaps.append(np.abs(gap))
+        totals.append(2 * alarms - gap)
+    earlier = (gaps[0] < gaps[1]) | ((gaps[0] == gaps[1]) & (totals[0] <= totals[1]))
+    step_at: Ints = np.where(earlier, before, after)[..., 0] + 1
+    return step_at
 
 
 def eer(steps: Steps) -> Floats:
@@ -160,9 +180,8 @@ def tpr_at_fpr(steps: Steps, fpr: float) -> Floats:
     return np.where(steps.n_real[..., 0] == 0, np.nan, found)
 
 
-def _shares(part: Ints, whole: Ints) -> Floats:
-    shares = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=shares, where=whole > 0)
+def _shares(part: NDArray[Any], whole: Ints) -> Floats:
+    shares: Floats = part / np.where(whole > 0, whole, np.nan)
     return shares
 
 

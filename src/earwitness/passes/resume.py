@@ -22,6 +22,8 @@ _OPTIONS = ("windows", "use_skip_time")
 _CARD = (
     "kind",
     "contract",
+    "images",
+    "classes",
     "preprocessing",
     "precision",
     "encoders",
@@ -64,6 +66,22 @@ def check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) ->
             f"{path}: the run there is another one: {'; '.join(differences)}. "
             "Choose another folder, or --resume always to score anew"
         )
+
+
+def changed_detectors(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """Return the detectors of an earlier run whose scores are not what they would be now.
+
+    All of them where an option that decides scores differs, those of ``now`` that are others now,
+    else none.
+    """
+    cards = {card["name"]: card for card in before["detectors"]}
+    if any(_compare("option", before["options"], now["options"], _OPTIONS)):
+        return set(cards)
+    return {
+        card["name"]
+        for card in now["detectors"]
+        if card["name"] in cards and any(_compare("detector", cards[card["name"]], card, _CARD))
+    }
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -10,15 +10,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import altair as alt
-import vl_convert
-
 from earwitness.charts.confusion import confusion_chart
-from earwitness.core.files import distinct_stems, file_stem, replacing
+from earwitness.core.files import distinct_stems, file_stem
 from earwitness.core.results import ComparisonRow
 from earwitness.metrics.points import accuracy
-
-_SCALE = 2
+from earwitness.reporting.drawing import save_chart
 
 
 def plot_confusions(
@@ -37,22 +33,19 @@ def plot_confusions(
     """
     written = []
     for row, stem in zip(rows, _stems(rows), strict=True):
-        written.append(_draw(row, Path(out_dir) / f"{stem}.png", normalized=False))
+        written.append(draw_confusion(row, Path(out_dir) / f"{stem}.png", normalized=False))
         if normalized:
             path = Path(out_dir) / f"{stem}__normalized.png"
-            written.append(_draw(row, path, normalized=True))
+            written.append(draw_confusion(row, path, normalized=True))
     return written
 
 
-def _draw(row: ComparisonRow, path: Path, *, normalized: bool) -> Path:
+def draw_confusion(row: ComparisonRow, path: Path, *, normalized: bool = False) -> Path:
+    """Draw the confusion matrix of one row as a PNG, atomically, and return its path."""
     chart = confusion_chart(
         row.counts, title=row.model, subtitle=_subtitle(row), normalized=normalized
     )
-    png = vl_convert.vegalite_to_png(
-        chart.to_dict(), vl_version=alt.SCHEMA_VERSION.rpartition(".")[0], scale=_SCALE
-    )
-    with replacing(path) as temporary:
-        temporary.write_bytes(png)
+    save_chart(chart, path)
     return path
 
 

@@ -8,18 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import altair as alt
-import vl_convert
-
 from earwitness.charts.timeline import Band, Bar, timeline_chart
 from earwitness.core.errors import UsageError
-from earwitness.core.files import distinct_stems, file_stem, replacing
+from earwitness.core.files import distinct_stems, file_stem
 from earwitness.core.hearings import Hearing, Opinion
 from earwitness.evaluation.verdicts import compare_verdicts, without_overlaps
+from earwitness.reporting.drawing import PICTURE_SUFFIXES, save_chart
 from earwitness.reporting.hearings import describe_score, describe_song, shown_name
-
-PICTURE_SUFFIXES = (".png", ".svg")
-_SCALE = 2
 
 
 def choose_pictures(songs: Sequence[Path], save: Path) -> list[Path]:
@@ -65,13 +60,7 @@ def plot_hearing(hearing: Hearing, path: str | Path) -> Path:
         subtitle=_subtitle(hearing),
         duration_s=hearing.duration_s,
     )
-    version = alt.SCHEMA_VERSION.rpartition(".")[0]
-    if path.suffix.lower() == ".svg":
-        content = vl_convert.vegalite_to_svg(chart.to_dict(), vl_version=version).encode()
-    else:
-        content = vl_convert.vegalite_to_png(chart.to_dict(), vl_version=version, scale=_SCALE)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    save_chart(chart, path)
     return path
 
 

@@ -1,25 +1,51 @@
-"""The out-of-domain benchmark: splits, predictions, comparison table, confusion matrices.
+"""The whole benchmark: splits, scores, comparison table, metrics, pictures, report.
 
-A run folder holds what ``scoring`` writes, and ``final_ood_comparison.csv`` and ``confusion/``.
+A run folder holds what ``scoring`` writes, and::
+
+    bench.yaml                 the configuration, every default filled in
+    stages.json                what is done, and what it was done with
+    manifests/                 what was judged
+    final_ood_comparison.csv   the comparison table; .tex for LaTeX
+    metrics.json, metrics.csv  figures with intervals
+    confusion/                 a matrix for each detector and manifest
+    asvspoof/                  score and key files, where asked for
+    report.html                one page of all that
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from earwitness.core.predictions import Predictions
-from earwitness.detectors.base import Detector
-from earwitness.evaluation.summarize import Summary, summarize
-from earwitness.manifests.files import read_manifest
-from earwitness.manifests.splitfolder import write_splits
-from earwitness.manifests.splits import SplitOptions, SplitSet, build_splits
-from earwitness.reporting.figures import plot_confusions
-from earwitness.reporting.tables import write_comparison
-from earwitness.workflows.scoring import ScoringOptions, Starting, score_into_run
+from earwitness import __version__
+from earwitness.core.errors import PredictionsError
+from earwitness.core.tables import read_text_table
+from earwitness.passes.resume import read_run
+from earwitness.passes.store import locked
+from earwitness.workflows.benchconfig import BenchConfig, EvaluateSection
+from earwitness.workflows.configfile import BENCH_YAML, write_resolved
+from earwitness.workflows.manifeststage import judged_roots, manifest_stage
+from earwitness.workflows.runfolder import ERRORS_CSV, RUN_JSON, write_errors
+from earwitness.workflows.scorestage import SCORE, score_stage, scored
+from earwitness.workflows.scoring import PREDS, Starting
+from earwitness.workflows.stages import Ledger, Stage, Watcher, read_ledger, run_stages
+
+if TYPE_CHECKING:
+    from earwitness.core.metrics import Metrics
 
 COMPARISON_CSV = "final_ood_comparison.csv"
+COMPARISON_TEX = "final_ood_comparison.tex"
+METRICS_JSON = "metrics.json"
+METRICS_CSV = "metrics.csv"
+CONFUSION = "confusion"
+ASVSPOOF = "asvspoof"
+REPORT_HTML = "report.html"
+
+_SUMMARIZE, _EVALUATE, _LATEX, _REPORT = "summarize", "evaluate", "latex", "report"
 
 
 @dataclass(frozen=True)
@@ -28,51 +54,205 @@ class BenchmarkRun:
 
     Attributes:
         out: The run folder.
-        splits: The manifests and what they were drawn from.
-        predictions: Prediction files and what they hold.
-        summaries: One row a manifest and detector.
-        figures: Confusion matrices.
+        done: Stages that were done by this call; none where nothing had changed.
     """
 
     out: Path
-    splits: SplitSet
-    predictions: dict[Path, Predictions]
-    summaries: tuple[Summary, ...]
-    figures: tuple[Path, ...]
+    done: tuple[str, ...]
+
+    @property
+    def comparison(self) -> Path:
+        """The comparison table."""
+        return self.out / COMPARISON_CSV
+
+    @property
+    def predictions(self) -> list[Path]:
+        """Prediction files, manifests outermost."""
+        return scored(read_ledger(self.out))
+
+    def places(self) -> dict[str, Path]:
+        """Return what there is to look at: what it is → where it lies."""
+        places = {
+            "report": REPORT_HTML,
+            "comparison table": COMPARISON_CSV,
+            "for LaTeX": COMPARISON_TEX,
+            "confusion matrices": CONFUSION,
+            "metrics": METRICS_JSON,
+            "scores": PREDS,
+            "ASVspoof 5 files": ASVSPOOF,
+            "errors": ERRORS_CSV,
+        }
+        paths = {what: self.out / name for what, name in places.items()}
+        return {what: path for what, path in paths.items() if path.exists()}
 
 
 def run_benchmark(
-    split_options: SplitOptions,
-    detectors: Sequence[Detector],
-    out: Path,
+    config: BenchConfig,
     *,
-    scoring: ScoringOptions | None = None,
-    normalized: bool = True,
+    watcher: Watcher,
     starting: Starting | None = None,
+    retry_errors: bool = False,
 ) -> BenchmarkRun:
-    """Run the whole benchmark into one folder.
+    """Run the whole benchmark, or what is left to do of it, into one folder.
 
     Args:
-        split_options: What to draw from which folders.
-        detectors: Who judges.
-        out: The run folder.
-        scoring: How to score.
-        normalized: Draw row-normalised confusion matrices as well.
+        config: What there is to do.
+        watcher: Told of how stages go.
         starting: Told how many files there are to score, and how many are scored already.
+        retry_errors: Try rows again that could not be scored.
+
+    Raises:
+        EarwitnessError: A stage cannot be done; those before it are, and stay.
+        StoppedError: Ctrl-C was pressed; what is finished is kept.
     """
-    splits = build_splits(split_options)
-    paths = write_splits(splits, out / "manifests", absolute_paths=split_options.absolute_paths)
-    manifests = [read_manifest(path) for path in paths]
-    predictions = score_into_run(
-        manifests,
-        detectors,
-        out,
-        options=scoring or ScoringOptions(),
-        copying=False,
-        starting=starting,
-    )
-    summaries = summarize(list(predictions))
-    rows = [summary.row for summary in summaries]
-    write_comparison(rows, out / COMPARISON_CSV)
-    figures = plot_confusions(rows, out / "confusion", normalized=normalized)
-    return BenchmarkRun(out, splits, predictions, tuple(summaries), tuple(figures))
+    with locked(config.out):
+        write_resolved(config, config.out / BENCH_YAML)
+        if retry_errors:
+            read_ledger(config.out).forget(SCORE, set(read_errors(config.out)))
+        stages = _stages(config, starting, retry_errors=retry_errors)
+        done = run_stages(stages, config.out, watcher)
+    return BenchmarkRun(config.out, tuple(done))
+
+
+def read_errors(out: Path) -> list[str]:
+    """Return the detector of every row of a run folder that could not be scored."""
+    path = out / ERRORS_CSV
+    if not path.is_file():
+        return []
+    rows = read_text_table(path, error=PredictionsError, needed=("detector",))
+    return [str(name) for name in rows["detector"]]
+
+
+def _stages(config: BenchConfig, starting: Starting | None, *, retry_errors: bool) -> list[Stage]:
+    out, outputs = config.out, config.outputs
+    stages = [
+        manifest_stage(config.data, out),
+        score_stage(config, starting, retry_errors=retry_errors),
+        _after(_SUMMARIZE, (SCORE,), _summarize),
+        _evaluate_stage(config.evaluate),
+    ]
+    if outputs.confusion:
+        normalized = {"normalized": str(outputs.normalized)}
+        stages.append(
+            _after(CONFUSION, (_SUMMARIZE,), _draw(normalized=outputs.normalized), normalized)
+        )
+    if outputs.latex:
+        stages.append(_after(_LATEX, (_SUMMARIZE,), _write_latex))
+    if outputs.asvspoof:
+        stages.append(_after(ASVSPOOF, (SCORE,), _export_asvspoof))
+    if outputs.report:
+        stages.append(_after(_REPORT, (_EVALUATE,), _write_report))
+    return stages
+
+
+def _after(
+    name: str,
+    before: Sequence[str],
+    run: Callable[[Ledger], Sequence[Path]],
+    options: Mapping[str, str] | None = None,
+) -> Stage:
+    """Return a stage of one part, known by the files of those before it and by options."""
+
+    def inputs(ledger: Ledger) -> dict[str, Mapping[str, str]]:
+        files = {file: sha256 for stage in before for file, sha256 in ledger.files(stage).items()}
+        return {"": files | dict(options or {}) | {"earwitness": __version__}}
+
+    return Stage(name, inputs, lambda ledger, _: {"": run(ledger)})
+
+
+def _evaluate_stage(section: EvaluateSection) -> Stage:
+    """Return the stage of metrics, which tell of cards and roots as well."""
+    options = {name: str(value) for name, value in section}
+    stage = _after(_EVALUATE, (SCORE,), _evaluate(section), options)
+
+    def inputs(ledger: Ledger) -> dict[str, Mapping[str, str]]:
+        described = read_run(ledger.out / RUN_JSON) or {}
+        told = json.dumps([described.get(part) for part in ("detectors", "manifests")])
+        origins = {"cards and roots": hashlib.sha256(told.encode()).hexdigest()}
+        return {part: {**known, **origins} for part, known in stage.inputs(ledger).items()}
+
+    return replace(stage, inputs=inputs)
+
+
+def _summarize(ledger: Ledger) -> list[Path]:
+    from earwitness.evaluation.summarize import summarize
+    from earwitness.manifests.scores import read_predictions
+    from earwitness.reporting.tables import write_comparison
+
+    path, errors = ledger.out / COMPARISON_CSV, ledger.out / ERRORS_CSV
+    predictions = [found for file in scored(ledger) for found in read_predictions(file)]
+    write_comparison([summary.row for summary in summarize(predictions)], path)
+    errors.unlink(missing_ok=True)
+    write_errors(predictions, errors)
+    return [path, errors] if errors.is_file() else [path]
+
+
+def _evaluate(section: EvaluateSection) -> Callable[[Ledger], list[Path]]:
+    def run(ledger: Ledger) -> list[Path]:
+        from earwitness.core.metrics import write_metrics
+        from earwitness.evaluation.evaluate import evaluate
+        from earwitness.evaluation.rules import parse_costs
+        from earwitness.reporting.estimates import write_estimates
+
+        metrics = evaluate(
+            scored(ledger),
+            seed=section.seed,
+            by=section.by,
+            threshold=section.threshold,
+            calibrate=section.calibrate,
+            confidence=section.confidence,
+            costs=parse_costs(section.p_fake, section.c_miss, section.c_false_alarm),
+            n_resamples=section.resamples,
+        )
+        paths = [ledger.out / METRICS_JSON, ledger.out / METRICS_CSV]
+        write_metrics(_with_paths_below(metrics, ledger.out), paths[0])
+        write_estimates(metrics, paths[1])
+        return paths
+
+    return run
+
+
+def _with_paths_below(metrics: Metrics, out: Path) -> Metrics:
+    """Return metrics that name their sources from the run folder, wherever it lies."""
+    sources = [
+        source.model_copy(update={"path": Path(source.path).relative_to(out).as_posix()})
+        for source in metrics.provenance.sources
+    ]
+    provenance = metrics.provenance.model_copy(update={"sources": sources})
+    return metrics.model_copy(update={"provenance": provenance})
+
+
+def _draw(*, normalized: bool) -> Callable[[Ledger], list[Path]]:
+    def run(ledger: Ledger) -> list[Path]:
+        from earwitness.reporting.figures import plot_confusions
+        from earwitness.reporting.tables import read_comparison
+
+        rows = read_comparison(ledger.out / COMPARISON_CSV)
+        return plot_confusions(rows, ledger.out / CONFUSION, normalized=normalized)
+
+    return run
+
+
+def _write_latex(ledger: Ledger) -> list[Path]:
+    from earwitness.reporting.latex import write_latex
+    from earwitness.reporting.tables import read_comparison
+
+    path = ledger.out / COMPARISON_TEX
+    write_latex(read_comparison(ledger.out / COMPARISON_CSV), path)
+    return [path]
+
+
+def _export_asvspoof(ledger: Ledger) -> list[Path]:
+    from earwitness.workflows.asvspoof import export_asvspoof
+
+    return list(export_asvspoof(scored(ledger), ledger.out / ASVSPOOF))
+
+
+def _write_report(ledger: Ledger) -> list[Path]:
+    from earwitness.core.metrics import read_metrics
+    from earwitness.reporting.page import write_report
+
+    path = ledger.out / REPORT_HTML
+    roots = judged_roots(ledger)
+    write_report(read_metrics(ledger.out / METRICS_JSON), path, audio_roots=roots)
+    return [path]

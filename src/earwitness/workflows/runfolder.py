@@ -21,14 +21,15 @@ from typing import Any
 import polars as pl
 
 from earwitness import __version__
-from earwitness.core.errors import PredictionsError, RunError
+from earwitness.core.errors import PredictionsError, RunError, UsageError
 from earwitness.core.files import file_stem, replacing, write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.core.tables import read_text_table
 from earwitness.detectors.base import Detector
 from earwitness.manifests.files import SPLITS_JSON, recorded_roots, write_manifest, write_root
-from earwitness.passes.resume import Resume, check_same, read_run
+from earwitness.passes.resume import Resume, changed_detectors, check_same, read_run
+from earwitness.passes.store import STORE_FOLDER
 
 RUN_JSON = "run.json"
 ERRORS_CSV = "errors.csv"
@@ -68,6 +69,45 @@ def begin_run(
         now["earlier"] = _earlier(before, now)
         now["computed_by"] = before.get("computed_by", {}) | now["computed_by"]
     write_json(path, now)
+
+
+def drop_changed(
+    out: Path,
+    manifests: Sequence[Manifest],
+    detectors: Sequence[Detector],
+    options: Mapping[str, Any],
+) -> None:
+    """Drop from a run folder what ``begin_run`` would refuse to go on with.
+
+    Rows of detectors that changed, or of all of them where an option that decides scores did, and
+    manifests that are others now or are no longer judged. Rows go first, so that none of them ever
+    stands under another's name.
+
+    Raises:
+        RunError: ``run.json`` cannot be read.
+    """
+    path = out / RUN_JSON
+    before, now = read_run(path), _describe(manifests, detectors, options)
+    described = before or now | {"detectors": [], "manifests": {}}
+    known = {card["name"] for card in described["detectors"]}
+    changed = changed_detectors(described, now)
+    for name in changed | {card["name"] for card in now["detectors"]} - known:
+        (out / STORE_FOLDER / f"{file_stem(name)}.jsonl").unlink(missing_ok=True)
+    if before is not None:
+        kept = [card for card in before["detectors"] if card["name"] not in changed]
+        write_json(path, before | {"detectors": kept, "manifests": {}})
+
+
+def refuse_twins(manifests: Sequence[Manifest]) -> None:
+    """Refuse manifests whose files would go by one name.
+
+    Raises:
+        UsageError: There are two.
+    """
+    stems = [file_stem(manifest.name) for manifest in manifests]
+    twins = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twins:
+        raise UsageError(f"two manifests go by the name {twins[0]!r}; rename one of the files")
 
 
 def refuse_contents(out: Path) -> None:
@@ -117,21 +157,27 @@ def _describe(
     }
 
 
-def copy_manifests(manifests: Sequence[Manifest], folder: Path) -> None:
-    """Copy what was judged; paths stay relative where one root serves the whole folder."""
+def copy_manifests(manifests: Sequence[Manifest], folder: Path) -> list[Path]:
+    """Copy what was judged; paths stay relative where one root serves the whole folder.
+
+    Returns:
+        The copies, and ``splits.json`` where there is one.
+    """
     root = _common_root(manifests)
     recorded = folder / SPLITS_JSON
     if root is not None and recorded.is_file():
         known = [there.resolve() for there in recorded_roots(recorded)]
         root = root if root.resolve() in known else None
-    for manifest in manifests:
+    written = [folder / f"{file_stem(manifest.name)}.csv" for manifest in manifests]
+    for manifest, path in zip(manifests, written, strict=True):
         copy = manifest
         if root is None:
             located = pl.Series("filepath", [str(p.absolute()) for p in manifest.locate_all()])
             copy = Manifest(manifest.name, manifest.frame.with_columns(located))
-        write_manifest(copy, folder / f"{file_stem(manifest.name)}.csv")
+        write_manifest(copy, path)
     if root is not None and not recorded.is_file():
         write_root(folder, root)
+    return [*written, recorded] if recorded.is_file() else written
 
 
 def _common_root(manifests: Sequence[Manifest]) -> Path | None:

@@ -23,8 +23,12 @@ from earwitness.workflows.runfolder import (
     begin_run,
     copy_manifests,
     refuse_contents,
+    refuse_twins,
     write_errors,
 )
+
+PREDS = "preds"
+"""Folder of predictions in a run folder."""
 
 Starting = Callable[[int, int], Advance]
 """Told how many files are to be done and how many are done; returns what is told of each."""
@@ -62,7 +66,6 @@ def score_into_run(
     out: Path,
     *,
     options: ScoringOptions,
-    copying: bool = True,
     starting: Starting | None = None,
 ) -> dict[Path, Predictions]:
     """Score manifests and write a run folder; see ``runfolder``.
@@ -75,7 +78,6 @@ def score_into_run(
         detectors: Who judges.
         out: The run folder.
         options: How to score.
-        copying: Put what was judged beside the scores.
         starting: Told how many files there are to do, and how many are done.
 
     Returns:
@@ -86,14 +88,25 @@ def score_into_run(
         RunError: The folder is in use, belongs to another run, or cannot be written.
         StoppedError: Ctrl-C was pressed; what was in hand is finished and kept.
     """
-    _refuse_twins(manifests)
+    refuse_twins(manifests)
     if options.resume == "never":
         refuse_contents(out)
-    with ExitStack() as stack:
-        stack.enter_context(locked(out))
+    with locked(out):
         begin_run(out, manifests, detectors, vars(options), resume=options.resume)
-        if copying:
-            copy_manifests(manifests, out / "manifests")
+        copy_manifests(manifests, out / "manifests")
+        return score_into_own(manifests, detectors, out, options=options, starting=starting)
+
+
+def score_into_own(
+    manifests: Sequence[Manifest],
+    detectors: Sequence[Detector],
+    out: Path,
+    *,
+    options: ScoringOptions,
+    starting: Starting | None = None,
+) -> dict[Path, Predictions]:
+    """Score manifests into a run folder that is locked and begun; see ``score_into_run``."""
+    with ExitStack() as stack:
         stores = [
             stack.enter_context(
                 RowStore(
@@ -115,8 +128,7 @@ def score_into_run(
 def _write_run(predictions: Sequence[Predictions], out: Path) -> dict[Path, Predictions]:
     written = {}
     for prediction in predictions:
-        folder = out / "preds" / file_stem(prediction.dataset)
-        path = folder / f"{file_stem(prediction.detector)}.csv"
+        path = predictions_path(out, prediction.dataset, prediction.detector)
         windows_beside(path).unlink(missing_ok=True)  # of an earlier call
         _write(prediction, path)
         written[path] = prediction
@@ -174,6 +186,11 @@ def score_into_files(
     return written
 
 
+def predictions_path(out: Path, dataset: str, detector: str) -> Path:
+    """Return where the predictions of a detector on a manifest lie in a run folder."""
+    return out / PREDS / file_stem(dataset) / f"{file_stem(detector)}.csv"
+
+
 def windows_beside(path: Path) -> Path:
     """Return where scores per window lie for a file of predictions."""
     return path.with_name(f"{path.stem}_windows.csv")
@@ -213,10 +230,3 @@ def _score(plan: Plan, options: ScoringOptions, starting: Starting | None, if_st
 
 def _tabulate(plan: Plan, options: ScoringOptions) -> list[Predictions]:
     return tabulate(plan, threshold=options.threshold, keep_windows=options.keep_windows)
-
-
-def _refuse_twins(manifests: Sequence[Manifest]) -> None:
-    stems = [file_stem(manifest.name) for manifest in manifests]
-    twins = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twins:
-        raise UsageError(f"two manifests go by the name {twins[0]!r}; rename one of the files")

@@ -1,0 +1,193 @@
+"""What ``earwitness train`` does between its options and the trainers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from earwitness.cli import console
+from earwitness.cli.devices import choose_device
+from earwitness.cli.lists import manifest_list, precision_choice, resume_choice
+from earwitness.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from earwitness.audio.clips import Windows
+    from earwitness.core.images import SpectrogramContract
+    from earwitness.core.manifest import Manifest
+    from earwitness.passes.resume import Resume
+    from earwitness.training.classifier import Shelves
+    from earwitness.training.curves import Row
+    from earwitness.training.examples import Example, Sharing
+    from earwitness.training.lesson import Monitor, Plan
+    from earwitness.training.loop import Hardware, Listeners, Trained
+
+_MONITORS = ("valid_loss", "valid_auroc")
+
+
+def read_all(manifests: list[str] | None, root: Path | None) -> list[Manifest]:
+    """Read the manifests that options name."""
+    from earwitness.manifests.files import read_manifest
+
+    return [read_manifest(p, root=root) for p in (manifest_list(manifests) if manifests else ())]
+
+
+def make_plan(*, monitor: str, **options: Any) -> Plan:
+    """Put a plan together.
+
+    Raises:
+        UsageError: No such figure to watch.
+    """
+    from earwitness.training.lesson import Plan
+
+    if monitor not in _MONITORS:
+        raise UsageError(f"--monitor {monitor}: expected {' or '.join(_MONITORS)}")
+    return Plan(monitor=cast("Monitor", monitor), **options)
+
+
+def make_hardware(device: str, gpu: int | None, n_devices: int, precision: str) -> Hardware:
+    """Return where training runs; the CPU stands in for what is not there, and that is said."""
+    from earwitness.detectors.devices import native_precision
+    from earwitness.training.loop import Hardware
+
+    chosen = choose_device(device, gpu, console.remark)
+    taken = native_precision(chosen) if precision == "auto" else precision_choice(precision)
+    return Hardware(chosen, n_devices, taken)
+
+
+def check_folder(out: Path, resume: str) -> Resume:
+    """Read ``--resume``; with ``never``, refuse a folder that holds anything."""
+    from earwitness.workflows.runfolder import refuse_contents
+
+    how = resume_choice(resume)
+    if how == "never":
+        refuse_contents(out)
+    return how
+
+
+def shelve_images(root: Path, sharing: Sharing) -> Shelves:
+    """Read a folder of images into memory."""
+    from earwitness.training.classifier import shelve_folder
+    from earwitness.training.examples import list_images
+
+    examples = list_images(root, group_by=sharing.group_by)
+    with console.progress_bar("reading", len(examples), "images") as advance:
+        return shelve_folder(examples, sharing, advance=advance)
+
+
+def shelve_audio(
+    train: list[Manifest],
+    valid: list[Manifest],
+    contract: SpectrogramContract,
+    sharing: Sharing,
+    *,
+    windows: Windows,
+    num_workers: int | None,
+) -> Shelves:
+    """Draw the audio of manifests into memory."""
+    from earwitness.training.classifier import shelve_manifests
+
+    n_files = len({path for m in (*train, *valid) for path in m.locate_all()})
+    with console.progress_bar("drawing", n_files) as advance:
+        return shelve_manifests(
+            train,
+            valid,
+            contract,
+            sharing,
+            windows=windows,
+            n_workers=num_workers,
+            advance=advance,
+        )
+
+
+def tell_failures(failures: Sequence[tuple[Example, str]], n_shown: int = 5) -> None:
+    """Say which examples could not be read."""
+    for example, reason in failures[:n_shown]:
+        console.remark(f"not used: {example.path}: {reason}")
+    if len(failures) > n_shown:
+        console.remark(f"{len(failures) - n_shown} more could not be read")
+
+
+@contextlib.contextmanager
+def listening(plan: Plan, n_train: int) -> Iterator[Listeners]:
+    """Show a bar over all epochs and a line after each; Ctrl-C asks to stop."""
+    from earwitness.passes.interrupts import held_interrupts
+    from earwitness.training.loop import Listeners
+
+    with (
+        console.progress_bar("training", plan.epochs * n_train, "examples") as advance,
+        held_interrupts() as stopping,
+    ):
+        yield Listeners(lambda row: _tell(row, plan), advance, stopping)
+
+
+def _tell(row: Row, plan: Plan) -> None:
+    console.err.print(
+        f"epoch {row['epoch']:.0f} of {plan.epochs}: train loss {row['train_loss']:.4f}, "
+        f"valid loss {row['valid_loss']:.4f}, AUROC {row['valid_auroc']:.4f}, "
+        f"balanced accuracy {row['valid_balanced_accuracy']:.4f}",
+        markup=False,
+    )
+
+
+def finish(trained: Trained, out: Path) -> None:
+    """Say what came of a training."""
+    for line in trained.remarks:
+        console.remark(line)
+    row = trained.best_row
+    console.out.print(
+        f"best epoch {trained.best_epoch} of {len(trained.rows)}: valid loss "
+        f"{row['valid_loss']:.4f}, AUROC {row['valid_auroc']:.4f}, balanced accuracy "
+        f"{row['valid_balanced_accuracy']:.4f}",
+        markup=False,
+    )
+    console.out.print(
+        f"written to {out}; use it with --detector {_as_folder(out)}, or earwitness classify",
+        markup=False,
+    )
+
+
+def fit_fakeprint(
+    manifests: list[Manifest],
+    out: Path | None,
+    *,
+    sample_rate_hz: int,
+    band_hz: tuple[float, float],
+    num_workers: int | None,
+) -> None:
+    """Fit a fakeprint and say how well.
+
+    Raises:
+        UsageError: No manifest or no folder was given.
+    """
+    from earwitness.training.fit import train_fakeprint
+
+    if out is None or not manifests:
+        raise UsageError("fakeprint: expected --manifest FILES and --out DIR")
+    n_files = len({path for m in manifests for path in m.locate_all()})
+    with console.progress_bar("training", n_files) as advance:
+        fitted = train_fakeprint(
+            manifests,
+            out,
+            sample_rate_hz=sample_rate_hz,
+            band_hz=band_hz,
+            n_workers=num_workers,
+            advance=advance,
+        )
+    for path, reason in fitted.failures:
+        console.remark(f"not used: {path}: {reason}")
+    console.out.print(
+        f"fitted on {fitted.n_real} real and {fitted.n_fake} fake items, "
+        f"{len(fitted.failures)} could not be read; "
+        f"accuracy on these same items {fitted.training_accuracy:.3f}",
+        markup=False,
+    )
+    console.out.print(f"written to {out}; use it with --detector {_as_folder(out)}", markup=False)
+
+
+def _as_folder(out: Path) -> str:
+    """Return what stands for a folder where a detector of that name is registered, too."""
+    from earwitness.detectors.opening import DETECTORS
+
+    return f"./{out}" if str(out) in DETECTORS else str(out)

@@ -1,0 +1,94 @@
+"""How sound becomes an image: the contract between whoever renders and whoever looks.
+
+Conventions: time runs to the right and frequency upwards; an image shows one clip, in decibels
+below the loudest point of that clip. The contract stands in ``spectrogram.json`` beside rendered
+images, in the metadata of each of them, and on the card of a network that was trained on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FrequencyScale = Literal["mel", "linear", "log"]
+ColourMap = Literal["grey", "viridis", "magma"]
+
+SPECTROGRAM_JSON = "spectrogram.json"
+PNG_CONTRACT = "earwitness:spectrogram"
+"""Key of the contract in a PNG's metadata."""
+PNG_SOURCE = "earwitness:source"
+"""Key of what clip an image shows in a PNG's metadata."""
+
+
+class SpectrogramContract(BaseModel):
+    """Everything that decides the pixels of a spectrogram.
+
+    Attributes:
+        version: Of this description.
+        sample_rate_hz: Rate that all audio is brought to first.
+        n_fft: Length of window and transform, in samples.
+        hop: Samples between the centres of neighbouring columns.
+        width: Columns; a clip is ``(width - 1) * hop`` samples long.
+        height: Rows, each a band of frequencies.
+        scale: How bands are spaced: evenly on the mel scale, in hertz, or in octaves.
+        band_hz: Lowest and highest frequency.
+        top_db: Levels this far below the clip's loudest, and further, are black.
+        colours: What the level becomes; ``grey`` gives images of one channel.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    version: Literal[1] = 1
+    sample_rate_hz: int = Field(default=16_000, ge=1_000, le=768_000)
+    n_fft: int = Field(default=2_048, ge=16, le=2**16)
+    hop: int = Field(default=359, ge=1)
+    width: int = Field(default=224, ge=8, le=4_096)
+    height: int = Field(default=224, ge=8, le=4_096)
+    scale: FrequencyScale = "mel"
+    band_hz: tuple[float, float] = (20.0, 8_000.0)
+    top_db: float = Field(default=80.0, gt=0, le=200)
+    colours: ColourMap = "grey"
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples of the clip that an image shows."""
+        return (self.width - 1) * self.hop
+
+    @property
+    def clip_s(self) -> float:
+        """Seconds of the clip that an image shows."""
+        return self.clip_samples / self.sample_rate_hz
+
+    @property
+    def mode(self) -> str:
+        """Kind of pixels, as Pillow names it."""
+        return "L" if self.colours == "grey" else "RGB"
+
+    def list_differences(self, other: SpectrogramContract) -> Iterator[str]:
+        """Yield what differs: what it is here and what it is in the other."""
+        for name in type(self).model_fields:
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if ours != theirs:
+                yield f"{name} {_shown(ours)} and not {_shown(theirs)}"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        low, high = self.band_hz
+        lowest = 0.0 if self.scale == "linear" else 1.0
+        if not lowest <= low < high <= self.sample_rate_hz / 2:
+            raise ValueError(
+                f"band_hz {low:g} to {high:g}, expected rising frequencies from {lowest:g} to "
+                f"{self.sample_rate_hz / 2:g} Hz (half the sample rate)"
+            )
+        if self.clip_samples <= self.n_fft // 2:
+            raise ValueError(
+                f"a clip of {self.clip_samples} samples (width and hop), expected over "
+                f"{self.n_fft // 2} (half of n_fft)"
+            )
+        return self
+
+
+def _shown(value: object) -> str:
+    return "–".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)

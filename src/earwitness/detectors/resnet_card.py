@@ -1,0 +1,124 @@
+"""What an image network says of itself, told without loading PyTorch.
+
+Conventions: weights trained here carry their card: a safetensors file in its own metadata, a
+``.pth`` in the ``card.json`` beside it, which names the SHA-256 of the files that it speaks for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+
+from earwitness.core.cards import DetectorCard, TrainingItems, clips_for
+from earwitness.core.errors import WeightsError
+from earwitness.core.files import sha256_of
+from earwitness.core.images import SpectrogramContract
+from earwitness.core.labels import PUBLISHED_NAMES
+from earwitness.detectors.opening import CARD_JSON, read_card
+
+if TYPE_CHECKING:
+    from earwitness.detectors.opening import OpenOptions
+
+KIND = "resnet18"
+WEIGHTS_FILE = "weights.safetensors"
+CARD_KEY = "card"
+"""Where a safetensors file holds its card."""
+
+
+def resnet_card(
+    *,
+    name: str,
+    images: SpectrogramContract | None,
+    classes: tuple[str, ...] = PUBLISHED_NAMES,
+    trained_on: tuple[str, ...] | None = None,
+    selected_on: tuple[str, ...] | None = None,
+    training_items: TrainingItems | None = None,
+    details: dict[str, float | int | str] | None = None,
+) -> DetectorCard:
+    """Return the card of an image network, before its weights are written."""
+    drawn = images or SpectrogramContract()
+    return DetectorCard(
+        name=name,
+        kind=KIND,
+        summary="ResNet-18 on images of spectrograms",
+        contract=clips_for(drawn),
+        images=images,
+        classes=classes,
+        band_hz=drawn.band_hz,
+        trained_on=trained_on,
+        selected_on=selected_on,
+        training_items=training_items,
+        licence="the weights are their trainer's",
+        source="He et al., CVPR 2016, Deep Residual Learning for Image Recognition",
+        weights_from="trained by you: earwitness train --images DIR --out DIR",
+        limits=(
+            "Knows the generators and the kind of images that it was trained on. Images drawn "
+            "otherwise give numbers that mean nothing."
+        ),
+        details=details or {},
+    )
+
+
+def describe_resnet(weights: Path | None, options: OpenOptions) -> DetectorCard:
+    """Return the card as the detector opened with these weights would have it.
+
+    Raises:
+        WeightsError: There are no weights, or nothing says what their outputs stand for.
+    """
+    if weights is None:
+        return resnet_card(name=options.name, images=SpectrogramContract())
+    path = find_weights(weights)
+    card = find_card(path)
+    if card is None:
+        raise WeightsError(
+            f"{path}: no card in it nor beside it, expected one that says how its images are drawn "
+            "and which output is the deepfake (earwitness classify takes --classes instead)"
+        )
+    changes = {"name": options.name, "precision": options.precision}
+    return card.model_copy(update=changes | {"weights_sha256": sha256_of(path)})
+
+
+def find_weights(path: Path) -> Path:
+    """Return the file of weights that a path stands for: itself, or the one in a folder.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    file = path / WEIGHTS_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise WeightsError(f"{file}: not there, expected a file of weights")
+    return file
+
+
+def find_card(path: Path) -> DetectorCard | None:
+    """Return the card that speaks for a file of weights, or ``None`` where there is none.
+
+    Raises:
+        WeightsError: The file, or its card, cannot be read, or is another detector's.
+    """
+    card = _card_inside(path) if path.suffix == ".safetensors" else _card_beside(path)
+    if card is not None and card.kind != KIND:
+        raise WeightsError(f"{path}: card of a {card.kind!r}, expected {KIND!r}")
+    return card
+
+
+def _card_inside(path: Path) -> DetectorCard | None:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(CARD_KEY)
+        return DetectorCard.model_validate_json(text) if text else None
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be read as weights ({error})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise WeightsError(f"{path}: its card cannot be read: {first['msg']}") from error
+
+
+def _card_beside(path: Path) -> DetectorCard | None:
+    if not (path.parent / CARD_JSON).is_file():
+        return None
+    card = read_card(path.parent)
+    return card if sha256_of(path) in card.details.values() else None

@@ -1,0 +1,161 @@
+"""ResNet-18 of He et al. (2016), and its weights on disk.
+
+Conventions: names of modules are torchvision's, so that its states load here as they are, and ours
+there.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from earwitness.core.cards import DetectorCard
+from earwitness.core.errors import WeightsError
+from earwitness.core.files import replacing, sha256_of
+from earwitness.detectors.opening import write_card
+from earwitness.detectors.resnet_card import CARD_KEY, KIND, WEIGHTS_FILE
+from earwitness.detectors.statefile import fill, read_state
+
+_WRAPPERS = ("state_dict", "model_state_dict")
+_PREFIX = "module."
+_COUNTER = "num_batches_tracked"
+
+
+class Block(nn.Module):
+    """Two convolutions 3×3 added to what came in.
+
+    Args:
+        n_in: Channels in.
+        n_out: Channels out.
+        stride: By how much height and width shrink.
+    """
+
+    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(n_out)
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(n_out)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or n_in != n_out:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out)
+            )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return ``(n, n_out, height / stride, width / stride)``."""
+        mixed = nn.functional.relu(self.bn1(self.conv1(images)))
+        added: torch.Tensor = self.bn2(self.conv2(mixed)) + self.downsample(images)
+        return nn.functional.relu(added)
+
+
+class ResNet18(nn.Module):
+    """A convolution, eight blocks, global average pooling and a linear layer.
+
+    Args:
+        n_outputs: Outputs of the linear layer.
+    """
+
+    def __init__(self, n_outputs: int = 2) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.layer1 = nn.Sequential(Block(64, 64, 1), Block(64, 64, 1))
+        self.layer2 = nn.Sequential(Block(64, 128, 2), Block(128, 128, 1))
+        self.layer3 = nn.Sequential(Block(128, 256, 2), Block(256, 256, 1))
+        self.layer4 = nn.Sequential(Block(256, 512, 2), Block(512, 512, 1))
+        self.fc = nn.Linear(512, n_outputs)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits ``(n, n_outputs)`` of scaled images ``(n, 3, height, width)``."""
+        mixed = nn.functional.relu(self.bn1(self.conv1(images)))
+        mixed = nn.functional.max_pool2d(mixed, 3, stride=2, padding=1)
+        mixed = self.layer4(self.layer3(self.layer2(self.layer1(mixed))))
+        logits: torch.Tensor = self.fc(mixed.mean(dim=(2, 3)))
+        return logits
+
+
+def read_resnet(path: Path) -> ResNet18:
+    """Return a network with the weights of a file.
+
+    The table of tensors may stand under ``state_dict`` or ``model_state_dict``, its names may
+    begin with ``module.`` and may lack the counters that old states do not have.
+
+    Args:
+        path: A ``.pth`` or safetensors file of a network with one or two outputs.
+
+    Raises:
+        WeightsError: The file is damaged, holds more than tensors, or is another network.
+    """
+    state = _read_state(path)
+    head = state.get("fc.weight")
+    if head is None or head.ndim != 2 or len(head) not in (1, 2):
+        found = "no fc.weight" if head is None else f"fc.weight of shape {tuple(head.shape)}"
+        raise WeightsError(f"{path}: {found}, expected a ResNet-18 with 1 or 2 outputs")
+    network = ResNet18(len(head))
+    _fill(network, state, path)
+    return network
+
+
+def load_backbone(network: ResNet18, path: Path) -> None:
+    """Fill all but the last layer of a network with the weights of a file, see ``read_resnet``.
+
+    Raises:
+        WeightsError: The file is damaged, holds more than tensors, or is another network.
+    """
+    state = {n: v for n, v in _read_state(path).items() if not n.startswith("fc.")}
+    own = {n: v for n, v in network.state_dict().items() if n.startswith("fc.")}
+    _fill(network, state | own, path)
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    state = read_state(path, _WRAPPERS)
+    return {name.removeprefix(_PREFIX): values for name, values in state.items()}
+
+
+def _fill(network: ResNet18, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    counters = {n: v for n, v in network.state_dict().items() if n.endswith(_COUNTER)}
+    fill(network, counters | dict(state), path, expected="a ResNet-18 with torchvision's names")
+
+
+def save_resnet(
+    card: DetectorCard, states: Mapping[str, Mapping[str, torch.Tensor]], folder: Path
+) -> DetectorCard:
+    """Write a trained network, atomically and the card last, and return its card.
+
+    Every state goes into a plain ``.pth`` that torchvision loads; the first one is the detector's,
+    and goes into ``weights.safetensors`` with its card as well.
+
+    Args:
+        card: Its card, without hashes.
+        states: Stem of the ``.pth`` → tensors by torchvision's names; the detector's comes first.
+        folder: Where they go.
+    """
+    hashes: dict[str, float | int | str] = {}
+    for stem, state in states.items():
+        path = folder / f"{stem}.pth"
+        content = io.BytesIO()  # a file's own name would be part of what is saved
+        torch.save(_contiguous(state), content)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content.getvalue())
+        hashes[f"sha256 {path.name}"] = sha256_of(path)
+    card = card.model_copy(update={"details": card.details | hashes, "weights_sha256": None})
+    path = folder / WEIGHTS_FILE
+    with replacing(path) as temporary:
+        metadata = {"kind": KIND, CARD_KEY: card.model_dump_json()}
+        save_file(_contiguous(next(iter(states.values()))), temporary, metadata=metadata)
+    card = card.model_copy(update={"weights_sha256": sha256_of(path)})
+    write_card(card, folder)
+    return card
+
+
+def _contiguous(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: values.detach().cpu().contiguous() for name, values in state.items()}

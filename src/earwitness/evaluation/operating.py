@@ -1,0 +1,111 @@
+"""What a detector's decisions are worth to those who act on them.
+
+Conventions: a flag is an item called fake. What flags are worth depends on how many fakes come in,
+which no benchmark tells: precision is given for several shares of fakes.
+"""
+
+from __future__ import annotations
+
+import math
+
+from earwitness.core.estimates import Estimate
+from earwitness.core.metrics import Claim, OperatingPoint, Prevalence, Settings, Slice
+from earwitness.evaluation.fitting import Fitted
+from earwitness.evaluation.rules import Rule
+
+PREVALENCES = (0.001, 0.01, 0.1, 0.28)
+"""Shares of fakes in what comes in that the worth of a flag is told for."""
+
+CLAIMS = (0.05, 0.01, 0.001, 0.0001)
+"""False positive rates whose price in reals is told."""
+
+PER = 100_000
+CORNERS = "ends of recall's and specificity's intervals"
+
+
+def operating_point(
+    overall: Slice, rule: Rule, fitted: Fitted, where: str | None, settings: Settings
+) -> OperatingPoint:
+    """Return the card of one detector.
+
+    Args:
+        overall: Its slice ``overall``.
+        rule: How its threshold was chosen.
+        fitted: What was fitted for it.
+        where: What it was fitted on; ``None`` where nothing was.
+        settings: The level of the intervals.
+    """
+    recall, specificity = (overall.estimates[name] for name in ("recall", "specificity"))
+    return OperatingPoint(
+        detector=overall.detector,
+        rule=str(rule),
+        threshold=fitted.threshold if rule.is_fitted else rule.score,
+        fitted_on=where if rule.is_fitted else None,
+        n_fitted=fitted.n_items,
+        recall=recall,
+        specificity=specificity,
+        false_flags_per_100k=false_flags(specificity),
+        prevalences=[
+            Prevalence(prevalence=share, precision=precision_at(share, recall, specificity))
+            for share in PREVALENCES
+        ],
+        claims=[
+            Claim(
+                fpr=fpr,
+                n_reals=reals_to_claim(fpr, settings.confidence),
+                n_reals_here=overall.coverage.n_groups_real,
+            )
+            for fpr in CLAIMS
+        ],
+        reason=fitted.reason,
+    )
+
+
+def false_flags(specificity: Estimate) -> Estimate:
+    """Return how many of 100 000 reals would be flagged."""
+    value, low, high = (
+        None if share is None else PER * (1 - share)
+        for share in (specificity.value, specificity.high, specificity.low)
+    )
+    return specificity.model_copy(update={"value": value, "low": low, "high": high})
+
+
+def precision_at(prevalence: float, recall: Estimate, specificity: Estimate) -> Estimate:
+    """Return the share of flags that are right where this share of what comes in is fake.
+
+    The interval takes recall and specificity at their lower ends together, and at their upper
+    ones: wider than 95 % asks for, never narrower.
+    """
+    bare = Estimate(
+        reason=recall.reason or specificity.reason or "nothing was called fake",
+        n_items=recall.n_items + specificity.n_items,
+        n_groups=max(recall.n_groups, specificity.n_groups),
+    )
+    if recall.value is None or specificity.value is None:
+        return bare
+    value = _precision(prevalence, recall.value, specificity.value)
+    if math.isnan(value):
+        return bare.model_copy(update={"reason": "nothing was called fake"})
+    told = {"value": value, "conditional_on": recall.conditional_on}
+    if None in (recall.low, specificity.low):
+        return bare.model_copy(update=told)
+    low, high = (
+        _precision(prevalence, *(end for end in pair if end is not None))
+        for pair in ((recall.low, specificity.low), (recall.high, specificity.high))
+    )
+    ends = {"low": low, "high": high, "method": CORNERS, "reason": None}
+    return bare.model_copy(update=told | ends)
+
+
+def reals_to_claim(fpr: float, confidence: float) -> int:
+    """Return how many independent reals, none flagged, bound the false positive rate by ``fpr``.
+
+    The exact bound of the binomial distribution; at 95 % it is near 3 / ``fpr``, the rule of three.
+    """
+    return math.ceil(math.log(1 - confidence) / math.log1p(-fpr))
+
+
+def _precision(prevalence: float, recall: float, specificity: float) -> float:
+    right = prevalence * recall
+    flags = right + (1 - prevalence) * (1 - specificity)
+    return right / flags if flags > 0 else math.nan

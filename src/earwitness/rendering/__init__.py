@@ -1,0 +1,1 @@
+"""Sound to images on disk, and images from disk."""

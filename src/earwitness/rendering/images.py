@@ -1,0 +1,167 @@
+"""Image files: written with what they show in their metadata, read without trusting them.
+
+Conventions: pixels are ``(height, width, 3)`` uint8, whatever the file holds; a file is refused
+with its reason before its pixels are unpacked where they are too many. Nothing that an image's
+metadata says is believed but the contract, which is checked.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+from pydantic import ValidationError
+
+from earwitness.audio.pictures import colour_table
+from earwitness.audio.regular import looks_like_text, opened
+from earwitness.core.errors import AudioError, ImageError
+from earwitness.core.files import replacing
+from earwitness.core.images import PNG_CONTRACT, PNG_SOURCE, SpectrogramContract
+
+MOST_PIXELS = 25_000_000
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+"""Suffixes taken for images, compared in lower case."""
+
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, OverflowError)
+_WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Which clip an image shows.
+
+    Attributes:
+        file: The audio file, as its manifest names it.
+        window: Number of the clip in its file, from 0.
+        n_windows: Clips drawn of the file.
+        start_s: Where the clip begins.
+    """
+
+    file: str
+    window: int
+    n_windows: int
+    start_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image file, read.
+
+    Attributes:
+        pixels: ``(height, width, 3)`` uint8.
+        mode: Kind of pixels in the file, as Pillow names it.
+        contract: How it says it was drawn; ``None`` where it does not say.
+    """
+
+    pixels: NDArray[np.uint8]
+    mode: str
+    contract: SpectrogramContract | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def resized(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Return the pixels at another height and width, bilinear with smoothing."""
+        if size == self.size:
+            return self.pixels
+        image = Image.fromarray(self.pixels).resize(size[::-1], Image.Resampling.BILINEAR)
+        return np.asarray(image)
+
+
+def write_spectrogram(
+    path: Path, levels: NDArray[np.uint8], contract: SpectrogramContract, shown: Shown
+) -> None:
+    """Write a PNG of ``(height, width)`` grey levels in the contract's colours, atomically."""
+    about = PngInfo()
+    about.add_text(PNG_CONTRACT, contract.model_dump_json())
+    about.add_itxt(PNG_SOURCE, json.dumps(shown.__dict__, ensure_ascii=False))
+    pixels = levels if contract.mode == "L" else colour_table(contract.colours)[levels]
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, "PNG", pnginfo=about)
+
+
+def read_image(path: Path) -> Picture:
+    """Read an image file of any of ``FORMATS``.
+
+    Raises:
+        ImageError: It is missing, no image, damaged, or too large.
+    """
+    with _open(path) as image:
+        try:
+            image.load()
+            pixels = _to_pixels(image)
+        except _DAMAGED as error:
+            raise ImageError(str(path), f"damaged: {_first_line(error)}") from error
+        if pixels is None:
+            raise ImageError(str(path), f"pixels of kind {image.mode}, expected grey or colours")
+        return Picture(pixels, image.mode, _contract_in(image))
+
+
+def read_shown(path: Path) -> tuple[Shown, SpectrogramContract | None] | None:
+    """Return what a rendered image shows and how, or ``None`` where it does not say."""
+    try:
+        with _open(path) as image:
+            told: Any = json.loads(image.info[PNG_SOURCE])
+            return Shown(**told), _contract_in(image)
+    except (ImageError, KeyError, ValueError, TypeError):
+        return None
+
+
+def _open(path: Path) -> Image.Image:
+    """Open an image and look at its size, before its pixels are unpacked."""
+    try:
+        with opened(str(path)) as fd, open(fd, "rb", closefd=False) as file:
+            data = io.BytesIO(file.read())
+            is_text = looks_like_text(fd)
+        image = Image.open(data, formats=FORMATS)
+    except AudioError as error:
+        raise ImageError(str(path), error.reason) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(str(path), f"too many pixels, expected {_most()}") from error
+    except UnidentifiedImageError as error:
+        found = "a text/HTML file, not an image" if is_text else "not an image"
+        raise ImageError(str(path), f"{found}, expected {', '.join(FORMATS)}") from error
+    except _DAMAGED as error:
+        raise ImageError(str(path), f"damaged: {_first_line(error)}") from error
+    if image.width * image.height > MOST_PIXELS:
+        found = f"{image.width} × {image.height} pixels"
+        raise ImageError(str(path), f"{found}, expected {_most()}")
+    return image
+
+
+def _to_pixels(image: Image.Image) -> NDArray[np.uint8] | None:
+    if image.mode in _WIDE_MODES:
+        wide = np.asarray(image)
+        grey = (np.clip(wide, 0, 2**16 - 1) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode == "F":
+        return None
+    return np.asarray(image.convert("RGB"))
+
+
+def _contract_in(image: Image.Image) -> SpectrogramContract | None:
+    text = image.info.get(PNG_CONTRACT)
+    try:
+        return SpectrogramContract.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+
+
+def _most() -> str:
+    return f"at most {MOST_PIXELS // 10**6} million"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

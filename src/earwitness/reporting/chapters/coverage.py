@@ -1,0 +1,152 @@
+"""What figures are made of: rows that were scored and lost, checks, notes, the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from earwitness.core.metrics import Metrics, Slice
+from earwitness.reporting.parts import (
+    Block,
+    Cell,
+    Chapter,
+    Remark,
+    Remarks,
+    Row,
+    Table,
+    Tone,
+    count_cell,
+    text_cell,
+)
+
+_VERDICTS: Mapping[str, Tone] = {
+    "ok": "ok",
+    "pass": "ok",
+    "note": "note",
+    "not checked": "note",
+    "warning": "warning",
+    "finding": "warning",
+}
+_COVERED = ("items", "scored", "failed", "missing", "reals", "fakes", "reals lost", "fakes lost")
+
+
+def coverage(metrics: Metrics) -> Chapter:
+    """Return which rows the figures are made of, and what went wrong with the others."""
+    parts = metrics.where(kind="overall")
+    n_sets = len({part.name for part in metrics.where(kind="dataset")})
+    if n_sets > 1 or not parts:
+        parts = parts + metrics.where(kind="dataset")
+    counts = _covered(parts, knows_groups=metrics.basis != "counts")
+    blocks: list[Block] = [counts]
+    errors = _errors(metrics)
+    if errors.rows:
+        blocks.append(errors)
+    lead = (
+        "Failed rows have an error in place of a score; missing ones another detector has and this "
+        "one has not. Neither is in any figure."
+    )
+    return Chapter("coverage", "Coverage and failures", lead, blocks)
+
+
+def _covered(parts: list[Slice], *, knows_groups: bool) -> Table:
+    rows = []
+    for part in parts:
+        found = part.coverage
+        numbers = [found.n_items, found.n_scored, found.n_failed, found.n_missing]
+        numbers += [found.n_real, found.n_fake, found.n_real_lost, found.n_fake_lost]
+        where = "all items" if part.kind == "overall" else part.name
+        cells = [
+            text_cell(where, look="" if part.kind == "overall" else "name"),
+            text_cell(part.detector, look="name"),
+            *map(count_cell, numbers),
+            *([count_cell(found.n_groups)] if knows_groups else []),
+        ]
+        rows.append(Row(cells, part.detector))
+    columns = ["items of", "detector", *_COVERED, *(["groups"] if knows_groups else [])]
+    notes = [] if knows_groups else ["Groups are not known from counts."]
+    return Table("Rows behind the figures", columns, rows, notes, texts=2)
+
+
+def _errors(metrics: Metrics) -> Table:
+    rows = [
+        Row([text_cell(part.detector, look="name"), text_cell(error), count_cell(n)], part.detector)
+        for part in metrics.where(kind="overall")
+        for error, n in part.coverage.errors.items()
+    ]
+    return Table("Commonest errors", ["detector", "error", "items"], rows, texts=2)
+
+
+def checks(metrics: Metrics) -> Chapter | None:
+    """Return what was looked into beside the figures; ``None`` without any."""
+    blocks: list[Block] = []
+    loud = [check for check in metrics.checks if check.verdict == "warning"]
+    if loud:
+        told = [
+            Remark(check.detail, "warning", check.detector or "all detectors", check.detector)
+            for check in loud
+        ]
+        blocks.append(Remarks(told))
+    if metrics.notes:
+        blocks.append(Remarks([Remark(note) for note in metrics.notes]))
+    if metrics.checks:
+        rows = [
+            Row(
+                [
+                    text_cell(check.detector or "all", look="name" if check.detector else ""),
+                    text_cell(check.name.replace("_", " ")),
+                    _verdict(check.verdict),
+                    text_cell(check.detail),
+                ],
+                check.detector,
+            )
+            for check in metrics.checks
+        ]
+        columns = ["detector", "check", "verdict", "found"]
+        blocks.append(Table("What was checked", columns, rows, texts=4))
+    lead = "What was looked into before these figures were believed."
+    return Chapter("checks", "Checks and notes", lead, blocks) if blocks else None
+
+
+def audit(metrics: Metrics) -> Chapter | None:
+    """Return the audit's checks; ``None`` without an audit.
+
+    An audit is a file of another kind: what of it cannot be told is passed over.
+    """
+    found = metrics.audit
+    if found is None:
+        return None
+    listed = found.get("checks")
+    entries = (
+        [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+    )
+    if not entries:
+        told = "The audit in this file tells of no checks."
+        return Chapter("audit", "Audit", "", [Remarks([Remark(told)])])
+    rows = [
+        Row(
+            [
+                text_cell(_text(one, "name").replace("_", " ")),
+                _verdict(_text(one, "verdict")),
+                text_cell(_text(one, "detail")),
+                text_cell(_text(one, "advice")),
+                text_cell(_text(one, "n_rows")),
+            ]
+        )
+        for one in entries
+    ]
+    columns = ["check", "verdict", "found", "advice", "rows"]
+    n_found = sum(_text(one, "verdict") == "finding" for one in entries)
+    lead = (
+        f"Is what was judged safe to judge by? {n_found} of {len(entries)} checks found something."
+    )
+    table = Table("Checks of the audit", columns, rows, texts=5)
+    return Chapter("audit", "Audit", lead, [table])
+
+
+def _text(entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name)
+    return "" if value is None else str(value)
+
+
+def _verdict(word: str) -> Cell:
+    return Cell(word, word, tone=_VERDICTS.get(word, ""))

@@ -1,0 +1,113 @@
+"""The crossed grid: each corpus of reals against each generator's fakes, a heat map a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from earwitness.charts.heatmap import SHARES, Cell, heatmap_chart
+from earwitness.core.metrics import Metrics, Slice
+from earwitness.manifests.cells import ALL
+from earwitness.reporting import words
+from earwitness.reporting.drawing import draw_inline
+from earwitness.reporting.parts import (
+    Block,
+    Chapter,
+    Figure,
+    Gallery,
+    Remark,
+    Remarks,
+    Row,
+    Table,
+    estimate_cell,
+    estimate_columns,
+    interval_notes,
+    text_cell,
+)
+
+_BY = ("auroc", "balanced_accuracy")
+_SHOWN = ("auroc", "eer", "tpr_at_fpr_1pct", "tpr_at_fpr_5pct", "balanced_accuracy")
+_MOST_CELLS = 400
+_LEAD = (
+    "Fakes of one generator against the reals of one corpus: what sets of one class cannot say. "
+    "The figure is {name}, 1 is perfect, 0.5 is a coin."
+)
+
+
+def grid(metrics: Metrics) -> Chapter | None:
+    """Return a heat map a detector; ``None`` without reals and fakes to cross."""
+    cells = metrics.where(kind="grid")
+    metric = next((m for m in _BY if any(s.estimates[m].is_defined for s in cells)), None)
+    if metric is None:
+        return None
+    name = words.short(metric, metrics.metrics)
+    figures = []
+    for detector in metrics.detectors:
+        own = sorted(metrics.where(kind="grid", detector=detector.name), key=_made_by)
+        if own:
+            figures.append(_figure(detector.name, own, metric, metrics))
+    blocks: list[Block] = [Gallery(figures)]
+    if metrics.basis == "counts":
+        told = (
+            "Made from counts: the recall on a set of fakes and the specificity on a set of reals, "
+            "averaged."
+        )
+        blocks.insert(0, Remarks([Remark(told)]))
+    return Chapter("grid", "Reals against fakes", _LEAD.format(name=name), blocks)
+
+
+def _figure(detector: str, cells: Sequence[Slice], metric: str, metrics: Metrics) -> Figure:
+    drawn = cells[:_MOST_CELLS]
+    chart = heatmap_chart([_cell(part, metric) for part in drawn], steps=SHARES)
+    name = words.short(metric, metrics.metrics)
+    defined = [part for part in cells if part.estimates[metric].is_defined]
+    low = min(defined, key=lambda part: part.estimates[metric].number, default=None)
+    told = f"{name} of {detector} for {len(cells)} pairs of a corpus of reals and a generator"
+    note = ""
+    if low is not None:
+        note = f"Lowest: {low.name}, {words.brief(low.estimates[metric])}."
+        told = f"{told}. {note}"
+    if len(drawn) < len(cells):
+        note += f" The first {len(drawn)} of {len(cells)} cells are drawn."
+    return Figure(
+        title=detector,
+        pictures=[draw_inline(chart, told=told)],
+        note=note,
+        tables=[_table(detector, cells, metrics)],
+        detector=detector,
+    )
+
+
+def _made_by(part: Slice) -> str:
+    """Return what puts generators of one corpus below each other."""
+    return part.keys.get("fake_corpus", "")
+
+
+def _cell(part: Slice, metric: str) -> Cell:
+    found = part.estimates[metric]
+    corpus = part.keys.get("real_corpus", "")
+    told = f"{part.name}: {words.tell(found)}, {words.tell_size(found)}"
+    made = part.keys.get("generator", "")
+    rows = part.name.split(" × ", 1)[-1] if " × " in part.name else made
+    return Cell(rows, "all reals" if corpus == ALL else corpus, found.value, told)
+
+
+def _table(detector: str, cells: Sequence[Slice], metrics: Metrics) -> Table:
+    names, notes = estimate_columns(_SHOWN, metrics.metrics, [part.estimates for part in cells])
+    rows = [
+        Row(
+            [
+                text_cell(part.name, look="name"),
+                *(estimate_cell(part.estimates.get(name)) for name in names),
+            ],
+            detector,
+        )
+        for part in cells
+    ]
+    labels = [words.short(name, metrics.metrics) for name in names]
+    shown = [part.estimates[name] for part in cells for name in names]
+    return Table(
+        f"Reals against fakes, {detector}",
+        ["reals × fakes", *labels],
+        rows,
+        [*interval_notes(shown), *notes],
+    )

@@ -1,0 +1,94 @@
+"""What decisions are worth, and what thresholds do elsewhere: on the terminal.
+
+Conventions: an interval stands in brackets behind its figure; ``–`` is undefined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from earwitness.core.estimates import Estimate
+from earwitness.core.metrics import Metrics, OperatingPoint
+
+
+def operating_table(metrics: Metrics) -> Table:
+    """Return a line a detector: its threshold, false flags, and what a flag is worth."""
+    points = metrics.operating_points
+    shares = [entry.prevalence for entry in points[0].prevalences] if points else []
+    table = _table("what a flag is worth")
+    table.add_column("detector", overflow="fold", min_width=12)
+    table.add_column("threshold", justify="right", no_wrap=True)
+    table.add_column("false flags / 100 000", justify="right")
+    for share in shares:
+        table.add_column(f"right at {share:.1%}".replace(".0%", "%"), justify="right")
+    for point in points:
+        table.add_row(*(Text(cell) for cell in _cells(point)))
+    table.caption = Text(_claims(points))
+    return table
+
+
+def transfer_table(metrics: Metrics) -> Table:
+    """Return a line a detector and pair of corpora."""
+    rules = dict.fromkeys(line.rule for line in metrics.transfers)
+    table = _table(f"thresholds carried to other corpora ({', '.join(rules)})")
+    for heading in ("detector", "fitted on", "applied to"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("threshold", "reals flagged", "fakes flagged"):
+        table.add_column(heading, justify="right")
+    reasons: dict[str, None] = {}
+    for line in metrics.transfers:
+        threshold = "–" if line.threshold is None else f"{line.threshold:.4g}"
+        rates = (_share(line.fpr), _share(line.recall))
+        cells = (line.detector, line.fitted_on, line.applied_to, threshold, *rates)
+        table.add_row(*(Text(cell) for cell in cells))
+        if line.reason is not None:
+            reasons[line.reason] = None
+    table.caption = Text(f"–: {'; '.join(reasons)}" if reasons else "")
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+
+
+def _cells(point: OperatingPoint) -> list[str]:
+    threshold = point.rule if point.threshold is None else f"{point.threshold:.4g}"
+    worth = [_share(entry.precision) for entry in point.prevalences]
+    return [point.detector, threshold, _count(point.false_flags_per_100k), *worth]
+
+
+def _claims(points: Sequence[OperatingPoint]) -> str:
+    told = [
+        f"{claim.fpr:g} takes {claim.n_reals}" for claim in (points[0].claims if points else [])
+    ]
+    return (
+        "right at 1%: share of flags that are right where 1% of what comes in is fake\n"
+        f"independent reals, none flagged, to claim a false positive rate: {'; '.join(told)}"
+    )
+
+
+def _count(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "–"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.0f}"
+    return f"{estimate.value:.0f} [{estimate.low:.0f}, {estimate.high:.0f}]"
+
+
+def _share(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "–"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.1%}"
+    return f"{estimate.value:.1%} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"

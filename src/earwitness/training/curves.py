@@ -1,0 +1,96 @@
+"""Learning curves on disk, and who is told of an epoch while training runs.
+
+Conventions: one row an epoch, numbered from 1; the file is written anew, whole, after each. Rows
+are part of the checkpoint, so that a run that is picked up has those of before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import polars as pl
+import pytorch_lightning
+import vl_convert
+
+from earwitness.charts.learning import learning_chart
+from earwitness.core.errors import StoppedError
+from earwitness.core.files import replacing
+
+CURVES_CSV, CURVES_PNG = "curves.csv", "curves.png"
+FIGURES = ("train_loss", "valid_loss", "valid_auroc", "valid_balanced_accuracy")
+
+Row = dict[str, float]
+
+
+class Curves(pytorch_lightning.Callback):
+    """Writes curves, tells of epochs and batches, and stops where it is asked to.
+
+    Args:
+        out: Folder of the training.
+        told: Told of every epoch.
+        advance: Told of every example that was learned from.
+        stopping: Asked before every batch.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        *,
+        told: Callable[[Row], None] | None = None,
+        advance: Callable[[bool], None] | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.rows: list[Row] = []
+        self._path = out / CURVES_CSV
+        self._told = told
+        self._advance = advance
+        self._stopping = stopping
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Stop where it is asked to; the epoch is begun anew by the next run."""
+        if self._stopping():
+            raise StoppedError("stopped; the same command goes on at the last whole epoch")
+
+    def on_train_batch_end(
+        self, trainer: Any, learner: Any, outputs: Any, batch: Any, number: int
+    ) -> None:
+        """Tell of the examples of a batch."""
+        del trainer, learner, outputs, number
+        for _ in range(len(batch[1]) if self._advance else 0):
+            self._advance(True)  # type: ignore[misc]
+
+    def on_train_epoch_end(self, trainer: Any, learner: Any) -> None:
+        """Write the row of an epoch."""
+        del learner
+        figures = {name: float(trainer.callback_metrics[name]) for name in FIGURES}
+        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        row: Row = {"epoch": trainer.current_epoch + 1, **figures, "learning_rate": rate}
+        self.rows.append(row)
+        if not trainer.is_global_zero:
+            return
+        with replacing(self._path) as temporary:
+            pl.DataFrame(self.rows).write_csv(temporary)
+        if self._told:
+            self._told(row)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows, for a checkpoint."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the rows of a checkpoint."""
+        self.rows = list(state["rows"])
+
+
+def draw_curves(rows: list[Row], out: Path, *, title: str, best_epoch: int) -> Path:
+    """Draw learning curves as a PNG and return its path."""
+    chart = learning_chart(rows, title=title, best_epoch=best_epoch)
+    version = alt.SCHEMA_VERSION.rpartition(".")[0]
+    png = vl_convert.vegalite_to_png(chart.to_dict(), vl_version=version, scale=2)
+    path = out / CURVES_PNG
+    with replacing(path) as temporary:
+        temporary.write_bytes(png)
+    return path

@@ -1,0 +1,188 @@
+"""What is trained on: one row an example, from folders of images or from manifests.
+
+Conventions: a group (a track with its windows and reconstructions) is never shared out over both
+sides of a split. Without a ``group_id`` the group of a file is what ``--group-by`` finds in its
+path, by default the name up to ``__``, as ``earwitness render`` names images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from earwitness.core.errors import DatasetError, ManifestError, UsageError
+from earwitness.core.files import missing
+from earwitness.core.manifest import Manifest
+from earwitness.manifests.files import read_manifest
+from earwitness.rendering.images import IMAGE_SUFFIXES
+from earwitness.rendering.render import MANIFEST_CSV
+
+GROUP_BY = r"([^/]+?)(__[^/]*)?\.[^/.]+$"
+"""The file's name up to ``__``, without its suffix."""
+SIDES = ("original", "deepfake")
+"""Folders of either class, by its number."""
+
+_TOLD = ("generator", "group_id", "source_dataset", "split_tag")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One file that is trained on or validated with.
+
+    Attributes:
+        name: What it is called in tables.
+        path: Where it lies.
+        target: 0 for real, 1 for fake.
+        group: What it is not independent of.
+        generator: What made a fake, where that is known.
+        origin: Data set and split it is from, where that is known.
+    """
+
+    name: str
+    path: Path
+    target: int
+    group: str
+    generator: str | None = None
+    origin: str | None = None
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How examples are shared out over training and validation.
+
+    Attributes:
+        valid_share: About which share of the groups goes to validation.
+        group_by: What of a path names its group, where nothing else does.
+        seed: Of the draw.
+    """
+
+    valid_share: float = 0.2
+    group_by: str = GROUP_BY
+    seed: int = 0
+
+
+def list_images(root: Path, *, group_by: str = GROUP_BY) -> list[Example]:
+    """Find the images below ``original`` and ``deepfake``, at any depth.
+
+    What a ``manifest.csv`` beside these folders tells of an image is taken from there.
+
+    Raises:
+        DatasetError: The folder, or either class, is not there or holds no image.
+        UsageError: ``group_by`` is no regular expression, or finds nothing in a path.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"--images {missing(root)}; expected original/** and deepfake/** in it")
+    told = _read_told(root / MANIFEST_CSV)
+    find = _GroupFinder(group_by)
+    examples = []
+    for target, side in enumerate(SIDES):
+        paths = sorted(p for p in (root / side).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise DatasetError(
+                f"{root / side}: holds no image, expected {side} images there, at any depth"
+            )
+        for path in paths:
+            name = path.relative_to(root).as_posix()
+            row = told.get(name, {})
+            examples.append(_example(name, path, target, row.get("group_id") or find(name), row))
+    return examples
+
+
+def list_audio(manifests: Sequence[Manifest], *, group_by: str = GROUP_BY) -> list[Example]:
+    """Return the files of manifests, each once.
+
+    Raises:
+        ManifestError: A file carries both labels.
+        UsageError: ``group_by`` is no regular expression, or finds nothing in a path.
+    """
+    find = _GroupFinder(group_by)
+    examples: dict[Path, Example] = {}
+    for manifest in manifests:
+        located = manifest.locate_all()
+        for path, row in zip(located, manifest.frame.iter_rows(named=True), strict=True):
+            name, target = str(row["filepath"]), int(row["target"])
+            group = row.get("group_id") or find(name)
+            one = examples.setdefault(path, _example(name, path, target, group, row))
+            if one.target != target:
+                raise ManifestError(f"{path}: real in one manifest and fake in another")
+    return list(examples.values())
+
+
+def check_sides(train: Sequence[Example], valid: Sequence[Example]) -> None:
+    """Check that both sides have both classes and that no group stands on both.
+
+    Raises:
+        DatasetError: They do not.
+    """
+    for side, examples in (("train", train), ("valid", valid)):
+        lacking = {0, 1} - {example.target for example in examples}
+        if lacking:
+            name = SIDES[min(lacking)]
+            raise DatasetError(
+                f"no {name} among the {len(examples)} examples to {side} with, expected both "
+                "classes (several groups of each)"
+            )
+    shared = {e.group for e in train} & {e.group for e in valid}
+    if shared:
+        raise DatasetError(
+            f"{len(shared)} groups stand in train and in valid (as {min(shared)}), expected none"
+        )
+
+
+def fingerprint(examples: Iterable[Example]) -> str:
+    """Return the SHA-256 of what examples are called, their classes, groups and sizes on disk."""
+    digest = hashlib.sha256()
+    for one in examples:
+        n_bytes = one.path.stat().st_size if one.path.is_file() else -1
+        digest.update(f"{one.name}\0{one.target}\0{one.group}\0{n_bytes}\n".encode())
+    return digest.hexdigest()
+
+
+def split_frame(train: Sequence[Example], valid: Sequence[Example]) -> pl.DataFrame:
+    """Return who stands on which side."""
+    rows = [
+        (e.name, e.target, side, e.generator, e.group)
+        for side, examples in (("train", train), ("valid", valid))
+        for e in examples
+    ]
+    columns = ("filepath", "target", "split_tag", "generator", "group_id")
+    types = dict.fromkeys(columns, pl.String) | {"target": pl.Int8}
+    return pl.DataFrame(rows, schema=types, orient="row")
+
+
+def _example(
+    name: str, path: Path, target: int, group: object, row: Mapping[str, object]
+) -> Example:
+    parts = [row.get("source_dataset"), row.get("split_tag")]
+    origin = " ".join(str(part) for part in parts if part) or None
+    generator = row.get("generator")
+    return Example(name, path, target, str(group), str(generator) if generator else None, origin)
+
+
+def _read_told(path: Path) -> dict[str, dict[str, object]]:
+    if not path.is_file():
+        return {}
+    frame = read_manifest(path).frame
+    kept = frame.select("filepath", *(c for c in _TOLD if c in frame.columns))
+    return {row.pop("filepath"): row for row in kept.iter_rows(named=True)}
+
+
+class _GroupFinder:
+    """Finds the group in a path."""
+
+    def __init__(self, pattern: str) -> None:
+        try:
+            self._pattern = re.compile(pattern)
+        except re.error as error:
+            raise UsageError(f"--group-by {pattern!r}: {error}") from None
+
+    def __call__(self, name: str) -> str:
+        found = self._pattern.search(name)
+        if found is None:
+            raise UsageError(f"--group-by {self._pattern.pattern!r}: finds nothing in {name!r}")
+        return found[1] if found.re.groups else found[0]

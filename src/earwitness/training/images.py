@@ -1,0 +1,109 @@
+"""Learning to tell images of spectrograms apart: a ResNet-18.
+
+Conventions: inputs are pixels; they become what the network takes on its device. Output 0 is the
+original, output 1 the deepfake, as in the published pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from earwitness.detectors.resnet import fake_logits, scale_images
+from earwitness.detectors.resnet_weights import ResNet18, load_backbone
+from earwitness.training.augment import Augmentation
+from earwitness.training.examples import Example
+from earwitness.training.imagenet import fetch_imagenet
+from earwitness.training.pixels import PixelShelf
+
+IMAGENET, NOTHING = "imagenet", "none"
+_FAKE_AT = 1
+
+
+class ImageLesson:
+    """A ResNet-18 and images held in memory.
+
+    Args:
+        network: What learns.
+        train: Images to learn from.
+        valid: Images to tell how far it has come.
+        augmented: Whether images are changed while learning.
+    """
+
+    n_loaders = 0
+
+    def __init__(
+        self, network: ResNet18, train: PixelShelf, valid: PixelShelf, *, augmented: bool = True
+    ) -> None:
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._train = train
+        self._valid = valid
+        self._augmented = augmented
+
+    @property
+    def train(self) -> Sequence[Example]:
+        """Examples to learn from."""
+        return self._train.examples
+
+    @property
+    def valid(self) -> Sequence[Example]:
+        """Examples to tell how far it has come."""
+        return self._valid.examples
+
+    def train_input(self, at: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Return an image, changed."""
+        image: NDArray[np.uint8] = self._train.pixels[at]
+        return Augmentation.draw(rng, self._train.size).apply(image) if self._augmented else image
+
+    def valid_input(self, at: int) -> NDArray[np.uint8]:
+        """Return an image as it is."""
+        image: NDArray[np.uint8] = self._valid.pixels[at]
+        return image
+
+    def label(self, example: Example) -> int:
+        """Return the class: there is nothing else to learn."""
+        return example.target
+
+    def judge(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return logits of the deepfake, and both outputs."""
+        pixels = inputs if inputs.ndim > 3 else inputs[..., None].expand(-1, -1, -1, 3)
+        images = scale_images(pixels).contiguous(memory_format=torch.channels_last)
+        outputs = self.network(images)
+        return fake_logits(outputs, _FAKE_AT), outputs
+
+    def losses(
+        self,
+        outputs: tuple[torch.Tensor, ...],
+        targets: torch.Tensor,
+        labels: torch.Tensor,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """Return cross entropies."""
+        return nn.functional.cross_entropy(outputs[1], targets, reduction="none")
+
+    def frozen(self) -> Sequence[nn.Module]:
+        """Return all but the last layer."""
+        return [module for name, module in self.network.named_children() if name != "fc"]
+
+
+def make_network(init: str, *, seed: int) -> ResNet18:
+    """Return a network to begin with.
+
+    Args:
+        init: ``imagenet`` for torchvision's published weights, ``none`` for random ones, or a file
+            of weights; the last layer is always a new one.
+        seed: Of whatever is random in it.
+
+    Raises:
+        WeightsError: Weights cannot be fetched or read, or do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ResNet18(2)
+    if init != NOTHING:
+        load_backbone(network, fetch_imagenet() if init == IMAGENET else Path(init))
+    return network

@@ -1,0 +1,162 @@
+"""``earwitness bench`` as people run it; killed, interrupted, and told what went wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benches import stages_of, stored_rows, write_bench, write_weights
+from cli.conftest import Run
+
+N_FILES = 80
+N_KILLS = 5
+
+
+def test_init_run_run_again_and_diff(run: Run, tmp_path: Path) -> None:
+    path = write_bench(tmp_path)
+    done = run("bench", "run", path, "--set", "outputs.report=true")
+    assert done.code == 0, done.err
+    assert f"report             {tmp_path}/run/report.html" in done.out
+    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    again = run("bench", "run", path, "--set", "outputs.report=true")
+    assert again.out.startswith("nothing to do: everything is there and unchanged\n")
+    assert again.err.count("unchanged, skipped") == 6
+    same = run("bench", "diff", tmp_path / "run", tmp_path / "run", "--strict")
+    assert same.code == 0
+    assert same.out.startswith("nothing differs: ")
+    write_weights(tmp_path / "weights" / "one", seed=11)
+    other = run("bench", "run", path, "--out", tmp_path / "other")
+    assert other.code == 0
+    found = run("bench", "diff", tmp_path / "run", tmp_path / "other", "--strict")
+    assert found.code == 1
+    assert "8 of 8 scores differ, by" in found.out
+    assert "two: the same scores on 8 items" in found.out
+    assert "one.weights_sha256" in found.out
+    told = run("bench", "diff", tmp_path / "run", tmp_path / "other", "--json")
+    assert told.code == 0
+    assert json.loads(told.out)["scores"][0]["n_changed"] == 8
+
+
+def test_init_writes_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("bench", "init").code == 0
+    refused = run("bench", "init")
+    assert refused.code == 2
+    assert refused.err == (
+        "earwitness: bench.yaml: is there already, expected a new file; --force overwrites it\n"
+    )
+    assert run("bench", "init", "--force").code == 0
+
+
+def test_a_misspelt_key_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
+    path = write_bench(tmp_path, n_files=1)
+    told = run("bench", "run", path, "--set", "scoring.window=3")
+    assert told.code == 2
+    assert told.err == (
+        f"earwitness: {path}: scoring.window: no such key; did you mean 'windows'?\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_changed_is_said_beside_its_stage(run: Run, tmp_path: Path) -> None:
+    path = write_bench(tmp_path)
+    run("bench", "run", path)
+    write_weights(tmp_path / "weights" / "one", seed=5)
+    told = run("bench", "run", path)
+    assert "done again: one: weights card.json changed; 1 others kept" in told.err
+    assert "nothing to do" not in told.out
+
+
+def test_a_run_with_nothing_to_do_loads_no_network_library(tmp_path: Path) -> None:
+    path = write_bench(tmp_path, n_files=2)
+    script = (
+        "import sys; sys.argv = ['earwitness', 'bench', 'run', sys.argv[1]]\n"
+        "from earwitness.cli import main\n"
+        "try:\n    main()\nfinally:\n"
+        "    loaded = [m for m in ('torch', 'altair', 'sklearn', 'scipy') if m in sys.modules]\n"
+        "    print('loaded', loaded)\n"
+    )
+    for expected in (False, True):
+        command = [sys.executable, "-c", script, str(path)]
+        out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        assert ("nothing to do" in out.stdout) is expected
+    assert out.stdout.endswith("loaded []\n")
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A benchmark that takes a while."""
+    return write_bench(tmp_path_factory.mktemp("long"), n_files=N_FILES)
+
+
+def start(path: Path, out: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "earwitness", "bench", "run", str(path), "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def n_rows(out: Path) -> int:
+    return sum(p.read_bytes().count(b"\n") for p in (out / "store").glob("*.jsonl"))
+
+
+def results(out: Path) -> dict[str, bytes]:
+    names = ("final_ood_comparison.csv", "errors.csv", "preds/set/one.csv", "preds/set/two.csv")
+    return {name: (out / name).read_bytes() for name in (*names, "metrics.csv", "metrics.json")}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
+def test_kills_at_random_moments_change_nothing(long: Path, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    process = start(long, whole)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    rng = np.random.default_rng(0)
+    for kill in range(N_KILLS):
+        before = n_rows(out)
+        process = start(long, out)
+        if kill < N_KILLS // 2:  # in the middle of scoring; later ones wherever they fall
+            while process.poll() is None and n_rows(out) < before + 20:
+                time.sleep(0.005)
+        time.sleep(rng.uniform(0, 1.5))
+        process.kill()
+        process.communicate(timeout=60)
+        assert n_rows(out) >= before
+    process = start(long, out)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert results(out) == results(whole)
+    for detector in ("one", "two"):
+        paths = [json.loads(line)["path"] for line in stored_rows(out, detector)]
+        assert len(paths) == len(set(paths)) == N_FILES + 1  # no finished row was scored again
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C as POSIX has it")
+def test_ctrl_c_says_how_to_go_on(long: Path, tmp_path: Path) -> None:
+    out = tmp_path / "stopped"
+    process = start(long, out)
+    while process.poll() is None and n_rows(out) < 10:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == (
+        f"earwitness: stopped; finished rows are kept in {out}; the same command goes on"
+    )
+    assert "Traceback" not in err
+    assert set(stages_of(out)) == {"manifests"}
+    process = start(long, out)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "score     " in err

@@ -1,0 +1,38 @@
+"""``report``, from a file to a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import earwitness as ew
+from earwitness.core.results import ComparisonRow, Counts
+from frames import predictions
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_metrics_become_a_page(run: Run, tmp_path: Path) -> None:
+    ew.write_metrics(ew.evaluate([predictions()], n_resamples=60), tmp_path / "metrics.json")
+    out = tmp_path / "new" / "page.html"
+    code, printed, err = run("report", tmp_path / "metrics.json", "--out", out)
+    assert code == 0, err
+    assert f"written to {out}" in printed
+    assert "cnn tells real from fake" in out.read_text(encoding="utf-8")
+
+
+def test_a_comparison_table_becomes_a_page(run: Run, tmp_path: Path) -> None:
+    table, out = tmp_path / "table.csv", tmp_path / "page.html"
+    ew.write_comparison([ComparisonRow("m", "d", Counts(3, 4, 1, 2))], table)
+    assert run("report", table, "--out", out)[0] == 0
+    assert "m decides with" in out.read_text(encoding="utf-8")
+
+
+def test_what_is_neither_is_refused_in_a_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    code, _, err = run("report", tmp_path / "x.json", "--out", tmp_path / "page.html")
+    assert code == 2
+    assert "expected a metrics.json" in err
+    assert len(err.strip().splitlines()) == 1
+    assert run("report", tmp_path / "none.csv", "--out", tmp_path / "page.html")[0] == 2
+    assert not (tmp_path / "page.html").exists()

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+import earwitness as ew
+from earwitness.core.estimates import Estimate
+from earwitness.core.metrics import Metrics
+from earwitness.reporting import words
+from earwitness.reporting.headline import write_headline
+from frames import fail, keep, predictions
+
+
+def metrics_of(*sources: ew.Predictions) -> Metrics:
+    return ew.evaluate(list(sources), n_resamples=60)
+
+
+def turned(whole: ew.Predictions, generator: str) -> ew.Predictions:
+    """The same with the scores of one generator's fakes turned round."""
+    own = pl.col("generator").eq_missing(pl.lit(generator))
+    frame = whole.frame.with_columns(
+        pl.when(own).then(-pl.col("logit")).otherwise("logit").alias("logit")
+    )
+    return ew.Predictions(whole.dataset, whole.detector, frame)
+
+
+def test_the_weakness_of_the_best_is_named() -> None:
+    lead = write_headline(metrics_of(turned(predictions(shift=5), "suno"))).lead
+    assert lead.startswith("cnn tells real from fake with an AUROC of 0.")
+    assert "It fails on suno against the reals of" in lead
+
+
+def test_chance_is_called_chance() -> None:
+    one = metrics_of(predictions(shift=0, n_tracks=40))
+    assert write_headline(one).lead.startswith("cnn does not do better than chance, with an AUROC")
+    two = metrics_of(
+        predictions(shift=0, n_tracks=40), predictions(shift=0, n_tracks=40, seed=3, detector="b")
+    )
+    assert "Of 2 detectors none does better than chance" in write_headline(two).lead
+
+
+def test_where_all_is_well_the_lowest_is_told() -> None:
+    lead = write_headline(metrics_of(predictions(shift=7))).lead
+    assert "It holds everywhere: its lowest AUROC is" in lead
+
+
+def test_best_and_worst_whose_intervals_overlap_are_not_told_apart() -> None:
+    near = metrics_of(predictions(detector="a"), predictions(detector="b", seed=1))
+    assert any("their order may be chance" in told for told in write_headline(near).caveats)
+    far = metrics_of(predictions(detector="a"), predictions(detector="b", seed=1, shift=6))
+    assert write_headline(far).caveats == []
+
+
+def test_warnings_and_missing_intervals_are_told() -> None:
+    whole = predictions(n_tracks=8)
+    lost = fail(whole, pl.col("group_id") == "FMA:0")
+    caveats = write_headline(metrics_of(lost)).caveats
+    assert caveats == [
+        "No interval is possible: too few groups.",
+        "1 check warns that figures may mislead: see Checks.",
+    ]
+
+
+def test_nothing_to_judge_by_is_said() -> None:
+    every = keep(predictions(), pl.col("target") == 1)
+    lead = write_headline(metrics_of(fail(every, pl.lit(True)))).lead
+    assert lead == ("No detector has a figure to be judged by: no scored items in this slice.")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0.000"), (0.0002, "<0.001"), (0.5, "0.500"), (0.9998, ">0.999"), (1, "1.000")],
+)
+def test_figures_are_not_rounded_to_none_or_all(value: float, text: str) -> None:
+    assert words.figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 %"),
+        (0.0001, "< 0.1 %"),
+        (0.027, "2.7 %"),
+        (0.5, "50 %"),
+        (0.955, "95.5 %"),
+        (0.9999, "> 99.9 %"),
+        (1, "100 %"),
+    ],
+)
+def test_shares_are_not_rounded_to_none_or_all(value: float, text: str) -> None:
+    assert words.percent(value) == text
+
+
+def test_a_figure_is_told_with_its_interval_or_with_why_it_has_none() -> None:
+    whole = Estimate(value=0.5, low=0.25, high=0.75, n_items=1234, n_groups=12, method="m")
+    assert words.tell(whole) == "0.500 [0.250,\u00a00.750]"
+    assert words.tell_size(whole) == "1\u202f234 items of 12 groups"
+    assert words.tell(Estimate(value=0.5, reason="too few groups")) == "0.500 (too few groups)"
+    assert words.tell(Estimate(reason="only fakes")) == "undefined, only fakes"

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from builders import write_comb
+from earwitness.core.errors import DatasetError, RunError, StoppedError, WeightsError
+from earwitness.core.files import sha256_of
+from earwitness.core.images import SpectrogramContract
+from earwitness.core.manifest import Manifest
+from earwitness.detectors.opening import open_detector
+from earwitness.detectors.resnet import load_resnet
+from earwitness.inference.predict import predict
+from earwitness.training.classifier import (
+    Shelves,
+    TrainedClassifier,
+    shelve_folder,
+    shelve_manifests,
+    train_classifier,
+)
+from earwitness.training.examples import Sharing, list_images
+from earwitness.training.images import ImageLesson, make_network
+from earwitness.training.lesson import Plan
+from earwitness.training.loop import Listeners, fit
+from imagefolders import TINY, write_images
+from resnets import make_network as random_network
+
+QUICK = Plan(epochs=3, batch_size=16)
+TESTS = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"), 24)
+
+
+@pytest.fixture(scope="module")
+def shelves(folder: Path) -> Shelves:
+    return shelve_folder(list_images(folder), Sharing(0.25))
+
+
+@pytest.fixture(scope="module")
+def whole(
+    shelves: Shelves, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, TrainedClassifier, list[int]]:
+    """An unbroken training: its folder, what came of it, and the epochs that were told of."""
+    out, told = tmp_path_factory.mktemp("trained") / "mine", []
+    listeners = Listeners(told=lambda row: told.append(int(row["epoch"])))
+    return out, train_classifier(shelves, out, QUICK, init="none", listeners=listeners), told
+
+
+def test_learns_what_sets_the_classes_apart(
+    shelves: Shelves, whole: tuple[Path, TrainedClassifier, list[int]]
+) -> None:
+    out, done, told = whole
+    assert done.trained.best_row["valid_auroc"] > 0.9
+    assert told == list(range(1, len(told) + 1))
+    curves = pl.read_csv(out / "curves.csv")
+    assert curves["epoch"].to_list() == told
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((out / "tensorboard").glob("events*"))
+    assert not (out / "checkpoints").exists()
+    split = pl.read_csv(out / "split.csv")
+    sides = split.partition_by("split_tag", as_dict=True)
+    assert set(sides["train",]["group_id"]).isdisjoint(sides["valid",]["group_id"])
+    card = open_detector(str(out)).card
+    assert card.images == TINY
+    assert card.details["valid_loss"] == pytest.approx(curves["valid_loss"].min(), abs=1e-6)
+    assert card.training_items is not None
+    assert sha256_of(shelves.train.examples[0].path) in card.training_items.item_sha256
+    state = torch.load(out / "best_laundered_processed.pth", weights_only=True)
+    assert random_network().load_state_dict(state, strict=True)
+    judge = load_resnet(out / "best_laundered_processed.pth")
+    images = [np.repeat(p[..., None], 3, axis=2) for p in shelves.valid.pixels]
+    right = (judge.score_images(images) >= 0) == [e.target == 1 for e in shelves.valid.examples]
+    assert right.mean() == pytest.approx(done.trained.best_row["valid_balanced_accuracy"])
+    with pytest.raises(RunError, match="holds a detector already"):
+        train_classifier(shelves, out, QUICK, init="none")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from earwitness.training.classifier import shelve_folder, train_classifier
+from earwitness.training.examples import Sharing, list_images
+from earwitness.training.lesson import Plan
+from earwitness.training.loop import Listeners
+
+asked = []
+
+def stopping():
+    asked.append(1)
+    if len(asked) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return False
+
+shelves = shelve_folder(list_images(Path(sys.argv[1])), Sharing(0.25))
+plan = Plan(epochs=3, batch_size=16)
+train_classifier(
+    shelves, Path(sys.argv[2]), plan, init="none", listeners=Listeners(stopping=stopping)
+)
+"""
+
+
+def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
+    folder: Path,
+    shelves: Shelves,
+    tmp_path: Path,
+    whole: tuple[Path, TrainedClassifier, list[int]],
+) -> None:
+    command = [sys.executable, "-c", KILLED, folder, tmp_path / "killed"]
+    killed = subprocess.run(command, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    before = (tmp_path / "killed" / "curves.csv").read_text().splitlines()
+    assert len(before) == 2  # the header and one epoch; the second one was broken off
+    resumed, unbroken = tmp_path / "killed", whole[0]
+    train_classifier(shelves, resumed, QUICK, init="none")
+    for name in ("curves.csv", "split.csv", "final_laundered_processed.pth"):
+        assert (resumed / name).read_bytes() == (unbroken / name).read_bytes(), name
+    cards = [json.loads((f / "card.json").read_text())["details"] for f in (resumed, unbroken)]
+    assert cards[0] == cards[1]
+
+
+def test_ctrl_c_stops_and_another_training_is_refused(shelves: Shelves, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError, match="the same command goes on"):
+        train_classifier(
+            shelves, tmp_path, QUICK, init="none", listeners=Listeners(stopping=lambda: True)
+        )
+    other = Plan(epochs=3, batch_size=16, seed=1)
+    with pytest.raises(RunError, match=r"another one: seed was 0, is 1\. Choose"):
+        train_classifier(shelves, tmp_path, other, init="none")
+    fewer = Shelves(shelves.train, shelves.valid.chosen(shelves.valid.examples[1:]))
+    with pytest.raises(RunError, match="other examples to valid with"):
+        train_classifier(fewer, tmp_path, QUICK, init="none")
+
+
+class Crowded(ImageLesson):
+    """A lesson on a machine without room for more than eight images."""
+
+    def judge(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if len(inputs) > 8:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return super().judge(inputs)
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(shelves: Shelves, tmp_path: Path) -> None:
+    lesson = Crowded(make_network("none", seed=0), shelves.train, shelves.valid)
+    trained = fit(lesson, Plan(epochs=1, batch_size=32), tmp_path)
+    assert trained.remarks == [
+        "out of memory: went on with 8 examples at once, gradients added up to a step of about 32"
+    ]
+    assert len(trained.rows) == 1
+
+
+def test_all_but_the_last_layer_is_held_at_first(shelves: Shelves, tmp_path: Path) -> None:
+    torch.save(random_network(1, seed=5).state_dict(), tmp_path / "start.pth")
+    network = make_network(str(tmp_path / "start.pth"), seed=0)
+    start = {name: values.clone() for name, values in network.state_dict().items()}
+    assert torch.equal(
+        start["conv1.weight"], random_network(1, seed=5).state_dict()["conv1.weight"]
+    )
+    assert start["fc.weight"].shape == (2, 512)
+    lesson = ImageLesson(network, shelves.train, shelves.valid)
+    trained = fit(lesson, Plan(epochs=1, batch_size=16, freeze_epochs=1), tmp_path / "held")
+    changed = {
+        name for name, values in trained.final.items() if not torch.equal(values, start[name])
+    }
+    assert changed == {"fc.weight", "fc.bias"}
+    trained = fit(lesson, Plan(epochs=2, batch_size=16, freeze_epochs=1), tmp_path / "freed")
+    assert not torch.equal(trained.final["conv1.weight"], start["conv1.weight"])
+
+
+def test_imagenet_weights_that_cannot_be_had_say_how_to_go_on(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    with pytest.raises(WeightsError, match=r"cannot be fetched \(no route.* --init none") as caught:
+        make_network("imagenet", seed=0)
+    assert "\n" not in str(caught.value)
+    assert str(own_cache) in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    root = tmp_path_factory.mktemp("music")
+    names = [f"{n:02d}_{'fake' if n % 2 else 'real'}.wav" for n in range(12)]
+    for n, name in enumerate(names):
+        write_comb(root / name, n, seconds=2, level=0.01 if n % 2 else 0)
+    (root / "broken.wav").write_text("nothing")
+    frame = pl.DataFrame(
+        {
+            "filepath": [*names, "broken.wav"],
+            "target": pl.Series([n % 2 for n in range(12)] + [0], dtype=pl.Int8),
+            "group_id": [f"g{n // 2}" for n in range(12)] + ["b"],
+        }
+    )
+    return Manifest("music", frame, (root,))
+
+
+def test_audio_is_drawn_in_memory_and_the_network_judges_audio(
+    music: Manifest, tmp_path: Path
+) -> None:
+    contract = SpectrogramContract(
+        height=32, width=32, hop=1000, sample_rate_hz=44_100, band_hz=(20, 22_050)
+    )
+    shelves = shelve_manifests([music], [], contract, Sharing(0.34), windows=2, n_workers=0)
+    assert shelves.train.pixels.shape == (16, 32, 32)
+    assert len(shelves.valid.examples) == 8
+    assert [e.path.name for e, _ in shelves.failures] == ["broken.wav"]
+    done = train_classifier(shelves, tmp_path / "mine", Plan(epochs=1, batch_size=8), init="none")
+    assert done.card.images == contract
+    (prediction,) = predict(music, [str(tmp_path / "mine")], n_workers=0)
+    assert (prediction.n_scored, prediction.n_failed) == (12, 1)
+    with pytest.raises(DatasetError, match="groups stand in train and in valid"):
+        shelve_manifests([music], [music], contract, Sharing(), n_workers=0)
+
+
+def test_two_processes_share_the_work(folder: Path, tmp_path: Path) -> None:
+    script = f"""
+import sys
+from pathlib import Path
+from earwitness.training.classifier import shelve_folder, train_classifier
+from earwitness.training.examples import Sharing, list_images
+from earwitness.training.lesson import Plan
+from earwitness.training.loop import Hardware
+shelves = shelve_folder(list_images(Path({str(folder)!r})), Sharing(0.25))
+train_classifier(shelves, Path({str(tmp_path)!r}), Plan(epochs=1, batch_size=8), init="none",
+                 hardware=Hardware("cpu", 2))
+"""
+    path = tmp_path / "two.py"
+    path.write_text(script)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "card.json").is_file()

@@ -1,0 +1,230 @@
+"""The parts of training that need no network: draws, changes, groups, and looks beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from earwitness.core.errors import DatasetError, ManifestError, UsageError
+from earwitness.core.manifest import Manifest
+from earwitness.training.augment import Augmentation
+from earwitness.training.draws import EpochSampler, epoch_order, rng_for
+from earwitness.training.examples import (
+    Example,
+    Sharing,
+    check_sides,
+    fingerprint,
+    list_audio,
+    list_images,
+)
+from earwitness.training.learner import cosine_share
+from earwitness.training.looks import look_at_examples, look_at_images
+from earwitness.training.pixels import PixelShelf, shelve_images
+from earwitness.training.sides import share_groups
+from imagefolders import TINY, write_images
+
+
+def examples(n_groups: int, kinds: tuple[str, ...] = ("", "a", "b")) -> list[Example]:
+    return [
+        Example(f"{kind}/{n}.png", Path(f"{kind}/{n}.png"), int(bool(kind)), f"t{n}", kind or None)
+        for n in range(n_groups)
+        for kind in kinds
+    ]
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 5), st.booleans())
+def test_an_epoch_has_as_many_items_as_there_are(
+    n_real: int, n_fake: int, epoch: int, balanced: bool
+) -> None:
+    targets = [0] * n_real + [1] * n_fake
+    order = epoch_order(targets, seed=1, epoch=epoch, balanced=balanced)
+    again = epoch_order(targets, seed=1, epoch=epoch, balanced=balanced)
+    np.testing.assert_array_equal(order, again)
+    assert len(order) == len(targets)
+    counts = np.bincount(order, minlength=len(targets))
+    if not balanced:
+        assert (counts == 1).all()
+        return
+    of_class = np.bincount(np.array(targets)[order], minlength=2)
+    assert abs(of_class[0] - of_class[1]) <= 1
+    for target in (0, 1):
+        of_items = counts[np.array(targets) == target]
+        assert of_items.max() - of_items.min() <= 1
+
+
+def test_draws_depend_on_seed_epoch_and_item_alone() -> None:
+    first = rng_for(0, 3, 5).random(4)
+    np.testing.assert_array_equal(first, rng_for(0, 3, 5).random(4))
+    others = [rng_for(*place).random(4) for place in ((1, 3, 5), (0, 4, 5), (0, 3, 6))]
+    assert all(not np.array_equal(first, other) for other in others)
+    sampler = EpochSampler([0, 1, 0, 1], seed=0, balanced=True)
+    sampler.set_epoch(2)
+    taken = list(sampler)
+    assert {epoch for epoch, _ in taken} == {2}
+    assert sorted(item for _, item in taken) == [0, 1, 2, 3]
+
+
+@given(st.integers(0, 1000), st.sampled_from([(20, 30), (8, 9), (64, 40)]), st.booleans())
+def test_a_change_is_pure_and_keeps_what_it_does_not_mask(
+    seed: int, size: tuple[int, int], coloured: bool
+) -> None:
+    shape = (*size, 3) if coloured else size
+    image = np.random.default_rng(0).integers(60, 180, shape, dtype=np.uint8)
+    before = image.copy()
+    change = Augmentation.draw(np.random.default_rng(seed), size)
+    changed = change.apply(image)
+    np.testing.assert_array_equal(image, before)
+    assert changed.shape == image.shape
+    np.testing.assert_array_equal(changed, change.apply(image))
+    back = np.roll(changed.astype(int) - change.gain, -change.shift, axis=1)
+    assert (back == image).mean() > 0.7
+    masked = np.roll(changed, -change.shift, axis=1)[back != image]
+    assert len(np.unique(masked)) <= 1
+
+
+def test_black_stays_black_when_it_gets_louder() -> None:
+    change = Augmentation(shift=0, gain=9, columns=(0, 0), rows=(0, 0))
+    image = np.array([[0, 250, 100]], dtype=np.uint8)
+    assert change.apply(image).tolist() == [[0, 255, 109]]
+
+
+@given(st.integers(4, 60), st.integers(0, 9), st.floats(0.05, 0.5))
+def test_a_group_stands_on_one_side(n_groups: int, seed: int, share: float) -> None:
+    everyone = examples(n_groups)
+    train, valid = share_groups(everyone, Sharing(share, seed=seed))
+    assert {e.group for e in train}.isdisjoint(e.group for e in valid)
+    assert len(train) + len(valid) == len(everyone)
+    assert abs(len({e.group for e in valid}) - share * n_groups) <= 1
+    assert share_groups(everyone[::-1], Sharing(share, seed=seed))[1][::-1] == valid
+
+
+def test_kinds_of_groups_are_shared_out_alike() -> None:
+    everyone = [*examples(20, ("",)), *examples(10, ("a",)), *examples(30, ("b",))]
+    renamed = [
+        Example(e.name, e.path, e.target, f"{e.generator}{e.group}", e.generator) for e in everyone
+    ]
+    _, valid = share_groups(renamed, Sharing(0.2))
+    assert [sum(e.generator == kind for e in valid) for kind in (None, "a", "b")] == [4, 2, 6]
+
+
+def test_images_are_found_at_any_depth_with_what_their_manifest_tells(tmp_path: Path) -> None:
+    write_images(tmp_path, 2)
+    deep = tmp_path / "deepfake" / "more" / "deep"
+    deep.mkdir(parents=True)
+    Image.new("L", (32, 32)).save(deep / "song.v2__musika.JPG")
+    (deep / "notes.txt").write_text("no image")
+    found = {e.name: e for e in list_images(tmp_path)}
+    assert len(found) == 5
+    assert found["deepfake/more/deep/song.v2__musika.JPG"].group == "song.v2"
+    assert found["original/combined/t000__1.png"].group == "t000"
+    (tmp_path / "manifest.csv").write_text(
+        "filepath,target,source_dataset,split_tag,generator,group_id\n"
+        "deepfake/combined/t000__0.png,1,FMA,train,lyra,track7\n"
+    )
+    told = {e.name: e for e in list_images(tmp_path)}["deepfake/combined/t000__0.png"]
+    assert (told.group, told.generator, told.origin) == ("track7", "lyra", "FMA train")
+    by_digit = list_images(tmp_path, group_by=r"(\d)\.\w+$|v2")
+    assert {e.group for e in by_digit} >= {"track7", "1"}
+    with pytest.raises(UsageError, match="finds nothing in 'original"):
+        list_images(tmp_path, group_by="xyz")
+    with pytest.raises(UsageError, match=r"--group-by '\('"):
+        list_images(tmp_path, group_by="(")
+
+
+def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"--images .*data: not there"):
+        list_images(tmp_path / "data")
+    (tmp_path / "original").mkdir()
+    with pytest.raises(DatasetError, match="holds no image, expected original images"):
+        list_images(tmp_path)
+    with pytest.raises(DatasetError, match="no deepfake among the 2 examples to valid with"):
+        check_sides(examples(2), examples(2, ("",)))
+    with pytest.raises(DatasetError, match=r"2 groups stand in train and in valid \(as t0\)"):
+        check_sides(examples(3), examples(2))
+    frame = pl.DataFrame({"filepath": ["a.wav", "a.wav"], "target": [0, 1]})
+    with pytest.raises(ManifestError, match="real in one manifest and fake in another"):
+        list_audio([Manifest("m", frame, (tmp_path,))])
+
+
+def test_a_fingerprint_changes_with_what_is_trained_on(tmp_path: Path) -> None:
+    write_images(tmp_path, 2)
+    found = list_images(tmp_path)
+    before, rest = fingerprint(found), fingerprint(found[1:])
+    assert before == fingerprint(list_images(tmp_path)) != rest
+    with found[0].path.open("ab") as file:
+        file.write(b"more")
+    assert fingerprint(found) != before
+    assert fingerprint(found[1:]) == rest
+
+
+def shelf(pixels: np.ndarray, targets: list[int], **told: object) -> PixelShelf:  # type: ignore[type-arg]
+    rows = tuple(Example(f"{n}.png", Path(f"{n}.png"), t, f"g{n}") for n, t in enumerate(targets))
+    traits = told.get("traits") or tuple(("same",) for _ in rows)
+    return PixelShelf(rows, pixels, traits, TINY)  # type: ignore[arg-type]
+
+
+def noise(n: int, seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]
+    return np.random.default_rng(seed).integers(1, 255, (n, 8, 8), dtype=np.uint8)
+
+
+def test_what_may_go_wrong_is_looked_for_beforehand() -> None:
+    targets = [0, 1] * 10
+    good = shelf(noise(20), targets)
+    assert not list(look_at_images(good, shelf(noise(4, 1), [0, 1, 0, 1])))
+    constant = noise(20)
+    constant[3] = 7
+    twins = noise(20)
+    twins[1] = twins[0]
+    bright = noise(20)
+    bright[1::2] //= 4
+    low = noise(20)
+    low[::2, :4] = 0
+    leak = tuple((f"{t} × 4 pixels",) for t in targets)
+    cases = {
+        "1 of 20 images are of one colour throughout (as 3.png)": shelf(constant, targets),
+        "1 images are the same in both classes": shelf(twins, targets),
+        "shortcut: brightness alone tells": shelf(bright, targets),
+        "shortcut: the highest frequency with sound alone": shelf(low, targets),
+        "label leak: the files alone tell": shelf(noise(20), targets, traits=leak),
+    }
+    for message, train in cases.items():
+        assert any(t.startswith(message) for t in look_at_images(train, good)), message
+    assert "20 images of valid are the same" in next(iter(look_at_images(good, good)))
+    lopsided = [*examples(5, ("",)), *examples(20, ("a",))]
+    told = list(look_at_examples(lopsided, examples(20, ("", "a"))))
+    assert [t.partition(" ")[0] for t in told] == ["classes", "fewer"]
+
+
+def test_images_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> None:
+    write_images(tmp_path, 3)
+    (tmp_path / "original/combined/t000__0.png").write_text("no image")
+    told: list[bool] = []
+    got = shelve_images(list_images(tmp_path), advance=told.append)
+    assert got.pixels.shape == (5, 32, 32)
+    assert got.contract == TINY
+    assert [(e.name, r) for e, r in got.failures] == [
+        (
+            "original/combined/t000__0.png",
+            "a text/HTML file, not an image, expected PNG, JPEG, BMP, TIFF, WEBP",
+        )
+    ]
+    assert told.count(False) == 1
+    (tmp_path / "deepfake/combined/t001__0.png").unlink()
+    Image.new("RGB", (10, 10), "red").save(tmp_path / "deepfake/combined/red.png")
+    mixed = shelve_images(list_images(tmp_path))
+    assert mixed.pixels.shape == (5, 32, 32, 3)
+    assert mixed.contract is None
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    shares = [cosine_share(step, 100, 0.1) for step in range(101)]
+    assert shares[0] == pytest.approx(0.1)
+    assert shares[9] == shares[10] == 1
+    assert (np.diff(shares[10:]) < 0).all()
+    assert shares[100] == pytest.approx(0)
