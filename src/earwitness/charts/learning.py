@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 
 from earwitness.charts.lettering import FONT
-from earwitness.charts.palette import INK
+from earwitness.charts.palette import ink
 
 _WIDTH_PX, _HEIGHT_PX = 420, 200
-_COLOURS = ("#1f6fb2", "#c2410c")
+_COLOURS = (ink("real"), ink("fake"))
+_INK = ink("ink")
 
 
 def learning_chart(
@@ -31,10 +32,10 @@ def learning_chart(
     figures = _panel(rows, ("valid_auroc", "valid_balanced_accuracy"), "validation", best_epoch)
     chart: alt.VConcatChart = (
         alt.vconcat(losses, figures, spacing=24)
-        .properties(padding=16, title=alt.TitleParams(text=title, anchor="start", color=INK))
+        .properties(padding=16, title=alt.TitleParams(text=title, anchor="start", color=_INK))
         .resolve_scale(color="independent", strokeDash="independent")
         .configure(font=FONT, background="#ffffff")
-        .configure_axis(labelFontSize=13, titleFontSize=13, labelColor=INK, titleColor=INK)
+        .configure_axis(labelFontSize=13, titleFontSize=13, labelColor=_INK, titleColor=_INK)
         .configure_legend(labelFontSize=13)
     )
     return chart
