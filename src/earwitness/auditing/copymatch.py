@@ -8,6 +8,7 @@ overlap.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -42,11 +43,11 @@ _REACH = 3
 _TOLERANCE = 4
 _FEWEST_VOTES = 2
 _BITS = range(16, 29)
-_CHANCE_HITS = 4_000
-"""Hits that chance may give a sound."""
+_CHANCE_HITS = 1_000
+"""Hits that chance would give a sound were keys spread evenly; chosen ones give thrice as many."""
 
 _SHUFFLE = np.uint32(2_654_435_761)
-_CHUNK = 4_096
+_CHUNK = 256
 """Sounds that are looked up at once."""
 
 _HASTY = 8
@@ -92,12 +93,15 @@ def find_copies(one: Library, other: Library, *, same: bool = False) -> Matches:
         other: Words of others.
         same: Both are one library: each pair is given once, and no sound with itself.
     """
-    marks = [_marked(library) for library in (one, other)]
+    n_keys = [len(library.values) // (2 * _REACH + 1) for library in (one, other)]
     chance_hits = _CHANCE_HITS * max(len(one), len(other))
-    bits = key_bits(len(marks[0]) * len(marks[1]), chance_hits=chance_hits, among=_BITS)
-    keys = concatenate(_keys(other, marks[1], bits))
+    bits = key_bits(math.prod(n_keys), chance_hits=chance_hits, among=_BITS)
     found = find_candidates(
-        _keys(one, marks[0], bits), keys, tolerance=_TOLERANCE, fewest=_FEWEST_VOTES, same=same
+        _keys(one, bits),
+        concatenate(_keys(other, bits)),
+        tolerance=_TOLERANCE,
+        fewest=_FEWEST_VOTES,
+        same=same,
     )
     kept = []
     for first, second, shift in zip(found.one, found.other, found.shift, strict=True):
@@ -108,27 +112,27 @@ def find_copies(one: Library, other: Library, *, same: bool = False) -> Matches:
     return Matches(columns[0].astype(np.int64), columns[1].astype(np.int64), *columns[2:])
 
 
-def _marked(library: Library) -> Ints:
-    """Return the places of all words that keys are made of."""
-    words = library.values
-    rank = words * _SHUFFLE
+def _keys(library: Library, bits: int) -> Iterator[Keys]:
+    """Yield the keys of some sounds at a time."""
+    for first in range(0, max(len(library), 1), _CHUNK):
+        last = min(first + _CHUNK, len(library))
+        start, stop = library.starts[[first, last]]
+        words = library.values[start:stop]
+        keys = (words >> np.uint32((N_BITS - bits) // 2)) & np.uint32((1 << bits) - 1)
+        chosen = _chosen(words, keys)
+        owner = np.searchsorted(library.starts, chosen + start, "right") - 1
+        place = chosen + start - library.starts[owner]
+        yield Keys(keys[chosen], owner.astype(np.int32), place.astype(np.int32))
+
+
+def _chosen(words: NDArray[np.uint32], keys: NDArray[np.uint32]) -> Ints:
+    """Return the places of keys that are the least among their neighbours, once each."""
+    rank = keys * _SHUFFLE
     rank[words == 0] = np.iinfo(np.uint32).max
     least = minimum_filter1d(rank, 2 * _REACH + 1, mode="nearest") == rank
     least &= words != 0
-    least[1:] &= words[1:] != words[:-1]
+    least[1:] &= keys[1:] != keys[:-1]
     return np.flatnonzero(least)
-
-
-def _keys(library: Library, marked: Ints, bits: int) -> Iterator[Keys]:
-    """Yield the keys of some sounds at a time."""
-    middle, mask = np.uint32((N_BITS - bits) // 2), np.uint32((1 << bits) - 1)
-    for first in range(0, max(len(library), 1), _CHUNK):
-        edges = library.starts[[first, min(first + _CHUNK, len(library))]]
-        few = marked[slice(*np.searchsorted(marked, edges))]
-        owner = np.searchsorted(library.starts, few, "right") - 1
-        place = few - library.starts[owner]
-        keys = (library.values[few] >> middle) & mask
-        yield Keys(keys, owner.astype(np.int32), place.astype(np.int32))
 
 
 def _confirm(one: NDArray[np.uint32], other: NDArray[np.uint32], shift: int) -> tuple[int, float]:
