@@ -144,7 +144,8 @@ def test_where_a_crop_begins_is_told(planted: AuditReport) -> None:
 
 
 def test_nothing_but_what_was_planted_is_found(planted: AuditReport) -> None:
-    assert {f.filepath for f in planted.findings if f.relation != "undecided"} == set(PLANTED)
+    others = ("undecided", "shortcut")  # of the 51 rows one is fake, and of a corpus of its own
+    assert {f.filepath for f in planted.findings if f.relation not in others} == set(PLANTED)
 
 
 def test_the_clean_twin_has_no_finding_in_over_two_thousand_pairs(clean: AuditReport) -> None:

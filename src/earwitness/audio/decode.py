@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from earwitness.audio import ffmpeg, sndfile
 from earwitness.audio.chatter import quieted
+from earwitness.audio.ffmpeg import Packets
 from earwitness.audio.info import AudioInfo, Span
 from earwitness.audio.regular import looks_like_text, opened, stat_regular
 from earwitness.audio.resample import resample_slice, resampled_length
@@ -25,13 +26,14 @@ from earwitness.core.errors import AudioError
 
 __all__ = [
     "AudioInfo",
+    "Packets",
     "Span",
-    "hash_packets",
     "mix_down",
     "probe_audio",
     "read_audio",
     "read_slice",
     "read_spans",
+    "scan_packets",
 ]
 
 PROBES_KEPT = 4096
@@ -170,10 +172,10 @@ def read_spans(info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float3
     return parts
 
 
-def hash_packets(path: str | os.PathLike[str]) -> str | None:
-    """Return the SHA-256 of a file's compressed packets, or ``None`` where they cannot be told.
+def scan_packets(path: str | os.PathLike[str]) -> Packets | None:
+    """Return what is known of a file's compressed packets, or ``None`` where they cannot be told.
 
-    Tags and pictures lie outside of them, so a copy with other tags has the same.
+    Tags and pictures lie outside of them, so a copy with other tags has the same hash.
 
     Raises:
         AudioError: The file cannot be opened.
@@ -181,7 +183,7 @@ def hash_packets(path: str | os.PathLike[str]) -> str | None:
     name = os.fspath(path)
     with opened(name) as fd, quieted():
         try:
-            return ffmpeg.hash_packets(fd, name)
+            return ffmpeg.scan_packets(fd, name)
         except AudioError:
             return None
 

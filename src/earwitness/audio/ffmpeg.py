@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -30,6 +30,9 @@ FORMATS = (
 CLAIM_SLACK_S = 0.1
 """Encoder delay and padding that a claimed length may include."""
 
+LONGEST_TAG = 80
+"""Letters of an encoder's tag that are kept."""
+
 _CLAIMING = {"mov", "asf", "matroska"}
 _CONTAINERS = {"mov": "mp4"}
 _CODECS = {"mp3float": "mp3", "mp2float": "mp2", "mp1float": "mp1"}
@@ -46,6 +49,20 @@ class Stretch(NamedTuple):
 
     samples: NDArray[np.float32]
     sample_rate_hz: int
+
+
+class Packets(NamedTuple):
+    """What a file holds before it is decoded.
+
+    Attributes:
+        sha256: Of codec and compressed packets, which tags do not change.
+        n_bytes: Length of the packets.
+        encoder: What wrote it, as its tag says; ``None`` without one.
+    """
+
+    sha256: str
+    n_bytes: int
+    encoder: str | None
 
 
 class _Stream(NamedTuple):
@@ -125,17 +142,30 @@ def _copy_overlaps(
             ]
 
 
-def hash_packets(fd: int, path: str) -> str:
-    """Return the SHA-256 of codec and compressed packets, which tags do not change.
+def scan_packets(fd: int, path: str) -> Packets:
+    """Return hash and length of the compressed packets, and the encoder's tag.
 
     Raises:
         AudioError: FFmpeg finds no sound in it.
     """
     with _audio_stream(fd, path) as (container, stream):
+        encoder = _encoder(stream.metadata, container.metadata)
         digest = hashlib.sha256(f"{_codec(stream)}\0".encode())
+        n_bytes = 0
         for packet in _packets(container, stream):
             digest.update(packet)
-        return digest.hexdigest()
+            n_bytes += packet.size
+        return Packets(digest.hexdigest(), n_bytes, encoder)
+
+
+def _encoder(*tags: Mapping[str, str]) -> str | None:
+    """Return what tags call the encoder, on one line of printable letters."""
+    for said in tags:
+        for key, value in said.items():
+            name = " ".join("".join(c if c.isprintable() else " " for c in value).split())
+            if key.casefold() == "encoder" and name:
+                return name[:LONGEST_TAG]
+    return None
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 from earwitness import __version__
 from earwitness.auditing.exposure import list_exposures
 from earwitness.auditing.hearing import Advance, SoundStore, hear_files
+from earwitness.auditing.measures import list_nuisances
 from earwitness.auditing.scene import Outcome, Scene, set_scene
 from earwitness.core.audits import AuditedManifest, AuditReport, Role
 from earwitness.core.cards import DetectorCard
@@ -38,6 +39,11 @@ CHECKS.add("track", "earwitness.auditing.same_origin:check_track")
 CHECKS.add("artist", "earwitness.auditing.same_origin:check_artist")
 CHECKS.add("video", "earwitness.auditing.same_origin:check_video")
 CHECKS.add("exposure", "earwitness.auditing.exposure:check_exposure")
+CHECKS.add("balance", "earwitness.auditing.classes:check_balance")
+CHECKS.add("one_class", "earwitness.auditing.classes:check_one_class")
+CHECKS.add("band", "earwitness.auditing.band:check_band")
+CHECKS.add("alone", "earwitness.auditing.alone:check_alone")
+CHECKS.add("baselines", "earwitness.auditing.baselines:check_baselines")
 
 
 def audit(
@@ -82,6 +88,7 @@ def audit(
         findings=tuple(finding for outcome in outcomes for finding in outcome.findings),
         links=tuple(link for outcome in outcomes for link in outcome.links),
         exposures=tuple(list_exposures(scene)),
+        nuisances=tuple(list_nuisances(scene)),
     )
 
 

@@ -33,8 +33,14 @@ class Subject:
     advice: str
 
 
-def not_checked(subject: Subject, why: str, *, n_unchecked: int = 0) -> Outcome:
-    """Return the outcome of a check that was not made."""
+def not_checked(
+    subject: Subject,
+    why: str,
+    *,
+    n_unchecked: int = 0,
+    figures: Mapping[str, JsonValue] | None = None,
+) -> Outcome:
+    """Return the outcome of a check that was not made, or that cannot decide."""
     return Outcome(
         CheckResult(
             name=subject.name,
@@ -43,6 +49,7 @@ def not_checked(subject: Subject, why: str, *, n_unchecked: int = 0) -> Outcome:
             verdict="not checked",
             detail=why,
             n_unchecked=n_unchecked,
+            figures=dict(figures or {}),
         )
     )
 
@@ -88,6 +95,41 @@ def conclude(
         figures=dict(figures or {}),
     )
     return Outcome(result, findings, links)
+
+
+def conclude_slices(
+    subject: Subject,
+    *,
+    is_finding: bool,
+    detail: str,
+    n_checked: int,
+    n_unchecked: int = 0,
+    figures: Mapping[str, JsonValue] | None = None,
+) -> Outcome:
+    """Return the outcome of a check that looked at slices, where no row offends by itself.
+
+    Args:
+        subject: What it is about.
+        is_finding: Whether it found something.
+        detail: What it saw.
+        n_checked: Rows of the slices it looked at, at least one.
+        n_unchecked: Rows that it could not look at.
+        figures: Numbers behind the detail.
+    """
+    lost = f"{n_unchecked} rows could not be looked at" if n_unchecked else ""
+    return Outcome(
+        CheckResult(
+            name=subject.name,
+            title=subject.title,
+            scope=subject.scope,
+            verdict="finding" if is_finding else "pass",
+            detail="; ".join(filter(None, (detail, lost))),
+            advice=subject.advice if is_finding else "",
+            n_checked=n_checked,
+            n_unchecked=n_unchecked,
+            figures=dict(figures or {}),
+        )
+    )
 
 
 def count_relations(findings: Sequence[Finding]) -> dict[Relation, int]:

@@ -15,8 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.audio.channel import Channel, measure_channel
 from earwitness.audio.chroma import N_CLASSES, Chroma, time_chroma
-from earwitness.audio.decode import AudioInfo, hash_packets, mix_down, probe_audio, read_slice
+from earwitness.audio.decode import (
+    AudioInfo,
+    Packets,
+    mix_down,
+    probe_audio,
+    read_slice,
+    scan_packets,
+)
 from earwitness.audio.fingerprint import RATE_HZ, Words, fingerprint
 from earwitness.audio.resample import resample
 from earwitness.core.errors import AudioError
@@ -50,6 +58,9 @@ class Sound:
         n_channels: Its channels.
         codec: Coding of its samples.
         container: What they are wrapped in.
+        bit_rate_kbps: Mean over its compressed packets, to the nearest whole number.
+        encoder: What wrote it, as its tag says.
+        channel: What the channel left on it.
         words: Sub-fingerprints, see ``audio.fingerprint``.
         chroma: Time–chroma, see ``audio.chroma``.
     """
@@ -63,6 +74,9 @@ class Sound:
     n_channels: int | None = None
     codec: str | None = None
     container: str | None = None
+    bit_rate_kbps: int | None = None
+    encoder: str | None = None
+    channel: Channel | None = None
     words: Words = field(default_factory=lambda: np.zeros(0, dtype=np.uint32))
     chroma: Chroma = field(default_factory=lambda: np.zeros((0, N_CLASSES), dtype=np.int8))
 
@@ -78,22 +92,29 @@ def hear_file(path: str, sha256: str) -> Sound:
         info = probe_audio(path)
         n_samples = min(info.n_samples, LONGEST_S * info.sample_rate_hz)
         samples = read_slice(path, 0, n_samples)
-        packets = hash_packets(path)
+        packets = scan_packets(path)
     except AudioError as error:
         return Sound(sha256, error.reason)
     low = resample(mix_down(samples), info.sample_rate_hz, RATE_HZ)[0]
     return Sound(
         sha256,
-        packets_sha256=packets,
+        packets_sha256=packets.sha256 if packets else None,
         samples_sha256=_hash_samples(samples, info),
         duration_s=info.duration_s,
         sample_rate_hz=info.sample_rate_hz,
         n_channels=info.n_channels,
         codec=info.codec,
         container=info.container,
+        bit_rate_kbps=_bit_rate_kbps(packets, info),
+        encoder=packets.encoder if packets else None,
+        channel=measure_channel(samples, info.sample_rate_hz),
         words=fingerprint(low),
         chroma=time_chroma(low),
     )
+
+
+def _bit_rate_kbps(packets: Packets | None, info: AudioInfo) -> int | None:
+    return round(packets.n_bytes * 8 / info.duration_s / 1000) if packets else None
 
 
 def _hash_samples(samples: NDArray[np.float32], info: AudioInfo) -> str:
@@ -125,4 +146,5 @@ def read_row(row: Any) -> Sound:
         name: np.frombuffer(base64.b64decode(row[name]), dtype).reshape(shape)
         for name, (dtype, shape) in _ARRAYS.items()
     }
-    return Sound(**(row | unpacked))
+    channel = None if row["channel"] is None else Channel(*row["channel"])
+    return Sound(**(row | unpacked | {"channel": channel}))

@@ -123,6 +123,53 @@ class Exposure(NamedTuple):
     exposure: Met
 
 
+class Nuisances(NamedTuple):
+    """What the file of one audited row gives away without being heard as music.
+
+    Attributes:
+        manifest: Name of the audited manifest.
+        row: Row in it, from 1.
+        filepath: As it stands there.
+        target: 0 or 1.
+        error: Why it cannot be heard; ``None`` where it can.
+        duration_s: Length.
+        sample_rate_hz: Its own rate.
+        n_channels: Channels.
+        codec: Coding of its samples.
+        container: What they are wrapped in.
+        bit_rate_kbps: Mean over its compressed packets.
+        encoder: What wrote it, as its tag says.
+        peak_dbfs: This and the rest: see ``audio.channel``.
+    """
+
+    manifest: str
+    row: int
+    filepath: str
+    target: int
+    error: str | None = None
+    duration_s: float | None = None
+    sample_rate_hz: int | None = None
+    n_channels: int | None = None
+    codec: str | None = None
+    container: str | None = None
+    bit_rate_kbps: int | None = None
+    encoder: str | None = None
+    peak_dbfs: float | None = None
+    loudness_lufs: float | None = None
+    crest_db: float | None = None
+    dc_offset: float | None = None
+    clipped_share: float | None = None
+    lead_silence_s: float | None = None
+    trail_silence_s: float | None = None
+    silence_share: float | None = None
+    zero_share: float | None = None
+    bandwidth_hz: float | None = None
+    above_8k_db: float | None = None
+    above_16k_db: float | None = None
+    floor_db: float | None = None
+    stereo_correlation: float | None = None
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -201,6 +248,7 @@ class AuditReport(_Part):
         findings: Offending rows; not in ``audit.json``.
         links: Pairs that sound alike; not in ``audit.json``.
         exposures: What each detector met of each audited row; not in ``audit.json``.
+        nuisances: What the file of each audited row gives away; not in ``audit.json``.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -211,6 +259,7 @@ class AuditReport(_Part):
     findings: tuple[Finding, ...] = Field(default=(), exclude=True, repr=False)
     links: tuple[Link, ...] = Field(default=(), exclude=True, repr=False)
     exposures: tuple[Exposure, ...] = Field(default=(), exclude=True, repr=False)
+    nuisances: tuple[Nuisances, ...] = Field(default=(), exclude=True, repr=False)
 
     @property
     def n_findings(self) -> int:

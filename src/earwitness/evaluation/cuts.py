@@ -14,9 +14,7 @@ import polars as pl
 from earwitness.core.metrics import SliceKind
 from earwitness.evaluation.partitions import HEADLINES
 from earwitness.evaluation.rows import once
-
-ALL = "all"
-"""The real corpus of a grid cell that takes the reals of every corpus."""
+from earwitness.manifests.cells import list_cells, list_makers, split_by
 
 
 @dataclass(frozen=True)
@@ -47,65 +45,25 @@ def cut(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[Cut]:
     """
     items = once(frame)
     yield Cut("overall", "overall", {}, items)
-    for name, rows in _values(frame, "dataset"):
+    for name, rows in split_by(frame, "dataset"):
         yield Cut("dataset", name, {"dataset": name}, rows)
-    for name, rows in _values(items, "corpus"):
+    for name, rows in split_by(items, "corpus"):
         yield Cut("corpus", name, {"corpus": name}, rows)
-    yield from _generators(items)
-    yield from _grid(items)
+    for maker in list_makers(items):
+        yield Cut("generator", maker.name, maker.keys, maker.rows)
+    for cell in list_cells(items):
+        yield Cut("grid", cell.name, cell.keys, cell.rows)
     yield from _partitions(items)
     for column in by:
-        for value, rows in _values(items, f"by:{column}"):
+        for value, rows in split_by(items, f"by:{column}"):
             yield Cut("column", f"{column} {value}", {"column": column, "value": value}, rows)
-
-
-def _generators(items: pl.DataFrame) -> Iterator[Cut]:
-    for name, keys, rows in _makers(items):
-        yield Cut("generator", name, keys, rows)
-
-
-def _grid(items: pl.DataFrame) -> Iterator[Cut]:
-    """Cross the reals of each corpus, and those of all, with the fakes of each generator."""
-    real = items.filter(pl.col("target") == 0)
-    corpora = _values(real, "corpus")
-    if len(corpora) > 1:
-        corpora.append((ALL, real))
-    for corpus, reals in corpora:
-        for name, keys, fakes in _makers(items):
-            label = "all reals" if corpus == ALL else corpus
-            rows = pl.concat([reals, fakes])
-            yield Cut("grid", f"{label} × {name}", {"real_corpus": corpus} | keys, rows)
 
 
 def _partitions(items: pl.DataFrame) -> Iterator[Cut]:
     """Cut SONICS as its authors do."""
     for partition, headline in HEADLINES.items():
         column = f"sonics:{partition}"
-        for value, rows in _values(items.drop_nulls(column), column):
+        for value, rows in split_by(items.drop_nulls(column), column):
             words = partition.replace("_", " ")
             keys = {"partition": partition, "value": value}
             yield Cut("sonics", f"SONICS {words}: {value}", keys, rows, headline)
-
-
-def _makers(items: pl.DataFrame) -> list[tuple[str, dict[str, str], pl.DataFrame]]:
-    """Return name, keys and fakes of each generator; the name tells a corpus where it must."""
-    fakes = items.filter(pl.col("target") == 1)
-    makers = [
-        (generator, corpus, rows)
-        for generator, of_generator in _values(fakes, "generator")
-        for corpus, rows in _values(of_generator, "corpus")
-    ]
-    names = [generator for generator, _, _ in makers]
-    return [
-        (
-            generator if names.count(generator) == 1 else f"{generator} ({corpus})",
-            {"generator": generator, "fake_corpus": corpus},
-            rows,
-        )
-        for generator, corpus, rows in makers
-    ]
-
-
-def _values(frame: pl.DataFrame, column: str) -> list[tuple[str, pl.DataFrame]]:
-    parts = frame.partition_by(column, maintain_order=True)
-    return sorted(((str(part[column][0]), part) for part in parts), key=lambda pair: pair[0])

@@ -17,11 +17,9 @@ from earwitness.core.registry import nearest
 from earwitness.evaluation.partitions import partition_columns
 from earwitness.evaluation.sources import Opened
 from earwitness.evaluation.summarize import decide
+from earwitness.manifests.cells import UNKNOWN
 from earwitness.metrics import losses
 from earwitness.metrics.items import Items, numbered
-
-UNKNOWN = "unknown"
-"""Corpus or generator of an item that does not tell."""
 
 _TEXTS = {"source_dataset": "corpus", "generator": "generator", "group_id": "group_id"}
 _SAID = ("logit", "pred_prob", "pred_label", "error", "preprocessing", "windows")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from earwitness.core.estimates import Estimate
 from earwitness.core.metrics import Metrics, Slice
-from earwitness.evaluation.cuts import ALL
+from earwitness.manifests.cells import ALL
 
 BY = ("auroc", "balanced_accuracy", "recall", "specificity")
 """Figures to order detectors by, the first first."""

@@ -2,7 +2,7 @@
 
 Conventions: a row of ``findings.csv`` is a row of an audited manifest and one reason why it
 offends; ``links.csv`` holds pairs that sound alike, those by design as well; ``exposure.csv`` what
-each detector met of each row.
+each detector met of each row; ``nuisances.csv`` what the file of each row gives away.
 """
 
 from __future__ import annotations
@@ -16,18 +16,28 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from earwitness.core.audits import AuditReport, CheckResult, Exposure, Finding, Link
+from earwitness.core.audits import (
+    AuditReport,
+    CheckResult,
+    Exposure,
+    Finding,
+    Link,
+    Nuisances,
+)
 from earwitness.core.files import replacing
 
 FINDINGS_CSV = "findings.csv"
 LINKS_CSV = "links.csv"
 EXPOSURE_CSV = "exposure.csv"
+NUISANCES_CSV = "nuisances.csv"
 
 _VERDICTS = {
     "pass": Text("pass", style="green"),
     "finding": Text("FINDING", style="bold red"),
     "not checked": Text("not checked", style="yellow"),
 }
+_NUISANCE_TEXTS = {"manifest", "filepath", "error", "codec", "container", "encoder"}
+_WHOLE = {"row", "target", "sample_rate_hz", "n_channels", "bit_rate_kbps"}
 _NUMBERS: dict[str, Any] = {
     "row": pl.Int64,
     "target": pl.Int64,
@@ -37,6 +47,10 @@ _NUMBERS: dict[str, Any] = {
     "similarity": pl.Float64,
     "offset_s": pl.Float64,
     "drop": pl.Boolean,
+} | {
+    name: pl.Int64 if name in _WHOLE else pl.Float64
+    for name in Nuisances._fields
+    if name not in _NUISANCE_TEXTS
 }
 
 
@@ -75,6 +89,7 @@ def write_tables(report: AuditReport, folder: Path) -> list[Path]:
         FINDINGS_CSV: (Finding, report.findings),
         LINKS_CSV: (Link, report.links),
         EXPOSURE_CSV: (Exposure, report.exposures),
+        NUISANCES_CSV: (Nuisances, report.nuisances),
     }
     written = []
     for name, (kind, rows) in tables.items():

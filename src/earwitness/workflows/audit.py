@@ -6,6 +6,7 @@ The folder::
     findings.csv   rows that offend, one line a row and reason
     links.csv      pairs that sound alike, where there are any
     exposure.csv   what each detector met of each row, where detectors were named
+    nuisances.csv  what each row's file gives away: duration, rate, level, silence, band, …
     store/         what was heard of every file, so that the next call goes on
 """
 

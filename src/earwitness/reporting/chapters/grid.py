@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from earwitness.charts.heatmap import SHARES, Cell, heatmap_chart
 from earwitness.core.metrics import Metrics, Slice
-from earwitness.evaluation.cuts import ALL
+from earwitness.manifests.cells import ALL
 from earwitness.reporting import words
 from earwitness.reporting.drawing import draw_inline
 from earwitness.reporting.parts import (

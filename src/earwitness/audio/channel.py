@@ -1,0 +1,206 @@
+"""What the channel leaves on a sound: level, silence, clipping, band, stereo.
+
+Conventions: samples are ``(n_channels, n_samples)`` in [-1, 1]; decibels are of power, relative to
+full scale or to the sound itself; ``None`` is not defined (the crest factor of silence, the
+correlation of one channel). None of it needs ears: it is what a detector might go by instead.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, signal
+
+from earwitness.audio.loudness import integrated_loudness
+
+SILENT_DBFS = -60.0
+"""A 20 ms frame below this is silent."""
+
+CLIPPED = 0.999
+"""Three samples in a row from here up are clipped."""
+
+BAND_EDGE_DB = -80.0
+"""The band ends where the mean power of a bin falls this far below the strongest bin."""
+
+LOWEST_DB = -160.0
+"""What any power relative to the whole is at least told as."""
+
+_FRAME_S = 0.02
+_RUN = 3
+_N_FFT = 2048
+_FRAMES_AT_ONCE = 256
+_FLOOR_BAND = (0.75, 0.95)
+_FLOOR_QUANTILE = 0.1
+
+
+class Channel(NamedTuple):
+    """Measures of one sound.
+
+    Attributes:
+        peak_dbfs: Largest magnitude.
+        loudness_lufs: Integrated loudness, ITU-R BS.1770.
+        crest_db: Peak above the mean power.
+        dc_offset: Magnitude of a channel's mean by the root of its mean power, the largest.
+        clipped_share: Samples that are clipped.
+        lead_silence_s: Silence before the first sound.
+        trail_silence_s: Silence after the last sound.
+        silence_share: Silent frames.
+        zero_share: Samples that are exactly zero in all channels.
+        bandwidth_hz: Highest frequency with energy.
+        above_8k_db: Power above 8 kHz, relative to all.
+        above_16k_db: Power above 16 kHz, relative to all.
+        floor_db: Quiet bins (the lowest tenth) of the uppermost band, relative to all power.
+        stereo_correlation: Correlation of the first two channels.
+    """
+
+    peak_dbfs: float | None
+    loudness_lufs: float | None
+    crest_db: float | None
+    dc_offset: float | None
+    clipped_share: float
+    lead_silence_s: float
+    trail_silence_s: float
+    silence_share: float
+    zero_share: float
+    bandwidth_hz: float | None
+    above_8k_db: float | None
+    above_16k_db: float | None
+    floor_db: float | None
+    stereo_correlation: float | None
+
+
+def measure_channel(samples: NDArray[np.float32], sample_rate_hz: int) -> Channel:
+    """Measure a sound.
+
+    Args:
+        samples: ``(n_channels, n_samples)``, at least one of each.
+        sample_rate_hz: Their rate.
+    """
+    peak = max(float(channel.max()) for channel in (samples, -samples))
+    powers = [_mean_power(channel) for channel in samples]
+    power = float(np.mean(powers))
+    loudness = integrated_loudness(samples, sample_rate_hz)
+    lead, trail, share = _silences(samples, sample_rate_hz)
+    band = _band(mean_power_spectrum(samples), sample_rate_hz)
+    return Channel(
+        peak_dbfs=20 * math.log10(peak) if peak > 0 else None,
+        loudness_lufs=None if math.isnan(loudness) else loudness,
+        crest_db=20 * math.log10(peak) - 10 * math.log10(power) if power > 0 else None,
+        dc_offset=_dc_offset(samples, powers),
+        clipped_share=_clipped_share(samples),
+        lead_silence_s=lead,
+        trail_silence_s=trail,
+        silence_share=share,
+        zero_share=float(np.mean(~samples.any(axis=0))),
+        bandwidth_hz=band[0],
+        above_8k_db=band[1],
+        above_16k_db=band[2],
+        floor_db=band[3],
+        stereo_correlation=_correlation(samples),
+    )
+
+
+def mean_power_spectrum(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mean over frames and channels of the power spectrum.
+
+    Frames of 2048 samples do not overlap; a Blackman-Harris window keeps what is loud from leaking
+    above the end of the band.
+
+    Args:
+        samples: ``(n_channels, n_samples)``; a sound shorter than a frame is padded with zeros.
+
+    Returns:
+        ``(1025,)`` powers.
+    """
+    short = max(0, _N_FFT - samples.shape[1])
+    padded = np.pad(samples, ((0, 0), (0, short))) if short else samples
+    n_frames = padded.shape[1] // _N_FFT
+    window = signal.windows.blackmanharris(_N_FFT, sym=False).astype(np.float32)
+    total = np.zeros(_N_FFT // 2 + 1)
+    for channel in padded:
+        frames = channel[: n_frames * _N_FFT].reshape(n_frames, _N_FFT)
+        for start in range(0, n_frames, _FRAMES_AT_ONCE):
+            spectrum = fft.rfft(frames[start : start + _FRAMES_AT_ONCE] * window, axis=1)
+            total += (spectrum.real**2 + spectrum.imag**2).sum(axis=0, dtype=np.float64)
+    total /= n_frames * len(padded)
+    return total
+
+
+def _band(
+    power: NDArray[np.float64], sample_rate_hz: int
+) -> tuple[float | None, float | None, float | None, float | None]:
+    """Return bandwidth, power above 8 and 16 kHz, and the floor of the uppermost band."""
+    whole = float(power.sum())
+    if whole == 0:
+        return None, None, None, None
+    nyquist_hz = sample_rate_hz / 2
+    bins_hz = np.linspace(0, nyquist_hz, len(power))
+    edge = power.max() * 10 ** (BAND_EDGE_DB / 10)
+    low, high = (share * nyquist_hz for share in _FLOOR_BAND)
+    uppermost = power[(bins_hz >= low) & (bins_hz <= high)]
+    return (
+        float(bins_hz[np.flatnonzero(power >= edge)[-1]]),
+        _relative_db(float(power[bins_hz > 8_000].sum()), whole),
+        _relative_db(float(power[bins_hz > 16_000].sum()), whole),
+        _relative_db(float(np.quantile(uppermost, _FLOOR_QUANTILE)), whole),
+    )
+
+
+def _relative_db(power: float, whole: float) -> float:
+    return 10 * math.log10(max(power / whole, 10 ** (LOWEST_DB / 10)))
+
+
+def _mean_power(channel: NDArray[np.float32]) -> float:
+    return float(np.mean(np.square(channel), dtype=np.float64))
+
+
+def _dc_offset(samples: NDArray[np.float32], powers: list[float]) -> float | None:
+    offsets = [
+        abs(float(channel.mean(dtype=np.float64))) / math.sqrt(power)
+        for channel, power in zip(samples, powers, strict=True)
+        if power > 0
+    ]
+    return max(offsets, default=None)
+
+
+def _silences(samples: NDArray[np.float32], sample_rate_hz: int) -> tuple[float, float, float]:
+    """Return silence before the first sound and after the last, and the share of silent frames."""
+    length = max(1, round(_FRAME_S * sample_rate_hz))
+    n_frames = max(1, samples.shape[1] // length)
+    starts = np.arange(n_frames) * length  # the last frame takes what is left over
+    powers = np.zeros(len(starts))
+    for channel in samples:
+        powers += np.add.reduceat(np.square(channel), starts, dtype=np.float64)
+    sizes = np.diff([*starts, samples.shape[1]])
+    silent = powers / (sizes * len(samples)) < 10 ** (SILENT_DBFS / 10)
+    sounding = np.flatnonzero(~silent)
+    if not len(sounding):
+        whole_s = samples.shape[1] / sample_rate_hz
+        return whole_s, whole_s, 1.0
+    lead = float(sizes[: sounding[0]].sum()) / sample_rate_hz
+    trail = float(sizes[sounding[-1] + 1 :].sum()) / sample_rate_hz
+    return lead, trail, float(sizes[silent].sum() / sizes.sum())
+
+
+def _clipped_share(samples: NDArray[np.float32]) -> float:
+    """Return the share of samples that lie in runs at full scale."""
+    n_clipped = 0
+    for channel in samples:
+        at_top = np.abs(channel) >= CLIPPED
+        if not at_top.any():
+            continue
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], at_top, [False]))))
+        runs = edges[1::2] - edges[::2]
+        n_clipped += int(runs[runs >= _RUN].sum())
+    return n_clipped / samples.size
+
+
+def _correlation(samples: NDArray[np.float32]) -> float | None:
+    if len(samples) < 2:
+        return None
+    left, right = (one - np.float32(one.mean(dtype=np.float64)) for one in samples[:2])
+    scale = math.sqrt(float(left @ left) * float(right @ right))
+    return float(np.clip((left @ right) / scale, -1, 1)) if scale > 0 else None

@@ -1,0 +1,192 @@
+"""Each measure of the file alone, as a detector.
+
+Conventions: a finding is about slices; the rows that it lists are the fakes of these slices, and
+leaving them out mends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from pydantic import JsonValue
+
+from earwitness.auditing.measures import MEASURES, Measure, measured_rows
+from earwitness.auditing.outcomes import Subject, conclude, not_checked
+from earwitness.auditing.scene import Outcome, Scene
+from earwitness.auditing.separation import LIMIT, Separation, separate, separate_categories
+from earwitness.auditing.slices import (
+    classed,
+    list_slices,
+    slice_figure,
+    told_estimate,
+    why_no_slices,
+)
+from earwitness.core.audits import Finding
+from earwitness.core.estimates import MIN_GROUPS
+from earwitness.manifests.cells import ALL, Cell
+
+_SHOWN = 3
+
+
+class Judged(NamedTuple):
+    """One measure in one slice.
+
+    Attributes:
+        cell: The slice, without items that have no such measure.
+        separation: How well it tells fakes from reals.
+    """
+
+    cell: Cell
+    separation: Separation
+
+    @property
+    def strength(self) -> float:
+        """How far AUROC is from 0.5; below all others where there is none."""
+        area = self.separation.auroc
+        return abs(area.number - 0.5) if area.is_defined else -1.0
+
+    @property
+    def maker(self) -> str:
+        """Whose fakes they are."""
+        return f"{self.cell.keys['generator']} {self.cell.keys['fake_corpus']}"
+
+
+def check_alone(scene: Scene) -> list[Outcome]:
+    """Judge every measure in every slice."""
+    rows = measured_rows(scene)
+    cells = list_slices(rows)
+    n_comparisons = len(cells) * len(MEASURES)
+    return [_check(scene, rows, measure, cells, n_comparisons) for measure in MEASURES]
+
+
+def _check(
+    scene: Scene, rows: pl.DataFrame, measure: Measure, cells: Sequence[Cell], n_comparisons: int
+) -> Outcome:
+    subject, n_rows = _subject(measure), scene.audited_rows.height
+    judged = [_judge(measure, cell, n_comparisons) for cell in cells]
+    decided = [one for one in judged if one.separation.is_decided]
+    figures: dict[str, JsonValue] = {
+        "limit": LIMIT,
+        "slices": [_figure(measure, one) for one in judged],
+    }
+    if not decided:
+        why = _undecided(judged) if judged else why_no_slices(rows)
+        return not_checked(subject, why, n_unchecked=n_rows, figures=figures)
+    n_checked = _n_rows_of(rows, measure, decided)
+    return conclude(
+        subject,
+        _findings(scene, rows, measure, decided),
+        n_checked=n_checked,
+        n_unchecked=n_rows - n_checked,
+        detail=_detail(measure, decided),
+        figures=figures,
+    )
+
+
+def _subject(measure: Measure) -> Subject:
+    title = f"{measure.words} alone"
+    return Subject(f"alone_{measure.name}", title, "shortcuts", measure.advice)
+
+
+def _judge(measure: Measure, cell: Cell, n_comparisons: int) -> Judged:
+    rows = cell.rows.filter(pl.col(measure.name).is_not_null())
+    items = classed(rows)
+    values = rows[measure.name]
+    if measure.is_category:
+        separation = separate_categories(items, values.to_list(), n_comparisons)
+    else:
+        separation = separate(items, values.to_numpy().astype(np.float64), n_comparisons)
+    return Judged(Cell(cell.name, cell.keys, rows), separation)
+
+
+def _figure(measure: Measure, one: Judged) -> JsonValue:
+    usual = {f"usual_{name}": _usual(measure, one, label) for label, name in _CLASSES.items()}
+    more: dict[str, JsonValue] = {**usual, "finding": one.separation.is_finding}
+    return slice_figure(one.cell, one.separation.auroc, more)
+
+
+_CLASSES = {0: "real", 1: "fake"}
+
+
+def _usual(measure: Measure, one: Judged, label: int) -> float | str | None:
+    """Return the median of a class, or its commonest category; ``None`` without items."""
+    values = one.cell.rows.filter(pl.col("target") == label)[measure.name]
+    if not len(values):
+        return None
+    if measure.is_category:
+        return str(values.mode().sort()[0])
+    return float(np.median(values.to_numpy()))
+
+
+def _undecided(judged: Sequence[Judged]) -> str:
+    said = f"every slice has fewer than {MIN_GROUPS} groups of a class"
+    strongest = max(judged, key=lambda one: one.strength)
+    return f"{said}; at most {_area(strongest)}" if strongest.strength > 0 else said
+
+
+def _detail(measure: Measure, decided: Sequence[Judged]) -> str:
+    """Return the strongest slice, or, of findings, those of the makers that stand out most."""
+    ordered = sorted(decided, key=lambda one: -one.strength)
+    found = [one for one in ordered if one.separation.is_finding]
+    if not found:
+        return f"at most {_area(ordered[0])}"
+    by_maker: dict[str, Judged] = {}
+    for one in found:
+        by_maker.setdefault(one.maker, one)
+    shown = "; ".join(_told(measure, one) for one in list(by_maker.values())[:_SHOWN])
+    more = len(found) - min(_SHOWN, len(by_maker))
+    return shown + (f"; and in {more} more slices" if more > 0 else "")
+
+
+def _told(measure: Measure, one: Judged) -> str:
+    fake, real = (measure.told(_usual(measure, one, label) or 0.0) for label in (1, 0))
+    return f"{_area(one)}, fakes {fake}, reals {real}"
+
+
+def _area(one: Judged) -> str:
+    return f"{one.cell.name}: {told_estimate(one.separation.auroc)}"
+
+
+def _n_rows_of(rows: pl.DataFrame, measure: Measure, decided: Sequence[Judged]) -> int:
+    """Return how many rows stand in slices that were judged."""
+    items = pl.concat([one.cell.rows.select("file", "target") for one in decided]).unique()
+    known = rows.filter(pl.col(measure.name).is_not_null())
+    return known.join(items, on=["file", "target"], how="semi").height
+
+
+def _findings(
+    scene: Scene, rows: pl.DataFrame, measure: Measure, decided: Sequence[Judged]
+) -> list[Finding]:
+    """Return a finding for every fake of a slice where the measure gives fakes away."""
+    found = sorted((o for o in decided if o.separation.is_finding), key=lambda o: -o.strength)
+    fakes = rows.filter((pl.col("target") == 1) & pl.col(measure.name).is_not_null())
+    makers = fakes.select("generator", "corpus").unique().rows()
+    details = {maker: _strongest(measure, found, *maker) for maker in makers}
+    return [
+        Finding(
+            check=_subject(measure).name,
+            manifest=scene.manifests[row["set"]].name,
+            row=row["row"],
+            filepath=row["filepath"],
+            target=row["target"],
+            relation="shortcut",
+            detail=f"{measure.words} alone: {detail}",
+            drop=False,
+        )
+        for row in fakes.iter_rows(named=True)
+        if (detail := details[row["generator"], row["corpus"]])
+    ]
+
+
+def _strongest(
+    measure: Measure, found: Sequence[Judged], generator: str, corpus: str
+) -> str | None:
+    """Return the strongest of the slices that hold a maker's fakes, in words."""
+    for one in found:
+        keys = one.cell.keys
+        if keys["generator"] in (generator, ALL) and keys["fake_corpus"] in (corpus, ALL):
+            return _told(measure, one)
+    return None

@@ -1,0 +1,143 @@
+"""All measures together, as a detector that hears nothing: two nuisance-only baselines.
+
+Conventions: ``container`` goes by the file and its level alone, ``channel`` by bandwidth, silence,
+stereo and the like as well, which may be a generator's own marks. Both are random forests, scored
+on groups that they were not fitted on. What a detector adds is what it has above them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from earwitness.auditing.crossfit import N_FOLDS, SEED, forest_scores
+from earwitness.auditing.measures import MEASURES, Measure, measured_rows
+from earwitness.auditing.outcomes import Subject, conclude_slices, not_checked
+from earwitness.auditing.scene import Outcome, Scene
+from earwitness.auditing.separation import LIMIT, Separation, judge_scores
+from earwitness.auditing.slices import (
+    classed,
+    list_slices,
+    slice_figure,
+    told_estimate,
+    why_no_slices,
+)
+from earwitness.core.estimates import MIN_GROUPS, TOO_FEW_GROUPS, Estimate
+from earwitness.manifests.cells import Cell
+
+MOST_ITEMS = 1000
+"""Items of a slice that forests see; groups are drawn where there are more."""
+
+MOST_KINDS = 20
+"""Categories of a measure that forests are told of, commonest first."""
+
+_SHOWN = 4
+_BASELINES: Final = {
+    "container": "container and level alone, all together",
+    "channel": "container and channel alone, all together",
+}
+_ADVICE = (
+    "make files alike as the checks of single measures say, and read every detector's figure "
+    "beside this one: it has to beat it"
+)
+
+
+class Guessed(NamedTuple):
+    """One baseline in one slice."""
+
+    cell: Cell
+    separation: Separation
+
+
+def check_baselines(scene: Scene) -> list[Outcome]:
+    """Fit and judge both baselines in every slice."""
+    rows = measured_rows(scene)
+    cells = list_slices(rows)
+    return [_check(scene, rows, name, cells) for name in _BASELINES]
+
+
+def _check(scene: Scene, rows: pl.DataFrame, baseline: str, cells: Sequence[Cell]) -> Outcome:
+    subject = Subject(f"baseline_{baseline}", _BASELINES[baseline], "shortcuts", _ADVICE)
+    n_comparisons = len(cells) * len(_BASELINES)
+    guessed = [_guess(baseline, cell, n_comparisons) for cell in cells]
+    told = [one for one in guessed if one.separation.auroc.is_defined]
+    n_rows = scene.audited_rows.height
+    if not told:
+        why = why_no_slices(rows)
+        if cells:
+            why = f"{TOO_FEW_GROUPS}: every slice has fewer than {MIN_GROUPS} of a class"
+        return not_checked(subject, why, n_unchecked=n_rows)
+    figures: dict[str, JsonValue] = {
+        "limit": LIMIT,
+        "slices": [
+            slice_figure(
+                one.cell,
+                one.separation.auroc,
+                {"baseline": baseline, "finding": one.separation.is_finding},
+            )
+            for one in guessed
+        ],
+    }
+    items = pl.concat([one.cell.rows.select("file", "target") for one in told]).unique()
+    n_checked = rows.join(items, on=["file", "target"], how="semi").height
+    return conclude_slices(
+        subject,
+        is_finding=any(one.separation.is_finding for one in told),
+        detail=_detail(told),
+        n_checked=n_checked,
+        n_unchecked=n_rows - n_checked,
+        figures=figures,
+    )
+
+
+def _guess(baseline: str, cell: Cell, n_comparisons: int) -> Guessed:
+    rows = _drawn(cell.rows)
+    items = classed(rows)
+    if items.least_groups < MIN_GROUPS:
+        n_groups = len(np.unique(items.group))
+        lacking = Estimate(n_items=rows.height, n_groups=n_groups, reason=TOO_FEW_GROUPS)
+        return Guessed(cell, Separation(lacking, False))
+    features = _features(rows, [m for m in MEASURES if baseline in ("channel", m.part)])
+    found = judge_scores(items, forest_scores(items, features), n_comparisons)
+    fitted = f"{N_FOLDS} random forests, each fitted on the other groups, seed {SEED}"
+    estimate = found.auroc.model_copy(update={"conditional_on": fitted})
+    return Guessed(cell, Separation(estimate, found.is_finding))
+
+
+def _drawn(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows, or those of groups drawn until ``MOST_ITEMS`` are reached."""
+    if rows.height <= MOST_ITEMS:
+        return rows
+    sizes = rows.group_by("group").len().sort("group").sample(fraction=1, shuffle=True, seed=SEED)
+    kept = sizes.filter(pl.col("len").cum_sum() <= MOST_ITEMS)
+    return rows.join(kept, on="group", how="semi", maintain_order="left")
+
+
+def _features(rows: pl.DataFrame, measures: Sequence[Measure]) -> NDArray[np.float32]:
+    """Return a column a number and a column a category; what is the same everywhere is left out."""
+    columns = [np.zeros(rows.height)]
+    for measure in measures:
+        if measure.is_category:
+            kinds = _commonest(rows[measure.name])
+            columns += [(rows[measure.name] == kind).to_numpy() for kind in kinds]
+        else:
+            columns.append(rows[measure.name].fill_null(np.nan).to_numpy())
+    varying = [one for one in columns[1:] if len(np.unique(one)) > 1]
+    return np.column_stack(varying or columns[:1]).astype(np.float32)
+
+
+def _commonest(values: pl.Series) -> list[str]:
+    counted = values.value_counts().sort(["count", values.name], descending=[True, False])
+    return counted[values.name].head(MOST_KINDS).to_list()
+
+
+def _detail(told: Sequence[Guessed]) -> str:
+    ordered = sorted(told, key=lambda one: -one.separation.auroc.number)
+    shown = [f"{one.cell.name} {told_estimate(one.separation.auroc)}" for one in ordered[:_SHOWN]]
+    more = len(ordered) - len(shown)
+    return "; ".join(shown) + (f"; {more} slices lower" if more else "")

@@ -1,0 +1,137 @@
+"""What a file gives away without being heard as music, measure by measure.
+
+Conventions: a measure is a number, or a category where values have no order. ``container`` is what
+the file is and how loud; ``channel`` what may be a generator's own mark as well. One row an audited
+row; an item is a distinct file with its label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from earwitness.auditing.scene import Scene
+from earwitness.core.audits import Nuisances
+from earwitness.manifests.cells import UNKNOWN
+
+ITEM = ("file", "target")
+"""What tells one item from another."""
+
+_TRANSCODE = "transcode reals and fakes alike, with one encoder and one setting"
+_RATE = "bring reals and fakes to one rate, the lowest there is, before they are judged"
+_TRIM = "trim silence at both ends of reals and fakes alike"
+_LEVEL = "bring reals and fakes to one loudness"
+_BAND = (
+    "low-pass reals and fakes alike, or show that it is the generator's own mark: it goes with "
+    "the next transcoding"
+)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing to measure.
+
+    Attributes:
+        name: Its column in ``nuisances.csv``.
+        words: What people call it.
+        part: What it belongs to.
+        advice: What to do where it tells fakes from reals.
+        unit: Of its numbers; empty for a bare number.
+        is_category: Whether its values have no order.
+    """
+
+    name: str
+    words: str
+    part: Literal["container", "channel"]
+    advice: str
+    unit: str = ""
+    is_category: bool = False
+
+    def told(self, value: float | str) -> str:
+        """Return a number with its unit, to four digits, or a category that is common."""
+        if isinstance(value, str):
+            return f"mostly {value}"
+        digits = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+        return f"{digits} {self.unit}".rstrip()
+
+
+MEASURES = (
+    Measure("duration_s", "duration", "container", "cut reals and fakes to one length", "s"),
+    Measure("sample_rate_hz", "sample rate", "container", _RATE, is_category=True),
+    Measure("n_channels", "channels", "container", "mix both down to mono", is_category=True),
+    Measure("codec", "codec", "container", _TRANSCODE, is_category=True),
+    Measure("container", "container", "container", _TRANSCODE, is_category=True),
+    Measure("bit_rate_kbps", "bit rate", "container", _TRANSCODE, "kbps"),
+    Measure("encoder", "encoder tag", "container", _TRANSCODE, is_category=True),
+    Measure("peak_dbfs", "peak", "container", _LEVEL, "dBFS"),
+    Measure("loudness_lufs", "loudness", "container", _LEVEL, "LUFS"),
+    Measure("crest_db", "crest factor", "channel", _LEVEL + " without a limiter", "dB"),
+    Measure("dc_offset", "DC offset", "channel", "remove it from both: subtract the mean"),
+    Measure("clipped_share", "clipping", "channel", "drop clipped rows on both sides"),
+    Measure("lead_silence_s", "silence at the start", "channel", _TRIM, "s"),
+    Measure("trail_silence_s", "silence at the end", "channel", _TRIM, "s"),
+    Measure(
+        "silence_share", "silence", "channel", _TRIM + ", and drop rows that are mostly silent"
+    ),
+    Measure("zero_share", "exact zeros", "channel", _TRIM + ", and transcode both alike"),
+    Measure("bandwidth_hz", "bandwidth", "channel", _BAND, "Hz"),
+    Measure("above_8k_db", "power above 8 kHz", "channel", _BAND, "dB"),
+    Measure("above_16k_db", "power above 16 kHz", "channel", _BAND, "dB"),
+    Measure("floor_db", "high-frequency floor", "channel", _BAND, "dB"),
+    Measure("stereo_correlation", "stereo correlation", "channel", "mix both down to mono"),
+)
+"""Every measure, in the order of ``nuisances.csv``."""
+
+NONE = "none"
+"""The category of files that do not say."""
+
+_OF_SOUND = ("error", *(m.name for m in MEASURES[:7]))
+
+
+def list_nuisances(scene: Scene) -> list[Nuisances]:
+    """Return what the file of every audited row gives away."""
+    told = []
+    for row in scene.audited_rows.iter_rows(named=True):
+        sound = scene.sounds[row["file"]]
+        measured = {name: getattr(sound, name) for name in _OF_SOUND}
+        channel = sound.channel._asdict() if sound.channel else {}
+        name = scene.manifests[row["set"]].name
+        told.append(
+            Nuisances(name, row["row"], row["filepath"], row["target"], **measured, **channel)
+        )
+    return told
+
+
+def measured_rows(scene: Scene) -> pl.DataFrame:
+    """Return the audited rows that can be heard, with their measures.
+
+    Returns:
+        ``set, row, filepath, file, target``, ``corpus, generator, group`` as figures are cut by
+        (groups are numbers; a file without ``group_id`` is a group of its own), and a column a
+        measure: floats, or text where it is a category.
+    """
+    nuisances = list_nuisances(scene)
+    text = {"source_dataset": "corpus", "generator": "generator"}
+    rows = scene.audited_rows.select(
+        *("set", "row", "filepath", "file", "target"),
+        *(pl.col(name).fill_null(UNKNOWN).alias(new) for name, new in text.items()),
+        _group().alias("group"),
+    )
+    heard = pl.Series("heard", [one.error is None for one in nuisances], dtype=pl.Boolean)
+    return rows.with_columns(_column(m, nuisances) for m in MEASURES).filter(heard)
+
+
+def _group() -> pl.Expr:
+    named = pl.coalesce("group:" + pl.col("group_id"), "item:" + pl.col("file"))
+    return named.rank("dense").cast(pl.Int64)
+
+
+def _column(measure: Measure, nuisances: list[Nuisances]) -> pl.Series:
+    values = [getattr(one, measure.name) for one in nuisances]
+    if measure.is_category:
+        said = [NONE if value is None else str(value) for value in values]
+        return pl.Series(measure.name, said, dtype=pl.String)
+    floats = [None if value is None else float(value) for value in values]
+    return pl.Series(measure.name, floats, dtype=pl.Float64)
