@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/earwitness demo --out demo-run
 
 test: $(READY) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

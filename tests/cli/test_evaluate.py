@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from earwitness.core.metrics import read_metrics
+from earwitness.manifests.asvspoof import write_scores
 from earwitness.manifests.scores import write_predictions
 from frames import fail, keep, predictions
 
@@ -86,6 +87,33 @@ def test_compare_prints_both_and_the_difference(run: Run, runs: Path) -> None:
     assert "overall: 177 items, 59 groups" in printed
     assert "clustered DeLong" in printed
     assert "177 items that both scored; 3 others left out" in printed
+
+
+def test_compare_two_runs_detector_by_detector(run: Run, tmp_path: Path) -> None:
+    for folder, seed in (("a", 0), ("b", 5)):
+        for at, detector in enumerate(("cnn", "vit", folder)):
+            frame = predictions(n_tracks=20, detector=detector, seed=seed + at).frame
+            write_predictions(frame, tmp_path / folder / "preds" / "mixed" / f"{detector}.csv")
+    code, printed, err = run("compare", tmp_path / "a", tmp_path / "b")
+    assert code == 0, err
+    firsts = [line for line in printed.splitlines() if line.startswith("first:")]
+    assert firsts == [f"first: {name} in {tmp_path / 'a'}" for name in ("cnn", "vit")]
+    assert "Holm: corrected for 20 tests" in printed
+    assert f"a in {tmp_path / 'a'} has no counterpart" in err.replace("\n", "")
+
+
+def test_compare_asvspoof_score_files(run: Run, tmp_path: Path) -> None:
+    for detector, seed in (("cnn", 0), ("vit", 1)):
+        found = predictions(n_tracks=20, detector=detector, seed=seed)
+        write_scores(found, tmp_path / f"{detector}.tsv", tmp_path / "key.tsv")
+    files = tmp_path / "cnn.tsv", tmp_path / "vit.tsv"
+    code, _, err = run("compare", *files)
+    assert code == 2
+    assert "expected a key file with it (--key)" in err
+    code, printed, err = run("compare", *files, "--key", tmp_path / "key.tsv")
+    assert code == 0, err
+    assert "overall: 60 items, 60 groups" in printed
+    assert "60 items that both scored; 0 others left out" in printed
 
 
 def test_compare_refuses_what_has_nothing_in_common(run: Run, runs: Path) -> None:

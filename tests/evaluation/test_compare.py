@@ -18,7 +18,7 @@ from frames import fail, keep, predictions
 def test_on_the_rows_that_both_scored() -> None:
     one = fail(predictions(detector="one"), pl.col("group_id") == "FMA:0")
     two = keep(predictions(detector="two", seed=1, shift=4), pl.col("group_id") != "SONICS:1")
-    found = compare(one, two, n_swaps=50)
+    (found,) = compare(one, two, n_swaps=50).pairs
     assert (found.first, found.second) == ("one", "two")
     assert (found.n_common, found.n_left_out) == (174, 6)
     assert [line.metric for line in found.lines] == list(COMPARED)
@@ -60,14 +60,56 @@ def test_two_runs_of_one_detector_go_by_their_files(tmp_path: Path) -> None:
     for seed, path in enumerate(paths):
         frame = predictions(seed=seed).frame.with_columns(detector=pl.lit("cnn"))
         write_predictions(frame, path)
-    found = compare(*paths, n_swaps=20)
-    assert (found.first, found.second) == tuple(map(str, paths))
+    (found,) = compare(*paths, n_swaps=20).pairs
+    assert (found.first, found.second) == tuple(f"cnn in {path}" for path in paths)
+
+
+def write_run(folder: Path, **seeds: int) -> Path:
+    """Prediction files of several detectors on one dataset."""
+    for detector, seed in seeds.items():
+        frame = predictions(n_tracks=40, detector=detector, seed=seed).frame
+        write_predictions(frame, folder / "preds" / "mixed" / f"{detector}.csv")
+    return folder
+
+
+def test_of_two_runs_each_detector_that_both_have_is_compared_with_itself(tmp_path: Path) -> None:
+    one = write_run(tmp_path / "a", cnn=0, vit=1, old=2)
+    two = write_run(tmp_path / "b", new=3, vit=4, cnn=5)
+    found = compare(one, two, n_swaps=20)
+    named = [(pair.first, pair.second) for pair in found.pairs]
+    assert named == [(f"{name} in {one}", f"{name} in {two}") for name in ("cnn", "vit")]
+    assert found.notes == [
+        f"old in {one} has no counterpart",
+        f"new in {two} has no counterpart",
+    ]
+    raw = [line.difference.p for line in found.lines]
+    assert len(raw) == 2 * len(COMPARED)
+    assert [line.p_holm for line in found.lines] == holm(raw)
+    alone = compare(
+        one / "preds" / "mixed" / "cnn.csv", two / "preds" / "mixed" / "cnn.csv", n_swaps=20
+    )
+    assert [line.difference for line in alone.lines] == [
+        line.difference for line in found.pairs[0].lines
+    ]
+
+
+def test_a_run_against_one_of_its_detectors(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", cnn=0, old=1, vit=2)
+    one = run / "preds" / "mixed" / "old.csv"
+    found = compare(run, one, n_swaps=20)
+    assert [(p.first, p.second) for p in found.pairs] == [("cnn", "old"), ("vit", "old")]
+    turned = compare(one, run, n_swaps=20)
+    assert [(p.first, p.second) for p in turned.pairs] == [("old", "cnn"), ("old", "vit")]
+    assert found.notes == turned.notes == []
+    again = write_run(tmp_path / "b", old=3)
+    (anew,) = compare(run, again, n_swaps=20).pairs
+    assert (anew.first, anew.second) == (f"old in {run}", f"old in {again}")
 
 
 def test_files_without_paths_are_matched_by_place(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text("y_true,y_pred\n" + "1,0.7\n0,0.2\n1,0.4\n" * 20)
-    found = compare(tmp_path / "a.csv", tmp_path / "b.csv", n_swaps=20)
+    (found,) = compare(tmp_path / "a.csv", tmp_path / "b.csv", n_swaps=20).pairs
     assert (found.n_common, found.n_left_out) == (60, 0)
     assert found.lines[0].difference.value == 0
 
@@ -75,7 +117,9 @@ def test_files_without_paths_are_matched_by_place(tmp_path: Path) -> None:
 def test_one_class_is_undefined_with_a_reason() -> None:
     fakes = pl.col("target") == 1
     found = compare(
-        keep(predictions(detector="a"), fakes), keep(predictions(detector="b", seed=1), fakes)
+        keep(predictions(detector="a"), fakes),
+        keep(predictions(detector="b", seed=1), fakes),
+        n_swaps=20,
     )
     by_metric = {line.metric: line for line in found.lines}
     assert math.isnan(by_metric["f1"].first)
@@ -88,9 +132,9 @@ def test_what_is_refused(tmp_path: Path) -> None:
     other = predictions(corpora=["elsewhere"])
     with pytest.raises(UsageError, match="no item that both scored"):
         compare(one, other)
-    both = pl.concat(
-        [p.frame.with_columns(detector=pl.lit(n)) for n, p in (("a", one), ("b", other))]
-    )
-    write_predictions(both, tmp_path / "both.csv")
-    with pytest.raises(UsageError, match=r"both.csv: detectors a, b; expected one"):
-        compare(tmp_path / "both.csv", one)
+    twins = write_run(tmp_path / "x", a=0, b=1), write_run(tmp_path / "y", c=0, d=1)
+    told = r"x: detectors a, b; .*y: detectors c, d; expected a detector that both have"
+    with pytest.raises(UsageError, match=told):
+        compare(*twins)
+    with pytest.raises(UsageError, match="the same files of a, expected two detectors or two runs"):
+        compare(twins[0], twins[0])

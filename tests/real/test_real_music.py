@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,11 +13,19 @@ from earwitness.core.manifest import Manifest
 from earwitness.detectors.base import Detector
 from earwitness.detectors.opening import open_detector
 from earwitness.inference.predict import predict
-from earwitness.manifests.files import read_manifest
+from earwitness.manifests.files import list_manifests, read_manifest
 from earwitness.manifests.splitfolder import write_splits
 from earwitness.manifests.splits import SplitOptions, build_splits
 from earwitness.training.fit import train_fakeprint
+from earwitness.workflows.benchconfig import (
+    BenchConfig,
+    DataSection,
+    DetectorSection,
+    SplitsSection,
+)
 from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
+from workflows.test_stages import Watching
+
 
 ENCODERS = ("griffin256", "griffin512", "lyra3", "lyra9")
 
@@ -30,8 +39,8 @@ def music(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="module")
-def detectors(music: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Detector]:
-    """The published network with golden weights, and a fakeprint trained on FMA's train part."""
+def fakeprint(music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector trained on FMA's train part."""
     folder = tmp_path_factory.mktemp("detectors")
     options = SplitOptions(
         root=music / "root",
@@ -46,18 +55,25 @@ def detectors(music: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Det
     write_splits(build_splits(options), folder / "train")
     manifest = read_manifest(folder / "train" / "ood_requested_combined.csv")
     train_fakeprint([manifest], folder / "fakeprint-fma")
-    weights = {"specnn_amplitude": music.parent / "golden" / "specnn_amplitude"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EARWITNESS_CACHE", str(folder / "cache"))
-        published = open_detector("specnn_amplitude", weights=weights)
-    return [published, open_detector(str(folder / "fakeprint-fma"))]
+    return folder / "fakeprint-fma"
 
 
 @pytest.fixture(scope="module")
-def run(
-    music: Path, detectors: list[Detector], tmp_path_factory: pytest.TempPathFactory
-) -> BenchmarkRun:
-    options = SplitOptions(
+def detectors(
+    music: Path, fakeprint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[Detector]:
+    """The published network with golden weights, and the fakeprint."""
+    weights = {"specnn_amplitude": music.parent / "golden" / "specnn_amplitude"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EARWITNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        published = open_detector("specnn_amplitude", weights=weights)
+    return [published, open_detector(str(fakeprint))]
+
+
+@pytest.fixture(scope="module")
+def run(music: Path, fakeprint: Path, tmp_path_factory: pytest.TempPathFactory) -> BenchmarkRun:
+    out = tmp_path_factory.mktemp("run")
+    splits = SplitsSection(
         root=music / "root",
         fma_encoders=ENCODERS,
         n_fma_real=12,
@@ -66,33 +82,43 @@ def run(
         n_sonics_fake=4,
         n_fakemusiccaps_fake=10,
     )
-    return run_benchmark(options, detectors, tmp_path_factory.mktemp("run"))
+    golden = music.parent / "golden" / "specnn_amplitude"
+    judges = (
+        DetectorSection(name="specnn_amplitude", weights=golden),
+        DetectorSection(name=str(fakeprint)),
+    )
+    config = BenchConfig(out=out, data=DataSection(splits=splits), detectors=judges)
+    return run_benchmark(config, watcher=Watching())
 
 
 def test_ten_manifests_without_a_shortfall(run: BenchmarkRun) -> None:
-    assert len(run.splits.frames) == 10
-    assert run.splits.warnings == ()
+    drawn = json.loads((run.out / "manifests" / "splits.json").read_text())
+    assert drawn["warnings"] == []
+    assert len(list_manifests(run.out / "manifests")) == 10
 
 
 def test_the_planted_overlap_is_dropped_and_counted(run: BenchmarkRun) -> None:
-    omitted = [o for source in run.splits.sources for o in source.omitted]
-    assert [(o.name, o.reason) for o in omitted] == [
+    omitted = pl.read_csv(run.out / "manifests" / "omitted.csv")
+    assert omitted.select("name", "reason").rows() == [
         ("real_songs/real_00000.mp3", "path also in the train split")
     ]
 
 
 def test_every_row_of_every_manifest_is_scored(run: BenchmarkRun) -> None:
     assert len(run.predictions) == 20
-    for prediction in run.predictions.values():
-        assert prediction.n_failed == 0
-        assert prediction.frame.height == run.splits.frames[prediction.dataset].height
+    for path in run.predictions:
+        frame = pl.read_csv(path)
+        assert frame["error"].null_count() == frame.height
+        judged = read_manifest(run.out / "manifests" / f"{path.parent.name}.csv")
+        assert frame["filepath"].to_list() == judged.frame["filepath"].to_list()
 
 
 def test_the_table_and_its_pictures(run: BenchmarkRun) -> None:
-    table = pl.read_csv(run.out / "final_ood_comparison.csv")
+    table = pl.read_csv(run.comparison)
     assert table.height == 20
     assert (table["n"] == table["TP"] + table["TN"] + table["FP"] + table["FN"]).all()
-    assert len(run.figures) == 40
+    assert len(list((run.out / "confusion").glob("*.png"))) == 40
+    assert (run.out / "report.html").is_file()
 
 
 def test_fakeprint_tells_neural_codecs_from_music(run: BenchmarkRun) -> None:

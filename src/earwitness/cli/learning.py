@@ -172,7 +172,7 @@ def fit_specnn(
     Raises:
         UsageError: No manifest was given.
     """
-    from earwitness.passes.workers import default_workers
+    from earwitness.passes.mapping import default_workers
     from earwitness.training.classifier import list_sides
     from earwitness.training.speccnn import readable, train_specnn
 

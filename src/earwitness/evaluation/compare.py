@@ -1,4 +1,4 @@
-"""Whether two detectors, or two runs of one, differ on the items that both scored.
+"""Whether detectors, or two runs of them, differ on the items that both scored.
 
 Conventions: differences are first minus second; an item is known by its path, or by its place in
 the dataset where there are no paths; groups are those of the first. P-values are corrected for
@@ -8,18 +8,18 @@ their number over the whole table (Holm).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from earwitness.core.errors import UsageError
 from earwitness.core.metrics import Settings
-from earwitness.core.predictions import Predictions
 from earwitness.evaluation.figures import point_values
+from earwitness.evaluation.pairing import Entrant, Side, pair_up
 from earwitness.evaluation.rows import gather, items_of, once
-from earwitness.evaluation.sources import Opened, open_sources
+from earwitness.evaluation.sources import Opened
 from earwitness.evaluation.summarize import check_threshold
 from earwitness.metrics.comparisons import (
     N_SWAPS,
@@ -34,9 +34,6 @@ COMPARED = (
     *("auroc", "eer", "balanced_accuracy", "recall", "specificity", "accuracy", "f1"),
     *("min_dcf", "cllr", "brier"),
 )
-
-Side = str | Path | Predictions | Sequence[str | Path | Predictions]
-"""What one detector said: where it lies, or what it is."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +62,8 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two detectors beside each other.
+class Pair:
+    """Two detectors, or one in two runs, beside each other.
 
     Attributes:
         first: Who the first is.
@@ -83,20 +80,43 @@ class Comparison:
     lines: list[Line]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Pairs of detectors, corrected for their number together.
+
+    Attributes:
+        pairs: Each with its table.
+        notes: Detectors that have no counterpart.
+    """
+
+    pairs: list[Pair]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[Line]:
+        """The tables of all pairs, one below the other."""
+        return [line for pair in self.pairs for line in pair.lines]
+
+
 def compare(
     first: Side,
     second: Side,
     *,
+    key: str | Path | None = None,
     seed: int = 0,
     threshold: float | None = None,
     n_swaps: int = N_SWAPS,
     by_dataset: bool = True,
 ) -> Comparison:
-    """Compare two detectors on their common items.
+    """Compare detectors on their common items.
+
+    Detectors that both sides have are compared with themselves (two runs); where they share none,
+    each of one side is compared with the single detector of the other.
 
     Args:
-        first: A prediction file, a folder of those of one detector, predictions, or several.
-        second: The same for the other.
+        first: A prediction file, a folder that is searched for them, predictions, or several.
+        second: The same for the other side.
+        key: The key file that tells the truth of ASVspoof score files.
         seed: Where the swaps start.
         threshold: ``pred_prob`` from which on an item is called fake, for both; ``None`` takes the
             labels as they stand.
@@ -104,40 +124,55 @@ def compare(
         by_dataset: Compare on each dataset as well.
 
     Returns:
-        Overall, then by each dataset that both have, if there are several.
+        For each pair: overall, then by each dataset that both have, if there are several.
 
     Raises:
-        UsageError: A side holds several detectors, or there is no item that both scored.
+        UsageError: Nothing says who is to be compared with whom, or there is no item that both
+            scored.
         PredictionsError: A file is not what it should be.
     """
     check_threshold(threshold)
-    sides = [_open_one(source) for source in (first, second)]
+    entrants, notes = pair_up(first, second, key)
+    pairs = [
+        _pair(one, two, seed=seed, threshold=threshold, n_swaps=n_swaps, by_dataset=by_dataset)
+        for one, two in entrants
+    ]
+    corrected = iter(holm([line.difference.p for pair in pairs for line in pair.lines]))
+    pairs = [
+        replace(pair, lines=[replace(line, p_holm=next(corrected)) for line in pair.lines])
+        for pair in pairs
+    ]
+    return Comparison(pairs, notes)
+
+
+def _pair(
+    one: Entrant,
+    two: Entrant,
+    *,
+    seed: int,
+    threshold: float | None,
+    n_swaps: int,
+    by_dataset: bool,
+) -> Pair:
+    sides = [one.opened, two.opened]
     if len(sides[0]) == len(sides[1]) == 1:
         sides[1] = [_renamed(sides[1][0], sides[0][0].predictions.dataset)]
     frames = [gather(side, by=[], threshold=threshold) for side in sides]
     common = _paired(*(once(frame) for frame in frames))
+    names = [one.name, two.name]
+    if one.name == two.name:
+        names = [f"{entrant.name} in {entrant.given}" for entrant in (one, two)]
     if common.height == 0:
-        raise UsageError(f"{first} and {second}: no item that both scored, expected common rows")
+        raise UsageError(
+            f"{names[0]} and {names[1]}: no item that both scored, expected common rows"
+        )
     known = pl.concat([frame.select("item", "target") for frame in frames]).unique().height
-    names = [side[0].predictions.detector for side in sides]
-    if names[0] == names[1]:
-        names = [side[0].source for side in sides]
     lines = [
         line
         for name, pairs in [("overall", common), *(_by_dataset(*frames) if by_dataset else ())]
         for line in _lines(name, pairs, seed, n_swaps)
     ]
-    corrected = holm([line.difference.p for line in lines])
-    lines = [replace(line, p_holm=p) for line, p in zip(lines, corrected, strict=True)]
-    return Comparison(names[0], names[1], common.height, known - common.height, lines)
-
-
-def _open_one(source: Side) -> list[Opened]:
-    opened = open_sources([source] if isinstance(source, str | Path | Predictions) else source)
-    names = sorted({one.predictions.detector for one in opened})
-    if len(names) > 1:
-        raise UsageError(f"{source}: detectors {', '.join(names)}; expected one, name its file")
-    return opened
+    return Pair(names[0], names[1], common.height, known - common.height, lines)
 
 
 def _renamed(one: Opened, dataset: str) -> Opened:

@@ -18,7 +18,7 @@ from rich.text import Text
 from earwitness.core.estimates import Estimate
 from earwitness.core.files import replacing
 from earwitness.core.metrics import Metrics, Slice
-from earwitness.evaluation.compare import Comparison, Line
+from earwitness.evaluation.compare import Line, Pair
 
 CSV_TYPES = {
     "detector": pl.String,
@@ -73,10 +73,10 @@ def estimates_table(slices: Iterable[Slice], *, confidence: float = 0.95) -> Tab
     return table
 
 
-def comparison_tables(comparison: Comparison) -> list[Table]:
-    """Return the tables of a comparison for the terminal, one a dataset, 80 columns wide."""
+def comparison_tables(pair: Pair) -> list[Table]:
+    """Return the tables of two detectors for the terminal, one a dataset, 80 columns wide."""
     by_dataset: dict[str, list[Line]] = {}
-    for line in comparison.lines:
+    for line in pair.lines:
         by_dataset.setdefault(line.dataset, []).append(line)
     return [_comparison_table(lines) for lines in by_dataset.values()]
 
