@@ -26,7 +26,6 @@ from earwitness.workflows.benchconfig import (
 from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
 from workflows.test_stages import Watching
 
-
 ENCODERS = ("griffin256", "griffin512", "lyra3", "lyra9")
 
 
