@@ -159,7 +159,7 @@ def test_few_groups_are_judged_where_classes_lie_apart_and_else_not_called_clean
     assert duration.verdict == "finding"
     assert "AUROC 0.00 (too few groups)" in duration.detail
     others = {o.result.verdict for o in outcomes if o.result.name != "alone_duration_s"}
-    assert others == {"not_checked"}
+    assert others == {"not checked"}
     assert result(outcomes, "alone_peak_dbfs").detail.startswith(
         "every slice has fewer than 10 groups of a class"
     )
@@ -167,7 +167,7 @@ def test_few_groups_are_judged_where_classes_lie_apart_and_else_not_called_clean
 
 def test_fewer_than_three_groups_say_nothing(tmp_path: Path) -> None:
     outcomes = alone.check_alone(heard(corpus(tmp_path, lambda s: s[:, :20_000], n=2)))
-    assert {o.result.verdict for o in outcomes} == {"not_checked"}
+    assert {o.result.verdict for o in outcomes} == {"not checked"}
 
 
 def test_baselines_say_what_the_file_gives_away(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_baselines_say_what_the_file_gives_away(tmp_path: Path) -> None:
 
 def test_baselines_take_ten_groups_of_a_class(tmp_path: Path) -> None:
     outcomes = baselines.check_baselines(heard(corpus(tmp_path, n=4)))
-    assert {o.result.verdict for o in outcomes} == {"not_checked"}
+    assert {o.result.verdict for o in outcomes} == {"not checked"}
     assert "fewer than 10 of a class" in outcomes[0].result.detail
 
 
@@ -196,7 +196,7 @@ def test_one_class_and_no_sound_are_not_called_clean(tmp_path: Path) -> None:
     manifest = corpus(tmp_path, n=3)
     fakes = manifest.where(pl.col("target") == 1)
     for outcome in (*alone.check_alone(heard(fakes)), *baselines.check_baselines(heard(fakes))):
-        assert outcome.result.verdict == "not_checked"
+        assert outcome.result.verdict == "not checked"
         assert outcome.result.detail == "only fakes: nothing to tell apart"
     gone = Manifest("gone", manifest.frame, (tmp_path / "elsewhere",))
     details = {o.result.detail for o in alone.check_alone(heard(gone))}
@@ -219,7 +219,7 @@ def test_balance_and_corpora_of_one_class(tmp_path: Path) -> None:
     assert balance.result.detail == "eval: 1 real, 6 fake"
     (balance,) = classes.check_balance(set_scene([Manifest("e", frame.filter(target=1))], (), ()))
     assert (balance.result.verdict, balance.result.detail) == (
-        "not_checked",
+        "not checked",
         "only fakes are audited",
     )
 
@@ -233,7 +233,7 @@ def test_rates_below_a_detectors_band(tmp_path: Path) -> None:
     assert wide.detail == "2 of 4 rows given away; 0 of 2 real, 2 of 2 fake"
     assert wide.figures["n_fake"] == 2
     (silent,) = band.check_band(heard(manifest))
-    assert silent.result.verdict == "not_checked"
+    assert silent.result.verdict == "not checked"
 
 
 def test_every_row_has_its_measures_in_the_table(tmp_path: Path) -> None:

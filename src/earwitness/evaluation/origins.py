@@ -15,9 +15,7 @@ from earwitness.core.files import file_stem
 from earwitness.core.manifest import PUBLISHED_COLUMNS, Manifest
 from earwitness.core.predictions import ENCODER_PREFIX, PREDICTION_COLUMNS, Predictions
 from earwitness.evaluation.sources import Opened
-from earwitness.passes.resume import read_run
-
-RUN_JSON = "run.json"
+from earwitness.passes.resume import RUN_JSON, read_run
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from earwitness.core.errors import RunError
 Resume = Literal["missing", "always", "never"]
 """What happens to rows that are finished: kept, scored anew, or not to be there at all."""
 
+RUN_JSON = "run.json"
+"""What describes a run, in its folder."""
+
 _OPTIONS = ("windows", "use_skip_time")
 _CARD = (
     "kind",

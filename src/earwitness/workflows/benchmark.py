@@ -29,7 +29,7 @@ from earwitness.passes.store import locked
 from earwitness.workflows.benchconfig import BenchConfig, EvaluateSection
 from earwitness.workflows.configfile import BENCH_YAML, write_resolved
 from earwitness.workflows.manifeststage import judged_roots, manifest_stage
-from earwitness.workflows.runfolder import ERRORS_CSV, RUN_JSON, write_errors
+from earwitness.workflows.runfolder import ERRORS_CSV, write_errors
 from earwitness.workflows.scorestage import SCORE, score_stage, scored
 from earwitness.workflows.scoring import PREDS, Starting
 from earwitness.workflows.stages import Ledger, Stage, Watcher, read_ledger, run_stages

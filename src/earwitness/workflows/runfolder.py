@@ -28,10 +28,9 @@ from earwitness.core.predictions import Predictions
 from earwitness.core.tables import read_text_table
 from earwitness.detectors.base import Detector
 from earwitness.manifests.files import SPLITS_JSON, recorded_roots, write_manifest, write_root
-from earwitness.passes.resume import Resume, changed_detectors, check_same, read_run
+from earwitness.passes.resume import RUN_JSON, Resume, changed_detectors, check_same, read_run
 from earwitness.passes.store import STORE_FOLDER
 
-RUN_JSON = "run.json"
 ERRORS_CSV = "errors.csv"
 _LIBRARIES = ("numpy", "polars", "torch", "soundfile", "av", "soxr", "scipy", "scikit-learn")
 _ERROR_COLUMNS = ("manifest", "detector", "filepath", "error")
