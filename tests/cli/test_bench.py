@@ -71,7 +71,7 @@ def test_what_changed_is_said_beside_its_stage(run: Run, tmp_path: Path) -> None
     run("bench", "run", path)
     write_weights(tmp_path / "weights" / "one", seed=5)
     told = run("bench", "run", path)
-    assert "done again: one: weights card.json changed; 1 others kept" in told.err
+    assert "done again: one: weights card.json changed; 1 other kept" in told.err
     assert "nothing to do" not in told.out
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 
 from earwitness.core.metrics import read_metrics
 from earwitness.manifests.asvspoof import write_scores
 from earwitness.manifests.scores import write_predictions
+from earwitness.reporting.estimates import estimates_tables
 from frames import fail, keep, predictions
 
 Run = Callable[..., tuple[int, str, str]]
@@ -41,9 +45,9 @@ def test_evaluate_prints_a_table_and_writes_json_and_csv(run: Run, runs: Path) -
     metrics = read_metrics(out)
     assert [d.name for d in metrics.detectors] == ["one", "two"]
     overall = metrics.where(kind="overall")[0].estimates["auroc"]
-    row = next(line for line in printed.splitlines() if line.startswith(" overall"))
+    row = next(line for line in printed.splitlines() if line.startswith("overall"))
     assert row.split()[1:4] == ["177", "59", "3"]
-    assert f"{overall.value:.3f} [.{1000 * overall.low:.0f}, .{1000 * overall.high:.0f}]" in row
+    assert f"{overall.value:.3f} .{1000 * overall.low:.0f}–.{1000 * overall.high:.0f}" in row
     assert "3 of 180 items are not scored" in err
     assert "log-likelihood ratio" in err
     with (runs / "metrics.csv").open() as file:
@@ -69,6 +73,112 @@ def test_evaluate_by_a_column_at_a_threshold(run: Run, runs: Path) -> None:
     assert "only fakes in this slice" in printed
     settings = read_metrics(out).provenance.settings
     assert (settings.threshold, settings.by, settings.n_resamples) == ("0.8", ["generator"], 100)
+
+
+def test_tables_fit_80_columns_and_lose_nothing(run: Run, runs: Path) -> None:
+    arguments = (
+        "evaluate",
+        runs / "one",
+        "--out",
+        runs / "metrics.json",
+        "--by",
+        "generator",
+        *FEW,
+    )
+    run(*arguments)
+    slices = read_metrics(runs / "metrics.json").slices
+    consoled = Console(width=80, file=io.StringIO())
+    for table in estimates_tables(slices, width=80):
+        consoled.print(table)
+    printed = consoled.file.getvalue()
+    assert "…" not in printed
+    for part in slices:
+        for name in ("auroc", "recall"):
+            estimate = part.estimates[name]
+            if estimate.value is not None:
+                assert f"{estimate.value:.3f}" in printed
+            if estimate.low not in (None, 0) and estimate.high not in (None, 1):
+                low, high = (f"{end:.3f}"[1:] for end in (estimate.low, estimate.high))
+                assert f"{low}–{high}" in printed
+
+
+def test_evaluate_at_a_threshold_that_another_file_gave(run: Run, runs: Path) -> None:
+    out = runs / "metrics.json"
+    fma, sonics = (runs / "one" / "preds" / name for name in ("FMA", "SONICS"))
+    code, printed, err = run(
+        *("evaluate", sonics, "--out", out, "--threshold", "fpr=0.2", "--calibration", fma),
+        *("--calibrate", "platt", *FEW),
+    )
+    assert code == 0, err
+    metrics = read_metrics(out)
+    (point,) = metrics.operating_points
+    assert point.rule == "fpr=0.2"
+    assert f"{point.threshold:.4g}" in printed
+    (fitted,) = metrics.calibrations
+    assert fitted.scale > 0
+    assert all(part.coverage.n_items <= 90 for part in metrics.slices)
+    recall = metrics.where(kind="overall")[0].estimates["recall"]
+    assert recall.conditional_on is not None
+    whole = pl.concat([pl.read_csv(path) for path in fma.glob("*.csv")])
+    reals = whole.filter(pl.col("target") == 0)
+    scores = reals["pred_prob"].drop_nulls().to_numpy()
+    logits = np.log(scores / (1 - scores))
+    as_fitted = 1 / (1 + np.exp(-(fitted.scale * logits + fitted.offset)))
+    assert np.mean(as_fitted >= point.threshold) <= 0.2
+
+
+def test_evaluate_writes_asvspoof_files_that_say_the_same(run: Run, runs: Path) -> None:
+    folder, out = runs / "asv", runs / "metrics.json"
+    source = runs / "two" / "preds" / "FMA"
+    code, _, err = run("evaluate", source, "--out", out, "--asvspoof-out", folder, *FEW)
+    assert code == 0, err
+    (keys,) = folder.glob("*.key.tsv")
+    (scores,) = set(folder.iterdir()) - {keys}
+    again = runs / "again.json"
+    code, _, err = run("evaluate", scores, "--key", keys, "--out", again, *FEW)
+    assert code == 0, err
+    first, second = (read_metrics(path).where(kind="overall")[0] for path in (out, again))
+    for name in ("auroc", "eer", "average_precision"):
+        assert second.estimates[name].value == pytest.approx(first.estimates[name].value, abs=1e-9)
+
+
+def test_costs_move_the_costs_alone(run: Run, runs: Path) -> None:
+    out, other = runs / "metrics.json", runs / "other.json"
+    assert run("evaluate", runs / "one", "--out", out, *FEW)[0] == 0
+    assert (
+        run("evaluate", runs / "one", "--out", other, "--p-fake", 0.5, "--c-miss", 1, *FEW)[0] == 0
+    )
+    first, second = (read_metrics(path).where(kind="overall")[0] for path in (out, other))
+    differ = {
+        name
+        for name, estimate in first.estimates.items()
+        if estimate.value != second.estimates[name].value
+    }
+    assert differ == {"min_dcf", "act_dcf"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--threshold", "fpr=2", "fpr=2"),
+        ("--threshold", "best", "best"),
+        ("--calibrate", "isotonic", "isotonic"),
+        ("--p-fake", "1.5", "1.5"),
+        ("--audit", "no.json", "no.json"),
+        ("--calibration", "nowhere", "nowhere"),
+    ],
+)
+def test_a_wrong_option_is_one_line(
+    run: Run, runs: Path, option: str, value: str, told: str
+) -> None:
+    out = runs / "metrics.json"
+    extra = () if option == "--threshold" else ("--threshold", "eer")
+    code, _, err = run("evaluate", runs / "one", "--out", out, option, value, *extra)
+    assert code == 2
+    (line,) = err.strip().splitlines()
+    assert line.startswith("earwitness: ")
+    assert told in line
+    assert not out.exists()
 
 
 def test_the_same_seed_gives_the_same_bytes(run: Run, runs: Path) -> None:

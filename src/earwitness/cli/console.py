@@ -23,9 +23,15 @@ from rich.text import Text
 _PIPE_WIDTH = 110
 """Columns where no terminal says how many it has: the comparison table fits."""
 
-_says_width = sys.stdout.isatty() or "COLUMNS" in os.environ
-out = Console(highlight=False, soft_wrap=True, width=None if _says_width else _PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    says_width = stream.isatty() or "COLUMNS" in os.environ
+    width = None if says_width else _PIPE_WIDTH
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
+
+
+out, err = _console(stderr=False), _console(stderr=True)
 
 
 class _Speed(ProgressColumn):

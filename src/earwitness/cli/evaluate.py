@@ -86,7 +86,7 @@ def evaluate(
     from earwitness.evaluation.audits import read_audit
     from earwitness.evaluation.evaluate import evaluate as make_metrics
     from earwitness.evaluation.rules import parse_costs, parse_method
-    from earwitness.reporting.estimates import estimates_table, write_estimates
+    from earwitness.reporting.estimates import estimates_tables, write_estimates
     from earwitness.reporting.operating import operating_table, transfer_table
     from earwitness.workflows.asvspoof import export_asvspoof
 
@@ -113,7 +113,9 @@ def evaluate(
     write_metrics(metrics, out)
     write_estimates(metrics, table)
     shown = (s for s in metrics.slices if s.kind in SHOWN_KINDS)
-    console.out.print(estimates_table(shown, confidence=confidence), "")
+    for figures in estimates_tables(shown, width=console.out.width):
+        console.out.print(figures, "")
+    console.out.print(f"intervals: {confidence:.0%}, over groups", "")
     console.out.print(operating_table(metrics), "")
     if len({line.applied_to for line in metrics.transfers}) > 1:
         console.out.print(transfer_table(metrics), "")

@@ -101,6 +101,7 @@ def _why(stale: Mapping[str, str], n_parts: int) -> str:
     part, reason = next(iter(stale.items()))
     if len(stale) == n_parts and len(set(stale.values())) == 1:
         return reason
-    kept = f"; {n_parts - len(stale)} others kept" if len(stale) < n_parts else ""
+    n_kept = n_parts - len(stale)
+    kept = f"; {n_kept} other{'s' * (n_kept > 1)} kept" if n_kept else ""
     more = f" and {len(stale) - 1} more" if len(stale) > 1 else ""
     return f"{part}{more}: {reason}{kept}"

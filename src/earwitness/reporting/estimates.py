@@ -1,7 +1,7 @@
 """Figures with intervals: on the terminal and as a CSV.
 
-Conventions: an interval stands in brackets behind its figure; ``–`` is undefined, and the reasons
-stand below the table; in the CSV undefined cells are empty and ``reason`` says why.
+Conventions: a lone ``–`` is an undefined figure, and the reasons stand below the table; in the CSV
+undefined cells are empty and ``reason`` says why.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ CSV_TYPES = {
 """Columns of the CSV beside ``metrics.json``."""
 
 SHOWN = ("auroc", "eer", "recall", "specificity")
+_IN_ONE_LINE = 105
+"""Columns that figures and intervals side by side take."""
 _HEADINGS = {"auroc": "AUROC", "eer": "EER", "recall": "recall", "specificity": "specificity"}
 
 
@@ -52,24 +54,39 @@ def write_estimates(metrics: Metrics, path: str | Path) -> None:
         pl.DataFrame(rows, schema=CSV_TYPES).write_csv(temporary)
 
 
-def estimates_table(slices: Iterable[Slice], *, confidence: float = 0.95) -> Table:
-    """Return the table for the terminal: slices under their detector, 100 columns wide."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("detector / slice", overflow="fold", min_width=20)
+def estimates_tables(slices: Iterable[Slice], *, width: int) -> list[Table]:
+    """Return the tables for the terminal, one a detector.
+
+    An interval stands behind its figure where the terminal is wide enough, else below it.
+
+    Args:
+        slices: What to show.
+        width: Columns of the terminal; 80 do.
+    """
+    by_detector: dict[str, list[Slice]] = {}
+    for part in slices:
+        by_detector.setdefault(part.detector, []).append(part)
+    is_wide = width >= _IN_ONE_LINE
+    return [_estimates_table(name, parts, is_wide=is_wide) for name, parts in by_detector.items()]
+
+
+def _estimates_table(detector: str, slices: Sequence[Slice], *, is_wide: bool) -> Table:
+    reasons = (part.estimates[name].reason for part in slices for name in SHOWN)
+    told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+    table = Table(
+        title=Text(detector, style="bold"),
+        title_justify="left",
+        caption=Text(f"no interval or –: {told}" if told else ""),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, int(is_wide), 0, 0),
+    )
+    table.add_column("slice", overflow="fold", min_width=18)
     for heading in ("items", "groups", "lost", *_HEADINGS.values()):
         table.add_column(heading, justify="right", no_wrap=True)
-    detector, reasons = None, []
     for part in slices:
-        if part.detector != detector:
-            detector = part.detector
-            table.add_row(Text(detector, style="bold"))
-        table.add_row(*_cells(part))
-        reasons += [part.estimates[name].reason for name in SHOWN]
-    told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
-    table.caption = f"[{confidence:.0%} interval over groups]".replace("[", r"\[")
-    if told:
-        table.caption += f"  no interval or –: {told}"
-    table.caption_justify = "left"
+        table.add_row(*_cells(part, " " if is_wide else "\n"))
     return table
 
 
@@ -104,21 +121,21 @@ def _comparison_table(lines: Sequence[Line]) -> Table:
     return table
 
 
-def _cells(part: Slice) -> list[Text]:
+def _cells(part: Slice, gap: str) -> list[Text]:
     covered = part.coverage
     lost = covered.n_failed + covered.n_missing
     counts = [covered.n_scored, covered.n_groups, lost]
-    shown = [Text(_with_interval(part.estimates[name])) for name in SHOWN]
-    return [Text(f" {part.name}"), *(Text(str(n)) for n in counts), *shown]
+    shown = [Text(_with_interval(part.estimates[name], gap)) for name in SHOWN]
+    return [Text(part.name), *(Text(str(n)) for n in counts), *shown]
 
 
-def _with_interval(estimate: Estimate) -> str:
+def _with_interval(estimate: Estimate, gap: str) -> str:
     if estimate.value is None:
         return "–"
     if estimate.low is None or estimate.high is None:
         return _figure(estimate.value)
-    low, high = (f"{end:.3f}".replace("0.", ".", 1) for end in (estimate.low, estimate.high))
-    return f"{_figure(estimate.value)} [{low}, {high}]"
+    low, high = (_end(end) for end in (estimate.low, estimate.high))
+    return f"{_figure(estimate.value)}{gap}{low}–{high}"
 
 
 def _compared(line: Line) -> Sequence[Text]:
@@ -139,6 +156,12 @@ def _compared(line: Line) -> Sequence[Text]:
 
 def _figure(value: float, sign: str = "") -> str:
     return "–" if math.isnan(value) else f"{value:{sign}.3f}"
+
+
+def _end(value: float) -> str:
+    """Write an end of an interval shortly: ``.718``, ``0``, ``1``."""
+    written = f"{value:.3f}"
+    return {"0.000": "0", "1.000": "1"}.get(written) or written.removeprefix("0")
 
 
 def _chance(p: float) -> str:

@@ -1,6 +1,6 @@
 """What decisions are worth, and what thresholds do elsewhere: on the terminal.
 
-Conventions: an interval stands in brackets behind its figure; ``–`` is undefined.
+Conventions: an interval stands below its figure; a lone ``–`` is an undefined figure.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def operating_table(metrics: Metrics) -> Table:
     points = metrics.operating_points
     shares = [entry.prevalence for entry in points[0].prevalences] if points else []
     table = _table("what a flag is worth")
-    table.add_column("detector", overflow="fold", min_width=12)
+    table.add_column("detector", overflow="fold", min_width=16)
     table.add_column("threshold", justify="right", no_wrap=True)
-    table.add_column("false flags / 100 000", justify="right")
+    table.add_column("false flags\n/ 100 000", justify="right", no_wrap=True)
     for share in shares:
-        table.add_column(f"right at {share:.1%}".replace(".0%", "%"), justify="right")
+        table.add_column(f"right at\n{share:.1%}".replace(".0%", "%"), justify="right")
     for point in points:
         table.add_row(*(Text(cell) for cell in _cells(point)))
     table.caption = Text(_claims(points))
@@ -32,22 +32,24 @@ def operating_table(metrics: Metrics) -> Table:
 
 
 def transfer_table(metrics: Metrics) -> Table:
-    """Return a line a detector and pair of corpora."""
+    """Return a line a detector and pair of corpora; what could not be fitted is told below."""
     rules = dict.fromkeys(line.rule for line in metrics.transfers)
     table = _table(f"thresholds carried to other corpora ({', '.join(rules)})")
-    for heading in ("detector", "fitted on", "applied to"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("threshold", "reals flagged", "fakes flagged"):
+    table.add_column("detector", overflow="fold", min_width=18)
+    for heading in ("fitted on", "applied to"):
+        table.add_column(heading, overflow="fold", min_width=13)
+    for heading in ("threshold", "reals\nflagged", "fakes\nflagged"):
         table.add_column(heading, justify="right")
-    reasons: dict[str, None] = {}
+    unfitted: dict[str, None] = {}
     for line in metrics.transfers:
-        threshold = "–" if line.threshold is None else f"{line.threshold:.4g}"
+        if line.threshold is None:
+            unfitted[f"none fitted on {line.fitted_on}: {line.reason}"] = None
+            continue
         rates = (_share(line.fpr), _share(line.recall))
-        cells = (line.detector, line.fitted_on, line.applied_to, threshold, *rates)
+        pair = (line.fitted_on, line.applied_to)
+        cells = (line.detector, *pair, f"{line.threshold:.4g}", *rates)
         table.add_row(*(Text(cell) for cell in cells))
-        if line.reason is not None:
-            reasons[line.reason] = None
-    table.caption = Text(f"–: {'; '.join(reasons)}" if reasons else "")
+    table.caption = Text("\n".join(unfitted))
     return table
 
 
@@ -58,7 +60,7 @@ def _table(title: str) -> Table:
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=(0, 0, 0, 0),
     )
 
 
@@ -70,7 +72,8 @@ def _cells(point: OperatingPoint) -> list[str]:
 
 def _claims(points: Sequence[OperatingPoint]) -> str:
     told = [
-        f"{claim.fpr:g} takes {claim.n_reals}" for claim in (points[0].claims if points else [])
+        f"{100 * claim.fpr:g}% takes {claim.n_reals}"
+        for claim in (points[0].claims if points else [])
     ]
     return (
         "right at 1%: share of flags that are right where 1% of what comes in is fake\n"
@@ -83,7 +86,7 @@ def _count(estimate: Estimate) -> str:
         return "–"
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.0f}"
-    return f"{estimate.value:.0f} [{estimate.low:.0f}, {estimate.high:.0f}]"
+    return f"{estimate.value:.0f}\n{estimate.low:.0f}–{estimate.high:.0f}"
 
 
 def _share(estimate: Estimate) -> str:
@@ -91,4 +94,4 @@ def _share(estimate: Estimate) -> str:
         return "–"
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.1%}"
-    return f"{estimate.value:.1%} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return f"{estimate.value:.1%}\n{100 * estimate.low:.1f}–{100 * estimate.high:.1f}"

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from earwitness import __version__
 from earwitness.core.errors import PredictionsError
 from earwitness.core.tables import read_text_table
-from earwitness.passes.resume import read_run
+from earwitness.passes.resume import RUN_JSON, read_run
 from earwitness.passes.store import locked
 from earwitness.workflows.benchconfig import BenchConfig, EvaluateSection
 from earwitness.workflows.configfile import BENCH_YAML, write_resolved

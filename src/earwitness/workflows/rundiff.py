@@ -24,10 +24,9 @@ from earwitness.evaluation.compare import Line, compare
 from earwitness.evaluation.rows import gather, once
 from earwitness.evaluation.sources import open_sources
 from earwitness.manifests.files import read_manifest
-from earwitness.passes.resume import read_run
+from earwitness.passes.resume import RUN_JSON, read_run
 from earwitness.workflows.configfile import BENCH_YAML
 from earwitness.workflows.manifeststage import MANIFESTS
-from earwitness.workflows.runfolder import RUN_JSON
 from earwitness.workflows.scoring import predictions_path
 
 _UNLIKE_CARD = ("name", "training_items", "limits", "summary", "weights_from")
