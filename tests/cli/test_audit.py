@@ -54,8 +54,8 @@ def test_a_folder_with_checks_and_rows(run: Run, sets: Path) -> None:
     assert set(rows.filter(pl.col("check") == "readable")["filepath"]) == {"absent.wav"}
     met = pl.read_csv(sets / "audit" / "exposure.csv")
     assert met["exposure"].to_list() == ["unseen", "selected_on", "unseen", "unseen"]
-    assert "FINDING" in out
-    assert "not checked" in out
+    assert out.index("FINDINGS: files") < out.index("passed") < out.index("not checked, and why")
+    assert "→ drop these rows, or train without the others" in out
     assert f"written to {sets / 'audit'}" in out
 
 
