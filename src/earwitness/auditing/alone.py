@@ -149,7 +149,7 @@ def _detail(measure: Measure, decided: Sequence[Judged]) -> str:
     shown = list(alike.items())[:_SHOWN]
     more = len(found) - sum(len(names) for _, names in shown)
     told = "; ".join(f"{', '.join(names)}: {what}" for what, names in shown)
-    return told + (f"; and in {more} more slices" if more else "")
+    return told + (f"; and in {more} more" if more else "")
 
 
 def _told(measure: Measure, one: Judged) -> str:

@@ -9,7 +9,7 @@ gives away.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -112,25 +112,36 @@ def _section(heading: str, style: str, checks: Sequence[CheckResult]) -> Table:
 
 
 def join_titles(titles: Sequence[str]) -> str:
-    """Return titles as one, the words that all begin and end with said once.
+    """Return titles as one text, words that several begin and end with said once.
 
-    "codec alone", "bit rate alone" → "codec · bit rate alone".
+    "codec alone", "bit rate alone", "balance" → "codec · bit rate alone; balance".
     """
-    words = [title.split() for title in titles]
-    shortest = min(map(len, words)) - 1
-    n_first = _n_alike(words, shortest)
-    n_last = _n_alike([one[::-1] for one in words], shortest - n_first) if len(titles) > 1 else 0
-    if not n_first + n_last:
-        return "; ".join(titles)
-    apart = [" ".join(one[n_first : len(one) - n_last]).rstrip(",") for one in words]
-    last = words[0][len(words[0]) - n_last :]
-    return " ".join([*words[0][:n_first], " · ".join(apart), *last])
+    groups: list[list[list[str]]] = []
+    for words in map(str.split, titles):
+        if groups and any(_n_shared([*groups[-1], words])):
+            groups[-1].append(words)
+        else:
+            groups.append([words])
+    return "; ".join(map(_joined, groups))
 
 
-def _n_alike(words: Sequence[Sequence[str]], most: int) -> int:
-    """Return how many words all have in common from the start on, ``most`` at most."""
-    together = takewhile(lambda few: len(set(few)) == 1, zip(*words, strict=False))
-    return min(len(list(together)), max(most, 0))
+def _joined(titles: list[list[str]]) -> str:
+    n_first, n_last = _n_shared(titles)
+    apart = [" ".join(words[n_first : len(words) - n_last]).rstrip(",") for words in titles]
+    first, last = titles[0][:n_first], titles[0][len(titles[0]) - n_last :]
+    return " ".join([*first, " · ".join(apart), *last])
+
+
+def _n_shared(titles: list[list[str]]) -> tuple[int, int]:
+    """Return how many words titles have in common at their start and end; one is left between."""
+    most = min(map(len, titles)) - 1
+    n_first = min(_n_alike(titles), most) if len(titles) > 1 else 0
+    n_last = min(_n_alike([words[::-1] for words in titles]), most - n_first)
+    return n_first, n_last if len(titles) > 1 else 0
+
+
+def _n_alike(words: Iterable[Sequence[str]]) -> int:
+    return len(list(takewhile(lambda few: len(set(few)) == 1, zip(*words, strict=False))))
 
 
 def write_tables(report: AuditReport, folder: Path) -> list[Path]:
