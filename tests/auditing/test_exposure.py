@@ -59,7 +59,7 @@ def test_published_cards_say_what_the_published_benchmark_could_not() -> None:
     check = report.check("exposure_specnn_amplitude")
     assert check.verdict == "finding"
     assert check.relations == {"selected_on": 1, "trained_on": 1}
-    assert "selected on: FMA-medium validation (Deezer split)" in check.detail
+    assert "its card says: selected on FMA-medium validation (Deezer split)" in check.detail
     assert "flatter" in check.advice
     assert check.n_unchecked == 2
 

@@ -45,3 +45,16 @@ def test_every_broken_file_of_a_big_manifest_is_listed(tmp_path: Path) -> None:
     assert report.check("bytes_inside").n_checked + report.check("bytes_inside").n_unchecked == (
         N_ROWS
     )
+
+
+def test_a_row_that_stands_there_very_often_is_told_of_as_often(tmp_path: Path) -> None:
+    """What grew with the pairs of these rows would never end."""
+    n = 10_000
+    write_tone(tmp_path / "one.wav", hz=300, seconds=0.2)
+    frame = pl.DataFrame({"filepath": ["one.wav"] * n, "target": [0, *[1] * (n - 1)]})
+    report = audit(Manifest("big", frame, (tmp_path,)), n_workers=0)
+    check = report.check("bytes_inside")
+    assert check.relations == {"conflict": n}
+    told = [f for f in report.findings if f.check == check.name]
+    assert {f.n_others for f in told} == {n - 1}
+    assert [f.other_target for f in told[:3]] == [1, 0, 0]

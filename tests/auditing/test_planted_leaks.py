@@ -151,9 +151,11 @@ def test_nothing_but_what_was_planted_is_found(planted: AuditReport) -> None:
 def test_the_clean_twin_has_no_finding_in_over_two_thousand_pairs(clean: AuditReport) -> None:
     assert clean.n_findings == 0
     assert {finding.relation for finding in clean.findings} <= {"undecided"}
-    assert {link.tier for link in clean.links} <= {"version"}
+    n_false = sum(link.relation not in ("undecided", "by_design") for link in clean.links)
     n_pairs = sum(
         int(str(clean.check(f"versions_{scope}").figures["n_comparisons"]))
         for scope in ("across", "inside")
     )
+    print(f"false-positive rate: {n_false} of {n_pairs} unrelated pairs")
+    assert n_false == 0
     assert n_pairs > 2_000

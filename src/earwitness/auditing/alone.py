@@ -72,8 +72,7 @@ def _check(
         "limit": LIMIT,
         "slices": [_figure(measure, one) for one in judged],
     }
-    if not decided:
-        why = _undecided(judged) if judged else why_no_slices(rows)
+    if why := _why_not(rows, judged, n_comparisons):
         return not_checked(subject, why, n_unchecked=n_rows, figures=figures)
     n_checked = _n_rows_of(rows, measure, decided)
     return conclude(
@@ -121,10 +120,18 @@ def _usual(measure: Measure, one: Judged, label: int) -> float | str | None:
     return float(np.median(values.to_numpy()))
 
 
-def _undecided(judged: Sequence[Judged]) -> str:
-    said = f"every slice has fewer than {MIN_GROUPS} groups of a class"
-    strongest = max(judged, key=lambda one: one.strength)
-    return f"{said}; at most {_area(strongest)}" if strongest.strength > 0 else said
+def _why_not(rows: pl.DataFrame, judged: Sequence[Judged], n_comparisons: int) -> str:
+    """Return why nothing can be said of a measure; empty where something can."""
+    if not judged:
+        return why_no_slices(rows)
+    if any(one.separation.is_finding for one in judged):
+        return ""
+    if open_ := [one for one in judged if one.separation.is_open]:
+        strongest = max(open_, key=lambda one: one.strength)
+        return f"not decidable among {n_comparisons} comparisons: {_area(strongest)}"
+    if not any(one.separation.is_decided for one in judged):
+        return f"every slice has fewer than {MIN_GROUPS} groups of a class"
+    return ""
 
 
 def _detail(measure: Measure, decided: Sequence[Judged]) -> str:
@@ -133,17 +140,22 @@ def _detail(measure: Measure, decided: Sequence[Judged]) -> str:
     found = [one for one in ordered if one.separation.is_finding]
     if not found:
         return f"at most {_area(ordered[0])}"
-    by_maker: dict[str, Judged] = {}
+    makers: dict[str, Judged] = {}
     for one in found:
-        by_maker.setdefault(one.maker, one)
-    shown = "; ".join(_told(measure, one) for one in list(by_maker.values())[:_SHOWN])
-    more = len(found) - min(_SHOWN, len(by_maker))
-    return shown + (f"; and in {more} more slices" if more > 0 else "")
+        makers.setdefault(one.maker, one)
+    alike: dict[str, list[str]] = {}
+    for one in makers.values():
+        alike.setdefault(_told(measure, one), []).append(one.cell.name)
+    shown = list(alike.items())[:_SHOWN]
+    more = len(found) - sum(len(names) for _, names in shown)
+    told = "; ".join(f"{', '.join(names)}: {what}" for what, names in shown)
+    return told + (f"; and in {more} more" if more else "")
 
 
 def _told(measure: Measure, one: Judged) -> str:
+    """Return how well a measure tells a slice's fakes, and what is usual in each class."""
     fake, real = (measure.told(_usual(measure, one, label) or 0.0) for label in (1, 0))
-    return f"{_area(one)}, fakes {fake}, reals {real}"
+    return f"{told_estimate(one.separation.auroc)}, fakes {fake}, reals {real}"
 
 
 def _area(one: Judged) -> str:
@@ -188,5 +200,5 @@ def _strongest(
     for one in found:
         keys = one.cell.keys
         if keys["generator"] in (generator, ALL) and keys["fake_corpus"] in (corpus, ALL):
-            return _told(measure, one)
+            return f"{one.cell.name}: {_told(measure, one)}"
     return None

@@ -2,15 +2,15 @@
 
 Conventions: a row's key is what it shares (a hash, a name, an artist); ``None`` is not known, and
 such a row was not looked at. The nearest of several rows is one with the other label where there is
-one, else the first.
+one, else the first. Time grows with the number of rows, however many share a key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -23,6 +23,25 @@ _KEY = "_key"
 _CLASSES = ("real", "fake")
 
 Row = dict[str, Any]
+
+
+class Partners(NamedTuple):
+    """Rows that share a key.
+
+    Attributes:
+        first: The first two of them, or the only one.
+        by_target: The first of each label.
+        n: How many there are.
+    """
+
+    first: Sequence[Row]
+    by_target: Mapping[int, Row]
+    n: int
+
+    def nearest(self, row: Row) -> Row:
+        """Return the partner that is told of with a row, another than itself."""
+        others = (self.by_target.get(1 - row["target"]), *self.first)
+        return next(other for other in others if other is not None and other is not row)
 
 
 @dataclass(frozen=True)
@@ -103,10 +122,11 @@ def compare_groups(scene: Scene, likeness: Likeness, keys: Sequence[str | None])
     grouped = audited.with_columns(pl.coalesce("group_id", own).alias("_group"))
     findings = [
         _finding(
-            scene, likeness.inside, "split_group", row, members, words=likeness.words, drop=False
+            scene, likeness.inside, "split_group", row, partners, words=likeness.words, drop=False
         )
         for members in _sharing(grouped)
         if len({member["_group"] for member in members}) > 1
+        for partners in [_partners(members)]
         for row in members
     ]
     return conclude(likeness.inside, findings, n_checked=audited.height, n_unchecked=n_unknown)
@@ -119,9 +139,19 @@ def _known(scene: Scene, keys: Sequence[str | None]) -> tuple[pl.DataFrame, int]
     return keyed.filter(pl.col(_KEY).is_not_null()), unknown.height
 
 
-def _by_key(rows: pl.DataFrame) -> dict[str, list[Row]]:
+def _by_key(rows: pl.DataFrame) -> dict[str, Partners]:
     ordered = rows.sort(_KEY, "set", "row").iter_rows(named=True)
-    return {key: list(members) for key, members in groupby(ordered, key=lambda row: row[_KEY])}
+    return {
+        key: _partners(list(members))
+        for key, members in groupby(ordered, key=lambda row: row[_KEY])
+    }
+
+
+def _partners(members: Sequence[Row]) -> Partners:
+    by_target: dict[int, Row] = {}
+    for row in members:
+        by_target.setdefault(row["target"], row)
+    return Partners(members[:2], by_target, len(members))
 
 
 def _sharing(rows: pl.DataFrame) -> Iterator[list[Row]]:
@@ -134,14 +164,15 @@ def _sharing(rows: pl.DataFrame) -> Iterator[list[Row]]:
 
 
 def _duplicates(scene: Scene, likeness: Likeness, members: Sequence[Row]) -> Iterable[Finding]:
-    conflicting = len({row["target"] for row in members}) > 1
+    partners = _partners(members)
+    conflicting = len(partners.by_target) > 1
     for row in members:
         yield _finding(
             scene,
             likeness.inside,
             "conflict" if conflicting else "duplicate",
             row,
-            members,
+            partners,
             words=likeness.words,
             drop=conflicting or row is not members[0],
         )
@@ -152,13 +183,12 @@ def _finding(
     subject: Subject,
     relation: Relation,
     row: Row,
-    partners: Sequence[Row],
+    partners: Partners,
     *,
     words: str,
     drop: bool = True,
 ) -> Finding:
-    others = [other for other in partners if other is not row]
-    nearest = next((o for o in others if o["target"] != row["target"]), others[0])
+    nearest = partners.nearest(row)
     return Finding(
         check=subject.name,
         manifest=scene.manifests[row["set"]].name,
@@ -170,6 +200,6 @@ def _finding(
         other_manifest=scene.manifests[nearest["set"]].name,
         other_filepath=nearest["filepath"],
         other_target=nearest["target"],
-        n_others=len(others),
+        n_others=partners.n - (subject.scope == "inside"),
         drop=drop,
     )

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
 
-from earwitness.audio.fingerprint import HOP, N_BITS, RATE_HZ
+from earwitness.audio.fingerprint import HOP, N_BITS, RATE_HZ, Words
 from earwitness.auditing.lookup import (
+    Candidates,
     Ints,
     Keys,
     Library,
@@ -47,11 +48,14 @@ _CHANCE_HITS = 1_000
 """Hits that chance would give a sound were keys spread evenly; chosen ones give thrice as many."""
 
 _SHUFFLE = np.uint32(2_654_435_761)
-_CHUNK = 256
+_CHUNK = 512
 """Sounds that are looked up at once."""
 
-_HASTY = 8
-"""Every so manieth word is looked at to see which candidates are worth a closer look."""
+_N_HASTY = 64
+"""Words of the overlap that are looked at to see which candidates are worth a closer look."""
+
+_AT_ONCE = 2_048
+"""Candidates that are looked at at once."""
 
 _HOPELESS = 0.4
 
@@ -104,8 +108,9 @@ def find_copies(one: Library, other: Library, *, same: bool = False) -> Matches:
         same=same,
     )
     kept = []
-    for first, second, shift in zip(found.one, found.other, found.shift, strict=True):
-        at, error = _confirm(one.sequence(first), other.sequence(second), int(shift))
+    for number, near in _look_hastily(one, other, found):
+        first, second = int(found.one[number]), int(found.other[number])
+        at, error = _confirm(one.sequence(first), other.sequence(second), near)
         if error <= MOST_BIT_ERROR:
             kept.append((first, second, at * HOP / RATE_HZ, 1 - error))
     columns = np.array(kept, dtype=np.float64).reshape(-1, 4).T
@@ -135,27 +140,68 @@ def _chosen(words: NDArray[np.uint32], keys: NDArray[np.uint32]) -> Ints:
     return np.flatnonzero(least)
 
 
-def _confirm(one: NDArray[np.uint32], other: NDArray[np.uint32], shift: int) -> tuple[int, float]:
-    """Return the best place near ``shift`` and the share of differing bits over the overlap."""
-    around = range(shift - _TOLERANCE, shift + _TOLERANCE + 1)
-    hasty = [_bit_error(one, other, at, _HASTY) for at in around]
-    best = int(np.argmin(hasty))
-    if hasty[best] > _HOPELESS:
-        return around[best], 1.0
-    nearest = around[max(best - 1, 0) : best + 2]
-    errors = [_bit_error(one, other, at, 1) for at in nearest]
+def _look_hastily(one: Library, other: Library, found: Candidates) -> Iterator[tuple[int, int]]:
+    """Yield candidates that are worth a closer look, and the best place by a few words."""
+    around = np.arange(-_TOLERANCE, _TOLERANCE + 1)
+    for start in range(0, len(found.one), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        shifts = found.shift[some, None] + around
+        errors = _hasty_errors(one, other, found.one[some], found.other[some], shifts)
+        best = errors.argmin(axis=1)
+        rows = np.arange(len(best))
+        for row in np.flatnonzero(errors[rows, best] <= _HOPELESS):
+            yield start + int(row), int(shifts[row, best[row]])
+
+
+def _hasty_errors(
+    one: Library, other: Library, first: Ints, second: Ints, shifts: Ints
+) -> NDArray[np.float64]:
+    """Return the share of differing bits in some words of the overlap, 1 where it is too short.
+
+    Args:
+        one: Words of sounds.
+        other: Words of others.
+        first: ``(n,)`` sounds of the first library.
+        second: ``(n,)`` sounds of the second.
+        shifts: ``(n, n_shifts)`` places to look at.
+    """
+    begin = np.maximum(shifts, 0)
+    end = np.minimum(one.lengths()[first, None], other.lengths()[second, None] + shifts)
+    n = np.maximum(end - begin, 0)
+    is_long = (n >= SHORTEST)[..., None]
+    steps = np.arange(_N_HASTY) / _N_HASTY
+    place = begin[..., None] + (n[..., None] * steps).astype(np.int64)
+    places = (
+        one.starts[first, None, None] + place,
+        other.starts[second, None, None] + place - shifts[..., None],
+    )
+    a, b = (
+        library.values[np.where(is_long, at, 0)]
+        for library, at in zip((one, other), places, strict=True)
+    )
+    both = (a != 0) & (b != 0)
+    differing = np.where(both, np.bitwise_count(a ^ b), 0).sum(axis=2, dtype=np.int64)
+    n_both = both.sum(axis=2)
+    errors = differing / (N_BITS * np.maximum(n_both, 1))
+    return np.where(is_long[..., 0] & (n_both > 0), errors, 1.0)
+
+
+def _confirm(one: Words, other: Words, near: int) -> tuple[int, float]:
+    """Return the best place at ``near`` or beside it, and the share of bits that differ there."""
+    places = (near, near - 1, near + 1)
+    errors = [_bit_error(one, other, at) for at in places]
     best = int(np.argmin(errors))
-    return nearest[best], errors[best]
+    return places[best], errors[best]
 
 
-def _bit_error(one: NDArray[np.uint32], other: NDArray[np.uint32], shift: int, step: int) -> float:
+def _bit_error(one: Words, other: Words, shift: int) -> float:
     """Return the share of bits that differ; 1 where the overlap is too short to tell."""
-    first, second = one[max(shift, 0) :: step], other[max(-shift, 0) :: step]
+    first, second = one[max(shift, 0) :], other[max(-shift, 0) :]
     n = min(len(first), len(second))
     first, second = first[:n], second[:n]
     both = (first != 0) & (second != 0)
     n_both = int(both.sum())
-    if n_both * step < SHORTEST:
+    if n_both < SHORTEST:
         return 1.0
     differing = np.bitwise_count(first ^ second)[both].sum(dtype=np.int64)
     return float(differing) / (N_BITS * n_both)

@@ -113,7 +113,7 @@ def _finding(scene: Scene, card: DetectorCard, row: dict[str, Any], how: Met) ->
 
 def _detail(card: DetectorCard, counts: Counter[Met], corpora: Counter[str]) -> str:
     said = [
-        f"{words}: {', '.join(getattr(card, how) or ()) or 'these items'}"
+        f"its card says: {words} {', '.join(getattr(card, how) or ()) or 'these items'}"
         for how, words in _STATEMENTS.items()
         if counts[how]  # type: ignore[index]  # the keys are two of the four
     ]

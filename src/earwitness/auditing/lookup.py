@@ -3,8 +3,9 @@
 Conventions: sequences lie end to end in one array (``Library``). Two libraries are joined by equal
 keys; a hit is a key of one that the other has, too. Hits of a pair of sequences are votes for the
 place where one begins in the other; a candidate is a pair with its most voted place. Time and
-memory grow with the number of keys: one side is sorted, the other looked up block by block, and
-keys are the longer the more there are, so that chance gives every sequence as many hits.
+memory grow with the number of keys: one side is sorted, the other looked up block by block (each
+in order, for the processor's cache), and keys are the longer the more there are, so that chance
+gives every sequence as many hits.
 """
 
 from __future__ import annotations
@@ -135,18 +136,17 @@ def find_candidates(
 
 def _hits(one: Iterable[Keys], other: Keys, *, same: bool) -> Iterator[tuple[Ints, Ints, Ints]]:
     """Yield owners and shifts of all hits, block by block."""
-    order = np.argsort(other.keys, kind="stable").astype(np.int32)
-    keys, first, count = np.unique(other.keys[order], return_index=True, return_counts=True)
-    if len(keys) == 0:
-        return
-    count[count > MOST_COMMON] = 0
+    order = np.argsort(other.keys).astype(np.int32)
+    keys = other.keys[order]
     for block in one:
-        place = np.searchsorted(keys, block.keys)
-        place[place == len(keys)] = 0
-        n_hits = np.where(keys[place] == block.keys, count[place], 0)
-        asking = np.repeat(np.arange(len(n_hits)), n_hits)
+        by_key = np.argsort(block.keys)
+        asked = block.keys[by_key]
+        first = np.searchsorted(keys, asked)
+        n_hits = np.searchsorted(keys, asked, "right") - first
+        n_hits[n_hits > MOST_COMMON] = 0
+        asking = np.repeat(by_key, n_hits)
         within = np.arange(len(asking)) - np.repeat(np.cumsum(n_hits) - n_hits, n_hits)
-        answering = order[np.repeat(first[place], n_hits) + within]
+        answering = order[np.repeat(first, n_hits) + within]
         owners, others = block.owner[asking].astype(np.int64), other.owner[answering]
         shifts = block.place[asking].astype(np.int64) - other.place[answering]
         if same:

@@ -9,18 +9,27 @@ many comparisons are not decidable, and never called clean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from pydantic import JsonValue
 
 from earwitness.auditing.alignment import SHORTEST as SHORTEST_VERSION
 from earwitness.auditing.alignment import align
 from earwitness.auditing.chance import FALSE_LINKS, UNDECIDED_LINKS, Chance, fit_chance
 from earwitness.auditing.contacts import NO_OTHERS
 from earwitness.auditing.copymatch import SHORTEST as SHORTEST_COPY
-from earwitness.auditing.copymatch import Matches, find_copies
+from earwitness.auditing.copymatch import find_copies
 from earwitness.auditing.outcomes import Subject, conclude, not_checked
-from earwitness.auditing.pairs import Pair, Sounds, distinct_sounds, judge_pairs, pair_rows
+from earwitness.auditing.pairs import (
+    Pair,
+    Sounds,
+    Tier,
+    distinct_sounds,
+    judge_pairs,
+    pair_rows,
+)
+from earwitness.auditing.reconstructions import judge_reconstructions
 from earwitness.auditing.scene import Outcome, Scene
 from earwitness.auditing.versionmatch import find_versions
 
@@ -43,19 +52,16 @@ def check_near_duplicates(scene: Scene) -> list[Outcome]:
     """Search for copies and, apart from these, for versions."""
     audited = distinct_sounds(scene, scene.audited_rows)
     others = distinct_sounds(scene, scene.rows.slice(scene.audited_rows.height))
-    outcomes: dict[str, list[Outcome]] = {"copies": [], "versions": []}
     chance = fit_chance(_strangers(audited, others))
-    for scope in ("across", "inside"):
-        if scope == "across" and not scene.has_others:
+    inside = _Search(scene, audited, audited)
+    searches = [_Search(scene, audited, others), inside] if scene.has_others else [inside]
+    copies = [search.find_copies() for search in searches]
+    versions = [search.find_versions(chance) for search in searches]
+    if not scene.has_others:
+        for tier, found in (("copies", copies), ("versions", versions)):
             n = scene.audited_rows.height
-            for tier, made in outcomes.items():
-                made.append(not_checked(_subject(tier, scope), NO_OTHERS, n_unchecked=n))
-            continue
-        search = _Search(scene, audited, others if scope == "across" else audited)
-        copies = search.copies()
-        outcomes["copies"].append(search.conclude_copies(copies))
-        outcomes["versions"].append(search.conclude_versions(copies, chance))
-    return [*outcomes["copies"], *outcomes["versions"]]
+            found.insert(0, not_checked(_subject(tier, "across"), NO_OTHERS, n_unchecked=n))
+    return [*copies, *versions, judge_reconstructions(scene, audited, inside.heard)]
 
 
 def _subject(tier: str, scope: str) -> Subject:
@@ -65,84 +71,96 @@ def _subject(tier: str, scope: str) -> Subject:
 
 
 class _Search:
-    """One scope: audited sounds against others, or among themselves."""
+    """One scope: audited sounds against others, or among themselves.
+
+    Attributes:
+        heard: Pairs that were found, those that may be chance left out.
+    """
 
     def __init__(self, scene: Scene, one: Sounds, other: Sounds) -> None:
+        self.heard: list[Pair] = []
         self._scene, self._one, self._other = scene, one, other
         self._same = one is other
         self._scope = "inside" if self._same else "across"
+        self._copies: set[tuple[int, int]] = set()
 
-    def copies(self) -> Matches:
-        return find_copies(self._one.words, self._other.words, same=self._same)
-
-    def conclude_copies(self, matches: Matches) -> Outcome:
+    def find_copies(self) -> Outcome:
+        """Search for copies."""
         subject = _subject("copies", self._scope)
         n_heard = self._n_long(self._one.words.lengths() >= SHORTEST_COPY)
-        n_rows = self._scene.audited_rows.height
         if n_heard == 0:
-            return not_checked(subject, "no file is long enough", n_unchecked=n_rows)
+            return self._too_short(subject)
+        matches = find_copies(self._one.words, self._other.words, same=self._same)
+        self._copies = set(zip(matches.one.tolist(), matches.other.tolist(), strict=True))
         pairs = list(pair_rows(self._one, self._other, matches, self._same))
-        findings, links = judge_pairs(self._scene, subject.name, "copy", pairs)
-        by_design = sum(link.relation == "by_design" for link in links)
-        return conclude(
-            subject,
-            findings,
-            n_checked=n_heard,
-            n_unchecked=n_rows - n_heard,
-            detail=f"{by_design} pairs by design" if by_design else "",
-            links=links,
-            figures={"pairs": len(pairs), "pairs_by_design": by_design},
-        )
+        return self._conclude(subject, "copy", pairs, n_heard=n_heard)
 
-    def conclude_versions(self, copies: Matches, chance: Chance | None) -> Outcome:
+    def find_versions(self, chance: Chance | None) -> Outcome:
+        """Search for versions that are no copies, which are to be searched for before."""
         subject = _subject("versions", self._scope)
         n_heard = self._n_long(self._one.chroma.lengths() >= SHORTEST_VERSION)
-        n_rows = self._scene.audited_rows.height
         if n_heard == 0:
-            return not_checked(subject, "no file is long enough", n_unchecked=n_rows)
+            return self._too_short(subject)
         if chance is None:
             why = "too few strangers in these sets to tell how alike chance makes them"
-            return not_checked(subject, why, n_unchecked=n_rows)
-        limit, faint = (
-            chance.limit(self._n_comparisons(), n) for n in (FALSE_LINKS, UNDECIDED_LINKS)
+            return not_checked(subject, why, n_unchecked=self._scene.audited_rows.height)
+        n = self._n_comparisons()
+        limit, faint = (chance.limit(n, expected) for expected in (FALSE_LINKS, UNDECIDED_LINKS))
+        figures: dict[str, JsonValue] = {
+            "limit": limit,
+            "undecided_from": faint,
+            "n_comparisons": n,
+            "strangers": {
+                "n": chance.n_strangers,
+                "location": chance.location,
+                "scale": chance.scale,
+            },
+        }
+        detail = (
+            f"versions fainter than a score of {limit:.1f} are not decidable "
+            f"({chance.n_strangers} strangers, {n} comparisons)"
         )
-        pairs = list(self._versions(copies, limit, faint))
-        findings, links = judge_pairs(self._scene, subject.name, "version", pairs)
+        pairs = list(self._versions(limit, faint))
+        return self._conclude(
+            subject, "version", pairs, n_heard=n_heard, detail=detail, figures=figures
+        )
+
+    def _conclude(
+        self,
+        subject: Subject,
+        tier: Tier,
+        pairs: Sequence[Pair],
+        *,
+        n_heard: int,
+        detail: str = "",
+        figures: Mapping[str, JsonValue] | None = None,
+    ) -> Outcome:
+        self.heard += [pair for pair in pairs if pair.is_clear]
+        findings, links = judge_pairs(self._scene, subject.name, tier, pairs)
         by_design = sum(link.relation == "by_design" for link in links)
+        counted = f"{by_design} pairs by design" if by_design else ""
         return conclude(
             subject,
             findings,
             n_checked=n_heard,
-            n_unchecked=n_rows - n_heard,
-            detail=(f"{by_design} pairs by design; " if by_design else "")
-            + f"versions fainter than a score of {limit:.1f} are not decidable "
-            f"({chance.n_strangers} strangers, {self._n_comparisons()} comparisons)",
+            n_unchecked=self._scene.audited_rows.height - n_heard,
+            detail="; ".join(filter(None, (counted, detail))),
             links=links,
-            figures={
-                "pairs": len(pairs),
-                "pairs_by_design": by_design,
-                "limit": limit,
-                "undecided_from": faint,
-                "n_comparisons": self._n_comparisons(),
-                "strangers": {
-                    "n": chance.n_strangers,
-                    "location": chance.location,
-                    "scale": chance.scale,
-                },
-            },
+            figures={"pairs": len(links), "pairs_by_design": by_design, **(figures or {})},
         )
 
-    def _versions(self, copies: Matches, limit: float, faint: float) -> Iterator[Pair]:
-        """Yield pairs of rows above the fainter limit that are no copies."""
-        known = set(zip(copies.one.tolist(), copies.other.tolist(), strict=True))
+    def _too_short(self, subject: Subject) -> Outcome:
+        n_rows = self._scene.audited_rows.height
+        return not_checked(subject, "no file is long enough", n_unchecked=n_rows)
+
+    def _versions(self, limit: float, faint: float) -> Iterator[Pair]:
+        """Yield pairs above the fainter limit that are no copies."""
         found = find_versions(self._one.chroma, self._other.chroma, same=self._same)
         matches = found.matches
         kept = [
-            number
-            for number, pair in enumerate(
-                zip(matches.one.tolist(), matches.other.tolist(), strict=True)
-            )
-            if found.score[number] >= faint and pair not in known
+            int(number)
+            for number in np.flatnonzero(found.score >= faint)
+            if (int(matches.one[number]), int(matches.other[number])) not in self._copies
         ]
         clear = found.score[kept] >= limit
         yield from pair_rows(self._one, self._other, matches.take(kept), self._same, clear)
@@ -152,7 +170,9 @@ class _Search:
         return n * (n - 1) // 2 if self._same else n * len(self._other)
 
     def _n_long(self, long: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
-        return sum(len(self._one.rows[number]) for number in np.flatnonzero(long))
+        return sum(
+            len(family) for number in np.flatnonzero(long) for family in self._one.families[number]
+        )
 
 
 def _strangers(audited: Sounds, others: Sounds) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

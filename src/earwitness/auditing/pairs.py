@@ -1,12 +1,15 @@
 """From pairs of sounds to rows that offend.
 
-Conventions: a pair of sounds stands for all pairs of their rows. Of several rows that a row offends
-with, the nearest is one with the other label where there is one, else the most alike.
+Conventions: a pair of sounds stands for all pairs of their rows. Rows that have one sound, and are
+alike in all that a relation goes by, are a family, and are judged once, so that time grows with the
+number of rows and not of their pairs; a link names the first of each family with every row of the
+other. Of several rows that a row offends with, the nearest is one with the other label where there
+is one, else the most alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,8 +23,13 @@ from earwitness.auditing.sounds import Sound
 from earwitness.core.audits import Finding, Link, Relation
 
 Row = dict[str, Any]
+Family = list[Row]
+Place = tuple[int, int]
+"""Set and row."""
+
 Tier = Literal["copy", "version"]
 _CLASSES = ("real", "fake")
+_KINSHIP = ("set", "target", "generator", "group")
 _SEVEREST: tuple[Relation, ...] = ("leak", "conflict", "duplicate", "undecided")
 
 
@@ -30,14 +38,14 @@ class Sounds(NamedTuple):
 
     Attributes:
         sha256: Of the bytes of each.
-        rows: Those that have it, each with its ``group``.
+        families: Rows that have it, each with its ``group``.
         groups: What its rows belong to.
         words: Their sub-fingerprints.
         chroma: Their time–chroma.
     """
 
     sha256: list[str]
-    rows: list[list[Row]]
+    families: list[list[Family]]
     groups: list[frozenset[str]]
     words: Library
     chroma: Library
@@ -47,37 +55,46 @@ class Sounds(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two rows that sound alike.
+    """Two families that sound alike.
 
     Attributes:
-        one: An audited row.
-        other: A row of another set, or of its own.
+        one: Audited rows.
+        other: Rows of another set, or of their own.
         offset_s: Where the other begins in the first.
         similarity: How alike they are, 1 at most.
         is_clear: Whether chance can be left out.
     """
 
-    one: Row
-    other: Row
+    one: Family
+    other: Family
     offset_s: float
     similarity: float
     is_clear: bool = True
 
 
+class Met(NamedTuple):
+    """An audited row, and the pairs that it offends with: it stands in the first of each."""
+
+    row: Row
+    told: list[tuple[Relation, Pair]]
+
+
 def distinct_sounds(scene: Scene, rows: pl.DataFrame) -> Sounds:
     """Return the sounds of the rows that could be heard."""
     grouped = rows.with_columns(pl.Series("track", track_keys(rows), dtype=pl.String))
-    by_sound: dict[str, list[Row]] = {}
+    by_sound: dict[str, dict[tuple[Any, ...], Family]] = {}
     for row in grouped.with_columns(pl.coalesce("group_id", "track").alias("group")).to_dicts():
         sound = scene.sounds[row["file"]]
         if sound.error is None and sound.sha256 is not None:
-            by_sound.setdefault(sound.sha256, []).append(row)
-    heard = [scene.sounds[same[0]["file"]] for same in by_sound.values()]
-    groups = [frozenset(r["group"] for r in same if r["group"]) for same in by_sound.values()]
+            kin = tuple(row[name] for name in _KINSHIP)
+            by_sound.setdefault(sound.sha256, {}).setdefault(kin, []).append(row)
+    families = [list(kin.values()) for kin in by_sound.values()]
+    heard = [scene.sounds[first[0]["file"]] for first, *_ in families]
+    groups = [frozenset(f[0]["group"] for f in kin if f[0]["group"]) for kin in families]
     nothing = Sound()
     return Sounds(
         list(by_sound),
-        list(by_sound.values()),
+        families,
         groups,
         stack([sound.words for sound in heard], empty=nothing.words),
         stack([sound.chroma for sound in heard], empty=nothing.chroma),
@@ -91,23 +108,23 @@ def pair_rows(
     same: bool,
     clear: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
 ) -> Iterator[Pair]:
-    """Yield the pairs of rows that pairs of sounds stand for, those with the same bytes left out.
+    """Yield the families that pairs of sounds stand for, those with the same bytes left out.
 
     Args:
         one: Sounds of audited rows.
         other: Sounds of other rows.
         matches: Pairs of sounds.
-        same: Both are audited: rows of different sets are no pair.
+        same: Both are audited: families of different sets are no pair.
         clear: Which matches chance can be left out of; ``None`` for all.
     """
     for number, (first, second, offset_s, similarity) in enumerate(zip(*matches, strict=True)):
         if one.sha256[first] == other.sha256[second]:
             continue
         is_clear = True if clear is None else bool(clear[number])
-        for row in one.rows[first]:
-            for partner in other.rows[second]:
-                if not same or row["set"] == partner["set"]:
-                    yield Pair(row, partner, float(offset_s), float(similarity), is_clear)
+        for family in one.families[first]:
+            for kin in other.families[second]:
+                if not same or family[0]["set"] == kin[0]["set"]:
+                    yield Pair(family, kin, float(offset_s), float(similarity), is_clear)
 
 
 def judge_pairs(
@@ -115,19 +132,20 @@ def judge_pairs(
 ) -> tuple[list[Finding], list[Link]]:
     """Return the rows that offend, and all pairs with how they do."""
     links: list[Link] = []
-    met: dict[tuple[int, int], list[tuple[Relation, Pair]]] = {}
+    met: dict[Place, Met] = {}
     for pair in pairs:
         relation = _relation(scene, tier, pair)
-        links.append(_link(scene, tier, pair, relation))
+        links += _links(scene, tier, pair, relation)
         if relation == "by_design":
             continue
         for seen in (pair, _turned(pair)):
-            if seen.one["set"] < scene.n_audited:
-                met.setdefault((seen.one["set"], seen.one["row"]), []).append((relation, seen))
+            if seen.one[0]["set"] < scene.n_audited:
+                for row in seen.one:
+                    offender = met.setdefault((row["set"], row["row"]), Met(row, []))
+                    offender.told.append((relation, seen))
     kept = _first_of_each(met)
     findings = [
-        _finding(scene, check, tier, told, is_first=place in kept)
-        for place, told in sorted(met.items())
+        _finding(scene, check, tier, met[place], is_first=place in kept) for place in sorted(met)
     ]
     return findings, links
 
@@ -137,7 +155,7 @@ def _turned(pair: Pair) -> Pair:
 
 
 def _relation(scene: Scene, tier: Tier, pair: Pair) -> Relation | Literal["by_design"]:
-    one, other = pair.one, pair.other
+    one, other = pair.one[0], pair.other[0]
     inside = other["set"] < scene.n_audited
     together = inside and one["group"] is not None and one["group"] == other["group"]
     makers = {(row["target"], row["generator"]) for row in (one, other)}
@@ -150,20 +168,25 @@ def _relation(scene: Scene, tier: Tier, pair: Pair) -> Relation | Literal["by_de
     return "conflict" if one["target"] != other["target"] else "duplicate"
 
 
-def _link(scene: Scene, tier: Tier, pair: Pair, relation: Relation | Literal["by_design"]) -> Link:
-    one, other = pair.one, pair.other
-    return Link(
-        tier=tier,
-        manifest=scene.manifests[one["set"]].name,
-        row=one["row"],
-        filepath=one["filepath"],
-        other_manifest=scene.manifests[other["set"]].name,
-        other_row=other["row"],
-        other_filepath=other["filepath"],
-        similarity=round(pair.similarity, 4),
-        offset_s=_rounded(pair.offset_s),
-        relation=relation,
-    )
+def _links(
+    scene: Scene, tier: Tier, pair: Pair, relation: Relation | Literal["by_design"]
+) -> Iterator[Link]:
+    """Yield the first of one family with every row of the other, and the other way round."""
+    rows = [(pair.one[0], other) for other in pair.other]
+    rows += [(one, pair.other[0]) for one in pair.one[1:]]
+    for one, other in rows:
+        yield Link(
+            tier=tier,
+            manifest=scene.manifests[one["set"]].name,
+            row=one["row"],
+            filepath=one["filepath"],
+            other_manifest=scene.manifests[other["set"]].name,
+            other_row=other["row"],
+            other_filepath=other["filepath"],
+            similarity=round(pair.similarity, 4),
+            offset_s=_rounded(pair.offset_s),
+            relation=relation,
+        )
 
 
 def _rounded(offset_s: float) -> float:
@@ -172,37 +195,31 @@ def _rounded(offset_s: float) -> float:
 
 
 def _first_of_each(
-    met: dict[tuple[int, int], list[tuple[Relation, Pair]]],
-) -> set[tuple[int, int]]:
-    """Return the first row of each family of duplicates: the one to keep."""
-    family: dict[tuple[int, int], tuple[int, int]] = {}
+    met: dict[Place, Met],
+) -> set[Place]:
+    """Return the first of rows that are duplicates of each other: the one to keep."""
+    elder: dict[Place, Place] = {}
 
-    def eldest(place: tuple[int, int]) -> tuple[int, int]:
-        while family.setdefault(place, place) != place:
-            place = family[place]
+    def eldest(place: Place) -> Place:
+        while elder.setdefault(place, place) != place:
+            elder[place] = elder[elder[place]]
+            place = elder[place]
         return place
 
-    for place, told in met.items():
-        for relation, pair in told:
+    for place, offender in met.items():
+        for relation, pair in offender.told:
             if relation == "duplicate":
-                ends = eldest(place), eldest((pair.other["set"], pair.other["row"]))
-                family[max(ends)] = min(ends)
-    return {place for place in family if eldest(place) == place}
+                ends = eldest(place), eldest((pair.other[0]["set"], pair.other[0]["row"]))
+                elder[max(ends)] = min(ends)
+    return {place for place in elder if eldest(place) == place}
 
 
-def _finding(
-    scene: Scene,
-    check: str,
-    tier: Tier,
-    told: Sequence[tuple[Relation, Pair]],
-    *,
-    is_first: bool,
-) -> Finding:
-    relations = {relation for relation, _ in told}
+def _finding(scene: Scene, check: str, tier: Tier, met: Met, *, is_first: bool) -> Finding:
+    relations = {relation for relation, _ in met.told}
     worst = min(relations, key=_SEVEREST.index)
-    pairs = [pair for relation, pair in told if relation == worst]
-    nearest = max(pairs, key=lambda p: (p.one["target"] != p.other["target"], p.similarity))
-    row, other = nearest.one, nearest.other
+    pairs = [pair for relation, pair in met.told if relation == worst]
+    nearest = max(pairs, key=lambda p: (p.one[0]["target"] != p.other[0]["target"], p.similarity))
+    row, other = met.row, nearest.other[0]
     words = "a copy" if tier == "copy" else "a version"
     return Finding(
         check=check,
@@ -215,7 +232,7 @@ def _finding(
         other_manifest=scene.manifests[other["set"]].name,
         other_filepath=other["filepath"],
         other_target=other["target"],
-        n_others=len(told),
+        n_others=sum(len(pair.other) for _, pair in met.told),
         similarity=round(nearest.similarity, 4),
         offset_s=_rounded(nearest.offset_s),
         drop="leak" in relations or ("duplicate" in relations and not is_first),

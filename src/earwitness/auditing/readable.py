@@ -33,8 +33,11 @@ def check_readable(scene: Scene) -> list[Outcome]:
         for row in rows.iter_rows(named=True)
         if (error := scene.sounds[row["file"]].error) is not None
     ]
-    commonest = Counter(finding.detail for finding in findings).most_common(_SHOWN)
+    errors = Counter(finding.detail for finding in findings)
+    commonest = errors.most_common(_SHOWN)
     detail = ", ".join(f"{error} ({n})" for error, n in commonest)
+    if n_more := errors.total() - sum(n for _, n in commonest):
+        detail += f", other reasons ({n_more})"
     lost = [error for sound in _others(scene) if (error := sound)]
     if lost:
         detail = "; ".join(filter(None, (detail, f"{len(lost)} rows of other sets, too")))

@@ -4,7 +4,8 @@ Conventions: AUROC is signed: 1 where every fake lies above every real, 0 where 
 gives fakes away where AUROC is ``LIMIT`` from above or below, and that is no chance: the interval
 excludes 0.5 at a level that is corrected for the number of comparisons (Bonferroni), or the classes
 do not overlap at all. With too few groups for an interval they must lie apart: the gap between them
-is wider than either class.
+is wider than either class. What is as large, and certain only as long as nothing else was compared,
+is left open: it may be chance.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ class Separation(NamedTuple):
     Attributes:
         auroc: With its interval.
         is_finding: Whether it gives fakes away.
+        is_open: Whether it does or may be chance, which is not decidable.
     """
 
     auroc: Estimate
     is_finding: bool
+    is_open: bool = False
 
     @property
     def is_decided(self) -> bool:
@@ -64,7 +67,7 @@ def separate(items: Classed, values: Floats, n_comparisons: int) -> Separation:
         return Separation(estimate, False)
     if estimate.reason == TOO_FEW_GROUPS:
         return Separation(estimate, _lie_apart(items, values))
-    return Separation(estimate, area in (0, 1) or _is_sure(items, values, n_comparisons))
+    return _weighed(items, values, estimate, n_comparisons)
 
 
 def separate_categories(items: Classed, values: list[str], n_comparisons: int) -> Separation:
@@ -92,16 +95,15 @@ def separate_categories(items: Classed, values: list[str], n_comparisons: int) -
         return _too_few(items)
     scores = share_scores(items, values)
     estimate = _estimate(items, scores)
-    is_finding = estimate.number >= LIMIT and (
-        estimate.number == 1 or _is_sure(items, scores, n_comparisons)
-    )
-    return Separation(estimate, is_finding)
+    if estimate.number < LIMIT:
+        return Separation(estimate, False)
+    return _weighed(items, scores, estimate, n_comparisons)
 
 
 def judge_scores(items: Classed, scores: Floats, n_comparisons: int) -> Separation:
     """Judge scores that were learnt on other groups; only above 0.5 do they say anything."""
     found = separate(items, scores, n_comparisons)
-    return Separation(found.auroc, found.is_finding and found.auroc.number > 0.5)
+    return found if found.auroc.number > 0.5 else Separation(found.auroc, False)
 
 
 def _too_few(items: Classed) -> Separation:
@@ -123,6 +125,13 @@ def _estimate(items: Classed, scores: Floats) -> Estimate:
         method=interval.method,
         reason=interval.reason,
     )
+
+
+def _weighed(items: Classed, scores: Floats, estimate: Estimate, n_comparisons: int) -> Separation:
+    """Judge what is large enough by how certain it is."""
+    if estimate.number in (0, 1) or _is_sure(items, scores, n_comparisons):
+        return Separation(estimate, is_finding=True)
+    return Separation(estimate, is_finding=False, is_open=_is_sure(items, scores, 1))
 
 
 def _is_sure(items: Classed, scores: Floats, n_comparisons: int) -> bool:

@@ -104,7 +104,7 @@ def _write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> None:
     dropped = write_fixed(report, manifest, path)
     n_kept = console.thousands(len(manifest) - dropped.height)
     console.out.print(
-        f"{n_kept} rows kept in {path}, {console.thousands(dropped.height)} dropped, see "
+        f"rows kept: {n_kept} in {path}; dropped: {console.thousands(dropped.height)}, see "
         f"{dropped_beside(path)}",
         markup=False,
     )
@@ -115,7 +115,7 @@ def _finish(report: AuditReport, out: Path, *, strict: bool) -> None:
     n_open = sum(check.verdict == "not checked" for check in report.checks)
     n_passed = len(report.checks) - report.n_findings - n_open
     console.out.print(
-        f"{report.n_findings} checks found something, {n_passed} passed, {n_open} were not made; "
+        f"\nchecks with findings: {report.n_findings}, passed: {n_passed}, not made: {n_open}; "
         f"written to {out}",
         markup=False,
     )
