@@ -141,7 +141,7 @@ def test_the_card_says_what_it_was_begun_with(
     assert not card.training_items.complete
     assert sha256_of(sides[0][0].path) in card.training_items.item_sha256
     again, _ = train_spectttra(
-        find_start(NAME, str(whole[0])), sides[1], sides[0], tmp_path / "again", PLAN
+        find_start(NAME, str(whole[0])), sides[1], sides[0], tmp_path / "again", Plan(epochs=1)
     )
     assert again.training_items is not None
     assert again.training_items.n_items == 16

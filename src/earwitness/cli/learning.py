@@ -117,26 +117,27 @@ def check_folder(out: Path, resume: str) -> Resume:
     return how
 
 
-def shelve_images(root: Path, sharing: Sharing) -> Shelves:
-    """Read a folder of images into memory."""
+def shelve_images(root: Path, out: Path, sharing: Sharing) -> Shelves:
+    """Read a folder of images."""
     from earwitness.training.classifier import shelve_folder
     from earwitness.training.examples import list_images
 
     examples = list_images(root, group_by=sharing.group_by)
     with console.progress_bar("reading", len(examples), "images") as advance:
-        return shelve_folder(examples, sharing, advance=advance)
+        return shelve_folder(examples, sharing, folder=out, advance=advance)
 
 
 def shelve_audio(
     train: list[Manifest],
     valid: list[Manifest],
     contract: SpectrogramContract,
+    out: Path,
     sharing: Sharing,
     *,
     windows: Windows,
     num_workers: int | None,
 ) -> Shelves:
-    """Draw the audio of manifests into memory."""
+    """Draw the audio of manifests."""
     from earwitness.training.classifier import shelve_manifests
 
     n_files = len({path for m in (*train, *valid) for path in m.locate_all()})
@@ -147,6 +148,7 @@ def shelve_audio(
             contract,
             sharing,
             windows=windows,
+            folder=out,
             n_workers=num_workers,
             advance=advance,
         )

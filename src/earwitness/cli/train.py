@@ -41,7 +41,7 @@ def train(
         typer.Option(
             metavar="FILES",
             help="Audio to train on, or a folder of manifests; several by comma. For resnet18 its "
-            "images are drawn in memory.",
+            "images are drawn meanwhile.",
         ),
     ] = None,
     valid: Annotated[
@@ -239,7 +239,7 @@ def train(
         )
         return
     if manifest is None:
-        shelves = learning.shelve_images(images or Path("data"), sharing)
+        shelves = learning.shelve_images(images or Path("data"), out, sharing)
     else:
         drawn_by = drawing.contract_of(
             contract,
@@ -254,7 +254,7 @@ def train(
         )
         sides = learning.read_all(manifest, root), learning.read_all(valid, root)
         shelves = learning.shelve_audio(
-            *sides, drawn_by, sharing, windows=windows_choice(windows), num_workers=num_workers
+            *sides, drawn_by, out, sharing, windows=windows_choice(windows), num_workers=num_workers
         )
     learning.tell_failures(shelves.failures)
     from earwitness.training.classifier import train_classifier
