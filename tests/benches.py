@@ -16,6 +16,7 @@ data:
   manifests: {files: [set.csv], root: sound}
 detectors: [weights/one, weights/two]
 scoring: {num_workers: 0}
+audit: {enabled: false}
 evaluate: {resamples: 100}
 outputs: {confusion: false, report: false}
 """

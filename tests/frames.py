@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from earwitness.core.audits import AuditedManifest, AuditReport, CheckResult, Role, Verdict
 from earwitness.core.predictions import Predictions
 
 TYPES = {
@@ -47,6 +48,40 @@ def predictions(
             group = f"{corpus}:{track}"
             rows.append((path, target, corpus, made, group, logit, prob, int(prob >= 0.5), None))
     return Predictions(dataset, detector, pl.DataFrame(rows, schema=TYPES, orient="row"))
+
+
+def audited(
+    *digests: str, role: Role = "audited", checks: Sequence[CheckResult] = ()
+) -> AuditReport:
+    """An audit of manifests by these digests."""
+    return AuditReport(
+        earwitness="0",
+        manifests=[
+            AuditedManifest(name=f"m{d}", digest=d, role=role, n_rows=2, n_real=1, n_fake=1)
+            for d in digests
+        ],
+        checks=list(checks),
+    )
+
+
+def baseline(name: str, *slices: tuple[str, str, str, float], detail: str = "–") -> CheckResult:
+    """A baseline's check: real corpus, generator and corpus of its fakes, and AUROC, a slice."""
+    told = [
+        {"real_corpus": real, "generator": made, "fake_corpus": corpus, "baseline": name}
+        | {"auroc": auroc, "low": auroc - 0.05, "high": auroc + 0.02, "reason": None}
+        | {"n_items": 60, "n_groups": 20, "method": "m", "conditional_on": "folds"}
+        for real, made, corpus, auroc in slices
+    ]
+    verdict: Verdict = "pass" if slices else "not checked"
+    return CheckResult(
+        name=f"baseline_{name}",
+        title=f"{name} alone, all together",
+        scope="shortcuts",
+        verdict=verdict,
+        detail=detail,
+        n_checked=len(slices),
+        figures={"slices": told} if slices else {},
+    )
 
 
 def fail(whole: Predictions, rows: pl.Expr, error: str = "broken") -> Predictions:

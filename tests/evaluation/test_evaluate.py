@@ -13,7 +13,7 @@ from earwitness.core.predictions import Predictions
 from earwitness.core.results import Counts
 from earwitness.evaluation.figures import METRICS
 from earwitness.metrics import ranking
-from frames import fail, keep, predictions
+from frames import audited, fail, keep, predictions
 
 REAL, FAKE = pl.col("target") == 0, pl.col("target") == 1
 
@@ -165,14 +165,12 @@ def test_a_detector_that_failed_everywhere_is_undefined_everywhere() -> None:
 
 
 def test_writing_and_reading_changes_nothing(tmp_path: Path) -> None:
-    metrics = evaluate(predictions(), audit={"findings": ["x"]}, seed=3)
+    metrics = evaluate(predictions(), audit=audited("d1"), seed=3)
     write_metrics(metrics, tmp_path / "metrics.json")
     assert read_metrics(tmp_path / "metrics.json") == metrics
-    assert metrics.audit == {"findings": ["x"]}
+    assert metrics.audit == audited("d1")
     assert "NaN" not in (tmp_path / "metrics.json").read_text()
-    write_metrics(
-        evaluate(predictions(), audit={"findings": ["x"]}, seed=3), tmp_path / "again.json"
-    )
+    write_metrics(evaluate(predictions(), audit=audited("d1"), seed=3), tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "metrics.json").read_bytes()
 
 

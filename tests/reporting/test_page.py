@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import earwitness as ew
+from earwitness.core.audits import CheckResult
 from earwitness.core.estimates import Estimate
 from earwitness.core.metrics import (
     Calibration,
@@ -19,10 +20,12 @@ from earwitness.core.metrics import (
     Prevalence,
     Transfer,
 )
+from earwitness.evaluation.audits import list_baselines
 from earwitness.evaluation.from_counts import evaluate_counts
+from earwitness.reporting.estimates import write_estimates
 from earwitness.reporting.page import write_report
 from earwitness.reporting.tables import read_comparison
-from frames import HOSTILE, fail, keep, predictions
+from frames import HOSTILE, audited, baseline, fail, keep, predictions
 
 HALF = Estimate(value=0.5, low=0.4, high=0.6, n_items=100, n_groups=50, method="m")
 NONE = Estimate(reason="only fakes in this slice")
@@ -177,26 +180,55 @@ def test_names_are_text_wherever_they_come_from(tmp_path: Path) -> None:
         pl.lit(HOSTILE).alias("filepath") + pl.int_range(pl.len()).cast(pl.String)
     )
     broken = fail(ew.Predictions(HOSTILE, HOSTILE, frame), pl.col("filepath").str.ends_with("7"))
-    metrics = ew.evaluate([broken], n_resamples=60, audit={"checks": [{"name": HOSTILE}]})
+    check = baseline("container", detail=HOSTILE).model_copy(update={"title": HOSTILE})
+    hostile = audited(HOSTILE, checks=[check])
+    metrics = ew.evaluate([broken], n_resamples=60, audit=hostile)
     page = page_of(metrics, tmp_path)
     assert page.tags.count("script") == 1
     assert "img" not in page.tags
     assert page.text.count("<script>window.hit=1</script>") > 10
 
 
-def test_an_audit_is_shown_as_far_as_it_can_be_read(metrics: Metrics, tmp_path: Path) -> None:
+def test_an_audit_tells_findings_first_and_each_once(metrics: Metrics, tmp_path: Path) -> None:
+    twice = {"detail": "12 of 20 rows", "advice": "drop them", "n_rows": 12, "scope": "inside"}
     checks = [
-        {"name": "same_track", "verdict": "finding", "detail": "12 tracks twice", "n_rows": 12},
-        {"name": "duration", "verdict": "not checked", "detail": "no lengths", "advice": "measure"},
-        "neither",
+        CheckResult(name="a", title="the same bytes", verdict="finding", **twice),
+        CheckResult(name="b", title="the same sound", verdict="finding", **twice),
+        CheckResult(
+            name="c", title="loud", verdict="pass", scope="rows", detail="none is", n_checked=9
+        ),
+        baseline("container", detail="too few groups"),
     ]
-    found = metrics.model_copy(update={"audit": {"checks": checks, "further": {"a": [1]}}})
-    text = page_of(found, tmp_path).text
-    assert "1 of 2 checks found something" in text
-    assert "same track finding 12 tracks twice" in text
-    assert "duration not checked no lengths measure" in text
-    odd = metrics.model_copy(update={"audit": {"checks": "none"}})
-    assert "tells of no checks" in page_of(odd, tmp_path).text
+    audit = audited("d1", checks=checks)
+    text = page_of(metrics.model_copy(update={"audit": audit}), tmp_path).text
+    assert "2 of 4 checks found something, 1 passed, 1 were not made" in text
+    assert "the same bytes · sound 12 of 20 rows drop them 12" in text
+    assert "Passed: 1" in text
+    assert "container alone, all together too few groups" in text
+    assert "The audit found something in 2 checks: see Audit." in text
+
+
+def test_what_files_give_away_stands_beside_detectors_and_is_none(tmp_path: Path) -> None:
+    whole = predictions(n_tracks=20, corpora=["FMA"])
+    plain = ew.evaluate([whole], n_resamples=60)
+    cells = plain.where(kind="grid")
+    told = [(*part.keys.values(), 0.98) for part in cells] + [("all", "all", "all", 0.97)]
+    digest = "d1"
+    audit = audited(digest, checks=[baseline("container", *told), baseline("channel", *told)])
+    infos = [one.model_copy(update={"digest": digest}) for one in plain.manifests]
+    found = plain.model_copy(
+        update={"audit": audit, "baselines": list_baselines(audit, plain.slices)}
+        | {"manifests": infos}
+    )
+    page = page_of(found, tmp_path)
+    assert "file alone: container 0.970 [0.920, 0.990]" in page.text
+    assert "“File alone” is no detector" in page.text
+    assert "AUROC, file alone: channel" in page.text
+    assert "Files give fakes away unheard: length, rate, codec, tag and level reach" in page.text
+    write_estimates(found, tmp_path / "m.csv")
+    rows = pl.read_csv(tmp_path / "m.csv").filter(pl.col("detector") == "file alone: container")
+    assert rows["metric"].unique().to_list() == ["auroc"]
+    assert rows.height == 1 + len(cells)
 
 
 @pytest.mark.parametrize("target", [0, 1])

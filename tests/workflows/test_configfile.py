@@ -53,7 +53,7 @@ def test_a_mistake_is_told_in_one_line(bench: Path, change: str, message: str) -
 def test_the_line_of_a_mistake_is_that_of_its_key(tmp_path: Path) -> None:
     path = tmp_path / "b.yaml"
     path.write_text(CONFIG + "scorings:\n  windows: 3\nplots: 1\n")
-    with pytest.raises(UsageError, match=r"b\.yaml:8: scorings: .* \(and 1 more problems\)$"):
+    with pytest.raises(UsageError, match=r"b\.yaml:9: scorings: .* \(and 1 more problems\)$"):
         read_config(path)
 
 
@@ -159,7 +159,7 @@ def test_what_the_template_comments_out_is_known(tmp_path: Path) -> None:
     config = read_config(path)
     assert others.search(text)
     written = yaml.safe_load(path.read_text())
-    for name in ("scoring", "evaluate", "outputs"):
+    for name in ("scoring", "audit", "evaluate", "outputs"):
         assert set(written[name]) == set(type(getattr(config, name)).model_fields)
     assert set(written["data"]["splits"]) == set(SplitsSection.model_fields)
     assert set(written) == set(BenchConfig.model_fields)

@@ -1,7 +1,8 @@
 """Figures with their intervals, one a row: a dot, and a bar as long as the interval.
 
 Conventions: rows stand in the order given, each under its name; a row without an interval has a
-hollow dot and no bar; one without a figure has a name and ``–``.
+hollow dot and no bar; one without a figure has a name and ``–``. What is there for comparison is a
+grey square.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Row(NamedTuple):
         low: Lower end of the interval; ``None`` without one.
         high: Upper end.
         told: What is told of it in full.
+        is_aside: Whether it is there for comparison.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Row(NamedTuple):
     low: float | None
     high: float | None
     told: str
+    is_aside: bool = False
 
 
 def forest_chart(rows: Sequence[Row], *, title: str, chance: float | None = None) -> alt.LayerChart:
@@ -64,9 +67,10 @@ def forest_chart(rows: Sequence[Row], *, title: str, chance: float | None = None
         .transform_filter("datum.is_there")
         .encode(
             x=x,
-            stroke=alt.value(ink("accent")),
+            shape=alt.Shape("shape:N", scale=None),
+            stroke=alt.Stroke("colour:N", scale=None),
             fill=alt.when("datum.has_interval")
-            .then(alt.value(ink("accent")))
+            .then(alt.Fill("colour:N", scale=None))
             .otherwise(alt.value(ink("paper"))),
             description="told:N",
         )
@@ -107,6 +111,8 @@ def _rails(records: Sequence[Any], y: alt.Y) -> alt.Chart:
 def _record(row: Row) -> dict[str, Any]:
     return row._asdict() | {
         "label": shortened(row.name, _NAME_UNITS) + ("" if row.value is not None else "  –"),
+        "shape": "square" if row.is_aside else "circle",
+        "colour": ink("soft" if row.is_aside else "accent"),
         "is_there": row.value is not None,
         "has_interval": row.low is not None,
         "low": 1 if row.low is None else row.low,

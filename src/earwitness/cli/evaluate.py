@@ -81,9 +81,9 @@ def evaluate(
     partitions of SONICS; what decisions are worth, and what thresholds do on other corpora. Rows
     without a score are in no figure; how many there are stands beside each.
     """
+    from earwitness.core.audits import read_audit
     from earwitness.core.errors import UsageError
     from earwitness.core.metrics import write_metrics
-    from earwitness.evaluation.audits import read_audit
     from earwitness.evaluation.evaluate import evaluate as make_metrics
     from earwitness.evaluation.rules import parse_costs, parse_method
     from earwitness.reporting.estimates import estimates_tables, write_estimates
@@ -113,7 +113,7 @@ def evaluate(
     write_metrics(metrics, out)
     write_estimates(metrics, table)
     shown = (s for s in metrics.slices if s.kind in SHOWN_KINDS)
-    for figures in estimates_tables(shown, width=console.out.width):
+    for figures in estimates_tables(shown, metrics.baselines, width=console.out.width):
         console.out.print(figures, "")
     console.out.print(f"intervals: {confidence:.0%}, over groups", "")
     console.out.print(operating_table(metrics), "")

@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from earwitness.core.errors import AuditError
 from earwitness.core.files import write_text
 
+AUDIT_JSON = "audit.json"
+"""What an audit is written to, in its folder."""
+
 SCHEMA_VERSION: Final = 1
 """Version of ``audit.json``; it rises when a reader of the old form would misread the new one."""
 
@@ -265,6 +268,12 @@ class AuditReport(_Part):
     def n_findings(self) -> int:
         """Checks that found something."""
         return sum(check.verdict == "finding" for check in self.checks)
+
+    def without_rows(self) -> AuditReport:
+        """Return what ``audit.json`` holds of it."""
+        return self.model_copy(
+            update={"findings": (), "links": (), "exposures": (), "nuisances": ()}
+        )
 
     def holds_for(self, digest: str | None) -> bool:
         """Return whether a manifest with this digest was audited."""

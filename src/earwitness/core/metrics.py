@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from earwitness.core.audits import AuditReport
 from earwitness.core.errors import PredictionsError
 from earwitness.core.estimates import Estimate
 from earwitness.core.files import write_text
@@ -19,6 +20,7 @@ from earwitness.core.results import Counts
 SCHEMA_VERSION: Final = 1
 """Version of the file; it rises when a reader of the old form would misread the new one."""
 
+BaselineName = Literal["container", "channel"]
 SliceKind = Literal["overall", "dataset", "corpus", "generator", "grid", "sonics", "column"]
 
 
@@ -326,6 +328,25 @@ class Calibration(_Part):
     after: dict[str, Estimate]
 
 
+class Baseline(_Part):
+    """What files give away unheard in one slice: a detector that goes by the file alone.
+
+    Attributes:
+        baseline: ``container`` goes by length, rate, codec, tag and level; ``channel`` by
+            bandwidth, silence, stereo and the like as well.
+        kind: Of the slice.
+        name: Of the slice.
+        keys: Of the slice.
+        auroc: What every detector has to beat there; undefined with the reason.
+    """
+
+    baseline: BaselineName
+    kind: Literal["overall", "grid"]
+    name: str
+    keys: dict[str, str] = Field(default_factory=dict)
+    auroc: Estimate
+
+
 class Check(_Part):
     """Something that was looked into beside the figures.
 
@@ -466,7 +487,9 @@ class Metrics(_Part):
         calibrations: One a detector, where calibration was asked for.
         checks: What was looked into beside the figures.
         notes: What a reader of the figures should know, in sentences.
-        audit: The audit as it was given, word for word; ``None`` without one.
+        audit: The audit of what was judged, as ``audit.json`` holds it; ``None`` without one.
+        baselines: What files give away unheard, by the audit; empty where it is not of these
+            very manifests.
         provenance: Where the figures come from.
     """
 
@@ -482,7 +505,8 @@ class Metrics(_Part):
     calibrations: list[Calibration] = Field(default_factory=list)
     checks: list[Check] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
-    audit: dict[str, Any] | None = None
+    audit: AuditReport | None = None
+    baselines: list[Baseline] = Field(default_factory=list)
     provenance: Provenance
 
     def where(self, *, kind: SliceKind | None = None, detector: str | None = None) -> list[Slice]:

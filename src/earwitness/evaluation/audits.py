@@ -1,72 +1,111 @@
-"""An audit beside the figures: carried word for word, and whether it is of what was evaluated.
+"""An audit beside the figures: whether it is of what was evaluated, and what the file alone does.
 
-Convention: an audit names the manifests it looked at by digest, so that one of other rows cannot
-pass for one of these.
+Conventions: an audit names the manifests it looked at by digest, so that one of other rows cannot
+pass for one of these. Its baselines stand beside figures only where it is of the very same
+manifests: more or fewer rows would give other figures.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
 
-from earwitness.core.errors import UsageError
-from earwitness.core.metrics import Check, ManifestInfo
+from earwitness.core.audits import AuditReport
+from earwitness.core.estimates import Estimate
+from earwitness.core.metrics import Baseline, BaselineName, Check, ManifestInfo, Slice
+from earwitness.manifests.cells import ALL
 
 NAME = "audit_bound"
+_BASELINES: Final[tuple[BaselineName, ...]] = ("container", "channel")
+_LEFT_OUT = "what it says of the file alone is left out"
 
 
-def read_audit(path: str | Path) -> dict[str, Any]:
-    """Read an audit as it is.
-
-    Raises:
-        UsageError: It cannot be read, or names no manifests.
-    """
-    try:
-        audit: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:
-        raise UsageError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(audit, dict) or not _audited(audit):
-        raise UsageError(
-            f"{path}: not an audit, expected manifests with name and digest in it, as "
-            "`earwitness audit` writes them"
-        )
-    return audit
-
-
-def check_audit(audit: Mapping[str, Any], manifests: Sequence[ManifestInfo]) -> Check:
+def check_audit(audit: AuditReport, manifests: Sequence[ManifestInfo]) -> Check:
     """Tell whether an audit is of the manifests that were evaluated, by their digests."""
     audited = _audited(audit)
     unknown = [one.name for one in manifests if one.digest is None]
-    other = [one.name for one in manifests if one.digest and one.digest not in audited.values()]
-    if not audited:
-        return _found("warning", "the audit names no manifest: nothing binds it to these figures")
+    other = [one.name for one in manifests if one.digest and one.digest not in audited]
     if other:
         return _found(
             "warning",
             f"the audit is not of {', '.join(other)}: no manifest of their digest is in it "
-            f"(it is of {', '.join(audited)})",
+            f"(it is of {', '.join(audited.values())}); {_LEFT_OUT}",
         )
     if unknown:
-        detail = f"whether the audit is of {', '.join(unknown)} cannot be told: no digest is known"
-        return _found("note", detail)
+        return _found(
+            "note",
+            f"whether the audit is of {', '.join(unknown)} cannot be told: no digest is known; "
+            f"{_LEFT_OUT}",
+        )
+    if not is_of(audit, manifests):
+        judged = {one.digest for one in manifests}
+        more = ", ".join(name for digest, name in audited.items() if digest not in judged)
+        return _found("note", f"the audit is of {more} as well, not judged here; {_LEFT_OUT}")
     n = len(manifests)
     return _found("ok", f"the audit is of {'the manifest' if n == 1 else f'all {n} manifests'}")
 
 
-def _found(verdict: Any, detail: str) -> Check:
+def is_of(audit: AuditReport, manifests: Sequence[ManifestInfo]) -> bool:
+    """Whether the very manifests were audited that were evaluated, and no others."""
+    return {one.digest for one in manifests} == set(_audited(audit))
+
+
+def list_baselines(audit: AuditReport, slices: Sequence[Slice]) -> list[Baseline]:
+    """Return what the nuisance-only baselines of an audit do, over all items and cell by cell.
+
+    Args:
+        audit: An audit of the manifests that the slices were cut from.
+        slices: The slices, whose names the cells get.
+    """
+    names = {_key(part.keys): part.name for part in slices if part.kind == "grid"}
+    return [one for name in _BASELINES for one in _baselines(audit, name, names)]
+
+
+def _baselines(
+    audit: AuditReport, baseline: BaselineName, names: Mapping[tuple[str, ...], str]
+) -> Iterator[Baseline]:
+    check = next((c for c in audit.checks if c.name == f"baseline_{baseline}"), None)
+    if check is None:
+        return
+    told: Any = check.figures.get("slices") or []
+    cells = {_key(one): _estimate(one) for one in told}
+    overall = cells.get((ALL, ALL, ALL)) or (
+        next(iter(cells.values())) if len(cells) == 1 else None
+    )
+    yield _baseline(baseline, "overall", "overall", overall or Estimate(reason=check.detail))
+    for key, name in names.items():
+        if key in cells:
+            yield _baseline(baseline, "grid", name, cells[key], key)
+
+
+def _baseline(
+    baseline: BaselineName,
+    kind: Literal["overall", "grid"],
+    name: str,
+    auroc: Estimate,
+    key: Sequence[str] = (),
+) -> Baseline:
+    keys = dict(zip(_KEYS, key, strict=False))
+    return Baseline(baseline=baseline, kind=kind, name=name, keys=keys, auroc=auroc)
+
+
+_KEYS: Final = ("real_corpus", "generator", "fake_corpus")
+
+
+def _key(keys: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(keys.get(name)) for name in _KEYS)
+
+
+def _estimate(told: Mapping[str, Any]) -> Estimate:
+    """Return an AUROC from an entry of a baseline's ``figures.slices``; see docs/audit-json.md."""
+    fields = {name: told[name] for name in Estimate.model_fields if name in told}
+    return Estimate(value=told["auroc"], **fields)
+
+
+def _found(verdict: Literal["ok", "note", "warning"], detail: str) -> Check:
     return Check(detector=None, name=NAME, verdict=verdict, detail=detail)
 
 
-def _audited(audit: Mapping[str, Any]) -> dict[str, str]:
-    """Return name → digest of the manifests that were audited, not merely compared with."""
-    named = audit.get("manifests")
-    entries = named if isinstance(named, list) else []
-    return {
-        str(entry.get("name", "?")): str(entry["digest"])
-        for entry in entries
-        if isinstance(entry, dict) and entry.get("digest") and entry.get("role") != "against"
-    }
+def _audited(audit: AuditReport) -> dict[str, str]:
+    """Return digest → name of the manifests that were audited, not merely compared with."""
+    return {one.digest: one.name for one in audit.manifests if one.role == "audited"}

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-from pydantic import BaseModel
 
+from earwitness.core.audits import AuditReport
 from earwitness.core.errors import UsageError
 from earwitness.core.metrics import Check, Metrics, OperatingPoint, Settings, Slice, TableRow
 from earwitness.core.predictions import Predictions
 from earwitness.core.results import ComparisonRow
-from earwitness.evaluation.audits import check_audit
+from earwitness.evaluation.audits import check_audit, is_of, list_baselines
 from earwitness.evaluation.calibrations import calibrations
 from earwitness.evaluation.checks import check
 from earwitness.evaluation.coverage import cover
@@ -49,7 +48,7 @@ BALANCED_PRIOR = (
 def evaluate(
     predictions: Sequence[str | Path | Predictions],
     *,
-    audit: Mapping[str, Any] | BaseModel | None = None,
+    audit: AuditReport | None = None,
     seed: int = 0,
     by: Sequence[str] | None = None,
     threshold: float | str | None = None,
@@ -65,8 +64,8 @@ def evaluate(
     Args:
         predictions: Prediction files, folders that are searched for them, ASVspoof score files, or
             predictions.
-        audit: An audit of what was judged, kept word for word; a check says whether it is of
-            these manifests.
+        audit: An audit of what was judged, which is carried along; a check says whether it is of
+            these manifests, and what files give away unheard stands beside figures where it is.
         seed: Where resampling, halves and shuffles start.
         by: Columns of the manifest to cut slices by, beside those that are always made.
         threshold: ``pred_prob`` from which on an item is called fake, or how to choose it:
@@ -118,7 +117,6 @@ def evaluate(
     overall = {part.detector: part for part in slices if part.kind == "overall"}
     origins = trace(opened)
     manifests = manifest_infos(frame, origins)
-    told = audit.model_dump(mode="json") if isinstance(audit, BaseModel) else audit
     return Metrics(
         basis="scores" if frame["logit"].count() or frame["pred_prob"].count() else "labels",
         metrics=METRICS,
@@ -130,11 +128,12 @@ def evaluate(
         transfers=list(transfers(fitting.calibrated, rule, settings)),
         calibrations=list(calibrations(fitting, settings)),
         checks=[
-            *([] if told is None else [check_audit(told, manifests)]),
+            *([] if audit is None else [check_audit(audit, manifests)]),
             *(found for rows in detectors for found in _checks(rows, overall, settings)),
         ],
         notes=[*fitting.notes, *origins.notes, *_notes(fitting.report)],
-        audit=None if told is None else dict(told),
+        audit=None if audit is None else audit.without_rows(),
+        baselines=list_baselines(audit, slices) if audit and is_of(audit, manifests) else [],
         provenance=provenance(opened, fitted_on, settings),
     )
 

@@ -17,8 +17,9 @@ from rich.text import Text
 
 from earwitness.core.estimates import Estimate
 from earwitness.core.files import replacing
-from earwitness.core.metrics import Metrics, Slice
+from earwitness.core.metrics import Baseline, Metrics, Slice
 from earwitness.evaluation.compare import Line, Pair
+from earwitness.reporting.words import BASELINES
 
 CSV_TYPES = {
     "detector": pl.String,
@@ -50,27 +51,41 @@ def write_estimates(metrics: Metrics, path: str | Path) -> None:
         for part in metrics.slices
         for name, estimate in part.estimates.items()
     ]
+    rows += [
+        {"detector": BASELINES[one.baseline], "kind": one.kind, "slice": one.name}
+        | {"metric": "auroc", **one.auroc.model_dump()}
+        for one in metrics.baselines
+    ]
     with replacing(Path(path)) as temporary:
         pl.DataFrame(rows, schema=CSV_TYPES).write_csv(temporary)
 
 
-def estimates_tables(slices: Iterable[Slice], *, width: int) -> list[Table]:
-    """Return the tables for the terminal, one a detector.
+def estimates_tables(
+    slices: Iterable[Slice], baselines: Sequence[Baseline] = (), *, width: int
+) -> list[Table]:
+    """Return the tables for the terminal, one a detector; what files alone give away beside it.
 
     An interval stands behind its figure where the terminal is wide enough, else below it.
 
     Args:
         slices: What to show.
+        baselines: What to show of them: those over all items.
         width: Columns of the terminal; 80 do.
     """
     by_detector: dict[str, list[Slice]] = {}
     for part in slices:
         by_detector.setdefault(part.detector, []).append(part)
     is_wide = width >= _IN_ONE_LINE
-    return [_estimates_table(name, parts, is_wide=is_wide) for name, parts in by_detector.items()]
+    alone = [one for one in baselines if one.kind == "overall"]
+    return [
+        _estimates_table(name, parts, alone, is_wide=is_wide) for name, parts in by_detector.items()
+    ]
 
 
-def _estimates_table(detector: str, slices: Sequence[Slice], *, is_wide: bool) -> Table:
+def _estimates_table(
+    detector: str, slices: Sequence[Slice], alone: Sequence[Baseline], *, is_wide: bool
+) -> Table:
+    gap = " " if is_wide else "\n"
     reasons = (part.estimates[name].reason for part in slices for name in SHOWN)
     told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
     table = Table(
@@ -86,7 +101,10 @@ def _estimates_table(detector: str, slices: Sequence[Slice], *, is_wide: bool) -
     for heading in ("items", "groups", "lost", *_HEADINGS.values()):
         table.add_column(heading, justify="right", no_wrap=True)
     for part in slices:
-        table.add_row(*_cells(part, " " if is_wide else "\n"))
+        table.add_row(*_cells(part, gap))
+        if part.kind == "overall":
+            for one in alone:
+                table.add_row(*_alone(one, gap), style="dim")
     return table
 
 
@@ -127,6 +145,13 @@ def _cells(part: Slice, gap: str) -> list[Text]:
     counts = [covered.n_scored, covered.n_groups, lost]
     shown = [Text(_with_interval(part.estimates[name], gap)) for name in SHOWN]
     return [Text(part.name), *(Text(str(n)) for n in counts), *shown]
+
+
+def _alone(baseline: Baseline, gap: str) -> list[Text]:
+    found = baseline.auroc
+    counts = [str(found.n_items), str(found.n_groups)] if found.is_defined else ["", ""]
+    name = BASELINES[baseline.baseline]
+    return [Text(cell) for cell in (name, *counts, "", _with_interval(found, gap))]
 
 
 def _with_interval(estimate: Estimate, gap: str) -> str:

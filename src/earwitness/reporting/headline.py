@@ -33,6 +33,14 @@ OF_CHANCE = ("auroc", "balanced_accuracy")
 """Figures that are a half by chance."""
 
 
+_UNHEARD = {
+    "container": "length, rate, codec, tag and level",
+    "channel": "container, bandwidth, silence and stereo",
+}
+_TELLING = 0.6
+"""AUROC that a baseline has to lie above, by its interval, to be spoken of."""
+
+
 class Headline(NamedTuple):
     """What was found.
 
@@ -144,11 +152,46 @@ def _caveats(metrics: Metrics, defined: list[Standing]) -> list[str]:
             "earwitness compare tests it."
         )
     told += _one_class(metrics)
+    told += _audited(metrics, defined)
     n_warnings = sum(check.verdict == "warning" for check in metrics.checks)
     if n_warnings:
         verb = "check warns" if n_warnings == 1 else "checks warn"
         told.append(f"{n_warnings} {verb} that figures may mislead: see Checks.")
     return told
+
+
+def _audited(metrics: Metrics, defined: list[Standing]) -> list[str]:
+    """Say what the audit found: first what bears on every figure, then how much there is."""
+    if metrics.audit is None:
+        return []
+    found = [check for check in metrics.audit.checks if check.verdict == "finding"]
+    told = _file_alone(metrics, defined)
+    met = [check.name.removeprefix("exposure_") for check in found if check.scope == "exposure"]
+    if met:
+        told.append(
+            f"Not out of domain for {', '.join(met)}: among the rows are some of what was used to "
+            "train or to select it."
+        )
+    if found:
+        verb = "check" if len(found) == 1 else "checks"
+        told.append(f"The audit found something in {len(found)} {verb}: see Audit.")
+    return told
+
+
+def _file_alone(metrics: Metrics, defined: list[Standing]) -> list[str]:
+    """Say how far fakes can be told without listening, where that is far."""
+    overall = [one for one in metrics.baselines if one.kind == "overall" and one.auroc.is_defined]
+    if not overall or not defined:
+        return []
+    most = max(overall, key=lambda one: one.auroc.number)
+    if (most.auroc.number if most.auroc.low is None else most.auroc.low) <= _TELLING:
+        return []
+    best = defined[0].estimate.number
+    beaten = "" if best > most.auroc.number else ", which no detector beats"
+    return [
+        f"Files give fakes away unheard: {_UNHEARD[most.baseline]} reach an AUROC of "
+        f"{words.brief(most.auroc)}{beaten}."
+    ]
 
 
 def _one_class(metrics: Metrics) -> list[str]:

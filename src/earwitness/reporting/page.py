@@ -20,7 +20,8 @@ from earwitness.core.files import write_text
 from earwitness.core.metrics import Metrics
 from earwitness.reporting import words
 from earwitness.reporting.audio import make_finder
-from earwitness.reporting.chapters.coverage import audit, checks, coverage
+from earwitness.reporting.chapters.audit import audit
+from earwitness.reporting.chapters.coverage import checks, coverage
 from earwitness.reporting.chapters.curves import curves
 from earwitness.reporting.chapters.decisions import decisions
 from earwitness.reporting.chapters.grid import grid

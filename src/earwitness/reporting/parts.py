@@ -40,6 +40,10 @@ class Cell:
     look: Look = ""
 
 
+EMPTY = Cell("")
+"""A cell that has nothing to say."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of a table; the first cell is its heading."""

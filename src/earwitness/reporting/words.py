@@ -7,8 +7,21 @@ undefined, and the reason stands with it.
 from __future__ import annotations
 
 from earwitness.core.estimates import Estimate
+from earwitness.core.metrics import BaselineName
 
 UNDEFINED = "–"
+
+BASELINES: dict[BaselineName, str] = {
+    "container": "file alone: container",
+    "channel": "file alone: channel",
+}
+"""What baselines that hear nothing are called beside detectors."""
+
+OF_BASELINES = (
+    "“File alone” is no detector: it goes by length, rate, codec, tag and level (container), or by "
+    "bandwidth, silence and stereo as well (channel), and was fitted on other groups of the same "
+    "sets. What a detector hears is what it has above it."
+)
 
 
 def figure(value: float) -> str:

@@ -21,15 +21,14 @@ import polars as pl
 from earwitness.auditing.audit import audit, count_files, find_cards
 from earwitness.auditing.fixing import drop_offenders
 from earwitness.auditing.hearing import Advance
-from earwitness.core.audits import AuditReport, write_audit
+from earwitness.core.audits import AUDIT_JSON, AuditReport, write_audit
+from earwitness.core.cards import DetectorCard
 from earwitness.core.files import replacing
 from earwitness.core.manifest import Manifest
 from earwitness.manifests.files import write_manifest
 from earwitness.passes.interrupts import held_interrupts
 from earwitness.passes.store import STORE_FOLDER, locked
 from earwitness.reporting.audits import write_tables
-
-AUDIT_JSON = "audit.json"
 
 Starting = Callable[[int], Advance]
 """Told how many files are to be heard; returns what is told of each."""
@@ -40,12 +39,12 @@ class AuditOptions:
     """How to audit; see ``audit``.
 
     Attributes:
-        detectors: Whose exposure is asked after.
+        detectors: Whose exposure is asked after: names or cards, see ``audit``.
         weights: Where the weights of detectors given by name lie.
         n_workers: Processes that hear files.
     """
 
-    detectors: Sequence[str] = ()
+    detectors: Sequence[str | DetectorCard] = ()
     weights: Mapping[str, Path] | None = None
     n_workers: int | None = None
 

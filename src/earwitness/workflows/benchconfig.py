@@ -193,6 +193,18 @@ class ScoringSection(_Section):
     num_workers: Count | None = None
 
 
+class AuditSection(_Section):
+    """What is asked of the manifests themselves; see ``audit``.
+
+    Attributes:
+        enabled: Whether they are audited.
+        against: Sets that they must not touch: manifests, or folders of them.
+    """
+
+    enabled: bool = True
+    against: tuple[FilePath, ...] = ()
+
+
 class EvaluateSection(_Section):
     """What is said of the scores; see ``evaluate``."""
 
@@ -225,6 +237,7 @@ class BenchConfig(_Section):
         data: What is judged.
         detectors: Who judges.
         scoring: How it is scored.
+        audit: What is asked of the manifests themselves.
         evaluate: What is said of the scores.
         outputs: What else is written.
     """
@@ -233,5 +246,6 @@ class BenchConfig(_Section):
     data: DataSection
     detectors: tuple[DetectorSection, ...] = Field(min_length=1)
     scoring: ScoringSection = ScoringSection()
+    audit: AuditSection = AuditSection()
     evaluate: EvaluateSection = EvaluateSection()
     outputs: OutputsSection = OutputsSection()

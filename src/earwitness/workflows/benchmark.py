@@ -7,6 +7,7 @@ A run folder holds what ``scoring`` writes, and::
     manifests/                 what was judged
     final_ood_comparison.csv   the comparison table; .tex for LaTeX
     metrics.json, metrics.csv  figures with intervals
+    audit/                     what the manifests give away
     confusion/                 a matrix for each detector and manifest
     asvspoof/                  score and key files, where asked for
     report.html                one page of all that
@@ -26,6 +27,7 @@ from earwitness.core.errors import PredictionsError
 from earwitness.core.tables import read_text_table
 from earwitness.passes.resume import RUN_JSON, read_run
 from earwitness.passes.store import locked
+from earwitness.workflows.auditstage import AUDIT, audit_stage
 from earwitness.workflows.benchconfig import BenchConfig, EvaluateSection
 from earwitness.workflows.configfile import BENCH_YAML, write_resolved
 from earwitness.workflows.manifeststage import judged_roots, manifest_stage
@@ -78,6 +80,7 @@ class BenchmarkRun:
             "for LaTeX": COMPARISON_TEX,
             "confusion matrices": CONFUSION,
             "metrics": METRICS_JSON,
+            "audit": AUDIT,
             "scores": PREDS,
             "ASVspoof 5 files": ASVSPOOF,
             "errors": ERRORS_CSV,
@@ -98,7 +101,7 @@ def run_benchmark(
     Args:
         config: What there is to do.
         watcher: Told of how stages go.
-        starting: Told how many files there are to score, and how many are scored already.
+        starting: Told how many files there are to score or to hear, and how many are done already.
         retry_errors: Try rows again that could not be scored.
 
     Raises:
@@ -129,8 +132,10 @@ def _stages(config: BenchConfig, starting: Starting | None, *, retry_errors: boo
         manifest_stage(config.data, out),
         score_stage(config, starting, retry_errors=retry_errors),
         _after(_SUMMARIZE, (SCORE,), _summarize),
-        _evaluate_stage(config.evaluate),
     ]
+    if config.audit.enabled:
+        stages.append(audit_stage(config, starting))
+    stages.append(_evaluate_stage(config.evaluate))
     if outputs.confusion:
         normalized = {"normalized": str(outputs.normalized)}
         stages.append(
@@ -163,7 +168,7 @@ def _after(
 def _evaluate_stage(section: EvaluateSection) -> Stage:
     """Return the stage of metrics, which tell of cards and roots as well."""
     options = {name: str(value) for name, value in section}
-    stage = _after(_EVALUATE, (SCORE,), _evaluate(section), options)
+    stage = _after(_EVALUATE, (SCORE, AUDIT), _evaluate(section), options)
 
     def inputs(ledger: Ledger) -> dict[str, Mapping[str, str]]:
         described = read_run(ledger.out / RUN_JSON) or {}
@@ -189,13 +194,16 @@ def _summarize(ledger: Ledger) -> list[Path]:
 
 def _evaluate(section: EvaluateSection) -> Callable[[Ledger], list[Path]]:
     def run(ledger: Ledger) -> list[Path]:
+        from earwitness.core.audits import AUDIT_JSON, read_audit
         from earwitness.core.metrics import write_metrics
         from earwitness.evaluation.evaluate import evaluate
         from earwitness.evaluation.rules import parse_costs
         from earwitness.reporting.estimates import write_estimates
 
+        audited = ledger.out / AUDIT / AUDIT_JSON
         metrics = evaluate(
             scored(ledger),
+            audit=read_audit(audited) if AUDIT in ledger.stages else None,
             seed=section.seed,
             by=section.by,
             threshold=section.threshold,

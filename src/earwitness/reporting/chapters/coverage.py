@@ -1,9 +1,8 @@
-"""What figures are made of: rows that were scored and lost, checks, notes, the audit."""
+"""What figures are made of: rows that were scored and lost, checks, notes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from earwitness.core.metrics import Metrics, Slice
 from earwitness.reporting.parts import (
@@ -19,14 +18,7 @@ from earwitness.reporting.parts import (
     text_cell,
 )
 
-_VERDICTS: Mapping[str, Tone] = {
-    "ok": "ok",
-    "pass": "ok",
-    "note": "note",
-    "not checked": "note",
-    "warning": "warning",
-    "finding": "warning",
-}
+_VERDICTS: Mapping[str, Tone] = {"ok": "ok", "note": "note", "warning": "warning"}
 _COVERED = ("items", "scored", "failed", "missing", "reals", "fakes", "reals lost", "fakes lost")
 
 
@@ -105,47 +97,6 @@ def checks(metrics: Metrics) -> Chapter | None:
         blocks.append(Table("What was checked", columns, rows, texts=4))
     lead = "What was looked into before these figures were believed."
     return Chapter("checks", "Checks and notes", lead, blocks) if blocks else None
-
-
-def audit(metrics: Metrics) -> Chapter | None:
-    """Return the audit's checks; ``None`` without an audit.
-
-    An audit is a file of another kind: what of it cannot be told is passed over.
-    """
-    found = metrics.audit
-    if found is None:
-        return None
-    listed = found.get("checks")
-    entries = (
-        [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
-    )
-    if not entries:
-        told = "The audit in this file tells of no checks."
-        return Chapter("audit", "Audit", "", [Remarks([Remark(told)])])
-    rows = [
-        Row(
-            [
-                text_cell(_text(one, "name").replace("_", " ")),
-                _verdict(_text(one, "verdict")),
-                text_cell(_text(one, "detail")),
-                text_cell(_text(one, "advice")),
-                text_cell(_text(one, "n_rows")),
-            ]
-        )
-        for one in entries
-    ]
-    columns = ["check", "verdict", "found", "advice", "rows"]
-    n_found = sum(_text(one, "verdict") == "finding" for one in entries)
-    lead = (
-        f"Is what was judged safe to judge by? {n_found} of {len(entries)} checks found something."
-    )
-    table = Table("Checks of the audit", columns, rows, texts=5)
-    return Chapter("audit", "Audit", lead, [table])
-
-
-def _text(entry: Mapping[str, Any], name: str) -> str:
-    value = entry.get(name)
-    return "" if value is None else str(value)
 
 
 def _verdict(word: str) -> Cell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from earwitness.charts.heatmap import SHARES, Cell, heatmap_chart
+from earwitness.core.estimates import Estimate
 from earwitness.core.metrics import Metrics, Slice
 from earwitness.manifests.cells import ALL
 from earwitness.reporting import words
@@ -45,6 +46,7 @@ def grid(metrics: Metrics) -> Chapter | None:
         own = sorted(metrics.where(kind="grid", detector=detector.name), key=_made_by)
         if own:
             figures.append(_figure(detector.name, own, metric, metrics))
+    figures += _alone(metrics)
     blocks: list[Block] = [Gallery(figures)]
     if metrics.basis == "counts":
         told = (
@@ -77,33 +79,73 @@ def _figure(detector: str, cells: Sequence[Slice], metric: str, metrics: Metrics
     )
 
 
+def _alone(metrics: Metrics) -> list[Figure]:
+    """Return a heat map of each baseline that goes by files alone."""
+    figures = []
+    for baseline, called in words.BASELINES.items():
+        cells = [b for b in metrics.baselines if b.kind == "grid" and b.baseline == baseline]
+        own = sorted(cells, key=lambda one: one.keys.get("fake_corpus", ""))
+        if any(one.auroc.is_defined for one in own):
+            drawn = [_drawn(one.name, one.keys, one.auroc) for one in own[:_MOST_CELLS]]
+            rows = [
+                Row([text_cell(one.name, look="name"), estimate_cell(one.auroc)]) for one in own
+            ]
+            title = f"Reals against fakes, {called}"
+            told = (
+                f"AUROC of the {called}, for {len(own)} pairs of a corpus of reals and a generator"
+            )
+            figures.append(
+                Figure(
+                    title=called,
+                    pictures=[draw_inline(heatmap_chart(drawn, steps=SHARES), told=told)],
+                    note="No detector: what files give away unheard.",
+                    tables=[Table(title, ["reals × fakes", "AUROC"], rows)],
+                )
+            )
+    return figures
+
+
+def _alone_by_name(metrics: Metrics) -> dict[str, dict[str, Estimate]]:
+    """Return the AUROCs of baselines, by what they are called and cell; none where one lacks."""
+    names = {part.name for part in metrics.where(kind="grid")}
+    found: dict[str, dict[str, Estimate]] = {}
+    for one in metrics.baselines:
+        if one.kind == "grid":
+            found.setdefault(f"AUROC, {words.BASELINES[one.baseline]}", {})[one.name] = one.auroc
+    return {called: own for called, own in found.items() if own.keys() == names}
+
+
 def _made_by(part: Slice) -> str:
     """Return what puts generators of one corpus below each other."""
     return part.keys.get("fake_corpus", "")
 
 
 def _cell(part: Slice, metric: str) -> Cell:
-    found = part.estimates[metric]
-    corpus = part.keys.get("real_corpus", "")
-    told = f"{part.name}: {words.tell(found)}, {words.tell_size(found)}"
-    made = part.keys.get("generator", "")
-    rows = part.name.split(" × ", 1)[-1] if " × " in part.name else made
-    return Cell(rows, "all reals" if corpus == ALL else corpus, found.value, told)
+    return _drawn(part.name, part.keys, part.estimates[metric])
+
+
+def _drawn(name: str, keys: dict[str, str], found: Estimate) -> Cell:
+    corpus, made = keys.get("real_corpus", ""), keys.get("generator", "")
+    told = f"{name}: {words.tell(found)}, {words.tell_size(found)}"
+    row = name.split(" × ", 1)[-1] if " × " in name else made
+    return Cell(row, "all reals" if corpus == ALL else corpus, found.value, told)
 
 
 def _table(detector: str, cells: Sequence[Slice], metrics: Metrics) -> Table:
     names, notes = estimate_columns(_SHOWN, metrics.metrics, [part.estimates for part in cells])
+    alone = _alone_by_name(metrics)
     rows = [
         Row(
             [
                 text_cell(part.name, look="name"),
                 *(estimate_cell(part.estimates.get(name)) for name in names),
+                *(estimate_cell(found[part.name]) for found in alone.values()),
             ],
             detector,
         )
         for part in cells
     ]
-    labels = [words.short(name, metrics.metrics) for name in names]
+    labels = [*(words.short(name, metrics.metrics) for name in names), *alone]
     shown = [part.estimates[name] for part in cells for name in names]
     return Table(
         f"Reals against fakes, {detector}",

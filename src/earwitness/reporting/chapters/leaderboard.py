@@ -11,6 +11,7 @@ from earwitness.reporting import words
 from earwitness.reporting.drawing import draw_inline
 from earwitness.reporting.headline import OF_CHANCE
 from earwitness.reporting.parts import (
+    EMPTY,
     Block,
     Chapter,
     Figure,
@@ -78,7 +79,8 @@ def _lead(metrics: Metrics, standings: Standings) -> str:
 def _forests(metrics: Metrics, standings: Standings) -> list[Figure]:
     """Return what detectors are ordered by, and the two rates behind it, in the same order."""
     ordered = {place.detector: place.estimate for place in standings.places}
-    figures = [_forest(metrics, standings.metric, ordered, is_mean=standings.is_mean)]
+    shown = ordered | (_alone(metrics) if standings.metric == "auroc" else {})
+    figures = [_forest(metrics, standings.metric, shown, is_mean=standings.is_mean)]
     for metric in _RATES:
         found = figures_of(metrics, metric)
         if metric != standings.metric and any(one.is_defined for one in found.values()):
@@ -87,10 +89,19 @@ def _forests(metrics: Metrics, standings: Standings) -> list[Figure]:
     return figures
 
 
+def _alone(metrics: Metrics) -> dict[str, Estimate]:
+    """Return what files alone give away over all items, by what that is called."""
+    overall = [one for one in metrics.baselines if one.kind == "overall"]
+    return {words.BASELINES[one.baseline]: one.auroc for one in overall}
+
+
 def _forest(metrics: Metrics, metric: str, found: dict[str, Estimate], *, is_mean: bool) -> Figure:
     name = words.short(metric, metrics.metrics)
     lines = [
-        Line(who, one.value, one.low, one.high, f"{who}: {name} {words.tell(one)}")
+        Line(
+            *(who, one.value, one.low, one.high, f"{who}: {name} {words.tell(one)}"),
+            is_aside=who in words.BASELINES.values(),
+        )
         for who, one in found.items()
     ]
     title = f"mean {name}" if is_mean else name
@@ -118,6 +129,10 @@ def _board(metrics: Metrics, parts: list[Slice]) -> Table:
         counts = (covered.n_scored, covered.n_groups, covered.n_failed + covered.n_missing)
         cells = [text_cell(part.detector, look="name"), *figures, *map(count_cell, counts)]
         rows.append(Row(cells, part.detector))
+    for name, found in _alone(metrics).items():
+        rows.append(_alone_row(name, found, names))
+    if metrics.baselines:
+        notes.append(words.OF_BASELINES)
     labels = [words.short(name, metrics.metrics) for name in names]
     shown = [part.estimates[name] for part in parts for name in names if name in part.estimates]
     return Table(
@@ -125,6 +140,13 @@ def _board(metrics: Metrics, parts: list[Slice]) -> Table:
         ["detector", *labels, "items", "groups", "lost"],
         rows,
         [*interval_notes(shown), *notes],
+    )
+
+
+def _alone_row(called: str, found: Estimate, names: list[str]) -> Row:
+    figures = [estimate_cell(found) if name == "auroc" else EMPTY for name in names]
+    return Row(
+        [text_cell(called), *figures, count_cell(found.n_items), count_cell(found.n_groups), EMPTY]
     )
 
 
