@@ -21,6 +21,7 @@ from earwitness.manifests.splitfolder import write_splits
 from earwitness.manifests.splits import SplitOptions, build_splits
 from earwitness.training.fit import FittedDetector, train_fakeprint
 from earwitness.workflows.benchconfig import (
+    AuditSection,
     BenchConfig,
     DataSection,
     DetectorSection,
@@ -66,12 +67,14 @@ class DemoData:
         workspace: The made-up data sets.
         fitted: The detector that was trained on their train part.
         detector_folder: Its weights and card.
+        train_manifest: What it was trained on.
     """
 
     out: Path
     workspace: Workspace
     fitted: FittedDetector
     detector_folder: Path
+    train_manifest: Path
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,9 @@ def prepare_demo(
     workspace = make_workspace(out / "workspace", seed=seed, progress=working)
     say(f"2/3 training a fakeprint detector on {' and '.join(KNOWN_GENERATORS)}")
     detector_folder = out / "detectors" / DETECTOR
-    fitted = _train(workspace, out / "train", detector_folder)
-    return DemoData(out, workspace, fitted, detector_folder)
+    train_manifest = _write_train_manifest(workspace, out / "train")
+    fitted = train_fakeprint([read_manifest(train_manifest)], detector_folder)
+    return DemoData(out, workspace, fitted, detector_folder, train_manifest)
 
 
 def judge_demo(
@@ -137,6 +141,7 @@ def judge_demo(
         out=data.out / "run",
         data=DataSection(splits=_validation(data.workspace)),
         detectors=(DetectorSection(name=str(data.detector_folder)),),
+        audit=AuditSection(against=(data.train_manifest,)),
     )
     benchmark = run_benchmark(config, watcher=watcher, starting=starting)
     return DemoRun(benchmark, _outcomes(benchmark))
@@ -154,7 +159,7 @@ def _claim(out: Path) -> None:
         shutil.rmtree(out / part, ignore_errors=True)
 
 
-def _train(workspace: Workspace, manifests: Path, out: Path) -> FittedDetector:
+def _write_train_manifest(workspace: Workspace, folder: Path) -> Path:
     n_tracks = workspace.settings.n_tracks // 2
     options = SplitOptions(
         root=workspace.root,
@@ -167,8 +172,8 @@ def _train(workspace: Workspace, manifests: Path, out: Path) -> FittedDetector:
         n_fakemusiccaps_fake=0,
         seed=workspace.settings.seed,
     )
-    write_splits(build_splits(options), manifests)
-    return train_fakeprint([read_manifest(manifests / f"{_EVERYTHING}.csv")], out)
+    write_splits(build_splits(options), folder)
+    return folder / f"{_EVERYTHING}.csv"
 
 
 def _validation(workspace: Workspace) -> SplitsSection:
