@@ -181,6 +181,14 @@ def case_training(audio: list[Path]) -> Figures:
     return training.case_training()
 
 
+def case_bootstrap(audio: list[Path]) -> Figures:
+    """Intervals by resampling groups of rows; see ``figures``."""
+    del audio
+    from figures import case_bootstrap as resampled
+
+    return resampled()
+
+
 def link_many(audio: list[Path], folder: Path, n: int) -> list[Path]:
     """Other names for the same files, so that each is decoded again."""
     for at in range(n):
@@ -254,6 +262,7 @@ CASES: dict[str, Callable[[list[Path]], Figures]] = {
     "all seven": partial(case_networks, names=(*SHORT, *LONG), n_files=24),
     "10 000 rows, specnn": case_many,
     "train on images": case_training,
+    "2 000 resamples of 100 000 rows": case_bootstrap,
 }
 
 

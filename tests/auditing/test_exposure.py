@@ -107,6 +107,28 @@ def test_training_items_are_found_by_bytes_and_by_group(tmp_path: Path) -> None:
     assert list(met.values()) == ["trained_on", "trained_on", "unseen", "unknown"]
 
 
+def test_items_of_a_fine_tuned_network_are_not_all_that_it_met(tmp_path: Path) -> None:
+    path = write_tone(tmp_path / "mine.wav", seconds=0.3)
+    items = TrainingItems(
+        manifest_digest="",
+        n_items=1,
+        item_sha256=(sha256_of(path),),
+        group_sha256=(),
+        complete=False,
+    )
+    card = look_up("sonics-spectttra-gamma-5s").card
+    assert card is not None
+    rows = [*ROWS, {"filepath": str(path), "target": 0, "source_dataset": None, "split_tag": None}]
+    tuned = card.model_copy(update={"name": "tuned", "training_items": items})
+    met = exposures(audit_rows(rows, tuned), "tuned")
+    assert (met["s1"], met["s2"], met["f1"]) == ("trained_on", "selected_on", "unseen")
+    assert met[str(path)] == "trained_on"
+    silent = tuned.model_copy(update={"trained_on": None, "selected_on": None})
+    report = audit_rows(ROWS, silent)
+    assert set(exposures(report, "tuned").values()) == {"unknown"}
+    assert "the card does not say" in report.check("exposure_tuned").detail
+
+
 def test_a_corpus_that_is_not_known_may_hold_any_row() -> None:
     card = look_up("specnn_amplitude").card
     assert card is not None

@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 import pytest
 
-from earwitness.cli import main
+from earwitness.cli import console, main
+
+WIDTH = 120
+"""Columns of the terminal, whatever that of the tests has."""
 
 
 class Outcome(NamedTuple):
@@ -23,7 +26,9 @@ Run = Callable[..., Outcome]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run ``earwitness`` in this process, as the installed command does."""
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    for printed in (console.out, console.err):
+        monkeypatch.setattr(printed, "width", WIDTH)
 
     def call(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["earwitness", *map(str, arguments)])

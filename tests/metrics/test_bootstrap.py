@@ -55,7 +55,8 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     items = sample()
     weights = draw_weights(items, 50, np.random.default_rng(1))
     whole = resample(items, weights, ALL)
-    monkeypatch.setattr("earwitness.metrics.resampled.BLOCK", 3 * len(items))
+    for limit in ("ITEMS_AT_ONCE", "GROUPS_AT_ONCE"):
+        monkeypatch.setattr(f"earwitness.metrics.resampled.{limit}", 3 * len(items))
     parts = resample(items, weights, ALL)
     for name in ALL:
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-12)

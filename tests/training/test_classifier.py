@@ -81,7 +81,7 @@ def test_learns_what_sets_the_classes_apart(
     state = torch.load(out / "best_laundered_processed.pth", weights_only=True)
     assert random_network().load_state_dict(state, strict=True)
     judge = load_resnet(out / "best_laundered_processed.pth")
-    images = [np.repeat(p[..., None], 3, axis=2) for p in shelves.valid.pixels]
+    images = [np.repeat(p[..., None], 3, axis=2) for p in shelves.valid.images()]
     right = (judge.score_images(images) >= 0) == [e.target == 1 for e in shelves.valid.examples]
     assert right.mean() == pytest.approx(done.trained.best_row["valid_balanced_accuracy"])
     with pytest.raises(RunError, match="holds a detector already"):
@@ -218,7 +218,7 @@ def test_audio_is_drawn_in_memory_and_the_network_judges_audio(
         height=32, width=32, hop=1000, sample_rate_hz=44_100, band_hz=(20, 22_050)
     )
     shelves = shelve_manifests([music], [], contract, Sharing(0.34), windows=2, n_workers=0)
-    assert shelves.train.pixels.shape == (16, 32, 32)
+    assert [image.shape for image in shelves.train.images()] == [(32, 32)] * 16
     assert len(shelves.valid.examples) == 8
     assert [e.path.name for e, _ in shelves.failures] == ["broken.wav"]
     done = train_classifier(shelves, tmp_path / "mine", Plan(epochs=1, batch_size=8), init="none")

@@ -166,7 +166,8 @@ def test_a_fingerprint_changes_with_what_is_trained_on(tmp_path: Path) -> None:
 def shelf(pixels: np.ndarray, targets: list[int], **told: object) -> PixelShelf:  # type: ignore[type-arg]
     rows = tuple(Example(f"{n}.png", Path(f"{n}.png"), t, f"g{n}") for n, t in enumerate(targets))
     traits = told.get("traits") or tuple(("same",) for _ in rows)
-    return PixelShelf(rows, pixels, traits, TINY)  # type: ignore[arg-type]
+    places = tuple(range(len(rows)))
+    return PixelShelf(rows, pixels, places, traits, TINY)  # type: ignore[arg-type]
 
 
 def noise(n: int, seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]

@@ -12,11 +12,13 @@ from earwitness.core.manifest import Manifest
 from earwitness.detectors.listing import look_up
 from earwitness.detectors.opening import open_detector
 from earwitness.detectors.speccnn import SpecCNN
+from earwitness.detectors.speccnn_card import CONTRACT
 from earwitness.inference.predict import predict
 from earwitness.training.classifier import list_sides
+from earwitness.training.crops import readable
 from earwitness.training.examples import Sharing
 from earwitness.training.lesson import Plan
-from earwitness.training.speccnn import PUBLISHED, SpecnnLesson, readable, train_specnn
+from earwitness.training.speccnn import PUBLISHED, SpecnnLesson, train_specnn
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 def test_a_network_fitted_here_is_a_detector(music: Manifest, tmp_path: Path) -> None:
     sides = list_sides([music], [], Sharing(0.25))
-    (train, failures), (valid, more) = map(readable, sides)
+    (train, failures), (valid, more) = (readable(side, CONTRACT) for side in sides)
     assert [e.path.name for e, _ in (*failures, *more)] == ["broken.wav"]
     out = tmp_path / "mine"
     card, trained = train_specnn(train, valid, out, Plan(epochs=2, batch_size=6, **PUBLISHED))  # type: ignore[arg-type]
@@ -55,7 +57,7 @@ def test_a_network_fitted_here_is_a_detector(music: Manifest, tmp_path: Path) ->
 
 def test_slices_are_drawn_mixed_and_scaled(music: Manifest) -> None:
     train, valid = list_sides([music], [], Sharing(0.25))
-    good, _ = readable(train)
+    good, _ = readable(train, CONTRACT)
     lesson = SpecnnLesson(SpecCNN(3), good, valid, encoders=("real", "comb", "other"))
     first, again, other = (lesson.train_input(0, np.random.default_rng(s)) for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)

@@ -123,15 +123,33 @@ def _detail(card: DetectorCard, counts: Counter[Met], corpora: Counter[str]) -> 
 
 
 def _why_unknown(card: DetectorCard) -> str:
-    if card.training_items is None and (card.trained_on is None or card.selected_on is None):
+    if not _tells_items(card) and (card.trained_on is None or card.selected_on is None):
         return "the card does not say what it was trained and selected on"
     return "the manifest does not say of which corpus and split its rows are"
 
 
 def _met_rows(scene: Scene, card: DetectorCard) -> list[tuple[dict[str, Any], Met]]:
     rows = scene.audited_rows.to_dicts()
-    if card.training_items is not None:
-        return [(row, _met_item(scene, row, card.training_items)) for row in rows]
+    if (items := card.training_items) is None:
+        return _met_origins(rows, card)
+    by_item = [(row, _met_item(scene, row, items)) for row in rows]
+    if items.complete:
+        return by_item
+    by_origin = _met_origins(rows, card)
+    return [
+        one if one[1] == "trained_on" else other
+        for one, other in zip(by_item, by_origin, strict=True)
+    ]
+
+
+def _tells_items(card: DetectorCard) -> bool:
+    return card.training_items is not None and card.training_items.complete
+
+
+def _met_origins(
+    rows: Sequence[dict[str, Any]], card: DetectorCard
+) -> list[tuple[dict[str, Any], Met]]:
+    """Compare by what the card says of corpora and splits."""
     trained, selected = (_origins(said) for said in (card.trained_on, card.selected_on))
     known: dict[Origin, Met] = {}
     met = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from earwitness.cli import console
 from earwitness.cli.devices import choose_device
@@ -14,6 +15,7 @@ from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
     from earwitness.audio.clips import Windows
+    from earwitness.core.cards import ClipContract, DetectorCard
     from earwitness.core.images import SpectrogramContract
     from earwitness.core.manifest import Manifest
     from earwitness.passes.resume import Resume
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from earwitness.training.lesson import Monitor, Plan
     from earwitness.training.loop import Hardware, Listeners, Trained
 
+FAKEPRINT, CLASSIFIER, SPECNN = "fakeprint", "resnet18", "specnn_amplitude"
 _MONITORS = ("valid_loss", "valid_auroc")
 
 
@@ -33,11 +36,53 @@ def read_all(manifests: list[str] | None, root: Path | None) -> list[Manifest]:
     return [read_manifest(p, root=root) for p in (manifest_list(manifests) if manifests else ())]
 
 
-def make_plan(*, published: bool, monitor: str, **options: Any) -> Plan:
+class Course(NamedTuple):
+    """How a detector is fitted on audio.
+
+    Attributes:
+        name: The detector's.
+        contract: The audio it hears.
+        recipe: What its plan says otherwise than the classifier's.
+        learn: What fits it.
+    """
+
+    name: str
+    contract: ClipContract
+    recipe: Mapping[str, Any]
+    learn: Callable[..., tuple[DetectorCard, Trained]]
+
+
+def course_of(kind: str, init: str | None) -> Course:
+    """Return how a detector that hears audio is fitted.
+
+    Raises:
+        DetectorError: No detector of that name can be.
+        UsageError: There is nothing to begin with there.
+        WeightsError: The weights to begin with cannot be had, or are not this detector's.
+    """
+    from earwitness.detectors.opening import published_name
+
+    if kind == SPECNN:
+        from earwitness.detectors.speccnn_card import CONTRACT
+        from earwitness.training.speccnn import PUBLISHED, train_specnn
+
+        if init not in (None, "none"):
+            raise UsageError(f"--init {init}: {SPECNN} begins with random weights, expected none")
+        return Course(kind, CONTRACT, PUBLISHED, train_specnn)
+    if published_name(kind) is None:
+        known = f"{CLASSIFIER}, {SPECNN}, {FAKEPRINT} or a SpecTTTra (sonics-spectttra-…)"
+        raise UsageError(f"--detector {kind}: cannot be trained, expected {known}")
+    from earwitness.training.spectttra import RECIPE, find_start, train_spectttra
+
+    start = find_start(kind, init)
+    return Course(kind, start.card.contract, RECIPE, partial(train_spectttra, start))
+
+
+def make_plan(recipe: Mapping[str, Any], *, monitor: str, **options: Any) -> Plan:
     """Put a plan together; options that are ``None`` take the recipe's own.
 
     Args:
-        published: Begin with the published recipe of SpecCNN.
+        recipe: Of the detector.
         monitor: The figure to watch.
         **options: Of ``Plan``.
 
@@ -48,13 +93,8 @@ def make_plan(*, published: bool, monitor: str, **options: Any) -> Plan:
 
     if monitor not in _MONITORS:
         raise UsageError(f"--monitor {monitor}: expected {' or '.join(_MONITORS)}")
-    recipe: dict[str, Any] = {}
-    if published:
-        from earwitness.training.speccnn import PUBLISHED
-
-        recipe = dict(PUBLISHED)
     given = {name: value for name, value in options.items() if value is not None}
-    return Plan(monitor=cast("Monitor", monitor), **recipe | given)
+    return Plan(monitor=cast("Monitor", monitor), **{**recipe, **given})
 
 
 def make_hardware(device: str, gpu: int | None, n_devices: int, precision: str) -> Hardware:
@@ -77,26 +117,27 @@ def check_folder(out: Path, resume: str) -> Resume:
     return how
 
 
-def shelve_images(root: Path, sharing: Sharing) -> Shelves:
-    """Read a folder of images into memory."""
+def shelve_images(root: Path, out: Path, sharing: Sharing) -> Shelves:
+    """Read a folder of images."""
     from earwitness.training.classifier import shelve_folder
     from earwitness.training.examples import list_images
 
     examples = list_images(root, group_by=sharing.group_by)
     with console.progress_bar("reading", len(examples), "images") as advance:
-        return shelve_folder(examples, sharing, advance=advance)
+        return shelve_folder(examples, sharing, folder=out, advance=advance)
 
 
 def shelve_audio(
     train: list[Manifest],
     valid: list[Manifest],
     contract: SpectrogramContract,
+    out: Path,
     sharing: Sharing,
     *,
     windows: Windows,
     num_workers: int | None,
 ) -> Shelves:
-    """Draw the audio of manifests into memory."""
+    """Draw the audio of manifests."""
     from earwitness.training.classifier import shelve_manifests
 
     n_files = len({path for m in (*train, *valid) for path in m.locate_all()})
@@ -107,6 +148,7 @@ def shelve_audio(
             contract,
             sharing,
             windows=windows,
+            folder=out,
             n_workers=num_workers,
             advance=advance,
         )
@@ -156,7 +198,8 @@ def finish(trained: Trained, out: Path) -> None:
     console.out.print(f"written to {out}; use it with --detector {_as_folder(out)}", markup=False)
 
 
-def fit_specnn(
+def fit_on_audio(
+    course: Course,
     train: list[Manifest],
     valid: list[Manifest],
     out: Path,
@@ -167,21 +210,23 @@ def fit_specnn(
     resume: Resume,
     hardware: Hardware,
 ) -> None:
-    """Fit a SpecCNN on the audio of manifests and say how well.
+    """Fit a detector on the audio of manifests and say how well.
 
     Raises:
         UsageError: No manifest was given.
     """
     from earwitness.passes.mapping import default_workers
     from earwitness.training.classifier import list_sides
-    from earwitness.training.speccnn import readable, train_specnn
+    from earwitness.training.crops import readable
 
     if not train:
-        raise UsageError("specnn_amplitude: expected --manifest FILES")
-    (ours, failed), (theirs, failed_too) = map(readable, list_sides(train, valid, sharing))
+        raise UsageError(f"{course.name}: expected --manifest FILES")
+    (ours, failed), (theirs, failed_too) = (
+        readable(side, course.contract) for side in list_sides(train, valid, sharing)
+    )
     tell_failures([*failed, *failed_too])
     with listening(plan, len(ours)) as listeners:
-        _, trained = train_specnn(
+        _, trained = course.learn(
             ours,
             theirs,
             out,

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from earwitness.cli import console, drawing, learning
+from earwitness.cli.learning import CLASSIFIER, FAKEPRINT
 from earwitness.cli.lists import two_numbers, windows_choice
 from earwitness.core.errors import UsageError
 
-FAKEPRINT, CLASSIFIER, SPECNN = "fakeprint", "resnet18", "specnn_amplitude"
 _NETWORK = "Networks"
 
 
@@ -26,7 +26,7 @@ def train(
         typer.Option(
             metavar="NAME",
             help="What to train: resnet18 on images (the default), fakeprint (the default with "
-            "--manifest alone), or specnn_amplitude on --manifest.",
+            "--manifest alone), specnn_amplitude or sonics-spectttra-… on --manifest.",
         ),
     ] = None,
     images: Annotated[
@@ -41,7 +41,7 @@ def train(
         typer.Option(
             metavar="FILES",
             help="Audio to train on, or a folder of manifests; several by comma. For resnet18 its "
-            "images are drawn in memory.",
+            "images are drawn meanwhile.",
         ),
     ] = None,
     valid: Annotated[
@@ -63,12 +63,14 @@ def train(
         typer.Option(metavar="DIR", help="Folder that relative paths in the manifests start from."),
     ] = None,
     init: Annotated[
-        str,
+        str | None,
         _of_networks(
             "FROM",
-            "Weights to begin with: imagenet (torchvision's, fetched once), a file, or none.",
+            "Weights to begin with. resnet18: imagenet (torchvision's, fetched once; the default), "
+            "a file, or none. sonics-spectttra-…: a folder or a hub id (default: the published "
+            "ones).",
         ),
-    ] = "imagenet",
+    ] = None,
     epochs: Annotated[int, _of_networks("N", "At most.", min=1)] = 20,
     patience: Annotated[
         int | None,
@@ -89,7 +91,10 @@ def train(
     learning_rate: Annotated[
         float | None,
         _of_networks(
-            "RATE", "The largest (default: 0.0003, and 0.001 for specnn_amplitude).", min=0
+            "RATE",
+            "The largest (default: 0.0003; 0.001 for specnn_amplitude, 0.00005 for "
+            "sonics-spectttra-…).",
+            min=0,
         ),
     ] = None,
     freeze_epochs: Annotated[
@@ -182,12 +187,14 @@ def train(
 
     resnet18 learns from folders of images; without options, from data into models/experiments.
     After Ctrl-C or a crash the same command goes on at the last whole epoch. specnn_amplitude is
-    fitted on audio by its published recipe.
+    fitted on audio by its published recipe; a SpecTTTra (sonics-spectttra-…) is fine-tuned.
 
     fakeprint is fitted in seconds and stored without pickle; its card holds hashes of the
     training items and groups, so that exposure can be told later.
     """
     kind = detector or (FAKEPRINT if manifest and not (images or valid) else CLASSIFIER)
+    if images and (manifest or kind != CLASSIFIER):
+        raise UsageError(f"--images: {CLASSIFIER} learns from it, expected it alone")
     if kind == FAKEPRINT:
         learning.fit_fakeprint(
             learning.read_all(manifest, root),
@@ -197,30 +204,30 @@ def train(
             num_workers=num_workers,
         )
         return
-    if kind not in (CLASSIFIER, SPECNN):
-        known = f"{CLASSIFIER}, {SPECNN} or {FAKEPRINT}"
-        raise UsageError(f"--detector {kind}: cannot be trained, expected {known}")
-    from earwitness.training.classifier import train_classifier
+    course = None if kind == CLASSIFIER else learning.course_of(kind, init)
     from earwitness.training.examples import GROUP_BY, Sharing
+    from earwitness.training.images import IMAGENET, NOTHING
 
     out = out or Path("models/experiments")
-    pretrained = kind == CLASSIFIER and init != "none"
+    init = init or IMAGENET
+    held = int(course is None and init != NOTHING)
     plan = learning.make_plan(
-        published=kind == SPECNN,
+        course.recipe if course else {},
         epochs=epochs,
         patience=patience,
         monitor=monitor,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        freeze_epochs=int(pretrained) if freeze_epochs is None else freeze_epochs,
+        freeze_epochs=held if freeze_epochs is None else freeze_epochs,
         balanced=balanced,
         seed=seed,
     )
     hardware = learning.make_hardware(device, gpu, devices, precision)
     how = learning.check_folder(out, resume)
     sharing = Sharing(valid_share, group_by or GROUP_BY, seed)
-    if kind == SPECNN:
-        learning.fit_specnn(
+    if course:
+        learning.fit_on_audio(
+            course,
             learning.read_all(manifest, root),
             learning.read_all(valid, root),
             out,
@@ -232,8 +239,8 @@ def train(
         )
         return
     if manifest is None:
-        shelves = learning.shelve_images(images or Path("data"), sharing)
-    elif images is None:
+        shelves = learning.shelve_images(images or Path("data"), out, sharing)
+    else:
         drawn_by = drawing.contract_of(
             contract,
             size=size,
@@ -247,11 +254,11 @@ def train(
         )
         sides = learning.read_all(manifest, root), learning.read_all(valid, root)
         shelves = learning.shelve_audio(
-            *sides, drawn_by, sharing, windows=windows_choice(windows), num_workers=num_workers
+            *sides, drawn_by, out, sharing, windows=windows_choice(windows), num_workers=num_workers
         )
-    else:
-        raise UsageError("expected one of --images DIR, --manifest FILES")
     learning.tell_failures(shelves.failures)
+    from earwitness.training.classifier import train_classifier
+
     with learning.listening(plan, len(shelves.train.examples)) as listeners:
         done = train_classifier(
             shelves,

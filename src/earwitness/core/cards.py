@@ -65,6 +65,7 @@ class TrainingItems(BaseModel):
         n_items: Items it was fitted on.
         item_sha256: SHA-256 of each training file's bytes.
         group_sha256: SHA-256 of each training group's id (UTF-8).
+        complete: Whether that is all; not so where it began with weights that had learned before.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,6 +74,7 @@ class TrainingItems(BaseModel):
     n_items: int
     item_sha256: tuple[str, ...]
     group_sha256: tuple[str, ...]
+    complete: bool = True
 
 
 class DetectorCard(BaseModel):

@@ -20,20 +20,14 @@ from torch import nn
 from earwitness.audio.clips import Clip
 from earwitness.core.cards import Backend, DetectorCard
 from earwitness.core.errors import WeightsError
-from earwitness.core.files import sha256_of
 from earwitness.detectors.base import Scores, mix_checked
 from earwitness.detectors.devices import open_device
 from earwitness.detectors.graphs import Graph
 from earwitness.detectors.networks import NetworkRunner
 from earwitness.detectors.onnx import choose_network
-from earwitness.detectors.sonics_card import check_name, sonics_card
+from earwitness.detectors.sonics_card import describe_sonics
 from earwitness.detectors.spectttra import SpecTTTra
-from earwitness.detectors.spectttra_config import (
-    CONFIG_JSON,
-    SpectttraConfig,
-    find_state,
-    read_config,
-)
+from earwitness.detectors.spectttra_config import SpectttraConfig, find_state, read_config
 from earwitness.detectors.statefile import load_state
 
 if TYPE_CHECKING:
@@ -126,9 +120,7 @@ class SonicsDetector:
     def _mono_samples(self, clip: Clip, at: int) -> NDArray[np.float32]:
         """Return ``(clip_samples,)`` float32 of a clip that follows the contract."""
         mono = mix_checked(clip, at, self.card, _mean_channel)
-        if self._normalize:
-            mono = mono / max(mono.std(), _QUIETEST_SPREAD)
-        return mono.astype(np.float32)
+        return scale_samples(mono, normalize=self._normalize)
 
 
 class _Judge(nn.Module):
@@ -144,6 +136,16 @@ class _Judge(nn.Module):
         return (self._network.judge(images),)
 
 
+def scale_samples(mono: NDArray[np.floating], *, normalize: bool) -> NDArray[np.float32]:
+    """Return samples as the network takes them.
+
+    Args:
+        mono: ``(n_samples,)``.
+        normalize: Divide them by their spread, where its config says so.
+    """
+    return (mono / max(mono.std(), _QUIETEST_SPREAD) if normalize else mono).astype(np.float32)
+
+
 def _mean_channel(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     mean: NDArray[np.float64] = samples.mean(axis=0, dtype=np.float64)
     return mean
@@ -156,14 +158,22 @@ def open_sonics(weights: Path, options: OpenOptions) -> SonicsDetector:
         WeightsError: Files are missing or damaged, or do not fit one another or the name.
         DetectorError: There is no such device here.
     """
+    card = describe_sonics(weights, options)
+    network, config = load_spectttra(weights)
+    return SonicsDetector(network, config, card, device=options.device, backend=options.backend)
+
+
+def load_spectttra(weights: Path) -> tuple[SpecTTTra, SpectttraConfig]:
+    """Return the network of a folder, or of the file of weights in one, and its config.
+
+    Raises:
+        WeightsError: Files are missing or damaged, or do not fit one another.
+    """
     path = find_state(weights)
     config = read_config(path.parent)
-    if options.published:
-        check_name(options.published, config, path.parent / CONFIG_JSON)
     network = SpecTTTra(config)
     _load(network, path)
-    card = sonics_card(config, options, sha256_of(path))
-    return SonicsDetector(network, config, card, device=options.device, backend=options.backend)
+    return network, config
 
 
 def _load(network: SpecTTTra, path: Path) -> None:

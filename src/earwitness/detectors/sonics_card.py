@@ -1,6 +1,7 @@
 """What the SpecTTTra detectors say of themselves, told without loading PyTorch.
 
-Conventions: what a detector was trained on is known for the published names alone.
+Conventions: what a detector was trained on is known for the published names, and for weights with
+a ``card.json`` beside them that speaks for just these.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from earwitness.core.cards import ClipContract, DetectorCard, Preprocessing
 from earwitness.core.errors import WeightsError
 from earwitness.core.files import sha256_of
+from earwitness.detectors.opening import CARD_JSON, read_card
 from earwitness.detectors.spectttra_config import (
     CONFIG_JSON,
     AudioSettings,
@@ -27,6 +29,17 @@ _STRETCHES = {"alpha": (1, 3), "beta": (3, 5), "gamma": (5, 7)}
 
 _TRAINED_ON = ("SONICS train",)
 _SELECTED_ON = ("SONICS valid",)
+_OF_TRAINING = (
+    "kind",
+    "trained_on",
+    "selected_on",
+    "training_items",
+    "licence",
+    "weights_from",
+    "limits",
+    "details",
+)
+"""What the card of a network fine-tuned here says otherwise than that of its architecture."""
 _RATE_HZ = 16_000
 _BAND_HZ = (20.0, 8_000.0)
 
@@ -45,15 +58,19 @@ def describe_sonics(weights: Path | None, options: OpenOptions) -> DetectorCard:
     config = read_config(path.parent)
     if options.published:
         check_name(options.published, config, path.parent / CONFIG_JSON)
-    return sonics_card(config, options, sha256_of(path))
-
-
-def sonics_card(
-    config: SpectttraConfig, options: OpenOptions, weights_sha256: str | None
-) -> DetectorCard:
-    """Return the card of a network with this config."""
+    sha256 = sha256_of(path)
     band_hz = config.melspec.band_hz(config.audio.sample_rate)
-    return _card(config.audio, band_hz, options, weights_sha256)
+    card = _card(config.audio, band_hz, options, sha256)
+    told = _card_beside(path.parent, sha256)
+    return card.model_copy(update={name: getattr(told, name) for name in _OF_TRAINING if told})
+
+
+def _card_beside(folder: Path, weights_sha256: str) -> DetectorCard | None:
+    """Return the card of a network fine-tuned here, where there is one for these weights."""
+    if not (folder / CARD_JSON).is_file():
+        return None
+    card = read_card(folder)
+    return card if card.weights_sha256 == weights_sha256 else None
 
 
 def check_name(name: str, config: SpectttraConfig, path: Path) -> None:

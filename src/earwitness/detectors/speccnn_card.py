@@ -22,6 +22,7 @@ WEIGHTS_FILE = "weights.safetensors"
 """Weights of a network trained here, in its folder."""
 SAMPLE_RATE_HZ = 44_100
 CLIP_SAMPLES = int(0.78 * SAMPLE_RATE_HZ)
+CONTRACT = ClipContract(sample_rate_hz=SAMPLE_RATE_HZ, clip_samples=CLIP_SAMPLES)
 
 ENCODERS = ("real", *sorted(fma.ENCODERS))
 """Classes of the published encoder head, in its order: real, then the names sorted."""
@@ -40,7 +41,7 @@ def specnn_card(
         name=name,
         kind="specnn_amplitude",
         summary="convolutional network over amplitude spectrograms: real or which auto-encoder",
-        contract=ClipContract(sample_rate_hz=SAMPLE_RATE_HZ, clip_samples=CLIP_SAMPLES),
+        contract=CONTRACT,
         precision=precision,
         band_hz=(0.0, 16_000.0),
         encoders=ENCODERS if published else numbered,

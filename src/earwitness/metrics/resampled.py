@@ -7,7 +7,7 @@ Memory is bounded by working in blocks of samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,11 @@ from earwitness.metrics.steps import Ranking, Steps
 TPR_AT_FPR = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_5pct": 0.05}
 """Figures that allow a share of reals to be called fake."""
 
-BLOCK = 100_000
+ITEMS_AT_ONCE = 100_000
 """Weights of items that are held at once: few enough to stay in a processor's own memory."""
+
+GROUPS_AT_ONCE = 2_000_000
+"""Weights of groups that are multiplied at once: many enough for a product of matrices to pay."""
 
 
 def resample(
@@ -47,21 +50,25 @@ def resample(
     of_sums, of_steps = tallies.formulas(costs), _of_steps(costs)
     summed = [name for name in names if name in of_sums]
     ordered = [name for name in names if name not in of_sums]
-    table = tallies.tally(items, costs, n_bins) if summed else {}
-    ranking = None if items.score is None else steps.rank(items.target, items.score)
-    size = max(1, BLOCK // max(len(items), items.n_groups, 1))
     found: dict[str, list[Floats]] = {name: [] for name in names}
-    for start in range(0, len(weights), size):
-        block = weights[start : start + size]
-        if summed:
+    if summed:
+        table = tallies.tally(items, costs, n_bins)
+        for block in _blocks(weights, GROUPS_AT_ONCE // max(items.n_groups, 1)):
             sums = _summed(block, table)
             for name in summed:
                 found[name].append(of_sums[name](sums))
-        if ordered and ranking is not None:
+    if ordered and items.score is not None:
+        ranking = steps.rank(items.target, items.score)
+        for block in _blocks(weights, ITEMS_AT_ONCE // max(len(items), 1)):
             counted = steps.count_ordered(ranking, block[:, items.group[ranking.order]])
             for name in ordered:
                 found[name].append(of_steps[name](ranking, counted))
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _blocks(weights: NDArray[np.integer], size: int) -> Iterator[NDArray[np.integer]]:
+    size = max(size, 1)
+    return (weights[start : start + size] for start in range(0, len(weights), size))
 
 
 def _summed(block: NDArray[np.integer], table: Mapping[str, Floats]) -> dict[str, Floats]:

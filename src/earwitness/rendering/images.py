@@ -13,7 +13,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,20 @@ class Picture:
         return np.asarray(image)
 
 
+class ImageFacts(NamedTuple):
+    """What an image file says of itself before its pixels are unpacked.
+
+    Attributes:
+        size: Height and width.
+        mode: Kind of pixels, as Pillow names it.
+        contract: How it says it was drawn; ``None`` where it does not say.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    contract: SpectrogramContract | None
+
+
 def write_spectrogram(
     path: Path, levels: NDArray[np.uint8], contract: SpectrogramContract, shown: Shown
 ) -> None:
@@ -107,6 +121,16 @@ def read_image(path: Path) -> Picture:
         if pixels is None:
             raise ImageError(str(path), f"pixels of kind {image.mode}, expected grey or colours")
         return Picture(pixels, image.mode, _contract_in(image))
+
+
+def read_facts(path: Path) -> ImageFacts:
+    """Return what an image file says of itself; its pixels may still be damaged.
+
+    Raises:
+        ImageError: It is missing, no image, damaged, or too large.
+    """
+    with _open(path) as image:
+        return ImageFacts((image.height, image.width), image.mode, _contract_in(image))
 
 
 def read_shown(path: Path) -> tuple[Shown, SpectrogramContract | None] | None:

@@ -66,14 +66,22 @@ def shelve_folder(
     examples: Sequence[Example],
     sharing: Sharing,
     *,
+    folder: Path | None = None,
     advance: Callable[[bool], None] | None = None,
 ) -> Shelves:
     """Read images, see ``list_images``, and share their groups out.
 
+    Args:
+        examples: Images.
+        sharing: How.
+        folder: Where their pixels are kept meanwhile, see ``PixelFile``.
+        advance: Told of every image, and whether it could be read.
+
     Raises:
-        DatasetError: A class is missing on either side, or nothing can be read.
+        DatasetError: A class is missing on either side, nothing can be read, or there is no room on
+            the disk.
     """
-    shelf = shelve_images(examples, advance=advance)
+    shelf = shelve_images(examples, folder=folder, advance=advance)
     train, valid = share_groups(shelf.examples, sharing)
     check_sides(train, valid)
     return Shelves(shelf.chosen(train), shelf.chosen(valid), shelf.failures)
@@ -86,20 +94,25 @@ def shelve_manifests(
     sharing: Sharing,
     *,
     windows: Windows = "published",
+    folder: Path | None = None,
     n_workers: int | None = None,
     advance: Callable[[bool], None] | None = None,
 ) -> Shelves:
-    """Draw the audio of manifests into memory; without ``valid`` the groups are shared out.
+    """Draw the audio of manifests; without ``valid`` the groups are shared out.
+
+    The arguments are those of ``list_sides`` and ``shelve_audio``.
 
     Raises:
-        DatasetError: A class is missing on either side, a group stands on both, or nothing can be
-            read.
+        DatasetError: A class is missing on either side, a group stands on both, nothing can be
+            read, or there is no room on the disk.
         ManifestError: A file carries both labels.
         UsageError: ``sharing.group_by`` cannot be used.
     """
     examples, held = list_sides(train, valid, sharing)
     ours, theirs = (
-        shelve_audio(side, contract, windows=windows, n_workers=n_workers, advance=advance)
+        shelve_audio(
+            side, contract, windows=windows, folder=folder, n_workers=n_workers, advance=advance
+        )
         for side in (examples, held)
     )
     check_sides(ours.examples, theirs.examples)

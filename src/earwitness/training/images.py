@@ -26,7 +26,7 @@ _FAKE_AT = 1
 
 
 class ImageLesson:
-    """A ResNet-18 and images held in memory.
+    """A ResNet-18 and images.
 
     Args:
         network: What learns.
@@ -57,13 +57,12 @@ class ImageLesson:
 
     def train_input(self, at: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Return an image, changed."""
-        image: NDArray[np.uint8] = self._train.pixels[at]
+        image = self._train.image(at)
         return Augmentation.draw(rng, self._train.size).apply(image) if self._augmented else image
 
     def valid_input(self, at: int) -> NDArray[np.uint8]:
         """Return an image as it is."""
-        image: NDArray[np.uint8] = self._valid.pixels[at]
-        return image
+        return self._valid.image(at)
 
     def label(self, example: Example) -> int:
         """Return the class: there is nothing else to learn."""

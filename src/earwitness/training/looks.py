@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,66 +39,86 @@ def look_at_examples(train: Sequence[Example], valid: Sequence[Example]) -> Iter
 
 def look_at_images(train: PixelShelf, valid: PixelShelf) -> Iterator[str]:
     """Yield what is odd about images: constant ones, twins across classes and sides, shortcuts."""
-    yield from _constant(train)
-    hashes = {
-        side: [hashlib.sha256(image.tobytes()).digest() for image in shelf.pixels]
-        for side, shelf in (("train", train), ("valid", valid))
-    }
+    looks = list(map(_look, train.images()))
+    yield from _constant(train, looks)
     by_class: tuple[set[bytes], set[bytes]] = (set(), set())
-    for example, digest in zip(train.examples, hashes["train"], strict=True):
-        by_class[example.target].add(digest)
+    for example, look in zip(train.examples, looks, strict=True):
+        by_class[example.target].add(look.digest)
     if twins := by_class[0] & by_class[1]:
         yield f"{len(twins)} images are the same in both classes: their labels cannot be learned"
-    if shared := set(hashes["train"]) & set(hashes["valid"]):
+    if shared := (by_class[0] | by_class[1]) & set(map(_digest, valid.images())):
         yield (
             f"{len(shared)} images of valid are the same as images of train: figures will be too "
             "good"
         )
-    yield from _shortcuts(train)
+    yield from _leaks(train)
+    yield from _shortcuts(train, looks)
 
 
-def _constant(shelf: PixelShelf) -> Iterator[str]:
-    flat = shelf.pixels.reshape(len(shelf.pixels), -1)
-    constant = flat.min(axis=1) == flat.max(axis=1)
-    if constant.any():
-        first = shelf.examples[int(constant.argmax())].path
+class _Look(NamedTuple):
+    """What is seen of an image at a glance.
+
+    Attributes:
+        digest: Of its pixels.
+        is_constant: Whether it is of one colour throughout.
+        brightness: The mean of its pixels.
+        reach: How far up there is anything, as a share of its height.
+        black: Share of its pixels that are black.
+    """
+
+    digest: bytes
+    is_constant: bool
+    brightness: float
+    reach: float
+    black: float
+
+
+def _look(image: NDArray[np.uint8]) -> _Look:
+    grey = image[..., 0] if image.ndim > 2 else image
+    loud = grey.max(axis=1) > 0
+    return _Look(
+        _digest(image),
+        bool(image.min() == image.max()),
+        float(grey.mean(dtype=np.float64)),
+        1 - int(loud.argmax()) / len(loud) if loud.any() else 0.0,
+        float((grey == 0).mean()),
+    )
+
+
+def _digest(image: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(image.tobytes()).digest()
+
+
+def _constant(shelf: PixelShelf, looks: Sequence[_Look]) -> Iterator[str]:
+    constant = [e for e, look in zip(shelf.examples, looks, strict=True) if look.is_constant]
+    if constant:
         yield (
-            f"{int(constant.sum())} of {len(flat)} images are of one colour throughout (as {first})"
+            f"{len(constant)} of {len(looks)} images are of one colour throughout (as "
+            f"{constant[0].path})"
         )
 
 
-def _shortcuts(shelf: PixelShelf) -> Iterator[str]:
-    """Yield traits that tell the classes apart without a look at the music."""
-    targets = np.array([example.target for example in shelf.examples])
+def _leaks(shelf: PixelShelf) -> Iterator[str]:
+    """Yield traits of files that tell the classes apart."""
     for place in range(len(shelf.traits[0]) if shelf.traits else 0):
-        of_class = [
-            {
-                traits[place]
-                for traits, target in zip(shelf.traits, targets, strict=True)
-                if target == c
-            }
-            for c in (0, 1)
-        ]
+        of_class: tuple[set[str], set[str]] = (set(), set())
+        for traits, example in zip(shelf.traits, shelf.examples, strict=True):
+            of_class[example.target].add(traits[place])
         if not of_class[0] & of_class[1]:
             shown = " against ".join(sorted(part)[0] for part in of_class)
             yield f"label leak: the files alone tell the classes apart ({shown})"
-    grey = shelf.pixels.reshape(*shelf.pixels.shape[:3], -1)[..., 0]
-    looks = {
-        "brightness": grey.mean(axis=(1, 2), dtype=np.float64),
-        "the highest frequency with sound": _highest_row(grey),
-        "the share of black": (grey == 0).mean(axis=(1, 2)),
+
+
+def _shortcuts(shelf: PixelShelf, looks: Sequence[_Look]) -> Iterator[str]:
+    """Yield what tells the classes apart without a look at the music."""
+    targets = np.array([example.target for example in shelf.examples])
+    seen = {
+        "brightness": [look.brightness for look in looks],
+        "the highest frequency with sound": [look.reach for look in looks],
+        "the share of black": [look.black for look in looks],
     }
-    for name, values in looks.items():
-        area = auroc(targets, values)
+    for name, values in seen.items():
+        area = auroc(targets, np.array(values))
         if max(area, 1 - area) >= _TELLING:
             shown = f"AUROC {max(area, 1 - area):.3f}"
             yield f"shortcut: {name} alone tells the classes apart ({shown})"
-
-
-def _highest_row(grey: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return how far up images reach, ``(n,)``, as a share of their height."""
-    loud = grey.max(axis=2) > 0
-    reach: NDArray[np.float64] = np.where(
-        loud.any(axis=1), 1 - loud.argmax(axis=1) / loud.shape[1], 0.0
-    )
-    return reach

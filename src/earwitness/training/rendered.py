@@ -1,4 +1,4 @@
-"""Images of audio, drawn in memory to be trained on.
+"""Images of audio, drawn to be trained on.
 
 Conventions: each clip of a file is an example of its own; all clips of a file are of its group.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earwitness.audio.clips import Windows, pad_clip
+from earwitness.audio.clips import Clip, Windows, pad_clip
 from earwitness.audio.pictures import colour_table, draw_levels
 from earwitness.core.cards import clips_for
 from earwitness.core.errors import DatasetError
@@ -20,7 +21,7 @@ from earwitness.core.images import SpectrogramContract
 from earwitness.passes.cutting import ClipRequest, Job
 from earwitness.passes.workers import Task, decode_files
 from earwitness.training.examples import Example
-from earwitness.training.pixels import PixelShelf
+from earwitness.training.pixels import PixelFile, PixelShelf
 
 
 def shelve_audio(
@@ -28,52 +29,62 @@ def shelve_audio(
     contract: SpectrogramContract,
     *,
     windows: Windows = "published",
+    folder: Path | None = None,
     n_workers: int | None = None,
     advance: Callable[[bool], None] | None = None,
 ) -> PixelShelf:
-    """Draw audio files into memory.
+    """Draw audio files.
 
     Args:
         examples: Audio files.
         contract: How to draw.
         windows: Clips per file.
+        folder: Where the pixels are kept meanwhile, see ``PixelFile``.
         n_workers: Decoding processes; see ``decode_files``.
         advance: Told of every file, and whether it could be read.
 
     Raises:
-        DatasetError: None of them can be read.
+        DatasetError: None of them can be read, or there is no room on the disk.
     """
     request = ClipRequest(clips_for(contract), windows)
     by_path = {str(example.path): example for example in examples}
-    drawn: dict[str, list[tuple[Example, NDArray[np.uint8]]]] = {}
     failures: list[tuple[Example, str]] = []
+    drawn: dict[str, list[tuple[int, int]]] = {}
     tasks = [Task(Job(path), (request,)) for path in by_path]
-    for decoded in decode_files(tasks, n_workers=n_workers):
-        example, cut = by_path[decoded.job.path], decoded.cuts[request]
-        if isinstance(cut, str):
-            failures.append((example, cut))
-        else:
-            parts = drawn.setdefault(decoded.job.path, [])
-            for clip in cut.clips:
-                start = clip.window.start if clip.window else 0
-                samples = np.ascontiguousarray(pad_clip(clip.samples, contract.clip_samples))
-                (levels,) = draw_levels(torch.from_numpy(samples), contract).numpy()
-                parts.append((replace(example, name=f"{example.name}#{start}"), levels))
-        if advance and decoded.part == 0:
-            advance(not isinstance(cut, str))
-    if not drawn:
-        raise DatasetError(f"no file can be read ({failures[0][0].path}: {failures[0][1]}, …)")
-    rows = [one for path in by_path for one in sorted(drawn.get(path, ()), key=_place)]
-    levels = np.stack([image for _, image in rows])
-    pixels = levels if contract.mode == "L" else colour_table(contract.colours)[levels]
+    size = (contract.height, contract.width)
+    with PixelFile(folder, size if contract.mode == "L" else (*size, 3)) as file:
+        for decoded in decode_files(tasks, n_workers=n_workers):
+            example, cut = by_path[decoded.job.path], decoded.cuts[request]
+            if isinstance(cut, str):
+                failures.append((example, cut))
+            else:
+                places = drawn.setdefault(decoded.job.path, [])
+                places += [(_start(clip), file.add(_draw(clip, contract))) for clip in cut.clips]
+            if advance and decoded.part == 0:
+                advance(not isinstance(cut, str))
+        if not drawn:
+            raise DatasetError(f"no file can be read ({failures[0][0].path}: {failures[0][1]}, …)")
+        pixels = file.pixels()
+    rows = [
+        (replace(by_path[path], name=f"{by_path[path].name}#{start}"), place)
+        for path in by_path
+        for start, place in sorted(drawn.get(path, ()))
+    ]
     return PixelShelf(
         tuple(example for example, _ in rows),
         pixels,
+        tuple(place for _, place in rows),
         tuple(() for _ in rows),
         contract,
         tuple(sorted(failures, key=lambda failure: failure[0].name)),
     )
 
 
-def _place(row: tuple[Example, object]) -> int:
-    return int(row[0].name.rpartition("#")[2])
+def _start(clip: Clip) -> int:
+    return clip.window.start if clip.window else 0
+
+
+def _draw(clip: Clip, contract: SpectrogramContract) -> NDArray[np.uint8]:
+    samples = np.ascontiguousarray(pad_clip(clip.samples, contract.clip_samples))
+    levels: NDArray[np.uint8] = draw_levels(torch.from_numpy(samples), contract).numpy()[0]
+    return levels if contract.mode == "L" else colour_table(contract.colours)[levels]

@@ -15,8 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_file
+
 from earwitness import __version__
-from earwitness.core.cards import TrainingItems
+from earwitness.core.cards import DetectorCard, TrainingItems
 from earwitness.core.errors import RunError
 from earwitness.core.files import replacing, sha256_of, write_json
 from earwitness.detectors.opening import CARD_JSON
@@ -124,6 +127,14 @@ def figures_of(trained: Trained, settings: Mapping[str, Any]) -> dict[str, float
         **{name: version(name) for name in _LIBRARIES},
     }
     return told | {k: v for k, v in settings.items() if isinstance(v, (int, float, str))}
+
+
+def save_state(state: Mapping[str, torch.Tensor], path: Path, card: DetectorCard) -> str:
+    """Write a network's state as safetensors, atomically, and return its SHA-256."""
+    plain = {name: values.cpu().contiguous() for name, values in state.items()}
+    with replacing(path) as temporary:
+        save_file(plain, temporary, metadata={"kind": card.kind})
+    return sha256_of(path)
 
 
 def finish(trained: Trained, out: Path, *, title: str) -> None:

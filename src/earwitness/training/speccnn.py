@@ -17,26 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import nn
 
-from earwitness.audio.clips import pad_clip
-from earwitness.audio.decode import probe_audio, read_slice
-from earwitness.audio.resample import resampled_length
 from earwitness.audio.spectrogram import mix_first_two
 from earwitness.core.cards import DetectorCard
-from earwitness.core.errors import AudioError
-from earwitness.core.files import replacing, sha256_of
 from earwitness.detectors.opening import write_card
 from earwitness.detectors.speccnn import SpecCNN, amplitude_features
-from earwitness.detectors.speccnn_card import (
-    CLIP_SAMPLES,
-    SAMPLE_RATE_HZ,
-    WEIGHTS_FILE,
-    specnn_card,
-)
+from earwitness.detectors.speccnn_card import CONTRACT, WEIGHTS_FILE, specnn_card
 from earwitness.passes.resume import Resume
 from earwitness.training import session
+from earwitness.training.crops import draw_crop, read_crop
 from earwitness.training.examples import Example, check_sides
 from earwitness.training.lesson import Plan
 from earwitness.training.looks import look_at_examples
@@ -86,14 +76,14 @@ class SpecnnLesson:
         """Return a slice drawn anywhere in a file, mixed and scaled at random."""
         place, mix = rng.random(), rng.random()
         gain = rng.uniform(_QUIETEST_GAIN, 1)
-        samples = read_crop(self.train[at].path, place)
+        samples = draw_crop(self.train[at].path, CONTRACT, place)
         mono = mix * samples[0] + (1 - mix) * samples[min(1, len(samples) - 1)]
         slice_: NDArray[np.float32] = (gain * mono).astype(np.float32)
         return slice_
 
     def valid_input(self, at: int) -> NDArray[np.float32]:
         """Return the slice in the middle of a file, the mean of two channels."""
-        return mix_first_two(read_crop(self.valid[at].path, 0.5))
+        return mix_first_two(read_crop(self.valid[at].path, CONTRACT))
 
     def label(self, example: Example) -> int:
         """Return the number of an example's encoder; one that was not met in training is -1."""
@@ -121,38 +111,6 @@ class SpecnnLesson:
     def frozen(self) -> Sequence[nn.Module]:
         """Return nothing: all of it learns from the start."""
         return ()
-
-
-def read_crop(path: Path, place: float) -> NDArray[np.float32]:
-    """Return ``(n_channels, CLIP_SAMPLES)`` of a file at 44.1 kHz, padded where it is shorter.
-
-    Args:
-        path: The file.
-        place: Where in the file, from 0 (its start) to 1 (its end).
-
-    Raises:
-        AudioError: The file cannot be read.
-    """
-    info = probe_audio(path)
-    length = resampled_length(info.n_samples, info.sample_rate_hz, SAMPLE_RATE_HZ)
-    start = int(place * max(length - CLIP_SAMPLES, 0))
-    samples = read_slice(path, start, CLIP_SAMPLES, sample_rate_hz=SAMPLE_RATE_HZ)
-    return pad_clip(samples, CLIP_SAMPLES)
-
-
-def readable(
-    examples: Sequence[Example],
-) -> tuple[list[Example], list[tuple[Example, str]]]:
-    """Return the files that can be read, and the others with the reason."""
-    good: list[Example] = []
-    failures: list[tuple[Example, str]] = []
-    for example in examples:
-        try:
-            read_crop(example.path, 0.5)
-            good.append(example)
-        except AudioError as error:
-            failures.append((example, error.reason))
-    return good, failures
 
 
 def train_specnn(
@@ -199,11 +157,8 @@ def train_specnn(
     trained = fit(lesson, plan, out, hardware=hardware, listeners=listeners)
     told = _about(train, valid, trained, settings) | {"encoders": encoders}
     card = specnn_card(out.resolve().name, len(encoders), None).model_copy(update=told)
-    path = out / WEIGHTS_FILE
-    with replacing(path) as temporary:
-        state = {name: values.cpu().contiguous() for name, values in trained.best.items()}
-        save_file(state, temporary, metadata={"kind": card.kind})
-    card = card.model_copy(update={"weights_sha256": sha256_of(path)})
+    sha256 = session.save_state(trained.best, out / WEIGHTS_FILE, card)
+    card = card.model_copy(update={"weights_sha256": sha256})
     write_card(card, out)
     session.finish(trained, out, title=card.name)
     return card, trained
