@@ -109,3 +109,17 @@ def test_a_reconstruction_that_is_not_heard_as_its_track_is_not_checked() -> Non
     heard = result(check_near_duplicates(scene_of(rows)), "reconstructions").result
     assert (heard.verdict, heard.detail) == ("not checked", "none is heard as its track")
     assert heard.figures["unknown"] == {"n": 6, "n_linked": 0, "n_own": 0, "n_strange": 0}
+
+
+def test_the_only_pair_there_is_is_not_held_against_itself() -> None:
+    rows = [({"target": n, "group_id": f"g{n}"}, sound_of(n)) for n in range(2)]
+    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
+    assert versions.verdict == "not checked"
+    assert versions.detail.startswith("too few strangers in these sets")
+
+
+def test_strangers_are_pairs_that_differ() -> None:
+    rows = [({"group_id": f"g{n}"}, sound_of(n)) for n in range(9)]
+    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
+    assert versions.verdict == "pass"
+    assert versions.figures["strangers"]["n"] == versions.figures["n_comparisons"] == 36  # type: ignore[index,call-overload]  # JSON

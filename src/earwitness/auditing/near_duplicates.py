@@ -34,7 +34,7 @@ from earwitness.auditing.scene import Outcome, Scene
 from earwitness.auditing.versionmatch import find_versions
 
 N_STRANGERS = 2_000
-"""Random pairs that tell how alike strangers are."""
+"""Random pairs that tell how alike strangers are, where there are so many."""
 
 _SEED = 0
 _WORDS = {
@@ -106,20 +106,16 @@ class _Search:
             return not_checked(subject, why, n_unchecked=self._scene.audited_rows.height)
         n = self._n_comparisons()
         limit, faint = (chance.limit(n, expected) for expected in (FALSE_LINKS, UNDECIDED_LINKS))
-        figures: dict[str, JsonValue] = {
-            "limit": limit,
-            "undecided_from": faint,
-            "n_comparisons": n,
-            "strangers": {
-                "n": chance.n_strangers,
-                "location": chance.location,
-                "scale": chance.scale,
-            },
-        }
         detail = (
             f"versions fainter than a score of {limit:.1f} are not decidable "
             f"({chance.n_strangers} strangers, {n} comparisons)"
         )
+        figures: dict[str, JsonValue] = {
+            "limit": limit,
+            "undecided_from": faint,
+            "n_comparisons": n,
+            "strangers": chance.figures(),
+        }
         pairs = list(self._versions(limit, faint))
         return self._conclude(
             subject, "version", pairs, n_heard=n_heard, detail=detail, figures=figures
@@ -176,17 +172,15 @@ class _Search:
 
 
 def _strangers(audited: Sounds, others: Sounds) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return the scores of random pairs of sounds of different groups."""
+    """Return the scores of random pairs of sounds of different groups, no pair twice."""
     sounds = [(one, number) for one in (audited, others) for number in range(len(one))]
     rng = np.random.default_rng(_SEED)
-    scores: list[float] = []
-    if len(sounds) < 2:
-        return np.array(scores)
-    for first, second in rng.integers(len(sounds), size=(2 * N_STRANGERS, 2)):
-        (one, a), (other, b) = sounds[first], sounds[second]
-        if one.sha256[a] == other.sha256[b] or one.groups[a] & other.groups[b]:
-            continue
-        scores.append(align(one.chroma.sequence(a), other.chroma.sequence(b)).score)
-        if len(scores) == N_STRANGERS:
+    scores: dict[frozenset[str], float] = {}
+    for first, second in rng.integers(max(len(sounds), 1), size=(2 * N_STRANGERS, 2)):
+        if len(sounds) < 2 or len(scores) == N_STRANGERS:
             break
-    return np.array(scores)
+        (one, a), (other, b) = sounds[first], sounds[second]
+        pair = frozenset((one.sha256[a], other.sha256[b]))
+        if len(pair) == 2 and pair not in scores and not one.groups[a] & other.groups[b]:
+            scores[pair] = align(one.chroma.sequence(a), other.chroma.sequence(b)).score
+    return np.array(list(scores.values()))
