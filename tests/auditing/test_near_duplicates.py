@@ -33,14 +33,20 @@ def sound_of(track: int, *, copy: int = 0) -> Sound:
     return Sound(name, words=words, chroma=chroma.clip(-127, 127).astype(np.int8))
 
 
-def scene_of(rows: Sequence[tuple[dict[str, Any], Sound]]) -> Scene:
+def scene_of(rows: Sequence[tuple[dict[str, Any], Sound]], *, n_others: int = 0) -> Scene:
+    """Return rows and what they sound like; the last ones are of another set."""
     frame = pl.DataFrame(
         [
             {"filepath": f"{n}.wav", "target": 0, "generator": None} | row
             for n, (row, _) in enumerate(rows)
         ]
     )
-    scene = set_scene([Manifest("eval", frame, (Path("/nowhere"),))], (), ())
+    parts = [frame.head(frame.height - n_others), frame.tail(n_others)]
+    audited, other = (
+        Manifest(name, part, (Path("/nowhere"),))
+        for name, part in zip(("eval", "train"), parts, strict=True)
+    )
+    scene = set_scene([audited], [other] if n_others else [], ())
     files = scene.rows["file"].to_list()
     return replace(
         scene, sounds={file: sound for file, (_, sound) in zip(files, rows, strict=True)}
@@ -123,3 +129,16 @@ def test_strangers_are_pairs_that_differ() -> None:
     versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
     assert versions.verdict == "pass"
     assert versions.figures["strangers"]["n"] == versions.figures["n_comparisons"] == 36  # type: ignore[index,call-overload]  # JSON
+
+
+def test_where_no_other_file_is_long_enough_nothing_is_passed() -> None:
+    rows = [({"group_id": f"g{n}"}, sound_of(n)) for n in range(9)]
+    rows.append(({"group_id": "short"}, Sound("short")))
+    outcomes = check_near_duplicates(scene_of(rows, n_others=1))
+    for name in ("copies_across", "versions_across"):
+        check = result(outcomes, name).result
+        assert (check.verdict, check.detail) == (
+            "not checked",
+            "no file of the other sets is long enough",
+        )
+    assert result(outcomes, "copies_inside").result.verdict == "pass"
