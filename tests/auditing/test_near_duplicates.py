@@ -33,14 +33,20 @@ def sound_of(track: int, *, copy: int = 0) -> Sound:
     return Sound(name, words=words, chroma=chroma.clip(-127, 127).astype(np.int8))
 
 
-def scene_of(rows: Sequence[tuple[dict[str, Any], Sound]]) -> Scene:
+def scene_of(rows: Sequence[tuple[dict[str, Any], Sound]], *, n_others: int = 0) -> Scene:
+    """Return rows and what they sound like; the last ones are of another set."""
     frame = pl.DataFrame(
         [
             {"filepath": f"{n}.wav", "target": 0, "generator": None} | row
             for n, (row, _) in enumerate(rows)
         ]
     )
-    scene = set_scene([Manifest("eval", frame, (Path("/nowhere"),))], (), ())
+    parts = [frame.head(frame.height - n_others), frame.tail(n_others)]
+    audited, other = (
+        Manifest(name, part, (Path("/nowhere"),))
+        for name, part in zip(("eval", "train"), parts, strict=True)
+    )
+    scene = set_scene([audited], [other] if n_others else [], ())
     files = scene.rows["file"].to_list()
     return replace(
         scene, sounds={file: sound for file, (_, sound) in zip(files, rows, strict=True)}
@@ -109,3 +115,30 @@ def test_a_reconstruction_that_is_not_heard_as_its_track_is_not_checked() -> Non
     heard = result(check_near_duplicates(scene_of(rows)), "reconstructions").result
     assert (heard.verdict, heard.detail) == ("not checked", "none is heard as its track")
     assert heard.figures["unknown"] == {"n": 6, "n_linked": 0, "n_own": 0, "n_strange": 0}
+
+
+def test_the_only_pair_there_is_is_not_held_against_itself() -> None:
+    rows = [({"target": n, "group_id": f"g{n}"}, sound_of(n)) for n in range(2)]
+    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
+    assert versions.verdict == "not checked"
+    assert versions.detail.startswith("too few strangers in these sets")
+
+
+def test_strangers_are_pairs_that_differ() -> None:
+    rows = [({"group_id": f"g{n}"}, sound_of(n)) for n in range(9)]
+    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
+    assert versions.verdict == "pass"
+    assert versions.figures["strangers"]["n"] == versions.figures["n_comparisons"] == 36  # type: ignore[index,call-overload]  # JSON
+
+
+def test_where_no_other_file_is_long_enough_nothing_is_passed() -> None:
+    rows = [({"group_id": f"g{n}"}, sound_of(n)) for n in range(9)]
+    rows.append(({"group_id": "short"}, Sound("short")))
+    outcomes = check_near_duplicates(scene_of(rows, n_others=1))
+    for name in ("copies_across", "versions_across"):
+        check = result(outcomes, name).result
+        assert (check.verdict, check.detail) == (
+            "not checked",
+            "no file of the other sets is long enough",
+        )
+    assert result(outcomes, "copies_inside").result.verdict == "pass"

@@ -12,10 +12,12 @@ import polars as pl
 import pytest
 import soundfile
 
-from earwitness.auditing import alone, band, baselines, classes
+from earwitness.auditing import alone, band, baselines, classes, separation
 from earwitness.auditing.audit import audit, find_cards
 from earwitness.auditing.hearing import SoundStore, hear_files
 from earwitness.auditing.scene import Outcome, Scene, set_scene
+from earwitness.auditing.separation import separate
+from earwitness.auditing.slices import Classed
 from earwitness.core.manifest import Manifest
 from earwitness.reporting.audits import write_tables
 from earwitness.workflows.audit import write_fixed
@@ -256,3 +258,22 @@ def test_a_second_hearing_says_the_same(tmp_path: Path) -> None:
     again = audit(manifest, store=tmp_path / "store", n_workers=0)
     assert again.nuisances == first.nuisances
     assert json.loads(again.model_dump_json()) == json.loads(first.model_dump_json())
+
+
+def test_what_may_be_one_of_many_comparisons_is_left_open() -> None:
+    items = Classed(np.repeat([0, 1], 12), np.arange(24))
+    values = np.r_[np.arange(12), np.arange(12) + 6.5]
+    alone_in_the_world, of_many = separate(items, values, 1), separate(items, values, 10_000)
+    assert alone_in_the_world.auroc == of_many.auroc
+    assert (alone_in_the_world.is_finding, alone_in_the_world.is_open) == (True, False)
+    assert (of_many.is_finding, of_many.is_open) == (False, True)
+
+
+def test_a_measure_that_is_left_open_is_not_called_a_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(separation, "ERROR_RATE", 1e-9)
+    scene = heard(corpus(tmp_path, lambda samples: samples * 0.6))
+    level = result(alone.check_alone(scene), "alone_loudness_lufs")
+    assert (level.verdict, level.n_checked, level.advice) == ("not checked", 0, "")
+    assert level.detail.startswith("not decidable among 21 comparisons: own × maker: AUROC 0.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -40,28 +41,31 @@ def _check_card(scene: Scene, card: DetectorCard) -> Outcome:
         return not_checked(subject, "no file could be heard", n_unchecked=n_unchecked)
     top_hz = card.band_hz[1]
     below = [(row, rate) for row, rate in rows if rate < 2 * top_hz]
-    findings = [
-        Finding(
-            check=subject.name,
-            manifest=scene.manifests[row["set"]].name,
-            row=row["row"],
-            filepath=row["filepath"],
-            target=row["target"],
-            relation="shortcut",
-            detail=f"{rate} Hz ends at {rate / 2:g} Hz, {card.name} looks up to {top_hz:g} Hz",
-            drop=False,
-        )
-        for row, rate in below
-    ]
     counts = Counter(_NAMES[row["target"]] for row, _ in below)
     of = Counter(_NAMES[row["target"]] for row, _ in rows)
     told = ", ".join(f"{counts[name]} of {of[name]} {name}" for name in _NAMES if of[name])
     figures: dict[str, JsonValue] = {"top_hz": top_hz, **{f"n_{n}": counts[n] for n in _NAMES}}
     return conclude(
         subject,
-        findings,
+        [_finding(scene, subject, card, row, rate) for row, rate in below],
         n_checked=len(rows),
         n_unchecked=n_unchecked,
         detail=told if below else "",
         figures=figures,
+    )
+
+
+def _finding(
+    scene: Scene, subject: Subject, card: DetectorCard, row: dict[str, Any], rate_hz: int
+) -> Finding:
+    top_hz = card.band_hz[1]
+    return Finding(
+        check=subject.name,
+        manifest=scene.manifests[row["set"]].name,
+        row=row["row"],
+        filepath=row["filepath"],
+        target=row["target"],
+        relation="shortcut",
+        detail=f"{rate_hz} Hz ends at {rate_hz / 2:g} Hz, {card.name} looks up to {top_hz:g} Hz",
+        drop=False,
     )

@@ -65,24 +65,11 @@ def _check(scene: Scene, rows: pl.DataFrame, baseline: str, cells: Sequence[Cell
     subject = Subject(f"baseline_{baseline}", _BASELINES[baseline], "shortcuts", _ADVICE)
     n_comparisons = len(cells) * len(_BASELINES)
     guessed = [_guess(baseline, cell, n_comparisons) for cell in cells]
-    told = [one for one in guessed if one.separation.auroc.is_defined]
+    figures = _figures(baseline, guessed)
     n_rows = scene.audited_rows.height
-    if not told:
-        why = why_no_slices(rows)
-        if cells:
-            why = f"{TOO_FEW_GROUPS}: every slice has fewer than {MIN_GROUPS} of a class"
-        return not_checked(subject, why, n_unchecked=n_rows)
-    figures: dict[str, JsonValue] = {
-        "limit": LIMIT,
-        "slices": [
-            slice_figure(
-                one.cell,
-                one.separation.auroc,
-                {"baseline": baseline, "finding": one.separation.is_finding},
-            )
-            for one in guessed
-        ],
-    }
+    if why := _why_not(rows, guessed, n_comparisons):
+        return not_checked(subject, why, n_unchecked=n_rows, figures=figures)
+    told = [one for one in guessed if one.separation.auroc.is_defined]
     items = pl.concat([one.cell.rows.select("file", "target") for one in told]).unique()
     n_checked = rows.join(items, on=["file", "target"], how="semi").height
     return conclude_slices(
@@ -93,6 +80,30 @@ def _check(scene: Scene, rows: pl.DataFrame, baseline: str, cells: Sequence[Cell
         n_unchecked=n_rows - n_checked,
         figures=figures,
     )
+
+
+def _why_not(rows: pl.DataFrame, guessed: Sequence[Guessed], n_comparisons: int) -> str:
+    """Return why nothing can be said; empty where something can."""
+    if not guessed:
+        return why_no_slices(rows)
+    if not any(one.separation.auroc.is_defined for one in guessed):
+        return f"{TOO_FEW_GROUPS}: every slice has fewer than {MIN_GROUPS} of a class"
+    open_ = [one for one in guessed if one.separation.is_open]
+    if open_ and not any(one.separation.is_finding for one in guessed):
+        return f"not decidable among {n_comparisons} comparisons: {_detail(open_)}"
+    return ""
+
+
+def _figures(baseline: str, guessed: Sequence[Guessed]) -> dict[str, JsonValue]:
+    slices = [
+        slice_figure(
+            one.cell,
+            one.separation.auroc,
+            {"baseline": baseline, "finding": one.separation.is_finding},
+        )
+        for one in guessed
+    ]
+    return {"limit": LIMIT, "slices": slices}
 
 
 def _guess(baseline: str, cell: Cell, n_comparisons: int) -> Guessed:

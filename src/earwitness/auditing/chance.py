@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 FALSE_LINKS = 0.01
 """Pairs of strangers expected above the upper limit, in all comparisons of an audit."""
@@ -41,6 +42,10 @@ class Chance(NamedTuple):
     location: float
     scale: float
     n_strangers: int
+
+    def figures(self) -> dict[str, JsonValue]:
+        """Return it as ``audit.json`` holds it."""
+        return {"n": self.n_strangers, "location": self.location, "scale": self.scale}
 
     def limit(self, n_comparisons: int, expected: float) -> float:
         """Return the score that ``expected`` of so many comparisons exceed by chance."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from earwitness.auditing.alignment import SHORTEST as SHORTEST_VERSION
@@ -34,7 +35,9 @@ from earwitness.auditing.scene import Outcome, Scene
 from earwitness.auditing.versionmatch import find_versions
 
 N_STRANGERS = 2_000
-"""Random pairs that tell how alike strangers are."""
+"""Random pairs that tell how alike strangers are, where there are so many."""
+
+Flags = NDArray[np.bool_]
 
 _SEED = 0
 _WORDS = {
@@ -88,8 +91,8 @@ class _Search:
         """Search for copies."""
         subject = _subject("copies", self._scope)
         n_heard = self._n_long(self._one.words.lengths() >= SHORTEST_COPY)
-        if n_heard == 0:
-            return self._too_short(subject)
+        if why := self._too_short(n_heard, self._other.words.lengths() >= SHORTEST_COPY):
+            return not_checked(subject, why, n_unchecked=self._scene.audited_rows.height)
         matches = find_copies(self._one.words, self._other.words, same=self._same)
         self._copies = set(zip(matches.one.tolist(), matches.other.tolist(), strict=True))
         pairs = list(pair_rows(self._one, self._other, matches, self._same))
@@ -99,27 +102,23 @@ class _Search:
         """Search for versions that are no copies, which are to be searched for before."""
         subject = _subject("versions", self._scope)
         n_heard = self._n_long(self._one.chroma.lengths() >= SHORTEST_VERSION)
-        if n_heard == 0:
-            return self._too_short(subject)
+        why = self._too_short(n_heard, self._other.chroma.lengths() >= SHORTEST_VERSION)
         if chance is None:
-            why = "too few strangers in these sets to tell how alike chance makes them"
+            why = why or "too few strangers in these sets to tell how alike chance makes them"
+        if why or chance is None:
             return not_checked(subject, why, n_unchecked=self._scene.audited_rows.height)
         n = self._n_comparisons()
         limit, faint = (chance.limit(n, expected) for expected in (FALSE_LINKS, UNDECIDED_LINKS))
-        figures: dict[str, JsonValue] = {
-            "limit": limit,
-            "undecided_from": faint,
-            "n_comparisons": n,
-            "strangers": {
-                "n": chance.n_strangers,
-                "location": chance.location,
-                "scale": chance.scale,
-            },
-        }
         detail = (
             f"versions fainter than a score of {limit:.1f} are not decidable "
             f"({chance.n_strangers} strangers, {n} comparisons)"
         )
+        figures: dict[str, JsonValue] = {
+            "limit": limit,
+            "undecided_from": faint,
+            "n_comparisons": n,
+            "strangers": chance.figures(),
+        }
         pairs = list(self._versions(limit, faint))
         return self._conclude(
             subject, "version", pairs, n_heard=n_heard, detail=detail, figures=figures
@@ -149,9 +148,11 @@ class _Search:
             figures={"pairs": len(links), "pairs_by_design": by_design, **(figures or {})},
         )
 
-    def _too_short(self, subject: Subject) -> Outcome:
-        n_rows = self._scene.audited_rows.height
-        return not_checked(subject, "no file is long enough", n_unchecked=n_rows)
+    def _too_short(self, n_heard: int, others_long: Flags) -> str:
+        """Return why nothing can be compared; empty where something can."""
+        if n_heard == 0:
+            return "no file is long enough"
+        return "" if others_long.any() else "no file of the other sets is long enough"
 
     def _versions(self, limit: float, faint: float) -> Iterator[Pair]:
         """Yield pairs above the fainter limit that are no copies."""
@@ -169,24 +170,22 @@ class _Search:
         n = len(self._one)
         return n * (n - 1) // 2 if self._same else n * len(self._other)
 
-    def _n_long(self, long: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
+    def _n_long(self, long: Flags) -> int:
         return sum(
             len(family) for number in np.flatnonzero(long) for family in self._one.families[number]
         )
 
 
-def _strangers(audited: Sounds, others: Sounds) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return the scores of random pairs of sounds of different groups."""
+def _strangers(audited: Sounds, others: Sounds) -> NDArray[np.float64]:
+    """Return the scores of random pairs of sounds of different groups, no pair twice."""
     sounds = [(one, number) for one in (audited, others) for number in range(len(one))]
     rng = np.random.default_rng(_SEED)
-    scores: list[float] = []
-    if len(sounds) < 2:
-        return np.array(scores)
-    for first, second in rng.integers(len(sounds), size=(2 * N_STRANGERS, 2)):
-        (one, a), (other, b) = sounds[first], sounds[second]
-        if one.sha256[a] == other.sha256[b] or one.groups[a] & other.groups[b]:
-            continue
-        scores.append(align(one.chroma.sequence(a), other.chroma.sequence(b)).score)
-        if len(scores) == N_STRANGERS:
+    scores: dict[frozenset[str], float] = {}
+    for first, second in rng.integers(max(len(sounds), 1), size=(2 * N_STRANGERS, 2)):
+        if len(sounds) < 2 or len(scores) == N_STRANGERS:
             break
-    return np.array(scores)
+        (one, a), (other, b) = sounds[first], sounds[second]
+        pair = frozenset((one.sha256[a], other.sha256[b]))
+        if len(pair) == 2 and pair not in scores and not one.groups[a] & other.groups[b]:
+            scores[pair] = align(one.chroma.sequence(a), other.chroma.sequence(b)).score
+    return np.array(list(scores.values()))

@@ -131,7 +131,9 @@ def _weighed(items: Classed, scores: Floats, estimate: Estimate, n_comparisons: 
     """Judge what is large enough by how certain it is."""
     if estimate.number in (0, 1) or _is_sure(items, scores, n_comparisons):
         return Separation(estimate, is_finding=True)
-    return Separation(estimate, is_finding=False, is_open=_is_sure(items, scores, 1))
+    low, high = estimate.low, estimate.high
+    is_open = low is not None and high is not None and not low <= 0.5 <= high
+    return Separation(estimate, is_finding=False, is_open=is_open)
 
 
 def _is_sure(items: Classed, scores: Floats, n_comparisons: int) -> bool:

@@ -51,8 +51,9 @@ _CHANCE_HITS = 2_000
 _TOLERANCE = 4
 _FEWEST_VOTES = 2
 _SEED = 20_260_101
-_CHUNK = 256
-"""Sounds whose windows are projected at once."""
+_WORD_BITS = 32
+_CHUNK = 512
+"""Sounds whose windows are projected at once, or that one is slid over."""
 
 
 class Scored(NamedTuple):
@@ -151,11 +152,11 @@ def _keys(library: Library, step: int, planes: NDArray[np.float32], bits: int) -
 
 
 def _buckets(projected: NDArray[np.float32], bits: int) -> NDArray[np.uint32]:
-    signs = (projected > 0).reshape(len(projected), _N_TABLES, bits)
-    weights = np.uint32(1) << np.arange(bits, dtype=np.uint32)
+    signs = np.zeros((len(projected), _N_TABLES, _WORD_BITS), dtype=np.bool_)
+    signs[..., -bits:] = (projected > 0).reshape(len(projected), _N_TABLES, bits)
+    buckets = np.packbits(signs, axis=2).view(">u4")[..., 0].astype(np.uint32)
     tables = np.arange(_N_TABLES, dtype=np.uint32) << np.uint32(bits)
-    buckets: NDArray[np.uint32] = (signs * weights).sum(axis=2, dtype=np.uint32) | tables
-    return buckets
+    return buckets | tables
 
 
 def _windows_of(chroma: NDArray[np.int8], step: int) -> NDArray[np.float32]:
