@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -28,3 +30,17 @@ def write_images(root: Path, n: int = 40, *, contract: SpectrogramContract = TIN
         pixels = levels.clip(0, 255).astype(np.uint8)
         write_spectrogram(root / side / "combined" / name, pixels, contract, shown)
     return root
+
+
+def bomb(path: Path, width: int, height: int) -> Path:
+    """Write a PNG of a few bytes that claims to be large."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = zlib.compress(b"\0" * 1000)
+    whole = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data)
+    path.write_bytes(whole + chunk(b"IEND", b""))
+    return path

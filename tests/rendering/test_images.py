@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from earwitness.rendering.images import (
     read_shown,
     write_spectrogram,
 )
+from imagefolders import bomb
 
 CONTRACT = SpectrogramContract(height=32, width=40)
 SHOWN = Shown("musik/Lied №1.mp3", 0, 1, 2.5)
@@ -25,20 +24,6 @@ SHOWN = Shown("musik/Lied №1.mp3", 0, 1, 2.5)
 
 def levels(seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]
     return np.random.default_rng(seed).integers(0, 256, (32, 40), dtype=np.uint8)
-
-
-def bomb(path: Path, width: int, height: int) -> Path:
-    """Write a PNG of a few bytes that claims to be large."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = zlib.compress(b"\0" * 1000)
-    whole = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data)
-    path.write_bytes(whole + chunk(b"IEND", b""))
-    return path
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from earwitness.workflows.classify import (
     refuse_differences,
     write_answers,
 )
+from imagefolders import bomb
 from resnets import make_network, write_resnet
 
 CONTRACT = SpectrogramContract(height=32, width=40, hop=400)
@@ -91,21 +93,32 @@ def test_bad_rows_keep_their_place_and_say_why(base: Path, detector: ResnetDetec
 
 
 def test_fifty_thousand_rows_of_an_odd_csv(base: Path, detector: ResnetDetector) -> None:
-    rows = [f'{n % 4}.png,"n ""{n}"", and\r\nmore"' for n in range(50_000)]
+    (base.parent / "secret.png").write_bytes((base / "0.png").read_bytes())
+    (base / "text.png").write_text("no image")
+    bomb(base / "bomb.png", 30_000, 30_000)
+    reasons = {
+        "none.png": "no such file",
+        "text.png": "a text/HTML file, not an image",
+        "bomb.png": "too many pixels",
+        "../secret.png": "lies outside of the base folder",
+    }
+    names = [*(f"{n}.png" for n in range(4)), *reasons]
+    rows = [f'{names[n % 8]},"n ""{n}"", and\r\nmore"' for n in range(50_000)]
     text = "\ufeffimg_path,note\r\n" + "\r\n".join(rows) + "\r\n"
     csv = base.parent / "big.csv"
     csv.write_bytes(text.encode())
-    _, answers = classify(csv, base, detector)
+    table, answers = classify(csv, base, detector)
     assert len(answers.logits) == 4
     data = csv.read_bytes().decode()
-    assert data.startswith("\ufeffimg_path,note,predicted_output,prob_fake\r\n")
-    assert data.count("\r\n") == text.count("\r\n")
+    header = "\ufeffimg_path,note,predicted_output,prob_fake,prediction_error\r\n"
+    assert data.startswith(header)
     assert csv.with_name("big.csv.bak").read_bytes() == text.encode()
-    stripped = "\r\n".join(
-        line.rsplit(",", 2)[0] if line.startswith("more") or n == 0 else line
-        for n, line in enumerate(data.split("\r\n"))
-    )
-    assert stripped == text
+    ends = re.sub(r'(?m)^(more"),[^\n]*\r$', "\\1\r", data.removeprefix(header))
+    assert "\ufeffimg_path,note\r\n" + ends == text
+    columns = ("img_path", "prob_fake", "prediction_error")
+    for name, prob, error in zip(*map(table.csv.values, columns), strict=True):
+        assert error.startswith(reasons.get(name, ""))
+        assert bool(prob) is (not error) is (name not in reasons)
 
 
 def test_windows_paths_lead_to_images(base: Path, detector: ResnetDetector) -> None:

@@ -118,7 +118,7 @@ def _report(tables: list[Table], answers: Answers, threshold: float, card: Detec
     for table, report in zip(labelled, made, strict=True):
         if len(report.items):
             written = reports.write_report(report, table, card)
-            accuracy = report.estimates()["accuracy"].number
+            accuracy = report.estimates["accuracy"].number
             console.out.print(
                 f"{table.path}: accuracy {accuracy:.4f} of {len(report.items)} "
                 f"({', '.join(path.name for path in written)})",
@@ -126,7 +126,10 @@ def _report(tables: list[Table], answers: Answers, threshold: float, card: Detec
             )
     made = [report for report in made if len(report.items)]
     if made:
-        pooled = reports.make_report(reports.POOLED, labelled, answers, threshold)
+        alone = len(labelled) == 1
+        pooled = (
+            made[0] if alone else reports.make_report(reports.POOLED, labelled, answers, threshold)
+        )
         path = tables[0].path.with_name(reports.AGGREGATE_JSON)
         reports.write_aggregate(made, pooled, card, path)
         console.out.print(f"all CSVs: {path}", markup=False)

@@ -108,12 +108,14 @@ def make_hardware(device: str, gpu: int | None, n_devices: int, precision: str) 
 
 
 def check_folder(out: Path, resume: str) -> Resume:
-    """Read ``--resume``; with ``never``, refuse a folder that holds anything."""
+    """Read ``--resume``; refuse what is finished, and with ``never`` what holds anything."""
+    from earwitness.training.session import refuse_finished
     from earwitness.workflows.runfolder import refuse_contents
 
     how = resume_choice(resume)
     if how == "never":
         refuse_contents(out)
+    refuse_finished(out, resume=how)
     return how
 
 

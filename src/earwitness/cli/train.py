@@ -206,7 +206,7 @@ def train(
         return
     course = None if kind == CLASSIFIER else learning.course_of(kind, init)
     from earwitness.training.examples import GROUP_BY, Sharing
-    from earwitness.training.images import IMAGENET, NOTHING
+    from earwitness.training.images import IMAGENET, NOTHING, find_init
 
     out = out or Path("models/experiments")
     init = init or IMAGENET
@@ -238,6 +238,7 @@ def train(
             hardware=hardware,
         )
         return
+    find_init(init)  # told before images are read, which may take long
     if manifest is None:
         shelves = learning.shelve_images(images or Path("data"), out, sharing)
     else:

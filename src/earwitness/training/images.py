@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from earwitness.core.errors import WeightsError
+from earwitness.core.files import missing
 from earwitness.detectors.resnet import fake_logits, scale_images
 from earwitness.detectors.resnet_weights import ResNet18, load_backbone
 from earwitness.training.augment import Augmentation
@@ -89,20 +91,39 @@ class ImageLesson:
         return [module for name, module in self.network.named_children() if name != "fc"]
 
 
-def make_network(init: str, *, seed: int) -> ResNet18:
-    """Return a network to begin with.
+def find_init(init: str) -> Path | None:
+    """Return the file of weights to begin with, fetched where need be; ``None`` for random ones.
 
     Args:
-        init: ``imagenet`` for torchvision's published weights, ``none`` for random ones, or a file
-            of weights; the last layer is always a new one.
+        init: ``imagenet`` for torchvision's published weights, ``none`` for random ones, or a file.
+
+    Raises:
+        WeightsError: There is no such file, or it cannot be fetched.
+    """
+    if init == NOTHING:
+        return None
+    path = fetch_imagenet() if init == IMAGENET else Path(init)
+    if not path.is_file():
+        raise WeightsError(
+            f"--init {missing(path)}; expected {IMAGENET}, {NOTHING} or a file of weights"
+        )
+    return path
+
+
+def make_network(init: str, *, seed: int) -> ResNet18:
+    """Return a network to begin with; its last layer is always a new one.
+
+    Args:
+        init: See ``find_init``.
         seed: Of whatever is random in it.
 
     Raises:
         WeightsError: Weights cannot be fetched or read, or do not fit.
     """
+    path = find_init(init)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ResNet18(2)
-    if init != NOTHING:
-        load_backbone(network, fetch_imagenet() if init == IMAGENET else Path(init))
+    if path:
+        load_backbone(network, path)
     return network

@@ -50,13 +50,9 @@ def begin(
         "examples": {"train": fingerprint(train), "valid": fingerprint(valid)},
         "settings": json.loads(json.dumps(settings)),
     }
+    refuse_finished(out, resume=resume)
     if resume == "always":
         _forget(out)
-    elif (out / CARD_JSON).is_file():
-        raise RunError(
-            f"{out}: holds a detector already, expected a new folder, or --resume always to train "
-            "anew"
-        )
     elif path.is_file():
         differences = list(_differences(_read(path), now))
         if differences:
@@ -67,6 +63,19 @@ def begin(
     write_json(path, now)
     with replacing(out / SPLIT_CSV) as temporary:
         split_frame(train, valid).write_csv(temporary)
+
+
+def refuse_finished(out: Path, *, resume: Resume) -> None:
+    """Refuse a folder that holds a finished training, unless it is to be trained anew.
+
+    Raises:
+        RunError: It does.
+    """
+    if resume != "always" and (out / CARD_JSON).is_file():
+        raise RunError(
+            f"{out}: holds a detector already, expected a new folder, or --resume always to train "
+            "anew"
+        )
 
 
 def _forget(out: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ class Report:
         """How decisions fell out."""
         return count(self.items) or Counts(0, 0, 0, 0)
 
+    @cached_property
     def estimates(self) -> dict[str, Estimate]:
-        """Return the figures with their intervals."""
+        """The figures with their intervals."""
         return estimate_some(_FIGURES, self.items, Settings())
 
 
@@ -116,7 +118,7 @@ def write_report(report: Report, table: Table, card: DetectorCard) -> list[Path]
 
 def describe(report: Report, card: DetectorCard) -> str:
     """Return a report as text: accuracy, scikit-learn's classification report, intervals."""
-    estimates = report.estimates()
+    estimates = report.estimates
     unit = "groups" if report.has_groups else "rows, taken for independent"
     lines = [
         f"{report.name}, judged by {card.name}",
@@ -185,7 +187,7 @@ def _record(report: Report) -> dict[str, Any]:
         "n_groups": items.n_groups,
         "has_group_id": report.has_groups,
         "confusion": {"TP": counts.tp, "TN": counts.tn, "FP": counts.fp, "FN": counts.fn},
-        "figures": {n: e.model_dump(mode="json") for n, e in report.estimates().items()},
+        "figures": {n: e.model_dump(mode="json") for n, e in report.estimates.items()},
         "classification_report": _without_nan(detailed),
     }
 
