@@ -71,7 +71,20 @@ def test_mistakes_end_in_one_line(tmp_path: Path, run: Run) -> None:
     write_images(tmp_path / "data", 2)
     cases = [
         (("--images", tmp_path / "dat"), "not there; in"),
-        (("--images", tmp_path / "data"), "examples to valid with, expected both classes"),
+        (
+            ("--images", tmp_path / "data", "--init", "none"),
+            "examples to valid with, expected both classes",
+        ),
+        (("--images", tmp_path / "data", "--init", "best.pth"), "--init best.pth: not there"),
+        (("--images", tmp_path / "data", "--detector", "fakeprint"), "--images: resnet18 learns"),
+        (
+            ("--manifest", tmp_path, "--detector", "specnn_amplitude", "--init", "imagenet"),
+            "--init imagenet: specnn_amplitude begins with random weights",
+        ),
+        (
+            ("--detector", "sonics-spectttra-alpha-5s", "--init", tmp_path / "data"),
+            "expected model.safetensors or pytorch_model.bin there",
+        ),
         (("--images", tmp_path, "--monitor", "f1"), "--monitor f1: expected valid_loss or"),
         (("--detector", "svm"), "--detector svm: cannot be trained, expected resnet18"),
         (("--images", tmp_path / "data", "--group-by", "("), "--group-by '('"),

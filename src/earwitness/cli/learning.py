@@ -119,12 +119,10 @@ def check_folder(out: Path, resume: str) -> Resume:
     return how
 
 
-def shelve_images(root: Path, out: Path, sharing: Sharing) -> Shelves:
-    """Read a folder of images."""
+def shelve_images(examples: Sequence[Example], out: Path, sharing: Sharing) -> Shelves:
+    """Read images."""
     from earwitness.training.classifier import shelve_folder
-    from earwitness.training.examples import list_images
 
-    examples = list_images(root, group_by=sharing.group_by)
     with console.progress_bar("reading", len(examples), "images") as advance:
         return shelve_folder(examples, sharing, folder=out, advance=advance)
 

@@ -205,7 +205,7 @@ def train(
         )
         return
     course = None if kind == CLASSIFIER else learning.course_of(kind, init)
-    from earwitness.training.examples import GROUP_BY, Sharing
+    from earwitness.training.examples import GROUP_BY, Sharing, list_images
     from earwitness.training.images import IMAGENET, NOTHING, find_init
 
     out = out or Path("models/experiments")
@@ -238,9 +238,10 @@ def train(
             hardware=hardware,
         )
         return
-    find_init(init)  # told before images are read, which may take long
     if manifest is None:
-        shelves = learning.shelve_images(images or Path("data"), out, sharing)
+        examples = list_images(images or Path("data"), group_by=sharing.group_by)
+        find_init(init)  # told before images are read, which may take long
+        shelves = learning.shelve_images(examples, out, sharing)
     else:
         drawn_by = drawing.contract_of(
             contract,
@@ -254,6 +255,7 @@ def train(
             colours=colours,
         )
         sides = learning.read_all(manifest, root), learning.read_all(valid, root)
+        find_init(init)
         shelves = learning.shelve_audio(
             *sides, drawn_by, out, sharing, windows=windows_choice(windows), num_workers=num_workers
         )
