@@ -78,14 +78,14 @@ def test_what_changed_is_said_beside_its_stage(run: Run, tmp_path: Path) -> None
 def test_a_run_with_nothing_to_do_loads_no_network_library(tmp_path: Path) -> None:
     path = write_bench(tmp_path, n_files=2)
     script = (
-        "import sys; sys.argv = ['earwitness', 'bench', 'run', sys.argv[1]]\n"
+        "import sys; sys.argv = ['earwitness', 'bench', 'run', *sys.argv[1:]]\n"
         "from earwitness.cli import main\n"
         "try:\n    main()\nfinally:\n"
         "    loaded = [m for m in ('torch', 'altair', 'sklearn', 'scipy') if m in sys.modules]\n"
         "    print('loaded', loaded)\n"
     )
     for expected in (False, True):
-        command = [sys.executable, "-c", script, str(path)]
+        command = [sys.executable, "-c", script, str(path), "--set", "audit.enabled=true"]
         out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
         assert ("nothing to do" in out.stdout) is expected
     assert out.stdout.endswith("loaded []\n")

@@ -4,11 +4,12 @@ import polars as pl
 import pytest
 
 import earwitness as ew
+from earwitness.core.audits import CheckResult
 from earwitness.core.estimates import Estimate
-from earwitness.core.metrics import Metrics
+from earwitness.core.metrics import Check, Metrics
 from earwitness.reporting import words
 from earwitness.reporting.headline import write_headline
-from frames import fail, keep, predictions
+from frames import audited, fail, keep, predictions
 
 
 def metrics_of(*sources: ew.Predictions) -> Metrics:
@@ -59,6 +60,63 @@ def test_warnings_and_missing_intervals_are_told() -> None:
         "No interval is possible: too few groups.",
         "1 check warns that figures may mislead: see Checks.",
     ]
+
+
+def finding(name: str, scope: str, n_rows: int, **figures: object) -> CheckResult:
+    return CheckResult.model_validate(
+        {"name": name, "title": name, "scope": scope, "verdict": "finding", "detail": "d"}
+        | {"advice": "a", "n_rows": n_rows, "n_checked": 360, "figures": figures}
+    )
+
+
+def slice_of(generator: str, auroc: float, *, is_finding: bool) -> dict[str, object]:
+    keys = {"real_corpus": "all", "generator": generator, "fake_corpus": "all"}
+    return {**keys, "auroc": auroc, "finding": is_finding}
+
+
+def test_contact_and_length_stand_in_the_sentence() -> None:
+    plain = metrics_of(predictions(detector="a", shift=6), predictions(detector="b", seed=1))
+    checks = [
+        finding("exposure_b", "exposure", 7),
+        finding("exposure_a", "exposure", 12),
+        finding("bytes_across", "across", 1),
+        finding("track_across", "across", 30),
+        finding("bytes_inside", "inside", 99),
+        finding(
+            "alone_duration_s",
+            "shortcuts",
+            0,
+            slices=[
+                slice_of("suno", 0.98, is_finding=True),
+                slice_of("udio", 0.01, is_finding=True),
+                slice_of("all", 0.6, is_finding=False),
+            ],
+        ),
+    ]
+    found = plain.model_copy(update={"audit": audited("d1", checks=checks)})
+    lead = write_headline(found).lead
+    assert lead.startswith(write_headline(plain).lead)
+    assert lead.endswith(
+        "Read that with care: a was trained or selected on 12 of 360 rows, as was b on its own; "
+        "30 of 360 rows touch a set that they must not; "
+        "length alone tells fakes on udio from reals, AUROC 0.010."
+    )
+    assert "The audit found something in 6 checks: see Audit." in write_headline(found).caveats
+
+
+@pytest.mark.parametrize("verdict", ["warning", "note"])
+def test_an_audit_of_other_rows_says_nothing_of_these(verdict: str) -> None:
+    plain = metrics_of(predictions())
+    bound = Check(detector=None, name="audit_bound", verdict=verdict, detail="of others")
+    found = plain.model_copy(
+        update={
+            "audit": audited("d1", checks=[finding("exposure_cnn", "exposure", 7)]),
+            "checks": [*plain.checks, bound],
+        }
+    )
+    assert write_headline(found).lead == write_headline(plain).lead
+    told = "The audit may not be of just these rows, and nothing is taken from it: see Audit."
+    assert told in write_headline(found).caveats
 
 
 def test_nothing_to_judge_by_is_said() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 import earwitness as ew
 from earwitness.core.audits import CheckResult
@@ -22,7 +24,7 @@ from earwitness.core.metrics import (
 )
 from earwitness.evaluation.audits import list_baselines
 from earwitness.evaluation.from_counts import evaluate_counts
-from earwitness.reporting.estimates import write_estimates
+from earwitness.reporting.estimates import estimates_tables, write_estimates
 from earwitness.reporting.page import write_report
 from earwitness.reporting.tables import read_comparison
 from frames import HOSTILE, audited, baseline, fail, keep, predictions
@@ -225,10 +227,27 @@ def test_what_files_give_away_stands_beside_detectors_and_is_none(tmp_path: Path
     assert "“File alone” is no detector" in page.text
     assert "AUROC, file alone: channel" in page.text
     assert "Files give fakes away unheard: length, rate, codec, tag and level reach" in page.text
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    bodies = re.findall(r"<tbody>.*?</tbody>", html, re.DOTALL)
+    assert not any("file alone: c" in body for body in bodies)  # sorting ranks no baseline
     write_estimates(found, tmp_path / "m.csv")
     rows = pl.read_csv(tmp_path / "m.csv").filter(pl.col("detector") == "file alone: container")
     assert rows["metric"].unique().to_list() == ["auroc"]
     assert rows.height == 1 + len(cells)
+
+
+def test_baselines_that_were_not_made_say_why(metrics: Metrics, tmp_path: Path) -> None:
+    few = [baseline(name, detail="too few groups") for name in ("container", "channel")]
+    audit = audited("d1", checks=few)
+    alone = list_baselines(audit, metrics.slices)
+    page = page_of(metrics.model_copy(update={"audit": audit, "baselines": alone}), tmp_path)
+    assert "file alone: container – too few groups" in page.text
+    assert "unheard could not be told for any of these pairs: too few groups." in page.text
+    stream = StringIO()
+    for table in estimates_tables(metrics.where(kind="overall"), alone, width=80):
+        Console(width=80, file=stream).print(table)
+    assert "too few groups" in stream.getvalue()
+    assert max(map(len, stream.getvalue().splitlines())) <= 80
 
 
 @pytest.mark.parametrize("target", [0, 1])

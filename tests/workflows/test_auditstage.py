@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benches import write_bench
 from builders import write_tone
+from earwitness.auditing.audit import audit
 from earwitness.core.audits import read_audit
+from earwitness.core.errors import StoppedError
 from earwitness.core.metrics import read_metrics
+from earwitness.manifests.files import read_manifest
 from workflows.test_benchmark import Bench
 
 ON = "audit.enabled=true"
@@ -60,3 +64,38 @@ def test_without_an_audit_none_is_carried(bench: Bench) -> None:
     assert bench.run().done == ("evaluate",)
     assert read_metrics(bench.out / "metrics.json").audit is None
     assert not (bench.out / "audit" / "audit.json").exists()
+
+
+def test_a_file_that_is_mended_is_heard_when_errors_are_tried_again(bench: Bench) -> None:
+    bench.run(ON)
+    sound = bench.path.parent / "sound"
+    write_tone(sound / "broken.wav", hz=777, seconds=0.6)
+    assert bench.run(ON).done == ()
+    assert "audit" in bench.run(ON, retry_errors=True).done
+    assert read_audit(bench.out / "audit" / "audit.json").check("readable").verdict == "pass"
+
+
+def after(n_asked: int) -> Callable[[], bool]:
+    """Return what says stop from the n-th time on that it is asked."""
+    left = [n_asked]
+
+    def stopping() -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    return stopping
+
+
+def test_ctrl_c_stops_between_checks_and_nothing_is_heard_again(
+    bench: Bench, tmp_path: Path
+) -> None:
+    manifest = read_manifest(bench.path.parent / "set.csv", root=bench.path.parent / "sound")
+    store = tmp_path / "store"
+    whole = audit(manifest, store=store, n_workers=0)
+    heard = {path.name: path.read_bytes() for path in store.iterdir()}
+    told: list[bool] = []
+    with pytest.raises(StoppedError, match=r"what was heard is kept in .*; the same command"):
+        audit(manifest, store=store, n_workers=0, advance=told.append, stopping=after(3))
+    assert len(told) == len(manifest)  # all was heard, so checks were stopped
+    assert audit(manifest, store=store, n_workers=0) == whole
+    assert {path.name: path.read_bytes() for path in store.iterdir()} == heard

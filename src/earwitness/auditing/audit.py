@@ -6,7 +6,7 @@ reason why. All problems are collected; nothing stops at the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +67,8 @@ def audit(
         store: Folder that keeps what was heard of files, so that the next call goes on.
         n_workers: Processes that hear files; see ``map_tasks``.
         advance: Told of every file that is done.
-        stopping: Asked before every file; once it says so, only what is in hand is finished.
+        stopping: Asked before every file and after every check; once it says so, only what is in
+            hand is finished.
 
     Raises:
         UsageError: No manifest.
@@ -79,7 +80,7 @@ def audit(
         raise UsageError("no rows to audit, expected a manifest with at least one item")
     scene = set_scene(audited, against, find_cards(detectors, weights=weights))
     scene = _hear(scene, store, n_workers, advance, stopping)
-    outcomes = [outcome for name in CHECKS for outcome in CHECKS.load(name)(scene)]
+    outcomes = list(_check(scene, store, stopping))
     return AuditReport(
         earwitness=__version__,
         manifests=_describe(scene),
@@ -123,9 +124,20 @@ def _hear(
     with SoundStore(folder) as store:
         heard = hear_files(files, store, n_workers=n_workers, advance=advance, stopping=stopping)
     if len(heard) < len(files):
-        kept = f"what was heard is kept in {folder}; the same command goes on"
-        raise StoppedError(f"stopped; {kept if folder else 'nothing is kept without a store'}")
+        raise _stopped(folder)
     return replace(scene, sounds=heard)
+
+
+def _check(scene: Scene, folder: Path | None, stopping: Callable[[], bool]) -> Iterator[Outcome]:
+    for name in CHECKS:
+        yield from CHECKS.load(name)(scene)
+        if stopping():
+            raise _stopped(folder)
+
+
+def _stopped(folder: Path | None) -> StoppedError:
+    kept = f"what was heard is kept in {folder}; the same command goes on"
+    return StoppedError(f"stopped; {kept if folder else 'nothing is kept without a store'}")
 
 
 def _describe(scene: Scene) -> list[AuditedManifest]:

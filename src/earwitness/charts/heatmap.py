@@ -57,6 +57,9 @@ class Steps(NamedTuple):
 SHARES = Steps((0.5, 0.6, 0.7, 0.8, 0.9, 0.97))
 """For AUROC and shares of right decisions: up to a half is no better than a coin."""
 
+GIVEN_AWAY = Steps(SHARES.edges, high_is_good=False)
+"""For AUROC of what ought to tell nothing: down to a half is as good as a coin."""
+
 ALARMS = Steps((0.005, 0.02, 0.05, 0.1, 0.2, 0.4), high_is_good=False)
 """For false positive rates."""
 

@@ -86,7 +86,8 @@ def _estimates_table(
     detector: str, slices: Sequence[Slice], alone: Sequence[Baseline], *, is_wide: bool
 ) -> Table:
     gap = " " if is_wide else "\n"
-    reasons = (part.estimates[name].reason for part in slices for name in SHOWN)
+    reasons = [part.estimates[name].reason for part in slices for name in SHOWN]
+    reasons += [one.auroc.reason for one in alone]
     told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
     table = Table(
         title=Text(detector, style="bold"),

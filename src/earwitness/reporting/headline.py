@@ -1,7 +1,7 @@
 """The sentence on top of the page: what was found, and how far it can be believed.
 
 Conventions: it names the best and the worst detector, where the best fails, and whether there are
-intervals at all; nothing is said that the figures do not say.
+intervals at all; nothing is said that the figures, or the audit of these rows, do not say.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from earwitness.evaluation.standings import (
     speaking_metric,
 )
 from earwitness.reporting import words
+from earwitness.reporting.audited import audit_caveats, audit_sentence
 
 _DOES = {
     "auroc": "tells real from fake",
@@ -31,14 +32,6 @@ _DOES = {
 
 OF_CHANCE = ("auroc", "balanced_accuracy")
 """Figures that are a half by chance."""
-
-
-_UNHEARD = {
-    "container": "length, rate, codec, tag and level",
-    "channel": "container, bandwidth, silence and stereo",
-}
-_TELLING = 0.6
-"""AUROC that a baseline has to lie above, by its interval, to be spoken of."""
 
 
 class Headline(NamedTuple):
@@ -60,11 +53,15 @@ def write_headline(metrics: Metrics) -> Headline:
     if not defined:
         reasons = {place.estimate.reason or "" for place in standings.places}
         lead = f"No detector has a figure to be judged by: {'; '.join(sorted(reasons))}."
-        return Headline(lead, _caveats(metrics, []))
+        return Headline(lead, _caveats(metrics, standings, []))
     best = defined[0]
-    sentences = [_ranking(standings, defined), _weakness(metrics, best, standings)]
+    sentences = [
+        _ranking(standings, defined),
+        _weakness(metrics, best, standings),
+        audit_sentence(metrics, [place.detector for place in standings.places]),
+    ]
     lead = " ".join(sentence for sentence in sentences if sentence)
-    return Headline(lead, _caveats(metrics, defined))
+    return Headline(lead, _caveats(metrics, standings, defined))
 
 
 def _ranking(standings: Standings, defined: list[Standing]) -> str:
@@ -137,7 +134,7 @@ def _place(part: Slice) -> str:
     return f"on {part.name}"
 
 
-def _caveats(metrics: Metrics, defined: list[Standing]) -> list[str]:
+def _caveats(metrics: Metrics, standings: Standings, defined: list[Standing]) -> list[str]:
     told = []
     if metrics.basis == "counts":
         told.append(
@@ -152,46 +149,13 @@ def _caveats(metrics: Metrics, defined: list[Standing]) -> list[str]:
             "earwitness compare tests it."
         )
     told += _one_class(metrics)
-    told += _audited(metrics, defined)
+    is_auroc = bool(standings.metric == "auroc" and defined and not standings.is_mean)
+    told += audit_caveats(metrics, defined[0].estimate if is_auroc else None)
     n_warnings = sum(check.verdict == "warning" for check in metrics.checks)
     if n_warnings:
         verb = "check warns" if n_warnings == 1 else "checks warn"
         told.append(f"{n_warnings} {verb} that figures may mislead: see Checks.")
     return told
-
-
-def _audited(metrics: Metrics, defined: list[Standing]) -> list[str]:
-    """Say what the audit found: first what bears on every figure, then how much there is."""
-    if metrics.audit is None:
-        return []
-    found = [check for check in metrics.audit.checks if check.verdict == "finding"]
-    told = _file_alone(metrics, defined)
-    met = [check.name.removeprefix("exposure_") for check in found if check.scope == "exposure"]
-    if met:
-        told.append(
-            f"Not out of domain for {', '.join(met)}: among the rows are some of what was used to "
-            "train or to select it."
-        )
-    if found:
-        verb = "check" if len(found) == 1 else "checks"
-        told.append(f"The audit found something in {len(found)} {verb}: see Audit.")
-    return told
-
-
-def _file_alone(metrics: Metrics, defined: list[Standing]) -> list[str]:
-    """Say how far fakes can be told without listening, where that is far."""
-    overall = [one for one in metrics.baselines if one.kind == "overall" and one.auroc.is_defined]
-    if not overall or not defined:
-        return []
-    most = max(overall, key=lambda one: one.auroc.number)
-    if (most.auroc.number if most.auroc.low is None else most.auroc.low) <= _TELLING:
-        return []
-    best = defined[0].estimate.number
-    beaten = "" if best > most.auroc.number else ", which no detector beats"
-    return [
-        f"Files give fakes away unheard: {_UNHEARD[most.baseline]} reach an AUROC of "
-        f"{words.brief(most.auroc)}{beaten}."
-    ]
 
 
 def _one_class(metrics: Metrics) -> list[str]:

@@ -63,6 +63,7 @@ class Table:
         notes: What stands below it.
         texts: How many of the first columns are words, not figures.
         has_filter: Whether rows can be chosen by what they say.
+        foot: Rows that stay below the others however those are sorted.
     """
 
     caption: str
@@ -71,6 +72,7 @@ class Table:
     notes: Sequence[str] = ()
     texts: int = 1
     has_filter: bool = False
+    foot: Sequence[Row] = ()
     kind: str = "table"
 
 

@@ -102,7 +102,7 @@ def run_benchmark(
         config: What there is to do.
         watcher: Told of how stages go.
         starting: Told how many files there are to score or to hear, and how many are done already.
-        retry_errors: Try rows again that could not be scored.
+        retry_errors: Try rows again that could not be scored, and look at the files anew.
 
     Raises:
         EarwitnessError: A stage cannot be done; those before it are, and stay.
@@ -111,10 +111,18 @@ def run_benchmark(
     with locked(config.out):
         write_resolved(config, config.out / BENCH_YAML)
         if retry_errors:
-            read_ledger(config.out).forget(SCORE, set(read_errors(config.out)))
+            _forget_failed(config.out)
         stages = _stages(config, starting, retry_errors=retry_errors)
         done = run_stages(stages, config.out, watcher)
     return BenchmarkRun(config.out, tuple(done))
+
+
+def _forget_failed(out: Path) -> None:
+    """Take detectors with rows that failed for not done, and the audit, which hears files too."""
+    failed, ledger = set(read_errors(out)), read_ledger(out)
+    ledger.forget(SCORE, failed)
+    if failed and AUDIT in ledger.stages:
+        ledger.forget(AUDIT, {""})
 
 
 def read_errors(out: Path) -> list[str]:

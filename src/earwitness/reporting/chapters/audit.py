@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from earwitness.core.audits import CheckResult, Verdict
-from earwitness.core.metrics import Check, Metrics
+from earwitness.core.metrics import Metrics
+from earwitness.reporting.audited import why_unbound
 from earwitness.reporting.audits import join_titles
 from earwitness.reporting.parts import (
     Block,
@@ -31,7 +32,7 @@ def audit(metrics: Metrics) -> Chapter | None:
     found = _of("finding", report.checks)
     passed, left = _of("pass", report.checks), _of("not checked", report.checks)
     blocks: list[Block] = [
-        Remarks([Remark(check.detail, "warning", "the audit") for check in _unbound(metrics)]),
+        Remarks([Remark(why, "warning") for why in why_unbound(metrics)]),
         _findings(found),
         Folded(f"Passed: {len(passed)}", [_table("Checks that found nothing", passed)]),
         Folded(f"Not checked: {len(left)}", [_table("Checks that were not made, and why", left)]),
@@ -46,10 +47,6 @@ def audit(metrics: Metrics) -> Chapter | None:
 
 def _of(verdict: Verdict, checks: Sequence[CheckResult]) -> list[CheckResult]:
     return [check for check in checks if check.verdict == verdict]
-
-
-def _unbound(metrics: Metrics) -> list[Check]:
-    return [c for c in metrics.checks if c.name == "audit_bound" and c.verdict == "warning"]
 
 
 def _findings(found: Sequence[CheckResult]) -> Table:

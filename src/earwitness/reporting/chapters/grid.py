@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from earwitness.charts.heatmap import SHARES, Cell, heatmap_chart
+from earwitness.charts.heatmap import GIVEN_AWAY, SHARES, Cell, heatmap_chart
 from earwitness.core.estimates import Estimate
 from earwitness.core.metrics import Metrics, Slice
 from earwitness.manifests.cells import ALL
@@ -46,8 +46,12 @@ def grid(metrics: Metrics) -> Chapter | None:
         own = sorted(metrics.where(kind="grid", detector=detector.name), key=_made_by)
         if own:
             figures.append(_figure(detector.name, own, metric, metrics))
-    figures += _alone(metrics)
-    blocks: list[Block] = [Gallery(figures)]
+    alone = _alone(metrics)
+    blocks: list[Block] = [Gallery([*figures, *alone])]
+    if metrics.baselines and not alone:
+        why = "; ".join(dict.fromkeys(filter(None, (b.auroc.reason for b in metrics.baselines))))
+        told = f"What files give away unheard could not be told for any of these pairs: {why}."
+        blocks.append(Remarks([Remark(told)]))
     if metrics.basis == "counts":
         told = (
             "Made from counts: the recall on a set of fakes and the specificity on a set of reals, "
@@ -97,8 +101,8 @@ def _alone(metrics: Metrics) -> list[Figure]:
             figures.append(
                 Figure(
                     title=called,
-                    pictures=[draw_inline(heatmap_chart(drawn, steps=SHARES), told=told)],
-                    note="No detector: what files give away unheard.",
+                    pictures=[draw_inline(heatmap_chart(drawn, steps=GIVEN_AWAY), told=told)],
+                    note="No detector: what files give away unheard, the less the better.",
                     tables=[Table(title, ["reals × fakes", "AUROC"], rows)],
                 )
             )

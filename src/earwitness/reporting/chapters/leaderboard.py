@@ -79,13 +79,13 @@ def _lead(metrics: Metrics, standings: Standings) -> str:
 def _forests(metrics: Metrics, standings: Standings) -> list[Figure]:
     """Return what detectors are ordered by, and the two rates behind it, in the same order."""
     ordered = {place.detector: place.estimate for place in standings.places}
-    shown = ordered | (_alone(metrics) if standings.metric == "auroc" else {})
-    figures = [_forest(metrics, standings.metric, shown, is_mean=standings.is_mean)]
+    alone = _alone(metrics) if standings.metric == "auroc" else {}
+    figures = [_forest(metrics, standings.metric, ordered, alone, is_mean=standings.is_mean)]
     for metric in _RATES:
         found = figures_of(metrics, metric)
         if metric != standings.metric and any(one.is_defined for one in found.values()):
             own = {name: found[name] for name in ordered}
-            figures.append(_forest(metrics, metric, own, is_mean=standings.is_mean))
+            figures.append(_forest(metrics, metric, own, {}, is_mean=standings.is_mean))
     return figures
 
 
@@ -95,18 +95,27 @@ def _alone(metrics: Metrics) -> dict[str, Estimate]:
     return {words.BASELINES[one.baseline]: one.auroc for one in overall}
 
 
-def _forest(metrics: Metrics, metric: str, found: dict[str, Estimate], *, is_mean: bool) -> Figure:
+def _forest(
+    metrics: Metrics,
+    metric: str,
+    found: dict[str, Estimate],
+    alone: dict[str, Estimate],
+    *,
+    is_mean: bool,
+) -> Figure:
     name = words.short(metric, metrics.metrics)
     lines = [
         Line(
             *(who, one.value, one.low, one.high, f"{who}: {name} {words.tell(one)}"),
-            is_aside=who in words.BASELINES.values(),
+            is_aside=is_aside,
         )
-        for who, one in found.items()
+        for part, is_aside in ((found, False), (alone, True))
+        for who, one in part.items()
     ]
     title = f"mean {name}" if is_mean else name
     chance = 0.5 if metric in OF_CHANCE else None
     rows = [Row([text_cell(who), estimate_cell(one)], who) for who, one in found.items()]
+    foot = [Row([text_cell(who), estimate_cell(one)]) for who, one in alone.items()]
     return Figure(
         title=f"{title[0].upper()}{title[1:]}",
         pictures=[
@@ -116,7 +125,7 @@ def _forest(metrics: Metrics, metric: str, found: dict[str, Estimate], *, is_mea
             )
         ],
         note=_NOTES[metric],
-        tables=[Table(title, ["detector", title], rows, interval_notes(found.values()))],
+        tables=[Table(title, ["detector", title], rows, interval_notes(found.values()), foot=foot)],
     )
 
 
@@ -129,8 +138,7 @@ def _board(metrics: Metrics, parts: list[Slice]) -> Table:
         counts = (covered.n_scored, covered.n_groups, covered.n_failed + covered.n_missing)
         cells = [text_cell(part.detector, look="name"), *figures, *map(count_cell, counts)]
         rows.append(Row(cells, part.detector))
-    for name, found in _alone(metrics).items():
-        rows.append(_alone_row(name, found, names))
+    foot = [_alone_row(name, found, names) for name, found in _alone(metrics).items()]
     if metrics.baselines:
         notes.append(words.OF_BASELINES)
     labels = [words.short(name, metrics.metrics) for name in names]
@@ -140,6 +148,7 @@ def _board(metrics: Metrics, parts: list[Slice]) -> Table:
         ["detector", *labels, "items", "groups", "lost"],
         rows,
         [*interval_notes(shown), *notes],
+        foot=foot,
     )
 
 
