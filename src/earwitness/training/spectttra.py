@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from earwitness.core.cards import ClipContract, DetectorCard, TrainingItems
-from earwitness.core.errors import RunError, UsageError
+from earwitness.core.errors import RunError, UsageError, WeightsError
 from earwitness.core.files import missing, replacing
 from earwitness.detectors.hub import is_hub_id
 from earwitness.detectors.opening import (
@@ -146,7 +146,7 @@ def find_start(asked: str, init: str | None) -> Start:
     """
     detector = published_name(asked) or asked
     if init is None:
-        source = find_source(asked, {})
+        source = _find_published(asked)
     elif Path(init).exists():
         source = Source(Path(init).resolve().name, detector, Path(init))
     elif is_hub_id(init):
@@ -157,6 +157,14 @@ def find_start(asked: str, init: str | None) -> Start:
     check_name(detector, read_config(folder), folder / CONFIG_JSON)
     card = describe_sonics(source.path, OpenOptions(source.name, published=source.published))
     return Start(detector, source, card)
+
+
+def _find_published(asked: str) -> Source:
+    try:
+        return find_source(asked, {})
+    except WeightsError as error:
+        where = str(error).partition("; give ")[0]
+        raise WeightsError(f"{where}; give a folder of weights with --init") from None
 
 
 def train_spectttra(
