@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import soxr
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from earwitness.audio.resample import plan_blocks, resample, resample_slice, resampled_length
@@ -31,6 +31,8 @@ def slice_of(samples: np.ndarray, start: int, stop: int, from_hz: int, to_hz: in
     from_hz=st.sampled_from([*RATES, 12_345, 44_101]),
     to_hz=st.sampled_from(RATES),
 )
+@example(n_samples=400, from_hz=48_000, to_hz=44_100)
+@example(n_samples=560, from_hz=48_000, to_hz=44_100)
 @settings(deadline=None, max_examples=60)
 def test_length_is_what_soxr_gives(n_samples: int, from_hz: int, to_hz: int) -> None:
     resampled = resample(np.zeros((1, n_samples), np.float32), from_hz, to_hz)

@@ -41,8 +41,11 @@ class Block(NamedTuple):
 
 
 def resampled_length(n_samples: int, from_hz: int, to_hz: int) -> int:
-    """Return how many samples a file of ``n_samples`` has at ``to_hz`` (halves round up)."""
-    return (2 * n_samples * to_hz + from_hz) // (2 * from_hz)
+    """Return how many samples a file of ``n_samples`` has at ``to_hz``.
+
+    Halves round as they come out in soxr's own arithmetic: the ratio of the rates is rounded first.
+    """
+    return int(n_samples / (from_hz / to_hz) + 0.5)
 
 
 def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
