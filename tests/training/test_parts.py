@@ -221,6 +221,14 @@ def test_images_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> Non
     mixed = shelve_images(list_images(tmp_path))
     assert mixed.pixels.shape == (5, 32, 32, 3)
     assert mixed.contract is None
+    Image.fromarray(np.full((32, 32), 200, np.uint16)).save(tmp_path / "deepfake/combined/wide.png")
+    Image.fromarray(noise(1)[0].astype(np.uint16)).save(tmp_path / "deepfake/combined/wide2.png")
+    wide = shelve_images(list_images(tmp_path))
+    assert [note.partition(" (as")[0] for note in wide.notes] == [
+        "2 of 7 images are resized to 32 × 32 pixels, the most frequent size",
+        "2 images: whole-number pixels up to 255, read as 8-bit values",
+    ]
+    assert wide.notes[0] in list(look_at_images(wide, wide))
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

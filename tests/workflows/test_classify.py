@@ -16,6 +16,7 @@ from earwitness.workflows.classify import (
     Answers,
     Table,
     describe_differences,
+    describe_notes,
     judge,
     read_tables,
     refuse_differences,
@@ -188,3 +189,18 @@ def test_a_foreign_network_takes_images_of_its_usual_size(base: Path, tmp_path: 
         f"1 of 1 images are not as those of the training: 32 × 40 pixels and not 224 × 224 "
         f"(as {base / '0.png'})"
     ]
+
+
+def test_wide_pixels_score_as_their_8_bit_twins_and_are_named(
+    base: Path, detector: ResnetDetector
+) -> None:
+    with Image.open(base / "0.png") as image:
+        levels = np.asarray(image)
+    Image.fromarray(levels.astype(np.uint16)).save(base / "wide.png")
+    Image.fromarray(levels.astype(np.int32)).save(base / "wide.tif")
+    csv = base.parent / "test.csv"
+    csv.write_text("img_path\n0.png\nwide.png\nwide.tif\n")
+    _, answers = classify(csv, base, detector)
+    assert len(set(answers.logits.values())) == 1
+    (note,) = describe_notes(answers)
+    assert note.startswith("2 of 3 images: whole-number pixels up to 255, read as 8-bit values (as")

@@ -101,7 +101,8 @@ def classify(
         work.refuse_differences(answers)
     for table in tables:
         work.write_answers(table, answers, cut)
-    for line in (*work.describe_differences(answers), *detector.remarks):
+    notes = (*work.describe_differences(answers), *work.describe_notes(answers))
+    for line in (*notes, *detector.remarks):
         console.remark(line)
     _report(tables, answers, cut, detector.card)
     _finish(tables, answers, strict=strict)

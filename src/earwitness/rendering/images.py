@@ -26,6 +26,7 @@ from earwitness.audio.regular import looks_like_text, opened
 from earwitness.core.errors import AudioError, ImageError
 from earwitness.core.files import replacing
 from earwitness.core.images import PNG_CONTRACT, PNG_SOURCE, SpectrogramContract
+from earwitness.rendering.depth import PixelRangeError, to_pixels
 
 MOST_PIXELS = 25_000_000
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
@@ -33,7 +34,6 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 """Suffixes taken for images, compared in lower case."""
 
 _DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, OverflowError)
-_WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,13 @@ class Picture:
         pixels: ``(height, width, 3)`` uint8.
         mode: Kind of pixels in the file, as Pillow names it.
         contract: How it says it was drawn; ``None`` where it does not say.
+        notes: What is unusual about the file, see ``to_pixels``.
     """
 
     pixels: NDArray[np.uint8]
     mode: str
     contract: SpectrogramContract | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -114,13 +116,12 @@ def read_image(path: Path) -> Picture:
     """
     with _open(path) as image:
         try:
-            image.load()
-            pixels = _to_pixels(image)
+            pixels = to_pixels(image)
+        except PixelRangeError as error:
+            raise ImageError(str(path), str(error)) from error
         except _DAMAGED as error:
             raise ImageError(str(path), f"damaged: {_first_line(error)}") from error
-        if pixels is None:
-            raise ImageError(str(path), f"pixels of kind {image.mode}, expected grey or colours")
-        return Picture(pixels, image.mode, _contract_in(image))
+        return Picture(pixels.values, image.mode, _contract_in(image), pixels.notes)
 
 
 def read_facts(path: Path) -> ImageFacts:
@@ -163,16 +164,6 @@ def _open(path: Path) -> Image.Image:
         found = f"{image.width} × {image.height} pixels"
         raise ImageError(str(path), f"{found}, expected {_most()}")
     return image
-
-
-def _to_pixels(image: Image.Image) -> NDArray[np.uint8] | None:
-    if image.mode in _WIDE_MODES:
-        wide = np.asarray(image)
-        grey = (np.clip(wide, 0, 2**16 - 1) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode == "F":
-        return None
-    return np.asarray(image.convert("RGB"))
 
 
 def _contract_in(image: Image.Image) -> SpectrogramContract | None:

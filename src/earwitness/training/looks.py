@@ -40,6 +40,7 @@ def look_at_examples(train: Sequence[Example], valid: Sequence[Example]) -> Iter
 def look_at_images(train: PixelShelf, valid: PixelShelf) -> Iterator[str]:
     """Yield what is odd about images: constant ones, twins across classes and sides, shortcuts."""
     looks = list(map(_look, train.images()))
+    yield from train.notes
     yield from _constant(train, looks)
     by_class: tuple[set[bytes], set[bytes]] = (set(), set())
     for example, look in zip(train.examples, looks, strict=True):

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from earwitness.core.errors import DatasetError, ImageError
 from earwitness.core.images import SpectrogramContract
 from earwitness.passes.mapping import usable_processors
+from earwitness.rendering.depth import CONSTANT
 from earwitness.rendering.images import ImageFacts, read_facts, read_image
 from earwitness.training.examples import Example
 
 _AT_ONCE = 256
-_GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N"})
+_GREY = frozenset({"1", "L", "LA", "F", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 """Kinds of pixels without colour, as Pillow names them."""
 
 _T = TypeVar("_T")
@@ -85,6 +86,7 @@ class PixelShelf:
         traits: Of each image its size, kind of pixels and contract, as they were in its file.
         contract: How all of them are drawn; ``None`` where they differ or do not say.
         failures: Examples that could not be read, with the reason.
+        notes: What is unusual about the files of these and others.
     """
 
     examples: tuple[Example, ...]
@@ -93,6 +95,7 @@ class PixelShelf:
     traits: tuple[tuple[str, ...], ...]
     contract: SpectrogramContract | None
     failures: tuple[tuple[Example, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -117,6 +120,7 @@ class PixelShelf:
             tuple(self.places[at] for at in kept),
             tuple(self.traits[at] for at in kept),
             self.contract,
+            notes=self.notes,
         )
 
 
@@ -136,12 +140,13 @@ def shelve_images(
     Raises:
         DatasetError: None of them can be read, or there is no room on the disk.
     """
+    notes: dict[str, list[Example]] = {}
     with ThreadPoolExecutor(usable_processors(), "reader") as pool:
         facts = {e.name: found for e, found in _each(pool, _look, examples) if found}
         size = _most_frequent(found.size for found in facts.values())
         doubtful = [e for e in examples if e.name in facts and facts[e.name].mode not in _GREY]
         grey = all(colourless for _, colourless in _each(pool, _is_colourless, doubtful))
-        read = _each(pool, partial(_read, size=size, grey=grey), examples)
+        read = _each(pool, partial(_read, size=size, grey=grey, notes=notes), examples)
         kept, pixels, failures = _keep(read, folder, size if grey else (*size, 3), advance)
     contracts = {facts[example.name].contract for example in kept}
     return PixelShelf(
@@ -151,6 +156,7 @@ def shelve_images(
         tuple(_traits(facts[example.name]) for example in kept),
         contracts.pop() if len(contracts) == 1 else None,
         tuple(failures),
+        _describe_notes(notes, size, [facts[example.name] for example in kept]),
     )
 
 
@@ -208,12 +214,31 @@ def _is_colourless(example: Example) -> bool:
     return bool((pixels == pixels[..., :1]).all())
 
 
-def _read(example: Example, size: tuple[int, int], *, grey: bool) -> NDArray[np.uint8] | str:
+def _read(
+    example: Example, size: tuple[int, int], *, grey: bool, notes: dict[str, list[Example]]
+) -> NDArray[np.uint8] | str:
     try:
-        pixels = read_image(example.path).resized(size)
+        picture = read_image(example.path)
     except ImageError as error:
         return error.reason
+    for note in picture.notes:
+        if note != CONSTANT:  # counted by look_at_images
+            notes.setdefault(note, []).append(example)
+    pixels = picture.resized(size)
     return pixels[..., 0] if grey else pixels
+
+
+def _describe_notes(
+    notes: dict[str, list[Example]], size: tuple[int, int], facts: Sequence[ImageFacts]
+) -> tuple[str, ...]:
+    n_resized = sum(one.size != size for one in facts)
+    height, width = size
+    resized = f"{n_resized} of {len(facts)} images are resized to {height} × {width} pixels, the "
+    lines = [resized + "most frequent size"] if n_resized else []
+    for note, examples in sorted(notes.items()):
+        first = min(str(example.path) for example in examples)
+        lines.append(f"{len(examples)} images: {note} (as {first})")
+    return tuple(lines)
 
 
 def _traits(facts: ImageFacts) -> tuple[str, ...]:

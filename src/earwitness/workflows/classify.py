@@ -64,11 +64,13 @@ class Answers:
         logits: Of the deepfake, by image.
         errors: Why an image has none.
         differences: In what images differ from those the network was trained on → such images.
+        notes: What is unusual about image files → such images.
     """
 
     logits: dict[Path, float] = field(default_factory=dict)
     errors: dict[Path, str] = field(default_factory=dict)
     differences: dict[str, list[Path]] = field(default_factory=dict)
+    notes: dict[str, list[Path]] = field(default_factory=dict)
 
     def error_of(self, image: Path | str) -> str | None:
         """Return why a row's image has no score, or ``None`` where it has one."""
@@ -171,6 +173,8 @@ def judge(
                 answers.logits[path] = float(logit)
                 for text in one.differences:
                     answers.differences.setdefault(text, []).append(path)
+                for text in one.notes:
+                    answers.notes.setdefault(text, []).append(path)
             answers.errors.update(
                 {p: s for p, s in zip(paths, seen, strict=True) if isinstance(s, str)}
             )
@@ -194,6 +198,7 @@ def _batches(paths: Sequence[Path], size: int) -> Iterator[list[Path]]:
 class _Seen:
     pixels: NDArray[np.uint8]
     differences: list[str]
+    notes: tuple[str, ...]
 
 
 def _look(path: Path, detector: ResnetDetector) -> _Seen | str:
@@ -202,7 +207,7 @@ def _look(path: Path, detector: ResnetDetector) -> _Seen | str:
     except ImageError as error:
         return error.reason
     pixels = picture.resized(detector.image_size)
-    return _Seen(pixels, list(_list_differences(picture, detector)))
+    return _Seen(pixels, list(_list_differences(picture, detector)), picture.notes)
 
 
 def _list_differences(picture: Picture, detector: ResnetDetector) -> Iterator[str]:
@@ -237,6 +242,15 @@ def describe_differences(answers: Answers) -> list[str]:
     return [
         f"{len(paths)} of {n} images are not as those of the training: {text} (as {paths[0]})"
         for text, paths in answers.differences.items()
+    ]
+
+
+def describe_notes(answers: Answers) -> list[str]:
+    """Return a line for everything unusual about image files."""
+    n = len(answers.logits)
+    return [
+        f"{len(paths)} of {n} images: {text} (as {paths[0]})"
+        for text, paths in answers.notes.items()
     ]
 
 
