@@ -12,6 +12,7 @@ from earwitness.core.metrics import Metrics, Slice, read_metrics, write_metrics
 from earwitness.core.predictions import Predictions
 from earwitness.core.results import Counts
 from earwitness.evaluation.figures import METRICS
+from earwitness.evaluation.summarize import summarize
 from earwitness.metrics import ranking
 from frames import audited, fail, keep, predictions
 
@@ -78,6 +79,22 @@ def test_one_class_says_so() -> None:
     assert row.values["specificity_real"] is None
     assert row.by_construction == ["precision_fake", "f1_fake"]
     assert evaluate(predictions()).table[0].by_construction == []
+
+
+def test_rows_abstained_from_are_counted_apart() -> None:
+    whole = predictions(corpora=["FMA"], generators=["suno"])
+    silent = pl.col("filepath").str.ends_with("/7.wav") & FAKE
+    scores = pl.col("logit", "pred_prob", "pred_label")
+    frame = whole.frame.with_columns(
+        pl.when(~silent).then(scores), abstained=pl.when(silent).then(pl.lit("digital silence"))
+    )
+    metrics = evaluate(Predictions("mixed", "cnn", frame))
+    covered = metrics.where(kind="overall")[0].coverage
+    assert (covered.n_items, covered.n_scored, covered.n_abstained) == (120, 119, 1)
+    assert (covered.n_failed, covered.n_missing, covered.n_fake_lost) == (0, 0, 1)
+    assert (covered.errors, covered.abstentions) == ({}, {"digital silence": 1})
+    (summary,) = summarize([Predictions("mixed", "cnn", frame)])
+    assert (summary.row.counts.n, summary.n_abstained, summary.n_failed) == (119, 1, 0)
 
 
 def test_lost_rows_are_in_no_figure_and_are_counted() -> None:

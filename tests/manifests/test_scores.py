@@ -241,3 +241,26 @@ def test_folders_are_searched_by_columns(tmp_path):
     assert find_predictions(tmp_path) == sorted([*wanted, tmp_path / "z.parquet"])
     with pytest.raises(PredictionsError, match="no prediction file, expected CSVs with target"):
         find_predictions(tmp_path / "manifests")
+
+
+def test_rows_abstained_from_are_a_state_of_their_own(tmp_path):
+    path = put(
+        tmp_path,
+        "filepath,target,logit,pred_prob,pred_label,abstained,error\n"
+        "a.wav,0,-1.0,0.27,0,,\n"
+        "silent.wav,0,,,,nothing to analyse: digital silence,\n"
+        "gone.wav,1,,,,,no such file\n",
+    )
+    (found,) = read_predictions(path)
+    assert (found.n_scored, found.n_abstained, found.n_failed) == (1, 1, 1)
+    assert found.frame["error"].to_list() == [None, None, "no such file"]
+    again = tmp_path / "again.csv"
+    write_predictions(found.frame, again)
+    (back,) = read_predictions(again, dataset=found.dataset)
+    assert back.frame.equals(found.frame.with_columns(detector=pl.lit(back.detector)))
+
+
+def test_a_row_cannot_have_a_reason_and_an_error(tmp_path):
+    text = "filepath,target,pred_label,abstained,error\na.wav,0,,silence,no such file\n"
+    with pytest.raises(PredictionsError, match=r":2: abstained 'silence', expected nothing beside"):
+        read_predictions(put(tmp_path, text))

@@ -67,4 +67,9 @@ def summarize(
             console.remark(
                 f"{summary.source}: {summary.n_failed} rows without a score, not counted"
             )
+        if summary.n_abstained:
+            console.remark(
+                f"{summary.source}: {summary.n_abstained} rows abstained from (nothing to "
+                "analyse), not counted"
+            )
     console.out.print(f"written to {output_csv}", markup=False)

@@ -34,20 +34,23 @@ class Coverage(_Part):
     Attributes:
         n_items: Items that were to be judged, missing ones among them.
         n_scored: Items with a score: those the figures are made of.
+        n_abstained: Items that hold nothing to analyse, for the detector abstained.
         n_failed: Items with an error in place of a score.
         n_missing: Items that other detectors have on these data sets, and this one has no row of.
         n_real: Scored reals.
         n_fake: Scored fakes.
-        n_real_lost: Failed and missing reals.
-        n_fake_lost: Failed and missing fakes.
+        n_real_lost: Reals without a score, for whatever reason.
+        n_fake_lost: Fakes without a score, for whatever reason.
         n_groups: Groups of the scored items.
         n_groups_real: Groups that hold a scored real.
         n_groups_fake: Groups that hold a scored fake; a group may hold both.
         errors: The commonest errors and how many items have them.
+        abstentions: The commonest reasons to abstain and how many items have them.
     """
 
     n_items: int
     n_scored: int
+    n_abstained: int = 0
     n_failed: int
     n_missing: int
     n_real: int
@@ -58,6 +61,12 @@ class Coverage(_Part):
     n_groups_real: int
     n_groups_fake: int
     errors: dict[str, int] = Field(default_factory=dict)
+    abstentions: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def n_lost(self) -> int:
+        """Items without a score, for whatever reason."""
+        return self.n_items - self.n_scored
 
 
 class Roc(_Part):

@@ -1,7 +1,8 @@
 """Predictions: a manifest and, for each item and detector, a score or an error.
 
 Conventions: scores rise with fakeness. ``logit`` is any real number, ``pred_prob`` lies between
-0 and 1; a row that could not be scored has both empty and says why in ``error``.
+0 and 1. A row has a score, or ``abstained`` says why its detector gave none of content that holds
+nothing to analyse (digital silence), or ``error`` says why it could not be scored; never two.
 ``native_rate_hz`` is the file's own rate; ``below_band`` says that it is too low for the band that
 the detector looks at. Both are empty where the file could not be read.
 """
@@ -24,11 +25,20 @@ PREDICTION_COLUMNS = (
     "logit",
     "pred_prob",
     "pred_label",
+    "abstained",
     "error",
 )
 """Columns that follow a manifest's own in a prediction file."""
 
-WINDOW_COLUMNS = ("filepath", "window", "start_s", "duration_s", "logit", "pred_prob")
+WINDOW_COLUMNS = (
+    "filepath",
+    "window",
+    "start_s",
+    "duration_s",
+    "logit",
+    "pred_prob",
+    "abstained",
+)
 """Columns of a file of scores per window."""
 
 ENCODER_PREFIX = "encoder_"
@@ -36,21 +46,30 @@ ENCODER_PREFIX = "encoder_"
 
 
 class WindowScore(NamedTuple):
-    """The logit of one window, and where it lies in its file."""
+    """One window of a file.
+
+    Attributes:
+        start_s: Where it begins.
+        duration_s: How long it is.
+        logit: Its score; ``None`` where the detector abstained from it.
+        abstained: Why the detector abstained from it.
+    """
 
     start_s: float
     duration_s: float
-    logit: float
+    logit: float | None
+    abstained: str | None = None
 
 
 class FileScore(NamedTuple):
-    """What one detector said of one file: scores or an error, never neither.
+    """What one detector said of one file: windows or an error, never neither.
 
     Attributes:
-        windows: Scores in time order, at least one; ``()`` where there is an error.
-        encoders: Mean over windows of the rows of the encoder head, ``()`` without such a head.
+        windows: Windows in time order, at least one; ``()`` where there is an error.
+        encoders: Mean over scored windows of the rows of the encoder head, ``()`` without such a
+            head.
         native_rate_hz: The file's own rate; ``None`` where it could not be read.
-        error: Why there is no score.
+        error: Why it could not be scored.
     """
 
     windows: tuple[WindowScore, ...] = ()
@@ -60,10 +79,16 @@ class FileScore(NamedTuple):
 
     @property
     def logit(self) -> float | None:
-        """Mean logit of the windows, or ``None`` where there is an error."""
-        if self.error is not None:
+        """Mean logit of the windows that have one, or ``None`` where there is none."""
+        logits = [window.logit for window in self.windows if window.logit is not None]
+        return sum(logits) / len(logits) if logits else None
+
+    @property
+    def abstained(self) -> str | None:
+        """Why the detector abstained from all windows; the reason of the first."""
+        if not self.windows or any(window.logit is not None for window in self.windows):
             return None
-        return sum(window.logit for window in self.windows) / len(self.windows)
+        return self.windows[0].abstained
 
 
 @dataclass(frozen=True)
@@ -88,6 +113,13 @@ class Predictions:
         return int(self.frame["error"].is_not_null().sum())
 
     @property
+    def n_abstained(self) -> int:
+        """Rows that hold nothing to analyse; none where the frame has no such column."""
+        if "abstained" not in self.frame.columns:
+            return 0
+        return int(self.frame["abstained"].is_not_null().sum())
+
+    @property
     def n_scored(self) -> int:
         """Rows with a score."""
-        return self.frame.height - self.n_failed
+        return self.frame.height - self.n_failed - self.n_abstained

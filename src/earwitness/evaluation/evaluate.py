@@ -205,7 +205,7 @@ def _table(slices: Sequence[Slice]) -> list[TableRow]:
     return [
         table_row(
             ComparisonRow(part.detector, part.name, part.counts),
-            n_lost=part.coverage.n_failed + part.coverage.n_missing,
+            n_lost=part.coverage.n_lost,
         )
         for part in slices
         if part.kind == "dataset" and part.counts

@@ -1,8 +1,9 @@
 """All predictions in one table: one row a detector, dataset and item, lost ones among them.
 
 Conventions: ``item`` is the file's path, or its place in the dataset where there is none; ``group``
-is ``group_id``, or the item itself; ``state`` is ``scored``, ``failed`` (an error in place of a
-score) or ``missing`` (another detector has the item in this dataset, and this one has not).
+is ``group_id``, or the item itself; ``state`` is ``scored``, ``abstained`` (nothing to analyse),
+``failed`` (an error in place of a score) or ``missing`` (another detector has the item in this
+dataset, and this one has not).
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from earwitness.core.errors import UsageError
 from earwitness.core.registry import nearest
 from earwitness.evaluation.partitions import partition_columns
 from earwitness.evaluation.sources import Opened
-from earwitness.evaluation.summarize import decide
+from earwitness.evaluation.summarize import decide, is_scored
 from earwitness.manifests.cells import UNKNOWN
 from earwitness.metrics import losses
 from earwitness.metrics.items import Items, numbered
 
 _TEXTS = {"source_dataset": "corpus", "generator": "generator", "group_id": "group_id"}
-_SAID = ("logit", "pred_prob", "pred_label", "error", "preprocessing", "windows")
+_SAID = ("logit", "pred_prob", "pred_label", "abstained", "error", "preprocessing", "windows")
+_ORDER = {"scored": 0, "abstained": 1, "failed": 2, "missing": 3}
 _TYPES: dict[str, type[pl.DataType]] = {
     "target": pl.Int64,
     "logit": pl.Float64,
@@ -41,8 +43,8 @@ def gather(opened: Sequence[Opened], *, by: Sequence[str], threshold: float | No
 
     Returns:
         ``detector, dataset, item, filepath, target, corpus, generator, group, has_group, state``,
-        ``logit, pred_prob, pred_label, error, preprocessing, windows``, ``sonics:<partition>`` and
-        ``by:<column>``.
+        ``logit, pred_prob, pred_label, abstained, error, preprocessing, windows``,
+        ``sonics:<partition>`` and ``by:<column>``.
 
     Raises:
         UsageError: No predictions, or no file has a column that was asked for.
@@ -57,7 +59,7 @@ def gather(opened: Sequence[Opened], *, by: Sequence[str], threshold: float | No
 
 def once(frame: pl.DataFrame) -> pl.DataFrame:
     """Return every item once, whatever datasets it stands in: a scored row where there is one."""
-    order = pl.col("state").replace_strict({"scored": 0, "failed": 1, "missing": 2})
+    order = pl.col("state").replace_strict(_ORDER)
     first = frame.with_row_index("_row").sort(order, "_row")
     kept = first.unique(["detector", "item", "target"], keep="first", maintain_order=True)
     return kept.sort("_row").drop("_row")
@@ -92,7 +94,8 @@ def _normalised(one: Opened, by: Sequence[str], threshold: float | None) -> pl.D
     frame = predictions.frame.with_columns(decide(predictions, one.source, threshold))
     place = pl.format("{}#{}", pl.lit(predictions.dataset), pl.int_range(pl.len()))
     path, group_id = _text(frame, "filepath"), _text(frame, "group_id")
-    scored = pl.col("error").is_null() & pl.col("pred_label").is_not_null()
+    silent = pl.when(_text(frame, "abstained").is_not_null()).then(pl.lit("abstained"))
+    state = pl.when(is_scored(frame)).then(pl.lit("scored")).otherwise(silent)
     return frame.with_columns(
         pl.lit(None).alias(n) for n in _SAID if n not in frame.columns
     ).select(
@@ -107,7 +110,7 @@ def _normalised(one: Opened, by: Sequence[str], threshold: float | None) -> pl.D
         ),
         pl.coalesce("group:" + group_id, "item:" + pl.coalesce(path, place)).alias("group"),
         group_id.is_not_null().alias("has_group"),
-        pl.when(scored).then(pl.lit("scored")).otherwise(pl.lit("failed")).alias("state"),
+        state.fill_null("failed").alias("state"),
         *(pl.col(name).cast(_TYPES.get(name, pl.String)) for name in _SAID),
         *partition_columns(frame),
         *(_text(frame, name).fill_null(UNKNOWN).alias(f"by:{name}") for name in by),

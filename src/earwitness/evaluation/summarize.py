@@ -32,13 +32,15 @@ class Summary:
 
     Attributes:
         row: How the detector decided.
-        n_failed: Items that have no score and were not counted.
+        n_failed: Items that could not be scored and were not counted.
         source: The prediction file, or names where the predictions came from memory.
+        n_abstained: Items that hold nothing to analyse and were not counted.
     """
 
     row: ComparisonRow
     n_failed: int
     source: str
+    n_abstained: int = 0
 
 
 def summarize(
@@ -104,10 +106,17 @@ def comparison_record(row: ComparisonRow) -> dict[str, Cell]:
 
 def _summarize_one(predictions: Predictions, source: str, threshold: float | None) -> Summary:
     frame = predictions.frame.with_columns(decide(predictions, source, threshold))
-    counted = frame.filter(pl.col("error").is_null() & pl.col("pred_label").is_not_null())
+    counted = frame.filter(is_scored(frame))
     counts = points.count_decisions(counted["target"], counted["pred_label"])
     row = ComparisonRow(predictions.detector, predictions.dataset, counts)
-    return Summary(row, frame.height - counts.n, source)
+    n_abstained = predictions.n_abstained
+    return Summary(row, frame.height - counts.n - n_abstained, source, n_abstained)
+
+
+def is_scored(frame: pl.DataFrame) -> pl.Expr:
+    """Return which rows of a prediction table have a score that counts."""
+    reasons = [name for name in ("abstained", "error") if name in frame.columns]
+    return pl.all_horizontal(pl.col("pred_label").is_not_null(), pl.col(reasons).is_null())
 
 
 def decide(predictions: Predictions, source: str, threshold: float | None) -> pl.Expr:

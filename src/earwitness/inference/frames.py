@@ -56,6 +56,7 @@ def prediction_frame(
         pl.Series("logit", logits, pl.Float64),
         pl.Series("pred_prob", probs, pl.Float64),
         pl.Series("pred_label", [None if p is None else int(p >= cut) for p in probs], pl.Int8),
+        pl.Series("abstained", [score.abstained for score in scores], pl.String),
         pl.Series("error", [score.error for score in scores], pl.String),
         *_encoder_columns(scores, card.encoders),
     ]
@@ -64,18 +65,18 @@ def prediction_frame(
 
 
 def window_frame(manifest: Manifest, jobs: Sequence[Job], tally: Tally) -> pl.DataFrame:
-    """Return ``WINDOW_COLUMNS``, one row a window of every row that has a score.
+    """Return ``WINDOW_COLUMNS``, one row a window of every row without an error.
 
     Windows are numbered from 1, in time order.
     """
     rows = [
-        (filepath, number, start_s, duration_s, logit, _prob(logit))
+        (filepath, number, start_s, duration_s, logit, _prob(logit), abstained)
         for filepath, job in zip(manifest.frame["filepath"].to_list(), jobs, strict=True)
-        for number, (start_s, duration_s, logit) in enumerate(
+        for number, (start_s, duration_s, logit, abstained) in enumerate(
             tally.finished[tally.key(job)].windows, 1
         )
     ]
-    types = (pl.String, pl.Int64, *[pl.Float64] * 4)
+    types = (pl.String, pl.Int64, *[pl.Float64] * 4, pl.String)
     return pl.DataFrame(rows, dict(zip(WINDOW_COLUMNS, types, strict=True)), orient="row")
 
 

@@ -139,7 +139,7 @@ def _row(
 
 
 def _with_all_columns(frame: pl.DataFrame, detector: str) -> pl.DataFrame:
-    texts = ("preprocessing", "precision", "windows")
+    texts = ("preprocessing", "precision", "windows", "abstained")
     empty = [pl.lit(None, dtype=pl.String).alias(name) for name in texts]
     return frame.with_columns(
         *empty,

@@ -3,13 +3,13 @@
 Conventions: scores rise with fakeness and lie between 0 and 1; targets and labels are 0 (real)
 and 1 (fake); empty is "no score", never 0. The header is line 1, so row ``i`` is line ``i + 2``.
 
-===========  =======================  ==========================================
+===========  =======================  ====================================================
 form         the truth                the decision
-===========  =======================  ==========================================
-ours         ``target``               ``pred_prob``, ``pred_label``, ``error``
+===========  =======================  ====================================================
+ours         ``target``               ``pred_prob``, ``pred_label``, ``abstained``, ``error``
 Deezer's     ``target``               ``pred_prob``, ``pred_label``
 SONICS'      ``target`` or ``y_true`` ``y_pred``, the score of fake
-===========  =======================  ==========================================
+===========  =======================  ====================================================
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def read_predictions(
     Returns:
         One ``Predictions`` a detector, in the order of their first rows. Labels are the file's
         own; a file without labels gets them at 0.5. A row with an error, or without a score,
-        has neither score nor label and says why in ``error``.
+        has neither score nor label and says why in ``error``, or in ``abstained`` where its
+        detector abstained; a file without that column has no such rows.
 
     Raises:
         PredictionsError: The file cannot be read, lacks columns, is empty, holds several
@@ -216,8 +217,11 @@ def _checked(path: Path) -> pl.DataFrame:
     numbers = [table.number(name) for name in ("logit", *optional, *encoders)]
     rate = table.number("native_rate_hz").cast(pl.Int64, strict=False)
     below_band = table.true_false("below_band")
-    words = ("detector", "preprocessing", "precision", "windows", "error")
+    words = ("detector", "preprocessing", "precision", "windows", "abstained", "error")
     texts = [table.text(name) for name in words]
+    both = table.text("abstained").is_not_null() & table.text("error").is_not_null()
+    if both.any():
+        table.report(both, "abstained", "expected nothing beside an error")
     table.finish(path)
     if "pred_label" not in names:
         label = (prob >= DEFAULT_THRESHOLD).cast(pl.Int8).alias("pred_label")
@@ -237,13 +241,15 @@ def _under_our_names(table: _Checker) -> _Checker:
 
 
 def _arranged(frame: pl.DataFrame, encoders: list[str]) -> pl.DataFrame:
-    """Order the columns; a row without a label gets an error, one with an error no score."""
+    """Order the columns; a row without a label gets a reason, one with a reason no score."""
     others = [c for c in frame.columns if c not in (*PREDICTION_COLUMNS, *encoders)]
-    unscored = pl.when(pl.col("pred_label").is_null()).then(pl.lit(UNSCORED))
+    silent = pl.col("pred_label", "abstained")
+    unscored = pl.when(pl.all_horizontal(silent.is_null())).then(pl.lit(UNSCORED))
     frame = frame.with_columns(error=pl.coalesce("error", unscored))
     scores = pl.col("logit", "pred_prob", "pred_label", *encoders)
+    reasons = pl.col("abstained", "error")
     return frame.select(*others, *PREDICTION_COLUMNS, *encoders).with_columns(
-        pl.when(pl.col("error").is_null()).then(scores)
+        pl.when(pl.all_horizontal(reasons.is_null())).then(scores)
     )
 
 

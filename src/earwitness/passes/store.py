@@ -69,7 +69,9 @@ class RowStore:
             {
                 "path": job.path,
                 "skip_s": job.skip_s,
-                "windows": score.windows,
+                "windows": [
+                    window[: 3 if window.abstained is None else 4] for window in score.windows
+                ],
                 "encoders": score.encoders,
                 "native_rate_hz": score.native_rate_hz,
                 "error": score.error,
@@ -96,7 +98,7 @@ def absolute(job: Job) -> Job:
 
 def _parsed(row: Any) -> tuple[Job, FileScore]:
     score = FileScore(
-        windows=tuple(WindowScore(*map(float, window)) for window in row["windows"]),
+        windows=tuple(_window(*window) for window in row["windows"]),
         encoders=tuple(map(float, row["encoders"])),
         native_rate_hz=row["native_rate_hz"],
         error=row["error"],
@@ -104,6 +106,17 @@ def _parsed(row: Any) -> tuple[Job, FileScore]:
     if (score.error is None) is not bool(score.windows):
         raise ValueError("neither a score nor an error, or both")
     return Job(str(row["path"]), float(row["skip_s"])), score
+
+
+def _window(
+    start_s: float, duration_s: float, logit: float | None, abstained: str | None = None
+) -> WindowScore:
+    if (logit is None) is (abstained is None):
+        raise ValueError("neither a score nor a reason, or both")
+    where = float(start_s), float(duration_s)
+    if logit is None:
+        return WindowScore(*where, None, str(abstained))
+    return WindowScore(*where, float(logit))
 
 
 @contextlib.contextmanager

@@ -142,8 +142,7 @@ def _comparison_table(lines: Sequence[Line]) -> Table:
 
 def _cells(part: Slice, gap: str) -> list[Text]:
     covered = part.coverage
-    lost = covered.n_failed + covered.n_missing
-    counts = [covered.n_scored, covered.n_groups, lost]
+    counts = [covered.n_scored, covered.n_groups, covered.n_lost]
     shown = [Text(_with_interval(part.estimates[name], gap)) for name in SHOWN]
     return [Text(part.name), *(Text(str(n)) for n in counts), *shown]
 

@@ -19,7 +19,10 @@ from earwitness.reporting.parts import (
 )
 
 _VERDICTS: Mapping[str, Tone] = {"ok": "ok", "note": "note", "warning": "warning"}
-_COVERED = ("items", "scored", "failed", "missing", "reals", "fakes", "reals lost", "fakes lost")
+_COVERED = (
+    *("items", "scored", "abstained", "failed", "missing"),
+    *("reals", "fakes", "reals lost", "fakes lost"),
+)
 
 
 def coverage(metrics: Metrics) -> Chapter:
@@ -30,12 +33,11 @@ def coverage(metrics: Metrics) -> Chapter:
         parts = parts + metrics.where(kind="dataset")
     counts = _covered(parts, knows_groups=metrics.basis != "counts")
     blocks: list[Block] = [counts]
-    errors = _errors(metrics)
-    if errors.rows:
-        blocks.append(errors)
+    blocks += [table for table in (_abstentions(metrics), _errors(metrics)) if table.rows]
     lead = (
-        "Failed rows have an error in place of a score; missing ones another detector has and this "
-        "one has not. Neither is in any figure."
+        "A detector abstains from files that hold nothing it could analyse, such as digital "
+        "silence. Failed rows have an error in place of a score; missing ones another detector "
+        "has and this one has not. None of them is in any figure."
     )
     return Chapter("coverage", "Coverage and failures", lead, blocks)
 
@@ -44,7 +46,8 @@ def _covered(parts: list[Slice], *, knows_groups: bool) -> Table:
     rows = []
     for part in parts:
         found = part.coverage
-        numbers = [found.n_items, found.n_scored, found.n_failed, found.n_missing]
+        numbers = [found.n_items, found.n_scored, found.n_abstained, found.n_failed]
+        numbers.append(found.n_missing)
         numbers += [found.n_real, found.n_fake, found.n_real_lost, found.n_fake_lost]
         where = "all items" if part.kind == "overall" else part.name
         cells = [
@@ -59,13 +62,23 @@ def _covered(parts: list[Slice], *, knows_groups: bool) -> Table:
     return Table("Rows behind the figures", columns, rows, notes, texts=2)
 
 
+def _abstentions(metrics: Metrics) -> Table:
+    counted = [(part, part.coverage.abstentions) for part in metrics.where(kind="overall")]
+    return _reasons("Abstained from", "reason", counted)
+
+
 def _errors(metrics: Metrics) -> Table:
+    counted = [(part, part.coverage.errors) for part in metrics.where(kind="overall")]
+    return _reasons("Commonest errors", "error", counted)
+
+
+def _reasons(title: str, what: str, counted: list[tuple[Slice, dict[str, int]]]) -> Table:
     rows = [
-        Row([text_cell(part.detector, look="name"), text_cell(error), count_cell(n)], part.detector)
-        for part in metrics.where(kind="overall")
-        for error, n in part.coverage.errors.items()
+        Row([text_cell(part.detector, look="name"), text_cell(why), count_cell(n)], part.detector)
+        for part, reasons in counted
+        for why, n in reasons.items()
     ]
-    return Table("Commonest errors", ["detector", "error", "items"], rows, texts=2)
+    return Table(title, ["detector", what, "items"], rows, texts=2)
 
 
 def checks(metrics: Metrics) -> Chapter | None:

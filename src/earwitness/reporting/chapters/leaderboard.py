@@ -135,7 +135,7 @@ def _board(metrics: Metrics, parts: list[Slice]) -> Table:
     for part in parts:
         covered = part.coverage
         figures = [estimate_cell(part.estimates.get(name)) for name in names]
-        counts = (covered.n_scored, covered.n_groups, covered.n_failed + covered.n_missing)
+        counts = (covered.n_scored, covered.n_groups, covered.n_lost)
         cells = [text_cell(part.detector, look="name"), *figures, *map(count_cell, counts)]
         rows.append(Row(cells, part.detector))
     foot = [_alone_row(name, found, names) for name, found in _alone(metrics).items()]
@@ -194,7 +194,7 @@ def _slices(metrics: Metrics) -> Table:
 
 def _slice_row(part: Slice, names: list[str]) -> Row:
     covered = part.coverage
-    counts = (covered.n_scored, covered.n_groups, covered.n_failed + covered.n_missing)
+    counts = (covered.n_scored, covered.n_groups, covered.n_lost)
     cells = [
         text_cell(part.name, look="name"),
         text_cell(_KINDS[part.kind]),
