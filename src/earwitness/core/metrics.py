@@ -20,6 +20,9 @@ from earwitness.core.results import Counts
 SCHEMA_VERSION: Final = 1
 """Version of the file; it rises when a reader of the old form would misread the new one."""
 
+_RETIRED_CHECKS = frozenset({"label_shuffle"})
+"""Checks that older files hold and that are no longer shown: they could not fail."""
+
 BaselineName = Literal["container", "channel"]
 SliceKind = Literal["overall", "dataset", "corpus", "generator", "grid", "sonics", "column"]
 
@@ -362,7 +365,7 @@ class Check(_Part):
     Attributes:
         detector: Whose scores; ``None`` for all.
         name: What was checked: ``constant_scores``, ``few_distinct_scores``, ``one_decision``,
-            ``below_chance``, ``label_shuffle``, ``rows_lost``, ``audit_bound``.
+            ``below_chance``, ``rows_lost``, ``audit_bound``.
         verdict: ``ok``, ``note`` (worth knowing) or ``warning`` (figures may mislead).
         detail: What was found, in a sentence.
     """
@@ -443,7 +446,7 @@ class Settings(_Part):
 
     Attributes:
         confidence: Level of the intervals.
-        seed: Where resampling, halves and shuffles start.
+        seed: Where resampling and halves start.
         n_resamples: Resamples of a group bootstrap.
         threshold: The rule of the operating points: ``file``, a number, ``eer``, ``fpr=0.01``,
             ``cost`` (prior and costs below) or ``cost=10`` (a miss costs ten false alarms).
@@ -533,13 +536,13 @@ def write_metrics(metrics: Metrics, path: str | Path) -> None:
 
 
 def read_metrics(path: str | Path) -> Metrics:
-    """Read ``metrics.json``.
+    """Read ``metrics.json``, without the checks of older versions that are no longer made.
 
     Raises:
         PredictionsError: The file cannot be read, or is not what ``write_metrics`` writes.
     """
     try:
-        return Metrics.model_validate_json(Path(path).read_bytes())
+        metrics = Metrics.model_validate_json(Path(path).read_bytes())
     except OSError as error:
         raise PredictionsError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValidationError as error:
@@ -549,3 +552,5 @@ def read_metrics(path: str | Path) -> Metrics:
             f"{path}: {where}: {first['msg']}; expected a metrics.json, "
             f"schema_version {SCHEMA_VERSION}"
         ) from None
+    kept = [check for check in metrics.checks if check.name not in _RETIRED_CHECKS]
+    return metrics.model_copy(update={"checks": kept})

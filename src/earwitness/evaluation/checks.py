@@ -6,7 +6,6 @@ show that they were made; ``warning`` means that figures may mislead.
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -21,7 +20,6 @@ from earwitness.metrics.items import Items
 Finding = tuple[str, Literal["ok", "note", "warning"], str]
 """Name, verdict and detail of a check."""
 
-N_SHUFFLES = 200
 FEW_SCORES = 10
 """Fewer distinct scores than this make ROC curves of a few corners."""
 
@@ -29,18 +27,16 @@ LOST_SHARE = 0.05
 """A stratum that lost more of its rows than this is warned of."""
 
 
-def check(detector: str, rows: pl.DataFrame, auroc: Estimate, *, seed: int) -> list[Check]:
+def check(detector: str, rows: pl.DataFrame, auroc: Estimate) -> list[Check]:
     """Look into one detector's rows, every item once.
 
     Args:
         detector: Who judged.
         rows: As ``gather`` gives them, of this detector, each item once.
         auroc: AUROC of these rows.
-        seed: Where the label shuffle starts.
     """
     items = items_of(rows)
-    found = [_distinct_scores(items), _one_decision(items), _below_chance(auroc)]
-    found += [_label_shuffle(items, auroc, seed), _rows_lost(rows)]
+    found = [_distinct_scores(items), _one_decision(items), _below_chance(auroc), _rows_lost(rows)]
     return [
         Check(detector=detector, name=one[0], verdict=one[1], detail=one[2])
         for one in found
@@ -83,20 +79,6 @@ def _below_chance(auroc: Estimate) -> Finding | None:
     if auroc.low <= 0.5:
         return "below_chance", "note", f"{told}: not told apart from chance"
     return "below_chance", "ok", f"{told}: above chance"
-
-
-def _label_shuffle(items: Items, auroc: Estimate, seed: int) -> Finding | None:
-    """Shuffle the labels: AUROC must fall back to a half, or the figures are made wrongly."""
-    if items.score is None or auroc.value is None:
-        return None
-    rng = np.random.default_rng(seed)
-    shuffled = [
-        ranking.auroc(rng.permutation(items.target), items.score) for _ in range(N_SHUFFLES)
-    ]
-    mean, spread = float(np.mean(shuffled)), float(np.std(shuffled, ddof=1))
-    back = abs(mean - 0.5) <= 4 * spread / math.sqrt(N_SHUFFLES) + 1e-9
-    detail = f"AUROC {auroc.value:.3f}; with labels shuffled {mean:.3f} ± {spread:.3f}"
-    return "label_shuffle", "ok" if back else "warning", detail
 
 
 def _rows_lost(rows: pl.DataFrame) -> Finding:

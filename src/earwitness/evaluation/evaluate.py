@@ -66,7 +66,7 @@ def evaluate(
             predictions.
         audit: An audit of what was judged, which is carried along; a check says whether it is of
             these manifests, and what files give away unheard stands beside figures where it is.
-        seed: Where resampling, halves and shuffles start.
+        seed: Where resampling and halves start.
         by: Columns of the manifest to cut slices by, beside those that are always made.
         threshold: ``pred_prob`` from which on an item is called fake, or how to choose it:
             ``eer``, ``fpr=0.01``, ``cost``, ``cost=10``; ``None`` takes the labels as they stand.
@@ -129,7 +129,7 @@ def evaluate(
         calibrations=list(calibrations(fitting, settings)),
         checks=[
             *([] if audit is None else [check_audit(audit, manifests)]),
-            *(found for rows in detectors for found in _checks(rows, overall, settings)),
+            *(found for rows in detectors for found in _checks(rows, overall)),
         ],
         notes=[*fitting.notes, *origins.notes, *_notes(fitting.report)],
         audit=None if audit is None else audit.without_rows(),
@@ -176,12 +176,10 @@ def _point(overall: Slice, fitting: Fitting, rule: Rule, settings: Settings) -> 
     return operating_point(overall, rule, found, fitting.where, settings)
 
 
-def _checks(
-    rows: pl.DataFrame, overall: Mapping[str, Slice], settings: Settings
-) -> Iterator[Check]:
+def _checks(rows: pl.DataFrame, overall: Mapping[str, Slice]) -> Iterator[Check]:
     detector = rows["detector"][0]
     auroc = overall[detector].estimates["auroc"]
-    yield from check(detector, once(rows), auroc, seed=settings.seed)
+    yield from check(detector, once(rows), auroc)
 
 
 def table_row(row: ComparisonRow, *, n_lost: int) -> TableRow:
