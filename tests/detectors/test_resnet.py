@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from checkpoints import SHAPES, lightning, prefixed
 from earwitness.audio.clips import Clip
 from earwitness.audio.pictures import colour_table, draw_levels
 from earwitness.core.errors import DetectorError, WeightsError
@@ -17,7 +18,7 @@ from earwitness.core.images import SpectrogramContract
 from earwitness.core.labels import parse_classes, parse_label
 from earwitness.detectors.opening import open_detector
 from earwitness.detectors.resnet import load_resnet
-from earwitness.detectors.resnet_weights import ResNet18, read_resnet
+from earwitness.detectors.resnet_weights import ResNet18, load_backbone, read_resnet
 from resnets import SMALL, make_network, write_resnet
 
 State = dict[str, torch.Tensor]
@@ -63,25 +64,45 @@ def test_logits_are_those_of_torchvision(golden: dict[str, object]) -> None:
         np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 
-def wrapped(how: str, state: State) -> object:
-    return {
-        "plain": state,
-        "state_dict": {"epoch": 3, "state_dict": state},
-        "model_state_dict": {"model_state_dict": state, "optimizer_state_dict": {"state": {}}},
-        "module.": {f"module.{name}": values for name, values in state.items()},
-        "both": {"state_dict": {f"module.{name}": values for name, values in state.items()}},
-        "old": {n: v for n, v in state.items() if not n.endswith("num_batches_tracked")},
-    }[how]
+@pytest.mark.parametrize("how", SHAPES)
+def test_foreign_checkpoints_are_read(how: str, tmp_path: Path) -> None:
+    state = make_network().state_dict()
+    path = tmp_path / "their.pth"
+    torch.save(SHAPES[how](state), path)
+    read = read_resnet(path).state_dict()
+    assert all(torch.equal(read[name], state[name]) for name in state)
+    begun = ResNet18(2)
+    load_backbone(begun, path)
+    assert torch.equal(begun.layer4[1].bn2.weight, state["layer4.1.bn2.weight"])
+
+
+def test_the_format_before_pytorch_1_6_is_read(tmp_path: Path) -> None:
+    state = make_network().state_dict()
+    path = tmp_path / "old.pth"
+    torch.save(lightning(state), path, _use_new_zipfile_serialization=False)
+    read = read_resnet(path).state_dict()
+    assert all(torch.equal(read[name], state[name]) for name in state)
 
 
 @pytest.mark.parametrize(
-    "how", ["plain", "state_dict", "model_state_dict", "module.", "both", "old"]
+    "said",
+    [
+        {"class_to_idx": {"Deepfake": 0, "Original": 1}},
+        {"classes": ["Deepfake", "Original"]},
+        {"idx_to_class": {0: "fake", 1: "real"}},
+        {"hyper_parameters": {"class_names": ("Deepfake", "Original")}},
+    ],
 )
-def test_foreign_checkpoints_are_read(how: str, tmp_path: Path) -> None:
-    state = make_network().state_dict()
-    torch.save(wrapped(how, state), tmp_path / "their.pth")
-    read = read_resnet(tmp_path / "their.pth").state_dict()
-    assert all(torch.equal(read[name], state[name]) for name in state)
+def test_classes_that_a_checkpoint_names_are_taken(said: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "their.pth"
+    torch.save({"state_dict": make_network().state_dict(), **said}, path)
+    detector = load_resnet(path)
+    assert parse_classes(detector.card.classes) == 0
+    assert "as the file itself says" in detector.remarks[0]
+    other = load_resnet(path, classes=("Original", "Deepfake"))
+    assert "as --classes says; the file itself says" in other.remarks[0]
+    (image,) = images_of(1)
+    np.testing.assert_allclose(detector.score_images([image]), -other.score_images([image]))
 
 
 def images_of(n: int, size: tuple[int, int] = (224, 224)) -> list[np.ndarray]:  # type: ignore[type-arg]
@@ -124,13 +145,38 @@ class Evil:
 
 def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
     state = make_network().state_dict()
+    deep = {f"layer3.{n}.conv1.weight": torch.zeros(256, 256, 3, 3) for n in range(6)}
+    deep |= {
+        f"layer{k}.{n}.conv1.weight": torch.zeros(1)
+        for k, m in ((1, 3), (2, 4), (4, 3))
+        for n in range(m)
+    }
+    bottleneck = {"layer1.0.conv3.weight": torch.zeros(256, 64, 1, 1)}
+    two_layers = {
+        f"fc.{n}.weight": torch.zeros(*shape) for n, shape in ((1, (64, 512)), (4, (2, 64)))
+    }
+    body = {n: v for n, v in state.items() if not n.startswith("fc.")}
     cases = {
         "three.pth": (make_network(3).state_dict(), r"fc.weight of shape \(3, 512\), expected"),
-        "other.pth": ({"weight": torch.zeros(2)}, "no fc.weight, expected a ResNet-18"),
+        "other.pth": ({"weight": torch.zeros(2)}, "a table of weight, expected a table of tensors"),
+        "vgg.pth": (
+            {"features.0.weight": torch.zeros(64, 3, 3, 3)},
+            "no ResNet among its 1 tensors",
+        ),
         "less.pth": ({n: v for n, v in state.items() if n != "bn1.bias"}, "bn1.bias is missing"),
-        "shape.pth": (state | {"conv1.weight": torch.zeros(1)}, "conv1.weight has shape"),
+        "shape.pth": (state | {"bn1.weight": torch.zeros(1)}, "bn1.weight has shape"),
         "nan.pth": (state | {"fc.bias": torch.full((2,), torch.nan)}, "not finite"),
-        "whole.pth": ({"state_dict": 3}, "expected a table of tensors"),
+        "whole.pth": ({"state_dict": 3}, "a table of state_dict, expected a table of tensors"),
+        "more.pth": (state | {"fc2.scale": torch.ones(2)}, "fc2.scale is not expected"),
+        "headless.pth": (body, "no linear layer, expected a ResNet-18 with 1 or 2 outputs"),
+        "mlp.pth": (body | two_layers, r"fc.1.weight \(64, 512\), fc.4.weight .* one linear layer"),
+        "34.pth": (state | deep, "a ResNet-34, expected a ResNet-18"),
+        "50.pth": (state | deep | bottleneck, "a ResNet-50, expected a ResNet-18"),
+        "pair.pth": (
+            prefixed(state, "student.") | prefixed(state, "teacher."),
+            "2 networks, below 'student.', 'teacher.'; expected one",
+        ),
+        "model.pth": (make_network(), "a whole pickled object of type ResNet18, expected a table"),
     }
     for name, (content, message) in cases.items():
         torch.save(content, tmp_path / name)
@@ -140,8 +186,28 @@ def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Evil()}))
     with pytest.raises(WeightsError, match=r"holds more than tensors|cannot be read"):
         load_resnet(tmp_path / "evil.pth", classes=("real", "fake"))
+    (tmp_path / "text.pth").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(WeightsError, match=r"text.pth: (holds more than tensors|cannot be read)"):
+        load_resnet(tmp_path / "text.pth", classes=("real", "fake"))
     with pytest.raises(WeightsError, match="not there"):
         load_resnet(tmp_path / "none.pth")
+
+
+class Runs:
+    """Runs code where a file of it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (_fail, ("code in a file of weights was run",))
+
+
+def _fail(message: str) -> None:
+    pytest.fail(message)
+
+
+def test_what_lies_beside_the_tensors_is_never_run(tmp_path: Path) -> None:
+    state = make_network().state_dict()
+    torch.save({"state_dict": state, "callback": Runs()}, tmp_path / "their.pth")
+    assert torch.equal(read_resnet(tmp_path / "their.pth").fc.weight, state["fc.weight"])
 
 
 def test_the_card_travels_with_the_weights(tmp_path: Path) -> None:

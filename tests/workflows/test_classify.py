@@ -186,8 +186,8 @@ def test_a_foreign_network_takes_images_of_its_usual_size(base: Path, tmp_path: 
     detector = load_resnet(tmp_path / "their.pth", classes=("real", "fake"))
     _, answers = classify(csv, base, detector)
     assert describe_differences(answers) == [
-        f"1 of 1 images are not as those of the training: 32 × 40 pixels and not 224 × 224 "
-        f"(as {base / '0.png'})"
+        f"1 of 1 images are not as those of the training: 32 × 40 pixels and not 224 × 224, "
+        f"the usual size (--size) (as {base / '0.png'})"
     ]
 
 

@@ -40,8 +40,8 @@ def classify(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="What the network's outputs stand for, in order, such as original,deepfake; for "
-            "weights without a card.",
+            help="What outputs 0 and 1 stand for, such as deepfake,original (the order of class "
+            "folders); for weights without a card.",
         ),
     ] = None,
     threshold: Annotated[

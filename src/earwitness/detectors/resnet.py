@@ -27,8 +27,14 @@ from earwitness.detectors.devices import open_device
 from earwitness.detectors.graphs import Graph, Judge
 from earwitness.detectors.networks import NetworkRunner
 from earwitness.detectors.onnx import choose_network
-from earwitness.detectors.resnet_card import describe_resnet, find_card, find_weights, resnet_card
-from earwitness.detectors.resnet_weights import ResNet18, read_resnet
+from earwitness.detectors.resnet_card import (
+    describe_resnet,
+    find_card,
+    find_weights,
+    foreign_card,
+)
+from earwitness.detectors.resnet_state import read_checkpoint
+from earwitness.detectors.resnet_weights import ResNet18, make_resnet
 
 if TYPE_CHECKING:
     from earwitness.detectors.opening import OpenOptions
@@ -73,6 +79,7 @@ class ResnetDetector:
         card: Its card; ``classes`` names both classes, ``images`` says how to draw.
         device: Where it runs, as torch names it.
         backend: What computes it.
+        notes: What a user should know of its weights.
 
     Raises:
         DetectorError: There is no such device here, or the backend cannot serve.
@@ -85,8 +92,10 @@ class ResnetDetector:
         *,
         device: str = "cpu",
         backend: Backend = "torch",
+        notes: Sequence[str] = (),
     ) -> None:
         self.card = card
+        self._notes = tuple(notes)
         self.backend = backend
         on = open_device(device)
         self.device = str(on)
@@ -137,7 +146,8 @@ class ResnetDetector:
     @property
     def remarks(self) -> Sequence[str]:
         """What a user should know of how scoring went."""
-        return list(dict.fromkeys((*self._listening.remarks, *self._looking.remarks)))
+        remarks = (*self._notes, *self._listening.remarks, *self._looking.remarks)
+        return list(dict.fromkeys(remarks))
 
     def graph(self) -> Graph:
         """Return the network as a graph."""
@@ -206,39 +216,79 @@ def open_resnet(weights: Path, options: OpenOptions) -> ResnetDetector:
         DetectorError: There is no such device here.
     """
     card = describe_resnet(weights, options)
-    return _open(find_weights(weights), card, options.device, options.backend)
+    return _open(find_weights(weights), card, device=options.device, backend=options.backend)
 
 
 def load_resnet(
-    path: Path, *, classes: tuple[str, ...] | None = None, device: str = "cpu"
+    path: Path,
+    *,
+    classes: tuple[str, ...] | None = None,
+    images: SpectrogramContract | None = None,
+    size: tuple[int, int] | None = None,
+    device: str = "cpu",
 ) -> ResnetDetector:
-    """Open any torchvision-shaped ResNet-18 with one or two outputs.
+    """Open any ResNet-18 with one or two outputs, see ``read_checkpoint``.
 
     Args:
         path: A ``.pth`` or safetensors file, or a folder that ``earwitness train`` wrote.
         classes: What its outputs stand for, by their number; of a single output, what 0 and 1
-            stand for. ``None`` takes its card's word for it.
+            stand for. ``None`` takes the word of its card, or of the file itself.
+        images: How its images are drawn, where its card does not say.
+        size: Height and width of its images, where its card does not say.
         device: Where it runs, as torch names it.
 
     Raises:
-        WeightsError: The file is missing or damaged or does not fit, or nobody says which output
-            is the deepfake.
+        WeightsError: The file is missing or damaged or does not fit, nobody says which output
+            is the deepfake, or the card says otherwise how images are drawn.
     """
     file = find_weights(path)
     name = path.resolve().name if path.is_dir() else file.stem
-    card = find_card(file) or resnet_card(name=name, images=None, classes=())
-    changes = {"name": name, "weights_sha256": sha256_of(file)}
-    card = card.model_copy(update=changes | ({"classes": classes} if classes else {}))
-    return _open(file, card, device)
+    card = find_card(file) or foreign_card(name, images, size)
+    if images not in (None, card.images) or size not in (None, _size_of(card)):
+        height, width = _size_of(card)
+        raise WeightsError(
+            f"{file}: its card says how its images are drawn ({height} × {width} pixels), expected "
+            "no other size or contract"
+        )
+    card = card.model_copy(update={"name": name, "weights_sha256": sha256_of(file)})
+    return _open(file, card, classes=classes, device=device)
 
 
 def _open(
-    path: Path, card: DetectorCard, device: str, backend: Backend = "torch"
+    path: Path,
+    card: DetectorCard,
+    *,
+    classes: tuple[str, ...] | None = None,
+    device: str,
+    backend: Backend = "torch",
 ) -> ResnetDetector:
-    if parse_classes(card.classes) is None:
-        found = ", ".join(card.classes) or "no card"
+    checkpoint = read_checkpoint(path)
+    said = card.classes or checkpoint.classes
+    taken = classes or said
+    if parse_classes(taken) is None:
+        found = ", ".join(taken) or "no card"
         raise WeightsError(
             f"{path}: {found}: which output is the deepfake is not said; expected --classes with "
-            "both names in order, such as original,deepfake"
+            "both names in order: deepfake,original where the training took its classes from "
+            "folders of these names (ImageFolder sorts them), original,deepfake where 0 is the "
+            "original"
         )
-    return ResnetDetector(read_resnet(path), card, device=device, backend=backend)
+    return ResnetDetector(
+        make_resnet(checkpoint, path),
+        card.model_copy(update={"classes": taken}),
+        device=device,
+        backend=backend,
+        notes=_class_notes(taken, card.classes, checkpoint.classes),
+    )
+
+
+def _class_notes(
+    taken: tuple[str, ...], of_card: tuple[str, ...], of_file: tuple[str, ...]
+) -> list[str]:
+    """Return what a user should know of how outputs are read."""
+    said = of_card or of_file
+    whose = "the card" if of_card else "the file itself"
+    outputs = f"output 0 is {taken[0]}, output 1 is {taken[1]}"
+    if said and parse_classes(said) != parse_classes(taken):
+        return [f"{outputs}, as --classes says; {whose} says {', '.join(said)}"]
+    return [f"{outputs}, as the file itself says"] if said and not of_card else []

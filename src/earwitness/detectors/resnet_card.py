@@ -62,6 +62,22 @@ def resnet_card(
     )
 
 
+def foreign_card(
+    name: str, images: SpectrogramContract | None, size: tuple[int, int] | None
+) -> DetectorCard:
+    """Return the card of weights that come without one.
+
+    Args:
+        name: What they are called.
+        images: How their images are drawn, where that is known.
+        size: Height and width of their images, where that is known.
+    """
+    details: dict[str, float | int | str] = {}
+    if size is not None and images is None:
+        details = {"height": size[0], "width": size[1]}
+    return resnet_card(name=name, images=images, classes=(), details=details)
+
+
 def describe_resnet(weights: Path | None, options: OpenOptions) -> DetectorCard:
     """Return the card as the detector opened with these weights would have it.
 
@@ -75,7 +91,9 @@ def describe_resnet(weights: Path | None, options: OpenOptions) -> DetectorCard:
     if card is None:
         raise WeightsError(
             f"{path}: no card in it nor beside it, expected one that says how its images are drawn "
-            "and which output is the deepfake (earwitness classify takes --classes instead)"
+            "and which output is the deepfake; earwitness export --format folder --weights "
+            f"{path.name} --classes deepfake,original --contract spectrogram.json --out DIR makes "
+            "a folder with one"
         )
     changes = {"name": options.name, "precision": options.precision}
     return card.model_copy(update=changes | {"weights_sha256": sha256_of(path)})

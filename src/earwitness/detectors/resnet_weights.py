@@ -19,10 +19,9 @@ from earwitness.core.errors import WeightsError
 from earwitness.core.files import replacing, sha256_of
 from earwitness.detectors.opening import write_card
 from earwitness.detectors.resnet_card import CARD_KEY, KIND, WEIGHTS_FILE
-from earwitness.detectors.statefile import fill, read_state
+from earwitness.detectors.resnet_state import Checkpoint, read_checkpoint
+from earwitness.detectors.statefile import fill
 
-_WRAPPERS = ("state_dict", "model_state_dict")
-_PREFIX = "module."
 _COUNTER = "num_batches_tracked"
 
 
@@ -84,41 +83,37 @@ class ResNet18(nn.Module):
 
 
 def read_resnet(path: Path) -> ResNet18:
-    """Return a network with the weights of a file.
+    """Return a network with the weights of a file, see ``make_resnet``."""
+    return make_resnet(read_checkpoint(path), path)
 
-    The table of tensors may stand under ``state_dict`` or ``model_state_dict``, its names may
-    begin with ``module.`` and may lack the counters that old states do not have.
+
+def make_resnet(checkpoint: Checkpoint, path: Path) -> ResNet18:
+    """Return a network with the weights of a checkpoint, which may lack batch counters.
 
     Args:
-        path: A ``.pth`` or safetensors file of a network with one or two outputs.
+        checkpoint: Of a network with one or two outputs.
+        path: Where it comes from, for the message.
 
     Raises:
-        WeightsError: The file is damaged, holds more than tensors, or is another network.
+        WeightsError: It is another network.
     """
-    state = _read_state(path)
-    head = state.get("fc.weight")
-    if head is None or head.ndim != 2 or len(head) not in (1, 2):
-        found = "no fc.weight" if head is None else f"fc.weight of shape {tuple(head.shape)}"
+    head = checkpoint.head.get("fc.weight")
+    if head is None or len(head) not in (1, 2):
+        found = "no linear layer" if head is None else f"fc.weight of shape {tuple(head.shape)}"
         raise WeightsError(f"{path}: {found}, expected a ResNet-18 with 1 or 2 outputs")
     network = ResNet18(len(head))
-    _fill(network, state, path)
+    _fill(network, checkpoint.body | checkpoint.head | checkpoint.others, path)
     return network
 
 
 def load_backbone(network: ResNet18, path: Path) -> None:
-    """Fill all but the last layer of a network with the weights of a file, see ``read_resnet``.
+    """Fill all but the last layer of a network with the weights of a file.
 
     Raises:
         WeightsError: The file is damaged, holds more than tensors, or is another network.
     """
-    state = {n: v for n, v in _read_state(path).items() if not n.startswith("fc.")}
     own = {n: v for n, v in network.state_dict().items() if n.startswith("fc.")}
-    _fill(network, state | own, path)
-
-
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
-    state = read_state(path, _WRAPPERS)
-    return {name.removeprefix(_PREFIX): values for name, values in state.items()}
+    _fill(network, read_checkpoint(path).body | own, path)
 
 
 def _fill(network: ResNet18, state: Mapping[str, torch.Tensor], path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from earwitness.core.errors import WeightsError
+from earwitness.detectors.placeholders import load_tensors
 
 _N_NAMED = 8
 
@@ -54,37 +55,47 @@ def fill(
     network.load_state_dict(state)
 
 
-def read_state(path: Path, wrappers: Collection[str] = ()) -> dict[str, torch.Tensor]:
+def read_state(path: Path) -> dict[str, torch.Tensor]:
     """Return the tensors of a file by name; nothing in it is run.
 
     Args:
-        path: A safetensors file by its suffix, or a PyTorch file.
-        wrappers: Names under which the table of tensors may stand among other things.
+        path: See ``read_content``.
 
     Raises:
         WeightsError: The file cannot be read, or holds something else.
     """
+    state = read_content(path)
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError(f"{path}: expected a table of tensors by name")
+    return state
+
+
+def read_content(path: Path) -> Any:
+    """Return what a file of weights holds: tensors and plain containers; nothing in it is run.
+
+    Args:
+        path: A safetensors file by its suffix, or a PyTorch file.
+
+    Raises:
+        WeightsError: The file cannot be read, or holds code.
+    """
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else _read_pickled(path)
+        return load_file(path) if path.suffix == ".safetensors" else _read_pickled(path)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path}: holds more than tensors, or is damaged; expected a PyTorch file of tensors"
+            f"{path}: holds more than tensors, or is damaged; expected a PyTorch file of tensors, "
+            "as torch.save(model.state_dict(), path) writes it"
         ) from error
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: cannot be read as weights ({reason})") from error
-    found = [name for name in wrappers if isinstance(state, dict) and name in state]
-    state = state[found[0]] if found else state
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsError(f"{path}: expected a table of tensors by name")
-    return state
 
 
 def _read_pickled(path: Path) -> Any:
     """Return what a PyTorch file holds, tensors and plain containers only."""
     with warnings.catch_warnings():  # what is odd about the file becomes an error or is harmless
         warnings.filterwarnings("ignore", message="Detected pickle protocol")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_tensors(path)
 
 
 def _list_problems(

@@ -215,7 +215,8 @@ def _list_differences(picture: Picture, detector: ResnetDetector) -> Iterator[st
     trained = detector.card.images
     if picture.size != detector.image_size:
         sizes = (" × ".join(map(str, size)) for size in (picture.size, detector.image_size))
-        yield "{} pixels and not {}".format(*sizes)
+        known = trained is not None or "height" in detector.card.details
+        yield "{} pixels and not {}".format(*sizes) + ("" if known else ", the usual size (--size)")
     if trained is None:
         return
     if picture.mode != trained.mode:
