@@ -5,12 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+import torch
+from PIL import Image
 
 from builders import write_comb, write_tone
+from checkpoints import behind_dropout
 from earwitness.core.images import SpectrogramContract
-from resnets import write_resnet
+from earwitness.detectors.resnet import load_resnet
+from resnets import SMALL, make_network, write_resnet
 
 Run = Callable[..., Any]
 DRAWING = ("--size", "32x40", "--clip-s", "0.8", "--num-workers", "0")
@@ -87,6 +92,34 @@ def test_several_csvs_are_pooled(music: Path, tmp_path: Path, run: Run) -> None:
     assert strict.code == 1
 
 
+def test_classes_the_other_way_round_are_asked_about(tmp_path: Path, run: Run) -> None:
+    state = make_network(1).state_dict()
+    rng = np.random.default_rng(0)
+    lines = ["img_path,actual_output"]
+    levels = range(20, 220, 20)
+    for n, level in enumerate(levels):
+        pixels = rng.integers(level, level + 30, (32, 32), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{n}.png")
+        lines.append(f"{n}.png,{'Original' if n < len(levels) // 2 else 'Deepfake'}")
+    (tmp_path / "test.csv").write_text("\n".join(lines))
+    torch.save(state, tmp_path / "their.pth")
+    options = ("classify", "--weights", tmp_path / "their.pth", "--base", tmp_path)
+    options += ("--csv", tmp_path / "test.csv", "--size", "32")
+    outcomes = {}
+    for classes in ("deepfake,original", "original,deepfake"):
+        done = run(*options, "--classes", classes)
+        assert done.code == 0, done.err
+        told = json.loads((tmp_path / "aggregate_test_reports.json").read_text())
+        outcomes[told["pooled"]["figures"]["auroc"]["value"]] = classes, done.err
+    low, high = sorted(outcomes)
+    assert low == pytest.approx(1 - high)
+    assert low <= 0.2
+    assert "far below 0.5: are the classes the other way round?" in outcomes[low][1]
+    assert f"--classes {outcomes[high][0]} swaps them" in outcomes[low][1]
+    assert "other way round" not in outcomes[high][1]
+    assert "not as those of the training" not in outcomes[high][1]
+
+
 def test_mistakes_end_in_one_line(music: Path, tmp_path: Path, run: Run) -> None:
     write_resnet(tmp_path / "mine")
     cases = [
@@ -111,3 +144,37 @@ def test_mistakes_end_in_one_line(music: Path, tmp_path: Path, run: Run) -> None
         assert message in done.err
         assert done.err.startswith("earwitness: ")
         assert done.err.count("\n") == 1
+
+
+def test_a_foreign_checkpoint_becomes_a_folder_that_every_command_takes(
+    tmp_path: Path, run: Run
+) -> None:
+    write_comb(tmp_path / "a.wav", 1, seconds=6)
+    (tmp_path / "m.csv").write_text("filepath,target\na.wav,1\n")
+    single = make_network(1).state_dict()
+    torch.save({"model": behind_dropout(single)}, tmp_path / "their.pth")
+    (tmp_path / "spectrogram.json").write_text(SMALL.model_dump_json())
+    refused = run("predict", "--detector", "resnet18", "--weights", tmp_path / "their.pth",
+                  "--manifest", tmp_path / "m.csv", "--out", tmp_path / "p.csv")  # fmt: skip
+    assert refused.code == 2
+    assert "earwitness export --format folder" in refused.err
+    options = ("--weights", tmp_path / "their.pth", "--classes", "deepfake,original")
+    options += ("--contract", tmp_path / "spectrogram.json")
+    for how in ("folder", "published"):
+        done = run("export", *options, "--format", how, "--out", tmp_path / how)
+        assert done.code == 0, done.err
+        heard = run("listen", tmp_path / "a.wav", "--detector", tmp_path / how)
+        assert heard.code == 0, heard.err
+    scores = [
+        load_resnet(path, classes=classes, size=size).score_images(
+            [np.full((32, 224, 3), 90, np.uint8)]
+        )[0]
+        for path, classes, size in (
+            (tmp_path / "their.pth", ("deepfake", "original"), (32, 224)),
+            (tmp_path / "folder", None, None),
+            (tmp_path / "published", None, None),
+        )
+    ]
+    np.testing.assert_allclose(scores, scores[0], atol=1e-5)
+    again = run("export", *options, "--format", "folder", "--out", tmp_path / "folder")
+    assert "holds a detector already" in again.err

@@ -6,8 +6,10 @@ import polars as pl
 import pytest
 
 import earwitness as ew
+from earwitness.core.estimates import Estimate
 from earwitness.core.metrics import Check, write_metrics
 from earwitness.core.predictions import Predictions
+from earwitness.evaluation.checks import looks_reversed
 from frames import fail, predictions
 
 
@@ -47,7 +49,20 @@ def test_few_scores() -> None:
 
 @pytest.mark.parametrize(("shift", "verdict"), [(-2.0, "warning"), (0.0, "note"), (2.0, "ok")])
 def test_chance(shift: float, verdict: str) -> None:
-    assert verdicts(predictions(shift=shift, seed=1))["below_chance"][0] == verdict
+    found, detail = verdicts(predictions(shift=shift, seed=1))["below_chance"]
+    assert found == verdict
+    assert ("are the classes the other way round?" in detail) is (shift < -1)
+
+
+def estimate(value: float | None, low: float | None, high: float | None) -> Estimate:
+    return Estimate(value=value, low=low, high=high, n_items=40, n_groups=20, reason="few")
+
+
+def test_classes_look_reversed_far_below_chance_alone() -> None:
+    far = [estimate(0.05, 0.01, 0.2), estimate(0.35, 0.2, 0.49), estimate(0.1, None, None)]
+    near = [estimate(0.45, 0.42, 0.48), estimate(0.3, 0.05, 0.6), estimate(0.3, None, None)]
+    assert all(map(looks_reversed, far))
+    assert not any(map(looks_reversed, [*near, estimate(0.9, 0.8, 1), estimate(None, None, None)]))
 
 
 def test_a_retired_check_of_an_older_file_is_not_shown(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 from earwitness.detectors.graphs import HasGraph
 from earwitness.detectors.onnx import LARGEST_GAP
 from earwitness.detectors.opening import open_detector
+from earwitness.detectors.resnet import load_resnet, scale_images
+from earwitness.detectors.resnet_weights import ResNet18
 from earwitness.workflows import export as work
 from resnets import write_resnet
 
@@ -168,3 +170,42 @@ def test_a_folder_is_pushed_to_the_hub(hub: tuple[str, dict[str, bytes]], tmp_pa
     assert set(files) == {"model.onnx", "README.md", "card.json"}
     assert files["model.onnx"] == (tmp_path / "out" / "model.onnx").read_bytes()
     assert not done.stderr.strip()
+
+
+def published_network() -> ResNet18:
+    """Return a network as the published training script makes it: the head behind dropout."""
+    network = ResNet18(2)
+    network.fc = torch.nn.Sequential(torch.nn.Dropout(0.3), network.fc)  # type: ignore[assignment]
+    return network.eval()
+
+
+@pytest.mark.parametrize("classes", [("Original", "Deepfake"), ("Deepfake", "Original")])
+def test_the_published_shape_loads_in_a_script_and_here(
+    classes: tuple[str, str], tmp_path: Path
+) -> None:
+    write_resnet(tmp_path / "mine", classes=classes)
+    detector = load_resnet(tmp_path / "mine")
+    path = work.write_folder(detector, tmp_path / "theirs", published=True)
+    assert path.name == "best_laundered_processed.pth"
+    network = published_network()
+    state = torch.load(path, weights_only=True)
+    assert "fc.1.weight" in state
+    network.load_state_dict(state, strict=True)
+    image = np.random.default_rng(0).integers(0, 256, (32, 224, 3), dtype=np.uint8)
+    (logit,) = detector.score_images([image])
+    with torch.inference_mode():
+        outputs = network(scale_images(torch.from_numpy(image[None])))[0].double()
+    assert float(outputs[0] - outputs[1]) == pytest.approx(logit, abs=1e-4)
+    for source in (tmp_path / "theirs", path):
+        again = load_resnet(source)
+        assert again.card.classes == ("Deepfake", "Original")
+        assert again.score_images([image])[0] == pytest.approx(logit, abs=1e-4)
+    opened = open_detector(str(tmp_path / "theirs"))
+    assert opened.card.images == detector.card.images
+
+
+def test_other_detectors_are_no_image_networks(tmp_path: Path) -> None:
+    make_gamma(tmp_path)
+    detector = open_detector(GAMMA, weights={GAMMA: tmp_path})
+    with pytest.raises(DetectorError, match="expected a resnet18"):
+        work.write_folder(detector, tmp_path / "out")

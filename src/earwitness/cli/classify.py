@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
+from earwitness.cli.drawing import parse_size
 from earwitness.cli.lists import comma_list
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ def classify(
             metavar="NAMES",
             help="What outputs 0 and 1 stand for, such as deepfake,original (the order of class "
             "folders); for weights without a card.",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Height and width of the images that weights without a card were trained on, 128 "
+            "or 128x256 (default: 224).",
         ),
     ] = None,
     threshold: Annotated[
@@ -87,7 +96,10 @@ def classify(
         raise WeightsError(f"--weights {missing(weights)}; train a network with earwitness train")
     names = tuple(comma_list([classes])) if classes else None
     detector = load_resnet(
-        weights, classes=names, device=choose_device(device, gpu, console.remark)
+        weights,
+        classes=names,
+        size=parse_size(size) if size else None,
+        device=choose_device(device, gpu, console.remark),
     )
     tables = work.read_tables([Path(p) for p in comma_list(csv or ["test_data/test.csv"])], base)
     cut = detector.card.threshold if threshold is None else threshold
@@ -125,6 +137,8 @@ def _report(tables: list[Table], answers: Answers, threshold: float, card: Detec
                 f"({', '.join(path.name for path in written)})",
                 markup=False,
             )
+            if note := reports.polarity_note(report, card):
+                console.remark(note)
     made = [report for report in made if len(report.items)]
     if made:
         alone = len(labelled) == 1

@@ -69,7 +69,7 @@ def contract_of(
 
     if contract is not None:
         return read_contract(contract)
-    height, width = _size(size)
+    height, width = parse_size(size)
     options: dict[str, Any] = {
         "sample_rate_hz": sample_rate_hz,
         "n_fft": n_fft,
@@ -89,7 +89,12 @@ def contract_of(
         raise UsageError(f"{name}{first['msg']}") from None
 
 
-def _size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
+    """Return height and width.
+
+    Raises:
+        UsageError: The text is neither a number nor two of them.
+    """
     height, _, width = text.lower().replace("×", "x").partition("x")
     if not (height.isdecimal() and (width or height).isdecimal() and int(width or height) > 1):
         raise UsageError(f"--size {text}: expected pixels like 224, or height and width as 128x256")

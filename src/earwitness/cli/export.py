@@ -13,6 +13,8 @@ from earwitness.cli.lists import comma_list
 if TYPE_CHECKING:
     from earwitness.detectors.base import Detector
 
+_FORMATS = ("onnx", "folder", "published")
+
 
 def export(
     *,
@@ -34,10 +36,28 @@ def export(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="What the outputs of a ResNet-18 without a card stand for, in order.",
+            help="What outputs 0 and 1 of a ResNet-18 without a card stand for, such as "
+            "deepfake,original (the order of class folders).",
         ),
     ] = None,
-    format_: Annotated[str, typer.Option("--format", metavar="NAME", help="onnx.")] = "onnx",
+    contract: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A spectrogram.json that says how images are drawn, for a ResNet-18 without a "
+            "card.",
+        ),
+    ] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="onnx; for a ResNet-18 also folder (with a card, as every command takes it) or "
+            "published (the same, its .pth in the shape of the published training script: output 0 "
+            "is the deepfake, the linear layer is fc.1).",
+        ),
+    ] = "onnx",
     push_to_hub: Annotated[
         str | None,
         typer.Option(
@@ -48,33 +68,48 @@ def export(
 ) -> None:
     """Write a detector's network for use elsewhere.
 
-    The graph is run with ONNX Runtime before it takes its place; logits must be those of the
-    detector. Beside it: a model card as the Hugging Face hub has it, and the detector's own.
+    With --format onnx the graph is run with ONNX Runtime before it takes its place; logits must be
+    those of the detector. Beside it: a model card as the Hugging Face hub has it, and the
+    detector's own.
     """
     from earwitness.core.errors import UsageError
-    from earwitness.workflows.export import ONNX_FILE, push_folder, write_onnx
+    from earwitness.workflows.export import ONNX_FILE, push_folder, write_folder, write_onnx
 
-    if format_ != "onnx":
-        raise UsageError(f"--format {format_}: expected onnx")
-    opened = _open(weights, detector, classes)
-    gap = write_onnx(opened, out)
-    console.out.print(
-        f"{out / ONNX_FILE}: logits differ from the detector's by {gap:.1g} at most", markup=False
-    )
+    if format_ not in _FORMATS:
+        raise UsageError(f"--format {format_}: expected {', '.join(_FORMATS)}")
+    opened = _open(weights, detector, classes, contract)
+    for line in opened.remarks:
+        console.remark(line)
+    if format_ == "onnx":
+        gap = write_onnx(opened, out)
+        done = f"{out / ONNX_FILE}: logits differ from the detector's by {gap:.1g} at most"
+    else:
+        path = write_folder(opened, out, published=format_ == "published")
+        done = f"{path}: use it with --detector {out}"
+    console.out.print(done, markup=False)
     if push_to_hub:
         console.out.print(f"uploaded to {push_folder(out, push_to_hub)}", markup=False)
 
 
-def _open(weights: Path, detector: str | None, classes: str | None) -> Detector:
-    from earwitness.core.errors import WeightsError
+def _open(
+    weights: Path, detector: str | None, classes: str | None, contract: Path | None
+) -> Detector:
+    from earwitness.core.errors import UsageError, WeightsError
     from earwitness.core.files import missing
     from earwitness.detectors.opening import open_detector
     from earwitness.detectors.resnet import load_resnet
+    from earwitness.rendering.items import read_contract
 
     if not weights.exists():
         raise WeightsError(f"--weights {missing(weights)}")
+    if detector is None and not weights.is_dir():
+        return load_resnet(
+            weights,
+            classes=tuple(comma_list([classes])) if classes else None,
+            images=read_contract(contract) if contract else None,
+        )
+    if classes or contract:
+        raise UsageError("--classes and --contract: expected with a .pth or safetensors alone")
     if detector is not None:
         return open_detector(detector, weights={detector: weights})
-    if weights.is_dir():
-        return open_detector(str(weights))
-    return load_resnet(weights, classes=tuple(comma_list([classes])) if classes else None)
+    return open_detector(str(weights))

@@ -124,6 +124,14 @@ def train(
     name: Annotated[
         str, _of_networks("STEM", "The weights are called best_STEM.pth and final_STEM.pth.")
     ] = "laundered_processed",
+    published: Annotated[
+        bool,
+        _of_networks(
+            None,
+            "resnet18: write each .pth in the shape of the published training script: output 0 is "
+            "the deepfake, the linear layer is fc.1, behind dropout.",
+        ),
+    ] = False,
     seed: Annotated[int, _of_networks("N", "Of every draw.", min=0)] = 0,
     resume: Annotated[
         str,
@@ -270,6 +278,7 @@ def train(
             init=init,
             augmented=augment,
             stem=name,
+            published=published,
             resume=how,
             hardware=hardware,
             listeners=listeners,

@@ -17,6 +17,7 @@ from torch import nn
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import WeightsError
 from earwitness.core.files import replacing, sha256_of
+from earwitness.core.labels import parse_classes
 from earwitness.detectors.opening import write_card
 from earwitness.detectors.resnet_card import CARD_KEY, KIND, WEIGHTS_FILE
 from earwitness.detectors.resnet_state import Checkpoint, read_checkpoint
@@ -122,27 +123,39 @@ def _fill(network: ResNet18, state: Mapping[str, torch.Tensor], path: Path) -> N
 
 
 def save_resnet(
-    card: DetectorCard, states: Mapping[str, Mapping[str, torch.Tensor]], folder: Path
+    card: DetectorCard,
+    states: Mapping[str, Mapping[str, torch.Tensor]],
+    folder: Path,
+    *,
+    published: bool = False,
 ) -> DetectorCard:
     """Write a trained network, atomically and the card last, and return its card.
 
-    Every state goes into a plain ``.pth`` that torchvision loads; the first one is the detector's,
-    and goes into ``weights.safetensors`` with its card as well.
+    Every state goes into a plain ``.pth``; the first one is the detector's, and goes into
+    ``weights.safetensors`` with its card as well.
 
     Args:
         card: Its card, without hashes.
         states: Stem of the ``.pth`` → tensors by torchvision's names; the detector's comes first.
         folder: Where they go.
+        published: Write each ``.pth`` in the shape of the published training script: output 0 is
+            the deepfake, and the linear layer is ``fc.1``, behind dropout. The card says so.
     """
+    if published:
+        turned = parse_classes(card.classes) == 1
+        states = {stem: _two_outputs(state, turned=turned) for stem, state in states.items()}
+        names = card.classes[::-1] if turned else card.classes
+        card = card.model_copy(update={"classes": names})
     hashes: dict[str, float | int | str] = {}
     for stem, state in states.items():
         path = folder / f"{stem}.pth"
         content = io.BytesIO()  # a file's own name would be part of what is saved
-        torch.save(_contiguous(state), content)
+        torch.save(_contiguous(_behind_dropout(state) if published else state), content)
         with replacing(path) as temporary:
             temporary.write_bytes(content.getvalue())
         hashes[f"sha256 {path.name}"] = sha256_of(path)
-    card = card.model_copy(update={"details": card.details | hashes, "weights_sha256": None})
+    details = {n: v for n, v in card.details.items() if not n.startswith("sha256 ")}
+    card = card.model_copy(update={"details": details | hashes, "weights_sha256": None})
     path = folder / WEIGHTS_FILE
     with replacing(path) as temporary:
         metadata = {"kind": KIND, CARD_KEY: card.model_dump_json()}
@@ -150,6 +163,20 @@ def save_resnet(
     card = card.model_copy(update={"weights_sha256": sha256_of(path)})
     write_card(card, folder)
     return card
+
+
+def _two_outputs(state: Mapping[str, torch.Tensor], *, turned: bool) -> dict[str, torch.Tensor]:
+    """Return a state with two outputs, in reversed order where ``turned``."""
+    changed = dict(state)
+    for name in ("fc.weight", "fc.bias"):
+        rows = state[name]
+        rows = rows if len(rows) == 2 else torch.cat([torch.zeros_like(rows), rows])
+        changed[name] = rows.flip(0) if turned else rows
+    return changed
+
+
+def _behind_dropout(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.replace("fc.", "fc.1.", 1): values for name, values in state.items()}
 
 
 def _contiguous(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -27,6 +27,24 @@ LOST_SHARE = 0.05
 """A stratum that lost more of its rows than this is warned of."""
 
 
+REVERSED = "are the classes the other way round?"
+"""What to ask where ``looks_reversed``."""
+
+_FAR_BELOW, _FAR_BELOW_ALONE = 0.35, 0.2
+
+
+def looks_reversed(auroc: Estimate) -> bool:
+    """Return whether an AUROC is so far below 0.5 that classes may be mixed up.
+
+    Its interval lies below 0.5, or without an interval it is lower still.
+    """
+    if auroc.value is None:
+        return False
+    if auroc.high is None:
+        return auroc.value <= _FAR_BELOW_ALONE
+    return auroc.value <= _FAR_BELOW and auroc.high < 0.5
+
+
 def check(detector: str, rows: pl.DataFrame, auroc: Estimate) -> list[Check]:
     """Look into one detector's rows, every item once.
 
@@ -69,12 +87,13 @@ def _one_decision(items: Items) -> Finding | None:
 def _below_chance(auroc: Estimate) -> Finding | None:
     if auroc.value is None:
         return None
+    asks = f"; {REVERSED}" if looks_reversed(auroc) else ""
     if auroc.high is None or auroc.low is None:
-        detail = f"AUROC {auroc.value:.3f}, without an interval"
+        detail = f"AUROC {auroc.value:.3f}, without an interval{asks}"
         return "below_chance", "note" if auroc.value < 0.5 else "ok", detail
     told = f"AUROC {auroc.value:.3f} [{auroc.low:.3f}, {auroc.high:.3f}]"
     if auroc.high < 0.5:
-        detail = f"{told}: worse than chance, as if scores ran the other way"
+        detail = f"{told}: worse than chance, as if scores ran the other way{asks}"
         return "below_chance", "warning", detail
     if auroc.low <= 0.5:
         return "below_chance", "note", f"{told}: not told apart from chance"

@@ -145,6 +145,7 @@ def train_classifier(
     init: str = IMAGENET,
     augmented: bool = True,
     stem: str = STEM,
+    published: bool = False,
     resume: Resume = "missing",
     hardware: Hardware | None = None,
     listeners: Listeners | None = None,
@@ -159,6 +160,8 @@ def train_classifier(
         init: See ``make_network``.
         augmented: Whether images are changed while learning.
         stem: What the weights are called, after ``best_`` and ``final_``.
+        published: Write each ``.pth`` in the shape of the published training script, see
+            ``save_resnet``.
         resume: What happens to a training that the folder holds.
         hardware: Where; the CPU by default.
         listeners: Who is told.
@@ -181,7 +184,7 @@ def train_classifier(
     trained = fit(lesson, plan, out, hardware=hardware, listeners=listeners)
     card = _card(shelves, out, trained, settings)
     states = {f"best_{stem}": trained.best, f"final_{stem}": trained.final}
-    card = save_resnet(card, states, out)
+    card = save_resnet(card, states, out, published=published)
     session.finish(trained, out, title=card.name)
     return TrainedClassifier(card, trained)
 

@@ -25,6 +25,7 @@ from earwitness.core.files import write_json, write_text
 from earwitness.core.labels import PUBLISHED_NAMES
 from earwitness.core.metrics import Settings
 from earwitness.core.results import ComparisonRow, Counts
+from earwitness.evaluation.checks import REVERSED, looks_reversed
 from earwitness.evaluation.figures import METRICS, count, estimate_some
 from earwitness.metrics.items import Items, numbered
 from earwitness.reporting.figures import draw_confusion
@@ -105,6 +106,18 @@ def _items(
         score=scores,
         logit=scores,
         prob=probs,
+    )
+
+
+def polarity_note(report: Report, card: DetectorCard) -> str | None:
+    """Return a question where scores fall where they should rise, else ``None``."""
+    auroc = report.estimates["auroc"]
+    if not looks_reversed(auroc):
+        return None
+    names = ",".join(name.lower() for name in card.classes[::-1])
+    return (
+        f"{report.name}: AUROC {auroc.value:.3f}, far below 0.5: {REVERSED} (here output 0 is "
+        f"{card.classes[0]}, output 1 is {card.classes[1]}; --classes {names} swaps them)"
     )
 
 

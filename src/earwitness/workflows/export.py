@@ -18,13 +18,16 @@ import torch
 from earwitness import __version__
 from earwitness.audio.clips import Clip
 from earwitness.core.cards import DetectorCard
-from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.core.errors import DetectorError, RunError, WeightsError
 from earwitness.core.files import replacing, write_json, write_text
 from earwitness.core.images import SPECTROGRAM_JSON
 from earwitness.detectors.base import Detector
 from earwitness.detectors.graphs import Graph, HasGraph
 from earwitness.detectors.onnx import LARGEST_GAP, check_installed, export_onnx, open_session
-from earwitness.detectors.opening import write_card
+from earwitness.detectors.opening import CARD_JSON, write_card
+from earwitness.detectors.resnet import ResnetDetector
+from earwitness.detectors.resnet_weights import save_resnet
+from earwitness.training.classifier import STEM
 
 ONNX_FILE, README = "model.onnx", "README.md"
 _LEVELS = (1e-4, 1e-2, 0.1, 0.5, 1.0)
@@ -63,6 +66,34 @@ def write_onnx(detector: Detector, out: Path) -> float:
         temporary.write_bytes(model)
     write_cards(detector.card, out, graph)
     return gap
+
+
+def write_folder(detector: Detector, out: Path, *, published: bool = False) -> Path:
+    """Write an image network as a folder that every command takes, and return its ``.pth``.
+
+    Args:
+        detector: An image network.
+        out: A new folder.
+        published: See ``save_resnet``; the file has the published pipeline's name as well.
+
+    Raises:
+        DetectorError: It is another detector.
+        RunError: The folder holds a detector already.
+    """
+    if not isinstance(detector, ResnetDetector):
+        raise DetectorError(
+            f"{detector.card.name}: a {detector.card.kind}, expected a resnet18 (other detectors "
+            "are folders already)"
+        )
+    if (out / CARD_JSON).exists():
+        raise RunError(f"{out}: holds a detector already, expected a new folder")
+    stem = f"best_{STEM}" if published else "best"
+    state = {stem: detector.network.state_dict()}
+    out.mkdir(parents=True, exist_ok=True)
+    card = detector.card.model_copy(update={"name": out.resolve().name})
+    card = save_resnet(card, state, out, published=published)
+    write_cards(card, out)
+    return out / f"{stem}.pth"
 
 
 def write_cards(card: DetectorCard, out: Path, graph: Graph | None = None) -> None:
