@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import spectttra_folders
 from builders import write_comb, write_tone
@@ -28,7 +29,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_fakeprint(card, np.zeros(4_087), 3.0, folder / "mine")
     spectttra_folders.write_folder(folder / GAMMA, GAMMA)
     monkeypatch.setenv("EARWITNESS_WEIGHTS", str(folder))
-    write_tone(tmp_path / "songs" / "[red]ein Lied ü.wav", seconds=2)
+    write_tone(tmp_path / "songs" / "[red]ein Lied ü.wav", seconds=2, hz=6_000)
     write_comb(tmp_path / "songs" / "zwei.wav", 1)
     (tmp_path / "songs" / "text.mp3").write_text("hello")
     return folder
@@ -44,6 +45,18 @@ def test_one_song(run: Run) -> None:
     assert "█" in out
     assert "timeline drawn in bild.svg" in err
     assert "[red]ein Lied ü.wav" in Path("bild.svg").read_text(encoding="utf-8")
+
+
+def test_silence_gets_no_verdict(run: Run) -> None:
+    soundfile.write("silence.wav", np.zeros((44_100, 2)), 44_100)
+    code, out, err = run("listen", "silence.wav", "--save", "bild.png")
+    assert (code, err) == (1, "")
+    assert "mine gives no verdict: nothing to analyse (digital silence)." in out
+    assert f"{GAMMA} gives no verdict: nothing to analyse (digital silence)." in out
+    code, out, _ = run("listen", "silence.wav", "songs/zwei.wav", "--detector", "shelf/mine")
+    assert code == 0
+    assert "mine: nothing to analyse (digital silence)" in out
+    assert "no verdict" in out
 
 
 def test_several_songs_make_a_table_and_a_bad_one_a_row(run: Run) -> None:

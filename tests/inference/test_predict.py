@@ -17,8 +17,15 @@ from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import PREDICTION_COLUMNS, WINDOW_COLUMNS
 from earwitness.detectors.base import Scores
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
-from earwitness.inference.predict import count_files, predict
+from earwitness.inference.predict import (
+    count_files,
+    plan_scoring,
+    predict,
+    score_plan,
+    tabulate,
+)
 from earwitness.inference.remarks import list_remarks
+from earwitness.passes.store import RowStore
 
 
 class Loudness:
@@ -44,7 +51,7 @@ class Loudness:
         if (levels > 0.5).any():
             raise DetectorError("loudness: too loud")
         logits = 20 * np.log10(levels + 1e-300) + 20
-        return Scores(np.where(levels == 0, np.nan, logits), np.stack([1 - levels, levels], 1))
+        return Scores(np.where(levels < 1e-3, np.nan, logits), np.stack([1 - levels, levels], 1))
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +151,10 @@ def test_several_detectors_in_one_pass(folder: Path) -> None:
 def test_what_a_detector_refuses_costs_its_own_row(folder: Path) -> None:
     import soundfile
 
-    soundfile.write(folder / "loud.wav", np.ones((8_000, 1)), 8_000)
-    soundfile.write(folder / "silent.wav", np.zeros((8_000, 1)), 8_000)
-    names = ("1.wav", "loud.wav", "silent.wav", "2.wav")
+    square = np.where(np.arange(8_000) % 2, 0.9, -0.9)
+    soundfile.write(folder / "loud.wav", square, 8_000)
+    soundfile.write(folder / "faint.wav", square * 1e-3, 8_000)
+    names = ("1.wav", "loud.wav", "faint.wav", "2.wav")
     (prediction,) = predict([manifest(folder, *names)], [Loudness()], n_workers=0)
     assert prediction.frame["error"].to_list() == [
         None,
@@ -155,6 +163,43 @@ def test_what_a_detector_refuses_costs_its_own_row(folder: Path) -> None:
         None,
     ]
     assert prediction.frame["logit"].is_null().to_list() == [False, True, True, False]
+
+
+def test_files_without_content_are_abstained_from(folder: Path, tmp_path: Path) -> None:
+    import soundfile
+
+    noise = 0.1 * np.random.default_rng(0).standard_normal(8_000)
+    soundfile.write(folder / "silence.wav", np.zeros(8_000), 8_000)
+    soundfile.write(folder / "dc.wav", np.full(8_000, 0.5), 8_000)
+    soundfile.write(folder / "half.wav", np.concatenate([np.zeros(8_000), noise]), 8_000)
+    files = manifest(folder, "silence.wav", "half.wav", "dc.wav", "absent.wav")
+    path = tmp_path / "store"
+    path.mkdir()
+    with RowStore(path, "loudness") as store:
+        plan = plan_scoring([files], [Loudness()], windows="all", stores=[store])
+        score_plan(plan, n_workers=0)
+        (prediction,) = tabulate(plan, keep_windows=True)
+    counts = prediction.n_scored, prediction.n_abstained, prediction.n_failed
+    assert counts == (1, 2, 1)
+    assert prediction.frame["abstained"].to_list() == [
+        "nothing to analyse (digital silence)",
+        None,
+        "nothing to analyse (a constant level)",
+        None,
+    ]
+    empty = prediction.frame.filter(pl.col("abstained").is_not_null())
+    assert empty.select("logit", "pred_prob", "pred_label", "error").null_count().row(0) == (2,) * 4
+    windows = prediction.windows
+    assert windows is not None
+    half = windows.filter(pl.col("filepath") == "half.wav")
+    assert half["logit"].is_null().to_list() == [True, True, False, False]
+    assert half["abstained"].is_null().to_list() == [False, False, True, True]
+    scored = half["logit"].drop_nulls()
+    assert prediction.frame["logit"][1] == pytest.approx(scored.sum() / len(scored))
+    with RowStore(path, "loudness") as store:
+        again = plan_scoring([files], [Loudness()], windows="all", stores=[store])
+    assert again.is_done
+    assert tabulate(again)[0].frame.equals(prediction.frame)
 
 
 def test_another_threshold(folder: Path) -> None:
@@ -255,6 +300,7 @@ def test_remarks_are_made_once_with_a_count(folder: Path, tmp_path: Path) -> Non
 def test_one_manifest_and_a_detector_by_its_folder(folder: Path, tmp_path: Path) -> None:
     card = fakeprint_card(name="mine", trained_on=None, training_items=None)
     save_fakeprint(card, np.zeros(4_087), 2.0, tmp_path / "mine")
-    (prediction,) = predict(manifest(folder, "6.wav"), [str(tmp_path / "mine")], n_workers=0)
+    write_tone(tmp_path / "high.wav", hz=9_000, seconds=1)
+    (prediction,) = predict(manifest(tmp_path, "high.wav"), [str(tmp_path / "mine")], n_workers=0)
     assert prediction.detector == "mine"
     assert prediction.frame["logit"].to_list() == [2.0]

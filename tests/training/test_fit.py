@@ -3,8 +3,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+import soundfile
 
 from builders import write_comb
 from earwitness.core.errors import ManifestError, UsageError
@@ -25,14 +27,15 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     for n in range(12):
         write_noise(root / f"{n}.wav", n, comb=n % 2 == 1)
     (root / "broken.wav").write_bytes(b"RIFF")
-    names = [*(f"{n}.wav" for n in range(12)), "broken.wav"]
+    soundfile.write(root / "silent.wav", np.full(44_100, 0.1), 44_100)
+    names = [*(f"{n}.wav" for n in range(12)), "broken.wav", "silent.wav"]
     frame = pl.DataFrame(
         {
             "filepath": names,
-            "target": pl.Series([n % 2 for n in range(13)], dtype=pl.Int8),
-            "source_dataset": ["Noise"] * 13,
-            "split_tag": ["train"] * 13,
-            "group_id": [f"g{n // 2}" for n in range(13)],
+            "target": pl.Series([n % 2 for n in range(14)], dtype=pl.Int8),
+            "source_dataset": ["Noise"] * 14,
+            "split_tag": ["train"] * 14,
+            "group_id": [f"g{n // 2}" for n in range(14)],
         }
     )
     return Manifest("train", frame, (root,))
@@ -41,7 +44,9 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 def test_learns_what_sets_the_classes_apart(manifest: Manifest, tmp_path: Path) -> None:
     fitted = train_fakeprint([manifest], tmp_path / "mine", n_workers=0)
     assert (fitted.n_real, fitted.n_fake) == (6, 6)
-    assert [Path(path).name for path, _ in fitted.failures] == ["broken.wav"]
+    failures = {Path(path).name: reason for path, reason in fitted.failures}
+    assert list(failures) == ["broken.wav", "silent.wav"]
+    assert failures["silent.wav"] == "nothing to analyse (a constant level)"
     write_noise(tmp_path / "real.wav", 100, comb=False)
     write_noise(tmp_path / "fake.wav", 101, comb=True)
     frame = pl.DataFrame({"filepath": ["real.wav", "fake.wav"], "target": [0, 1]})
@@ -70,7 +75,7 @@ def test_the_order_of_items_does_not_matter(manifest: Manifest, tmp_path: Path) 
 
 
 def test_both_classes_are_needed(manifest: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="no readable fake item"):
+    with pytest.raises(ManifestError, match="no usable fake item"):
         train_fakeprint([manifest.where(pl.col("target") == 0)], tmp_path / "x", n_workers=0)
     assert not (tmp_path / "x").exists()
 

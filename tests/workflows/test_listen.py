@@ -17,6 +17,7 @@ from earwitness.core.files import sha256_of
 from earwitness.core.hearings import Hearing
 from earwitness.detectors.base import Detector, Scores
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
+from earwitness.reporting.hearings import hearing_record, tell_hearing
 from earwitness.workflows.listen import (
     Song,
     choose_windows,
@@ -193,3 +194,37 @@ def test_detectors_at_hand_are_those_whose_weights_are_here(
     assert found == {str(tmp_path / "shelf" / "mine"): tmp_path / "shelf" / "mine"}
     (problem,) = problems
     assert problem.startswith("fakeprint is left out: ")
+
+
+def test_a_song_without_content_gets_no_verdict(tmp_path: Path) -> None:
+    import soundfile
+
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, np.zeros(32_000), 16_000)
+    hearing = hear(path)
+    (opinion,) = hearing.opinions
+    assert (opinion.verdict, opinion.prob, opinion.error) == (None, None, None)
+    assert opinion.abstained == "nothing to analyse (digital silence)"
+    assert not hearing.is_judged
+    told = "\n".join(str(line) for line in tell_hearing(hearing, width=100))
+    assert "loudness gives no verdict: nothing to analyse (digital silence)." in told
+    assert "fake" not in told
+    record = hearing_record(hearing)["opinions"][0]
+    assert (record["abstained"], record["verdict"]) == (opinion.abstained, None)
+    assert len(record["silences"]) == 4
+
+
+def test_silent_stretches_are_left_out_of_a_verdict(tmp_path: Path) -> None:
+    import soundfile
+
+    path = tmp_path / "pause.wav"
+    noise = 0.3 * np.random.default_rng(0).standard_normal(4 * 16_000)
+    noise[16_000:32_000] = 0
+    noise[48_000:56_000] = 0.2
+    soundfile.write(path, noise, 16_000)
+    (opinion,) = (hearing := hear(path)).opinions
+    assert [w.start_s for w in opinion.windows] == [0, 0.5, 2, 2.5, 3.5]
+    assert [s.start_s for s in opinion.silences] == [1, 1.5, 3]
+    assert opinion.verdict == "leans fake"
+    told = " ".join(str(line).strip() for line in tell_hearing(hearing, width=100))
+    assert "No verdict on 0:01–0:02, 0:03–0:03: nothing to analyse (digital silence)." in told

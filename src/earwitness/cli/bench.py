@@ -73,6 +73,11 @@ def run(
             f"{console.thousands(n_failed)} rows could not be scored (see errors.csv); "
             "--retry-errors tries them again"
         )
+    if n_abstained := done.count_abstained():
+        console.remark(
+            f"{console.thousands(n_abstained)} rows abstained from, for they hold nothing to "
+            "analyse (see the column abstained)"
+        )
 
 
 def diff(

@@ -271,7 +271,7 @@ def fit_fakeprint(
         console.remark(f"not used: {path}: {reason}")
     console.out.print(
         f"fitted on {fitted.n_real} real and {fitted.n_fake} fake items, "
-        f"{len(fitted.failures)} could not be read; "
+        f"{len(fitted.failures)} left out; "
         f"accuracy on these same items {fitted.training_accuracy:.3f}",
         markup=False,
     )

@@ -310,25 +310,31 @@ def _report_sections(path: Path, prediction: Predictions, wanted: list[str]) -> 
 def _finish(written: dict[Path, Predictions], *, strict: bool) -> None:
     n_scored = sum(prediction.n_scored for prediction in written.values())
     n_failed = sum(prediction.n_failed for prediction in written.values())
-    for path, prediction in written.items():
-        if prediction.n_failed or len(written) == 1:
-            scored, failed = map(console.thousands, (prediction.n_scored, prediction.n_failed))
-            console.out.print(f"{path}: {scored} scored, {failed} failed", markup=False)
+    n_abstained = sum(prediction.n_abstained for prediction in written.values())
+    for path, found in written.items():
+        if found.n_failed or found.n_abstained or len(written) == 1:
+            counts = _counts("scored", found.n_scored, found.n_abstained, found.n_failed)
+            console.out.print(f"{path}: {counts}", markup=False)
     for reason in _common_reasons(written.values()):
         console.remark(reason)
     where = " (see the error column)" if n_failed else ""
-    scored, failed = map(console.thousands, (n_scored, n_failed))
-    console.out.print(f"{scored} rows scored, {failed} failed{where}")
-    if n_failed and (strict or not n_scored):
+    console.out.print(f"{_counts('rows scored', n_scored, n_abstained, n_failed)}{where}")
+    if n_failed and (strict or not n_scored + n_abstained):
         raise typer.Exit(1)
 
 
+def _counts(scored: str, n_scored: int, n_abstained: int, n_failed: int) -> str:
+    abstained = f"{console.thousands(n_abstained)} abstained, " if n_abstained else ""
+    failed = f"{console.thousands(n_failed)} failed"
+    return f"{console.thousands(n_scored)} {scored}, {abstained}{failed}"
+
+
 def _common_reasons(predictions: Iterable[Predictions], n_shown: int = 5) -> list[str]:
-    """The most frequent errors, each with how often it came and one file."""
+    """The most frequent errors and reasons to abstain, each with its count and one file."""
     seen: dict[str, list[str]] = {}
     for prediction in predictions:
-        failed = prediction.frame.drop_nulls("error")
-        for path, error in failed.select("filepath", "error").iter_rows():
-            seen.setdefault(error, []).append(path)
+        for path, *reasons in prediction.frame.select("filepath", "error", "abstained").iter_rows():
+            for reason in filter(None, reasons):
+                seen.setdefault(reason, []).append(path)
     frequent = sorted(seen.items(), key=lambda item: -len(item[1]))[:n_shown]
     return [f"{len(paths)} × {error} (as {paths[0]})" for error, paths in frequent]

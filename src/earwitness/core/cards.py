@@ -57,6 +57,22 @@ def clips_for(images: SpectrogramContract) -> ClipContract:
     )
 
 
+class ContentNeed(BaseModel):
+    """What a clip must hold for a detector to say anything of it.
+
+    Attributes:
+        min_level_dbfs: RMS that the loudest stretch of the clip must reach in the detector's
+            band, its mean taken off; 0 dBFS is an RMS of 1. One step of 16-bit audio is -90.3
+            dBFS: what stays below holds dither and rounding.
+        mix: What is measured: the loudest channel, or the mean of the first two.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    min_level_dbfs: float = Field(default=-90.0, le=0)
+    mix: Literal["channels", "first_two"] = "channels"
+
+
 class TrainingItems(BaseModel):
     """Hashes of what a detector was fitted on, so that exposure can be told later.
 
@@ -93,6 +109,7 @@ class DetectorCard(BaseModel):
             published loader did, faults and all.
         precision: Number format that its network computes in; features are always ``fp32``.
         band_hz: Lowest and highest frequency it looks at.
+        needs: What a clip must hold; from others it abstains.
         score_kind: Whether the number between 0 and 1 is a calibrated probability.
         threshold: Decision threshold on that number.
         encoders: Classes of its encoder head in order, ``()`` where it has none.
@@ -118,6 +135,7 @@ class DetectorCard(BaseModel):
     preprocessing: Preprocessing = "correct"
     precision: Precision = "fp32"
     band_hz: tuple[float, float]
+    needs: ContentNeed = ContentNeed()
     score_kind: ScoreKind = "uncalibrated"
     threshold: float = Field(default=0.5, ge=0, le=1)
     encoders: tuple[str, ...] = ()

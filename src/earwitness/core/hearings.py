@@ -1,7 +1,7 @@
 """Hearings: what detectors said of one song, as a whole and over its course.
 
 Conventions: scores rise with fakeness; times are seconds from the start of the file. An opinion
-has a verdict or an error, never neither.
+has a verdict, a reason why the detector abstained, or an error.
 """
 
 from __future__ import annotations
@@ -33,18 +33,34 @@ class Stretch(NamedTuple):
     prob: float
 
 
+class Silence(NamedTuple):
+    """A stretch of a song from which a detector abstained.
+
+    Attributes:
+        start_s: Where it begins.
+        end_s: Where it ends.
+        reason: Why, such as "nothing to analyse (digital silence)".
+    """
+
+    start_s: float
+    end_s: float
+    reason: str
+
+
 @dataclass(frozen=True)
 class Opinion:
     """What one detector said of one song.
 
     Attributes:
         card: The detector's card.
-        verdict: Its verdict in words; ``None`` where it could not judge.
+        verdict: Its verdict in words; ``None`` where it abstained or could not judge.
         logit: Mean over what it heard.
         prob: The same as a number between 0 and 1.
-        windows: What it heard, window by window in time order; they may overlap.
+        windows: What it scored, window by window in time order; they may overlap.
+        silences: What it abstained from, window by window in time order; they may overlap.
         encoders: Its encoder head, by class; empty where it has none.
         remarks: What to know of this detector and this song, a sentence each.
+        abstained: Why it gave no verdict: the song holds nothing that it could analyse.
         error: Why it could not judge.
     """
 
@@ -53,8 +69,10 @@ class Opinion:
     logit: float | None = None
     prob: float | None = None
     windows: tuple[Stretch, ...] = ()
+    silences: tuple[Silence, ...] = ()
     encoders: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    abstained: str | None = None
     error: str | None = None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earwitness.core.cards import ClipContract, DetectorCard, Precision
+from earwitness.core.cards import ClipContract, ContentNeed, DetectorCard, Precision
 from earwitness.core.errors import WeightsError
 from earwitness.core.files import sha256_of
 from earwitness.datasets import fma
@@ -44,6 +44,7 @@ def specnn_card(
         contract=CONTRACT,
         precision=precision,
         band_hz=(0.0, 16_000.0),
+        needs=ContentNeed(mix="first_two"),
         encoders=ENCODERS if published else numbered,
         trained_on=_TRAINED_ON if published else None,
         selected_on=_SELECTED_ON if published else None,

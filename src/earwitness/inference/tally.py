@@ -1,7 +1,8 @@
 """Gathering one detector's scores, file by file, while files are decoded.
 
 Conventions: a file is scored once for each stretch of it that is skipped; it is finished when all
-its windows have a score, or as soon as one of them cannot have one, whose reason is the file's.
+its windows have a score or hold nothing to analyse, or as soon as one of them cannot have a
+score, whose reason is the file's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.audio.clips import Clip, pad_clip
+from earwitness.audio.content import describe_lack
 from earwitness.core.predictions import FileScore, WindowScore
 from earwitness.detectors.base import Detector
 from earwitness.passes.cutting import ClipRequest, DecodedFile, Job
@@ -49,7 +51,7 @@ class _OpenFile:
 
     def close(self) -> FileScore:
         """Return what all windows together say, in whatever order their scores came."""
-        windows = sorted(self.windows)
+        windows = sorted(self.windows, key=lambda window: (window.start_s, window.duration_s))
         rows = [row for window in windows if (row := self.windows[window]) is not None]
         return FileScore(
             windows=tuple(windows),
@@ -91,8 +93,18 @@ class Tally:
         if isinstance(cut, str):
             self._finish(job, FileScore(native_rate_hz=rate_hz, error=cut))
             return
-        self._open.setdefault(job, _OpenFile(cut.n_clips, rate_hz))
-        self._queue += [Waiting(job, clip) for clip in cut.clips]
+        file = self._open.setdefault(job, _OpenFile(cut.n_clips, rate_hz))
+        for clip in cut.clips:
+            if lack := self._describe_lack(clip):
+                file.windows[_window_score(clip, None, lack)] = None
+            else:
+                self._queue.append(Waiting(job, clip))
+        self._close_if_complete(job, file)
+
+    def _describe_lack(self, clip: Clip) -> str | None:
+        card = self.detector.card
+        contract = self.request.contract
+        return describe_lack(clip.samples, contract, band_hz=card.band_hz, needs=card.needs)
 
     def take_batches(self, *, rest: bool = False) -> Iterable[list[Waiting]]:
         """Yield clips to be scored together, taken off the queue; the last few only as ``rest``."""
@@ -128,8 +140,11 @@ class Tally:
                 self._finish(job, FileScore(native_rate_hz=file.native_rate_hz, error=reason))
                 continue
             file.windows[_window_score(clip, score.logit)] = score.encoders
-            if len(file.windows) == file.n_clips:
-                self._finish(job, file.close())
+            self._close_if_complete(job, file)
+
+    def _close_if_complete(self, job: Job, file: _OpenFile) -> None:
+        if len(file.windows) == file.n_clips:
+            self._finish(job, file.close())
 
     def _finish(self, job: Job, score: FileScore) -> None:
         self._open.pop(job, None)
@@ -138,6 +153,7 @@ class Tally:
             self.keep(job, score)
 
 
-def _window_score(clip: Clip, logit: float) -> WindowScore:
+def _window_score(clip: Clip, logit: float | None, abstained: str | None = None) -> WindowScore:
     start, n_samples = clip.window or (0, clip.n_samples)
-    return WindowScore(start / clip.sample_rate_hz, n_samples / clip.sample_rate_hz, logit)
+    where = start / clip.sample_rate_hz, n_samples / clip.sample_rate_hz
+    return WindowScore(*where, logit, abstained)

@@ -30,6 +30,7 @@ _CARD = (
     "preprocessing",
     "precision",
     "encoders",
+    "needs",
     "weights_sha256",
     "details",
 )

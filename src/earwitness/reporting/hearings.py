@@ -17,7 +17,7 @@ from rich.text import Text
 
 from earwitness.charts.lettering import broken
 from earwitness.core.cards import DetectorCard
-from earwitness.core.hearings import Hearing, Opinion
+from earwitness.core.hearings import Hearing, Opinion, Silence
 from earwitness.evaluation.verdicts import (
     compare_verdicts,
     fake_runs,
@@ -34,6 +34,7 @@ NO_PROOF = (
 LEGEND = "▁ sounds real · █ sounds fake · the threshold is half way up · a blank was not heard"
 _WIDEST = 100
 _MOST_RUNS = 4
+_TOUCHING_S = 0.01
 _COLUMN_WIDTH = len("is undecided")
 _NARROWEST_SONG = 36
 _STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow"}
@@ -167,15 +168,20 @@ def _opinion_record(opinion: Opinion) -> dict[str, Any]:
             {"start_s": w.start_s, "end_s": w.end_s, "logit": w.logit, "pred_prob": w.prob}
             for w in opinion.windows
         ],
+        "silences": [silence._asdict() for silence in opinion.silences],
         "encoders": dict(opinion.encoders),
         "limits": opinion.card.limits,
         "remarks": list(opinion.remarks),
+        "abstained": opinion.abstained,
         "error": opinion.error,
     }
 
 
 def _tell_opinion(opinion: Opinion, duration_s: float, width: int) -> Iterator[Text]:
     name = opinion.card.name
+    if opinion.abstained is not None:
+        yield from _wrapped(f"{name} gives no verdict: {opinion.abstained}.", width, indent="")
+        return
     if opinion.verdict is None:
         yield from _wrapped(f"{name} could not judge it: {opinion.error}", width, indent="")
         return
@@ -202,6 +208,8 @@ def _score_in_full(opinion: Opinion) -> str:
 
 def _sentences(opinion: Opinion, duration_s: float) -> Iterator[str]:
     yield f"{_where_fake(opinion)} {_how_much_heard(opinion, duration_s)}"
+    if opinion.silences:
+        yield _where_silent(opinion)
     likeliest = max(opinion.encoders, key=lambda name: opinion.encoders[name], default="real")
     if opinion.verdict in ("leans fake", "says fake") and likeliest != "real":
         yield f"Of the encoders it knows, {likeliest} is nearest."
@@ -224,6 +232,21 @@ def _where_fake(opinion: Opinion) -> str:
     return f"Sounds fake: {told}{more} ({share:.0%} of what was heard)."
 
 
+def _where_silent(opinion: Opinion) -> str:
+    """Tell where a detector abstained, neighbours of one reason joined."""
+    runs: list[Silence] = []
+    for silence in opinion.silences:
+        last = runs[-1] if runs else None
+        if last and last.reason == silence.reason and silence.start_s <= last.end_s + _TOUCHING_S:
+            runs[-1] = last._replace(end_s=max(last.end_s, silence.end_s))
+        else:
+            runs.append(silence)
+    told = ", ".join(f"{clock(run.start_s)}–{clock(run.end_s)}" for run in runs[:_MOST_RUNS])
+    others = len(runs) - _MOST_RUNS
+    more = f" and {others} more" if others > 0 else ""
+    return f"No verdict on {told}{more}: {runs[0].reason}."
+
+
 def _how_much_heard(opinion: Opinion, duration_s: float) -> str:
     longest_s = max(window.end_s - window.start_s for window in opinion.windows)
     n = len(opinion.windows)
@@ -233,6 +256,8 @@ def _how_much_heard(opinion: Opinion, duration_s: float) -> str:
 
 
 def _cell(opinion: Opinion, separator: str) -> Text:
+    if opinion.abstained is not None:
+        return Text("no verdict", style="dim")
     if opinion.verdict is None:
         return Text("–", style="dim")
     style = _STYLES[opinion.verdict.split()[-1]]
@@ -255,7 +280,8 @@ def _song_cell(hearing: Hearing) -> Text:
 def _errors(hearing: Hearing) -> list[str]:
     if hearing.error is not None:
         return [hearing.error]
-    return [f"{each.card.name}: {each.error}" for each in hearing.opinions if each.error]
+    reasons = [(each.card.name, each.error or each.abstained) for each in hearing.opinions]
+    return [f"{name}: {reason}" for name, reason in reasons if reason]
 
 
 def _two_decimals(prob: float) -> str:

@@ -79,6 +79,7 @@ def _fields(card: DetectorCard) -> Iterator[tuple[str, str]]:
     yield "hears", _contract(card)
     yield "preprocessing", card.preprocessing
     yield "band", f"{card.band_hz[0]:g} to {card.band_hz[1]:g} Hz"
+    yield "needs", f"{card.needs.min_level_dbfs:g} dBFS in its band, else it abstains"
     is_probability = card.score_kind == "probability"
     yield "score", "a calibrated probability" if is_probability else "uncalibrated, no probability"
     yield "threshold", f"{card.threshold:g}"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.audio.clips import pad_clip, place_windows
+from earwitness.audio.content import describe_lack
 from earwitness.audio.decode import probe_audio, read_slice
 from earwitness.audio.resample import resampled_length
 from earwitness.core.cards import ClipContract
@@ -51,15 +52,18 @@ def draw_crop(path: Path, contract: ClipContract, place: float) -> NDArray[np.fl
 def readable(
     examples: Sequence[Example], contract: ClipContract
 ) -> tuple[list[Example], list[tuple[Example, str]]]:
-    """Return the files whose crop can be read, and the others with the reason."""
+    """Return the files whose crop can be read and holds a sound; the others with the reason."""
     good: list[Example] = []
     failures: list[tuple[Example, str]] = []
     for example in examples:
         try:
-            read_crop(example.path, contract)
-            good.append(example)
+            lack = describe_lack(read_crop(example.path, contract), contract)
         except AudioError as error:
-            failures.append((example, error.reason))
+            lack = error.reason
+        if lack:
+            failures.append((example, lack))
+        else:
+            good.append(example)
     return good, failures
 
 

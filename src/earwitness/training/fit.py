@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from earwitness.core.cards import TrainingItems
+from earwitness.audio.clips import Clip
+from earwitness.audio.content import describe_lack
+from earwitness.core.cards import DetectorCard, TrainingItems
 from earwitness.core.errors import ManifestError, UsageError
 from earwitness.core.files import sha256_of
 from earwitness.core.manifest import Manifest
@@ -41,7 +43,7 @@ class FittedDetector:
         detector: The detector, as it was written.
         n_real: Real items it was fitted on.
         n_fake: Fake items it was fitted on.
-        failures: Items that could not be read, with the reason.
+        failures: Items that were left out, with the reason.
         training_accuracy: Share of the training items it judges rightly, at 0.5.
     """
 
@@ -92,17 +94,18 @@ def train_fakeprint(
     tasks = [Task(Job(path), (ClipRequest(card.contract),)) for path in items]
     for decoded in decode_files(tasks, n_workers=n_workers):
         (cut,) = decoded.cuts.values()
-        if isinstance(cut, str):
-            failures.append((decoded.job.path, cut))
+        vector = cut if isinstance(cut, str) else _vector(cut.clips[0], card)
+        if isinstance(vector, str):
+            failures.append((decoded.job.path, vector))
         else:
-            vectors[decoded.job.path] = clip_fakeprint(cut.clips[0], card)
+            vectors[decoded.job.path] = vector
         if advance:
-            advance(not isinstance(cut, str))
+            advance(not isinstance(vector, str))
     fitted = [path for path in items if path in vectors]
     targets = np.array([items[path] for path in fitted])
     for target, name in enumerate(("real", "fake")):
         if not (targets == target).any():
-            raise ManifestError(f"no readable {name} item to train on, expected both classes")
+            raise ManifestError(f"no usable {name} item to train on, expected both classes")
     features = np.stack([vectors[path] for path in fitted])
     model = LogisticRegression(
         C=inverse_regularisation, class_weight="balanced", max_iter=_MAX_ITERATIONS
@@ -122,6 +125,12 @@ def train_fakeprint(
         failures=tuple(sorted(failures)),
         training_accuracy=float(model.score(features, targets)),
     )
+
+
+def _vector(clip: Clip, card: DetectorCard) -> NDArray[np.float64] | str:
+    """Return the fakeprint of a clip, or why it has none."""
+    lack = describe_lack(clip.samples, card.contract, band_hz=card.band_hz, needs=card.needs)
+    return lack or clip_fakeprint(clip, card)
 
 
 def _items(manifests: list[Manifest]) -> dict[str, int]:

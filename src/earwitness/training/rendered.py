@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from earwitness.audio.clips import Clip, Windows, pad_clip
+from earwitness.audio.content import describe_lack
 from earwitness.audio.pictures import colour_table, draw_levels
 from earwitness.core.cards import clips_for
 from earwitness.core.errors import DatasetError
@@ -33,7 +34,7 @@ def shelve_audio(
     n_workers: int | None = None,
     advance: Callable[[bool], None] | None = None,
 ) -> PixelShelf:
-    """Draw audio files.
+    """Draw audio files; clips that hold nothing to analyse are left out.
 
     Args:
         examples: Audio files.
@@ -44,12 +45,13 @@ def shelve_audio(
         advance: Told of every file, and whether it could be read.
 
     Raises:
-        DatasetError: None of them can be read, or there is no room on the disk.
+        DatasetError: None of them can be used, or there is no room on the disk.
     """
     request = ClipRequest(clips_for(contract), windows)
     by_path = {str(example.path): example for example in examples}
     failures: list[tuple[Example, str]] = []
     drawn: dict[str, list[tuple[int, int]]] = {}
+    silent: dict[str, str] = {}
     tasks = [Task(Job(path), (request,)) for path in by_path]
     size = (contract.height, contract.width)
     with PixelFile(folder, size if contract.mode == "L" else (*size, 3)) as file:
@@ -57,13 +59,17 @@ def shelve_audio(
             example, cut = by_path[decoded.job.path], decoded.cuts[request]
             if isinstance(cut, str):
                 failures.append((example, cut))
-            else:
-                places = drawn.setdefault(decoded.job.path, [])
-                places += [(_start(clip), file.add(_draw(clip, contract))) for clip in cut.clips]
+            for clip in () if isinstance(cut, str) else cut.clips:
+                if lack := describe_lack(clip.samples, request.contract, band_hz=contract.band_hz):
+                    silent.setdefault(decoded.job.path, lack)
+                else:
+                    place = _start(clip), file.add(_draw(clip, contract))
+                    drawn.setdefault(decoded.job.path, []).append(place)
             if advance and decoded.part == 0:
                 advance(not isinstance(cut, str))
+        failures += [(by_path[p], lack) for p, lack in silent.items() if p not in drawn]
         if not drawn:
-            raise DatasetError(f"no file can be read ({failures[0][0].path}: {failures[0][1]}, …)")
+            raise DatasetError(f"no file can be used ({failures[0][0].path}: {failures[0][1]}, …)")
         pixels = file.pixels()
     rows = [
         (replace(by_path[path], name=f"{by_path[path].name}#{start}"), place)

@@ -72,6 +72,11 @@ class BenchmarkRun:
         """Prediction files, manifests outermost."""
         return scored(read_ledger(self.out))
 
+    def count_abstained(self) -> int:
+        """Return how many rows hold nothing to analyse."""
+        tables = (read_text_table(path, error=PredictionsError) for path in self.predictions)
+        return sum(table["abstained"].count() for table in tables if "abstained" in table.columns)
+
     def places(self) -> dict[str, Path]:
         """Return what there is to look at: what it is → where it lies."""
         places = {

@@ -20,7 +20,7 @@ from earwitness.audio.info import Reader
 from earwitness.core.cards import ClipContract, DetectorCard
 from earwitness.core.errors import AudioError, UsageError
 from earwitness.core.files import sha256_of
-from earwitness.core.hearings import Hearing, Opinion, Stretch
+from earwitness.core.hearings import Hearing, Opinion, Silence, Stretch
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import ENCODER_PREFIX, Predictions
 from earwitness.datasets.scan import scan_audio
@@ -156,27 +156,36 @@ def _opinion(
     row = prediction.frame.row(0, named=True)
     if row["error"] is not None:
         return Opinion(card, error=row["error"])
+    windows, silences = _windows(prediction, info.duration_s)
+    if row["abstained"] is not None:
+        return Opinion(card, silences=silences, abstained=row["abstained"])
     return Opinion(
         card,
         verdict=put_in_words(row["pred_prob"], card.threshold),
         logit=row["logit"],
         prob=row["pred_prob"],
-        windows=_windows(prediction, info.duration_s),
+        windows=windows,
+        silences=silences,
         encoders={name: row[f"{ENCODER_PREFIX}{name}"] for name in card.encoders},
         remarks=tuple(_remarks(card, row, info, sha256)),
     )
 
 
-def _windows(prediction: Predictions, duration_s: float) -> tuple[Stretch, ...]:
-    """Return what was heard; a window read as at another rate lies where the file has it."""
-    frame = prediction.windows
-    if frame is None:
-        return ()
-    columns = frame.select("start_s", "duration_s", "logit", "pred_prob").iter_rows()
-    return tuple(
-        Stretch(start_s, min(start_s + length_s, duration_s), logit, prob)
-        for start_s, length_s, logit, prob in columns
-    )
+def _windows(
+    prediction: Predictions, duration_s: float
+) -> tuple[tuple[Stretch, ...], tuple[Silence, ...]]:
+    """Return what was scored and what was abstained from, where the file has it."""
+    scored: list[Stretch] = []
+    silent: list[Silence] = []
+    frame = pl.DataFrame() if prediction.windows is None else prediction.windows
+    for row in frame.iter_rows(named=True):
+        start_s = row["start_s"]
+        end_s = min(start_s + row["duration_s"], duration_s)
+        if row["abstained"] is None:
+            scored.append(Stretch(start_s, end_s, row["logit"], row["pred_prob"]))
+        else:
+            silent.append(Silence(start_s, end_s, row["abstained"]))
+    return tuple(scored), tuple(silent)
 
 
 def _remarks(
