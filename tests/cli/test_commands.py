@@ -69,7 +69,7 @@ def test_from_folders_to_confusion_matrices(run: Run, root: Path, tmp_path: Path
         "train", "--detector", "fakeprint", "--manifest", training, "--out", detector
     )
     assert code == 0
-    assert "fitted on 6 real and 12 fake items, 0 could not be read" in out
+    assert "fitted on 6 real and 12 fake items, 0 left out" in out
 
     specnn = tmp_path / "weights" / "specnn_amplitude"
     bundles.write_specnn(specnn / "variables" / "variables", bundles.specnn_variables())
