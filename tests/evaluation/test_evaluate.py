@@ -165,7 +165,7 @@ def test_labels_alone_give_rates_and_say_what_they_lack(tmp_path: Path) -> None:
 
 
 def test_groups_not_items_make_an_interval() -> None:
-    whole = predictions(n_tracks=9)
+    whole = predictions(n_tracks=9, corpora=["own"])
     overall = the(evaluate(whole), "overall")
     assert overall.estimates["auroc"].reason == "too few groups"
     assert overall.estimates["auroc"].value is not None

@@ -90,12 +90,27 @@ def test_a_rule_that_cannot_be_met_says_why() -> None:
     metrics = evaluate(predictions(), threshold="fpr=0.01")
     (point,) = metrics.operating_points
     assert (point.threshold, point.recall.value) == (None, None)
-    assert point.reason == "takes 100 reals to fit on, 30 there"
+    assert point.reason == "takes 100 groups of reals to fit on, 30 there"
     overall = metrics.where(kind="overall")[0]
     assert overall.counts is None
     assert overall.estimates["recall"].reason == "no decisions"
     assert overall.estimates["auroc"].value is not None
-    assert {line.reason for line in metrics.transfers} == {"takes 100 reals to fit on, 15 there"}
+    assert {line.reason for line in metrics.transfers} == {
+        "takes 100 groups of reals to fit on, 15 there"
+    }
+
+
+def test_a_rate_of_false_flags_takes_groups_not_items() -> None:
+    whole = predictions(n_tracks=300)
+    loose = keep(whole, REAL)
+    crowded = loose.frame.with_columns(
+        group_id=pl.format("g{}", pl.int_range(pl.len()) % 40)
+    ).with_columns(pl.format("own/{}.wav", pl.int_range(pl.len())).alias("filepath"))
+    crowded = crowded.with_columns(pl.lit("own").alias("source_dataset"))
+    fakes = keep(whole, FAKE).frame.with_columns(pl.lit("own").alias("source_dataset"))
+    mixed = Predictions("mixed", "cnn", pl.concat([crowded, fakes.with_columns(group_id=None)]))
+    (point,) = evaluate(mixed, threshold="fpr=0.01").operating_points
+    assert point.reason == "takes 100 groups of reals to fit on, 20 there"
 
 
 @pytest.mark.parametrize(

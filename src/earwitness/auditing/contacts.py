@@ -112,7 +112,7 @@ def compare_inside(scene: Scene, likeness: Likeness, keys: Sequence[str | None])
 def compare_groups(scene: Scene, likeness: Likeness, keys: Sequence[str | None]) -> Outcome:
     """Find rows of one set that share their key and are of several groups.
 
-    A row without ``group_id`` counts as a group of its own, as it does where figures are made.
+    A row without ``group_id`` counts as a group of its own, as other tools take it.
     """
     known, n_unknown = _known(scene, keys)
     audited = known.filter(pl.col("set") < scene.n_audited)

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 from pydantic import JsonValue
 
 from earwitness.auditing.outcomes import Subject, conclude, not_checked
-from earwitness.auditing.same_origin import KNOWN_CORPORA, corpus_of
 from earwitness.auditing.scene import Outcome, Scene
 from earwitness.core.audits import Exposure, Finding, Met
 from earwitness.core.cards import DetectorCard, TrainingItems
+from earwitness.manifests.grouping import KNOWN_CORPORA, corpus_of
 
 _SPLITS = {
     "train": "train",

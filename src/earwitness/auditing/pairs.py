@@ -17,10 +17,10 @@ import polars as pl
 
 from earwitness.auditing.copymatch import Matches
 from earwitness.auditing.lookup import Library, stack
-from earwitness.auditing.same_origin import track_keys
 from earwitness.auditing.scene import Scene
 from earwitness.auditing.sounds import Sound
 from earwitness.core.audits import Finding, Link, Relation
+from earwitness.manifests.grouping import track_keys
 
 Row = dict[str, Any]
 Family = list[Row]

@@ -7,15 +7,12 @@ take them for independent. Artists are compared across sets alone.
 
 from __future__ import annotations
 
-import posixpath
 import re
-from collections.abc import Iterable
-
-import polars as pl
 
 from earwitness.auditing.contacts import Likeness, compare_across, compare_groups
 from earwitness.auditing.scene import Outcome, Scene
-from earwitness.datasets import fakemusiccaps, fma, sonics
+from earwitness.datasets import fakemusiccaps
+from earwitness.manifests.grouping import named_files, track_keys
 
 _JOIN = "give these rows one group_id: intervals take rows of different groups for independent"
 
@@ -35,9 +32,6 @@ ARTIST = Likeness(
 VIDEO = Likeness(
     "video", "the same YouTube video", "no row tells a YouTube id", advice_inside=_JOIN
 )
-
-KNOWN_CORPORA = (fma.SOURCE, sonics.SOURCE, fakemusiccaps.SOURCE)
-"""Corpora whose layout is known, by the names that ``source_dataset`` gives them."""
 
 _NOBODY = {"various artists", "various", "unknown", "unknown artist", "n/a", "none"}
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -62,33 +56,9 @@ def check_artist(scene: Scene) -> list[Outcome]:
 
 def check_video(scene: Scene) -> list[Outcome]:
     """Compare YouTube ids: a column of their own, or FakeMusicCaps' names, which are such ids."""
-    named = zip(_named(scene.rows), scene.rows["youtube_id"].to_list(), strict=True)
+    named = zip(named_files(scene.rows), scene.rows["youtube_id"].to_list(), strict=True)
     keys = [video or _video(corpus, stem) for (corpus, stem, _), video in named]
     return [compare_across(scene, VIDEO, keys), compare_groups(scene, VIDEO, keys)]
-
-
-def corpus_of(source_dataset: str | None) -> str:
-    """Return the known corpus that a row's ``source_dataset`` names, or that in small letters."""
-    said = (source_dataset or "").casefold()
-    return next((name for name in KNOWN_CORPORA if said.startswith(name.casefold())), said)
-
-
-def track_keys(rows: pl.DataFrame) -> list[str | None]:
-    """Return the track, song or caption that each row's file name tells in a known corpus."""
-    return [_track(*named) for named in _named(rows)]
-
-
-def _named(rows: pl.DataFrame) -> Iterable[tuple[str, str, int]]:
-    """Yield corpus, stem and target of every row."""
-    for path, source, target in rows.select("filepath", "source_dataset", "target").iter_rows():
-        name = posixpath.basename(path.replace("\\", "/"))
-        yield corpus_of(source), posixpath.splitext(name)[0], target
-
-
-def _track(corpus: str, stem: str, target: int) -> str | None:
-    if corpus == sonics.SOURCE:
-        return f"sonics:{sonics.song_of(stem, target)}"
-    return f"{corpus}:{stem}" if corpus in (fma.SOURCE, fakemusiccaps.SOURCE) else None
 
 
 def _artist(name: str | None) -> str | None:

@@ -18,7 +18,7 @@ from earwitness.core.errors import UsageError
 from earwitness.core.metrics import Settings
 from earwitness.evaluation.figures import point_values
 from earwitness.evaluation.pairing import Entrant, Side, pair_up
-from earwitness.evaluation.rows import gather, items_of, once
+from earwitness.evaluation.rows import Inputs, gather_sides, items_of, once
 from earwitness.evaluation.sources import Opened
 from earwitness.evaluation.summarize import check_threshold
 from earwitness.metrics.comparisons import (
@@ -157,7 +157,7 @@ def _pair(
     sides = [one.opened, two.opened]
     if len(sides[0]) == len(sides[1]) == 1:
         sides[1] = [_renamed(sides[1][0], sides[0][0].predictions.dataset)]
-    frames = [gather(side, by=[], threshold=threshold) for side in sides]
+    frames = gather_sides(*(Inputs(side, threshold=threshold) for side in sides))
     common = _paired(*(once(frame) for frame in frames))
     names = [one.name, two.name]
     if one.name == two.name:

@@ -29,7 +29,7 @@ from earwitness.evaluation.fitting import Fitted, Fitting, fit
 from earwitness.evaluation.operating import operating_point
 from earwitness.evaluation.origins import trace
 from earwitness.evaluation.provenance import describe, manifest_infos, provenance
-from earwitness.evaluation.rows import gather, items_of, once
+from earwitness.evaluation.rows import Inputs, gather_sides, items_of, once
 from earwitness.evaluation.rules import Rule, parse_rule
 from earwitness.evaluation.sources import open_sources
 from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, comparison_record, is_one_class
@@ -108,9 +108,9 @@ def evaluate(
         raise UsageError(
             "calibration predictions, expected a threshold or calibrate to fit on them"
         )
-    frame = gather(opened, by=settings.by, threshold=rule.score)
-    rows_to_fit = gather(fitted_on, by=[], threshold=None) if fitted_on else None
-    fitting = fit(frame, rows_to_fit, rule, settings)
+    sides = [Inputs(opened, settings.by, rule.score), *([Inputs(fitted_on)] if fitted_on else [])]
+    frame, *rows_to_fit = gather_sides(*sides)
+    fitting = fit(frame, rows_to_fit[0] if rows_to_fit else None, rule, settings)
     settings = settings.model_copy(update={"half": fitting.half})
     detectors = fitting.report.partition_by("detector", maintain_order=True)
     slices = _slices(detectors, fitting, rule, settings)
@@ -218,5 +218,12 @@ def _notes(frame: pl.DataFrame) -> list[str]:
             0,
             f"{alone} items have no group_id and were taken for groups of their own: intervals "
             "are too narrow where such items share a track.",
+        )
+    named = frame.filter(pl.col("group").str.starts_with("track:"))["item"].n_unique()
+    if named:
+        notes.insert(
+            0,
+            f"{named} items have no group_id; their groups are the tracks, songs and captions that "
+            "their file names give.",
         )
     return notes

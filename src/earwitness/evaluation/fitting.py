@@ -19,7 +19,7 @@ from earwitness.evaluation.figures import OF_DECISIONS, OF_PROBS, costs_of
 from earwitness.evaluation.halves import FITTING_HALF, for_fitting
 from earwitness.evaluation.rows import items_of, once
 from earwitness.evaluation.rules import Rule, fit_threshold
-from earwitness.metrics.items import Items
+from earwitness.metrics.items import Items, numbered
 from earwitness.metrics.losses import logits
 from earwitness.metrics.scaling import LEAST_SCALE, Method, fit_scaling
 
@@ -160,7 +160,7 @@ def fit_on(rows: pl.DataFrame, column: str, rule: Rule, settings: Settings) -> f
     if rows[column].null_count():
         return f"some rows have no {column}"
     target, score = rows["target"].to_numpy(), rows[column].to_numpy()
-    return fit_threshold(rule, target, score, costs_of(settings))
+    return fit_threshold(rule, target, score, numbered(rows["group"]), costs_of(settings))
 
 
 def _fit_one(

@@ -61,6 +61,21 @@ def trace(opened: Sequence[Opened]) -> Origins:
     return origins
 
 
+def find_roots(opened: Sequence[Opened]) -> list[list[str]]:
+    """Return the folders that relative paths of each start from, as run folders say it.
+
+    Raises:
+        RunError: A ``run.json`` cannot be read as one.
+    """
+    known: dict[Path, dict[str, Any] | None] = {}
+    found = []
+    for one in opened:
+        run = _run_of(one, known)
+        judged = _manifest_of(run, one.predictions.dataset) if run else None
+        found.append([str(root) for root in (judged or {}).get("roots", [])])
+    return found
+
+
 def digest_of(predictions: Predictions) -> str | None:
     """Return the digest of the manifest whose columns predictions hold; ``None`` if they do not."""
     frame = predictions.frame

@@ -1,20 +1,23 @@
 """All predictions in one table: one row a detector, dataset and item, lost ones among them.
 
-Conventions: ``item`` is the file's path, or its place in the dataset where there is none; ``group``
-is ``group_id``, or the item itself; ``state`` is ``scored``, ``abstained`` (nothing to analyse),
-``failed`` (an error in place of a score) or ``missing`` (another detector has the item in this
-dataset, and this one has not).
+Conventions: ``item`` names the file, however its path is spelled, or its place in the dataset where
+there is none; ``group`` is what it is not independent of, see ``identity``; ``state`` is
+``scored``, ``abstained`` (nothing to analyse), ``failed`` (an error in place of a score) or
+``missing`` (another detector has the item in this dataset, and this one has not).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from earwitness.core.errors import UsageError
 from earwitness.core.registry import nearest
+from earwitness.evaluation.identity import identify, item_keys
+from earwitness.evaluation.origins import find_roots
 from earwitness.evaluation.partitions import partition_columns
 from earwitness.evaluation.sources import Opened
 from earwitness.evaluation.summarize import decide, is_scored
@@ -22,7 +25,7 @@ from earwitness.manifests.cells import UNKNOWN
 from earwitness.metrics import losses
 from earwitness.metrics.items import Items, numbered
 
-_TEXTS = {"source_dataset": "corpus", "generator": "generator", "group_id": "group_id"}
+_TEXTS = {"source_dataset": "corpus", "generator": "generator"}
 _SAID = ("logit", "pred_prob", "pred_label", "abstained", "error", "preprocessing", "windows")
 _ORDER = {"scored": 0, "abstained": 1, "failed": 2, "missing": 3}
 _TYPES: dict[str, type[pl.DataType]] = {
@@ -50,11 +53,43 @@ def gather(opened: Sequence[Opened], *, by: Sequence[str], threshold: float | No
         UsageError: No predictions, or no file has a column that was asked for.
         PredictionsError: A threshold, and labels alone.
     """
-    if not opened:
-        raise UsageError("no predictions, expected a prediction file or more")
-    _check_columns(opened, by)
-    frame = pl.concat([_normalised(one, by, threshold) for one in opened])
-    return pl.concat([frame, _missing(frame)])
+    return gather_sides(Inputs(opened, by, threshold))[0]
+
+
+class Inputs(NamedTuple):
+    """Predictions that are evaluated together, see ``gather``."""
+
+    opened: Sequence[Opened]
+    by: Sequence[str] = ()
+    threshold: float | None = None
+
+
+def gather_sides(*sides: Inputs) -> list[pl.DataFrame]:
+    """Return the rows of several sides, see ``gather``; one item has one name and group in all.
+
+    Raises:
+        UsageError: A side without predictions, or a column that no file of a side has.
+        PredictionsError: A threshold, and labels alone.
+        RunError: A ``run.json`` cannot be read as one.
+    """
+    for side in sides:
+        if not side.opened:
+            raise UsageError("no predictions, expected a prediction file or more")
+        _check_columns(side.opened, side.by)
+    opened = [one for side in sides for one in side.opened]
+    roots = find_roots(opened)
+    keys = map(item_keys, (one.predictions for one in opened), roots)
+    identities = identify(pl.concat(keys))
+    frames, start = [], 0
+    for side in sides:
+        parts = []
+        for one in side.opened:
+            own = identities.slice(start, one.predictions.frame.height)
+            start += own.height
+            parts.append(_normalised(one, own, side.by, side.threshold))
+        frame = pl.concat(parts)
+        frames.append(pl.concat([frame, _missing(frame)]))
+    return frames
 
 
 def once(frame: pl.DataFrame) -> pl.DataFrame:
@@ -89,11 +124,11 @@ def _complete(values: pl.Series) -> np.ndarray[tuple[int, ...], np.dtype[np.floa
     return None if values.null_count() or not len(values) else values.to_numpy()
 
 
-def _normalised(one: Opened, by: Sequence[str], threshold: float | None) -> pl.DataFrame:
+def _normalised(
+    one: Opened, identity: pl.DataFrame, by: Sequence[str], threshold: float | None
+) -> pl.DataFrame:
     predictions = one.predictions
     frame = predictions.frame.with_columns(decide(predictions, one.source, threshold))
-    place = pl.format("{}#{}", pl.lit(predictions.dataset), pl.int_range(pl.len()))
-    path, group_id = _text(frame, "filepath"), _text(frame, "group_id")
     silent = pl.when(_text(frame, "abstained").is_not_null()).then(pl.lit("abstained"))
     state = pl.when(is_scored(frame)).then(pl.lit("scored")).otherwise(silent)
     return frame.with_columns(
@@ -101,15 +136,15 @@ def _normalised(one: Opened, by: Sequence[str], threshold: float | None) -> pl.D
     ).select(
         pl.lit(predictions.detector).alias("detector"),
         pl.lit(predictions.dataset).alias("dataset"),
-        pl.coalesce(path, place).alias("item"),
-        path.alias("filepath"),
+        identity["item"],
+        _text(frame, "filepath").alias("filepath"),
         pl.col("target").cast(pl.Int64),
         *(
             _text(frame, n).fill_null(UNKNOWN).alias(_TEXTS[n])
             for n in ("source_dataset", "generator")
         ),
-        pl.coalesce("group:" + group_id, "item:" + pl.coalesce(path, place)).alias("group"),
-        group_id.is_not_null().alias("has_group"),
+        identity["group"],
+        identity["has_group"],
         state.fill_null("failed").alias("state"),
         *(pl.col(name).cast(_TYPES.get(name, pl.String)) for name in _SAID),
         *partition_columns(frame),

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from earwitness.core.errors import UsageError
 from earwitness.evaluation.summarize import check_threshold
 from earwitness.metrics import ranking, thresholds
@@ -75,18 +77,27 @@ def parse_rule(given: float | str | None) -> Rule:
     return Rule("score", value)
 
 
-def fit_threshold(rule: Rule, target: Ints, score: Floats, costs: Costs) -> float | str:
+def fit_threshold(
+    rule: Rule, target: Ints, score: Floats, group: Ints, costs: Costs
+) -> float | str:
     """Return the threshold that a rule gives on a sample, or why there is none.
+
+    A rate of false flags takes as many groups of reals: items of one group are not independent.
 
     Args:
         rule: One that is fitted.
         target: ``(n_items,)`` of 0 (real) and 1 (fake).
         score: ``(n_items,)`` finite numbers, high for fake.
+        group: ``(n_items,)`` group of each.
         costs: Prior and costs of the evaluation.
     """
+    n_groups = len(np.unique(group[target == 0]))
+    needed = ranking.reals_needed(rule.value) if rule.kind == "fpr" and rule.value else 0
+    if n_groups < needed:
+        return f"takes {needed} groups of reals to fit on, {n_groups} there"
     found = _fit(rule, target, score, costs)
     if math.isnan(found):
-        return _lacking(rule, target)
+        return _lacking(target)
     if math.isinf(found):
         if rule.kind == "fpr":
             return f"no threshold flags fakes and at most {rule.value:g} of the reals"
@@ -104,13 +115,10 @@ def _fit(rule: Rule, target: Ints, score: Floats, costs: Costs) -> float:
     return thresholds.threshold_at_cost(target, score, costs)
 
 
-def _lacking(rule: Rule, target: Ints) -> str:
-    n_real = int((target == 0).sum())
-    if rule.kind == "fpr" and rule.value is not None:
-        return f"takes {ranking.reals_needed(rule.value)} reals to fit on, {n_real} there"
+def _lacking(target: Ints) -> str:
     if not len(target):
         return "nothing to fit on"
-    return f"only {'fakes' if n_real == 0 else 'reals'} to fit on"
+    return f"only {'fakes' if target.all() else 'reals'} to fit on"
 
 
 def _number(text: str) -> float:

@@ -21,7 +21,7 @@ from earwitness.core.files import file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.core.rundiffs import Change, FigureDiff, Flip, RowsDiff, RunDiff, ScoresDiff
 from earwitness.evaluation.compare import Line, compare
-from earwitness.evaluation.rows import gather, once
+from earwitness.evaluation.rows import Inputs, gather_sides, once
 from earwitness.evaluation.sources import open_sources
 from earwitness.manifests.files import read_manifest
 from earwitness.passes.resume import RUN_JSON, read_run
@@ -169,7 +169,7 @@ def _diff_rows(first: Manifest, second: Manifest) -> RowsDiff:
 
 
 def _diff_scores(detector: str, first: list[Path], second: list[Path], seed: int) -> ScoresDiff:
-    one, two = (_scored(paths) for paths in (first, second))
+    one, two = map(_scored, gather_sides(*(Inputs(open_sources(p)) for p in (first, second))))
     both = one.join(two, on="item", suffix="_2", maintain_order="left")
     gap = pl.coalesce(pl.col("logit_2") - pl.col("logit"), pl.col("prob_2") - pl.col("prob")).abs()
     both = both.with_columns(moved=(pl.col("prob_2") - pl.col("prob")).abs())
@@ -193,11 +193,12 @@ def _diff_scores(detector: str, first: list[Path], second: list[Path], seed: int
     return found.model_copy(update={"figures": [_figure(line) for line in lines]})
 
 
-def _scored(paths: list[Path]) -> pl.DataFrame:
+def _scored(rows: pl.DataFrame) -> pl.DataFrame:
     """Return every item that was scored, once."""
-    rows = once(gather(open_sources(paths), by=[], threshold=None))
-    return rows.filter(pl.col("state") == "scored").select(
-        "item", "target", "logit", pl.col("pred_prob").alias("prob"), "pred_label"
+    return (
+        once(rows)
+        .filter(pl.col("state") == "scored")
+        .select("item", "target", "logit", pl.col("pred_prob").alias("prob"), "pred_label")
     )
 
 
