@@ -145,6 +145,26 @@ def test_ctrl_c_stops_and_another_training_is_refused(shelves: Shelves, tmp_path
         train_classifier(fewer, tmp_path, QUICK, init="none")
 
 
+def test_the_bar_counts_every_example_of_every_epoch(shelves: Shelves, tmp_path: Path) -> None:
+    lesson = ImageLesson(make_network("none", seed=0), shelves.train, shelves.valid)
+    n = len(shelves.train.examples)
+    plan = Plan(epochs=2, batch_size=10, patience=5)
+    assert n % plan.batch_size  # the last batch is short and left out
+    counted: list[bool] = []
+    asked: list[bool] = []
+
+    def stopping() -> bool:
+        asked.append(True)
+        return len(asked) > n // plan.batch_size
+
+    with pytest.raises(StoppedError):
+        fit(lesson, plan, tmp_path, listeners=Listeners(advance=counted.append, stopping=stopping))
+    assert len(counted) == n
+    counted.clear()
+    fit(lesson, plan, tmp_path, listeners=Listeners(advance=counted.append))
+    assert len(counted) == 2 * n  # the epoch of the first run, too
+
+
 class Crowded(ImageLesson):
     """A lesson on a machine without room for more than eight images."""
 

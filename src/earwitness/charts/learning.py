@@ -1,6 +1,7 @@
 """How a network learned: losses and the validation's figures, epoch by epoch.
 
-Conventions: epochs are numbered from 1; the epoch that was kept is marked by a line.
+Conventions: epochs are numbered from 1, and the axis begins there; the epoch that was kept is marked
+by a line.
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ from earwitness.charts.palette import ink
 _WIDTH_PX, _HEIGHT_PX = 420, 200
 _COLOURS = (ink("real"), ink("fake"))
 _INK = ink("ink")
+_DASHES = [[1, 0], [4, 3]]
+_LABELS = {
+    "train_loss": "training loss",
+    "valid_loss": "validation loss",
+    "valid_auroc": "AUROC",
+    "valid_balanced_accuracy": "balanced accuracy",
+}
 
 
 def learning_chart(
@@ -45,27 +53,44 @@ def _panel(
     rows: Sequence[Mapping[str, float]], names: tuple[str, str], title: str, best_epoch: int
 ) -> alt.LayerChart:
     values = [
-        {"epoch": row["epoch"], "value": row[name], "curve": name.replace("_", " ")}
+        {"epoch": row["epoch"], "value": row[name], "curve": _LABELS[name]}
         for row in rows
         for name in names
         if row.get(name) is not None
     ]
-    shown = [name.replace("_", " ") for name in names]
-    scale = alt.Scale(domain=shown, range=list(_COLOURS))
-    axis = alt.Axis(tickMinStep=1, format="d", grid=False)
+    shown = [_LABELS[name] for name in names]
+    epochs = [row["epoch"] for row in rows]
+    margin = 0.5 if len(set(epochs)) < 2 else 0
+    x_scale = alt.Scale(domain=[min(epochs) - margin, max(epochs) + margin], nice=False, zero=False)
+    ticks = {"values": epochs} if margin else {}
+    axis = alt.Axis(tickMinStep=1, format="d", grid=False, **ticks)
+    legend = alt.Legend(symbolType="stroke", symbolSize=250, symbolStrokeWidth=2)
+    x = alt.X("epoch:Q", title="epoch", axis=axis, scale=x_scale)
     lines = (
         alt.Chart(alt.InlineData(values=values))
         .mark_line(point=True)
         .encode(
-            x=alt.X("epoch:Q", title="epoch", axis=axis),
+            x=x,
             y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
-            color=alt.Color("curve:N", title=None, scale=scale),
-            strokeDash=alt.StrokeDash("curve:N", title=None, sort=shown),
+            # one domain for both channels: legends merge only where their domains agree
+            color=alt.Color(
+                "curve:N",
+                title=None,
+                legend=legend,
+                scale=alt.Scale(domain=shown, range=list(_COLOURS)),
+            ),
+            strokeDash=alt.StrokeDash(
+                "curve:N",
+                title=None,
+                legend=legend,
+                scale=alt.Scale(domain=shown, range=_DASHES),
+            ),
         )
     )
     kept = (
         alt.Chart(alt.InlineData(values=[{"epoch": best_epoch}]))
         .mark_rule(color="#999999")
-        .encode(x="epoch:Q")
+        .encode(x=x)
     )
-    return alt.LayerChart(layer=[kept, lines], width=_WIDTH_PX, height=_HEIGHT_PX)
+    label = kept.mark_text(text="kept", align="left", dx=4, y=8, color=_INK, fontSize=12)
+    return alt.LayerChart(layer=[kept, label, lines], width=_WIDTH_PX, height=_HEIGHT_PX)

@@ -47,10 +47,13 @@ class _Speed(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, total: int, unit: str = "files") -> Iterator[Callable[[bool], None]]:
+def progress_bar(
+    label: str, total: int, unit: str = "files", *, may_end_early: bool = False
+) -> Iterator[Callable[[bool], None]]:
     """Show a bar with files per second and time left; yield what is told of every file.
 
-    The yielded function takes whether the file went well, so that the bar counts failures.
+    The yielded function takes whether the file went well, so that the bar counts failures. A bar
+    that ``may_end_early`` is full once the block ends without an error.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -70,6 +73,8 @@ def progress_bar(label: str, total: int, unit: str = "files") -> Iterator[Callab
             progress.update(task, advance=1, failed=f"{n_failed} failed" if n_failed else "")
 
         yield advance
+        if may_end_early:
+            progress.update(task, total=progress.tasks[0].completed)
 
 
 def remark(text: str) -> None:

@@ -169,7 +169,9 @@ def listening(plan: Plan, n_train: int) -> Iterator[Listeners]:
     from earwitness.training.loop import Listeners
 
     with (
-        console.progress_bar("training", plan.epochs * n_train, "examples") as advance,
+        console.progress_bar(
+            "training", plan.epochs * n_train, "examples", may_end_early=True
+        ) as advance,
         held_interrupts() as stopping,
     ):
         yield Listeners(lambda row: _tell(row, plan), advance, stopping)

@@ -31,7 +31,9 @@ class Curves(pytorch_lightning.Callback):
     Args:
         out: Folder of the training.
         told: Told of every epoch.
-        advance: Told of every example that was learned from.
+        n_examples: Examples an epoch counts for ``advance``.
+        advance: Called once for each of them; a last short batch that is left out, and epochs of an
+            earlier run, count as well, so that the bar ends.
         stopping: Asked before every batch.
     """
 
@@ -39,6 +41,7 @@ class Curves(pytorch_lightning.Callback):
         self,
         out: Path,
         *,
+        n_examples: int = 0,
         told: Callable[[Row], None] | None = None,
         advance: Callable[[bool], None] | None = None,
         stopping: Callable[[], bool] = lambda: False,
@@ -48,6 +51,13 @@ class Curves(pytorch_lightning.Callback):
         self._told = told
         self._advance = advance
         self._stopping = stopping
+        self._n_examples = n_examples
+        self._n_advanced = 0
+
+    def on_train_start(self, trainer: Any, learner: Any) -> None:
+        """Count the epochs of an earlier run."""
+        del learner
+        self._advance_to(trainer.current_epoch * self._n_examples)
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Stop where it is asked to; the epoch is begun anew by the next run."""
@@ -57,14 +67,21 @@ class Curves(pytorch_lightning.Callback):
     def on_train_batch_end(
         self, trainer: Any, learner: Any, outputs: Any, batch: Any, number: int
     ) -> None:
-        """Tell of the examples of a batch."""
-        del trainer, learner, outputs, number
-        for _ in range(len(batch[1]) if self._advance else 0):
+        """Count the examples of a batch."""
+        del learner, outputs, number
+        epoch_end = (trainer.current_epoch + 1) * self._n_examples
+        n_seen = len(batch[1]) * trainer.world_size
+        self._advance_to(min(self._n_advanced + n_seen, epoch_end))
+
+    def _advance_to(self, n_examples: int) -> None:
+        for _ in range(n_examples - self._n_advanced if self._advance else 0):
             self._advance(True)  # type: ignore[misc]
+        self._n_advanced = max(self._n_advanced, n_examples)
 
     def on_train_epoch_end(self, trainer: Any, learner: Any) -> None:
         """Write the row of an epoch."""
         del learner
+        self._advance_to((trainer.current_epoch + 1) * self._n_examples)
         figures = {name: float(trainer.callback_metrics[name]) for name in FIGURES}
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         row: Row = {"epoch": trainer.current_epoch + 1, **figures, "learning_rate": rate}

@@ -94,7 +94,7 @@ class Listeners:
 
     Attributes:
         told: Told of every epoch.
-        advance: Told of every example that was learned from.
+        advance: Called for every example of every epoch, see ``Curves``.
         stopping: Asked before every batch.
     """
 
@@ -164,7 +164,11 @@ def _fit(
     remarks: list[str],
 ) -> Trained:
     curves = Curves(
-        out, told=listeners.told, advance=listeners.advance, stopping=listeners.stopping
+        out,
+        told=listeners.told,
+        n_examples=len(lesson.train),
+        advance=listeners.advance,
+        stopping=listeners.stopping,
     )
     mode = _MODES[plan.monitor]
     keeper = ModelCheckpoint(

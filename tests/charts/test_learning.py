@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import re
+
+import altair as alt
+import pytest
+import vl_convert
+
+from earwitness.charts.learning import learning_chart
+
+
+def texts_of(n_epochs: int) -> list[str]:
+    """Return every text in the drawing."""
+    rows = [
+        {
+            "epoch": epoch,
+            "train_loss": 1 / epoch,
+            "valid_loss": 1.2 / epoch,
+            "valid_auroc": 1 - 0.4 / epoch,
+            "valid_balanced_accuracy": 1 - 0.5 / epoch,
+        }
+        for epoch in range(1, n_epochs + 1)
+    ]
+    chart = learning_chart(rows, title="mine", best_epoch=n_epochs)
+    version = alt.SCHEMA_VERSION.rpartition(".")[0]
+    svg = vl_convert.vegalite_to_svg(chart.to_dict(), vl_version=version)
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2, 12])
+def test_each_curve_has_one_legend_entry_and_epochs_begin_at_1(n_epochs: int) -> None:
+    texts = texts_of(n_epochs)
+    for label in ("training loss", "validation loss", "AUROC", "balanced accuracy"):
+        assert texts.count(label) == 1
+    whole = [int(text) for text in texts if text.isdecimal()]
+    assert 0 not in whole
+    assert min(whole) == 1
+    assert max(whole) == n_epochs
+    assert whole.count(1) == 2  # one axis a panel, one tick for the first epoch
