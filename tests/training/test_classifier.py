@@ -204,14 +204,18 @@ def test_all_but_the_last_layer_is_held_at_first(shelves: Shelves, tmp_path: Pat
 def test_imagenet_weights_that_cannot_be_had_say_how_to_go_on(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    with pytest.raises(WeightsError, match=r"cannot be fetched \(no route.* --init none") as caught:
+    url = "http://127.0.0.1:9/resnet18-f37072fd.pth"
+    monkeypatch.setattr("earwitness.training.imagenet.URL", url)
+    with pytest.raises(WeightsError, match=r"cannot be fetched \(.*refused.*--init none") as caught:
         make_network("imagenet", seed=0)
     assert "\n" not in str(caught.value)
     assert str(own_cache) in str(caught.value)
+    kept = own_cache / "weights" / "resnet18-f37072fd.pth"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(random_network().state_dict(), kept)
+    with pytest.raises(WeightsError, match=r"expected f37072fd… \(damaged, or another") as caught:
+        make_network("imagenet", seed=0)
+    assert str(caught.value).startswith(f"{kept}: SHA-256 {sha256_of(kept)[:8]}…")
 
 
 @pytest.fixture(scope="module")

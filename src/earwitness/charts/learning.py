@@ -1,7 +1,7 @@
 """How a network learned: losses and the validation's figures, epoch by epoch.
 
-Conventions: epochs are numbered from 1, and the axis begins there; the epoch that was kept is marked
-by a line.
+Conventions: epochs are numbered from 1, and the axis begins there; a line marks the epoch that was
+kept.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def _panel(
     epochs = [row["epoch"] for row in rows]
     margin = 0.5 if len(set(epochs)) < 2 else 0
     x_scale = alt.Scale(domain=[min(epochs) - margin, max(epochs) + margin], nice=False, zero=False)
-    ticks = {"values": epochs} if margin else {}
-    axis = alt.Axis(tickMinStep=1, format="d", grid=False, **ticks)
+    ticks = epochs if margin else alt.Undefined
+    axis = alt.Axis(tickMinStep=1, format="d", grid=False, values=ticks)
     legend = alt.Legend(symbolType="stroke", symbolSize=250, symbolStrokeWidth=2)
     x = alt.X("epoch:Q", title="epoch", axis=axis, scale=x_scale)
     lines = (

@@ -11,12 +11,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.text import Text
 
@@ -75,6 +77,29 @@ def progress_bar(
         yield advance
         if may_end_early:
             progress.update(task, total=progress.tasks[0].completed)
+
+
+@contextlib.contextmanager
+def download_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Yield a function that takes bytes done and bytes in all; its first call shows a bar."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    progress = Progress(*columns, console=err)
+    task = progress.add_task(label, total=None)
+
+    def show(n_done: int, n_total: int | None) -> None:
+        progress.start()
+        progress.update(task, completed=n_done, total=n_total)
+
+    try:
+        yield show
+    finally:
+        progress.stop()
 
 
 def remark(text: str) -> None:

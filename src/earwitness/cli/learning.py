@@ -119,6 +119,14 @@ def check_folder(out: Path, resume: str) -> Resume:
     return how
 
 
+def fetch_init(init: str) -> None:
+    """Fetch the weights to begin with where need be, and show how far that is."""
+    from earwitness.training.images import find_init
+
+    with console.download_bar("fetching weights") as on_progress:
+        find_init(init, on_progress)
+
+
 def shelve_images(examples: Sequence[Example], out: Path, sharing: Sharing) -> Shelves:
     """Read images."""
     from earwitness.training.classifier import shelve_folder

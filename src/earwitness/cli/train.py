@@ -214,7 +214,7 @@ def train(
         return
     course = None if kind == CLASSIFIER else learning.course_of(kind, init)
     from earwitness.training.examples import GROUP_BY, Sharing, list_images
-    from earwitness.training.images import IMAGENET, NOTHING, find_init
+    from earwitness.training.images import IMAGENET, NOTHING
 
     out = out or Path("models/experiments")
     init = init or IMAGENET
@@ -248,7 +248,7 @@ def train(
         return
     if manifest is None:
         examples = list_images(images or Path("data"), group_by=sharing.group_by)
-        find_init(init)  # told before images are read, which may take long
+        learning.fetch_init(init)  # a missing file is an error before images are read
         shelves = learning.shelve_images(examples, out, sharing)
     else:
         drawn_by = drawing.contract_of(
@@ -263,7 +263,7 @@ def train(
             colours=colours,
         )
         sides = learning.read_all(manifest, root), learning.read_all(valid, root)
-        find_init(init)
+        learning.fetch_init(init)
         shelves = learning.shelve_audio(
             *sides, drawn_by, out, sharing, windows=windows_choice(windows), num_workers=num_workers
         )

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from earwitness.core.downloads import OnProgress
 from earwitness.core.errors import WeightsError
 from earwitness.core.files import missing
 from earwitness.detectors.resnet import fake_logits, scale_images
@@ -91,18 +92,19 @@ class ImageLesson:
         return [module for name, module in self.network.named_children() if name != "fc"]
 
 
-def find_init(init: str) -> Path | None:
+def find_init(init: str, on_progress: OnProgress = lambda *_: None) -> Path | None:
     """Return the file of weights to begin with, fetched where need be; ``None`` for random ones.
 
     Args:
         init: ``imagenet`` for torchvision's published weights, ``none`` for random ones, or a file.
+        on_progress: See ``fetch_file``.
 
     Raises:
         WeightsError: There is no such file, or it cannot be fetched.
     """
     if init == NOTHING:
         return None
-    path = fetch_imagenet() if init == IMAGENET else Path(init)
+    path = fetch_imagenet(on_progress) if init == IMAGENET else Path(init)
     if not path.is_file():
         raise WeightsError(
             f"--init {missing(path)}; expected {IMAGENET}, {NOTHING} or a file of weights"
