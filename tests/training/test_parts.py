@@ -14,12 +14,14 @@ from PIL import Image
 from earwitness.core.errors import DatasetError, ManifestError, UsageError
 from earwitness.core.manifest import Manifest
 from earwitness.training.augment import Augmentation
+from earwitness.training.classifier import list_sides
 from earwitness.training.draws import EpochSampler, epoch_order, rng_for
 from earwitness.training.examples import (
     Example,
     Sharing,
     check_sides,
     fingerprint,
+    join_groups,
     list_audio,
     list_images,
 )
@@ -111,6 +113,30 @@ def test_kinds_of_groups_are_shared_out_alike() -> None:
     ]
     _, valid = share_groups(renamed, Sharing(0.2))
     assert [sum(e.generator == kind for e in valid) for kind in (None, "a", "b")] == [4, 2, 6]
+
+
+def manifest_of(folder: Path, names: list[str], **columns: object) -> Manifest:
+    frame = pl.DataFrame({"filepath": names, "target": [n % 2 for n in range(len(names))]})
+    return Manifest("m", frame.with_columns(source_dataset=pl.lit("FMA"), **columns), (folder,))
+
+
+def test_a_track_that_manifests_name_differently_stands_on_one_side(tmp_path: Path) -> None:
+    names = [f"{side}/{n:06}.mp3" for n in range(20) for side in ("real", "made")]
+    named = manifest_of(tmp_path, names, group_id=pl.format("mine{}", pl.int_range(pl.len()) // 2))
+    bare = manifest_of(tmp_path, [f"other/../also/{n:06}.mp3" for n in range(20)])
+    train, valid = list_sides([named, bare], [], Sharing())
+    assert {e.path.stem for e in train}.isdisjoint(e.path.stem for e in valid)
+    assert len(valid) == 4 * 3
+    with pytest.raises(DatasetError, match="20 groups stand in train and in valid"):
+        list_sides([named], [bare], Sharing())
+
+
+def test_links_and_spellings_of_one_file_are_of_one_group(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "b.wav").symlink_to(tmp_path / "a.wav")
+    paths = [tmp_path / "a.wav", tmp_path / "b.wav", tmp_path / "x" / ".." / "a.wav"]
+    found = join_groups([Example(p.name, p, 0, f"g{n}") for n, p in enumerate(paths)])
+    assert {e.group for e in found} == {"g0"}
 
 
 def test_images_are_found_at_any_depth_with_what_their_manifest_tells(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from earwitness.detectors.resnet_card import resnet_card
 from earwitness.detectors.resnet_weights import save_resnet
 from earwitness.passes.resume import Resume
 from earwitness.training import session
-from earwitness.training.examples import Example, Sharing, check_sides, list_audio
+from earwitness.training.examples import Example, Sharing, check_sides, join_groups, list_audio
 from earwitness.training.images import IMAGENET, ImageLesson, make_network
 from earwitness.training.lesson import Plan
 from earwitness.training.looks import look_at_examples, look_at_images
@@ -130,7 +130,9 @@ def list_sides(
         UsageError: ``sharing.group_by`` cannot be used.
     """
     examples = list_audio(train, group_by=sharing.group_by)
-    held = list_audio(valid, group_by=sharing.group_by)
+    n_train = len(examples)
+    both = join_groups([*examples, *list_audio(valid, group_by=sharing.group_by)])
+    examples, held = both[:n_train], both[n_train:]
     if not valid:
         examples, held = share_groups(examples, sharing)
     check_sides(examples, held)

@@ -8,9 +8,10 @@ path, by default the name up to ``__``, as ``earwitness render`` names images.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -18,7 +19,9 @@ import polars as pl
 from earwitness.core.errors import DatasetError, ManifestError, UsageError
 from earwitness.core.files import missing
 from earwitness.core.manifest import Manifest
+from earwitness.core.spelling import compose
 from earwitness.manifests.files import read_manifest
+from earwitness.manifests.grouping import corpus_of, link_rows, track_of
 from earwitness.rendering.images import IMAGE_SUFFIXES
 from earwitness.rendering.render import MANIFEST_CSV
 
@@ -111,6 +114,25 @@ def list_audio(manifests: Sequence[Manifest], *, group_by: str = GROUP_BY) -> li
             if one.target != target:
                 raise ManifestError(f"{path}: real in one manifest and fake in another")
     return list(examples.values())
+
+
+def join_groups(examples: Sequence[Example]) -> list[Example]:
+    """Return the examples, with one group for what shares a group, a file or a track.
+
+    Manifests may name a track differently, or one of them not at all; links lead to one file.
+    """
+    if not examples:
+        return []
+    names = [compose(one.group) for one in examples]
+    stems = ((corpus_of(e.origin), compose(e.path.stem), e.target) for e in examples)
+    keys = {
+        "group": pl.Series(names),
+        "file": pl.Series([os.path.realpath(one.path) for one in examples]),
+        "track": pl.Series([track_of(*stem) for stem in stems], dtype=pl.String),
+    }
+    linked = link_rows(keys).tolist()
+    least = dict(sorted(zip(linked, names, strict=True), reverse=True))
+    return [replace(e, group=least[n]) for e, n in zip(examples, linked, strict=True)]
 
 
 def check_sides(train: Sequence[Example], valid: Sequence[Example]) -> None:
