@@ -16,12 +16,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio import ffmpeg, sndfile
+from earwitness.audio import ffmpeg, mp3stream, sndfile
 from earwitness.audio.chatter import quieted
 from earwitness.audio.ffmpeg import Packets
-from earwitness.audio.info import AudioInfo, Span
-from earwitness.audio.regular import looks_like_text, opened, stat_regular
+from earwitness.audio.flacframes import plan_flac
+from earwitness.audio.headers import plan_by_header
+from earwitness.audio.info import AudioInfo, Span, check_info, claim
+from earwitness.audio.mp3length import walk_frames
+from earwitness.audio.ogglinks import plan_ogg
+from earwitness.audio.regular import looks_like_text, opened, read_at, stat_regular
 from earwitness.audio.resample import resample_slice, resampled_length
+from earwitness.audio.tags import TAG_MARKS, end_of_id3v2
+from earwitness.audio.views import Plan
 from earwitness.core.errors import AudioError
 
 __all__ = [
@@ -58,12 +64,24 @@ def probe_audio(path: str | os.PathLike[str]) -> AudioInfo:
 def _probe(name: str, absolute: str, n_bytes: int, mtime_ns: int) -> AudioInfo:  # noqa: ARG001
     """Probe a file; the further arguments only tell one state of it from another."""
     with opened(name) as fd, _remarks_in_errors():
+        plan = _plan(fd, name)
         try:
-            return sndfile.probe(fd, name)
+            return sndfile.probe(fd, name, plan)
         except sndfile.NotForLibsndfileError:
             if looks_like_text(fd):
                 raise AudioError(name, "a text/HTML file, not audio") from None
-            return ffmpeg.probe(fd, name)
+            frames = walk_frames(fd) if read_at(fd, 0, 3) in TAG_MARKS else None
+            if frames is not None:
+                return mp3stream.probe(fd, frames, name)
+            return check_info(claim(ffmpeg.probe(fd, name), plan))
+
+
+def _plan(fd: int, path: str) -> Plan:
+    """Return how a file is read, by the mark at its start, past ID3v2 tags."""
+    mark = read_at(fd, end_of_id3v2(fd), 4)
+    if mark == b"OggS":
+        return plan_ogg(fd, path)
+    return plan_flac(fd, path) if mark == b"fLaC" else plan_by_header(fd, path)
 
 
 def read_audio(
@@ -164,7 +182,7 @@ def read_spans(info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float3
     Raises:
         AudioError: The file cannot be read, is damaged, or a span holds NaN or infinities.
     """
-    reader = ffmpeg if info.reader == "ffmpeg" else sndfile
+    reader = {"ffmpeg": ffmpeg, "frames": mp3stream}.get(info.reader, sndfile)
     with opened(info.path) as fd, _remarks_in_errors():
         parts: list[NDArray[np.float32]] = reader.read(fd, info, spans)
     if not all(np.isfinite(part).all() for part in parts):

@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio.info import AudioInfo, Span, check_info
+from earwitness.audio import mp3stream
+from earwitness.audio.info import SMALLEST_YIELD, AudioInfo, Span, check_info, describe_change
+from earwitness.audio.mp3length import walk_frames
+from earwitness.audio.spans import fill_spans
+from earwitness.audio.tags import end_of_id3v2, start_of_tags
 from earwitness.core.errors import AudioError
 
 if TYPE_CHECKING:
@@ -33,7 +37,11 @@ CLAIM_SLACK_S = 0.1
 LONGEST_TAG = 80
 """Letters of an encoder's tag that are kept."""
 
-_CLAIMING = {"mov", "asf", "matroska"}
+_CLAIMING = {"mov", "asf", "matroska", "flv", "avi", "wv", "tta", "ape", "tak"}
+_CLAIMING |= {"mpc8", "dsf", "mpegts", "mpeg"}
+_RAW = {"aac", "loas", "ac3", "eac3", "dts"}
+"""Formats that are nothing but frames, so that all bytes but tags belong to packets."""
+
 _CONTAINERS = {"mov": "mp4"}
 _CODECS = {"mp3float": "mp3", "mp2float": "mp2", "mp1float": "mp1"}
 _MICROSECONDS = 1_000_000
@@ -82,6 +90,9 @@ def probe(fd: int, path: str) -> AudioInfo:
     """
     n_samples, rate_hz, n_channels = 0, 0, 0
     with _opened(fd, path) as stream:
+        frames = walk_frames(fd) if stream.container == "mp3" else None
+        if frames is not None:
+            return mp3stream.probe(fd, frames, path)
         for stretch in stream.stretches:
             n_channels, rate_hz = stretch.samples.shape[0], stretch.sample_rate_hz
             n_samples += stretch.samples.shape[1]
@@ -112,34 +123,8 @@ def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.flo
     Raises:
         AudioError: Decoding fails or ends before its time.
     """
-    parts = [np.empty((info.n_channels, s.stop - s.start), dtype=np.float32) for s in spans]
-    position, last = 0, max((span.stop for span in spans), default=0)
     with _opened(fd, info.path) as stream:
-        for stretch in stream.stretches:
-            if position >= last:
-                break
-            _copy_overlaps(stretch.samples, position, spans, parts)
-            position += stretch.samples.shape[1]
-    if position < last:
-        ends_s = position / info.sample_rate_hz
-        raise AudioError(info.path, f"ends at {ends_s:.2f} s, expected {info.duration_s:.2f} s")
-    return parts
-
-
-def _copy_overlaps(
-    samples: NDArray[np.float32],
-    position: int,
-    spans: Sequence[Span],
-    parts: Sequence[NDArray[np.float32]],
-) -> None:
-    """Copy what a decoded stretch that begins at ``position`` has of each span."""
-    for span, part in zip(spans, parts, strict=True):
-        first = max(span.start, position)
-        stop = min(span.stop, position + samples.shape[1])
-        if first < stop:
-            part[:, first - span.start : stop - span.start] = samples[
-                :, first - position : stop - position
-            ]
+        return fill_spans(info, spans, (stretch.samples for stretch in stream.stretches))
 
 
 def scan_packets(fd: int, path: str) -> Packets:
@@ -170,11 +155,11 @@ def _encoder(*tags: Mapping[str, str]) -> str | None:
 
 @contextlib.contextmanager
 def _opened(fd: int, path: str) -> Iterator[_Stream]:
-    """Yield what the first audio stream holds."""
+    """Yield what the audio stream holds that a player would choose."""
     with _audio_stream(fd, path) as (container, stream):
         family = container.format.name.split(",")[0]
         yield _Stream(
-            stretches=_stretches(container, stream, path),
+            stretches=_stretches(container, stream, path, _raw_bytes(fd, family)),
             codec=_codec(stream),
             container=_CONTAINERS.get(family, family),
             claimed_s=_claimed_s(container, stream, family),
@@ -183,7 +168,11 @@ def _opened(fd: int, path: str) -> Iterator[_Stream]:
 
 @contextlib.contextmanager
 def _audio_stream(fd: int, path: str) -> Iterator[tuple[Any, Any]]:
-    """Yield the container and its first audio stream; what PyAV raises becomes ``AudioError``."""
+    """Yield a container and the audio stream of it that a player would choose.
+
+    That is the first one that is marked as default, else the first. What PyAV raises becomes
+    ``AudioError``.
+    """
     import av
 
     os.lseek(fd, 0, os.SEEK_SET)
@@ -194,9 +183,11 @@ def _audio_stream(fd: int, path: str) -> Iterator[tuple[Any, Any]]:
             file, options={"format_whitelist": FORMATS}, metadata_errors="replace"
         ) as container,
     ):
-        if not container.streams.audio:
+        streams = container.streams.audio
+        if not streams:
             raise AudioError(path, "holds no audio")
-        yield container, container.streams.audio[0]
+        marked = (s for s in streams if s.disposition & av.stream.Disposition.default)
+        yield container, next(marked, streams[0])
 
 
 def _codec(stream: Any) -> str:
@@ -228,32 +219,70 @@ def _claimed_s(container: Any, stream: Any, family: str) -> float | None:
     return None
 
 
-def _stretches(container: Any, stream: Any, path: str) -> Iterator[Stretch]:
+def _raw_bytes(fd: int, family: str) -> int:
+    """Return how many bytes a file's packets must have; 0 where that is not known."""
+    size = os.fstat(fd).st_size
+    return start_of_tags(fd, size) - end_of_id3v2(fd) if family in _RAW else 0
+
+
+def _stretches(container: Any, stream: Any, path: str, n_bytes: int) -> Iterator[Stretch]:
     """Yield the samples of a stream in order.
 
     Packets that cannot be decoded are passed over where nothing decodable follows them: they
-    are rubbish after the end, or the torn end of a truncated file, which its claim tells.
+    are rubbish after the end, or the torn end of a truncated file, which its claim tells. Before
+    that they may be 1 % of all.
+
+    Args:
+        container: The file.
+        stream: Of it.
+        path: Its name.
+        n_bytes: What the packets must come to, up to 1 %; 0 where that is not known.
 
     Raises:
-        AudioError: Sound follows a damaged packet, or the rate or the channels change.
+        AudioError: Too many packets cannot be decoded, bytes are in no packet, or the rate or the
+            channels change.
     """
     expected: tuple[int, int] | None = None
-    position, damaged = 0, False
+    position, damage = 0, _Damage()
     for packet in _packets(container, stream):
         frames = _decoded(packet)
-        damaged = damaged or frames is None
+        damage.count(packet.size, frames, position)
         for frame in frames or ():
             samples = _as_float32(frame)
             found = (frame.sample_rate, samples.shape[0])
             expected = expected or found
-            at = f"{position / expected[0]:.2f} s"
-            if damaged:
-                raise AudioError(path, f"damaged near {at}: a packet cannot be decoded")
             if found != expected:
-                was, now = (f"{rate_hz} Hz, {n} channels" for rate_hz, n in (expected, found))
-                raise AudioError(path, f"changes from {was} to {now} at {at}")
+                raise AudioError(path, describe_change(expected, found, position / expected[0]))
             position += samples.shape[1]
             yield Stretch(samples, frame.sample_rate)
+    n_lost = damage.n_inside + max(0, n_bytes - damage.n_bytes)
+    if expected and n_lost > (1 - SMALLEST_YIELD) * max(n_bytes, damage.n_bytes):
+        near = "" if damage.first is None else f" near {damage.first / expected[0]:.2f} s"
+        raise AudioError(path, f"damaged{near}: {n_lost} bytes of its sound cannot be decoded")
+
+
+class _Damage:
+    """Packets that cannot be decoded, counted as far as sound follows them.
+
+    Attributes:
+        n_bytes: Bytes of all packets.
+        n_inside: Bytes of damaged ones that sound follows.
+        first: Samples before the first damaged one; ``None`` without one.
+    """
+
+    def __init__(self) -> None:
+        self.n_bytes = self.n_inside = self._n_pending = 0
+        self.first: int | None = None
+
+    def count(self, n_bytes: int, frames: list[Any] | None, position: int) -> None:
+        """Count a packet, its frames given, after ``position`` samples."""
+        self.n_bytes += n_bytes
+        if frames is None:
+            self.first = position if self.first is None else self.first
+            self._n_pending += n_bytes
+        elif frames:
+            self.n_inside += self._n_pending
+            self._n_pending = 0
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:

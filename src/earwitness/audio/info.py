@@ -5,13 +5,15 @@ Conventions: lengths are samples per channel at the file's own rate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from earwitness.audio.views import Part, Plan
 from earwitness.core.errors import AudioError
 
-Reader = Literal["seek", "stream", "ffmpeg"]
-"""libsndfile by a seek, libsndfile from the start, or FFmpeg from the start."""
+Reader = Literal["seek", "stream", "frames", "ffmpeg"]
+"""libsndfile by a seek, libsndfile from the start, MPEG frames one by one, or FFmpeg from the
+start."""
 
 LOWEST_RATE_HZ = 1_000
 HIGHEST_RATE_HZ = 1_536_000
@@ -38,6 +40,8 @@ class AudioInfo:
         container: What they are wrapped in ("mp3", "wav").
         claimed_samples: Length the header claims; ``None`` where it claims none.
         reader: Which reader gives its samples, and from where.
+        parts: What libsndfile reads in place of the file, one after another; none where it reads
+            the file itself.
     """
 
     path: str
@@ -48,6 +52,7 @@ class AudioInfo:
     container: str
     claimed_samples: int | None = None
     reader: Reader = "stream"
+    parts: tuple[Part, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -77,3 +82,21 @@ def check_info(info: AudioInfo, *, slack_s: float = 0.0) -> AudioInfo:
     if info.n_samples == 0:
         raise AudioError(info.path, "holds no samples")
     return info
+
+
+def claim(info: AudioInfo, plan: Plan) -> AudioInfo:
+    """Return ``info`` with the length that the header claims, where its reader found none."""
+    claimed = info.claimed_samples or plan.claimed_samples
+    if claimed is None and plan.claimed_share > 1:
+        claimed = round(info.n_samples * plan.claimed_share)
+    return replace(info, claimed_samples=claimed)
+
+
+def describe_change(was: tuple[int, int], now: tuple[int, int], at_s: float) -> str:
+    """Say that rate (Hz) or channels of a file change within it."""
+    if was[0] == now[0]:
+        return f"changes from {was[1]} to {now[1]} channels at {at_s:.2f} s"
+    if was[1] == now[1]:
+        return f"changes from {was[0]} to {now[0]} Hz at {at_s:.2f} s"
+    before, after = (f"{rate_hz} Hz and {n} channels" for rate_hz, n in (was, now))
+    return f"changes from {before} to {after} at {at_s:.2f} s"

@@ -18,18 +18,24 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earwitness.audio.info import AudioInfo, Reader, Span, check_info
-from earwitness.audio.mp3length import walk_frames
-from earwitness.audio.wavclaim import claimed_wav_samples
+from earwitness.audio import mp3stream
+from earwitness.audio.info import AudioInfo, Reader, Span, check_info, claim, describe_change
+from earwitness.audio.mp3length import Mp3Frames, walk_frames
+from earwitness.audio.mp3stream import check_damage
+from earwitness.audio.views import Part, Plan, View, open_view
 from earwitness.core.errors import AudioError
 
 BLOCK_SAMPLES = 1 << 12
 MP3_LEAD_SAMPLES = 16 * 1152
+_TRUSTED_MORE = 1.01
+"""How many times what libsndfile estimates the frames of a file without header may hold."""
+
 HIGHEST_COUNT = 1 << 40
 """A header that claims more samples than this does not know its length."""
 
@@ -51,6 +57,9 @@ _PLAIN = {
     "FLOAT": "pcm_f32",
     "DOUBLE": "pcm_f64",
 }
+_TELLING_LENGTHS = {"flac", "wav", "rf64", "w64", "aiff", "caf", "au"}
+"""Containers whose stated length shows that decoding ended too early."""
+
 _LITTLE_ENDIAN = {"wav", "rf64", "w64"}
 
 
@@ -80,11 +89,11 @@ class _ForwardSound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has
 
 
 @contextlib.contextmanager
-def _sound(fd: int, path: str) -> Iterator[_ForwardSound]:
-    """Yield the file as libsndfile opens it, its errors as ``AudioError``."""
+def _sound(fd: int, path: str, view: View | None = None) -> Iterator[_ForwardSound]:
+    """Yield the file, or a view of it, as libsndfile opens it, its errors as ``AudioError``."""
     os.lseek(fd, 0, os.SEEK_SET)
     try:
-        sound = _ForwardSound(fd, closefd=False)
+        sound = _ForwardSound(open_view(fd, view) if view else fd, closefd=False)
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         raise NotForLibsndfileError(str(error)) from error
     with sound:
@@ -100,30 +109,65 @@ def _reason(error: Exception) -> str:
     return " ".join(text.split()).rstrip(".")
 
 
-def probe(fd: int, path: str) -> AudioInfo:
+def probe(fd: int, path: str, plan: Plan) -> AudioInfo:
     """Return format and decoded length; MP3 frames are counted, a FLAC's last sample is tried.
+
+    Args:
+        fd: The file, opened.
+        path: Its name.
+        plan: How to read it.
 
     Raises:
         AudioError: The file is truncated, damaged or holds nothing.
-        NotForLibsndfileError: The format is another, or an MP3 holds more than libsndfile gives.
+        NotForLibsndfileError: The format is another, or libsndfile cannot give it whole.
     """
-    with _sound(fd, path) as sound:
-        container = "wav" if sound.format == "WAVEX" else sound.format.lower()
+    if plan.is_foreign:
+        raise NotForLibsndfileError("FFmpeg reads it")
+    if not plan.views:
+        return check_info(claim(_probe_one(fd, path, None), plan))
+    infos = [_probe_one(fd, path, view) for view in plan.views]
+    kinds = [(info.sample_rate_hz, info.n_channels) for info in infos]
+    n_samples = 0
+    for info, kind in zip(infos, kinds, strict=True):
+        if kind != kinds[0]:
+            raise AudioError(path, describe_change(kinds[0], kind, n_samples / kinds[0][0]))
+        n_samples += info.n_samples
+    parts = tuple(
+        Part(view, info.n_samples, info.reader == "seek")
+        for view, info in zip(plan.views, infos, strict=True)
+    )
+    whole = replace(infos[0], n_samples=n_samples, claimed_samples=None, parts=parts)
+    return check_info(claim(whole, plan))
+
+
+def _probe_one(fd: int, path: str, view: View | None) -> AudioInfo:
+    """Return format and decoded length of a file, or of a view of it, unchecked."""
+    with _sound(fd, path, view) as sound:
+        container = _container_of(sound)
         if container == "mp3":
-            reader, n_samples, claimed = _mp3_length(sound, fd, path)
-        else:
-            reader, n_samples, claimed = _other_length(sound, fd, container, path)
-        info = AudioInfo(
-            path=path,
-            sample_rate_hz=sound.samplerate,
-            n_channels=sound.channels,
-            n_samples=n_samples,
-            codec=_codec_of(sound.subtype, container),
-            container=container,
-            claimed_samples=claimed,
-            reader=reader,
-        )
-    return check_info(info)
+            return _probe_mp3(sound, fd, path)
+        reader, n_samples = _other_length(sound, fd, container, path, view)
+        return _info_of(sound, path, reader, n_samples, None)
+
+
+def _container_of(sound: _ForwardSound) -> str:
+    return "wav" if sound.format == "WAVEX" else str(sound.format).lower()
+
+
+def _info_of(
+    sound: _ForwardSound, path: str, reader: Reader, n_samples: int, claimed: int | None
+) -> AudioInfo:
+    container = _container_of(sound)
+    return AudioInfo(
+        path=path,
+        sample_rate_hz=sound.samplerate,
+        n_channels=sound.channels,
+        n_samples=n_samples,
+        codec=_codec_of(sound.subtype, container),
+        container=container,
+        claimed_samples=claimed,
+        reader=reader,
+    )
 
 
 def _codec_of(subtype: str, container: str) -> str:
@@ -134,41 +178,53 @@ def _codec_of(subtype: str, container: str) -> str:
     return _CODECS.get(subtype, subtype.lower())
 
 
-def _mp3_length(sound: _ForwardSound, fd: int, path: str) -> tuple[Reader, int, int | None]:
-    """Return reader, decoded length and claimed length of an MP3 file."""
+def _probe_mp3(sound: _ForwardSound, fd: int, path: str) -> AudioInfo:
+    """Return format and length of an MPEG file, which other readers may have to give.
+
+    libsndfile stops at the first gap between frames and at the length that a header claims, so it
+    reads only what is one chain of frames with a right header or none.
+    """
     frames = walk_frames(fd)
-    headed = frames is not None and frames.has_header
-    claimed = sound.frames if headed else None
-    if frames is not None and frames.ends_in_a_frame and not headed:
-        at_s = frames.n_samples / frames.kind.rate_hz
-        raise AudioError(path, f"truncated at {at_s:.2f} s (its last frame is cut off)")
-    if frames is None or not frames.is_sure:
-        length = _count(fd, path, damage_is_end=claimed is not None)
-        return "stream", length, claimed
-    stable = frames.kind.is_mpeg1 and not frames.kind.mono
-    reader: Reader = "seek" if stable else "stream"
-    if headed:
-        return reader, sound.frames, claimed
-    if frames.n_samples > 1.01 * sound.frames:
-        raise NotForLibsndfileError("libsndfile takes it to be shorter than it is")
-    return reader, min(frames.n_samples, sound.frames), None
+    if frames is None or not frames.kind.is_layer3:
+        return _probe_rare_mpeg(sound, fd, path, frames)
+    claimed = sound.frames if frames.has_header else None
+    if frames.is_sure and (claimed or frames.n_samples <= _TRUSTED_MORE * sound.frames):
+        check_damage(frames, path)
+        stable = frames.kind.is_mpeg1 and not frames.kind.mono
+        n_samples = min(frames.n_samples, sound.frames)
+        return _info_of(sound, path, "seek" if stable else "stream", n_samples, claimed)
+    if frames.unbroken and frames.n_frames < (frames.claimed_frames or 0):
+        n_samples = _count(fd, path, damage_is_end=True)
+        if n_samples >= frames.n_samples - frames.delay:
+            return _info_of(sound, path, "stream", n_samples, claimed)
+    return mp3stream.probe(fd, frames, path)
+
+
+def _probe_rare_mpeg(
+    sound: _ForwardSound, fd: int, path: str, frames: Mp3Frames | None
+) -> AudioInfo:
+    """Return format and length of Layers I and II and of free bit rates, by decoding."""
+    if frames is not None and not frames.is_sure:
+        return mp3stream.probe(fd, frames, path)
+    n_samples = _count(fd, path, damage_is_end=frames is not None)
+    if frames is not None and n_samples < frames.n_samples:
+        return mp3stream.probe(fd, frames, path)
+    return _info_of(sound, path, "stream", n_samples, None)
 
 
 def _other_length(
-    sound: _ForwardSound, fd: int, container: str, path: str
-) -> tuple[Reader, int, int | None]:
-    """Return reader, decoded length and claimed length of any other file."""
+    sound: _ForwardSound, fd: int, container: str, path: str, view: View | None
+) -> tuple[Reader, int]:
+    """Return reader and decoded length of any other file."""
     known = 0 < sound.frames < HIGHEST_COUNT
     if container == "ogg" and known:
-        return "stream", sound.frames, None
+        return "stream", sound.frames
     lossless = container == "flac" or sound.subtype in _EXACT_SEEKS
     reader: Reader = "seek" if lossless else "stream"
-    claimed = claimed_wav_samples(fd) if container in {"wav", "rf64"} else None
-    if container == "flac" and known:
-        claimed = sound.frames
     if sound.frames == 0 or (known and lossless and _has_last_sample(sound)):
-        return reader, sound.frames, claimed
-    return reader, _count(fd, path, damage_is_end=claimed is not None), claimed
+        return reader, sound.frames
+    damage_is_end = container in _TELLING_LENGTHS
+    return reader, _count(fd, path, view, damage_is_end=damage_is_end)
 
 
 def _has_last_sample(sound: _ForwardSound) -> bool:
@@ -179,14 +235,14 @@ def _has_last_sample(sound: _ForwardSound) -> bool:
         return False
 
 
-def _count(fd: int, path: str, *, damage_is_end: bool) -> int:
+def _count(fd: int, path: str, view: View | None = None, *, damage_is_end: bool) -> int:
     """Return the decoded length by decoding, a block at a time, with a decoder of its own.
 
     Raises:
         AudioError: Decoding fails on the way, unless that may count as the end.
     """
     n_samples = 0
-    with _sound(fd, path) as sound:
+    with _sound(fd, path, view) as sound:
         buffer = np.empty((BLOCK_SAMPLES, sound.channels), dtype=np.float32)
         sound.go_to(0)
         try:
@@ -210,9 +266,37 @@ def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.flo
     Raises:
         AudioError: Decoding fails or ends before its time.
     """
+    if not info.parts:
+        return _read_one(fd, info, spans, None)
+    pieces: list[list[NDArray[np.float32]]] = [[] for _ in spans]
+    begin = 0
+    for part in info.parts:
+        inside = [_inside(span, begin, begin + part.n_samples) for span in spans]
+        wanted = [span for span in inside if span is not None]
+        reader: Reader = "seek" if part.by_seek else "stream"
+        own = replace(info, n_samples=part.n_samples, reader=reader)
+        found = iter(_read_one(fd, own, wanted, part.view) if wanted else ())
+        for piece, span in zip(pieces, inside, strict=True):
+            if span is not None:
+                piece.append(next(found))
+        begin += part.n_samples
+    empty = np.empty((info.n_channels, 0), dtype=np.float32)
+    return [np.concatenate([empty, *piece], axis=1) for piece in pieces]
+
+
+def _inside(span: Span, begin: int, end: int) -> Span | None:
+    """Return what a part of the file has of a span, counted from where the part begins."""
+    start, stop = max(span.start, begin), min(span.stop, end)
+    return Span(start - begin, stop - begin) if start < stop else None
+
+
+def _read_one(
+    fd: int, info: AudioInfo, spans: Sequence[Span], view: View | None
+) -> list[NDArray[np.float32]]:
+    """Return the spans of a file, or of a view of it."""
     lead = MP3_LEAD_SAMPLES if info.container == "mp3" else 0
     parts, position = [], -1
-    with _opened_again(fd, info) as sound:
+    with _opened_again(fd, info, view) as sound:
         for span in spans:
             first = max(0, span.start - lead) if info.reader == "seek" else 0
             if position < first:
@@ -230,9 +314,9 @@ def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.flo
 
 
 @contextlib.contextmanager
-def _opened_again(fd: int, info: AudioInfo) -> Iterator[_ForwardSound]:
+def _opened_again(fd: int, info: AudioInfo, view: View | None) -> Iterator[_ForwardSound]:
     try:
-        with _sound(fd, info.path) as sound:
+        with _sound(fd, info.path, view) as sound:
             yield sound
     except NotForLibsndfileError as error:
         raise AudioError(info.path, f"changed while it was read: {_reason(error)}") from error

@@ -33,7 +33,7 @@ _WHOLE_S = 600
 """Songs up to this length are heard whole; of longer ones no more than this is heard."""
 _MOST_WINDOWS = 400
 _FEWEST_WINDOWS = 3
-_MOST_PASSED_S: dict[Reader, float] = {"seek": 1e6, "stream": 6e4, "ffmpeg": 6e4}
+_MOST_PASSED_S: dict[Reader, float] = {"seek": 1e6, "stream": 6e4, "frames": 6e4, "ffmpeg": 6e4}
 """What may be passed over on the way to windows, which costs time even where a reader seeks."""
 
 

@@ -1,0 +1,261 @@
+"""What the headers of uncompressed files claim: lengths that libsndfile corrects without a word.
+
+Conventions: offsets and sizes are bytes. RIFF (WAV), RF64 and BW64 (EBU Tech 3306), Sony Wave64,
+AIFF and 8SVX (EA IFF 85), CAF and AU keep the sound in one chunk with a stated size. A size that
+goes beyond the file's end means that the file is cut; one that writers leave when they cannot go
+back to fill it in means nothing; and what follows the sound must be a chunk, a tag or zeros.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from earwitness.audio.info import SMALLEST_YIELD
+from earwitness.audio.regular import read_at
+from earwitness.audio.tags import untagged_bytes
+from earwitness.audio.views import Plan, View, patched
+from earwitness.core.errors import AudioError
+
+_MOST_CHUNKS = 256
+_4_GIB = 1 << 32
+_UNKNOWN_SIZES = (range(1), range(0x7FFF0000, 0x80010000), range(0xFFFF0000, _4_GIB))
+"""Sizes below 4 GiB that programs write when they do not know the length."""
+
+_PCM_TAGS = {0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE}
+_AIFF_CODINGS = {b"NONE", b"sowt", b"twos", b"raw ", b"fl32", b"FL32", b"fl64", b"FL64", b"in24"}
+_AIFF_CODINGS |= {b"in32", b"42ni", b"23ni", b"ulaw", b"ULAW", b"alaw", b"ALAW"}
+_AU_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
+_W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+_RF64_HEAD = 80
+
+
+class _Chunk(NamedTuple):
+    """One chunk: its name, and offset and stated size of its body."""
+
+    name: bytes
+    body: int
+    size: int
+
+
+class _Sound(NamedTuple):
+    """Where the sound is.
+
+    Attributes:
+        start: Offset of the first byte.
+        size: Stated size, ``None`` where it is not known.
+        block: Bytes of one sample of all channels, 0 where its coding has no such.
+        n_samples: Samples that are stated besides; 0 where none are.
+        size_at: Offset of the stated size, four bytes.
+        order: Their order.
+        fmt: Body of a WAV file's ``fmt `` chunk.
+        extra: Bytes that the stated size counts besides.
+    """
+
+    start: int
+    size: int | None
+    block: int = 0
+    n_samples: int = 0
+    size_at: int = 0
+    order: Literal["little", "big"] = "little"
+    fmt: bytes = b""
+    extra: int = 0
+
+
+def plan_by_header(fd: int, path: str) -> Plan:
+    """Return what the header of a file claims, and a view where its sizes would mislead.
+
+    Raises:
+        AudioError: Over 1 % of the file is behind the sound and no part of its format.
+    """
+    sound = _find_sound(fd)
+    if sound is None:
+        return Plan()
+    end = os.fstat(fd).st_size
+    held = end - sound.start
+    size = _true_size(fd, sound, end)
+    views: tuple[View, ...] = ()
+    if size is None:
+        return Plan((_with_size(sound, held, end),) if sound.size == 0 and sound.size_at else ())
+    if size != sound.size:
+        views = (_with_size(sound, size, end),)
+    _check_rest(fd, sound, size, end, path)
+    claimed = sound.n_samples or (size // sound.block if sound.block else 0)
+    return Plan(views, claimed or None, claimed_share=max(1.0, size / max(1, held)))
+
+
+def _find_sound(fd: int) -> _Sound | None:
+    head = read_at(fd, 0, 64)
+    if head[:4] in {b"RIFF", b"RIFX", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
+        return _in_wav(fd, "big" if head[:4] == b"RIFX" else "little")
+    if head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC", b"8SVX", b"16SV"}:
+        return _in_iff(fd)
+    if head[:4] == b"riff" and head[28:40] == _W64_TAIL:
+        return _in_w64(fd)
+    if head[:4] == b"caff":
+        return _in_caf(fd)
+    if head[:4] in {b".snd", b"dns."}:
+        return _in_au(head)
+    return None
+
+
+def _chunks(fd: int, position: int, order: Literal["little", "big"]) -> Iterator[_Chunk]:
+    """Yield chunks with four-byte sizes, padded to even lengths."""
+    for _ in range(_MOST_CHUNKS):
+        head = read_at(fd, position, 8)
+        if len(head) < 8:
+            return
+        chunk = _Chunk(head[:4], position + 8, int.from_bytes(head[4:], order))
+        yield chunk
+        position = chunk.body + chunk.size + chunk.size % 2
+
+
+def _in_wav(fd: int, order: Literal["little", "big"]) -> _Sound | None:
+    block, long_size, fmt = 0, 0, b""
+    for chunk in _chunks(fd, 12, order):
+        if chunk.name == b"ds64":
+            long_size = int.from_bytes(read_at(fd, chunk.body + 8, 8), "little")
+        elif chunk.name == b"fmt ":
+            fmt = read_at(fd, chunk.body, min(chunk.size, 1 << 12))
+            block = _wav_block(fmt, order)
+        elif chunk.name == b"data":
+            size = long_size or _known(chunk.size)
+            return _Sound(chunk.body, size, block, 0, chunk.body - 4, order, fmt)
+    return None
+
+
+def _wav_block(fmt: bytes, order: Literal["little", "big"]) -> int:
+    """Return the bytes of a sample of all channels.
+
+    It follows from channels and bits as libsndfile takes it, since some files state it wrongly.
+    """
+    if len(fmt) < 16 or int.from_bytes(fmt[:2], order) not in _PCM_TAGS:
+        return 0
+    n_channels, n_bits = int.from_bytes(fmt[2:4], order), int.from_bytes(fmt[14:16], order)
+    return n_channels * ((n_bits + 7) // 8)
+
+
+def _known(size: int) -> int | None:
+    """Return a size below 4 GiB, 0 too, or ``None`` where it is one that stands for unknown."""
+    return size if size == 0 or not any(size in sizes for sizes in _UNKNOWN_SIZES) else None
+
+
+def _in_iff(fd: int) -> _Sound | None:
+    n_samples = 0
+    for chunk in _chunks(fd, 12, "big"):
+        if chunk.name == b"COMM":
+            body = read_at(fd, chunk.body, 22)
+            if chunk.size < 22 or body[18:22] in _AIFF_CODINGS:
+                n_samples = int.from_bytes(body[2:6], "big")
+        elif chunk.name in {b"SSND", b"BODY"}:
+            offset = 8 if chunk.name == b"SSND" else 0
+            size = _known(chunk.size)
+            size = max(0, size - offset) if size else size
+            start, size_at = chunk.body + offset, chunk.body - 4
+            return _Sound(start, size, 0, n_samples, size_at, "big", extra=offset)
+    return None
+
+
+def _in_w64(fd: int) -> _Sound | None:
+    position, block = 40, 0
+    for _ in range(_MOST_CHUNKS):
+        head = read_at(fd, position, 24)
+        if len(head) < 24:
+            return None
+        size = int.from_bytes(head[16:], "little") - 24
+        if head[:4] == b"fmt ":
+            block = _wav_block(read_at(fd, position + 24, 16), "little")
+        elif head[:4] == b"data":
+            return _Sound(position + 24, size if 0 < size < 1 << 62 else None, block)
+        position += 24 + (max(0, size) + 7) // 8 * 8
+    return None
+
+
+def _in_caf(fd: int) -> _Sound | None:
+    position, block = 8, 0
+    for _ in range(_MOST_CHUNKS):
+        head = read_at(fd, position, 12)
+        if len(head) < 12:
+            return None
+        size = int.from_bytes(head[4:], "big", signed=True)
+        if head[:4] == b"desc":
+            *_, n_bytes, n_frames, _, _ = struct.unpack(">d4sIIIII", read_at(fd, position + 12, 32))
+            block = n_bytes if n_frames == 1 else 0
+        elif head[:4] == b"data":
+            return _Sound(position + 16, size - 4 if size >= 4 else None, block)
+        position += 12 + max(0, size)
+    return None
+
+
+def _in_au(head: bytes) -> _Sound | None:
+    order: Literal["little", "big"] = "big" if head[:4] == b".snd" else "little"
+    start, size, coding, _, n_channels = (
+        int.from_bytes(head[at : at + 4], order) for at in range(4, 24, 4)
+    )
+    known = _known(size) or None
+    return _Sound(start, known, _AU_WIDTHS.get(coding, 0) * n_channels)
+
+
+def _true_size(fd: int, sound: _Sound, end: int) -> int | None:
+    """Return the size of the sound, ``None`` where nothing tells it but the file's end.
+
+    A size of 0 is true where a chunk or nothing follows. Sizes of four bytes of more than 4 GiB
+    of sound lack their highest bits.
+    """
+    held = end - sound.start
+    if sound.size == 0:
+        return 0 if held == 0 or _is_chunk(fd, sound, 0, end) else None
+    if sound.size is None or not sound.size_at or held < _4_GIB:
+        return sound.size
+    wrapped = sound.size + (held - sound.size) // _4_GIB * _4_GIB
+    rest = held - wrapped
+    is_end = rest <= (1 - SMALLEST_YIELD) * held or _is_chunk(fd, sound, wrapped, end)
+    return wrapped if is_end else sound.size
+
+
+def _is_chunk(fd: int, sound: _Sound, size: int, end: int) -> bool:
+    """Tell whether a chunk that fits in the file follows the sound."""
+    position = sound.start + size + size % 2
+    head = read_at(fd, position, 24)
+    if len(head) < 8:
+        return False
+    name_is_text = all(32 <= byte < 127 for byte in head[:4])
+    if sound.size_at:
+        return name_is_text and int.from_bytes(head[4:8], sound.order) <= end - position - 8
+    sizes = (int.from_bytes(head[4:12], "big"), int.from_bytes(head[16:24], "little"))
+    return name_is_text and any(0 < stated <= end - position for stated in sizes)
+
+
+def _check_rest(fd: int, sound: _Sound, size: int, end: int, path: str) -> None:
+    """Refuse a file of which more follows the sound than its header describes."""
+    after = sound.start + size
+    rest = end - after - 1
+    if rest <= (1 - SMALLEST_YIELD) * (size + rest) or _is_chunk(fd, sound, size, end):
+        return
+    if untagged_bytes(fd, after, end) == 0 or _is_zero(fd, after, end):
+        return
+    reason = f"its header describes {size} bytes of sound, but {end - after} more follow"
+    raise AudioError(path, f"{reason} that are no part of the format")
+
+
+def _is_zero(fd: int, start: int, stop: int) -> bool:
+    while start < stop:
+        chunk = read_at(fd, start, min(1 << 20, stop - start))
+        if not chunk or chunk.strip(b"\0"):
+            return False
+        start += len(chunk)
+    return True
+
+
+def _with_size(sound: _Sound, size: int, end: int) -> View:
+    """Return the file with a size that is true, as RF64 where four bytes do not hold it."""
+    if size < _4_GIB:
+        stated = (size + sound.extra).to_bytes(4, sound.order)
+        return patched([(sound.size_at, stated)], 0, end)
+    fmt = sound.fmt + bytes(len(sound.fmt) % 2)
+    total = _RF64_HEAD - 8 + len(fmt) - 16 + size
+    head = b"RF64" + b"\xff" * 4 + b"WAVE" + b"ds64" + struct.pack("<IQQQI", 28, total, size, 0, 0)
+    head += b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + b"\xff" * 4
+    return (head, (sound.start, sound.start + size))

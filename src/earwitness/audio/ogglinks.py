@@ -1,0 +1,198 @@
+"""How an Ogg file is read: its links, whole or where they are damaged.
+
+Conventions: granules are samples at the codec's rate; Opus counts them at 48 kHz, which is the
+rate it is decoded at whatever rate its header names (RFC 7845: that is the rate of the sound
+before it was coded). A link is one stream from its first page to its last; files that were put
+one behind another have several.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from earwitness.audio.info import SMALLEST_YIELD
+from earwitness.audio.oggpages import Page, checksum, walk_pages
+from earwitness.audio.regular import read_at
+from earwitness.audio.views import Plan, View, patched
+from earwitness.core.errors import AudioError
+
+OPUS_RATE_HZ = 48_000
+_ENDS_STREAM = 4
+_OPUS_RATE_AT = 12
+_FRAME_SAMPLES = ((480, 960, 1920, 2880), (480, 960), (120, 240, 480, 960))
+"""By mode: SILK, hybrid, CELT."""
+
+
+class _Link(NamedTuple):
+    """Pages of one stream.
+
+    Attributes:
+        pages: The whole ones.
+        head: First bytes of its first packet.
+        stop: Offset where the next link or the end of the file is.
+    """
+
+    pages: list[Page]
+    head: bytes
+    stop: int
+
+    @property
+    def is_opus(self) -> bool:
+        return self.head.startswith(b"OpusHead")
+
+    @property
+    def rate_hz(self) -> int:
+        if self.is_opus:
+            return OPUS_RATE_HZ
+        return int.from_bytes(self.head[12:16], "little") or 1
+
+    @property
+    def is_known(self) -> bool:
+        return self.is_opus or self.head.startswith(b"\x01vorbis")
+
+    def seconds(self, page: Page | None = None) -> float:
+        """Return the time after a page, or after the last one."""
+        granules = [p.granule for p in self.pages if page is None or p.stop <= page.stop]
+        return max([0, *granules]) / self.rate_hz
+
+
+def plan_ogg(fd: int, path: str) -> Plan:
+    """Return how to read an Ogg file.
+
+    Raises:
+        AudioError: Over 1 % of a link's pages are missing, or its end is cut off.
+    """
+    links = list(_links(fd))
+    if not links or not all(link.is_known for link in links):
+        return Plan()
+    before_s, missing = 0.0, 0
+    for link in links:
+        missing += _check_pages(fd, link, before_s, path)
+        before_s += link.seconds()
+    if missing:
+        return Plan(is_foreign=True)
+    views = [_mended(fd, link) for link in links]
+    if len(links) == 1 and links[0].pages[0].start == 0 and views == [None]:
+        return Plan()
+    whole = [view or _range(link) for view, link in zip(views, links, strict=True)]
+    return Plan(tuple(whole))
+
+
+def _links(fd: int) -> Iterator[_Link]:
+    """Yield the links of a file; of streams that were mixed, the file counts as none."""
+    size = os.fstat(fd).st_size
+    pages: list[Page] = []
+    for page in walk_pages(fd):
+        if page.begins and pages:
+            if len(pages) == 1:
+                return
+            yield _Link(pages, _head(fd, pages[0]), page.start)
+            pages = []
+        if page.begins or (pages and page.serial == pages[0].serial):
+            pages.append(page)
+    if pages:
+        yield _Link(pages, _head(fd, pages[0]), size)
+
+
+def _head(fd: int, page: Page) -> bytes:
+    return read_at(fd, page.content, min(64, page.stop - page.content))
+
+
+def _range(link: _Link) -> View:
+    return ((link.pages[0].start, link.pages[-1].stop),)
+
+
+def _check_pages(fd: int, link: _Link, before_s: float, path: str) -> int:
+    """Return how many pages of a link are missing.
+
+    Raises:
+        AudioError: They are over 1 % of it, or the end is.
+    """
+    missing, first_s = 0, None
+    for page, following in zip(link.pages, link.pages[1:], strict=False):
+        gap = following.sequence - page.sequence - 1
+        if gap > 0:
+            missing += gap
+            first_s = link.seconds(page) if first_s is None else first_s
+    last = link.pages[-1]
+    end_s = before_s + link.seconds()
+    if not last.ends and last.stop < link.stop:
+        if read_at(fd, last.stop, 4) == b"OggS":
+            raise AudioError(path, f"truncated at {end_s:.2f} s (its last page is cut off)")
+        reason = f"{link.stop - last.stop} bytes after it are no Ogg page"
+        raise AudioError(path, f"damaged near {end_s:.2f} s: {reason}")
+    if missing > (1 - SMALLEST_YIELD) * (len(link.pages) + missing):
+        n_all = len(link.pages) + missing
+        reason = f"{missing} of {n_all} Ogg pages are missing or damaged"
+        raise AudioError(path, f"damaged near {before_s + (first_s or 0):.2f} s: {reason}")
+    return missing
+
+
+def _mended(fd: int, link: _Link) -> View | None:
+    """Return a link whose header and end are what libsndfile needs, ``None`` where they are."""
+    first, last = link.pages[0], link.pages[-1]
+    patches = []
+    if link.is_opus and _opus_rate_hz(link) != OPUS_RATE_HZ:
+        at = first.content - first.start + _OPUS_RATE_AT
+        patches.append((first.start, _patched_page(fd, first, at, _u32(OPUS_RATE_HZ))))
+    granule = _opus_end(fd, link.pages) if link.is_opus else last.granule
+    if granule != last.granule or not last.ends:
+        flags = read_at(fd, last.start + 5, 1)[0] | _ENDS_STREAM
+        content = bytes([flags]) + granule.to_bytes(8, "little", signed=True)
+        patches.append((last.start, _patched_page(fd, last, 5, content)))
+    return patched(patches, first.start, last.stop) if patches else None
+
+
+def _opus_rate_hz(link: _Link) -> int:
+    return int.from_bytes(link.head[_OPUS_RATE_AT : _OPUS_RATE_AT + 4], "little")
+
+
+def _u32(value: int) -> bytes:
+    return value.to_bytes(4, "little")
+
+
+def _patched_page(fd: int, page: Page, at: int, content: bytes) -> bytes:
+    """Return a page with other bytes at an offset, its checksum made right."""
+    old = read_at(fd, page.start, page.stop - page.start)
+    new = old[:at] + content + old[at + len(content) :]
+    return new[:22] + _u32(checksum(new)) + new[26:]
+
+
+def _opus_end(fd: int, pages: Sequence[Page]) -> int:
+    """Return the granule after the last sample of an Opus stream.
+
+    The last page's own is the end where it is marked as such (RFC 7845, 4.4), but some name more
+    than the packets hold.
+    """
+    last = pages[-1]
+    known = [n for n, page in enumerate(pages[:-1]) if page.granule >= 0 and page.sequence > 1]
+    begin = known[-1] if known else 1
+    held = pages[begin].granule if known else 0
+    held += sum(map(_opus_samples, _packets(fd, pages[begin:], skip_first=bool(known))))
+    return min(last.granule, held) if last.ends and last.granule >= 0 else held
+
+
+def _packets(fd: int, pages: Sequence[Page], *, skip_first: bool) -> Iterator[bytes]:
+    """Yield the first two bytes of each packet that ends after the first page, or in it."""
+    start = b""
+    for number, page in enumerate(pages):
+        at = page.content
+        for size in page.sizes:
+            start = start or read_at(fd, at, min(2, size))
+            at += size
+            if size < 255:
+                if start and not (skip_first and number == 0):
+                    yield start
+                start = b""
+
+
+def _opus_samples(packet: bytes) -> int:
+    """Return the length of an Opus packet by its first bytes (RFC 6716, 3.1)."""
+    config, code = packet[0] >> 3, packet[0] & 3
+    mode, size = (0, config & 3) if config < 12 else (1, config & 1)
+    if config >= 16:
+        mode, size = 2, config & 3
+    n_frames = (packet[1] & 63 if len(packet) > 1 else 0) if code == 3 else (1, 2, 2)[code]
+    return _FRAME_SAMPLES[mode][size] * n_frames
