@@ -25,7 +25,12 @@ def test_a_path_is_no_pattern(tmp_path: Path, name: str) -> None:
     ("content", "message"),
     [
         (b"", "empty, expected a header line"),
-        (b"a\xff\xfe,b\n\xff,2\n", "cannot be read as a table"),
+        (b"a,b\n1,2,3\n", "t.csv:2: 3 fields, expected 2"),
+        (b'a,b\n"1,2\n', "t.csv:2: a quote that is not closed"),
+        (b"a,b,a\n1,2,3\n", "column 'a' is there 2 times, expected every name once"),
+        (b"# nothing\n# else\n", "comments alone, expected a header line"),
+        (b"a,b\n1,\x00\n", "holds zero bytes"),
+        (b"\x1f\x8b\x08\x00", "is gzip, expected a CSV"),
         (b"x,y\n1,2\n", "columns x, y; expected a among them"),
     ],
 )

@@ -59,8 +59,8 @@ def test_byte_order_marks_and_windows_line_ends(
 def test_blank_lines_are_passed_over_and_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", HEADER + "a.mp3,0,0,,\n,,,,\nb.mp3,1,0,,\n\n")
     assert read_manifest(path).frame["filepath"].to_list() == ["a.mp3", "b.mp3"]
-    path = write(tmp_path / "m.csv", HEADER + "a.mp3,0,0,,\n,,,,\nb.mp3,AI,0,,\n\n")
-    with pytest.raises(ManifestError, match=r"m.csv:4: target 'AI'.*fake\)$"):
+    path = write(tmp_path / "m.csv", HEADER + "a.mp3,0,0,,\n,,,,\nb.mp3,maybe,0,,\n\n")
+    with pytest.raises(ManifestError, match=r"m.csv:4: target 'maybe'.*fake\)$"):
         read_manifest(path)
 
 
@@ -70,12 +70,12 @@ def test_blank_lines_are_passed_over_and_counted(tmp_path: Path) -> None:
         ("", "m.csv: empty, expected a header line and rows"),
         (HEADER, "m.csv: no rows"),
         ("path,label\na,1\n", "columns path, label; expected filepath, target among them"),
-        (HEADER + "a.mp3,0,0,,\nb.mp3,AI,0,,\n", r"m.csv:3: target 'AI', expected 0 \(real\) or 1"),
+        (HEADER + "a.mp3,0,0,,\nb.mp3,maybe,0,,\n", r"m.csv:3: target 'maybe', expected 0 \(real\) or 1"),
         (HEADER + "a.mp3,,0,,\n", r"m.csv:2: target None, expected 0"),
         (HEADER + "a.mp3,2,0,,\n", r"m.csv:2: target '2', expected 0"),
         (HEADER + ",0,0,,\n", "m.csv:2: no filepath"),
         (HEADER + "a.mp3,0,-1,,\n", "m.csv:2: skip_time '-1', expected seconds from 0 up"),
-        (HEADER + "a.mp3,0,nan,,\n", "m.csv:2: skip_time 'nan'"),
+        (HEADER + "a.mp3,0,soon,,\n", "m.csv:2: skip_time 'soon'"),
         (HEADER + "a,x,0,,\nb,y,0,,\nc,z,0,,\n", r"target 'x', .* \(and 2 more rows\)"),
     ],
 )

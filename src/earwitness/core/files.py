@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,35 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder; links to folders are followed, each folder once."""
+    seen: set[tuple[int, int]] = set()
+    for at, folders, files in os.walk(folder, followlinks=True):
+        status = os.stat(at)  # noqa: PTH116 - what os.walk gives is a text
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        yield from (Path(at, name) for name in sorted(files))
+
+
+def spelled_on_disk(folder: Path, path: str) -> str | None:
+    r"""Return the spelling of a path by which a file is there, or ``None``.
+
+    Tried are the path as it is, with ``\\`` as ``/``, and its characters composed and decomposed
+    (Unicode NFC and NFD): which of these a disk holds depends on who wrote the file.
+
+    Args:
+        folder: What a relative path starts from.
+        path: The path; names that no disk can hold are not there.
+    """
+    spellings = [path, path.replace("\\", "/")]
+    spellings += [unicodedata.normalize(form, spellings[1]) for form in ("NFC", "NFD")]
+    there = (s for s in dict.fromkeys(spellings) if os.path.exists(os.path.join(folder, s)))  # noqa: PTH110, PTH118 - unlike Path.exists they take any name
+    return next(there, None)
+
+
 def missing(path: Path) -> str:
     """Say that nothing is at a path, and what lies near it."""
     folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path())
@@ -65,7 +95,7 @@ def missing(path: Path) -> str:
     wanted = path.absolute().relative_to(folder).parts[0]
     near = difflib.get_close_matches(wanted, names, n=2, cutoff=0.4) or names[:3]
     found = ", ".join(near) if near else "nothing"
-    return f"{path}: not there; in {folder} lies {found}"
+    return f"{path}: no such file; {folder} contains {found}"
 
 
 def sha256_of(path: Path) -> str:

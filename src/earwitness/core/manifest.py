@@ -7,11 +7,13 @@ POSIX, relative to one of the manifest's roots or absolute.
 from __future__ import annotations
 
 import hashlib
-import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from earwitness.core.files import spelled_on_disk
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,6 +24,9 @@ PUBLISHED_COLUMNS = ("filepath", "target", "skip_time", "source_dataset", "split
 KNOWN_COLUMNS = ("generator", "group_id", "artist", "duration_s", "sha256")
 """Columns written after them where they are known; any further column is kept."""
 
+NAME_COLUMNS = ("source_dataset", "split_tag", "generator", "group_id", "artist")
+"""Columns whose values are names, which are compared."""
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -31,11 +36,16 @@ class Manifest:
         name: Short name, the stem of its file ("fma_real_valid_2000").
         frame: ``PUBLISHED_COLUMNS``, ``KNOWN_COLUMNS`` where known, then any others.
         roots: Folders that relative paths are looked for under, in this order.
+        moved: Path in the manifest → where its file was found, for files that are not where the
+            manifest says.
+        notes: What the reader of the file should know about it, one sentence each.
     """
 
     name: str
     frame: pl.DataFrame
     roots: tuple[Path, ...] = ()
+    moved: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.frame.height
@@ -47,19 +57,24 @@ class Manifest:
 
     def where(self, *conditions: pl.Expr) -> Manifest:
         """Return the items that meet every Polars condition, in the same order."""
-        return Manifest(self.name, self.frame.filter(*conditions), self.roots)
+        return replace(self, frame=self.frame.filter(*conditions))
 
     def locate(self, filepath: str) -> Path:
-        """Return where an item's file lies: under the first root that holds it.
+        """Return where an item's file is: under the first root that holds it.
+
+        A path that is not there as it is spelled may be spelled otherwise on disk, see
+        ``spelled_on_disk``.
 
         A file that no root holds is given under the first root, so that the error of the one
         who opens it says where it was expected.
         """
+        if filepath in self.moved:
+            return Path(self.moved[filepath])
         path = Path(filepath)
-        if path.is_absolute() or not self.roots:
-            return path
-        candidates = [root / path for root in self.roots]
-        return next((c for c in candidates if os.path.exists(c)), candidates[0])  # noqa: PTH110 - unlike Path.exists it takes names that no disk can hold
+        roots = () if path.is_absolute() else self.roots
+        there = ((root, spelled_on_disk(root, filepath)) for root in roots or (Path(),))
+        found = next((root / spelling for root, spelling in there if spelling is not None), None)
+        return found or (roots[0] / path if roots else path)
 
     def locate_all(self) -> list[Path]:
         """Return ``locate`` of every row, in order."""

@@ -9,6 +9,7 @@ the detector looks at. Both are empty where the file could not be read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,6 +44,15 @@ WINDOW_COLUMNS = (
 
 ENCODER_PREFIX = "encoder_"
 """Columns of an encoder head are named ``encoder_<class>``, after all others."""
+
+
+def encoder_columns(names: Sequence[str]) -> list[str]:
+    """Return the columns of an encoder head: those named so behind ``PREDICTION_COLUMNS``.
+
+    A manifest may have a column by such a name, too; it comes before them.
+    """
+    last = max((i for i, name in enumerate(names) if name in PREDICTION_COLUMNS), default=-1)
+    return [name for name in names[last + 1 :] if name.startswith(ENCODER_PREFIX)]
 
 
 class WindowScore(NamedTuple):
@@ -100,12 +110,14 @@ class Predictions:
         detector: Name of the detector.
         frame: The manifest's columns, then ``PREDICTION_COLUMNS``, then the encoder columns.
         windows: ``WINDOW_COLUMNS``, one row a window, where they were asked for.
+        notes: What the reader of the file should know about it, one sentence each.
     """
 
     dataset: str
     detector: str
     frame: pl.DataFrame
     windows: pl.DataFrame | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def n_failed(self) -> int:

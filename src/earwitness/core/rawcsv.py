@@ -7,7 +7,6 @@ of the header's are.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +14,8 @@ from pathlib import Path
 
 from earwitness.core.errors import DatasetError
 from earwitness.core.files import replacing
+from earwitness.core.tables import DELIMITERS, decode
 
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
-}
-_DELIMITERS = (",", ";", "\t", "|")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
@@ -141,11 +135,11 @@ def read_raw_csv(path: Path, *, needed: str) -> RawCsv:
         content = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from None
-    mark, encoding, text = _decoded(content)
+    mark, encoding, text = decode(content)
     if not text.strip():
         raise DatasetError(f"{path}: empty, expected a header line and rows")
     first = _LINE_END.split(text, maxsplit=1)[0]
-    delimiter = next((d for d in _DELIMITERS if needed in _names(first, d)), ",")
+    delimiter = next((d for d in DELIMITERS if needed in _names(first, d)), ",")
     header, *rows = _rows(text, delimiter, path)
     table = RawCsv(path, content, mark, encoding, delimiter, header, rows)
     if needed not in table:
@@ -157,20 +151,6 @@ def read_raw_csv(path: Path, *, needed: str) -> RawCsv:
                 f"{path}:{row.line}: {len(row.fields)} fields, expected {len(header.fields)}"
             )
     return table
-
-
-def _decoded(content: bytes) -> tuple[bytes, str, str]:
-    """Return mark, encoding and text; nothing is lost on the way back."""
-    for mark, encoding in _MARKS.items():
-        if content.startswith(mark):
-            try:
-                return mark, encoding, content[len(mark) :].decode(encoding)
-            except UnicodeDecodeError:
-                break
-    try:
-        return b"", "utf-8", content.decode("utf-8")
-    except UnicodeDecodeError:
-        return b"", "latin-1", content.decode("latin-1")
 
 
 def _names(line: str, delimiter: str) -> list[str]:

@@ -13,7 +13,6 @@ song belong together.
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from dataclasses import dataclass
@@ -24,7 +23,9 @@ import polars as pl
 
 from earwitness.core.catalog import AUDIO_SUFFIXES, Catalog, Omission
 from earwitness.core.errors import DatasetError
-from earwitness.core.tables import ZERO_ONE, drop_blank_lines, read_text_table
+from earwitness.core.files import spelled_on_disk
+from earwitness.core.spelling import tidy_path
+from earwitness.core.tables import labels, read_table
 from earwitness.datasets.tables import catalog_frame
 
 SOURCE = "SONICS"
@@ -92,13 +93,13 @@ def _read_split(root: Path, given: Path | None, split: str) -> _Table:
             f"{path}: no such file, expected the SONICS {split} CSV"
             + (way_out if split == "train" else "")
         )
-    return _Table(str(path), _with_names(path, _read(path, ("filepath", "target"))))
+    return _Table(str(path), _with_names(path, *_read(path, ("filepath", "target"))))
 
 
 def _read_upstream(paths: list[Path], split: str) -> _Table:
     frames = []
     for target, path in enumerate(paths):
-        frame = _read(path, ("filename", "duration", "no_vocal", "split"))
+        frame, _ = _read(path, ("filename", "duration", "no_vocal", "split"))
         suffix = pl.when(_has_audio_suffix("filename")).then(pl.lit("")).otherwise(pl.lit(".mp3"))
         frame = frame.filter(pl.col("split") == split).with_columns(
             pl.concat_str(pl.lit(f"{path.stem}/"), "filename", suffix).alias("filepath"),
@@ -108,7 +109,7 @@ def _read_upstream(paths: list[Path], split: str) -> _Table:
         frames.append(frame)
     merged = pl.concat(frames, how="diagonal")
     origin = f"{paths[0]} and {paths[1].name}"
-    return _Table(origin, _with_names(paths[0].parent, merged))
+    return _Table(origin, _with_names(paths[0].parent, merged, [0] * merged.height))
 
 
 def _has_audio_suffix(column: str) -> pl.Expr:
@@ -116,25 +117,25 @@ def _has_audio_suffix(column: str) -> pl.Expr:
     return pl.col(column).str.to_lowercase().str.contains(f"(?:{pattern})$")
 
 
-def _read(path: Path, needed: tuple[str, ...]) -> pl.DataFrame:
+def _read(path: Path, needed: tuple[str, ...]) -> tuple[pl.DataFrame, list[int]]:
     """Read a CSV; nameless columns and those whose names begin with ``_`` are not carried."""
-    frame = read_text_table(path, error=DatasetError, needed=needed)
-    return frame.select(name for name in frame.columns if name and not name.startswith("_"))
+    table = read_table(path, error=DatasetError, needed=needed)
+    names = [name for name in table.frame.columns if name and not name.startswith("_")]
+    return table.frame.select(names), table.lines
 
 
-def _with_names(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
+def _with_names(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.DataFrame:
     """Add typed ``target``, and ``_path``, ``_name`` and ``_song`` as they are compared."""
-    frame, lines = drop_blank_lines(frame)
-    labelled = pl.col("target").is_in(list(ZERO_ONE)).fill_null(False)
-    wrong = frame.select(pl.col("filepath").is_null() | ~labelled).to_series().arg_true()
+    target = labels(frame["target"])
+    wrong = (frame["filepath"].is_null() | target.is_null()).arg_true()
     if len(wrong):
         row = frame.row(wrong[0], named=True)
         found = f"filepath {row['filepath']!r}, target {row['target']!r}"
         raise DatasetError(
             f"{path}:{lines[wrong[0]]}: {found}, expected a path and 0 (real) or 1 (fake)"
         )
-    paths = [posixpath.normpath(p.replace("\\", "/")) for p in frame["filepath"].to_list()]
-    targets = [ZERO_ONE[t] for t in frame["target"].to_list()]
+    paths = [tidy_path(p) for p in frame["filepath"].to_list()]
+    targets = target.to_list()
     stems = [posixpath.splitext(posixpath.basename(p))[0] for p in paths]
     return frame.with_columns(
         pl.Series("target", targets, dtype=pl.Int8),
@@ -175,9 +176,9 @@ def _drop_repeats(frame: pl.DataFrame, omitted: list[Omission]) -> pl.DataFrame:
 
 
 def _drop_missing(frame: pl.DataFrame, root: Path, omitted: list[Omission]) -> pl.DataFrame:
-    files = [os.path.isfile(root / p) for p in frame["_path"].to_list()]  # noqa: PTH113 - unlike Path.is_file it takes any name
-    there = pl.Series(files, dtype=pl.Boolean)
-    return _drop(frame, ~there, "no such file", omitted)
+    files = [spelled_on_disk(root, path) for path in frame["filepath"].to_list()]
+    frame = frame.with_columns(pl.Series("_file", files, dtype=pl.String))
+    return _drop(frame, pl.col("_file").is_null(), "no such file", omitted)
 
 
 def _drop(
@@ -193,7 +194,7 @@ def _columns(frame: pl.DataFrame, root: Path, split_tag: str) -> dict[str, Any]:
     base = root.absolute()
     derived: dict[str, Any] = {
         "key": frame["_path"].to_list(),
-        "filepath": [(base / p).as_posix() for p in frame["_path"].to_list()],
+        "filepath": [posixpath.normpath((base / p).as_posix()) for p in frame["_file"].to_list()],
         "target": frame["target"].to_list(),
         "split_tag": [split_tag] * frame.height,
         "generator": _generators(frame),

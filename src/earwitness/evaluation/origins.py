@@ -13,7 +13,7 @@ from typing import Any
 
 from earwitness.core.files import file_stem
 from earwitness.core.manifest import PUBLISHED_COLUMNS, Manifest
-from earwitness.core.predictions import ENCODER_PREFIX, PREDICTION_COLUMNS, Predictions
+from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
 from earwitness.evaluation.sources import Opened
 from earwitness.passes.resume import RUN_JSON, read_run
 
@@ -81,11 +81,8 @@ def digest_of(predictions: Predictions) -> str | None:
     frame = predictions.frame
     if not set(PUBLISHED_COLUMNS) <= set(frame.columns):
         return None
-    own = [
-        name
-        for name in frame.columns
-        if name not in PREDICTION_COLUMNS and not name.startswith(ENCODER_PREFIX)
-    ]
+    added = {*PREDICTION_COLUMNS, *encoder_columns(frame.columns)}
+    own = [name for name in frame.columns if name not in added]
     return Manifest(predictions.dataset, frame.select(own)).digest
 
 

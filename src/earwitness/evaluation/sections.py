@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from earwitness.core.errors import UsageError
-from earwitness.core.predictions import ENCODER_PREFIX, Predictions
+from earwitness.core.predictions import ENCODER_PREFIX, Predictions, encoder_columns
 from earwitness.core.registry import nearest
 
 SECTIONS = ("all", "encoder", "real")
@@ -64,7 +64,7 @@ def check_sections(sections: Collection[str]) -> None:
 def _accuracy(name: str, rows: pl.DataFrame) -> dict[str, Any]:
     right = (rows["pred_label"] == rows["target"]).sum()
     section: dict[str, Any] = {"n": rows.height, "accuracy": right / rows.height}
-    heads = [column for column in rows.columns if column.startswith(ENCODER_PREFIX)]
+    heads = encoder_columns(rows.columns)
     if ENCODER_PREFIX + name in heads:
         first = rows.select(pl.concat_list(heads).list.arg_max().alias("first"))["first"]
         hits = (first == heads.index(ENCODER_PREFIX + name)).sum()

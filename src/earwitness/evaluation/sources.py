@@ -1,17 +1,19 @@
 """Where predictions come from: files, folders that are searched for them, or memory.
 
-Convention: one source for each detector and dataset, so that no row counts twice.
+Conventions: one source for each detector and dataset, and one row for each item of it, so that no
+item counts twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.manifests.asvspoof import is_score_file, read_scores
+from earwitness.evaluation.repeats import Aggregate, one_row_each
+from earwitness.manifests.asvspoof import holds_labels, is_score_file, read_scores
 from earwitness.manifests.scores import find_predictions, read_predictions
 
 
@@ -38,6 +40,7 @@ def open_sources(
     model: str | None = None,
     dataset: str | None = None,
     key: str | Path | None = None,
+    aggregate: Aggregate | None = None,
 ) -> list[Opened]:
     """Open predictions, in the order given.
 
@@ -46,10 +49,11 @@ def open_sources(
         model: Name of who judged, in place of those that the sources tell.
         dataset: Name of what was judged, likewise.
         key: The key file of those sources that are ASVspoof score files.
+        aggregate: How several rows of one file become one; ``None`` refuses them.
 
     Raises:
         UsageError: Two would go by the same detector and dataset, or a score file has no key.
-        PredictionsError: A file is not what it should be.
+        PredictionsError: A file is not what it should be, or has several rows for one item.
     """
     opened: list[Opened] = []
     for source in sources:
@@ -65,16 +69,19 @@ def open_sources(
             found = read_predictions(file, dataset=dataset, detector=model)
             opened += [Opened(predictions, str(file), file) for predictions in found]
     _refuse_twins(opened)
-    return opened
+    return [
+        replace(one, predictions=one_row_each(one.predictions, one.source, aggregate))
+        for one in opened
+    ]
 
 
 def _open_scores(
     path: Path, key: str | Path | None, model: str | None, dataset: str | None
 ) -> Opened:
-    if key is None:
+    if key is None and not holds_labels(path):
         raise UsageError(f"{path}: an ASVspoof score file, expected a key file with it (--key)")
     found = read_scores(path, key, dataset=dataset, detector=model)
-    return Opened(found, str(path), path, Path(key))
+    return Opened(found, str(path), path, Path(path if key is None else key))
 
 
 def _refuse_twins(opened: Iterable[Opened]) -> None:

@@ -1,19 +1,21 @@
-"""Score and key files of ASVspoof 5, read as predictions and written from them.
+"""Score and key files of ASVspoof, read as predictions and written from them.
 
 Conventions: here, and here alone, polarity turns: their scores are high for bona fide, so a logit
-is the negative of a score. Files are told by their first line::
+is the negative of a score. Score files have one line a file, in one of these forms::
 
-    filename⇥cm-score       one line a file; further columns are passed over
-    filename⇥cm-label       ``bonafide`` or ``spoof``
+    filename⇥cm-score                 ASVspoof 5, with this header; further columns are passed over
+    utterance score                   no header, as SSL_Anti-spoofing and ASVspoof 2021 have
+    utterance attack label score      no header, as AASIST and ASVspoof 2019 have
 
-Keys without that line serve too, as the protocols of ASVspoof 5, 2021 and 2019 have them: words
-apart by blanks, one of which is ``bonafide`` or ``spoof``, after the name of the attack.
+A key has the header ``filename⇥cm-label``, or none, as the protocols of ASVspoof 5, 2021 and 2019:
+words apart by blanks, one of which is ``bonafide`` or ``spoof``, after the name of the attack. A
+score file that holds the labels itself needs no key.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ import polars as pl
 from earwitness.core.errors import PredictionsError
 from earwitness.core.files import write_text
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions
+from earwitness.core.tables import decode
 from earwitness.metrics.losses import logits
 
 SCORE_COLUMNS = ("filename", "cm-score")
@@ -40,18 +43,32 @@ class _Truth:
 
 
 def is_score_file(path: Path) -> bool:
-    """Whether a file's first line is that of a score file."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            first = file.readline(1000).split()
-    except (OSError, UnicodeError):
+    """Whether a file's first line is that of a score file, with a header or without."""
+    if path.suffix.lower() == ".parquet":
         return False
-    return tuple(first[:2]) == SCORE_COLUMNS
+    try:
+        with path.open("rb") as file:
+            text = decode(file.read(1 << 16))[2]
+    except OSError:
+        return False
+    first = next((line.split() for line in text.lstrip("\ufeff").splitlines() if line.strip()), [])
+    return tuple(first[:2]) == SCORE_COLUMNS or _is_headerless(first)
+
+
+def holds_labels(path: Path) -> bool:
+    """Whether a score file says itself which files are bona fide."""
+    return any(len(cells) > 2 and cells[-2] in _LABELS for _, cells in _score_lines(path)[:1])
+
+
+def _is_headerless(cells: Sequence[str]) -> bool:
+    if not (len(cells) == 2 or (len(cells) == 4 and cells[2] in _LABELS)):
+        return False
+    return math.isfinite(_number(cells[-1])) and not math.isfinite(_number(cells[0]))
 
 
 def read_scores(
     scores: str | Path,
-    key: str | Path,
+    key: str | Path | None = None,
     *,
     dataset: str | None = None,
     detector: str | None = None,
@@ -60,7 +77,7 @@ def read_scores(
 
     Args:
         scores: The score file.
-        key: The key file.
+        key: The key file; a score file that holds the labels itself needs none.
         dataset: Name of what was judged; by default what follows ``__`` in the score file's stem,
             else the key's stem.
         detector: Name of who judged; by default the score file's stem, up to ``__``.
@@ -70,11 +87,12 @@ def read_scores(
         called fake. There is no ``pred_prob``. A file without a score says so in ``error``.
 
     Raises:
-        PredictionsError: A file cannot be read, a line is wrong or there twice, or a score is
-            of a file that the key has not.
+        PredictionsError: A file cannot be read, a line is wrong or there twice, a score is of a
+            file that the key has not, or score file and key differ in a label.
     """
-    scores, key = Path(scores), Path(key)
-    truths, found = _read_key(key), _read_scores(scores)
+    scores, key = Path(scores), Path(scores if key is None else key)
+    truths = _read_key(key)
+    found = _read_scores(scores, truths)
     strange = [name for name in found if name not in truths]
     if strange:
         raise PredictionsError(
@@ -175,18 +193,38 @@ def _check_names(where: str, names: Sequence[str | None]) -> None:
         seen.add(name)
 
 
-def _read_scores(path: Path) -> dict[str, float]:
+def _score_lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Return number and cells of each line with a score, the score last."""
+    lines = list(_lines(path))
+    if lines and tuple(lines[0][1][:2]) == SCORE_COLUMNS:
+        return [(number, cells[:2]) for number, cells in lines[1:]]
+    return lines
+
+
+def _read_scores(path: Path, truths: Mapping[str, _Truth]) -> dict[str, float]:
     found: dict[str, float] = {}
-    lines = _lines(path)
-    next(lines, None)
+    lines = _score_lines(path)
+    n_cells = len(lines[0][1]) if lines else 0
     for number, cells in lines:
-        score = _number(cells[1]) if len(cells) > 1 else math.nan
+        score = _number(cells[-1]) if len(cells) > 1 else math.nan
         if not math.isfinite(score):
-            shown = cells[1] if len(cells) > 1 else ""
+            shown = cells[-1] if len(cells) > 1 else ""
             raise PredictionsError(f"{path}:{number}: cm-score {shown!r}, expected a number")
-        _once(path, number, cells[0], found)
-        found[cells[0]] = score
+        if len(cells) != n_cells:
+            raise PredictionsError(f"{path}:{number}: {len(cells)} fields, expected {n_cells}")
+        name = next((c for c in cells[:-1] if c in truths), cells[0])
+        _agree(path, number, cells[1:-1], truths.get(name))
+        _once(path, number, name, found)
+        found[name] = score
     return found
+
+
+def _agree(path: Path, number: int, cells: Sequence[str], truth: _Truth | None) -> None:
+    label = next((_LABELS[cell] for cell in cells if cell in _LABELS), None)
+    if truth is not None and label is not None and label != truth.target:
+        raise PredictionsError(
+            f"{path}:{number}: {_WORDS[label]}, expected {_WORDS[truth.target]} as in the key"
+        )
 
 
 def _read_key(path: Path) -> dict[str, _Truth]:
@@ -213,8 +251,9 @@ def _labelled(path: Path, number: int, cells: Sequence[str], *, headed: bool) ->
         at = next((i for i in range(len(cells) - 1, 0, -1) if cells[i] in _LABELS), None)
     if at is None:
         raise PredictionsError(f"{path}:{number}: no label, expected bonafide or spoof in a line")
-    name = cells[0] if headed or len(cells) == 2 else cells[1]
-    attack = cells[at - 1] if not headed and at > 2 else None
+    scored = not headed and at == len(cells) - 2 and math.isfinite(_number(cells[-1]))
+    name = cells[0] if headed or len(cells) == 2 or scored else cells[1]
+    attack = cells[at - 1] if scored or (not headed and at > 2) else None
     known = attack if attack not in _NO_ATTACK and _LABELS[cells[at]] else None
     return name, _Truth(_LABELS[cells[at]], known)
 
@@ -231,11 +270,9 @@ def _once(path: Path, number: int, name: str, found: dict[str, float] | dict[str
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield number and cells of the lines that hold anything: apart by tabs, else by blanks."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = decode(path.read_bytes())[2].lstrip("\ufeff")
     except OSError as error:
         raise PredictionsError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeError:
-        raise PredictionsError(f"{path}: is not text, expected a score or key file") from None
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             cut = line.rstrip("\r").split("\t") if "\t" in line else line.split()

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,16 @@ import polars as pl
 
 from earwitness.core.errors import ManifestError
 from earwitness.core.files import replacing, write_json
-from earwitness.core.manifest import KNOWN_COLUMNS, PUBLISHED_COLUMNS, Manifest
-from earwitness.core.tables import ZERO_ONE, drop_blank_lines, read_text_table
+from earwitness.core.labels import parse_target
+from earwitness.core.manifest import (
+    KNOWN_COLUMNS,
+    NAME_COLUMNS,
+    PUBLISHED_COLUMNS,
+    Manifest,
+)
+from earwitness.core.spelling import tidy_path
+from earwitness.core.tables import clean_names, is_missing, numbers, parse_number, read_table
+from earwitness.manifests.relocate import find_by_tail
 
 SPLITS_JSON = "splits.json"
 
@@ -37,11 +46,65 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
             first is shown with its line and the rest are counted.
     """
     path = Path(path)
-    frame = read_text_table(path, error=ManifestError, needed=("filepath", "target"))
-    frame, lines = drop_blank_lines(frame)
-    if frame.height == 0:
+    table = read_table(path, error=ManifestError, needed=("filepath", "target"))
+    if table.frame.height == 0:
         raise ManifestError(f"{path}: no rows, expected at least one item")
-    return Manifest(path.stem, _typed(path, frame, lines), _roots(path, root))
+    frame = _typed(path, table.frame, table.lines)
+    manifest = Manifest(path.stem, frame, _roots(path, root), notes=_repeats(path, frame))
+    return manifest if root is None else _relocated(path, manifest, Path(root))
+
+
+def _repeats(path: Path, frame: pl.DataFrame) -> tuple[str, ...]:
+    """Note files that stand in several rows."""
+    targets: dict[str, list[int]] = {}
+    for filepath, target in frame.select("filepath", "target").iter_rows():
+        targets.setdefault(tidy_path(filepath), []).append(target)
+    both = [key for key, seen in targets.items() if len(set(seen)) > 1]
+    repeated = [key for key, seen in targets.items() if len(set(seen)) < len(seen)]
+    notes = []
+    if both:
+        notes.append(f"{path}: {len(both)} files are both real and fake ({both[0]!r} first)")
+    if repeated:
+        notes.append(
+            f"{path}: {len(repeated)} files are in several rows ({repeated[0]!r} first); metrics "
+            "of them need --aggregate mean or max"
+        )
+    return tuple(notes)
+
+
+def _relocated(path: Path, manifest: Manifest, root: Path) -> Manifest:
+    """Find the files that are not where the manifest says by the tails of their paths."""
+    filepaths = manifest.frame["filepath"].to_list()
+    lost = [f for f in filepaths if not os.path.exists(manifest.locate(f))]  # noqa: PTH110 - as in spelled_on_disk
+    if not lost:
+        return manifest
+    relocated = find_by_tail(lost, root.absolute())
+    notes = list(manifest.notes)
+    if relocated.found:
+        first, file = next(iter(relocated.found.items()))
+        notes.append(
+            f"{path}: {len(relocated.found)} files were found below {root} by the tail of their "
+            f"paths ({first} is {file})"
+        )
+    if relocated.ambiguous:
+        notes.append(
+            f"{path}: {len(relocated.ambiguous)} files could not be found for certain by the tail "
+            f"of their paths ({relocated.ambiguous[0]} first): several files, or one for several "
+            "paths"
+        )
+    return replace(manifest, moved=relocated.found, notes=tuple(notes))
+
+
+def describe_missing(manifest: Manifest) -> str | None:
+    """Return a sentence where files of a manifest are not there, with what may help."""
+    files = manifest.locate_all()
+    lost = [str(file) for file in files if not os.path.exists(file)]  # noqa: PTH110 - as in spelled_on_disk
+    if not lost:
+        return None
+    return (
+        f"{manifest.name}: {len(lost)} of {len(files)} files are not there ({lost[0]} first); "
+        "--root DIR finds them by the tail of their paths"
+    )
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:
@@ -83,7 +146,8 @@ def list_manifests(folder: Path) -> list[Path]:
     """
     recorded = folder / SPLITS_JSON
     named = _recorded(recorded).get("manifests", {}) if recorded.is_file() else {}
-    paths = [folder / entry["file"] for entry in named.values()] or sorted(folder.glob("*.csv"))
+    tables = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".csv", ".tsv"))
+    paths = [folder / entry["file"] for entry in named.values()] or list(tables)
     if not paths:
         raise ManifestError(f"{folder}: no manifest there, expected CSV files")
     return paths
@@ -105,7 +169,7 @@ def _typed(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.DataFrame:
     typed_targets: list[int] = []
     typed_skips: list[float] = []
     for line, (filepath, target, skip) in zip(lines, rows, strict=True):
-        value, skip_s = ZERO_ONE.get((target or "").strip()), _seconds(skip)
+        value, skip_s = parse_target(target or ""), _seconds(skip)
         if not filepath:
             problems.append(f"{path}:{line}: no filepath, expected the path of an audio file")
         elif value is None:
@@ -122,26 +186,20 @@ def _typed(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.DataFrame:
             pl.Series("target", typed_targets, dtype=pl.Int8),
             pl.Series("skip_time", typed_skips, dtype=pl.Float64),
             *(_text_or_nothing(frame, name) for name in ("source_dataset", "split_tag")),
-            *_number_or_nothing(frame, "duration_s"),
         )
+        .with_columns(clean_names(frame[name]) for name in NAME_COLUMNS if name in frame.columns)
+        .with_columns(numbers(frame[n]) for n in ("duration_s",) if n in frame.columns)
     )
 
 
 def _seconds(text: str | None) -> float | None:
     """Read a time in seconds: empty is 0, nonsense is ``None``."""
-    try:
-        value = float(text) if text else 0.0
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
+    value = 0.0 if is_missing(text) else parse_number(text or "")
+    return value if value is not None and math.isfinite(value) and value >= 0 else None
 
 
 def _text_or_nothing(frame: pl.DataFrame, name: str) -> pl.Expr:
     return pl.col(name) if name in frame.columns else pl.lit(None, dtype=pl.String).alias(name)
-
-
-def _number_or_nothing(frame: pl.DataFrame, name: str) -> list[pl.Expr]:
-    return [pl.col(name).cast(pl.Float64, strict=False)] if name in frame.columns else []
 
 
 def _roots(path: Path, given: str | Path | None) -> tuple[Path, ...]:

@@ -20,9 +20,23 @@ from pathlib import Path
 import polars as pl
 
 from earwitness.core.errors import PredictionsError
-from earwitness.core.files import replacing
-from earwitness.core.predictions import ENCODER_PREFIX, PREDICTION_COLUMNS, Predictions
-from earwitness.core.tables import ZERO_ONE, drop_blank_lines, read_text_table
+from earwitness.core.files import files_below, replacing
+from earwitness.core.manifest import NAME_COLUMNS
+from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
+from earwitness.core.tables import (
+    clean_names,
+    labels,
+    listed,
+    numbers,
+    read_columns,
+    read_table,
+    without_missing,
+)
+from earwitness.manifests.contradictions import (
+    describe_second_column,
+    describe_strange_labels,
+    find_contradiction,
+)
 
 DEFAULT_THRESHOLD = 0.5
 """Scores from here up are called fake where a file has no labels of its own."""
@@ -36,7 +50,7 @@ _LABEL = "pred_label"
 _EXPECTED = "target or y_true, and pred_label, pred_prob or y_pred, among them"
 _NUMBERS = ("skip_time", "duration_s", "pred_prob_real")
 _TRUE_FALSE = {"true": True, "false": False}
-_SUFFIXES = (".csv", ".parquet")
+_SUFFIXES = (".csv", ".tsv", ".parquet")
 _PUBLISHED_STEM = "test_predictions"
 
 
@@ -60,18 +74,30 @@ def read_predictions(
 
     Raises:
         PredictionsError: The file cannot be read, lacks columns, is empty, holds several
-            detectors for the one name given, or rows are wrong: the first is shown with its
-            line and the rest are counted.
+            detectors for the one name given, ``logit`` and ``pred_prob`` rank rows differently,
+            or rows are wrong: the first is shown with its line and the rest are counted.
     """
     path = Path(path)
-    frame = _checked(path).with_columns(pl.col("detector").fill_null(_detector_of(path)))
+    frame, notes = _checked(path)
+    frame = frame.with_columns(pl.col("detector").fill_null(_detector_of(path)))
     parts = frame.partition_by("detector", maintain_order=True)
     if detector is not None and len(parts) > 1:
         found = ", ".join(part["detector"][0] for part in parts)
         raise PredictionsError(f"{path}: detectors {found}; expected one, for one name given")
     if detector is not None:
         parts = [frame.with_columns(pl.lit(detector).alias("detector"))]
-    return [Predictions(dataset or _dataset_of(path), p["detector"][0], p) for p in parts]
+    dataset = dataset or _dataset_of(path)
+    return [_predictions(path, dataset, part, notes) for part in parts]
+
+
+def _predictions(path: Path, dataset: str, rows: pl.DataFrame, notes: list[str]) -> Predictions:
+    """Return one detector's rows, unless their columns contradict each other."""
+    problem = find_contradiction(rows)
+    if problem is not None:
+        raise PredictionsError(f"{path}: {problem}")
+    found = [*notes, describe_strange_labels(rows)]
+    told = tuple(f"{path}: {note}" for note in found if note)
+    return Predictions(dataset, rows["detector"][0], rows, notes=told)
 
 
 def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
@@ -92,12 +118,12 @@ def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
 def find_predictions(folder: str | Path) -> list[Path]:
     """Return the prediction files under a folder, told by their columns, sorted.
 
-    An empty file is among them, so that whoever reads it says so.
+    Links to folders are followed. An empty file is among them, so that whoever reads it says so.
 
     Raises:
         PredictionsError: There is none.
     """
-    files = (p for suffix in _SUFFIXES for p in Path(folder).rglob(f"*{suffix}"))
+    files = (p for p in files_below(Path(folder)) if p.suffix.lower() in _SUFFIXES)
     found = sorted(p for p in files if not p.name.startswith(".") and _looks_right(p))
     if not found:
         raise PredictionsError(f"{folder}: no prediction file, expected CSVs with {_EXPECTED}")
@@ -105,17 +131,8 @@ def find_predictions(folder: str | Path) -> list[Path]:
 
 
 def _looks_right(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            if path.suffix == ".parquet":
-                names = list(pl.read_parquet_schema(file))
-            else:
-                names = pl.read_csv(file, infer_schema=False, n_rows=0).columns
-    except pl.exceptions.NoDataError:
-        return True
-    except (OSError, pl.exceptions.PolarsError):
-        return False
-    return _has_columns(names)
+    names = read_columns(path)
+    return names is not None and (not names or _has_columns(names))
 
 
 def _has_columns(names: list[str]) -> bool:
@@ -123,19 +140,15 @@ def _has_columns(names: list[str]) -> bool:
 
 
 def _read_text(path: Path) -> _Checker:
-    """Read every column as text, with the line of each row; blank lines are passed over."""
-    frame = read_text_table(path, error=PredictionsError)
-    if not _has_columns(frame.columns):
-        raise PredictionsError(f"{path}: columns {_listed(frame.columns)}; expected {_EXPECTED}")
-    frame, lines = drop_blank_lines(frame)
-    if frame.height == 0:
+    """Read every column as text, with the line of each row."""
+    table = read_table(path, error=PredictionsError)
+    if not _has_columns(table.frame.columns):
+        raise PredictionsError(
+            f"{path}: columns {listed(table.frame.columns)}; expected {_EXPECTED}"
+        )
+    if table.frame.height == 0:
         raise PredictionsError(f"{path}: no rows, expected at least one item")
-    return _Checker(frame, lines)
-
-
-def _listed(names: list[str], n_characters: int = 200) -> str:
-    text = "".join(c if c.isprintable() else "?" for c in ", ".join(names))
-    return text if len(text) <= n_characters else text[:n_characters] + "…"
+    return _Checker(table.frame, table.lines)
 
 
 @dataclass
@@ -155,16 +168,15 @@ class _Checker:
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def text(self, name: str) -> pl.Series:
-        """Return a column without outer blanks; empty, or not there at all, is null."""
+        """Return a column without outer blanks; missing, or not there at all, is null."""
         if name not in self.frame.columns:
             return pl.Series(name, [None] * self.frame.height, dtype=pl.String)
-        stripped = self.frame[name].str.strip_chars()
-        return stripped.set(stripped == "", None)
+        return without_missing(self.frame[name])
 
     def zero_one(self, name: str, *, needed: bool = False) -> pl.Series:
         """Return a column of 0, 1 and, where it is not needed, null."""
         text = self.text(name)
-        values = text.replace_strict(ZERO_ONE, default=None, return_dtype=pl.Int8)
+        values = labels(text)
         wrong = values.is_null() if needed else values.is_null() & text.is_not_null()
         self.report(wrong, name, "expected 0 (real) or 1 (fake)")
         return values
@@ -180,12 +192,17 @@ class _Checker:
     def number(self, name: str, bounds: tuple[float, float] | None = None) -> pl.Series:
         """Return a column of finite numbers, within bounds where there are any, and null."""
         text = self.text(name)
-        values = text.cast(pl.Float64, strict=False)
+        values = numbers(text)
         good = values.is_finite() & (values.is_between(*bounds) if bounds else True)
         wanted = " from {:g} to {:g}".format(*bounds) if bounds else ""
         wrong = text.is_not_null() & ~good.fill_null(value=False)
         self.report(wrong, name, f"expected a number{wanted}")
         return values
+
+    def holds_numbers(self, name: str) -> bool:
+        """Whether any cell of a column is a number, or all are missing."""
+        text = self.text(name)
+        return text.count() == 0 or numbers(text).count() > 0
 
     def report(self, wrong: pl.Series, name: str, expected: str) -> None:
         """Note every row where ``wrong`` is true, with its value of ``name``."""
@@ -203,18 +220,23 @@ class _Checker:
         raise PredictionsError(f"{path}:{line}: {problem}{others}")
 
 
-def _checked(path: Path) -> pl.DataFrame:
-    """Return the columns of ``Predictions.frame``, typed; ``detector`` is null if not there."""
-    table = _under_our_names(_read_text(path))
+def _checked(path: Path) -> tuple[pl.DataFrame, list[str]]:
+    """Return the columns of ``Predictions.frame``, typed, and notes on them.
+
+    ``detector`` is null if it is not there.
+    """
+    raw = _read_text(path)
+    notes = _compare_twins(raw)
+    table = _under_our_names(raw)
     names = table.frame.columns
     target = table.zero_one("target", needed=True)
     prob, label = table.number("pred_prob", (0, 1)), table.zero_one("pred_label")
     _check_pairs(table, prob, label)
     if "detector" in names:
         table.report(table.text("detector").is_null(), "detector", "expected a name")
-    encoders = [name for name in names if name.startswith(ENCODER_PREFIX)]
-    optional = [name for name in _NUMBERS if name in names]
-    numbers = [table.number(name) for name in ("logit", *optional, *encoders)]
+    encoders = [n for n in encoder_columns(names) if table.holds_numbers(n)]
+    optional = [n for n in _NUMBERS if n in names and table.holds_numbers(n)]
+    values = [table.number(name) for name in ("logit", *optional, *encoders)]
     rate = table.number("native_rate_hz").cast(pl.Int64, strict=False)
     below_band = table.true_false("below_band")
     words = ("detector", "preprocessing", "precision", "windows", "abstained", "error")
@@ -225,9 +247,19 @@ def _checked(path: Path) -> pl.DataFrame:
     table.finish(path)
     if "pred_label" not in names:
         label = (prob >= DEFAULT_THRESHOLD).cast(pl.Int8).alias("pred_label")
-    return _arranged(
-        table.frame.with_columns(target, *numbers, rate, below_band, prob, label, *texts), encoders
-    )
+    kinds = [clean_names(table.frame[name]) for name in NAME_COLUMNS if name in names]
+    added = (target, *values, rate, below_band, prob, label, *texts, *kinds)
+    return _arranged(table.frame.with_columns(added), encoders), notes
+
+
+def _compare_twins(table: _Checker) -> list[str]:
+    """Note where a file has two columns for the truth, or for the score, that differ."""
+    notes = []
+    for wanted, read in ((_TARGETS, labels), (_PROBS, numbers)):
+        there = [(name, read(table.text(name))) for name in wanted if name in table.frame.columns]
+        if len(there) == 2:
+            notes.append(describe_second_column(*there))
+    return [note for note in notes if note]
 
 
 def _under_our_names(table: _Checker) -> _Checker:

@@ -1,0 +1,194 @@
+"""Several rows for one item: segments of a file, or a path that is listed twice.
+
+Conventions: an item is a path, however it is spelled, with a label. Metrics count items, so rows of
+one item are refused unless it is said how they become one; they then become one here and nowhere
+else. A path with both labels is two items, and a note names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from scipy.special import expit
+
+from earwitness.core.errors import PredictionsError, UsageError
+from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
+from earwitness.core.spelling import tidy_path
+
+Aggregate = Literal["mean", "max"]
+"""How scores of several rows become one."""
+
+AGGREGATES: tuple[Aggregate, ...] = ("mean", "max")
+
+_ITEM, _SCORED = "_item", "_scored"
+_THRESHOLD = 0.5
+_SCORES = ("logit", "pred_prob", "pred_label")
+
+
+def parse_aggregate(text: str | None) -> Aggregate | None:
+    """Read how rows of one item become one.
+
+    Raises:
+        UsageError: Neither ``mean`` nor ``max``.
+    """
+    if text is None:
+        return None
+    for known in AGGREGATES:
+        if text == known:
+            return known
+    raise UsageError(f"--aggregate {text}: expected {' or '.join(AGGREGATES)}")
+
+
+def item_keys(frame: pl.DataFrame) -> pl.Series:
+    """Return the path of every row in the form in which paths are compared; null without one."""
+    if "filepath" not in frame.columns:
+        return pl.Series(_ITEM, [None] * frame.height, dtype=pl.String)
+    paths = frame["filepath"].cast(pl.String)
+    known = {path: tidy_path(path) for path in paths.drop_nulls().unique()}
+    return paths.replace_strict(known, default=None, return_dtype=pl.String).alias(_ITEM)
+
+
+def one_row_each(
+    predictions: Predictions, source: str, aggregate: Aggregate | None = None
+) -> Predictions:
+    """Return predictions with one row an item, and notes on what was aggregated.
+
+    Logits are averaged, or the highest counts, and ``pred_prob`` follows where it is the logistic
+    function of the logit; else ``pred_prob`` itself is. Rows without a score count only where an
+    item has no other. Labels follow from the threshold of the rows' own labels, 0.5 where that
+    fits; of labels without scores the majority counts (``mean``), or any fake (``max``).
+
+    Args:
+        predictions: Rows of one detector on one data set.
+        source: The file, for messages.
+        aggregate: How rows of one item become one; ``None`` refuses them.
+
+    Raises:
+        PredictionsError: Several rows for one item, and ``aggregate`` is ``None``.
+    """
+    frame = predictions.frame.with_columns(item_keys(predictions.frame))
+    notes = [*predictions.notes, *describe_conflicts(frame, source)]
+    repeated = frame.filter(pl.col(_ITEM).is_not_null() & (pl.len().over(_ITEM, "target") > 1))
+    if repeated.height == 0:
+        return replace(predictions, notes=tuple(notes))
+    n_items = repeated.select(_ITEM, "target").n_unique()
+    first = repeated[_ITEM][0]
+    if aggregate is None:
+        raise PredictionsError(
+            f"{source}: {repeated.height} rows are of {n_items} files ({first!r} first), expected "
+            "one row a file; --aggregate mean or max makes one of them"
+        )
+    whole = _aggregated(frame, aggregate)
+    notes.append(
+        f"{source}: {repeated.height} rows of {n_items} files were aggregated by {aggregate}: "
+        f"{frame.height} rows, {whole.height} items"
+    )
+    return replace(predictions, frame=whole, notes=tuple(notes))
+
+
+def describe_conflicts(frame: pl.DataFrame, source: str) -> list[str]:
+    """Return a sentence where a path is both real and fake.
+
+    Args:
+        frame: Rows with ``target`` and the key of each item's path as ``_item``.
+        source: Where they come from.
+    """
+    both = (
+        frame.filter(pl.col(_ITEM).is_not_null())
+        .group_by(_ITEM, maintain_order=True)
+        .agg(pl.col("target").n_unique())
+        .filter(pl.col("target") > 1)[_ITEM]
+    )
+    if both.is_empty():
+        return []
+    more = f" and {len(both) - 1} more" if len(both) > 1 else ""
+    return [
+        f"{source}: {both[0]} is both real and fake{more}; each label counts as an item, and one "
+        "of them is wrong"
+    ]
+
+
+def _aggregated(frame: pl.DataFrame, aggregate: Aggregate) -> pl.DataFrame:
+    """Return one row an item, in the order of first rows."""
+    columns = [name for name in frame.columns if name != _ITEM]
+    order = pl.int_range(pl.len()).cast(pl.String)
+    scored = pl.col("pred_label").is_not_null() & pl.all_horizontal(
+        pl.col(n).is_null() for n in ("abstained", "error") if n in frame.columns
+    )
+    keyed = frame.with_columns(
+        pl.coalesce(pl.col(_ITEM), pl.lit("#") + order), scored.alias(_SCORED)
+    )
+    any_scored = pl.col(_SCORED).any().over(_ITEM, "target")
+    counted = keyed.filter(pl.col(_SCORED) | ~any_scored)
+    heads = encoder_columns(columns)
+    numbers = [name for name in ("logit", "pred_prob", *heads) if name in columns]
+    others = [n for n in columns if n not in (*numbers, "pred_label", "target", "filepath")]
+    by = counted.group_by(_ITEM, "target", maintain_order=True).agg(
+        pl.col("filepath").first(),
+        *(_combined(name, aggregate) for name in numbers),
+        pl.col("pred_label").mean() if aggregate == "mean" else pl.col("pred_label").max(),
+        *(_common(name) for name in others),
+    )
+    if {"abstained", "error"} <= set(columns):  # rows of both kinds: never two reasons in one
+        by = by.with_columns(pl.when(pl.col("error").is_null()).then("abstained"))
+    return _decided(by, frame).select(columns)
+
+
+def _combined(name: str, aggregate: Aggregate) -> pl.Expr:
+    return pl.col(name).mean() if aggregate == "mean" else pl.col(name).max()
+
+
+def _common(name: str) -> pl.Expr:
+    """Return what all rows of an item say; of reasons and settings, what the first says."""
+    first = pl.col(name).drop_nulls().first()
+    if name in PREDICTION_COLUMNS:
+        return first.alias(name)
+    return pl.when(pl.col(name).drop_nulls().n_unique() <= 1).then(first).alias(name)
+
+
+def _decided(items: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Make scores and labels of aggregated items agree."""
+    is_logistic = _is_logistic(rows)
+    if "logit" in items.columns and items["logit"].count():
+        if is_logistic:
+            prob = expit(items["logit"].to_numpy().astype(np.float64))
+            known = items["logit"].is_not_null()
+            items = items.with_columns(pl.Series("pred_prob", prob).set(~known, None))
+        elif "pred_prob" in items.columns and items["pred_prob"].count():
+            items = items.with_columns(pl.lit(None, dtype=pl.Float64).alias("logit"))
+    name = next(
+        (n for n in ("pred_prob", "logit") if n in items.columns and items[n].count()), None
+    )
+    scored = pl.col("pred_label").is_not_null()
+    if name is None:
+        return items.with_columns((pl.col("pred_label") >= _THRESHOLD).cast(pl.Int8))
+    cut = _threshold(rows, name)
+    return items.with_columns(
+        pl.when(scored).then((pl.col(name) >= cut).cast(pl.Int8)).alias("pred_label")
+    )
+
+
+def _is_logistic(rows: pl.DataFrame) -> bool:
+    """Whether ``pred_prob`` is the logistic function of ``logit``, or is not there at all."""
+    if not {"logit", "pred_prob"} <= set(rows.columns):
+        return False
+    both = rows.select("logit", "pred_prob").drop_nulls()
+    expected = expit(both["logit"].to_numpy())
+    return both.height > 0 and bool(np.allclose(expected, both["pred_prob"].to_numpy(), atol=1e-4))
+
+
+def _threshold(rows: pl.DataFrame, name: str) -> float:
+    """Return the score from which on rows are called fake: 0.5 (logit 0) where it fits."""
+    usual = _THRESHOLD if name == "pred_prob" else 0.0
+    fake = _numbers(rows.filter(pl.col("pred_label") == 1), name)
+    real = _numbers(rows.filter(pl.col("pred_label") == 0), name)
+    fits = all(score >= usual for score in fake) and all(score < usual for score in real)
+    return usual if fits or not fake else min(fake)
+
+
+def _numbers(rows: pl.DataFrame, name: str) -> Sequence[float]:
+    return rows[name].drop_nulls().to_list()
