@@ -143,3 +143,36 @@ def test_score_files_are_told_by_their_first_line(tmp_path: Path) -> None:
     assert not is_score_file(put(tmp_path, "p.csv", "filename,target\n"))
     with pytest.raises(UsageError, match="an ASVspoof score file, expected a key file with it"):
         open_sources([scores])
+
+
+def test_score_files_without_a_header(tmp_path: Path) -> None:
+    key = tmp_path / "key.txt"
+    key.write_text("s1 u1 - - bonafide\ns2 u2 - A07 spoof\ns3 u3 - A08 spoof\n")
+    forms = {
+        "two.txt": "u1 2.5\nu2 -1.5\nu3 -0.5\n",
+        "four.txt": "u1 - bonafide 2.5\nu2 A07 spoof -1.5\nu3 A08 spoof -0.5\n",
+        "tabs.txt": "u1\t2.5\r\nu2\t-1.5\r\nu3\t-0.5\r\n",
+    }
+    for name, text in forms.items():
+        (tmp_path / name).write_bytes(text.encode("utf-16" if name == "tabs.txt" else "utf-8"))
+        assert is_score_file(tmp_path / name)
+        frame = read_scores(tmp_path / name, key).frame
+        assert frame["logit"].to_list() == [-2.5, 1.5, 0.5]
+        assert frame["pred_label"].to_list() == [0, 1, 1]
+        assert frame["generator"].to_list() == [None, "A07", "A08"]
+    own = read_scores(tmp_path / "four.txt").frame
+    assert own["target"].to_list() == [0, 1, 1]
+    assert own["generator"].to_list() == [None, "A07", "A08"]
+
+
+def test_labels_in_a_score_file_must_agree_with_the_key(tmp_path: Path) -> None:
+    (tmp_path / "key.txt").write_text("u1 spoof\n")
+    (tmp_path / "s.txt").write_text("u1 - bonafide 2.5\n")
+    with pytest.raises(PredictionsError, match=r"s.txt:1: bonafide, expected spoof as in the key"):
+        read_scores(tmp_path / "s.txt", tmp_path / "key.txt")
+
+
+@pytest.mark.parametrize("text", ["", "target,pred_prob\n0,0.5\n", "a b c\n", "0 1\n", "x y z 1\n"])
+def test_other_files_are_no_score_files(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.txt").write_text(text)
+    assert not is_score_file(tmp_path / "x.txt")

@@ -70,7 +70,10 @@ def test_blank_lines_are_passed_over_and_counted(tmp_path: Path) -> None:
         ("", "m.csv: empty, expected a header line and rows"),
         (HEADER, "m.csv: no rows"),
         ("path,label\na,1\n", "columns path, label; expected filepath, target among them"),
-        (HEADER + "a.mp3,0,0,,\nb.mp3,maybe,0,,\n", r"m.csv:3: target 'maybe', expected 0 \(real\) or 1"),
+        (
+            HEADER + "a.mp3,0,0,,\nb.mp3,maybe,0,,\n",
+            r"m.csv:3: target 'maybe', expected 0 \(real\)",
+        ),
         (HEADER + "a.mp3,,0,,\n", r"m.csv:2: target None, expected 0"),
         (HEADER + "a.mp3,2,0,,\n", r"m.csv:2: target '2', expected 0"),
         (HEADER + ",0,0,,\n", "m.csv:2: no filepath"),

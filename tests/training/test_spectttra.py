@@ -212,7 +212,7 @@ def test_clips_are_drawn_anywhere(place: Path, sides: Sides) -> None:
 
 def test_what_cannot_be_begun_with_is_told(place: Path, sides: Sides, tmp_path: Path) -> None:
     cases: list[tuple[str, str, type[Exception], str]] = [
-        (NAME, str(place / "strat"), UsageError, "not there; in .* lies start"),
+        (NAME, str(place / "strat"), UsageError, "no such file; .* contains start"),
         (NAME, "none", UsageError, "--init none"),
         (NAME, str(place / "music.csv"), WeightsError, "cannot be read"),
         (NAME.replace("gamma", "alpha"), str(place / "start"), WeightsError, "expected f_clip 1"),

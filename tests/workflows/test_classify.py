@@ -164,9 +164,9 @@ def test_labels_that_stand_for_neither_class_are_errors_with_their_line(base: Pa
 def test_wrong_paths_say_what_lies_near(base: Path) -> None:
     csv = base.parent / "test.csv"
     csv.write_text("img_path\n0.png\n")
-    with pytest.raises(UsageError, match=r"--base .*dat: not there; in .* lies data"):
+    with pytest.raises(UsageError, match=r"--base .*dat: no such file; .* contains data"):
         read_tables([csv], base.parent / "dat")
-    with pytest.raises(DatasetError, match=r"tset.csv: not there; in .* lies test.csv"):
+    with pytest.raises(DatasetError, match=r"tset.csv: no such file; .* contains test.csv"):
         read_tables([base.parent / "tset.csv"], base)
 
 

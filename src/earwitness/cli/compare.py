@@ -31,6 +31,14 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", help="Key file of ASVspoof score files."),
     ] = None,
+    aggregate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="Make one item of several rows of a file: mean or max of their scores (default: "
+            "such files are refused).",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Where the permutations start.")] = 0,
 ) -> None:
     """Tell whether two detectors, or two runs, differ on the items that both scored.
@@ -42,9 +50,12 @@ def compare(
     their number (Holm).
     """
     from earwitness.evaluation.compare import compare as make_comparison
+    from earwitness.evaluation.repeats import parse_aggregate
     from earwitness.reporting.estimates import comparison_tables
 
-    found = make_comparison(first, second, key=key, seed=seed, threshold=threshold)
+    found = make_comparison(
+        first, second, key=key, aggregate=parse_aggregate(aggregate), seed=seed, threshold=threshold
+    )
     for pair in found.pairs:
         console.out.print(f"first: {pair.first}", markup=False)
         console.out.print(f"second: {pair.second}", markup=False)

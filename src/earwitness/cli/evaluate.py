@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from earwitness.cli import console
+from earwitness.cli.lists import comma_list
 
 SHOWN_KINDS = ("overall", "dataset", "column", "sonics")
 
@@ -26,7 +27,7 @@ def evaluate(
     ] = Path("metrics.json"),
     by: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN", help="Cut by this column, too; may be given again."),
+        typer.Option(metavar="COLUMNS", help="Cut by these columns, too; by comma or repeated."),
     ] = None,
     threshold: Annotated[
         str | None,
@@ -55,6 +56,14 @@ def evaluate(
     key: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Key file of ASVspoof score files."),
+    ] = None,
+    aggregate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="Make one item of several rows of a file: mean or max of their scores (default: "
+            "such files are refused).",
+        ),
     ] = None,
     asvspoof_out: Annotated[
         Path | None,
@@ -85,6 +94,7 @@ def evaluate(
     from earwitness.core.errors import UsageError
     from earwitness.core.metrics import write_metrics
     from earwitness.evaluation.evaluate import evaluate as make_metrics
+    from earwitness.evaluation.repeats import parse_aggregate
     from earwitness.evaluation.rules import parse_costs, parse_method
     from earwitness.reporting.estimates import estimates_tables, write_estimates
     from earwitness.reporting.operating import operating_table, transfer_table
@@ -93,21 +103,25 @@ def evaluate(
     table = out.with_suffix(".csv")
     if table == out:
         raise UsageError(f"--out {out}: the CSV goes there, expected a name that ends in .json")
+    how = parse_aggregate(aggregate)
     metrics = make_metrics(
         predictions,
         audit=None if audit is None else read_audit(audit),
         seed=seed,
-        by=by,
+        by=comma_list(by),
         threshold=threshold,
         calibration=calibration,
         calibrate=parse_method(calibrate),
         key=key,
+        aggregate=how,
         confidence=confidence,
         costs=parse_costs(p_fake, c_miss, c_false_alarm),
         n_resamples=resamples,
     )
     if asvspoof_out is not None:
-        for path, n_lost in export_asvspoof(predictions, asvspoof_out, key=key).items():
+        for path, n_lost in export_asvspoof(
+            predictions, asvspoof_out, key=key, aggregate=how
+        ).items():
             if n_lost:
                 console.remark(f"{path}: {n_lost} files have no score and stand in the key alone")
     write_metrics(metrics, out)

@@ -40,6 +40,18 @@ def summarize(
         str | None,
         typer.Option(metavar="NAME", help="What the dataset column says (default: from the path)."),
     ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Key file of ASVspoof score files."),
+    ] = None,
+    aggregate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="Make one item of several rows of a file: mean or max of their scores (default: "
+            "such files are refused).",
+        ),
+    ] = None,
     append: Annotated[
         bool, typer.Option("--append", help="Keep the rows that the table has already.")
     ] = False,
@@ -50,6 +62,7 @@ def summarize(
     Rows without a score are not counted, and their number is printed.
     """
     from earwitness.core.errors import UsageError
+    from earwitness.evaluation.repeats import parse_aggregate
     from earwitness.evaluation.summarize import summarize as make_rows
     from earwitness.reporting.tables import comparison_table, write_comparison
 
@@ -57,12 +70,19 @@ def summarize(
     if not paths:
         raise UsageError("no prediction file given, expected --input-csv FILE")
     summaries = make_rows(
-        paths, threshold=threshold, model_name=model_name, dataset_name=dataset_name
+        paths,
+        threshold=threshold,
+        model_name=model_name,
+        dataset_name=dataset_name,
+        key=key,
+        aggregate=parse_aggregate(aggregate),
     )
     rows = [summary.row for summary in summaries]
     write_comparison(rows, output_csv, append=append)
     console.out.print(comparison_table(rows))
     for summary in summaries:
+        for note in summary.notes:
+            console.remark(note)
         if summary.n_failed:
             console.remark(
                 f"{summary.source}: {summary.n_failed} rows without a score, not counted"

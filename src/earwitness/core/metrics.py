@@ -452,6 +452,7 @@ class Settings(_Part):
             ``cost`` (prior and costs below) or ``cost=10`` (a miss costs ten false alarms).
         calibrate: ``temperature``, ``platt`` or ``None``.
         by: Columns that slices were cut by.
+        aggregate: How several rows of one file became one item; ``None``: there were none.
         half: Whether figures are of one half of the groups, the other being for fitting.
         p_fake: Share of fakes that minDCF and actDCF suppose (ASVspoof 5: 0.05).
         c_false_alarm: What a real called fake costs in them (ASVspoof 5 calls it C_miss: 1).
@@ -465,6 +466,7 @@ class Settings(_Part):
     threshold: str = "file"
     calibrate: Literal["temperature", "platt"] | None = None
     by: list[str] = Field(default_factory=list)
+    aggregate: Literal["mean", "max"] | None = None
     half: bool = False
     p_fake: float = 0.05
     c_false_alarm: float = 1.0

@@ -18,6 +18,7 @@ from earwitness.core.errors import UsageError
 from earwitness.core.metrics import Settings
 from earwitness.evaluation.figures import point_values
 from earwitness.evaluation.pairing import Entrant, Side, pair_up
+from earwitness.evaluation.repeats import Aggregate
 from earwitness.evaluation.rows import Inputs, gather_sides, items_of, once
 from earwitness.evaluation.sources import Opened
 from earwitness.evaluation.summarize import check_threshold
@@ -86,7 +87,7 @@ class Comparison:
 
     Attributes:
         pairs: Each with its table.
-        notes: Detectors that have no counterpart.
+        notes: What to know of the files, and detectors that have no counterpart.
     """
 
     pairs: list[Pair]
@@ -103,6 +104,7 @@ def compare(
     second: Side,
     *,
     key: str | Path | None = None,
+    aggregate: Aggregate | None = None,
     seed: int = 0,
     threshold: float | None = None,
     n_swaps: int = N_SWAPS,
@@ -117,6 +119,8 @@ def compare(
         first: A prediction file, a folder that is searched for them, predictions, or several.
         second: The same for the other side.
         key: The key file that tells the truth of ASVspoof score files.
+        aggregate: How several rows of one file become one item: ``mean`` or ``max``; ``None``
+            refuses them.
         seed: Where the swaps start.
         threshold: ``pred_prob`` from which on an item is called fake, for both; ``None`` takes the
             labels as they stand.
@@ -132,7 +136,7 @@ def compare(
         PredictionsError: A file is not what it should be.
     """
     check_threshold(threshold)
-    entrants, notes = pair_up(first, second, key)
+    entrants, notes = pair_up(first, second, key, aggregate)
     pairs = [
         _pair(one, two, seed=seed, threshold=threshold, n_swaps=n_swaps, by_dataset=by_dataset)
         for one, two in entrants

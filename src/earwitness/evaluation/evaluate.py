@@ -29,9 +29,10 @@ from earwitness.evaluation.fitting import Fitted, Fitting, fit
 from earwitness.evaluation.operating import operating_point
 from earwitness.evaluation.origins import trace
 from earwitness.evaluation.provenance import describe, manifest_infos, provenance
+from earwitness.evaluation.repeats import Aggregate, describe_relabelled
 from earwitness.evaluation.rows import Inputs, gather_sides, items_of, once
 from earwitness.evaluation.rules import Rule, parse_rule
-from earwitness.evaluation.sources import open_sources
+from earwitness.evaluation.sources import open_sources, source_notes
 from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, comparison_record, is_one_class
 from earwitness.evaluation.transfers import transfers
 from earwitness.metrics.bootstrap import N_RESAMPLES
@@ -55,6 +56,7 @@ def evaluate(
     calibration: Sequence[str | Path | Predictions] | None = None,
     calibrate: Method | None = None,
     key: str | Path | None = None,
+    aggregate: Aggregate | None = None,
     confidence: float = CONFIDENCE,
     costs: Costs = ASVSPOOF5,
     n_resamples: int = N_RESAMPLES,
@@ -74,6 +76,8 @@ def evaluate(
             on; without them one half of the groups serves and the other half is reported on.
         calibrate: Fit probabilities to the calibration rows; figures are after it.
         key: The key file that tells the truth of ASVspoof score files.
+        aggregate: How several rows of one file become one item: ``mean`` or ``max``; ``None``
+            refuses them.
         confidence: Level of the intervals.
         costs: Prior and costs of minDCF, actDCF and the rule ``cost``.
         n_resamples: Resamples of the group bootstrap.
@@ -86,8 +90,8 @@ def evaluate(
     Raises:
         UsageError: No predictions, two of the same detector and dataset, an unknown rule, a
             column that no file has, or nothing to fit on.
-        PredictionsError: A file is not what it should be, or has labels alone and a threshold was
-            given.
+        PredictionsError: A file is not what it should be, has several rows for one item, or labels
+            alone and a threshold was given.
         RunError: A run folder's ``run.json`` cannot be read.
     """
     rule = parse_rule(threshold)
@@ -100,10 +104,11 @@ def evaluate(
         threshold=str(rule),
         calibrate=calibrate,
         by=list(by or []),
+        aggregate=aggregate,
         **vars(costs),
     )
-    opened = open_sources(predictions, key=key)
-    fitted_on = open_sources(calibration or [], key=key)
+    opened = open_sources(predictions, key=key, aggregate=aggregate)
+    fitted_on = open_sources(calibration or [], key=key, aggregate=aggregate)
     if fitted_on and not rule.is_fitted and calibrate is None:
         raise UsageError(
             "calibration predictions, expected a threshold or calibrate to fit on them"
@@ -131,7 +136,13 @@ def evaluate(
             *([] if audit is None else [check_audit(audit, manifests)]),
             *(found for rows in detectors for found in _checks(rows, overall)),
         ],
-        notes=[*fitting.notes, *origins.notes, *_notes(fitting.report)],
+        notes=[
+            *source_notes([*opened, *fitted_on]),
+            *describe_relabelled(frame),
+            *fitting.notes,
+            *origins.notes,
+            *_notes(fitting.report),
+        ],
         audit=None if audit is None else audit.without_rows(),
         baselines=list_baselines(audit, slices) if audit and is_of(audit, manifests) else [],
         provenance=provenance(opened, fitted_on, settings),

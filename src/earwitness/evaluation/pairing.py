@@ -14,7 +14,8 @@ from pathlib import Path
 
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.sources import Opened, open_sources
+from earwitness.evaluation.repeats import Aggregate
+from earwitness.evaluation.sources import Opened, open_sources, source_notes
 
 Side = str | Path | Predictions | Sequence[str | Path | Predictions]
 """What detectors said: a file or folder, predictions, or several of these."""
@@ -44,7 +45,10 @@ Sides = tuple[dict[str, Entrant], dict[str, Entrant]]
 
 
 def pair_up(
-    first: Side, second: Side, key: str | Path | None = None
+    first: Side,
+    second: Side,
+    key: str | Path | None = None,
+    aggregate: Aggregate | None = None,
 ) -> tuple[list[tuple[Entrant, Entrant]], list[str]]:
     """Open both sides and say who is compared with whom.
 
@@ -52,15 +56,16 @@ def pair_up(
         first: One side.
         second: The other.
         key: The key file of those that are ASVspoof score files.
+        aggregate: How several rows of one file become one; ``None`` refuses them.
 
     Returns:
-        The pairs, and a line for each detector that has no counterpart.
+        The pairs, and notes: on the files, and on each detector that has no counterpart.
 
     Raises:
         UsageError: Both sides hold several detectors and share none, or are the same files.
         PredictionsError: A file is not what it should be.
     """
-    sides = _entrants(first, key), _entrants(second, key)
+    sides = _entrants(first, key, aggregate), _entrants(second, key, aggregate)
     if len(sides[0]) == len(sides[1]) == 1:
         pairs = list(zip(sides[0].values(), sides[1].values(), strict=True))
     else:
@@ -74,13 +79,16 @@ def pair_up(
             )
     paired = {id(entrant) for pair in pairs for entrant in pair}
     alone = [e for side in sides for e in side.values() if id(e) not in paired]
-    return pairs, [f"{e.name} in {e.given} has no counterpart" for e in alone]
+    notes = source_notes(one for pair in pairs for entrant in pair for one in entrant.opened)
+    return pairs, notes + [f"{e.name} in {e.given} has no counterpart" for e in alone]
 
 
-def _entrants(side: Side, key: str | Path | None) -> dict[str, Entrant]:
+def _entrants(
+    side: Side, key: str | Path | None, aggregate: Aggregate | None
+) -> dict[str, Entrant]:
     sources = [side] if isinstance(side, str | Path | Predictions) else side
     by_name: dict[str, list[Opened]] = {}
-    for one in open_sources(sources, key=key):
+    for one in open_sources(sources, key=key, aggregate=aggregate):
         by_name.setdefault(one.predictions.detector, []).append(one)
     return {
         name: Entrant(name, str(side) if isinstance(side, str | Path) else opened[0].source, opened)

@@ -43,7 +43,7 @@ def parse_aggregate(text: str | None) -> Aggregate | None:
     raise UsageError(f"--aggregate {text}: expected {' or '.join(AGGREGATES)}")
 
 
-def item_keys(frame: pl.DataFrame) -> pl.Series:
+def path_keys(frame: pl.DataFrame) -> pl.Series:
     """Return the path of every row in the form in which paths are compared; null without one."""
     if "filepath" not in frame.columns:
         return pl.Series(_ITEM, [None] * frame.height, dtype=pl.String)
@@ -70,7 +70,7 @@ def one_row_each(
     Raises:
         PredictionsError: Several rows for one item, and ``aggregate`` is ``None``.
     """
-    frame = predictions.frame.with_columns(item_keys(predictions.frame))
+    frame = predictions.frame.with_columns(path_keys(predictions.frame))
     notes = [*predictions.notes, *describe_conflicts(frame, source)]
     repeated = frame.filter(pl.col(_ITEM).is_not_null() & (pl.len().over(_ITEM, "target") > 1))
     if repeated.height == 0:
@@ -110,6 +110,25 @@ def describe_conflicts(frame: pl.DataFrame, source: str) -> list[str]:
         f"{source}: {both[0]} is both real and fake{more}; each label counts as an item, and one "
         "of them is wrong"
     ]
+
+
+def describe_relabelled(frame: pl.DataFrame) -> list[str]:
+    """Return a sentence where an item is real in one file and fake in another.
+
+    Args:
+        frame: Rows as ``gather`` gives them.
+    """
+    known = frame.group_by("item", maintain_order=True).agg(
+        pl.col("target").n_unique().alias("n"),
+        real=pl.col("dataset").filter(pl.col("target") == 0).first(),
+        fake=pl.col("dataset").filter(pl.col("target") == 1).first(),
+    )
+    both = known.filter((pl.col("n") > 1) & (pl.col("real") != pl.col("fake")))
+    if both.is_empty():
+        return []
+    item, _, real, fake = both.row(0)
+    more = f"; {both.height - 1} more items" if both.height > 1 else ""
+    return [f"{item} is real in {real} and fake in {fake}{more}: one of the labels is wrong"]
 
 
 def _aggregated(frame: pl.DataFrame, aggregate: Aggregate) -> pl.DataFrame:

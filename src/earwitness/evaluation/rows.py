@@ -158,7 +158,7 @@ def _text(frame: pl.DataFrame, name: str) -> pl.Expr:
 
 def _missing(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a row for each item of a dataset that a detector of the dataset has none of."""
-    key = ["dataset", "item"]
+    key = ["dataset", "item", "target"]
     known = frame.unique(key, keep="first", maintain_order=True)
     pairs = frame.select("detector", "dataset").unique(maintain_order=True)
     wanted = pairs.join(known.drop("detector"), on="dataset", maintain_order="left")

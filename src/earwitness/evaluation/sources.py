@@ -58,7 +58,9 @@ def open_sources(
     opened: list[Opened] = []
     for source in sources:
         if isinstance(source, Predictions):
-            named = Predictions(dataset or source.dataset, model or source.detector, source.frame)
+            named = replace(
+                source, dataset=dataset or source.dataset, detector=model or source.detector
+            )
             opened.append(Opened(named, f"{named.detector} on {named.dataset}"))
             continue
         path = Path(source)
@@ -73,6 +75,11 @@ def open_sources(
         replace(one, predictions=one_row_each(one.predictions, one.source, aggregate))
         for one in opened
     ]
+
+
+def source_notes(opened: Iterable[Opened]) -> list[str]:
+    """Return what the readers of sources noted, each once."""
+    return list(dict.fromkeys(note for one in opened for note in one.predictions.notes))
 
 
 def _open_scores(

@@ -16,6 +16,7 @@ import polars as pl
 from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.predictions import Predictions
 from earwitness.core.results import COMPARISON_COLUMNS, ComparisonRow, Counts
+from earwitness.evaluation.repeats import Aggregate
 from earwitness.evaluation.sources import open_sources
 from earwitness.metrics import points
 
@@ -35,12 +36,14 @@ class Summary:
         n_failed: Items that could not be scored and were not counted.
         source: The prediction file, or names where the predictions came from memory.
         n_abstained: Items that hold nothing to analyse and were not counted.
+        notes: What the reader of the file should know about it.
     """
 
     row: ComparisonRow
     n_failed: int
     source: str
     n_abstained: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def summarize(
@@ -49,6 +52,8 @@ def summarize(
     threshold: float | None = None,
     model_name: str | None = None,
     dataset_name: str | None = None,
+    key: str | Path | None = None,
+    aggregate: Aggregate | None = None,
 ) -> list[Summary]:
     """Count decisions, one row a detector and dataset, in the order given.
 
@@ -59,6 +64,9 @@ def summarize(
         model_name: What the ``model`` column says; by default the detector's name.
         dataset_name: What the ``dataset`` column says; by default the manifest's name, or what
             the path tells (see ``read_predictions``).
+        key: The key file of ASVspoof score files.
+        aggregate: How several rows of one file become one item: ``mean`` or ``max``; ``None``
+            refuses them.
 
     Raises:
         UsageError: The threshold is not from 0 to 1, or two rows would go by the same model and
@@ -69,7 +77,9 @@ def summarize(
     check_threshold(threshold)
     return [
         _summarize_one(opened.predictions, opened.source, threshold)
-        for opened in open_sources(sources, model=model_name, dataset=dataset_name)
+        for opened in open_sources(
+            sources, model=model_name, dataset=dataset_name, key=key, aggregate=aggregate
+        )
     ]
 
 
@@ -110,7 +120,9 @@ def _summarize_one(predictions: Predictions, source: str, threshold: float | Non
     counts = points.count_decisions(counted["target"], counted["pred_label"])
     row = ComparisonRow(predictions.detector, predictions.dataset, counts)
     n_abstained = predictions.n_abstained
-    return Summary(row, frame.height - counts.n - n_abstained, source, n_abstained)
+    return Summary(
+        row, frame.height - counts.n - n_abstained, source, n_abstained, predictions.notes
+    )
 
 
 def is_scored(frame: pl.DataFrame) -> pl.Expr:

@@ -212,6 +212,7 @@ class EvaluateSection(_Section):
     resamples: int = Field(default=2000, ge=100, strict=True)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     by: tuple[str, ...] = ()
+    aggregate: Literal["mean", "max"] | None = None
     threshold: Annotated[float | str | None, PlainValidator(_rule)] = None
     calibrate: Literal["temperature", "platt"] | None = None
     p_fake: float = Field(default=0.05, gt=0, lt=1)

@@ -144,7 +144,7 @@ def _stages(config: BenchConfig, starting: Starting | None, *, retry_errors: boo
     stages = [
         manifest_stage(config.data, out),
         score_stage(config, starting, retry_errors=retry_errors),
-        _after(_SUMMARIZE, (SCORE,), _summarize),
+        _after(_SUMMARIZE, (SCORE,), _summarize(config.evaluate), _aggregated(config.evaluate)),
     ]
     if config.audit.enabled:
         stages.append(audit_stage(config, starting))
@@ -192,17 +192,25 @@ def _evaluate_stage(section: EvaluateSection) -> Stage:
     return replace(stage, inputs=inputs)
 
 
-def _summarize(ledger: Ledger) -> list[Path]:
-    from earwitness.evaluation.summarize import summarize
-    from earwitness.manifests.scores import read_predictions
-    from earwitness.reporting.tables import write_comparison
+def _aggregated(section: EvaluateSection) -> dict[str, str]:
+    return {} if section.aggregate is None else {"aggregate": section.aggregate}
 
-    path, errors = ledger.out / COMPARISON_CSV, ledger.out / ERRORS_CSV
-    predictions = [found for file in scored(ledger) for found in read_predictions(file)]
-    write_comparison([summary.row for summary in summarize(predictions)], path)
-    errors.unlink(missing_ok=True)
-    write_errors(predictions, errors)
-    return [path, errors] if errors.is_file() else [path]
+
+def _summarize(section: EvaluateSection) -> Callable[[Ledger], list[Path]]:
+    def run(ledger: Ledger) -> list[Path]:
+        from earwitness.evaluation.summarize import summarize
+        from earwitness.manifests.scores import read_predictions
+        from earwitness.reporting.tables import write_comparison
+
+        path, errors = ledger.out / COMPARISON_CSV, ledger.out / ERRORS_CSV
+        predictions = [found for file in scored(ledger) for found in read_predictions(file)]
+        rows = [summary.row for summary in summarize(predictions, aggregate=section.aggregate)]
+        write_comparison(rows, path)
+        errors.unlink(missing_ok=True)
+        write_errors(predictions, errors)
+        return [path, errors] if errors.is_file() else [path]
+
+    return run
 
 
 def _evaluate(section: EvaluateSection) -> Callable[[Ledger], list[Path]]:
@@ -219,6 +227,7 @@ def _evaluate(section: EvaluateSection) -> Callable[[Ledger], list[Path]]:
             audit=read_audit(audited) if AUDIT in ledger.stages else None,
             seed=section.seed,
             by=section.by,
+            aggregate=section.aggregate,
             threshold=section.threshold,
             calibrate=section.calibrate,
             confidence=section.confidence,

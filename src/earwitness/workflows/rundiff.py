@@ -169,7 +169,9 @@ def _diff_rows(first: Manifest, second: Manifest) -> RowsDiff:
 
 
 def _diff_scores(detector: str, first: list[Path], second: list[Path], seed: int) -> ScoresDiff:
-    one, two = map(_scored, gather_sides(*(Inputs(open_sources(p)) for p in (first, second))))
+    one, two = map(
+        _scored, gather_sides(*(Inputs(open_sources(p, aggregate="mean")) for p in (first, second)))
+    )
     both = one.join(two, on="item", suffix="_2", maintain_order="left")
     gap = pl.coalesce(pl.col("logit_2") - pl.col("logit"), pl.col("prob_2") - pl.col("prob")).abs()
     both = both.with_columns(moved=(pl.col("prob_2") - pl.col("prob")).abs())
