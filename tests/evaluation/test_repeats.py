@@ -37,9 +37,7 @@ def segments(path: Path, scale: float = 1.0, spellings: tuple[str, ...] = ("{}",
 
 def test_several_rows_for_one_file_are_refused_everywhere(tmp_path: Path) -> None:
     path, other = segments(tmp_path / "x__d.csv"), segments(tmp_path / "y__d.csv", 0.5)
-    message = (
-        r"(x__d.csv|x on d): 80 rows are of 20 files \('a/0.wav' first\).*--aggregate"
-    )
+    message = r"(x__d.csv|x on d): 80 rows are of 20 files \('a/0.wav' first\).*--aggregate"
     with pytest.raises(PredictionsError, match=message):
         evaluate([path])
     with pytest.raises(PredictionsError, match=message):

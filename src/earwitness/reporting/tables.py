@@ -19,7 +19,7 @@ from rich.text import Text
 from earwitness.core.errors import PredictionsError
 from earwitness.core.files import replacing
 from earwitness.core.results import COMPARISON_COLUMNS, ComparisonRow, Counts
-from earwitness.core.tables import read_text_table
+from earwitness.core.tables import read_table
 from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, Cell, comparison_record, is_one_class
 
 BY_CONSTRUCTION = "† by construction: this set holds one class only"
@@ -75,7 +75,7 @@ def read_comparison(path: str | Path) -> list[ComparisonRow]:
         PredictionsError: The file cannot be read, lacks columns, or rows are wrong: the first is
             shown with its line and the rest are counted.
     """
-    return _rows(Path(path), _read_text(Path(path)))
+    return _rows(Path(path), *_read_text(Path(path)))
 
 
 def comparison_table(rows: Iterable[ComparisonRow], *, title: str | None = None) -> Table:
@@ -109,32 +109,32 @@ def _write(rows: Sequence[ComparisonRow], path: Path) -> None:
 
 
 def _read_existing(path: Path) -> list[ComparisonRow]:
-    frame = _read_text(path)
+    frame, lines = _read_text(path)
     own = [name for name in frame.columns if name not in COMPARISON_COLUMNS]
     if own:
         raise PredictionsError(
             f"{path}: column {own[0]!r} would be lost, expected those of the comparison table alone"
         )
-    return _rows(path, frame)
+    return _rows(path, frame, lines)
 
 
-def _read_text(path: Path) -> pl.DataFrame:
-    frame = read_text_table(path, error=PredictionsError)
+def _read_text(path: Path) -> tuple[pl.DataFrame, list[int]]:
+    """Return the table as text under our names, and the line of each row."""
+    table = read_table(path, error=PredictionsError)
+    frame = table.frame
     frame = frame.rename(
         {old: new for old, new in _OTHER_HEADINGS.items() if new not in frame.columns}, strict=False
     )
     missing = [name for name in _READ if name not in frame.columns]
     if missing:
         raise PredictionsError(f"{path}: no column {missing[0]!r}, expected {', '.join(_READ)}")
-    return frame
+    return frame, table.lines
 
 
-def _rows(path: Path, frame: pl.DataFrame) -> list[ComparisonRow]:
+def _rows(path: Path, frame: pl.DataFrame, lines: Sequence[int]) -> list[ComparisonRow]:
     rows: list[ComparisonRow] = []
     problems: list[str] = []
-    for line, cells in enumerate(frame.select(_READ).iter_rows(), start=2):
-        if not any(cells):
-            continue
+    for line, cells in zip(lines, frame.select(_READ).iter_rows(), strict=True):
         row = _row(cells)
         if isinstance(row, str):
             problems.append(f"{path}:{line}: {row}")
