@@ -79,14 +79,20 @@ def _is_loopback(host: str) -> bool:
 def within(seconds: float, call: Callable[[], _T]) -> _T:
     """Return what a call returns, if it does in time; otherwise it is left to itself.
 
+    A response that comes too late is closed.
+
     Raises:
         DownloadError: There is no answer in time.
     """
     answers: queue.SimpleQueue[tuple[_T | None, BaseException | None]] = queue.SimpleQueue()
+    is_late = threading.Event()
 
     def work() -> None:
         try:
-            answers.put((call(), None))
+            value = call()
+            if is_late.is_set() and isinstance(value, http.client.HTTPResponse):
+                value.close()
+            answers.put((value, None))
         except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
             answers.put((None, error))
 
@@ -94,6 +100,7 @@ def within(seconds: float, call: Callable[[], _T]) -> _T:
     try:
         value, error = answers.get(timeout=max(0.0, seconds))
     except queue.Empty:
+        is_late.set()
         raise _NoAnswerError(f"no answer for {seconds:.3g} s") from None
     if error is not None:
         raise error
