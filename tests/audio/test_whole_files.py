@@ -1,6 +1,7 @@
 """Odd and damaged files: all that they hold is decoded, or the error says where it ends."""
 
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,11 @@ import soundfile as sf
 from earwitness.audio.decode import probe_audio, read_audio, read_slice
 from earwitness.audio.mp3length import frames_of, walk_frames
 from earwitness.audio.oggpages import checksum, walk_pages
+from earwitness.auditing.sounds import hear_file
 from earwitness.core.errors import AudioError
+from earwitness.detectors.fakeprint import FakeprintDetector, fakeprint_card
+from earwitness.passes.cutting import ClipRequest, Job, cut_file
+from earwitness.workflows.listen import listen
 from soundfiles import music, write_av
 
 PLAIN = {"write_xing": "0", "id3v2_version": "0"}
@@ -345,6 +350,15 @@ def test_flac_whose_header_claims_too_little(tmp_path: Path, total: int) -> None
     np.testing.assert_array_equal(agree(put(tmp_path / "b.flac", data)), whole)
 
 
+@pytest.mark.parametrize("n_bytes", [1, 300])
+def test_damage_inside_a_flac_is_placed(tmp_path: Path, n_bytes: int) -> None:
+    data = bytearray(flac(tmp_path / "a.flac", 6))
+    at = len(data) // 2
+    data[at : at + n_bytes] = bytes(255 - byte for byte in data[at : at + n_bytes])
+    with pytest.raises(AudioError, match=r"damaged near [23]\.\d\d s: "):
+        read_audio(put(tmp_path / "b.flac", data))
+
+
 STATED: dict[str, tuple[str, str]] = {
     "a.aiff": ("AIFF", "PCM_16"),
     "b.aiff": ("AIFF", "ULAW"),
@@ -453,3 +467,47 @@ def test_the_default_audio_stream_of_a_video_is_read(tmp_path: Path, marked: int
                 container.mux(packet)
     agree(path)
     assert probe_audio(path).duration_s == pytest.approx(lengths_s[marked], abs=0.1)
+
+
+@pytest.mark.parametrize("name", [*STATED, "a.flac", "a.ogg", "a.mp3"])
+def test_headers_that_are_cut_or_absurd_give_errors_and_take_no_memory(
+    tmp_path: Path, name: str
+) -> None:
+    format_, subtype = STATED.get(name, (None, None))
+    path = tmp_path / name
+    sf.write(path, music(22_050, 0.5, 1), 22_050, format=format_, subtype=subtype)
+    data = path.read_bytes()
+    places = range(4, 112, 8)
+    odd = [data[:at] for at in places]
+    odd += [data[:at] + b"\xff" * n + data[at + n :] for at in places for n in (4, 8)]
+    odd += [data[:at] + b"\x7f\xff\xff\xff" * 2 + data[at + 8 :] for at in places]
+    tracemalloc.start()
+    for number, content in enumerate(odd):
+        try:
+            read_slice(put(tmp_path / f"{number}{name}", content), 0, 1_000)
+        except AudioError:
+            continue
+    assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    tracemalloc.stop()
+
+
+def test_all_commands_show_the_same_length_or_error(tmp_path: Path) -> None:
+    first, second = (vorbis(tmp_path / f"{n}.ogg", s, n) for n, s in enumerate((6, 4)))
+    whole = put(tmp_path / "whole.ogg", first + second)
+    cut = put(tmp_path / "cut.ogg", first[: len(first) // 2])
+    card = fakeprint_card(name="fakeprint", trained_on=None, training_items=None)
+    detector = FakeprintDetector(card, np.zeros(4_087), 0.0)
+    reason = probe_error(cut)
+    by_name = {hearing.path.name: hearing for hearing in listen([whole, cut], [detector])}
+    assert by_name["whole.ogg"].duration_s == 10
+    assert by_name["cut.ogg"].error == reason
+    request = ClipRequest(card.contract)
+    assert cut_file(Job(str(cut)), [request]).cuts == {request: reason}
+    assert hear_file(str(whole), "0").duration_s == 10
+    assert hear_file(str(cut), "0").error == reason
+
+
+def probe_error(path: Path) -> str:
+    with pytest.raises(AudioError) as caught:
+        probe_audio(path)
+    return caught.value.reason

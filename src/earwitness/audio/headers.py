@@ -181,7 +181,8 @@ def _in_caf(fd: int) -> _Sound | None:
             return None
         size = int.from_bytes(head[4:], "big", signed=True)
         if head[:4] == b"desc":
-            *_, n_bytes, n_frames, _, _ = struct.unpack(">d4sIIIII", read_at(fd, position + 12, 32))
+            body = read_at(fd, position + 12, 32)
+            n_bytes, n_frames = (int.from_bytes(body[at : at + 4], "big") for at in (16, 20))
             block = n_bytes if n_frames == 1 else 0
         elif head[:4] == b"data":
             return _Sound(position + 16, size - 4 if size >= 4 else None, block)

@@ -9,10 +9,11 @@ one behind another have several.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from earwitness.audio.info import SMALLEST_YIELD
+from earwitness.audio.oggends import end_granule
 from earwitness.audio.oggpages import Page, checksum, walk_pages
 from earwitness.audio.regular import read_at
 from earwitness.audio.views import Plan, View, patched
@@ -21,8 +22,6 @@ from earwitness.core.errors import AudioError
 OPUS_RATE_HZ = 48_000
 _ENDS_STREAM = 4
 _OPUS_RATE_AT = 12
-_FRAME_SAMPLES = ((480, 960, 1920, 2880), (480, 960), (120, 240, 480, 960))
-"""By mode: SILK, hybrid, CELT."""
 
 
 class _Link(NamedTuple):
@@ -134,13 +133,13 @@ def _mended(fd: int, link: _Link) -> View | None:
     """Return a link whose header and end are what libsndfile needs, ``None`` where they are."""
     first, last = link.pages[0], link.pages[-1]
     patches = []
+    end = end_granule(fd, link.pages, is_opus=link.is_opus)
     if link.is_opus and _opus_rate_hz(link) != OPUS_RATE_HZ:
         at = first.content - first.start + _OPUS_RATE_AT
         patches.append((first.start, _patched_page(fd, first, at, _u32(OPUS_RATE_HZ))))
-    granule = _opus_end(fd, link.pages) if link.is_opus else last.granule
-    if granule != last.granule or not last.ends:
+    if end != last.granule or (link.is_opus and not last.ends):
         flags = read_at(fd, last.start + 5, 1)[0] | _ENDS_STREAM
-        content = bytes([flags]) + granule.to_bytes(8, "little", signed=True)
+        content = bytes([flags]) + end.to_bytes(8, "little", signed=True)
         patches.append((last.start, _patched_page(fd, last, 5, content)))
     return patched(patches, first.start, last.stop) if patches else None
 
@@ -158,41 +157,3 @@ def _patched_page(fd: int, page: Page, at: int, content: bytes) -> bytes:
     old = read_at(fd, page.start, page.stop - page.start)
     new = old[:at] + content + old[at + len(content) :]
     return new[:22] + _u32(checksum(new)) + new[26:]
-
-
-def _opus_end(fd: int, pages: Sequence[Page]) -> int:
-    """Return the granule after the last sample of an Opus stream.
-
-    The last page's own is the end where it is marked as such (RFC 7845, 4.4), but some name more
-    than the packets hold.
-    """
-    last = pages[-1]
-    known = [n for n, page in enumerate(pages[:-1]) if page.granule >= 0 and page.sequence > 1]
-    begin = known[-1] if known else 1
-    held = pages[begin].granule if known else 0
-    held += sum(map(_opus_samples, _packets(fd, pages[begin:], skip_first=bool(known))))
-    return min(last.granule, held) if last.ends and last.granule >= 0 else held
-
-
-def _packets(fd: int, pages: Sequence[Page], *, skip_first: bool) -> Iterator[bytes]:
-    """Yield the first two bytes of each packet that ends after the first page, or in it."""
-    start = b""
-    for number, page in enumerate(pages):
-        at = page.content
-        for size in page.sizes:
-            start = start or read_at(fd, at, min(2, size))
-            at += size
-            if size < 255:
-                if start and not (skip_first and number == 0):
-                    yield start
-                start = b""
-
-
-def _opus_samples(packet: bytes) -> int:
-    """Return the length of an Opus packet by its first bytes (RFC 6716, 3.1)."""
-    config, code = packet[0] >> 3, packet[0] & 3
-    mode, size = (0, config & 3) if config < 12 else (1, config & 1)
-    if config >= 16:
-        mode, size = 2, config & 3
-    n_frames = (packet[1] & 63 if len(packet) > 1 else 0) if code == 3 else (1, 2, 2)[code]
-    return _FRAME_SAMPLES[mode][size] * n_frames

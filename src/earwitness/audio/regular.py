@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from earwitness.core.errors import AudioError
 
 HEAD_BYTES = 1024
+HIGHEST_OFFSET = 1 << 62
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -79,10 +80,12 @@ def _plain_reasons(path: str) -> Iterator[None]:
 
 
 def read_at(fd: int, position: int, n_bytes: int) -> bytes:
-    """Return ``n_bytes`` from ``position``, fewer at the file's end.
+    """Return ``n_bytes`` from ``position``, fewer at the file's end and none past any file's end.
 
     The descriptor's own position stays, since a library may be reading from it.
     """
+    if position >= HIGHEST_OFFSET:
+        return b""
     before = os.lseek(fd, 0, os.SEEK_CUR)
     os.lseek(fd, position, os.SEEK_SET)
     try:

@@ -3,7 +3,7 @@
 Conventions: positions and lengths are samples at the file's own rate. A slice equals the same
 slice of a full decode bit for bit. Where a seek keeps that promise it is used:
 
-- PCM, floats, ADPCM and lossless codings: seeks are exact.
+- PCM, floats and lossless codings: seeks are exact. In ADPCM they are not where a block is damaged.
 - MP3: a decoder that starts in mid-file needs the frames that its first frame's bit reservoir
   reaches back to (at most 9 in MPEG-1), so it starts earlier and the lead is thrown away. For
   mono and for MPEG-2 even that leaves differences in the last bit, which never fade (libmpg123's
@@ -33,14 +33,11 @@ from earwitness.core.errors import AudioError
 
 BLOCK_SAMPLES = 1 << 12
 MP3_LEAD_SAMPLES = 16 * 1152
-_TRUSTED_MORE = 1.01
-"""How many times what libsndfile estimates the frames of a file without header may hold."""
-
 HIGHEST_COUNT = 1 << 40
 """A header that claims more samples than this does not know its length."""
 
 _EXACT_SEEKS = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"}
-_EXACT_SEEKS |= {"ALAW", "IMA_ADPCM", "MS_ADPCM", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"}
+_EXACT_SEEKS |= {"ALAW", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"}
 _CODECS = {
     "PCM_S8": "pcm_s8",
     "PCM_U8": "pcm_u8",
@@ -188,11 +185,12 @@ def _probe_mp3(sound: _ForwardSound, fd: int, path: str) -> AudioInfo:
     if frames is None or not frames.kind.is_layer3:
         return _probe_rare_mpeg(sound, fd, path, frames)
     claimed = sound.frames if frames.has_header else None
-    if frames.is_sure and (claimed or frames.n_samples <= _TRUSTED_MORE * sound.frames):
+    expected = frames.n_samples - frames.delay - frames.padding
+    agrees = sound.frames == expected if frames.has_header else sound.frames >= expected
+    if frames.is_sure and agrees:
         check_damage(frames, path)
         stable = frames.kind.is_mpeg1 and not frames.kind.mono
-        n_samples = min(frames.n_samples, sound.frames)
-        return _info_of(sound, path, "seek" if stable else "stream", n_samples, claimed)
+        return _info_of(sound, path, "seek" if stable else "stream", expected, claimed)
     if frames.unbroken and frames.n_frames < (frames.claimed_frames or 0):
         n_samples = _count(fd, path, damage_is_end=True)
         if n_samples >= frames.n_samples - frames.delay:
@@ -303,7 +301,12 @@ def _read_one(
                 sound.go_to(first)
                 position = first
             position += _skip(sound, span.start - position)
-            frames = sound.read(span.stop - span.start, dtype="float32", always_2d=True)
+            try:
+                frames = sound.read(span.stop - span.start, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError:
+                if info.container != "mp3":  # whose frames were all seen: it has changed since
+                    _count(fd, info.path, view, damage_is_end=False)
+                raise
             position += len(frames)
             if position < span.stop:
                 ends_s = position / info.sample_rate_hz

@@ -32,7 +32,7 @@ from earwitness.core.errors import AudioError
 LONGEST_S = 1_200
 """How much of a file is heard, from its start."""
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same file gives another ``Sound``."""
 
 CRASHED = "the audio decoder crashed on this file"

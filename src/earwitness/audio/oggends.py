@@ -1,0 +1,149 @@
+"""Where an Opus or Vorbis stream ends, by the lengths of its last packets.
+
+Conventions: granules and lengths are samples at the codec's rate, 48 kHz for Opus. Packet lengths
+after RFC 6716 (Opus) and the Vorbis I specification: a Vorbis packet names a mode, whose block is
+long or short, and gives a quarter of its block and of the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from earwitness.audio.oggpages import Page
+from earwitness.audio.regular import read_at
+
+_FRAME_SAMPLES = ((480, 960, 1920, 2880), (480, 960), (120, 240, 480, 960))
+"""By mode: SILK, hybrid, CELT."""
+
+_N_VORBIS_HEADERS = 3
+_MODE_BITS = 41
+_MOST_MODES = 64
+_LONGEST_SETUP = 1 << 20
+
+
+class _Packet(NamedTuple):
+    """A packet: in which of some pages it ends, and its first two bytes."""
+
+    page: int
+    head: bytes
+
+
+class _Blocks(NamedTuple):
+    """Block sizes of a Vorbis stream: short and long, and whether each mode is long."""
+
+    sizes: tuple[int, int]
+    modes: tuple[bool, ...]
+
+    def of(self, packet: bytes) -> int:
+        """Return the block size of a packet."""
+        n_bits = (len(self.modes) - 1).bit_length()
+        mode = packet[0] >> 1 & ((1 << n_bits) - 1)
+        return self.sizes[self.modes[mode] if mode < len(self.modes) else 0]
+
+
+def end_granule(fd: int, pages: Sequence[Page], *, is_opus: bool) -> int:
+    """Return the granule after the last sample of a stream.
+
+    The last page's own is the end where it is marked as such, but some name more than their
+    packets hold. Without the mark it is where the packets end.
+
+    Args:
+        fd: The file.
+        pages: All pages of the stream.
+        is_opus: Whether it is Opus; else it is Vorbis.
+    """
+    last = pages[-1]
+    known = [n for n, page in enumerate(pages[:-1]) if page.granule > 0]
+    if not is_opus and not known:
+        return last.granule
+    begin = known[-1] if known else 1
+    packets = list(_packets(fd, pages[begin:]))
+    held = pages[begin].granule if known else 0
+    if is_opus:
+        held += sum(_opus_samples(p.head) for p in packets if p.page > 0 or not known)
+    else:
+        blocks = _vorbis_blocks(fd, pages)
+        if blocks is None:
+            return last.granule
+        held += sum(
+            (blocks.of(before.head) + blocks.of(packet.head)) // 4
+            for before, packet in pairwise(packets)
+            if packet.page > 0
+        )
+    return min(last.granule, held) if last.ends and last.granule >= 0 else held
+
+
+def _packets(fd: int, pages: Sequence[Page]) -> Iterator[_Packet]:
+    """Yield the packets that end in some pages, but one that began before them."""
+    head = b""
+    is_begun = read_at(fd, pages[0].start + 5, 1)[0] & 1
+    for number, page in enumerate(pages):
+        at = page.content
+        for size in page.sizes:
+            head = head or (b"" if is_begun else read_at(fd, at, min(2, size)))
+            at += size
+            if size < 255:
+                if head:
+                    yield _Packet(number, head)
+                head, is_begun = b"", 0
+
+
+def _opus_samples(packet: bytes) -> int:
+    """Return the length of an Opus packet by its first bytes (RFC 6716, 3.1)."""
+    config, code = packet[0] >> 3, packet[0] & 3
+    mode, size = (0, config & 3) if config < 12 else (1, config & 1)
+    if config >= 16:
+        mode, size = 2, config & 3
+    n_frames = (packet[1] & 63 if len(packet) > 1 else 0) if code == 3 else (1, 2, 2)[code]
+    return _FRAME_SAMPLES[mode][size] * n_frames
+
+
+def _vorbis_blocks(fd: int, pages: Sequence[Page]) -> _Blocks | None:
+    """Return the block sizes that the headers name, ``None`` where they cannot be told."""
+    first, setup = _vorbis_headers(fd, pages)
+    if len(first) < 29 or not setup:
+        return None
+    sizes = 1 << (first[28] & 15), 1 << (first[28] >> 4)
+    modes = _modes_at_end(setup)
+    return _Blocks(sizes, modes) if modes else None
+
+
+def _vorbis_headers(fd: int, pages: Sequence[Page]) -> tuple[bytes, bytes]:
+    """Return the identification and the setup header; empty where they are not whole."""
+    headers, packet = [], b""
+    for page in pages:
+        content = read_at(fd, page.content, page.stop - page.content)
+        at = 0
+        for size in page.sizes:
+            packet += content[at : at + size]
+            at += size
+            if size < 255:
+                headers.append(packet)
+                packet = b""
+            if len(headers) == _N_VORBIS_HEADERS:
+                return headers[0], headers[2]
+        if len(packet) > _LONGEST_SETUP:
+            break
+    return b"", b""
+
+
+def _modes_at_end(setup: bytes) -> tuple[bool, ...]:
+    """Return which modes are long, read from the end of a setup header.
+
+    Modes come last, before one set bit; reading from the end spares the codebooks before them.
+    The number of modes, six bits before the first, tells where they begin.
+    """
+    bits = int.from_bytes(setup[-512:], "little")
+    stop = bits.bit_length() - 1
+    modes: tuple[bool, ...] = ()
+    found: tuple[bool, ...] = ()
+    while len(modes) < _MOST_MODES and (stop := stop - _MODE_BITS) >= 6:
+        mode = bits >> stop & ((1 << _MODE_BITS) - 1)
+        if mode >> 1 & 0xFFFFFFFF:
+            break
+        modes = (bool(mode & 1), *modes)
+        if (bits >> (stop - 6) & 63) == len(modes) - 1:
+            found = modes
+    return found
