@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,10 +17,13 @@ import resnets
 import spectttra_folders
 from earwitness.audio.clips import Clip
 from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.core.manifest import Manifest
 from earwitness.detectors.base import Detector
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 from earwitness.detectors.listing import look_up
 from earwitness.detectors.opening import CARDS, DETECTORS, HUB_NAMES, open_detector
+from earwitness.inference.predict import predict
+from earwitness.inference.scorers import score_clips
 
 
 def make_specnn(folder: Path) -> None:
@@ -150,6 +155,49 @@ def test_scores_are_finite_for_sound_at_the_edge(
         "one sample": np.eye(1, clip.n_samples, dtype=np.float32).repeat(channels, axis=0),
     }[kind]
     assert np.isfinite(detector.score([Clip(samples, clip.sample_rate_hz)]).logits).all()
+
+
+@pytest.mark.parametrize("peak", [1e5, 1e10, 1e19, 3e38])
+@pytest.mark.parametrize("kind", ["run", "noise"])
+def test_scores_of_huge_samples_are_finite_or_refused(
+    detector: Detector, kind: str, peak: float
+) -> None:
+    clip = make_clip(detector, 0)
+    samples = clip.samples.copy()
+    middle = clip.n_samples // 2
+    if kind == "run":
+        samples[:, middle : middle + 10] = peak
+    else:
+        samples *= np.float32(peak)
+    scored = score_clips(detector, [Clip(samples, clip.sample_rate_hz)])[0]
+    if isinstance(scored, str):
+        assert peak > 1e10
+    else:
+        assert np.isfinite(scored.logit)
+
+
+def test_files_of_extreme_values_have_a_score_or_a_reason(
+    detector: Detector, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    noise = (0.1 * rng.standard_normal(44_100 * 6)).astype(np.float32)
+    files: dict[str, np.ndarray] = {"noise": noise, "loud": noise * np.float32(1e9)}
+    for name, value in {"1e19": 1e19, "3e38": 3e38, "nan": np.nan, "inf": -np.inf}.items():
+        files[name] = noise.copy()
+        files[name][len(noise) // 4 : -len(noise) // 8] = value
+    files |= {"denormal": np.sign(noise) * np.float32(1e-41), "dc": np.full_like(noise, 0.5)}
+    for name, samples in files.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, 44_100, subtype="FLOAT")
+    frame = pl.DataFrame({"filepath": [f"{name}.wav" for name in files], "target": 0})
+    (found,) = predict(Manifest("m", frame, (tmp_path,)), [detector], n_workers=0)
+    rows = {row["filepath"][:-4]: row for row in found.frame.iter_rows(named=True)}
+    assert [name for name in rows if rows[name]["logit"] is not None] == ["noise", "loud"]
+    for name in ("1e19", "3e38"):
+        assert f"holds samples of up to {name[0]}e+{name[2:]}" in rows[name]["error"]
+    for name in ("nan", "inf"):
+        assert rows[name]["error"] == "holds NaN or infinite samples"
+    assert "nothing to analyse (at most -400 dBFS" in rows["denormal"]["abstained"]
+    assert "nothing to analyse (" in rows["dc"]["abstained"]
 
 
 def test_input_is_left_as_it_was(detector: Detector) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 from collections.abc import Iterator, Sequence
 
@@ -43,6 +44,9 @@ __all__ = [
 ]
 
 PROBES_KEPT = 4096
+
+LOUDEST = 1e10
+"""Samples beyond it are damage; up to it (unscaled 32-bit integers) all arithmetic stays finite."""
 
 
 def probe_audio(path: str | os.PathLike[str]) -> AudioInfo:
@@ -180,14 +184,30 @@ def read_spans(info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float3
         ``(n_channels, n_samples)`` float32 of each.
 
     Raises:
-        AudioError: The file cannot be read, is damaged, or a span holds NaN or infinities.
+        AudioError: The file cannot be read, is damaged, or a span holds NaN, infinities or
+            samples beyond ``LOUDEST``.
     """
     reader = {"ffmpeg": ffmpeg, "frames": mp3stream}.get(info.reader, sndfile)
     with opened(info.path) as fd, _remarks_in_errors():
         parts: list[NDArray[np.float32]] = reader.read(fd, info, spans)
-    if not all(np.isfinite(part).all() for part in parts):
-        raise AudioError(info.path, "holds NaN or infinite samples")
+    for part in parts:
+        _check_values(info.path, part)
     return parts
+
+
+def _check_values(path: str, samples: NDArray[np.float32]) -> None:
+    """Refuse what no later step could compute with; a NaN is neither small nor large."""
+    if not samples.size:
+        return
+    low, high = float(samples.min()), float(samples.max())
+    if not math.isfinite(low + high):
+        raise AudioError(path, "holds NaN or infinite samples")
+    if max(-low, high) > LOUDEST:
+        loudest = f"{max(-low, high):.2g}"
+        raise AudioError(
+            path,
+            f"holds samples of up to {loudest}, expected at most {LOUDEST:g} (full scale is 1)",
+        )
 
 
 def scan_packets(path: str | os.PathLike[str]) -> Packets | None:

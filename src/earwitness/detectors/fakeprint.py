@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from earwitness.audio.clips import Clip
+from earwitness.audio.decode import LOUDEST
 from earwitness.audio.features import fakeprint
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import DetectorError, WeightsError
@@ -73,7 +74,8 @@ def clip_fakeprint(clip: Clip, card: DetectorCard) -> NDArray[np.float64]:
     """Return a clip's fakeprint by a card's rate and band, ``(n_bins,)``.
 
     Raises:
-        DetectorError: The clip's rate is another, or it is shorter than one frame.
+        DetectorError: The clip's rate is another, it is shorter than one frame, or its samples are
+            not finite or too large for its arithmetic.
     """
     wanted = card.contract
     if clip.sample_rate_hz != wanted.sample_rate_hz or clip.n_samples < wanted.min_samples:
@@ -81,6 +83,8 @@ def clip_fakeprint(clip: Clip, card: DetectorCard) -> NDArray[np.float64]:
             f"{card.name}: clip of {clip.n_samples} samples at {clip.sample_rate_hz} Hz, expected "
             f"at least {wanted.min_samples} at {wanted.sample_rate_hz} Hz"
         )
+    if not float(np.abs(clip.samples).max()) <= LOUDEST:
+        raise DetectorError(f"{card.name}: samples not finite or beyond {LOUDEST:g}")
     return fakeprint(
         clip.samples,
         sample_rate_hz=clip.sample_rate_hz,
