@@ -56,13 +56,13 @@ def test_other_errors_of_torch_are_no_lack_of_memory() -> None:
         runner.run(clips(2))
 
 
-def test_a_fixed_shape_is_filled_up_with_silence() -> None:
+def test_clips_are_sent_one_by_one_where_they_are_to_be() -> None:
     network = Scarce(8)
     runner = NetworkRunner(
-        *(lambda s: s, network), device=CPU, precision="fp32", batch_size=8, fixed_shape=True
+        *(lambda s: s, network), device=CPU, precision="fp32", batch_size=8, one_by_one=True
     )
     assert len(runner.run(clips(3))[0]) == 3
-    assert network.sizes == [8]
+    assert network.sizes == [1, 1, 1]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -1,8 +1,9 @@
 """Running a network over clips: in batches that fit, in the precision that was asked for.
 
 Conventions: features are always computed in float32, outside of any reduced precision. On a CPU
-batches are as small as keeps them in its caches; on a GPU they are large, and halved when memory
-runs out.
+every clip goes through the network alone, so that its score is the same to the last bit whatever
+clips come with it: matrix products of other shapes, or other rows of one, round differently. On a
+GPU batches are large, and halved when memory runs out.
 """
 
 from __future__ import annotations
@@ -32,8 +33,7 @@ class NetworkRunner:
         device: Where it runs.
         precision: What the network computes in.
         batch_size: Clips at once.
-        fixed_shape: Fill the last batch up with silence, so that every clip meets the same
-            arithmetic.
+        one_by_one: Send every clip through the network alone, whatever the batch size.
 
     Attributes:
         batch_size: Clips at once; smaller after memory ran out.
@@ -48,14 +48,14 @@ class NetworkRunner:
         device: torch.device,
         precision: Precision,
         batch_size: int,
-        fixed_shape: bool = False,
+        one_by_one: bool = False,
     ) -> None:
         self._features = features
         self._network = network
         self._device = device
         self._precision = precision
         self.batch_size = batch_size
-        self._fixed_shape = fixed_shape
+        self._most_clips = 1 if one_by_one else batch_size
         self.remarks: list[str] = []
         self._compared = precision == "fp32"
 
@@ -71,7 +71,7 @@ class NetworkRunner:
         parts: list[Outputs] = []
         done = 0
         while done < len(samples):
-            some = samples[done : done + self.batch_size]
+            some = samples[done : done + min(self.batch_size, self._most_clips)]
             try:
                 parts.append(self._run_few(some))
             except RuntimeError as error:
@@ -83,17 +83,14 @@ class NetworkRunner:
         return [torch.cat(rows).numpy() for rows in zip(*parts, strict=True)]
 
     def _run_few(self, samples: Sequence[NDArray[np.float32]]) -> Outputs:
-        n_rows = self.batch_size if self._fixed_shape else len(samples)
-        batch = np.zeros((n_rows, len(samples[0])), np.float32)
-        for row, clip in zip(batch, samples, strict=False):
-            row[:] = clip
+        batch = np.stack(samples)
         with torch.inference_mode(), full_precision():
             features = self._features(torch.from_numpy(batch).to(self._device))
             outputs = self._reduced(features)
             if not self._compared:
                 self._compared = True
-                self._compare(self._network(features)[0], outputs[0], len(samples))
-        return tuple(output[: len(samples)].cpu().double() for output in outputs)
+                self._compare(self._network(features)[0], outputs[0])
+        return tuple(output.cpu().double() for output in outputs)
 
     def _reduced(self, features: torch.Tensor) -> Outputs:
         if self._precision == "fp32":
@@ -101,13 +98,13 @@ class NetworkRunner:
         with torch.autocast(self._device.type, _DTYPES[self._precision]):
             return tuple(output.float() for output in self._network(features))
 
-    def _compare(self, exact: torch.Tensor, reduced: torch.Tensor, n_clips: int) -> None:
+    def _compare(self, exact: torch.Tensor, reduced: torch.Tensor) -> None:
         """Say by how much reduced precision moves the logits, from the first clips."""
-        gap = float((exact - reduced)[:n_clips].abs().max())
-        n = "the first clip" if n_clips == 1 else f"the first {n_clips} clips"
+        gap = float((exact - reduced).abs().max())
+        n = "the first clip" if len(exact) == 1 else f"the first {len(exact)} clips"
+        batches = "; they may depend on batch size by as much" if self._most_clips > 1 else ""
         self.remarks.append(
-            f"{self._precision}: on {n} logits differ from fp32 by up to {gap:.2g}; they may "
-            "depend on batch size by as much"
+            f"{self._precision}: on {n} logits differ from fp32 by up to {gap:.2g}{batches}"
         )
 
     def _halve(self, n_clips: int) -> None:

@@ -126,6 +126,7 @@ class ResnetDetector:
             device=on,
             precision=self.card.precision,
             batch_size=_IMAGES_AT_ONCE if on.type == "cpu" else _IMAGES_AT_ONCE_GPU,
+            one_by_one=on.type == "cpu",
         )
 
     def _draw(self, samples: torch.Tensor) -> torch.Tensor:

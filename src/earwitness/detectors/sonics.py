@@ -82,6 +82,7 @@ class SonicsDetector:
             device=on,
             precision=card.precision,
             batch_size=max(1, n_tokens // config.model.n_tokens),
+            one_by_one=on.type == "cpu",
         )
 
     @property

@@ -152,7 +152,7 @@ class SpecnnAmplitude:
             device=on,
             precision=card.precision,
             batch_size=_CLIPS_AT_ONCE if on.type == "cpu" else _CLIPS_AT_ONCE_GPU,
-            fixed_shape=on.type == "cpu",
+            one_by_one=on.type == "cpu",
         )
 
     @property

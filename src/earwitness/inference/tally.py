@@ -109,29 +109,35 @@ class Tally:
     def take_batches(self, *, rest: bool = False) -> Iterable[list[Waiting]]:
         """Yield clips to be scored together, taken off the queue; the last few only as ``rest``."""
         while self._queue:
-            size = self._next_size()
+            size = self._size_with(self._queue[0].clip)
             if size > len(self._queue) and not rest:
                 return
             batch, self._queue = self._queue[:size], self._queue[size:]
             yield batch
 
-    def _next_size(self) -> int:
-        clip = self._queue[0].clip
+    def _size_with(self, clip: Clip) -> int:
+        """Return how many clips like one are scored at once."""
         length = self.request.contract.clip_samples or clip.n_samples
         most: int = _BATCH_BYTES // (4 * clip.samples.shape[0] * length)
         return max(1, min(most, self.batch_size or self.detector.batch_size))
 
     def padded(self, batch: Sequence[Waiting]) -> list[Clip]:
-        """Return the clips of a batch as the detector's contract has them."""
+        """Return the clips of a batch as the detector's contract has them.
+
+        On a GPU a short batch is filled up: arithmetic there depends on how many rows there are.
+        """
         length = self.request.contract.clip_samples or 0
-        return [
+        clips = [
             Clip(pad_clip(clip.samples, length), clip.sample_rate_hz, clip.window)
             for _, clip in batch
         ]
+        if length and self.detector.device != "cpu":
+            clips += clips[:1] * (self._size_with(batch[0].clip) - len(clips))
+        return clips
 
     def record(self, batch: Sequence[Waiting], scores: Sequence[ClipScore | str]) -> None:
         """Take what the detector said of a batch: a score for each clip, or why there is none."""
-        for (job, clip), score in zip(batch, scores, strict=True):
+        for (job, clip), score in zip(batch, scores, strict=False):  # fillers have none to take
             file = self._open.get(job)
             if file is None:
                 continue  # another window of it failed
