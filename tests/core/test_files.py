@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.core.files import file_stem, replacing, sha256_of, write_json, write_text
+from earwitness.core.errors import RunError
+from earwitness.core.files import (
+    file_stem,
+    replacing,
+    sha256_of,
+    sweep,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -61,3 +73,70 @@ def test_no_name_leaves_its_folder(name: str) -> None:
     stem = file_stem(name)
     assert (Path("folder") / stem).parent == Path("folder")
     assert stem not in {"", ".", ".."}
+
+
+WRITER = """
+import os, signal, sys, time
+from pathlib import Path
+from earwitness.core.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def start_writing(path: Path) -> subprocess.Popen[str]:
+    """Start a process that has a file half written."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "writing\n"
+    return writer
+
+
+def end(writer: subprocess.Popen[str]) -> None:
+    with writer:  # closes the pipe
+        writer.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks that end with a process")
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(
+    tmp_path: Path,
+) -> None:
+    killed, living = (start_writing(tmp_path / name) for name in ("a.csv", "b.csv"))
+    end(killed)
+    (tmp_path / ".keep.csv").write_text("somebody's own")
+    (tmp_path / ".mine.part.csv").write_text("somebody's own")
+    assert len(list(tmp_path.iterdir())) == 4
+    write_text(tmp_path / "c.csv", "new")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert [name for name in left if not name.startswith(".b.csv.")] == [
+        ".keep.csv",
+        ".mine.part.csv",
+        "c.csv",
+    ]
+    assert len(left) == 4
+    end(living)
+    sweep(tmp_path.parent, below=True)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_refusal_of_the_disk_is_one_line(tmp_path: Path) -> None:
+    def write(error: Exception) -> None:
+        with replacing(tmp_path / "table.csv"):
+            raise error
+
+    for error in (
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        RuntimeError("[enforce fail at inline_container.cc:668] PytorchStreamWriter failed"),
+        ValueError("I/O error: No space left on device (os error 28)"),
+    ):
+        with pytest.raises(RunError, match=r"table\.csv: cannot be written \(") as caught:
+            write(error)
+        assert "\n" not in str(caught.value)
+    for error in (ValueError("a bug"), FileNotFoundError(errno.ENOENT, "gone", "/other/file")):
+        with pytest.raises(type(error)):
+            write(error)
+    assert list(tmp_path.iterdir()) == []

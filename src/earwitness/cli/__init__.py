@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from earwitness.core.errors import EarwitnessError, StoppedError
+from earwitness.core.files import refusal
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -23,10 +24,11 @@ def main() -> None:
     except EarwitnessError as error:
         print(f"earwitness: {error}", file=sys.stderr)
         sys.exit(INTERRUPTED if isinstance(error, StoppedError) else 2)
-    except OSError as error:
-        if error.filename is None:
+    except Exception as error:
+        if (reason := refusal(error)) is None:
             raise
-        print(f"earwitness: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = getattr(error, "filename", None)
+        print(f"earwitness: {f'{where}: ' if where else ''}{reason}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         _say_stopped()

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from earwitness.core.errors import RunError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _MAX_STEM_BYTES = 180
+_MARK = ".part"
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.part(\.[^.]+)?")
+_REFUSALS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+)
+_FAILED_WRITING = ("PytorchStreamWriter failed", "unexpected pos", "No usable temporary directory")
+_swept: set[tuple[int, Path]] = set()
 
 
 @contextlib.contextmanager
@@ -21,20 +38,108 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it takes ``path``'s place.
 
     A reader sees the old file or the new one, never half of either. The folder is made if it
-    is missing. Nothing is left behind when the block raises.
+    is missing. Nothing is left behind when the block raises; what a process that was killed left
+    is removed by the next one that writes into the folder.
+
+    Raises:
+        RunError: The disk is full, or refuses the file for another reason.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    with _refusals_in_words(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_once(path.parent)
+        handle, temporary = _open_temporary(path)
+        try:
+            yield temporary
+            _take_usual_mode(temporary)
+            with temporary.open("r+b") as file:  # Windows syncs only what may be written
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+            if handle is not None:
+                os.close(handle)
+
+
+@contextlib.contextmanager
+def _refusals_in_words(path: Path) -> Iterator[None]:
+    """Say in one line what the disk refused; libraries wrap it in errors of their own."""
     try:
-        yield temporary
-        _take_usual_mode(temporary)
-        with temporary.open("r+b") as file:  # Windows syncs only what may be written
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except RunError:
+        raise  # of another file, in words already
+    except Exception as error:
+        if (reason := refusal(error)) is None or not _concerns(error, path):
+            raise
+        raise RunError(f"{path}: cannot be written ({reason})") from error
+
+
+def _concerns(error: Exception, path: Path) -> bool:
+    """Whether an error names no file, or one that is written here."""
+    name = error.filename if isinstance(error, OSError) else None
+    return name is None or Path(os.fsdecode(name)).parent in (path.parent, path.parent.parent)
+
+
+def refusal(error: BaseException) -> str | None:
+    """Return what the disk or the system refused, by an error or its text; ``None`` for others."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno) if error.errno in _REFUSALS or error.filename else None
+    text = str(error)
+    by_text = (os.strerror(number) for number in _REFUSALS if os.strerror(number) in text)
+    failed_writing = any(sign in text for sign in _FAILED_WRITING)
+    return next(by_text, "the disk may be full" if failed_writing else None)
+
+
+def _open_temporary(path: Path) -> tuple[int | None, Path]:
+    """Make a temporary file beside ``path``; where there are locks, it is locked by the handle."""
+    while True:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name[: _MAX_STEM_BYTES // 4]}.",
+            suffix=f"{_MARK}{path.suffix}",
+            dir=path.parent,
+        )
+        if fcntl is None:
+            os.close(handle)
+            return None, Path(name)
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:  # else another process took it for left behind
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _sweep_once(folder: Path) -> None:
+    """Remove what killed processes left in a folder, the first time this process writes there."""
+    key = os.getpid(), folder.absolute()
+    if key not in _swept:
+        _swept.add(key)
+        sweep(folder)
+
+
+def sweep(folder: Path, *, below: bool = False) -> None:
+    """Remove temporary files of ``replacing`` whose process is gone.
+
+    A process that lives holds a lock on its own. Without such locks (Windows) nothing is removed.
+
+    Args:
+        folder: Where; one that is not there holds none.
+        below: Look into all folders below it, too.
+    """
+    if fcntl is None or not folder.is_dir():
+        return
+    pattern = f".*{_MARK}*"
+    for path in folder.rglob(pattern) if below else folder.glob(pattern):
+        if _TEMPORARY.fullmatch(path.name) and not path.is_symlink():
+            _remove_if_unlocked(path)
+
+
+def _remove_if_unlocked(path: Path) -> None:
+    with contextlib.suppress(OSError):  # locked by its process, or gone, or not ours
+        handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        finally:
+            os.close(handle)
 
 
 def _take_usual_mode(path: Path) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from earwitness.core.errors import WeightsError
+from earwitness.core.errors import RunError, WeightsError
 from earwitness.core.files import file_stem, replacing
 from earwitness.detectors.tensorbundle import list_files, list_tensors, read_tensors
 
@@ -135,7 +135,7 @@ def convert_bundle(prefix: Path, *, cache: Path | None = None) -> KerasWeights:
     tensors = _load_kept(kept)
     if tensors is None:
         tensors = _read_layers(prefix)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RunError):
             _keep(kept, tensors, source=prefix.name)
     return KerasWeights(tensors, sha256)
 
