@@ -113,7 +113,11 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(  # noqa: PLR0917 - the signature is urllib's
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        check_address(newurl)
+        try:
+            check_address(newurl)
+        except DownloadError:
+            fp.close()
+            raise
         following = super().redirect_request(req, fp, code, msg, headers, newurl)
         if following is not None and following.host != req.host:
             following.remove_header("Authorization")
