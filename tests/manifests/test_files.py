@@ -150,3 +150,38 @@ def test_the_digest_is_of_the_rows_and_not_of_the_place(tmp_path: Path) -> None:
     second = read_manifest(write(tmp_path / "moved" / "two.csv", text), root=tmp_path)
     assert first.digest == second.digest
     assert first.where(pl.col("target") == 1).digest != first.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("filepath;target;skip_time\na;bona fide;0,5\nb;spoof;\n", "utf-16"),
+        ("# mine\nfilepath\ttarget\tskip_time\na\tHuman\t0.5\nb\tAI\tnan\n", "utf-8-sig"),
+        ("filepath|target|skip_time\r\na|False|0.5\r\nb|True|0\r\n", "utf-16-be"),
+        ('"filepath", "target", "skip_time"\n"a", "0.0", "0.5"\n"b", "1.0", ""\n', "latin-1"),
+    ],
+)
+def test_manifests_of_any_common_kind(tmp_path: Path, text: str, encoding: str) -> None:
+    (tmp_path / "m.csv").write_bytes(text.encode(encoding))
+    frame = read_manifest(tmp_path / "m.csv").frame
+    assert frame.select("filepath", "target", "skip_time").rows() == [("a", 0, 0.5), ("b", 1, 0.0)]
+
+
+def test_missing_words_and_spellings_of_names_are_one(tmp_path: Path) -> None:
+    text = "filepath,target,group_id,generator\na,0,nan,None\nb,0,e\u0301,x\nc,1,\u00e9,n\u0303\n"
+    frame = read_manifest(write(tmp_path / "m.csv", text)).frame
+    assert frame["group_id"].to_list() == [None, "\u00e9", "\u00e9"]
+    assert frame["generator"].to_list() == [None, "x", "\u00f1"]
+
+
+def test_files_in_several_rows_are_noted(tmp_path: Path) -> None:
+    text = "filepath,target\na,0\n./a,1\nb,1\nb,1\n"
+    notes = read_manifest(write(tmp_path / "m.csv", text)).notes
+    assert "1 files are both real and fake ('a' first)" in notes[0]
+    assert "1 files are in several rows ('b' first)" in notes[1]
+
+
+def test_a_folder_holds_manifests_by_any_suffix_of_theirs(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.CSV", "c.TSV", "d.txt"):
+        (tmp_path / name).write_text("filepath\ttarget\na\t0\n")
+    assert [path.name for path in list_manifests(tmp_path)] == ["a.csv", "b.CSV", "c.TSV"]

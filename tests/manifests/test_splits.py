@@ -178,6 +178,7 @@ def test_a_count_that_cannot_be_met_warns_and_is_recorded(root: Path, tmp_path: 
         "asked": 2000,
         "found": 14,
         "missing": 0,
+        "not_drawn": 0,
         "dropped": {"path also in the train split": 1},
         "taken": 14,
         "stratified_over_generators": False,

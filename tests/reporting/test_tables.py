@@ -62,17 +62,20 @@ def test_undefined_cells_are_empty(tmp_path):
 @given(rows=many_rows)
 def test_what_is_written_reads_back(tmp_path, rows):
     write_comparison(rows, tmp_path / "table.csv")
-    assert read_comparison(tmp_path / "table.csv") == rows
+    ordered = sorted(rows, key=lambda row: (row.dataset, row.model))
+    assert read_comparison(tmp_path / "table.csv") == ordered
 
 
-def test_append_replaces_in_place_and_adds_at_the_end(tmp_path):
+def test_append_replaces_and_adds_sorted_by_dataset_then_model(tmp_path):
     path = tmp_path / "table.csv"
     write_comparison([BOTH], path, append=True)
     write_comparison([FAKES, REALS], path, append=True)
     newer = ComparisonRow("b", "fakes", Counts(1, 0, 0, 0))
     last = ComparisonRow("c", "fakes", Counts(2, 0, 0, 0))
     write_comparison([last, newer], path, append=True)
-    assert read_comparison(path) == [BOTH, newer, REALS, last]
+    assert read_comparison(path) == sorted(
+        [BOTH, newer, REALS, last], key=lambda row: (row.dataset, row.model)
+    )
     write_comparison([last], path)
     assert read_comparison(path) == [last]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import polars as pl
 
@@ -53,7 +54,7 @@ def drop_offenders(
     columns = {"row": pl.Int64, "filepath": pl.String, "target": pl.Int64}
     columns |= {"checks": pl.String, "reasons": pl.String}
     return (
-        Manifest(manifest.name, rest, manifest.roots),
+        replace(manifest, frame=rest),
         pl.DataFrame(dropped, schema=columns, orient="row"),
     )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from typer.core import TyperCommand
 
 from earwitness import __version__
 from earwitness.cli import bench
@@ -24,6 +26,19 @@ from earwitness.cli.report import report
 from earwitness.cli.splits import splits
 from earwitness.cli.summarize import summarize
 from earwitness.cli.train import train
+
+
+class _Command(TyperCommand):
+    """A command whose help shows every bracket: Rich takes ``[onnx]`` for a style and drops it."""
+
+    def __init__(self, name: str | None, **more: Any) -> None:
+        for parameter in more.get("params") or ():
+            if getattr(parameter, "help", None):
+                parameter.help = escape(parameter.help)
+        for part in ("help", "short_help", "epilog"):
+            if more.get(part):
+                more[part] = escape(more[part])
+        super().__init__(name, **more)
 
 
 def _hyphens(option: str) -> str:
@@ -77,12 +92,12 @@ _COMMANDS = (
     *(render, train, classify, export, listen, detectors, demo),
 )
 for _command in _COMMANDS:
-    app.command(help=_reflowed(_command.__doc__))(_command)
+    app.command(cls=_Command, help=_reflowed(_command.__doc__))(_command)
 
 _bench = typer.Typer(
     no_args_is_help=True,
     help="A whole benchmark from one file: init writes it, run does it, diff compares two runs.",
 )
 for _part in (bench.init, bench.run, bench.diff):
-    _bench.command(help=_reflowed(_part.__doc__))(_part)
+    _bench.command(cls=_Command, help=_reflowed(_part.__doc__))(_part)
 app.add_typer(_bench, name="bench")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.lists import comma_list, manifest_list, weights_by_name
+from earwitness.cli.lists import comma_list, open_manifests, weights_by_name
 
 if TYPE_CHECKING:
     from earwitness.core.audits import AuditReport
@@ -70,12 +70,11 @@ def audit(
     finds something, or says why it was not made.
     """
     from earwitness.core.errors import UsageError
-    from earwitness.manifests.files import read_manifest
     from earwitness.reporting.audits import audit_table
     from earwitness.workflows.audit import AuditOptions, audit_into
 
-    audited = [read_manifest(path, root=root) for path in manifest_list(manifest)]
-    others = manifest_list(against) if against else []
+    audited = open_manifests(manifest, root)
+    others = open_manifests(against, root) if against else []
     if fix is not None and len(audited) != 1:
         raise UsageError(f"--fix {fix}: {len(audited)} manifests, expected exactly one")
     detectors = comma_list(detector)
@@ -88,7 +87,7 @@ def audit(
         report = audit_into(
             audited,
             out,
-            against=[read_manifest(path, root=root) for path in others],
+            against=others,
             options=options,
             starting=lambda n: stack.enter_context(console.progress_bar("hearing", n)),
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.lists import comma_list
+from earwitness.cli.lists import comma_list, refuse_inputs
 
 SHOWN_KINDS = ("overall", "dataset", "column", "sonics")
 
@@ -103,6 +103,7 @@ def evaluate(
     table = out.with_suffix(".csv")
     if table == out:
         raise UsageError(f"--out {out}: the CSV goes there, expected a name that ends in .json")
+    refuse_inputs("--out", [out, table], [*predictions, *(calibration or []), key, audit])
     how = parse_aggregate(aggregate)
     metrics = make_metrics(
         predictions,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from earwitness.cli import console
 from earwitness.cli.devices import choose_device
-from earwitness.cli.lists import manifest_list, precision_choice, resume_choice
+from earwitness.cli.lists import open_manifests, precision_choice, resume_choice
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ _MONITORS = ("valid_loss", "valid_auroc")
 
 def read_all(manifests: list[str] | None, root: Path | None) -> list[Manifest]:
     """Read the manifests that options name."""
-    from earwitness.manifests.files import read_manifest
-
-    return [read_manifest(p, root=root) for p in (manifest_list(manifests) if manifests else ())]
+    return open_manifests(manifests, root) if manifests else []
 
 
 class Course(NamedTuple):

@@ -6,12 +6,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from earwitness.cli import console
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
     from earwitness.audio.clips import Windows
     from earwitness.core.cards import Backend, Precision, Preprocessing
+    from earwitness.core.manifest import Manifest
     from earwitness.passes.resume import Resume
+
+MANIFESTS = Path("ood_eval/manifests")
+"""Where manifests go, and are looked for, unless it is said: the published folder."""
+
+PREDICTIONS = Path("ood_eval/preds")
+"""Where prediction files are looked for, likewise."""
+
+COMPARISON = Path("ood_eval/final_ood_comparison.csv")
+"""Where the comparison table goes, and is looked for, likewise."""
 
 _T = TypeVar("_T")
 
@@ -49,17 +60,48 @@ def manifest_list(values: Iterable[str] | None) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
+def open_manifests(values: Iterable[str] | None, root: Path | None) -> list[Manifest]:
+    """Read the manifests that options name, and say what is to know of them.
+
+    Raises:
+        UsageError: None was given.
+        ManifestError: One cannot be read.
+    """
+    from earwitness.manifests.files import describe_missing, read_manifest
+
+    manifests = [read_manifest(path, root=root) for path in manifest_list(values)]
+    for manifest in manifests:
+        for line in (*manifest.notes, describe_missing(manifest)):
+            if line:
+                console.remark(line)
+    return manifests
+
+
+def refuse_inputs(option: str, written: Iterable[Path], read: Iterable[Path | None]) -> None:
+    """Refuse to write over a file that is read.
+
+    Raises:
+        UsageError: A file is both.
+    """
+    inputs = {path.resolve() for path in read if path is not None}
+    for path in written:
+        if path.resolve() in inputs:
+            raise UsageError(f"{option}: {path} would be written over, and it is an input")
+
+
 def weights_by_name(values: Iterable[str] | None, detectors: list[str]) -> dict[str, Path]:
     """Read ``NAME=PATH`` options; a bare path serves a single detector.
 
     Raises:
-        UsageError: A bare path beside several detectors, or a name that was not asked for.
+        UsageError: No detector, a bare path beside several, or a name that was not asked for.
     """
     weights: dict[str, Path] = {}
     for value in values or ():
         name, separator, path = value.partition("=")
         if separator and name in detectors:
             weights[name] = Path(path)
+        elif not detectors:
+            raise UsageError(f"--weights {value}: no detector given, expected --detector NAME")
         elif len(detectors) == 1:
             weights[detectors[0]] = Path(value)
         else:
@@ -141,6 +183,21 @@ def batch_size_choice(text: str) -> int | None:
     if text.isdecimal() and int(text) >= 1:
         return int(text)
     raise UsageError(f"--batch-size {text}: expected auto or a number from 1 up")
+
+
+def train_checks(text: str) -> tuple[str, ...]:
+    """Read ``--train-check``.
+
+    Raises:
+        UsageError: A key that is none.
+    """
+    from earwitness.datasets.sonics import TRAIN_CHECKS
+
+    keys = comma_list([text])
+    for key in keys:
+        if key not in (*TRAIN_CHECKS, "all"):
+            raise UsageError(f"--train-check {key}: expected {', '.join(TRAIN_CHECKS)} or all")
+    return TRAIN_CHECKS if "all" in keys else tuple(k for k in TRAIN_CHECKS if k in keys)
 
 
 def _one_of(option: str, text: str, known: Mapping[str, _T]) -> _T:

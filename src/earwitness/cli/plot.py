@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from earwitness.cli import console
+from earwitness.cli.lists import COMPARISON
 
 
 def plot(
     *,
-    input_csv: Annotated[Path, typer.Option(metavar="FILE", help="A comparison table.")] = Path(
-        "final_ood_comparison.csv"
-    ),
+    input_csv: Annotated[
+        Path, typer.Option(metavar="FILE", help="A comparison table.")
+    ] = COMPARISON,
     out_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures go.")] = Path(
         "ood_eval/confusion_matrices"
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ from earwitness.cli.lists import (
     backend_choice,
     batch_size_choice,
     comma_list,
-    manifest_list,
+    open_manifests,
     precision_choice,
     preprocessing_choice,
     resume_choice,
@@ -23,7 +23,9 @@ from earwitness.cli.lists import (
 )
 
 if TYPE_CHECKING:
+    from earwitness.core.manifest import Manifest
     from earwitness.core.predictions import Predictions
+    from earwitness.detectors.base import Detector
 
 _PUBLISHED = "As the published scripts have them"
 
@@ -215,14 +217,14 @@ def predict(
     from earwitness.detectors.opening import open_detectors
     from earwitness.evaluation.sections import check_sections
     from earwitness.inference.remarks import list_remarks
-    from earwitness.manifests.files import read_manifest
     from earwitness.workflows import scoring
+    from earwitness.workflows.publishedtables import write_published_tables
 
     if sum(target is not None for target in (out, output_csv, output_dir)) != 1:
         raise UsageError("expected one of --out RUN_FOLDER, --output-csv FILE, --output-dir DIR")
     if out is None and (resume != "missing" or retry_errors):
         raise UsageError("--resume and --retry-errors: expected --out RUN_FOLDER with them")
-    manifests = [read_manifest(path, root=root) for path in manifest_list(manifest)]
+    manifests = open_manifests(manifest, root)
     sections = comma_list([eval_sections or "all,encoder,real"])
     check_sections(sections)
     if repeat > 1:
@@ -263,18 +265,37 @@ def predict(
                 starting=starting,
             )
     if eval_sections is not None or output_csv is not None:
+        _report_sections(written, sections)
+    if output_dir is not None:
         for path, prediction in written.items():
-            _report_sections(path, prediction, sections)
-    cards = [opened.card for opened in detectors]
-    for line in list_remarks(list(written.values()), cards):
+            write_published_tables(prediction, path.parent)
+    for line in list_remarks(
+        list(written.values()), [d.card for d in detectors], as_published=out is None
+    ):
         console.remark(line)
+    _remark_on(manifests, detectors, preprocessing)
+    _finish(written, strict=strict)
+
+
+def _remark_on(
+    manifests: Sequence[Manifest], detectors: Sequence[Detector], preprocessing: str
+) -> None:
+    """Say what detectors note, and which columns of manifests their own take the place of."""
+    from earwitness.core.predictions import PREDICTION_COLUMNS
+
     for opened in detectors:
         for line in opened.remarks:
             console.remark(f"{opened.card.name}: {line}")
-    for card in cards:
-        if card.preprocessing != preprocessing:
-            console.remark(f"{card.name} knows one preprocessing only: {card.preprocessing}")
-    _finish(written, strict=strict)
+        if opened.card.preprocessing != preprocessing:
+            name = opened.card.name
+            console.remark(f"{name} knows one preprocessing only: {opened.card.preprocessing}")
+    for manifest in manifests:
+        replaced = [name for name in manifest.frame.columns if name in PREDICTION_COLUMNS]
+        if replaced:
+            console.remark(
+                f"{manifest.name}: the manifest's {', '.join(replaced)} are replaced by the "
+                "detector's columns of these names"
+            )
 
 
 def _starting(stack: ExitStack) -> Callable[[int, int], Callable[[bool], None]]:
@@ -292,19 +313,25 @@ def _starting(stack: ExitStack) -> Callable[[int, int], Callable[[bool], None]]:
     return start
 
 
-def _report_sections(path: Path, prediction: Predictions, wanted: list[str]) -> None:
+def _report_sections(written: dict[Path, Predictions], wanted: list[str]) -> None:
+    """Print and write accuracies by section; of several manifests, each line names its own."""
     from earwitness.core.files import write_json
-    from earwitness.evaluation.sections import section_accuracies
+    from earwitness.evaluation.sections import has_encoders, section_accuracies
 
-    sections = section_accuracies(prediction, wanted)
-    write_json(path.with_name(f"{path.stem}_sections.json"), sections)
-    for name, section in sections.items():
-        line = (
-            f"{prediction.detector} {name}: accuracy {section['accuracy']:.4f} (n={section['n']})"
-        )
-        if "encoder_accuracy" in section:
-            line += f", encoder accuracy {section['encoder_accuracy']:.4f}"
-        console.out.print(line, markup=False)
+    several = len({prediction.dataset for prediction in written.values()}) > 1
+    for path, prediction in written.items():
+        sections = section_accuracies(prediction, wanted)
+        write_json(path.with_name(f"{path.stem}_sections.json"), sections)
+        who = f"{prediction.detector} on {prediction.dataset}" if several else prediction.detector
+        for name, section in sections.items():
+            line = f"{who} {name}: accuracy {section['accuracy']:.4f} (n={section['n']})"
+            if "encoder_accuracy" in section:
+                line += f", encoder accuracy {section['encoder_accuracy']:.4f}"
+            console.out.print(line, markup=False)
+    if "encoder" in wanted:
+        lacking = {p.dataset for p in written.values() if not has_encoders(p)}
+        for dataset in sorted(lacking):
+            console.remark(f"{dataset}: no fake has a generator, so there is no section by encoder")
 
 
 def _finish(written: dict[Path, Predictions], *, strict: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console, drawing
-from earwitness.cli.lists import manifest_list, resume_choice, windows_choice
+from earwitness.cli.lists import open_manifests, resume_choice, windows_choice
 
 if TYPE_CHECKING:
     from earwitness.core.manifest import Manifest
@@ -115,10 +115,9 @@ def _manifests(
 ) -> list[Manifest]:
     from earwitness.core.manifest import Manifest
     from earwitness.datasets.folder import catalog_folder
-    from earwitness.manifests.files import read_manifest
 
     if folder is None:
-        return [read_manifest(path, root=root) for path in manifest_list(manifest)]
+        return open_manifests(manifest, root)
     catalog = catalog_folder(folder)
     return [Manifest(catalog.source, catalog.frame.drop("key"))]
 

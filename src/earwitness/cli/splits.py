@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.lists import comma_list
+from earwitness.cli.lists import MANIFESTS, comma_list, train_checks
 
 if TYPE_CHECKING:
     from earwitness.manifests.splits import SplitSet
@@ -39,9 +39,9 @@ def splits(
             "manifests hold paths relative to it. Default: the working folder.",
         ),
     ] = None,
-    out_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where the manifests go.")] = Path(
-        "ood_eval/manifests"
-    ),
+    out_dir: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the manifests go.")
+    ] = MANIFESTS,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of every draw.")] = 42,
     deezer_split_npy: Annotated[
         Path | None,
@@ -87,7 +87,9 @@ def splits(
     sonics_eval_csv: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Split to draw from (default: valid.csv).", rich_help_panel=_SONICS
+            metavar="FILE",
+            help="Split to draw from (default: valid.csv of the SONICS folder).",
+            rich_help_panel=_SONICS,
         ),
     ] = None,
     sonics_train_csv: Annotated[
@@ -130,9 +132,16 @@ def splits(
         ),
     ] = None,
     train_check: Annotated[
-        bool,
-        typer.Option(help="Leave out rows that stand in the train split of their dataset."),
-    ] = True,
+        str,
+        typer.Option(
+            metavar="KEYS",
+            help="Leave out rows whose path, name or song is in the train split of their dataset; "
+            "some of them by comma, or all. The published rule is path.",
+        ),
+    ] = "all",
+    no_train_check: Annotated[
+        bool, typer.Option("--no-train-check", help="Do not look at the train split.")
+    ] = False,
     one_per_group: Annotated[
         bool,
         typer.Option("--one-per-group", help="One item per track, real or fake, not both."),
@@ -178,7 +187,7 @@ def splits(
                 n_sonics_fake=n_sonics_fake,
                 n_fakemusiccaps_fake=n_fakemusiccaps_fake,
                 seed=seed,
-                train_check=train_check,
+                train_check=() if no_train_check else train_checks(train_check),
                 one_per_group=one_per_group,
                 stratify_fakemusiccaps=stratify_fakemusiccaps,
                 absolute_paths=absolute_paths,
@@ -194,12 +203,14 @@ def _print(drawn: SplitSet, out_dir: Path) -> None:
 
     for line in drawn.warnings:
         console.remark(line)
-    sources = Table("source", "asked", "found", "left out, and why", "taken", box=None)
+    headings = ("source", "asked", "listed", "left out, and why", "not drawn", "taken")
+    sources = Table(*headings, box=None)
     for source in drawn.sources:
         reasons = [omission.reason for omission in source.omitted]
         why = ", ".join(f"{reasons.count(r)} {r}" for r in sorted(set(reasons)))
         asked = "all" if source.asked is None else str(source.asked)
-        sources.add_row(Text(source.name), asked, str(source.found), why, str(source.taken.height))
+        counts = (str(source.n_not_drawn), str(source.taken.height))
+        sources.add_row(Text(source.name), asked, str(source.n_listed), Text(why), *counts)
     manifests = Table("manifest", "real", "fake", box=None)
     for name, frame in drawn.frames.items():
         n_fake = int((frame["target"] == 1).sum())

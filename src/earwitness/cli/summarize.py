@@ -8,12 +8,16 @@ from typing import Annotated
 import typer
 
 from earwitness.cli import console
+from earwitness.cli.lists import COMPARISON, PREDICTIONS, refuse_inputs
 
 
 def summarize(
     predictions: Annotated[
         list[Path] | None,
-        typer.Argument(help="Prediction files, or folders that are searched for them."),
+        typer.Argument(
+            help="Prediction files, or folders that are searched for them (default: "
+            "ood_eval/preds)."
+        ),
     ] = None,
     *,
     input_csv: Annotated[
@@ -22,7 +26,7 @@ def summarize(
     ] = None,
     output_csv: Annotated[
         Path, typer.Option(metavar="FILE", help="The comparison table to write.")
-    ] = Path("final_ood_comparison.csv"),
+    ] = COMPARISON,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -67,8 +71,12 @@ def summarize(
     from earwitness.reporting.tables import comparison_table, write_comparison
 
     paths = [*(predictions or []), *(input_csv or [])]
-    if not paths:
-        raise UsageError("no prediction file given, expected --input-csv FILE")
+    if not paths and not PREDICTIONS.is_dir():
+        raise UsageError(
+            f"no prediction file given and no {PREDICTIONS}, expected --input-csv FILE"
+        )
+    paths = paths or [PREDICTIONS]
+    refuse_inputs("--output-csv", [output_csv], [*paths, key])
     summaries = make_rows(
         paths,
         threshold=threshold,

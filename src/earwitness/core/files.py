@@ -198,6 +198,10 @@ def missing(path: Path) -> str:
     folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path())
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     wanted = path.absolute().relative_to(folder).parts[0]
+    if wanted in names:
+        at = folder / wanted
+        what = "a folder" if at.is_dir() else "a link to nothing" if at.is_symlink() else "a file"
+        return f"{path}: no such file; {at} is {what}"
     near = difflib.get_close_matches(wanted, names, n=2, cutoff=0.4) or names[:3]
     found = ", ".join(near) if near else "nothing"
     return f"{path}: no such file; {folder} contains {found}"

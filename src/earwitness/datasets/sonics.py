@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from earwitness.datasets.tables import catalog_frame
 SOURCE = "SONICS"
 ROOT = Path("SONICS")
 UPSTREAM_MIN_DURATION_S = 30.0
+TRAIN_CHECKS = ("path", "name", "song")
+"""What a row may share with the train split: its path, its file name, the song of its takes."""
+
 _TAKE = re.compile(r"^(fake_\d+_.+?|.*\D)_\d$")
 
 
@@ -53,7 +57,7 @@ def catalog_sonics(
     root: Path,
     eval_csv: Path | None = None,
     train_csv: Path | None = None,
-    train_check: bool = True,
+    train_check: Collection[str] = TRAIN_CHECKS,
 ) -> Catalog:
     """List the songs of one split that are on disk and do not touch the train split.
 
@@ -62,7 +66,8 @@ def catalog_sonics(
         eval_csv: The split to list; default ``valid.csv``, or the ``valid`` rows of upstream's
             two files where there is no such CSV.
         train_csv: The split to keep clear of; default ``train.csv`` or upstream's ``train``.
-        train_check: Leave out rows that share path, file name or song with the train split.
+        train_check: What rows must not share with the train split: some of ``TRAIN_CHECKS``;
+            with none the train split is not read.
 
     Raises:
         DatasetError: A CSV is missing or lacks columns, or a label is neither 0 nor 1.
@@ -71,7 +76,7 @@ def catalog_sonics(
     omitted: list[Omission] = []
     kept = _keep_upstream(evaluated.frame, omitted)
     if train_check:
-        kept = _drop_train(kept, _read_split(root, train_csv, "train"), omitted)
+        kept = _drop_train(kept, _read_split(root, train_csv, "train"), train_check, omitted)
     kept = _drop_repeats(kept, omitted)
     kept = _drop_missing(kept, root, omitted)
     split_tag = (eval_csv or Path("valid")).stem
@@ -158,13 +163,17 @@ def _keep_upstream(frame: pl.DataFrame, omitted: list[Omission]) -> pl.DataFrame
     return frame.drop("_upstream")
 
 
-def _drop_train(frame: pl.DataFrame, train: _Table, omitted: list[Omission]) -> pl.DataFrame:
+def _drop_train(
+    frame: pl.DataFrame, train: _Table, checks: Collection[str], omitted: list[Omission]
+) -> pl.DataFrame:
     reasons = {
         "_path": "path also in the train split",
         "_name": "file name also in the train split",
         "_song": "song also in the train split",
     }
     for column, reason in reasons.items():
+        if column.removeprefix("_") not in checks:
+            continue
         taken = set(train.frame[column].to_list())
         touches = pl.Series([name in taken for name in frame[column]], dtype=pl.Boolean)
         frame = _drop(frame, touches, reason, omitted)

@@ -48,6 +48,13 @@ def section_accuracies(
     return {name: _accuracy(name, rows) for name, rows in parts.items() if rows.height}
 
 
+def has_encoders(predictions: Predictions) -> bool:
+    """Whether any fake says by its ``generator`` which encoder made it."""
+    frame = predictions.frame
+    fakes = frame.filter(pl.col("target") == 1)
+    return fakes.is_empty() or ("generator" in frame.columns and fakes["generator"].count() > 0)
+
+
 def check_sections(sections: Collection[str]) -> None:
     """Check the names of sections.
 

@@ -9,21 +9,31 @@ import polars as pl
 from earwitness.core.cards import DetectorCard
 from earwitness.core.predictions import Predictions
 
+_SPECTTTRA = "sonics-"
 
-def list_remarks(predictions: Sequence[Predictions], cards: Sequence[DetectorCard]) -> list[str]:
+
+def list_remarks(
+    predictions: Sequence[Predictions],
+    cards: Sequence[DetectorCard],
+    *,
+    as_published: bool = False,
+) -> list[str]:
     """Return a line for every thing to know about the scores, with the detectors it concerns.
 
-    Told are files that were not resampled though their rate is another than the detector's, and
+    Files are counted that were not resampled though their rate is another than the detector's, and
     files whose rate is too low for the band that the detector looks at. A file that several
     manifests name is counted once.
 
     Args:
         predictions: Whatever was scored.
         cards: The cards of the detectors that scored it.
+        as_published: Say as well where the published loader gives other scores.
     """
     concerned: dict[str, list[str]] = {}
     for card in cards:
-        for text in _list_texts([p.frame for p in predictions if p.detector == card.name], card):
+        frames = [p.frame for p in predictions if p.detector == card.name]
+        texts = [*_list_texts(frames, card), *(_list_changes(frames, card) if as_published else ())]
+        for text in texts:
             concerned.setdefault(text, []).append(card.name)
     return [f"{_detectors(names)}: {text}" for text, names in concerned.items()]
 
@@ -40,6 +50,19 @@ def _list_texts(frames: Sequence[pl.DataFrame], card: DetectorCard) -> Iterator[
             f"{_files(n)} with a rate below {2 * card.band_hz[1]:g} Hz, empty in part of the band "
             "that it looks at (column below_band)"
         )
+
+
+def _list_changes(frames: Sequence[pl.DataFrame], card: DetectorCard) -> Iterator[str]:
+    """Say where scores differ from those that the published command gives."""
+    contract = card.contract
+    n = _count(frames, pl.col("native_rate_hz") != contract.sample_rate_hz)
+    if n and not contract.native_rate:
+        loader = (
+            "the published loader does not (--preprocessing published) and gives other scores"
+            if card.name.startswith(_SPECTTTRA)
+            else "with another resampler the published scores differ a little"
+        )
+        yield f"{_files(n)} not at {contract.sample_rate_hz} Hz, resampled; {loader}"
 
 
 def _count(frames: Sequence[pl.DataFrame], told: pl.Expr) -> int:

@@ -64,6 +64,7 @@ def _record(source: Source) -> dict[str, Any]:
         "asked": source.asked,
         "found": source.found,
         "missing": missing,
+        "not_drawn": source.n_not_drawn,
         "dropped": dropped,
         "taken": source.taken.height,
         "stratified_over_generators": source.stratified,

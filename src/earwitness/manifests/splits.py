@@ -27,13 +27,17 @@ from earwitness.manifests.sampling import (
     with_rank,
 )
 
+SAME_GROUP = "another of its group is kept"
+
 
 @dataclass(frozen=True)
 class SplitOptions:
     """What ``build_balanced_ood_splits`` takes, and what we add.
 
-    Paths left at ``None`` are the published ones below ``root``; ``root`` itself defaults to
-    the working folder, or to the folder that all sources share where they lie elsewhere.
+    ``train_check`` is ``True`` for all of ``sonics.TRAIN_CHECKS``, some of them, or ``False``. FMA
+    tracks are known by their song alone. Paths left at ``None`` are the published ones below
+    ``root``; ``root`` itself defaults to the working folder, or to the folder that all sources
+    share where they are elsewhere.
     """
 
     root: Path | None = None
@@ -52,10 +56,17 @@ class SplitOptions:
     n_sonics_fake: int = 2000
     n_fakemusiccaps_fake: int = 2000
     seed: int = 42
-    train_check: bool = True
+    train_check: bool | tuple[str, ...] = True
     one_per_group: bool = False
     stratify_fakemusiccaps: bool = True
     absolute_paths: bool = False
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """What rows must not share with the train split."""
+        if isinstance(self.train_check, bool):
+            return sonics.TRAIN_CHECKS if self.train_check else ()
+        return self.train_check
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,17 @@ class Source:
     taken: pl.DataFrame
     omitted: tuple[Omission, ...]
     stratified: bool
+
+    @property
+    def n_not_drawn(self) -> int:
+        """Items that were there and in nobody's way, and more than were asked for."""
+        in_group = sum(omission.reason == SAME_GROUP for omission in self.omitted)
+        return self.found - in_group - self.taken.height
+
+    @property
+    def n_listed(self) -> int:
+        """Items in all: left out, not drawn, and taken."""
+        return len(self.omitted) + self.n_not_drawn + self.taken.height
 
 
 @dataclass(frozen=True)
@@ -171,17 +193,16 @@ def _open_sources(
                 split_npy=options.deezer_split_npy or root / fma.SPLIT_NPY,
                 split_name=options.deezer_split_name,
                 encoders=options.fma_encoders if options.n_fma_fake else (),
-                train_check=options.train_check,
+                train_check="song" in options.checks,
             )
         )
     if any(wanted[sonics.SOURCE].values()):
-        beside_csv = options.sonics_eval_csv.parent if options.sonics_eval_csv else None
         catalogs.append(
             sonics.catalog_sonics(
-                root=options.sonics_root or beside_csv or root / sonics.ROOT,
+                root=_sonics_root(options, root),
                 eval_csv=options.sonics_eval_csv,
                 train_csv=options.sonics_train_csv,
-                train_check=options.train_check,
+                train_check=options.checks,
             )
         )
     if any(wanted[fakemusiccaps.SOURCE].values()):
@@ -190,6 +211,13 @@ def _open_sources(
     if not catalogs:
         raise UsageError("every --n-… is 0, expected at least one item to be asked for")
     return catalogs, wanted
+
+
+def _sonics_root(options: SplitOptions, root: Path) -> Path:
+    """Return where songs are: a CSV that is given moves them only where the usual folder lacks."""
+    usual = options.sonics_root or root / sonics.ROOT
+    csv = options.sonics_eval_csv
+    return usual if csv is None or options.sonics_root or usual.is_dir() else csv.parent
 
 
 def _draw_source(
@@ -201,7 +229,7 @@ def _draw_source(
     if options.one_per_group:
         kept = one_per_group(frame, {t: found[t] if n is None else n for t, n in wanted.items()})
         beside = frame.join(kept, on="key", how="anti").select("target", "key").sort("key")
-        omitted += [Omission(t, key, "another of its group is kept") for t, key in beside.rows()]
+        omitted += [Omission(t, key, SAME_GROUP) for t, key in beside.rows()]
         frame = kept
     drawn = []
     for target, asked in wanted.items():
@@ -285,10 +313,13 @@ def _shortfall(source: Source) -> str:
 
 
 def _unchecked(options: SplitOptions) -> list[str]:
-    if not options.train_check:
+    if not options.checks:
         return ["--no-train-check: rows may stand in the train split of their dataset"]
     if options.deezer_split_name == "train" and (options.n_fma_real or options.n_fma_fake):
         return ["FMA: the train split was asked for; judge no detector trained on it with these"]
+    unchecked = [name for name in sonics.TRAIN_CHECKS if name not in options.checks]
+    if unchecked:
+        return [f"--train-check: {' and '.join(unchecked)} may be in the train split, too"]
     return []
 
 

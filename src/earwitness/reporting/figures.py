@@ -1,12 +1,14 @@
 """Pictures of the comparison table: one confusion matrix a row, as PNG.
 
 Conventions: drawn offline and without a browser; a file is called ``<dataset>__<model>.png``,
-and ``<dataset>__<model>__normalized.png`` where shares of the rows are drawn.
+and ``<dataset>__<model>__normalized.png`` where shares of the rows are drawn, with the names as the
+published script writes them.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,6 +58,11 @@ def _subtitle(row: ComparisonRow) -> str:
     return f"{row.dataset}\nn = {n}, accuracy {told}"
 
 
+def _slug(name: str) -> str:
+    """Return a name as the published script writes it in file names: ``a/b`` is ``a_b``."""
+    return re.sub(r"[^a-zA-Z0-9._-]+", "_", name).strip("_") or file_stem(name)
+
+
 def _stems(rows: Sequence[ComparisonRow]) -> list[str]:
-    stems = (f"{file_stem(row.dataset)}__{file_stem(row.model)}" for row in rows)
+    stems = (f"{_slug(row.dataset)}__{_slug(row.model)}" for row in rows)
     return distinct_stems(stems, endings=("", "__normalized"))

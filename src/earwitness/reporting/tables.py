@@ -40,13 +40,12 @@ _RATE_HEADINGS = {
 def write_comparison(
     rows: Sequence[ComparisonRow], path: str | Path, *, append: bool = False
 ) -> None:
-    """Write the comparison CSV, atomically.
+    """Write the comparison CSV, atomically, sorted by dataset and then by model.
 
     Args:
         rows: Its rows; no two of the same model and dataset.
         path: The file.
-        append: Keep the rows of an existing file; one of the same model and dataset is replaced
-            where it stands.
+        append: Keep the rows of an existing file; one of the same model and dataset is replaced.
 
     Raises:
         PredictionsError: Two rows share model and dataset, or the existing file is not a
@@ -59,9 +58,13 @@ def write_comparison(
     merged = list(rows)
     if append and path.exists():
         old = _read_existing(path)
-        kept = [new.pop((row.model, row.dataset), row) for row in old]
-        merged = kept + list(new.values())
-    _write(merged, path)
+        merged += [row for row in old if (row.model, row.dataset) not in new]
+    _write(in_order(merged), path)
+
+
+def in_order(rows: Iterable[ComparisonRow]) -> list[ComparisonRow]:
+    """Return rows sorted by dataset, then model, as the published table has them."""
+    return sorted(rows, key=lambda row: (row.dataset, row.model))
 
 
 def read_comparison(path: str | Path) -> list[ComparisonRow]:
@@ -84,7 +87,7 @@ def comparison_table(rows: Iterable[ComparisonRow], *, title: str | None = None)
     Rates have three decimals, ``–`` is not defined, and a dagger marks figures that one class
     alone decides. Names of up to 35 letters and counts of up to four digits fit into 100 columns.
     """
-    rows = list(rows)
+    rows = in_order(rows)
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column("dataset / model", overflow="fold", min_width=12)
     for heading in (*_COUNTS, *_RATE_HEADINGS.values()):

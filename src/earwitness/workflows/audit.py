@@ -13,7 +13,7 @@ The folder::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -102,10 +102,10 @@ def write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> pl.DataF
         AuditError: No row may stay.
     """
     rest, dropped = drop_offenders(manifest, report.findings)
-    if path.parent.absolute() not in manifest.roots:
+    if manifest.moved or path.parent.absolute() not in manifest.roots:
         located = [file.absolute().as_posix() for file in rest.locate_all()]
         frame = rest.frame.with_columns(pl.Series("filepath", located, dtype=pl.String))
-        rest = Manifest(rest.name, frame, rest.roots)
+        rest = replace(rest, frame=frame)
     write_manifest(rest, path)
     with replacing(dropped_beside(path)) as temporary:
         dropped.write_csv(temporary)

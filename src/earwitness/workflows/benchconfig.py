@@ -102,7 +102,7 @@ class SplitsSection(_Section):
     n_sonics_fake: Count = 2000
     n_fakemusiccaps_fake: Count = 2000
     seed: Count = 42
-    train_check: bool = True
+    train_check: bool | tuple[Literal["path", "name", "song"], ...] = True
     one_per_group: bool = False
     stratify_fakemusiccaps: bool = True
     absolute_paths: bool = False

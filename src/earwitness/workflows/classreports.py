@@ -175,7 +175,9 @@ def write_aggregate(
         path,
         {
             "earwitness": __version__,
-            "detector": card.model_dump(mode="json"),
+            "detector": card.model_dump(
+                mode="json", exclude={"training_items": {"item_sha256", "group_sha256"}}
+            ),
             "reports": {report.name: _record(report) for report in reports},
             "pooled": _record(pooled),
         },
