@@ -17,6 +17,7 @@ from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import PREDICTION_COLUMNS, WINDOW_COLUMNS
 from earwitness.detectors.base import Scores
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
+from earwitness.evaluation.sections import section_accuracies
 from earwitness.inference.predict import (
     count_files,
     plan_scoring,
@@ -25,6 +26,7 @@ from earwitness.inference.predict import (
     tabulate,
 )
 from earwitness.inference.remarks import list_remarks
+from earwitness.manifests.scores import read_predictions, write_predictions
 from earwitness.passes.store import RowStore
 
 
@@ -304,3 +306,27 @@ def test_one_manifest_and_a_detector_by_its_folder(folder: Path, tmp_path: Path)
     (prediction,) = predict(manifest(tmp_path, "high.wav"), [str(tmp_path / "mine")], n_workers=0)
     assert prediction.detector == "mine"
     assert prediction.frame["logit"].to_list() == [2.0]
+
+
+def test_columns_of_a_manifest_do_not_pass_for_scores(folder: Path, tmp_path: Path) -> None:
+    odd = (
+        *PREDICTION_COLUMNS,
+        "encoder_name",
+        "encoder_kbps",
+        "pred_prob_real",
+        "y_pred",
+        "y_true",
+    )
+    frame = pl.DataFrame(
+        {"filepath": ["0.wav", "1.wav"], "target": [0, 1], "generator": [None, "loud"]}
+        | {name: ["lac14", "7"] for name in odd}
+    )
+    judged = Manifest("m", frame.with_columns(pl.col("target").cast(pl.Int8)), (folder,))
+    (found,) = predict(judged, [Loudness()], n_workers=0)
+    write_predictions(found.frame, tmp_path / "m.csv")
+    (back,) = read_predictions(tmp_path / "m.csv")
+    assert back.frame["logit"].to_list() == found.frame["logit"].to_list()
+    assert back.frame["encoder_name"].to_list() == ["lac14", "7"]
+    sections = section_accuracies(back)
+    assert sections["loud"]["encoder_accuracy"] in (0, 1)
+    assert sections == section_accuracies(found)

@@ -199,6 +199,11 @@ class _Checker:
         self.report(wrong, name, f"expected a number{wanted}")
         return values
 
+    def is_numeric(self, name: str) -> bool:
+        """Whether every cell of a column is a number or missing."""
+        text = self.text(name)
+        return numbers(text).is_finite().sum() == text.count()
+
     def holds_numbers(self, name: str) -> bool:
         """Whether any cell of a column is a number, or all are missing."""
         text = self.text(name)
@@ -235,7 +240,7 @@ def _checked(path: Path) -> tuple[pl.DataFrame, list[str]]:
     if "detector" in names:
         table.report(table.text("detector").is_null(), "detector", "expected a name")
     encoders = [n for n in encoder_columns(names) if table.holds_numbers(n)]
-    optional = [n for n in _NUMBERS if n in names and table.holds_numbers(n)]
+    optional = [n for n in _NUMBERS if n in names and table.is_numeric(n)]
     values = [table.number(name) for name in ("logit", *optional, *encoders)]
     rate = table.number("native_rate_hz").cast(pl.Int64, strict=False)
     below_band = table.true_false("below_band")
