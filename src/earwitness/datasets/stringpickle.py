@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _CORE = ("numpy.core", "numpy._core")
-_DTYPE = re.compile(r"[<>=|]?([USO])([1-9][0-9]{0,6})?")
+_DTYPE = re.compile(r"[<>=|]?([USOf])([1-9][0-9]{0,6})?")
 _MOST_AXES = 32
 
 
@@ -209,7 +209,7 @@ def _numpy_state(state: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _set_dtype(dtype: _Dtype, state: tuple[Any, ...]) -> None:
     """Take the byte order of a dtype's state; everything else must be what NumPy writes."""
-    item_bytes = -1 if dtype.kind == "O" else dtype.item_bytes
+    item_bytes = -1 if dtype.kind in "Of" else dtype.item_bytes
     unusual = len(state) not in (8, 9) or state[0] not in (3, 4) or state[5] != item_bytes
     if unusual or any(part is not None for part in (*state[2:5], *state[8:])):
         raise PickleContentError("it has a dtype with an unusual state")
@@ -257,13 +257,23 @@ def _items(shape: Any, dtype: Any, data: Any, *, is_fortran: bool) -> tuple[Any,
         raise PickleContentError("it has an array with an unusual shape")
     if not isinstance(dtype, _Dtype):
         raise PickleContentError("it has an array without a dtype")
-    items = _objects(data) if dtype.kind == "O" else _strings(dtype, data)
+    if dtype.kind == "f":
+        items: tuple[Any, ...] = _no_numbers(data)
+    else:
+        items = _objects(data) if dtype.kind == "O" else _strings(dtype, data)
     if math.prod(axes) != len(items):
         raise PickleContentError(f"it has an array of shape {axes} with {len(items)} items")
     if is_fortran and len(axes) > 1:
         order = np.arange(len(items)).reshape(axes, order="F").ravel()
         items = tuple(items[at] for at in order)
     return items
+
+
+def _no_numbers(data: Any) -> tuple[Any, ...]:
+    """Return no items: NumPy makes an array of numbers of an empty list of names."""
+    if data not in (b"", ""):
+        raise PickleContentError("it has an array of numbers, expected strings")
+    return ()
 
 
 def _objects(data: Any) -> tuple[Any, ...]:
