@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -159,3 +160,34 @@ def test_a_folder_that_is_not_there_is_one_line(layout: Layout, tmp_path: Path) 
         layout.catalog(tmp_path / "nowhere")
     assert "\n" not in str(caught.value)
     assert "nowhere" in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_are_composed_however_the_disk_writes_them(tmp_path: Path, form: str) -> None:
+    name = unicodedata.normalize(form, "b\u00fc\u00e9")
+    other = unicodedata.normalize("NFD" if form == "NFC" else "NFC", name)
+    touch(tmp_path / "real" / f"{name}.mp3")
+    touch(tmp_path / "fake" / name / f"{other}.mp3")
+    frame = catalog_folder(tmp_path).frame
+    assert frame["group_id"].n_unique() == 1
+    assert frame.filter(pl.col("target") == 1)["generator"].to_list() == ["b\u00fc\u00e9"]
+    assert all(Path(path).is_file() for path in frame["filepath"])
+    for side in (tmp_path / "real", tmp_path / "enc" / "x"):
+        touch(side / f"{name}.mp3")
+    split = write_split_file(tmp_path / "s.npy", train=["t"], validation=[f"{other}.mp3"], test=[])
+    found = catalog_fma(
+        real_root=tmp_path / "real", fake_root=tmp_path / "enc", split_npy=split, encoders=["x"]
+    )
+    assert found.frame.height == 2
+    assert found.frame["group_id"].n_unique() == 1
+
+
+def test_sonics_songs_are_found_however_the_csv_writes_them(tmp_path: Path) -> None:
+    for n, form in enumerate(("NFC", "NFD")):
+        touch(tmp_path / "real" / unicodedata.normalize(form, f"\u00fc{n}.mp3"))
+    rows = [unicodedata.normalize("NFD", f"real\\\u00fc{n}.mp3") + ",bona fide" for n in range(2)]
+    (tmp_path / "valid.csv").write_text("filepath;target\n" + "\n".join(rows).replace(",", ";"))
+    (tmp_path / "train.csv").write_text("filepath,target\nreal/\u00fc0.mp3,0\n")
+    found = catalog_sonics(root=tmp_path)
+    assert [Path(path).is_file() for path in found.frame["filepath"]] == [True]
+    assert [omission.reason for omission in found.omitted] == ["path also in the train split"]

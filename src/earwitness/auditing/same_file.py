@@ -12,6 +12,7 @@ import posixpath
 
 from earwitness.auditing.contacts import Likeness, compare_across, compare_inside
 from earwitness.auditing.scene import Outcome, Scene
+from earwitness.core.spelling import tidy_path
 
 _NOT_READ = "no file could be read"
 
@@ -71,5 +72,5 @@ def _resolved(path: str) -> str:
 
 
 def _name(path: str, corpus: str | None) -> str | None:
-    name = posixpath.basename(path.replace("\\", "/")).casefold()
+    name = posixpath.basename(tidy_path(path)).casefold()
     return f"{(corpus or '').casefold()}\0{name}" if name else None

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from earwitness.core.catalog import Catalog, Omission
 from earwitness.core.errors import DatasetError
+from earwitness.core.spelling import compose
 from earwitness.datasets.scan import AudioFolder, scan_audio
 from earwitness.datasets.splitfile import read_split_file
 from earwitness.datasets.tables import catalog_frame
@@ -103,10 +104,10 @@ def _listed_tracks(
     *,
     train_check: bool,
 ) -> tuple[list[str], list[Omission]]:
-    listed = list(dict.fromkeys(PurePosixPath(name).stem for name in splits[split]))
+    listed = list(dict.fromkeys(map(_track, splits[split])))
     if not train_check or split == "train":
         return listed, []
-    train = {PurePosixPath(name).stem for name in splits["train"]}
+    train = set(map(_track, splits["train"]))
     omitted = [
         Omission(target, _name(encoder, track), "also in the train split")
         for track in listed
@@ -114,6 +115,11 @@ def _listed_tracks(
         for target, encoder in sides
     ]
     return [track for track in listed if track not in train], omitted
+
+
+def _track(path: str) -> str:
+    """Return the track that a file is of: its stem, however its characters are written."""
+    return PurePosixPath(compose(path)).stem
 
 
 def _encoder_folder(fake_root: Path, encoder: str) -> Path:
@@ -131,7 +137,7 @@ def _first_by_stem(
     wanted = set(tracks)
     first: dict[str, str] = {}
     for path in scanned.files:
-        track = path.rpartition("/")[2].rpartition(".")[0]
+        track = _track(path)
         if track not in wanted:
             continue
         if track in first:

@@ -26,7 +26,7 @@ from earwitness.core.catalog import AUDIO_SUFFIXES, Catalog, Omission
 from earwitness.core.errors import DatasetError
 from earwitness.core.files import spelled_on_disk
 from earwitness.core.spelling import tidy_path
-from earwitness.core.tables import labels, read_table
+from earwitness.core.tables import clean_names, labels, numbers, read_table, without_missing
 from earwitness.datasets.tables import catalog_frame
 
 SOURCE = "SONICS"
@@ -209,19 +209,18 @@ def _columns(frame: pl.DataFrame, root: Path, split_tag: str) -> dict[str, Any]:
         "generator": _generators(frame),
         "group_id": [f"sonics:{song}" for song in frame["_song"].to_list()],
     }
-    numbers = {"skip_time": "skip_time", "duration": "duration_s", "duration_s": "duration_s"}
-    for name, becomes in numbers.items():
+    times = {"skip_time": "skip_time", "duration": "duration_s", "duration_s": "duration_s"}
+    for name, becomes in times.items():
         if name in frame.columns:
-            derived[becomes] = frame[name].cast(pl.Float64, strict=False).to_list()
-    left_out = {*derived, *numbers, "source_dataset"}
+            derived[becomes] = numbers(without_missing(frame[name])).to_list()
+    left_out = {*derived, *times, "source_dataset"}
     carried = [c for c in frame.columns if c not in left_out and not c.startswith("_")]
     return derived | {name: frame[name].to_list() for name in carried}
 
 
 def _generators(frame: pl.DataFrame) -> list[str | None]:
     """The algorithm of a fake (``chirp-v3``), else its source (``suno``); none for a real."""
-    named = [pl.col(c) for c in ("algorithm", "source") if c in frame.columns]
-    named = [pl.when(c.str.strip_chars() != "").then(c) for c in named]
+    named = [clean_names(frame[c]) for c in ("algorithm", "source") if c in frame.columns]
     fake = pl.when(pl.col("target") == 1)
     generator = fake.then(pl.coalesce(*named, pl.lit("unknown"))).alias("generator")
     generators: list[str | None] = frame.select(generator)["generator"].to_list()

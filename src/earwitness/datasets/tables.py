@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from earwitness.core.catalog import CATALOG_COLUMNS
+from earwitness.core.manifest import NAME_COLUMNS
+from earwitness.core.tables import clean_names
 
 if TYPE_CHECKING:
     import polars as pl
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 def catalog_frame(columns: Mapping[str, Sequence[Any]], *, source: str) -> pl.DataFrame:
     """Return a frame with ``CATALOG_COLUMNS`` first, sorted by key; unknown columns are empty.
+
+    Names are in their composed form (Unicode NFC), and null where they say that there is none.
 
     Args:
         columns: Equally long columns, ``key``, ``filepath`` and ``target`` among them.
@@ -31,6 +35,8 @@ def catalog_frame(columns: Mapping[str, Sequence[Any]], *, source: str) -> pl.Da
         for name, dtype in types.items()
         if name not in known
     ).select(CATALOG_COLUMNS)
+    names = [name for name in NAME_COLUMNS if name in frame.columns]
+    frame = frame.with_columns(clean_names(frame[name]) for name in names)
     extra = [pl.Series(name, v, strict=False) for name, v in columns.items() if name not in types]
     return frame.with_columns(extra).sort("key")
 

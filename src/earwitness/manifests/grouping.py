@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from earwitness.core.spelling import compose
 from earwitness.datasets import fakemusiccaps, fma, sonics
 
 KNOWN_CORPORA = (fma.SOURCE, sonics.SOURCE, fakemusiccaps.SOURCE)
@@ -37,7 +38,7 @@ def track_keys(rows: pl.DataFrame) -> list[str | None]:
 def named_files(rows: pl.DataFrame) -> Iterable[tuple[str, str, int]]:
     """Yield corpus, stem and target of every row."""
     for path, source, target in rows.select("filepath", "source_dataset", "target").iter_rows():
-        name = posixpath.basename((path or "").replace("\\", "/"))
+        name = compose(posixpath.basename((path or "").replace("\\", "/")))
         yield corpus_of(source), posixpath.splitext(name)[0], target
 
 
