@@ -104,6 +104,19 @@ def test_contact_and_length_stand_in_the_sentence() -> None:
     assert "The audit found something in 6 checks: see Audit." in write_headline(found).caveats
 
 
+def test_rows_of_several_manifests_are_told_from_items() -> None:
+    plain = metrics_of(predictions())
+    audit = audited("d1", checks=[finding("track_across", "across", 30)])
+    sets = [audit.manifests[0].model_copy(update={"n_rows": 180, "name": n}) for n in "ab"]
+    found = plain.model_copy(update={"audit": audit.model_copy(update={"manifests": sets})})
+    n_items = plain.slices[0].coverage.n_items
+    assert write_headline(found).lead.endswith(
+        f" These are rows of 2 manifests: the {n_items} items have 360 in them."
+    )
+    alone = plain.model_copy(update={"audit": audit.model_copy(update={"manifests": sets[:1]})})
+    assert "These are rows" not in write_headline(alone).lead
+
+
 @pytest.mark.parametrize("verdict", ["warning", "note"])
 def test_an_audit_of_other_rows_says_nothing_of_these(verdict: str) -> None:
     plain = metrics_of(predictions())

@@ -40,8 +40,25 @@ def audit_sentence(metrics: Metrics, order: Sequence[str]) -> str:
         order: Detectors, best first.
     """
     found = _findings(metrics)
-    parts = [*_met(found, order), *_shared(found), *_length(found)]
-    return f"Read that with care: {'; '.join(parts)}." if parts else ""
+    counted = [*_met(found, order), *_shared(found)]
+    parts = [*counted, *_length(found)]
+    said = f"Read that with care: {'; '.join(parts)}." if parts else ""
+    return said + (_rows_and_items(metrics) if counted else "")
+
+
+def _rows_and_items(metrics: Metrics) -> str:
+    """Say how many rows the items have, where manifests share items: checks count rows."""
+    if metrics.audit is None:
+        return ""
+    audited = [one for one in metrics.audit.manifests if one.role == "audited"]
+    n_rows = sum(one.n_rows for one in audited)
+    n_items = max((s.coverage.n_items for s in metrics.slices if s.kind == "overall"), default=0)
+    if n_rows <= n_items or len(audited) < 2:
+        return ""
+    return (
+        f" These are rows of {len(audited)} manifests: the {words.count(n_items)} items have "
+        f"{words.count(n_rows)} in them."
+    )
 
 
 def audit_caveats(metrics: Metrics, best: Estimate | None) -> list[str]:
