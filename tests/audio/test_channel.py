@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import signal
 
 from earwitness.audio.channel import LOWEST_DB, measure_channel
 
@@ -61,7 +62,8 @@ def test_nothing_but_zeros_has_no_level_and_no_band() -> None:
     undefined = {name for name, value in found._asdict().items() if value is None}
     assert undefined == {
         *("peak_dbfs", "loudness_lufs", "crest_db", "dc_offset", "stereo_correlation"),
-        *("bandwidth_hz", "above_8k_db", "above_16k_db", "floor_db"),
+        *("bandwidth_hz", "band_edge_hz", "below_40_db", "above_8k_db", "above_16k_db", "floor_db"),
+        *("bit_depth", "quiet_db", "stereo_width_db", "balance_db"),
     }
 
 
@@ -97,6 +99,68 @@ def test_correlation_of_channels() -> None:
     for pair, expected in (((left, left), 1), ((left, -left), -1), ((left, right), 0)):
         found = measure_channel(np.concatenate(pair), RATE).stereo_correlation
         assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_an_offset_is_no_sound_and_hides_no_silence() -> None:
+    gap = np.zeros((2, RATE // 2), dtype=np.float32)
+    plain = np.concatenate([gap, noise(1.0), gap], axis=1)
+    found = [measure_channel(one, RATE) for one in (plain, plain + np.float32(0.02))]
+    names = ("lead_silence_s", "trail_silence_s", "silence_share", "lead_zeros_s", "zero_share")
+    for name in (*names, "quiet_db", "below_40_db", "balance_db"):
+        assert getattr(found[1], name) == pytest.approx(getattr(found[0], name), abs=0.01)
+    assert found[0].lead_zeros_s == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_few_equal_samples_are_no_digital_silence() -> None:
+    sound = noise(1.0)
+    sound[:, :20] = 0
+    found = measure_channel(sound, RATE)
+    assert (found.lead_zeros_s, found.zero_share) == (0, 0)
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16, 20, 24])
+def test_bit_depth_is_that_of_the_samples(bits: int) -> None:
+    grid = np.float32(2 ** (bits - 1))
+    coarse = np.rint(noise(0.5) * grid) / grid
+    assert measure_channel(coarse.astype(np.float32), RATE).bit_depth == bits
+    assert measure_channel(coarse.astype(np.float32) * np.float32(0.7), RATE).bit_depth is None
+
+
+@pytest.mark.parametrize("hz", [4_000, 10_000, 16_000])
+def test_the_edge_of_a_low_pass_is_where_the_spectrum_falls(hz: float) -> None:
+    steep = signal.ellip(10, 0.1, 70, hz, fs=RATE, output="sos")
+    tilted = signal.lfilter([1], [1, -0.9], noise(4.0))
+    found = measure_channel(signal.sosfilt(steep, tilted).astype(np.float32), RATE)
+    assert found.band_edge_hz == pytest.approx(hz, abs=700)
+
+
+def test_power_below_40_hz() -> None:
+    times = np.arange(4 * RATE) / RATE
+    low, high = (np.sin(2 * np.pi * hz * times).astype(np.float32) for hz in (25, 1_000))
+    found = measure_channel((low + high)[None] / 4, RATE)
+    assert found.below_40_db == pytest.approx(-3.01, abs=0.1)
+    assert measure_channel(high[None] / 4, RATE).below_40_db < -50
+
+
+def test_stereo_width_and_balance() -> None:
+    left, right = noise(2.0, channels=1, seed=1)[0], noise(2.0, channels=1, seed=2)[0]
+    middle, side = (left + right) / 2, (left - right) / 2
+    narrow, wide = (
+        measure_channel(np.stack([middle + k * side, middle - k * side]), RATE) for k in (0.5, 1.0)
+    )
+    assert wide.stereo_width_db - narrow.stereo_width_db == pytest.approx(6.02, abs=0.5)
+    mono, turned = (measure_channel(np.stack([left, k * left]), RATE) for k in (1, -1))
+    assert (mono.stereo_width_db, turned.stereo_width_db) == pytest.approx((-80, 80))
+    louder = measure_channel(np.stack([left, right / 2]), RATE)
+    assert louder.balance_db == pytest.approx(6.02, abs=0.1)
+    swapped = measure_channel(np.stack([right / 2, left]), RATE)
+    assert swapped.balance_db == pytest.approx(-louder.balance_db)
+
+
+def test_the_quietest_passages() -> None:
+    sound = noise(2.0)
+    sound[:, :RATE] *= np.float32(0.01)
+    assert measure_channel(sound, RATE).quiet_db == pytest.approx(-37, abs=1)
 
 
 @given(st.floats(-12, 12))

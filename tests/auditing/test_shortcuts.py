@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,23 @@ import numpy as np
 import polars as pl
 import pytest
 import soundfile
+from PIL import Image
+from scipy.stats import mannwhitneyu
 
-from earwitness.auditing import alone, band, baselines, classes, separation
+from earwitness.auditing import alone, band, baselines, classes
 from earwitness.auditing.audit import audit, find_cards
 from earwitness.auditing.hearing import SoundStore, hear_files
+from earwitness.auditing.measures import list_nuisances
 from earwitness.auditing.scene import Outcome, Scene, set_scene
-from earwitness.auditing.separation import separate
+from earwitness.auditing.separation import (
+    LIMIT,
+    Comparison,
+    decide,
+    measure_categories,
+    measure_number,
+)
 from earwitness.auditing.slices import Classed
+from earwitness.core.estimates import Estimate
 from earwitness.core.manifest import Manifest
 from earwitness.reporting.audits import write_tables
 from earwitness.workflows.audit import write_fixed
@@ -95,6 +107,21 @@ def low_passed(samples: np.ndarray) -> np.ndarray:
     return np.fft.irfft(spectrum, samples.shape[1])
 
 
+def narrowed(samples: np.ndarray) -> np.ndarray:
+    middle, side = samples.sum(axis=0) / 2, (samples[0] - samples[1]) / 2
+    return np.stack([middle + side / 4, middle - side / 4])
+
+
+def high_passed(samples: np.ndarray) -> np.ndarray:
+    spectrum = np.fft.rfft(samples)
+    spectrum[:, np.fft.rfftfreq(samples.shape[1], 1 / RATE) < 80] = 0
+    return np.fft.irfft(spectrum, samples.shape[1])
+
+
+SILENT_START = {"lead_zeros_s", "zero_share", "lead_silence_s", "silence_share"}
+SILENT_END = {"trail_silence_s", "zero_share", "silence_share", "quiet_db", "crest_db"}
+
+
 def test_a_clean_set_gives_nothing_away(tmp_path: Path) -> None:
     scene = heard(corpus(tmp_path))
     outcomes = alone.check_alone(scene)
@@ -107,14 +134,23 @@ def test_a_clean_set_gives_nothing_away(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("plant", "expected"),
     [
-        (silent_start, {"lead_silence_s", "silence_share"}),
-        (low_passed, {"bandwidth_hz", "floor_db", "above_8k_db"}),
+        (silent_start, {"lead_silence_s", "silence_share", "quiet_db", "crest_db"}),
+        (low_passed, {"bandwidth_hz", "band_edge_hz", "floor_db", "above_8k_db"}),
         (lambda s: s[:, : round(0.8 * RATE)], {"duration_s"}),
         (lambda s: s * 0.1, {"peak_dbfs", "loudness_lufs"}),
         (lambda s: s + 0.02, {"dc_offset"}),
-        (lambda s: np.stack([s[0], s[0]]), {"stereo_correlation"}),
+        (lambda s: np.stack([s[0], s[0]]), {"stereo_correlation", "stereo_width_db"}),
+        (lambda s: np.stack([s[0], -s[0]]), {"stereo_correlation", "stereo_width_db"}),
+        (narrowed, {"stereo_correlation", "stereo_width_db"}),
+        (high_passed, {"below_40_db", "dc_offset"}),
+        (lambda s: np.rint(s * 128) / 128, {"bit_depth"}),
+        (lambda s: np.pad(s[:, :-700], ((0, 0), (700, 0))), SILENT_START),
+        (lambda s: np.pad(s[:, : -RATE // 4], ((0, 0), (0, RATE // 4))), SILENT_END),
     ],
-    ids=["silence", "bandwidth", "duration", "level", "offset", "width"],
+    ids=[
+        *("silence", "bandwidth", "duration", "level", "offset", "one channel", "inverted"),
+        *("width", "high-pass", "bit depth", "zeros", "trailing"),
+    ],
 )
 def test_a_planted_shortcut_is_found_and_only_that(
     tmp_path: Path, plant: Plant, expected: set[str]
@@ -136,6 +172,49 @@ def test_a_codec_of_its_own_is_found(tmp_path: Path) -> None:
     names = found(alone.check_alone(heard(corpus(tmp_path, suffix=".flac"))))
     assert {"codec", "container", "bit_rate_kbps"} <= names
     assert not names & {"duration_s", "sample_rate_hz", "loudness_lufs", "bandwidth_hz"}
+
+
+def with_comment(path: Path) -> None:
+    samples, rate = soundfile.read(path)
+    with soundfile.SoundFile(path, "w", rate, 2) as file:
+        file.comment = "made by a machine"
+        file.write(samples)
+
+
+def with_cover(path: Path) -> None:
+    """Put a picture block behind the first block of a FLAC file."""
+    pixels = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(pixels, "PNG")
+    kind = b"image/png"
+    lengths = [struct.pack(">II", 3, len(kind)), kind, struct.pack(">I", 0)]
+    picture = b"".join(
+        [*lengths, struct.pack(">5I", 8, 8, 24, 0, len(pixels.getvalue())), pixels.getvalue()]
+    )
+    block = b"\x06" + len(picture).to_bytes(3, "big") + picture
+    whole = path.read_bytes()
+    path.write_bytes(whole[:42] + block + whole[42:])
+
+
+@pytest.mark.parametrize(
+    ("mark", "suffix", "expected"),
+    [(with_comment, ".flac", {"tag_fields"}), (with_cover, ".flac", {"cover_art", "tag_fields"})],
+)
+def test_a_tag_of_one_class_is_found(
+    tmp_path: Path, mark: Callable[[Path], None], suffix: str, expected: set[str]
+) -> None:
+    manifest = corpus(tmp_path, suffix=suffix)
+    real = pl.col("target") == 0
+    for path in manifest.where(real).frame["filepath"]:
+        samples, rate = soundfile.read(tmp_path / path)
+        soundfile.write((tmp_path / path).with_suffix(".flac"), samples, rate)
+    frame = manifest.frame.with_columns(pl.col("filepath").str.replace(".wav", ".flac"))
+    for path in frame.filter(~real)["filepath"]:
+        mark(tmp_path / path)
+    names = found(alone.check_alone(heard(Manifest("eval", frame, (tmp_path,)))))
+    assert names - {"bit_rate_kbps"} <= expected
+    assert min(expected) in names
+    told = {one.cover_art for one in list_nuisances(heard(Manifest("eval", frame, (tmp_path,))))}
+    assert told == ({"yes", "no"} if mark is with_cover else {"no"})
 
 
 def test_findings_tell_the_fakes_and_drop_none(tmp_path: Path) -> None:
@@ -260,20 +339,101 @@ def test_a_second_hearing_says_the_same(tmp_path: Path) -> None:
     assert json.loads(again.model_dump_json()) == json.loads(first.model_dump_json())
 
 
+def items_of(n: int = 24) -> Classed:
+    return Classed(np.repeat([0, 1], n), np.arange(2 * n))
+
+
+def others(n: int) -> list[Comparison]:
+    return [Comparison(Estimate(value=0.5, reason="none needed"), 1.0)] * n
+
+
 def test_what_may_be_one_of_many_comparisons_is_left_open() -> None:
-    items = Classed(np.repeat([0, 1], 12), np.arange(24))
-    values = np.r_[np.arange(12), np.arange(12) + 6.5]
-    alone_in_the_world, of_many = separate(items, values, 1), separate(items, values, 10_000)
-    assert alone_in_the_world.auroc == of_many.auroc
-    assert (alone_in_the_world.is_finding, alone_in_the_world.is_open) == (True, False)
-    assert (of_many.is_finding, of_many.is_open) == (False, True)
+    values = np.r_[np.arange(12), np.arange(12) + 5.5]
+    one = measure_number(items_of(12), values, 1)
+    (single,) = decide([one])
+    among = decide([one, *others(9_999)])[0]
+    assert single.auroc == among.auroc
+    assert (single.is_finding, single.is_open) == (True, False)
+    assert (among.is_finding, among.is_open) == (False, True)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_the_plainest_shortcut_is_the_surest(side: int) -> None:
+    values = side * np.r_[np.arange(24) + 17.5, np.arange(24)]
+    one = measure_number(items_of(), values, 441)
+    assert one.auroc.number == pytest.approx(0.5 + side * -0.46, abs=0.01)
+    assert decide([one, *others(440)])[0].is_finding
+
+
+def test_p_values_are_those_of_mann_whitney_for_independent_items() -> None:
+    rng = np.random.default_rng(0)
+    for shift in (0.8, 1.2, 1.8):
+        values = rng.normal(size=48) + np.repeat([0, shift], 24)
+        found = measure_number(items_of(), values, 2_000)
+        exact = mannwhitneyu(values[:24], values[24:], method="exact").pvalue
+        assert found.p == pytest.approx(exact, rel=0.2, abs=2e-4) or found.auroc.number < LIMIT
+
+
+def test_groups_are_permuted_as_a_whole() -> None:
+    """Forty items that are four recordings are no forty items."""
+    values = np.repeat([0.0, 1.0, 0.2, 0.9, 2.0, 3.0, 1.5, 2.5], 10)
+    crowded = Classed(np.repeat([0, 1], 40), np.repeat(np.arange(8), 10))
+    loose = Classed(np.repeat([0, 1], 40), np.arange(80))
+    assert measure_number(crowded, values, 1).p == pytest.approx(2 / 70, rel=0.2)
+    assert measure_number(loose, values, 1).p <= 1e-3
+
+
+def test_labels_are_permuted_inside_groups_of_both_classes() -> None:
+    """A fake that is a little above its own track, whatever the track, is no chance."""
+    rng = np.random.default_rng(0)
+    track = np.repeat(rng.normal(size=24), 2)
+    target, group = np.tile([0, 1], 24), np.repeat(np.arange(24), 2)
+    values = 3 * track + 2.6 * target
+    paired = measure_number(Classed(target, group), values, 441)
+    loose = measure_number(Classed(target, np.arange(48)), values, 441)
+    assert paired.auroc.number > LIMIT
+    assert paired.p < loose.p
+    assert paired.p <= 1e-3
+
+
+def test_one_large_group_does_not_make_a_finding() -> None:
+    """A group of a thousand items is one draw: that it is a fake one happens three times in 33."""
+    sizes = np.r_[1000, np.ones(32, dtype=int)]
+    group = np.repeat(np.arange(33), sizes)
+    target = np.isin(group, [0, 1, 2]).astype(int)
+    values = np.r_[np.full(1000, 5.0), np.random.default_rng(0).normal(size=32)]
+    assert measure_number(Classed(target, group), values, 441).p > 0.02
+
+
+def test_a_category_of_one_class_is_found_and_a_rare_one_is_not() -> None:
+    plain = ["none"] * 24
+    told = measure_categories(items_of(), plain + ["Suno"] * 18 + ["none"] * 6, 441)
+    assert told.auroc.number > LIMIT
+    assert decide([told, *others(440)])[0].is_finding
+    rare = measure_categories(items_of(), plain + ["Suno"] * 2 + ["none"] * 22, 441)
+    assert not decide([rare, *others(440)])[0].is_finding
+
+
+def test_false_alarms_are_as_rare_as_they_are_said_to_be() -> None:
+    """Of 400 clean sets, each of 21 independent measures, at most 5 % have a finding."""
+    rng = np.random.default_rng(0)
+    n_alarms = 0
+    for _ in range(400):
+        group = np.r_[np.repeat(np.arange(12), 2), np.arange(12, 36)]
+        items = Classed(np.r_[np.tile([0, 1], 12), np.repeat([0, 1], 12)], group)
+        own = rng.standard_t(2, size=(21, 36))[:, group]
+        tested = [measure_number(items, v + rng.normal(size=48), 21) for v in own]
+        n_alarms += any(one.is_finding for one in decide(tested))
+    assert n_alarms <= 400 * 0.05
 
 
 def test_a_measure_that_is_left_open_is_not_called_a_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(separation, "ERROR_RATE", 1e-9)
+    monkeypatch.setattr(
+        alone, "decide", lambda all_: decide([*all_, *others(100_000)])[: len(all_)]
+    )
     scene = heard(corpus(tmp_path, lambda samples: samples * 0.6))
     level = result(alone.check_alone(scene), "alone_loudness_lufs")
     assert (level.verdict, level.n_checked, level.advice) == ("not checked", 0, "")
-    assert level.detail.startswith("not decidable among 21 comparisons: own × maker: AUROC 0.")
+    assert level.detail.startswith("not decidable among 30 comparisons: own × maker: AUROC 0.")

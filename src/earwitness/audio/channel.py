@@ -15,6 +15,14 @@ from numpy.typing import NDArray
 from scipy import fft, signal
 
 from earwitness.audio.loudness import integrated_loudness
+from earwitness.audio.traces import (
+    LOWEST_DB,
+    band_edge_hz,
+    bit_depth,
+    constant_runs,
+    low_power,
+    stereo_width_db,
+)
 
 SILENT_DBFS = -60.0
 """A 20 ms frame below this is silent."""
@@ -22,11 +30,11 @@ SILENT_DBFS = -60.0
 CLIPPED = 0.999
 """Three samples in a row from here up are clipped."""
 
+QUIETEST_DB = -80.0
+"""Lower bound of the level of quiet passages: below it is rounding."""
+
 BAND_EDGE_DB = -80.0
 """The band ends where the mean power of a bin falls this far below the strongest bin."""
-
-LOWEST_DB = -160.0
-"""What any power relative to the whole is at least told as."""
 
 _FRAME_S = 0.02
 _RUN = 3
@@ -34,6 +42,7 @@ _N_FFT = 2048
 _FRAMES_AT_ONCE = 256
 _FLOOR_BAND = (0.75, 0.95)
 _FLOOR_QUANTILE = 0.1
+_QUIET_QUANTILE = 0.05
 
 
 class Channel(NamedTuple):
@@ -48,12 +57,19 @@ class Channel(NamedTuple):
         lead_silence_s: Silence before the first sound.
         trail_silence_s: Silence after the last sound.
         silence_share: Silent frames.
-        zero_share: Samples that are exactly zero in all channels.
+        lead_zeros_s: Digital silence at the very start: samples that repeat in all channels.
+        zero_share: Samples in digital silence, see ``traces.constant_runs``.
+        bit_depth: Bits that the samples use; ``None`` where they are on no grid.
+        quiet_db: Power of the quietest frames (the lowest twentieth), relative to all power.
         bandwidth_hz: Highest frequency with energy.
+        band_edge_hz: Where the spectrum falls most steeply.
+        below_40_db: Power below 40 Hz around the mean, relative to all.
         above_8k_db: Power above 8 kHz, relative to all.
         above_16k_db: Power above 16 kHz, relative to all.
         floor_db: Quiet bins (the lowest tenth) of the uppermost band, relative to all power.
         stereo_correlation: Correlation of the first two channels.
+        stereo_width_db: Side by middle, see ``traces.stereo_width_db``.
+        balance_db: Power of the first channel by that of the second.
     """
 
     peak_dbfs: float | None
@@ -64,12 +80,19 @@ class Channel(NamedTuple):
     lead_silence_s: float
     trail_silence_s: float
     silence_share: float
+    lead_zeros_s: float
     zero_share: float
+    bit_depth: int | None
+    quiet_db: float | None
     bandwidth_hz: float | None
+    band_edge_hz: float | None
+    below_40_db: float | None
     above_8k_db: float | None
     above_16k_db: float | None
     floor_db: float | None
     stereo_correlation: float | None
+    stereo_width_db: float | None
+    balance_db: float | None
 
 
 def measure_channel(samples: NDArray[np.float32], sample_rate_hz: int) -> Channel:
@@ -83,23 +106,35 @@ def measure_channel(samples: NDArray[np.float32], sample_rate_hz: int) -> Channe
     powers = [_mean_power(channel) for channel in samples]
     power = float(np.mean(powers))
     loudness = integrated_loudness(samples, sample_rate_hz)
-    lead, trail, share = _silences(samples, sample_rate_hz)
-    band = _band(mean_power_spectrum(samples), sample_rate_hz)
+    means = [float(channel.mean(dtype=np.float64)) for channel in samples]
+    moving = [power - mean**2 for power, mean in zip(powers, means, strict=True)]
+    whole = max(float(np.mean(moving)), 0.0)
+    lead, trail, share, quiet = _silences(samples, sample_rate_hz)
+    spectrum = mean_power_spectrum(samples)
+    band = _band(spectrum, sample_rate_hz)
+    n_equal, zero_share = constant_runs(samples)
     return Channel(
         peak_dbfs=20 * math.log10(peak) if peak > 0 else None,
         loudness_lufs=None if math.isnan(loudness) else loudness,
         crest_db=20 * math.log10(peak) - 10 * math.log10(power) if power > 0 else None,
-        dc_offset=_dc_offset(samples, powers),
+        dc_offset=_dc_offset(means, powers),
         clipped_share=_clipped_share(samples),
         lead_silence_s=lead,
         trail_silence_s=trail,
         silence_share=share,
-        zero_share=float(np.mean(~samples.any(axis=0))),
+        lead_zeros_s=n_equal / sample_rate_hz,
+        zero_share=zero_share,
+        bit_depth=bit_depth(samples),
+        quiet_db=max(_relative_db(quiet, whole), QUIETEST_DB) if whole > 0 else None,
         bandwidth_hz=band[0],
+        band_edge_hz=band_edge_hz(spectrum, sample_rate_hz),
+        below_40_db=_relative_db(low_power(samples, sample_rate_hz), whole) if whole > 0 else None,
         above_8k_db=band[1],
         above_16k_db=band[2],
         floor_db=band[3],
         stereo_correlation=_correlation(samples),
+        stereo_width_db=stereo_width_db(samples),
+        balance_db=_balance_db(moving),
     )
 
 
@@ -157,32 +192,42 @@ def _mean_power(channel: NDArray[np.float32]) -> float:
     return float(np.mean(np.square(channel), dtype=np.float64))
 
 
-def _dc_offset(samples: NDArray[np.float32], powers: list[float]) -> float | None:
-    offsets = [
-        abs(float(channel.mean(dtype=np.float64))) / math.sqrt(power)
-        for channel, power in zip(samples, powers, strict=True)
-        if power > 0
-    ]
-    return max(offsets, default=None)
+def _dc_offset(means: list[float], powers: list[float]) -> float | None:
+    both = zip(means, powers, strict=True)
+    return max((abs(mean) / math.sqrt(power) for mean, power in both if power > 0), default=None)
 
 
-def _silences(samples: NDArray[np.float32], sample_rate_hz: int) -> tuple[float, float, float]:
-    """Return silence before the first sound and after the last, and the share of silent frames."""
+def _balance_db(powers: list[float]) -> float | None:
+    if len(powers) < 2 or min(powers[:2]) <= 0:
+        return None
+    return 10 * math.log10(powers[0] / powers[1])
+
+
+def _silences(
+    samples: NDArray[np.float32], sample_rate_hz: int
+) -> tuple[float, float, float, float]:
+    """Return silence at both ends, the share of silent frames, and the power of quiet ones.
+
+    Power is that around the mean of each channel's frame: a DC offset is no sound.
+    """
     length = max(1, round(_FRAME_S * sample_rate_hz))
     n_frames = max(1, samples.shape[1] // length)
     starts = np.arange(n_frames) * length  # the last frame takes what is left over
+    sizes = np.diff([*starts, samples.shape[1]])
     powers = np.zeros(len(starts))
     for channel in samples:
-        powers += np.add.reduceat(np.square(channel), starts, dtype=np.float64)
-    sizes = np.diff([*starts, samples.shape[1]])
-    silent = powers / (sizes * len(samples)) < 10 ** (SILENT_DBFS / 10)
+        powers += np.add.reduceat(np.square(channel), starts, dtype=np.float64) / sizes
+        powers -= (np.add.reduceat(channel, starts, dtype=np.float64) / sizes) ** 2
+    powers = np.maximum(powers / len(samples), 0)
+    quiet = float(np.quantile(powers, _QUIET_QUANTILE))
+    silent = powers < 10 ** (SILENT_DBFS / 10)
     sounding = np.flatnonzero(~silent)
     if not len(sounding):
         whole_s = samples.shape[1] / sample_rate_hz
-        return whole_s, whole_s, 1.0
+        return whole_s, whole_s, 1.0, quiet
     lead = float(sizes[: sounding[0]].sum()) / sample_rate_hz
     trail = float(sizes[sounding[-1] + 1 :].sum()) / sample_rate_hz
-    return lead, trail, float(sizes[silent].sum() / sizes.sum())
+    return lead, trail, float(sizes[silent].sum() / sizes.sum()), quiet
 
 
 def _clipped_share(samples: NDArray[np.float32]) -> float:

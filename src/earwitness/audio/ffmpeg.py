@@ -37,6 +37,9 @@ CLAIM_SLACK_S = 0.1
 LONGEST_TAG = 80
 """Letters of an encoder's tag that are kept."""
 
+MOST_TAGS = 40
+"""Metadata fields of a file that are named."""
+
 _CLAIMING = {"mov", "asf", "matroska", "flv", "avi", "wv", "tta", "ape", "tak"}
 _CLAIMING |= {"mpc8", "dsf", "mpegts", "mpeg"}
 _RAW = {"aac", "loas", "ac3", "eac3", "dts"}
@@ -66,11 +69,15 @@ class Packets(NamedTuple):
         sha256: Of codec and compressed packets, which tags do not change.
         n_bytes: Length of the packets.
         encoder: What wrote it, as its tag says; ``None`` without one.
+        tags: Names of its other metadata fields, in small letters and order.
+        has_cover: Whether it holds a cover picture.
     """
 
     sha256: str
     n_bytes: int
     encoder: str | None
+    tags: tuple[str, ...] = ()
+    has_cover: bool = False
 
 
 class _Stream(NamedTuple):
@@ -140,7 +147,24 @@ def scan_packets(fd: int, path: str) -> Packets:
         for packet in _packets(container, stream):
             digest.update(packet)
             n_bytes += packet.size
-        return Packets(digest.hexdigest(), n_bytes, encoder)
+        tags = _tag_names(stream.metadata, container.metadata)
+        return Packets(digest.hexdigest(), n_bytes, encoder, tags, _has_cover(container))
+
+
+def _tag_names(*tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of metadata fields but the encoder's, printable and bounded."""
+    named = {
+        "".join(c if c.isprintable() and c != "|" else " " for c in key.casefold())[:LONGEST_TAG]
+        for said in tags
+        for key in said
+    }
+    return tuple(sorted(named - {"encoder"})[:MOST_TAGS])
+
+
+def _has_cover(container: Any) -> bool:
+    from av.stream import Disposition
+
+    return any(s.disposition & Disposition.attached_pic for s in container.streams.video)
 
 
 def _encoder(*tags: Mapping[str, str]) -> str | None:

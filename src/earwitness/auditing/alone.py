@@ -16,7 +16,14 @@ from pydantic import JsonValue
 from earwitness.auditing.measures import MEASURES, Measure, measured_rows
 from earwitness.auditing.outcomes import Subject, conclude, not_checked
 from earwitness.auditing.scene import Outcome, Scene
-from earwitness.auditing.separation import LIMIT, Separation, separate, separate_categories
+from earwitness.auditing.separation import (
+    LIMIT,
+    Comparison,
+    Separation,
+    decide,
+    measure_categories,
+    measure_number,
+)
 from earwitness.auditing.slices import (
     classed,
     list_slices,
@@ -59,14 +66,22 @@ def check_alone(scene: Scene) -> list[Outcome]:
     rows = measured_rows(scene)
     cells = list_slices(rows)
     n_comparisons = len(cells) * len(MEASURES)
-    return [_check(scene, rows, measure, cells, n_comparisons) for measure in MEASURES]
+    parts = [(measure, _known(measure, cell)) for measure in MEASURES for cell in cells]
+    tested = [_test(measure, cell, n_comparisons) for measure, cell in parts]
+    judged: dict[str, list[Judged]] = {measure.name: [] for measure in MEASURES}
+    for (measure, cell), separation in zip(parts, decide(tested), strict=True):
+        judged[measure.name].append(Judged(cell, separation))
+    return [_check(scene, rows, one, judged[one.name], n_comparisons) for one in MEASURES]
 
 
 def _check(
-    scene: Scene, rows: pl.DataFrame, measure: Measure, cells: Sequence[Cell], n_comparisons: int
+    scene: Scene,
+    rows: pl.DataFrame,
+    measure: Measure,
+    judged: Sequence[Judged],
+    n_comparisons: int,
 ) -> Outcome:
     subject, n_rows = _subject(measure), scene.audited_rows.height
-    judged = [_judge(measure, cell, n_comparisons) for cell in cells]
     decided = [one for one in judged if one.separation.is_decided]
     figures: dict[str, JsonValue] = {
         "limit": LIMIT,
@@ -90,20 +105,25 @@ def _subject(measure: Measure) -> Subject:
     return Subject(f"alone_{measure.name}", title, "shortcuts", measure.advice)
 
 
-def _judge(measure: Measure, cell: Cell, n_comparisons: int) -> Judged:
-    rows = cell.rows.filter(pl.col(measure.name).is_not_null())
-    items = classed(rows)
-    values = rows[measure.name]
+def _known(measure: Measure, cell: Cell) -> Cell:
+    """Return a cell without the items that have no such measure."""
+    return Cell(cell.name, cell.keys, cell.rows.filter(pl.col(measure.name).is_not_null()))
+
+
+def _test(measure: Measure, cell: Cell, n_comparisons: int) -> Comparison:
+    items, values = classed(cell.rows), cell.rows[measure.name]
     if measure.is_category:
-        separation = separate_categories(items, values.to_list(), n_comparisons)
-    else:
-        separation = separate(items, values.to_numpy().astype(np.float64), n_comparisons)
-    return Judged(Cell(cell.name, cell.keys, rows), separation)
+        return measure_categories(items, values.to_list(), n_comparisons)
+    return measure_number(items, values.to_numpy().astype(np.float64), n_comparisons)
 
 
 def _figure(measure: Measure, one: Judged) -> JsonValue:
     usual = {f"usual_{name}": _usual(measure, one, label) for label, name in _CLASSES.items()}
-    more: dict[str, JsonValue] = {**usual, "finding": one.separation.is_finding}
+    more: dict[str, JsonValue] = {
+        **usual,
+        "finding": one.separation.is_finding,
+        "p_holm": one.separation.p_holm,
+    }
     return slice_figure(one.cell, one.separation.auroc, more)
 
 

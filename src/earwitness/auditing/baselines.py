@@ -15,11 +15,11 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from earwitness.auditing.crossfit import N_FOLDS, SEED, forest_scores
+from earwitness.auditing.crossfit import N_FOLDS, SEED, forest_scores, kinds_of
 from earwitness.auditing.measures import MEASURES, Measure, measured_rows
 from earwitness.auditing.outcomes import Subject, conclude_slices, not_checked
 from earwitness.auditing.scene import Outcome, Scene
-from earwitness.auditing.separation import LIMIT, Separation, judge_scores
+from earwitness.auditing.separation import LIMIT, Comparison, Separation, decide, measure_scores
 from earwitness.auditing.slices import (
     classed,
     list_slices,
@@ -58,13 +58,23 @@ def check_baselines(scene: Scene) -> list[Outcome]:
     """Fit and judge both baselines in every slice."""
     rows = measured_rows(scene)
     cells = list_slices(rows)
-    return [_check(scene, rows, name, cells) for name in _BASELINES]
-
-
-def _check(scene: Scene, rows: pl.DataFrame, baseline: str, cells: Sequence[Cell]) -> Outcome:
-    subject = Subject(f"baseline_{baseline}", _BASELINES[baseline], "shortcuts", _ADVICE)
     n_comparisons = len(cells) * len(_BASELINES)
-    guessed = [_guess(baseline, cell, n_comparisons) for cell in cells]
+    parts = [(name, cell) for name in _BASELINES for cell in cells]
+    decided = decide([_test(name, cell, n_comparisons) for name, cell in parts])
+    guessed: dict[str, list[Guessed]] = {name: [] for name in _BASELINES}
+    for (name, cell), separation in zip(parts, decided, strict=True):
+        guessed[name].append(Guessed(cell, separation))
+    return [_check(scene, rows, name, guessed[name], n_comparisons) for name in _BASELINES]
+
+
+def _check(
+    scene: Scene,
+    rows: pl.DataFrame,
+    baseline: str,
+    guessed: Sequence[Guessed],
+    n_comparisons: int,
+) -> Outcome:
+    subject = Subject(f"baseline_{baseline}", _BASELINES[baseline], "shortcuts", _ADVICE)
     figures = _figures(baseline, guessed)
     n_rows = scene.audited_rows.height
     if why := _why_not(rows, guessed, n_comparisons):
@@ -99,25 +109,27 @@ def _figures(baseline: str, guessed: Sequence[Guessed]) -> dict[str, JsonValue]:
         slice_figure(
             one.cell,
             one.separation.auroc,
-            {"baseline": baseline, "finding": one.separation.is_finding},
+            {
+                "baseline": baseline,
+                "finding": one.separation.is_finding,
+                "p_holm": one.separation.p_holm,
+            },
         )
         for one in guessed
     ]
     return {"limit": LIMIT, "slices": slices}
 
 
-def _guess(baseline: str, cell: Cell, n_comparisons: int) -> Guessed:
+def _test(baseline: str, cell: Cell, n_comparisons: int) -> Comparison:
     rows = _drawn(cell.rows)
     items = classed(rows)
     if items.least_groups < MIN_GROUPS:
         n_groups = len(np.unique(items.group))
-        lacking = Estimate(n_items=rows.height, n_groups=n_groups, reason=TOO_FEW_GROUPS)
-        return Guessed(cell, Separation(lacking, False))
+        return Comparison(Estimate(n_items=rows.height, n_groups=n_groups, reason=TOO_FEW_GROUPS))
     features = _features(rows, [m for m in MEASURES if baseline in ("channel", m.part)])
-    found = judge_scores(items, forest_scores(items, features), n_comparisons)
+    found = measure_scores(items, forest_scores(items, features), n_comparisons)
     fitted = f"{N_FOLDS} random forests, each fitted on the other groups, seed {SEED}"
-    estimate = found.auroc.model_copy(update={"conditional_on": fitted})
-    return Guessed(cell, Separation(estimate, found.is_finding))
+    return found._replace(auroc=found.auroc.model_copy(update={"conditional_on": fitted}))
 
 
 def _drawn(rows: pl.DataFrame) -> pl.DataFrame:
@@ -134,17 +146,11 @@ def _features(rows: pl.DataFrame, measures: Sequence[Measure]) -> NDArray[np.flo
     columns = [np.zeros(rows.height)]
     for measure in measures:
         if measure.is_category:
-            kinds = _commonest(rows[measure.name])
-            columns += [(rows[measure.name] == kind).to_numpy() for kind in kinds]
+            columns += list(kinds_of(rows[measure.name].to_list(), MOST_KINDS).T)
         else:
             columns.append(rows[measure.name].fill_null(np.nan).to_numpy())
     varying = [one for one in columns[1:] if len(np.unique(one)) > 1]
     return np.column_stack(varying or columns[:1]).astype(np.float32)
-
-
-def _commonest(values: pl.Series) -> list[str]:
-    counted = values.value_counts().sort(["count", values.name], descending=[True, False])
-    return counted[values.name].head(MOST_KINDS).to_list()
 
 
 def _detail(told: Sequence[Guessed]) -> str:

@@ -8,7 +8,7 @@ which are drawn from a fixed seed. Scores rise with fakeness.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +21,42 @@ SEED = 0
 N_TREES = 50
 
 
-def share_scores(items: Classed, values: list[str]) -> Floats:
+def split_kinds(values: Sequence[str]) -> list[frozenset[str]]:
+    """Return the categories of each item: one, or several with ``|`` between them."""
+    return [frozenset(value.split("|")) for value in values]
+
+
+def kinds_of(values: Sequence[str], n_most: int) -> NDArray[np.bool_]:
+    """Return which items are of the commonest categories: ``(n_items, n_kinds)``."""
+    kinds = split_kinds(values)
+    counts = Counter(kind for own in kinds for kind in own)
+    chosen = sorted(counts, key=lambda kind: (-counts[kind], kind))[:n_most]
+    return np.array([[kind in own for kind in chosen] for own in kinds], dtype=bool)
+
+
+def share_scores(items: Classed, values: Sequence[str]) -> Floats:
     """Score categories by the logarithm of their share among fakes over that among reals.
 
-    Shares are smoothed by one item a category (Laplace).
+    Shares are smoothed by one item a category (Laplace); an item of several categories has the
+    sum of their scores.
 
     Args:
         items: Targets and groups, ``MIN_GROUPS`` of each class.
         values: ``(n_items,)`` categories.
     """
-    named = np.asarray(values, dtype=object)
-    n_kinds = len(set(values))
+    kinds = split_kinds(values)
+    n_kinds = len(frozenset[str]().union(*kinds))
     scores = np.empty(len(values))
     for known, asked in _turns(items):
-        counts = [Counter(named[known[items.target[known] == label]]) for label in (0, 1)]
+        counts = [Counter[str](), Counter[str]()]
+        for index in known:
+            counts[items.target[index]].update(kinds[index])
+        totals = np.bincount(items.target[known], minlength=2) + n_kinds
         for index in asked:
-            real, fake = ((count[named[index]] + 1) / (count.total() + n_kinds) for count in counts)
-            scores[index] = np.log(fake / real)
+            scores[index] = sum(
+                np.log((counts[1][kind] + 1) / totals[1] * totals[0] / (counts[0][kind] + 1))
+                for kind in sorted(kinds[index])
+            )
     return scores
 
 

@@ -12,21 +12,30 @@ from typing import Literal
 
 import polars as pl
 
+from earwitness.audio.channel import Channel
 from earwitness.auditing.scene import Scene
 from earwitness.core.audits import Nuisances
 from earwitness.manifests.cells import UNKNOWN
+from earwitness.manifests.grouping import link_rows, track_keys
 
 ITEM = ("file", "target")
 """What tells one item from another."""
 
 _TRANSCODE = "transcode reals and fakes alike, with one encoder and one setting"
-_RATE = "bring reals and fakes to one rate, the lowest there is, before they are judged"
+_RATE = "bring reals and fakes to one rate, the lowest there is, before they are scored"
+_TAGS = "remove the tags of reals and fakes, or write the same fields to both"
 _TRIM = "trim silence at both ends of reals and fakes alike"
 _LEVEL = "bring reals and fakes to one loudness"
 _BAND = (
     "low-pass reals and fakes alike, or show that it is the generator's own mark: it goes with "
     "the next transcoding"
 )
+_LOW_CUT = "high-pass reals and fakes alike"
+_OFFSET = "subtract the mean of each channel from reals and fakes alike"
+_DEPTH = "bring reals and fakes to one bit depth, with the same dither"
+_STEREO = "mix both down to mono"
+_PAUSES = "cut reals and fakes to passages without pauses, or drop rows that are mostly silent"
+_FLOOR = "add the same dither to reals and fakes, or transcode both alike"
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Measure:
         part: What it belongs to.
         advice: What to do where it tells fakes from reals.
         unit: Of its numbers; empty for a bare number.
-        is_category: Whether its values have no order.
+        is_category: Whether its values have no order; ``|`` separates several of one file.
     """
 
     name: str
@@ -64,30 +73,38 @@ MEASURES = (
     Measure("codec", "codec", "container", _TRANSCODE, is_category=True),
     Measure("container", "container", "container", _TRANSCODE, is_category=True),
     Measure("bit_rate_kbps", "bit rate", "container", _TRANSCODE, "kbps"),
-    Measure("encoder", "encoder tag", "container", _TRANSCODE, is_category=True),
+    Measure("encoder", "encoder tag", "container", _TAGS, is_category=True),
+    Measure("tag_fields", "tag fields", "container", _TAGS, is_category=True),
+    Measure("cover_art", "cover art", "container", _TAGS, is_category=True),
     Measure("peak_dbfs", "peak", "container", _LEVEL, "dBFS"),
     Measure("loudness_lufs", "loudness", "container", _LEVEL, "LUFS"),
     Measure("crest_db", "crest factor", "channel", _LEVEL + " without a limiter", "dB"),
-    Measure("dc_offset", "DC offset", "channel", "remove it from both: subtract the mean"),
+    Measure("dc_offset", "DC offset", "channel", _OFFSET),
     Measure("clipped_share", "clipping", "channel", "drop clipped rows on both sides"),
     Measure("lead_silence_s", "silence at the start", "channel", _TRIM, "s"),
     Measure("trail_silence_s", "silence at the end", "channel", _TRIM, "s"),
-    Measure(
-        "silence_share", "silence", "channel", _TRIM + ", and drop rows that are mostly silent"
-    ),
-    Measure("zero_share", "exact zeros", "channel", _TRIM + ", and transcode both alike"),
+    Measure("silence_share", "silence", "channel", _PAUSES),
+    Measure("lead_zeros_s", "digital silence at the start", "channel", _TRIM, "s"),
+    Measure("zero_share", "digital silence", "channel", _FLOOR),
+    Measure("bit_depth", "bit depth", "channel", _DEPTH, is_category=True),
+    Measure("quiet_db", "level of quiet passages", "channel", _FLOOR, "dB"),
     Measure("bandwidth_hz", "bandwidth", "channel", _BAND, "Hz"),
+    Measure("band_edge_hz", "edge of the band", "channel", _BAND, "Hz"),
+    Measure("below_40_db", "power below 40 Hz", "channel", _LOW_CUT, "dB"),
     Measure("above_8k_db", "power above 8 kHz", "channel", _BAND, "dB"),
     Measure("above_16k_db", "power above 16 kHz", "channel", _BAND, "dB"),
     Measure("floor_db", "high-frequency floor", "channel", _BAND, "dB"),
-    Measure("stereo_correlation", "stereo correlation", "channel", "mix both down to mono"),
+    Measure("stereo_correlation", "stereo correlation", "channel", _STEREO),
+    Measure("stereo_width_db", "stereo width", "channel", _STEREO, "dB"),
+    Measure("balance_db", "balance of the channels", "channel", _STEREO, "dB"),
 )
 """Every measure, in the order of ``nuisances.csv``."""
 
 NONE = "none"
 """The category of files that do not say."""
 
-_OF_SOUND = ("error", *(m.name for m in MEASURES[:7]))
+_OF_CHANNEL = frozenset(Channel._fields)
+_OF_SOUND = ("error", *(m.name for m in MEASURES if m.name not in _OF_CHANNEL))
 
 
 def list_nuisances(scene: Scene) -> list[Nuisances]:
@@ -109,29 +126,30 @@ def measured_rows(scene: Scene) -> pl.DataFrame:
 
     Returns:
         ``set, row, filepath, file, target``, ``corpus, generator, group`` as figures are cut by
-        (groups are numbers; a file without ``group_id`` is a group of its own), and a column a
-        measure: floats, or text where it is a category.
+        (groups are numbers: rows that share a ``group_id``, the track that the file name gives, or
+        the file), and a column a measure: floats, or text where it is a category.
     """
     nuisances = list_nuisances(scene)
     text = {"source_dataset": "corpus", "generator": "generator"}
     rows = scene.audited_rows.select(
         *("set", "row", "filepath", "file", "target"),
         *(pl.col(name).fill_null(UNKNOWN).alias(new) for name, new in text.items()),
-        _group().alias("group"),
+        _groups(scene.audited_rows),
     )
     heard = pl.Series("heard", [one.error is None for one in nuisances], dtype=pl.Boolean)
     return rows.with_columns(_column(m, nuisances) for m in MEASURES).filter(heard)
 
 
-def _group() -> pl.Expr:
-    named = pl.coalesce("group:" + pl.col("group_id"), "item:" + pl.col("file"))
-    return named.rank("dense").cast(pl.Int64)
+def _groups(rows: pl.DataFrame) -> pl.Series:
+    keys = rows.select("file", "group_id").to_dict()
+    keys["track"] = pl.Series(track_keys(rows), dtype=pl.String)
+    return pl.Series("group", link_rows(keys))
 
 
 def _column(measure: Measure, nuisances: list[Nuisances]) -> pl.Series:
     values = [getattr(one, measure.name) for one in nuisances]
     if measure.is_category:
-        said = [NONE if value is None else str(value) for value in values]
+        said = [NONE if value in (None, "") else str(value) for value in values]
         return pl.Series(measure.name, said, dtype=pl.String)
     floats = [None if value is None else float(value) for value in values]
     return pl.Series(measure.name, floats, dtype=pl.Float64)

@@ -1,23 +1,26 @@
-"""Whether one measure tells fakes from reals.
+"""Whether one measure separates fakes from reals.
 
-Conventions: AUROC is signed: 1 where every fake lies above every real, 0 where below. A measure
-gives fakes away where AUROC is ``LIMIT`` from above or below, and that is no chance: the interval
-excludes 0.5 at a level that is corrected for the number of comparisons (Bonferroni), or the classes
-do not overlap at all. With too few groups for an interval they must lie apart: the gap between them
-is wider than either class. What is as large, and certain only as long as nothing else was compared,
-is left open: it may be chance.
+Conventions: AUROC is signed: 1 where every fake is above every real, 0 where below. A measure
+separates the classes where AUROC is ``LIMIT`` from above or below and a permutation of the groups'
+labels would not give as much: p-values are corrected for all comparisons of a check (Holm). With
+too few groups for that it suffices that the gap between the classes is wider than either class.
+What is as large, and significant only as long as nothing else was compared, is left open. Intervals
+are for display and decide nothing: where AUROC is far from 0.5 they are wider than chance is.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from earwitness.auditing.crossfit import share_scores
+from earwitness.auditing.crossfit import kinds_of, share_scores
+from earwitness.auditing.permutation import rank_p_value, share_p_value
 from earwitness.auditing.slices import Classed
 from earwitness.core.estimates import MIN_GROUPS, TOO_FEW_GROUPS, Estimate
+from earwitness.metrics.comparisons import holm
 from earwitness.metrics.intervals import auroc_interval
 from earwitness.metrics.items import Floats
 from earwitness.metrics.ranking import auroc
@@ -28,8 +31,14 @@ LIMIT = 0.7
 FEWEST_GROUPS = 3
 """Groups a class must have before anything is said."""
 
+MOST_KINDS = 100
+"""Categories that the permutation test takes, commonest first."""
+
 ERROR_RATE = 0.05
 """Chance that any of the comparisons of a check is a finding where there is none."""
+
+OPEN_RATE = 0.01
+"""P-value of one comparison from which down what the correction leaves open is named."""
 
 
 class Separation(NamedTuple):
@@ -39,11 +48,13 @@ class Separation(NamedTuple):
         auroc: With its interval.
         is_finding: Whether it gives fakes away.
         is_open: Whether it does or may be chance, which is not decidable.
+        p_holm: P-value corrected for all comparisons; ``None`` without a test.
     """
 
     auroc: Estimate
     is_finding: bool
     is_open: bool = False
+    p_holm: float | None = None
 
     @property
     def is_decided(self) -> bool:
@@ -51,8 +62,22 @@ class Separation(NamedTuple):
         return self.is_finding or self.auroc.reason != TOO_FEW_GROUPS
 
 
-def separate(items: Classed, values: Floats, n_comparisons: int) -> Separation:
-    """Judge a number, in its own order.
+class Comparison(NamedTuple):
+    """A measure in one slice, before the correction for the number of comparisons.
+
+    Attributes:
+        auroc: With its interval.
+        p: P-value of the permutation test; 1 where AUROC is below the limit, NaN without a test.
+        lie_apart: Whether the gap between the classes is wider than either of them.
+    """
+
+    auroc: Estimate
+    p: float = math.nan
+    lie_apart: bool = False
+
+
+def measure_number(items: Classed, values: Floats, n_comparisons: int) -> Comparison:
+    """Test a number, in its own order.
 
     Args:
         items: Targets and groups.
@@ -62,55 +87,63 @@ def separate(items: Classed, values: Floats, n_comparisons: int) -> Separation:
     if items.least_groups < FEWEST_GROUPS:
         return _too_few(items)
     estimate = _estimate(items, values)
-    area = estimate.number
-    if max(area, 1 - area) < LIMIT:
-        return Separation(estimate, False)
-    if estimate.reason == TOO_FEW_GROUPS:
-        return Separation(estimate, _lie_apart(items, values))
-    return _weighed(items, values, estimate, n_comparisons)
+    if max(estimate.number, 1 - estimate.number) < LIMIT:
+        return Comparison(estimate, 1.0)
+    p = rank_p_value(items.target, items.group, values, n_comparisons)
+    return Comparison(estimate, p, _lie_apart(items, values))
 
 
-def separate_categories(items: Classed, values: list[str], n_comparisons: int) -> Separation:
-    """Judge a category, by how much commoner it is among the fakes of other groups.
+def measure_categories(items: Classed, values: list[str], n_comparisons: int) -> Comparison:
+    """Test a category; AUROC is of how much commoner it is among the fakes of other groups.
 
     Only an AUROC above 0.5 says anything. With too few groups to leave some out, one category
-    for all reals and another for all fakes is a finding, and nothing else is judged.
+    for all reals and another for all fakes is a finding, and nothing else is tested.
 
     Args:
         items: Targets and groups.
         values: ``(n_items,)`` categories.
         n_comparisons: How many are made in all.
     """
+    if items.least_groups < FEWEST_GROUPS:
+        return _too_few(items)
     reals, fakes = (
         {value for value, target in zip(values, items.target, strict=True) if target == label}
         for label in (0, 1)
     )
-    if items.least_groups < FEWEST_GROUPS:
-        return _too_few(items)
     if reals == fakes and len(reals) == 1:
-        return Separation(_estimate(items, np.zeros(len(values))), False)
+        return Comparison(_estimate(items, np.zeros(len(values))), 1.0)
     if items.least_groups < MIN_GROUPS:
         if len(reals) == len(fakes) == 1:
-            return Separation(_estimate(items, items.target.astype(np.float64)), True)
+            return Comparison(_estimate(items, items.target.astype(np.float64)), lie_apart=True)
         return _too_few(items)
-    scores = share_scores(items, values)
-    estimate = _estimate(items, scores)
+    estimate = _estimate(items, share_scores(items, values))
     if estimate.number < LIMIT:
-        return Separation(estimate, False)
-    return _weighed(items, scores, estimate, n_comparisons)
+        return Comparison(estimate, 1.0)
+    has_kind = kinds_of(values, MOST_KINDS)
+    return Comparison(estimate, share_p_value(items.target, items.group, has_kind, n_comparisons))
 
 
-def judge_scores(items: Classed, scores: Floats, n_comparisons: int) -> Separation:
-    """Judge scores that were learnt on other groups; only above 0.5 do they say anything."""
-    found = separate(items, scores, n_comparisons)
-    return found if found.auroc.number > 0.5 else Separation(found.auroc, False)
+def measure_scores(items: Classed, scores: Floats, n_comparisons: int) -> Comparison:
+    """Test scores that were learnt on other groups; only above 0.5 do they say anything."""
+    found = measure_number(items, scores, n_comparisons)
+    return found if found.auroc.number > 0.5 else Comparison(found.auroc, 1.0)
 
 
-def _too_few(items: Classed) -> Separation:
-    estimate = Estimate(
-        n_items=len(items.target), n_groups=len(np.unique(items.group)), reason=TOO_FEW_GROUPS
-    )
-    return Separation(estimate, False)
+def decide(tested: Sequence[Comparison]) -> list[Separation]:
+    """Decide all comparisons of a check together, in the same order."""
+    corrected = holm([one.p for one in tested])
+    return [_decided(one, p) for one, p in zip(tested, corrected, strict=True)]
+
+
+def _decided(one: Comparison, p: float) -> Separation:
+    told = None if math.isnan(p) else p
+    is_finding = one.lie_apart or p <= ERROR_RATE
+    return Separation(one.auroc, is_finding, not is_finding and one.p <= OPEN_RATE, told)
+
+
+def _too_few(items: Classed) -> Comparison:
+    n_groups = len(np.unique(items.group))
+    return Comparison(Estimate(n_items=len(items.target), n_groups=n_groups, reason=TOO_FEW_GROUPS))
 
 
 def _estimate(items: Classed, scores: Floats) -> Estimate:
@@ -125,21 +158,6 @@ def _estimate(items: Classed, scores: Floats) -> Estimate:
         method=interval.method,
         reason=interval.reason,
     )
-
-
-def _weighed(items: Classed, scores: Floats, estimate: Estimate, n_comparisons: int) -> Separation:
-    """Judge what is large enough by how certain it is."""
-    if estimate.number in (0, 1) or _is_sure(items, scores, n_comparisons):
-        return Separation(estimate, is_finding=True)
-    low, high = estimate.low, estimate.high
-    is_open = low is not None and high is not None and not low <= 0.5 <= high
-    return Separation(estimate, is_finding=False, is_open=is_open)
-
-
-def _is_sure(items: Classed, scores: Floats, n_comparisons: int) -> bool:
-    level = 1 - ERROR_RATE / max(1, n_comparisons)
-    interval = auroc_interval(items.target, scores, items.group, level)
-    return interval.low > 0.5 or interval.high < 0.5
 
 
 def _lie_apart(items: Classed, values: Floats) -> bool:

@@ -60,6 +60,8 @@ class Sound:
         container: What they are wrapped in.
         bit_rate_kbps: Mean over its compressed packets, to the nearest whole number.
         encoder: What wrote it, as its tag says.
+        tag_fields: Names of its other metadata fields, with ``|`` between them; empty for none.
+        cover_art: ``yes`` or ``no``: whether it holds a cover picture.
         channel: What the channel left on it.
         words: Sub-fingerprints, see ``audio.fingerprint``.
         chroma: Time–chroma, see ``audio.chroma``.
@@ -76,6 +78,8 @@ class Sound:
     container: str | None = None
     bit_rate_kbps: int | None = None
     encoder: str | None = None
+    tag_fields: str | None = None
+    cover_art: str | None = None
     channel: Channel | None = None
     words: Words = field(default_factory=lambda: np.zeros(0, dtype=np.uint32))
     chroma: Chroma = field(default_factory=lambda: np.zeros((0, N_CLASSES), dtype=np.int8))
@@ -107,6 +111,8 @@ def hear_file(path: str, sha256: str) -> Sound:
         container=info.container,
         bit_rate_kbps=_bit_rate_kbps(packets, info),
         encoder=packets.encoder if packets else None,
+        tag_fields="|".join(packets.tags) if packets else None,
+        cover_art=("yes" if packets.has_cover else "no") if packets else None,
         channel=measure_channel(samples, info.sample_rate_hz),
         words=fingerprint(low),
         chroma=time_chroma(low),

@@ -142,6 +142,8 @@ class Nuisances(NamedTuple):
         container: What they are wrapped in.
         bit_rate_kbps: Mean over its compressed packets.
         encoder: What wrote it, as its tag says.
+        tag_fields: Names of its other metadata fields, with ``|`` between them.
+        cover_art: ``yes`` or ``no``: whether it holds a cover picture.
         peak_dbfs: This and the rest: see ``audio.channel``.
     """
 
@@ -157,6 +159,8 @@ class Nuisances(NamedTuple):
     container: str | None = None
     bit_rate_kbps: int | None = None
     encoder: str | None = None
+    tag_fields: str | None = None
+    cover_art: str | None = None
     peak_dbfs: float | None = None
     loudness_lufs: float | None = None
     crest_db: float | None = None
@@ -165,12 +169,19 @@ class Nuisances(NamedTuple):
     lead_silence_s: float | None = None
     trail_silence_s: float | None = None
     silence_share: float | None = None
+    lead_zeros_s: float | None = None
     zero_share: float | None = None
+    bit_depth: int | None = None
+    quiet_db: float | None = None
     bandwidth_hz: float | None = None
+    band_edge_hz: float | None = None
+    below_40_db: float | None = None
     above_8k_db: float | None = None
     above_16k_db: float | None = None
     floor_db: float | None = None
     stereo_correlation: float | None = None
+    stereo_width_db: float | None = None
+    balance_db: float | None = None
 
 
 class _Part(BaseModel):

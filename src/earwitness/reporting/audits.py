@@ -45,8 +45,11 @@ _SCOPES: dict[Scope, str] = {
     "exposure": "what detectors were made with",
     "shortcuts": "what gives fakes away unheard",
 }
-_NUISANCE_TEXTS = {"manifest", "filepath", "error", "codec", "container", "encoder"}
-_WHOLE = {"row", "target", "sample_rate_hz", "n_channels", "bit_rate_kbps"}
+_NUISANCE_TEXTS = {
+    *("manifest", "filepath", "error", "codec", "container"),
+    *("encoder", "tag_fields", "cover_art"),
+}
+_WHOLE = {"row", "target", "sample_rate_hz", "n_channels", "bit_rate_kbps", "bit_depth"}
 _NUMBERS: dict[str, Any] = {
     "row": pl.Int64,
     "target": pl.Int64,
