@@ -22,8 +22,9 @@ from earwitness.core.images import SpectrogramContract
 from earwitness.detectors.devices import native_precision
 from earwitness.detectors.resnet_weights import ResNet18
 from earwitness.rendering.images import Shown, write_spectrogram
-from earwitness.training.examples import Sharing, list_images
+from earwitness.training.examples import Sharing
 from earwitness.training.images import ImageLesson, make_network
+from earwitness.training.imagesources import list_images
 from earwitness.training.lesson import Plan
 from earwitness.training.loop import Hardware, fit
 from earwitness.training.pixels import shelve_images

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from builders import write_tone
+from earwitness.audio.pictures import draw_levels
+from earwitness.cli.drawing import contract_of
 from earwitness.core.errors import ManifestError, RunError, StoppedError
 from earwitness.core.images import SpectrogramContract
 from earwitness.core.manifest import Manifest
@@ -122,3 +126,45 @@ def test_a_file_has_one_label(manifest: Manifest, tmp_path: Path) -> None:
     flipped = manifest.frame.with_columns((1 - pl.col("target")).alias("target"))
     with pytest.raises(ManifestError, match=r"1.wav: real in one manifest and fake in another"):
         render([manifest, Manifest("f", flipped, manifest.roots)], tmp_path, contract=SMALL)
+
+
+@pytest.mark.parametrize("rate_hz", [44_100, 32_000])
+def test_the_published_style_draws_each_file_at_its_own_rate(rate_hz: int, tmp_path: Path) -> None:
+    contract = contract_of(
+        None,
+        style="published",
+        size="64x48",
+        clip_s=1.0,
+        sample_rate_hz=None,
+        scale=None,
+        band_hz=None,
+        n_fft=None,
+        top_db=None,
+        colours=None,
+    )
+    assert (contract.n_fft, contract.hop, contract.scale) == (1024, 512, "log")
+    assert (contract.colours, contract.native_rate, contract.n_frames) == ("magma", True, 87)
+    # a tone at an eighth of the file's rate is at a quarter of what is drawn, whatever that rate
+    write_tone(tmp_path / "a.wav", hz=rate_hz / 8, rate=rate_hz, seconds=3)
+    frame = pl.DataFrame({"filepath": ["a.wav"], "target": [0]})
+    done = render(
+        [Manifest("m", frame, (tmp_path,))], tmp_path / "out", contract=contract, n_workers=0
+    )
+    assert done.n_images == 1
+    picture = read_image(tmp_path / "out/original/combined/a.png")
+    assert picture.size == (64, 48)
+    assert picture.contract == contract
+    low, high = contract.band_hz
+    share = np.log2(contract.sample_rate_hz / 8 / low) / np.log2(high / low)
+    brightest = picture.pixels.sum(axis=(1, 2)).argmax()
+    assert abs(brightest - (1 - share) * 64) <= 1.5
+
+
+def test_frames_are_averaged_to_columns() -> None:
+    plain = SpectrogramContract(width=100, height=32, hop=64, n_fft=256)
+    pooled = SpectrogramContract(width=50, n_frames=100, height=32, hop=64, n_fft=256)
+    assert pooled.clip_samples == plain.clip_samples
+    samples = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, (1, plain.clip_samples)))
+    wide, narrow = (draw_levels(samples, c)[0].double().numpy() for c in (plain, pooled))
+    pairs = wide.reshape(32, 50, 2).mean(axis=2)
+    assert np.corrcoef(pairs.ravel(), narrow.ravel())[0, 1] > 0.99

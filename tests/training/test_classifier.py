@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import torch
 
+import earwitness as ew
 from builders import write_comb
 from earwitness.core.errors import DatasetError, RunError, StoppedError, WeightsError
 from earwitness.core.files import sha256_of
@@ -28,8 +29,9 @@ from earwitness.training.classifier import (
     shelve_manifests,
     train_classifier,
 )
-from earwitness.training.examples import Sharing, list_images
+from earwitness.training.examples import Sharing
 from earwitness.training.images import ImageLesson, make_network
+from earwitness.training.imagesources import list_images
 from earwitness.training.lesson import Plan
 from earwitness.training.loop import Listeners, fit
 from imagefolders import TINY, write_images
@@ -88,12 +90,57 @@ def test_learns_what_sets_the_classes_apart(
         train_classifier(shelves, out, QUICK, init="none")
 
 
+def test_the_held_out_test_is_scored_once_and_never_learned_from(
+    folder: Path, tmp_path: Path
+) -> None:
+    shelves = shelve_folder(list_images(folder), Sharing(0.2, test_share=0.2))
+    assert shelves.test is not None
+    plan = Plan(epochs=2, batch_size=8)
+    done = train_classifier(shelves, tmp_path / "mine", plan, init="none", published=True)
+    assert done.test is not None
+    split = pl.read_csv(tmp_path / "mine" / "split.csv").partition_by("split_tag", as_dict=True)
+    groups = [set(split[side,]["group_id"]) for side in ("train", "valid", "test")]
+    assert len(set.union(*groups)) == sum(map(len, groups))
+    (read,) = ew.read_predictions(tmp_path / "mine" / "test_predictions.csv")
+    metrics = ew.evaluate([read], n_resamples=20)
+    overall = next(one for one in metrics.slices if one.kind == "overall")
+    told = json.loads((tmp_path / "mine" / "test.json").read_text())
+    assert told["n_images"] == len(shelves.test.examples) == read.frame.height
+    for name in ("auroc", "balanced_accuracy"):
+        value = told["metrics"][name]["value"]
+        assert value == pytest.approx(overall.estimates[name].value)
+        assert done.card.details[f"test_{name}"] == pytest.approx(value, abs=1e-6)
+    again = load_resnet(tmp_path / "mine" / "best_laundered_processed.pth")
+    assert again.card.classes == ("Deepfake", "Original")
+    images = [np.repeat(p[..., None], 3, axis=2) for p in shelves.test.images()]
+    np.testing.assert_allclose(
+        again.score_images(images), read.frame["logit"].to_numpy(), atol=1e-4
+    )
+    # the same sides without a test learn the same weights
+    alone = Shelves(shelves.train, shelves.valid)
+    train_classifier(alone, tmp_path / "alone", plan, init="none", published=True)
+    name = "best_laundered_processed.pth"
+    assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "mine" / name).read_bytes()
+    assert not (tmp_path / "alone" / "test.json").exists()
+
+
+def test_weight_decay_shrinks_weights(shelves: Shelves, tmp_path: Path) -> None:
+    def size(weight_decay: float) -> float:
+        lesson = ImageLesson(make_network("none", seed=0), shelves.train, shelves.valid)
+        plan = Plan(epochs=1, batch_size=16, learning_rate=1e-3, weight_decay=weight_decay)
+        trained = fit(lesson, plan, tmp_path / str(weight_decay))
+        return float(trained.final["layer4.0.conv1.weight"].norm())
+
+    assert size(50.0) < 0.95 * size(0.0)
+
+
 KILLED = """
 import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from earwitness.training.classifier import shelve_folder, train_classifier
-from earwitness.training.examples import Sharing, list_images
+from earwitness.training.examples import Sharing
+from earwitness.training.imagesources import list_images
 from earwitness.training.lesson import Plan
 from earwitness.training.loop import Listeners
 
@@ -259,7 +306,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from earwitness.training.classifier import shelve_folder, train_classifier
-from earwitness.training.examples import Sharing, list_images
+from earwitness.training.examples import Sharing
+from earwitness.training.imagesources import list_images
 from earwitness.training.lesson import Plan
 from earwitness.training.loop import Hardware
 shelves = shelve_folder(list_images(Path({str(folder)!r})), Sharing(0.25))

@@ -23,12 +23,12 @@ from earwitness.training.examples import (
     fingerprint,
     join_groups,
     list_audio,
-    list_images,
 )
+from earwitness.training.imagesources import list_images
 from earwitness.training.learner import cosine_share
 from earwitness.training.looks import look_at_examples, look_at_images
 from earwitness.training.pixels import PixelShelf, shelve_images
-from earwitness.training.sides import share_groups
+from earwitness.training.sides import hold_out_test, share_groups
 from imagefolders import TINY, write_images
 
 
@@ -167,6 +167,9 @@ def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"--images .*data: not there"):
         list_images(tmp_path / "data")
     (tmp_path / "original").mkdir()
+    with pytest.raises(DatasetError, match=r"folders original, expected one whose name says deepf"):
+        list_images(tmp_path)
+    (tmp_path / "deepfake").mkdir()
     with pytest.raises(DatasetError, match="holds no image, expected original images"):
         list_images(tmp_path)
     with pytest.raises(DatasetError, match="no deepfake among the 2 examples to valid with"):
@@ -176,6 +179,22 @@ def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
     frame = pl.DataFrame({"filepath": ["a.wav", "a.wav"], "target": [0, 1]})
     with pytest.raises(ManifestError, match="real in one manifest and fake in another"):
         list_audio([Manifest("m", frame, (tmp_path,))])
+
+
+@given(st.integers(8, 60), st.integers(0, 9))
+def test_a_test_is_held_out_before_anything_else(n_groups: int, seed: int) -> None:
+    everyone = examples(n_groups)
+    sharing = Sharing(0.15, seed=seed, test_share=0.15)
+    rest, test, how = hold_out_test(everyone, sharing)
+    train, valid = share_groups(rest, how)
+    groups = [{e.group for e in side} for side in (train, valid, test)]
+    assert len(set.union(*groups)) == sum(map(len, groups))
+    assert sum(map(len, (train, valid, test))) == len(everyone)
+    assert all(
+        abs(len(g) - s * n_groups) <= 1.5 for g, s in zip(groups, (0.7, 0.15, 0.15), strict=True)
+    )
+    other = hold_out_test(everyone, Sharing(0.4, seed=seed, test_share=0.15))[1]
+    assert other == test
 
 
 def test_a_fingerprint_changes_with_what_is_trained_on(tmp_path: Path) -> None:

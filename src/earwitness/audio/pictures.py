@@ -13,6 +13,7 @@ import functools
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import adaptive_avg_pool1d
 
 from earwitness.core.images import ColourMap, FrequencyScale, SpectrogramContract
 
@@ -50,6 +51,8 @@ def draw_levels(samples: torch.Tensor, contract: SpectrogramContract) -> torch.T
     power = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
     bands = power @ torch.from_numpy(_filters_of(contract)).to(samples.device)
     levels_db = bands.clamp_(min=_POWER_FLOOR).log10_().mul_(10)
+    if contract.n_frames is not None:
+        levels_db = adaptive_avg_pool1d(levels_db.transpose(1, 2), contract.width).transpose(1, 2)
     peak_db = levels_db.amax(dim=(1, 2), keepdim=True).clamp(min=_QUIETEST_PEAK_DB)
     shares = (levels_db - peak_db).div_(contract.top_db).add_(1).clamp_(min=0)
     pixels = shares.mul_(_N_LEVELS - 1).round_().to(torch.uint8)

@@ -20,6 +20,41 @@ def _option(metavar: str, text: str, **more: Any) -> Any:
     return typer.Option(metavar=metavar, help=text, rich_help_panel=PANEL, **more)
 
 
+STYLES: dict[str, dict[str, Any]] = {
+    "usual": {
+        "sample_rate_hz": 16_000,
+        "n_fft": 2_048,
+        "scale": "mel",
+        "low_hz": 20.0,
+        "top_db": 80.0,
+        "colours": "grey",
+    },
+    "published": {
+        "sample_rate_hz": 44_100,
+        "native_rate": True,
+        "n_fft": 1_024,
+        "hop": 512,
+        "scale": "log",
+        "low_hz": 46.25,
+        "top_db": 80.0,
+        "colours": "magma",
+    },
+}
+"""Settings by the name of a style; ``hop`` is that of the transform, else one frame a column.
+
+``published`` is librosa's picture of a short-time transform on a logarithmic axis, as the authors
+of the image track drew theirs. Its axis is linear below 65.4 Hz, over half an octave's height; a
+logarithmic axis of that height begins at 46.25 Hz.
+"""
+
+Style = Annotated[
+    str,
+    _option(
+        "NAME",
+        "usual, or published: transform 1024/512, logarithmic axis, magma, each file at its own "
+        "rate. The options below change it.",
+    ),
+]
 Contract = Annotated[
     Path | None,
     _option("FILE", "A spectrogram.json that says how to draw, in place of the options below."),
@@ -27,36 +62,41 @@ Contract = Annotated[
 Size = Annotated[str, _option("PIXELS", "Height and width: 224 or 128x256.")]
 ClipS = Annotated[float, _option("SECONDS", "Length of a clip.", min=0.05, max=600)]
 RateHz = Annotated[
-    int,
+    int | None,
     _option(
         "HZ",
-        "Rate that all audio is brought to. A rate that some of your audio does not have shows in "
-        "its images.",
+        "Rate that all audio is brought to (default: 16000). A rate that some of your audio does "
+        "not have shows in its images.",
         min=1_000,
     ),
 ]
-Scale = Annotated[str, _option("NAME", "Frequencies: mel, linear or log.")]
+Scale = Annotated[str | None, _option("NAME", "Frequencies: mel, linear or log (default: mel).")]
 Band = Annotated[
     str | None, _option("LOW,HIGH", "Band that is drawn (default: 20 Hz to half the rate).")
 ]
-NFft = Annotated[int, _option("N", "Samples a window.", min=16)]
-TopDb = Annotated[float, _option("DB", "Range below a clip's loudest.", min=1, max=200)]
-Colours = Annotated[str, _option("NAME", "grey, viridis or magma.")]
+NFft = Annotated[int | None, _option("N", "Samples a window (default: 2048).", min=16)]
+TopDb = Annotated[
+    float | None, _option("DB", "Range below a clip's loudest (default: 80).", min=1, max=200)
+]
+Colours = Annotated[str | None, _option("NAME", "grey, viridis or magma (default: grey).")]
 
 
 def contract_of(
     contract: Path | None,
     *,
+    style: str,
     size: str,
     clip_s: float,
-    sample_rate_hz: int,
-    scale: str,
+    sample_rate_hz: int | None,
+    scale: str | None,
     band_hz: str | None,
-    n_fft: int,
-    top_db: float,
-    colours: str,
+    n_fft: int | None,
+    top_db: float | None,
+    colours: str | None,
 ) -> SpectrogramContract:
     """Put options together to a contract, or read the file that one is in.
+
+    Options that are ``None`` take the style's value; a rate that is asked for is resampled to.
 
     Raises:
         UsageError: Options do not go together.
@@ -67,20 +107,27 @@ def contract_of(
     from earwitness.core.images import SpectrogramContract
     from earwitness.rendering.items import read_contract
 
+    if style not in STYLES:
+        raise UsageError(f"--style {style}: expected {' or '.join(STYLES)}")
     if contract is not None:
         return read_contract(contract)
     height, width = parse_size(size)
-    options: dict[str, Any] = {
+    own = {
         "sample_rate_hz": sample_rate_hz,
+        "native_rate": None if sample_rate_hz is None else False,
         "n_fft": n_fft,
-        "hop": max(1, round(clip_s * sample_rate_hz / (width - 1))),
-        "width": width,
-        "height": height,
         "scale": scale,
-        "band_hz": two_numbers("--band-hz", band_hz) if band_hz else (20.0, sample_rate_hz / 2),
         "top_db": top_db,
         "colours": colours,
     }
+    options = STYLES[style] | {name: value for name, value in own.items() if value is not None}
+    rate_hz, low_hz = options["sample_rate_hz"], options.pop("low_hz")
+    options |= {"width": width, "height": height}
+    options["band_hz"] = two_numbers("--band-hz", band_hz) if band_hz else (low_hz, rate_hz / 2)
+    if "hop" in options:
+        options["n_frames"] = round(clip_s * rate_hz / options["hop"]) + 1
+    else:
+        options["hop"] = max(1, round(clip_s * rate_hz / (width - 1)))
     try:
         return SpectrogramContract.model_validate(options)
     except ValidationError as error:

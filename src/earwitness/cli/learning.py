@@ -14,14 +14,13 @@ from earwitness.cli.lists import open_manifests, precision_choice, resume_choice
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from earwitness.audio.clips import Windows
     from earwitness.core.cards import ClipContract, DetectorCard
-    from earwitness.core.images import SpectrogramContract
+    from earwitness.core.estimates import Estimate
     from earwitness.core.manifest import Manifest
     from earwitness.passes.resume import Resume
-    from earwitness.training.classifier import Shelves
     from earwitness.training.curves import Row
     from earwitness.training.examples import Example, Sharing
+    from earwitness.training.heldout import HeldOut
     from earwitness.training.lesson import Monitor, Plan
     from earwitness.training.loop import Hardware, Listeners, Trained
 
@@ -125,41 +124,6 @@ def fetch_init(init: str) -> None:
         find_init(init, on_progress)
 
 
-def shelve_images(examples: Sequence[Example], out: Path, sharing: Sharing) -> Shelves:
-    """Read images."""
-    from earwitness.training.classifier import shelve_folder
-
-    with console.progress_bar("reading", len(examples), "images") as advance:
-        return shelve_folder(examples, sharing, folder=out, advance=advance)
-
-
-def shelve_audio(
-    train: list[Manifest],
-    valid: list[Manifest],
-    contract: SpectrogramContract,
-    out: Path,
-    sharing: Sharing,
-    *,
-    windows: Windows,
-    num_workers: int | None,
-) -> Shelves:
-    """Draw the audio of manifests."""
-    from earwitness.training.classifier import shelve_manifests
-
-    n_files = len({path for m in (*train, *valid) for path in m.locate_all()})
-    with console.progress_bar("drawing", n_files) as advance:
-        return shelve_manifests(
-            train,
-            valid,
-            contract,
-            sharing,
-            windows=windows,
-            folder=out,
-            n_workers=num_workers,
-            advance=advance,
-        )
-
-
 def tell_failures(failures: Sequence[tuple[Example, str]], n_shown: int = 5) -> None:
     """Say which examples could not be read."""
     for example, reason in failures[:n_shown]:
@@ -192,8 +156,8 @@ def _tell(row: Row, plan: Plan) -> None:
     )
 
 
-def finish(trained: Trained, out: Path) -> None:
-    """Say what came of a training."""
+def finish(trained: Trained, out: Path, test: HeldOut | None = None) -> None:
+    """Say what came of a training, and of its held-out test where there was one."""
     for line in trained.remarks:
         console.remark(line)
     row = trained.best_row
@@ -203,7 +167,26 @@ def finish(trained: Trained, out: Path) -> None:
         f"{row['valid_balanced_accuracy']:.4f}",
         markup=False,
     )
+    if test:
+        shown = ", ".join(
+            f"{word} {format_estimate(test.estimates[name])}"
+            for name, word in (("auroc", "AUROC"), ("balanced_accuracy", "balanced accuracy"))
+        )
+        console.out.print(
+            f"held-out test ({test.n_images} images of {test.n_groups} groups): {shown} "
+            f"(see {out / 'test.json'})",
+            markup=False,
+        )
     console.out.print(f"written to {out}; use it with --detector {_as_folder(out)}", markup=False)
+
+
+def format_estimate(estimate: Estimate) -> str:
+    """Return a metric with its interval, or why there is none."""
+    if estimate.value is None:
+        return f"undefined ({estimate.reason})"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.4f} (no interval: {estimate.reason})"
+    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
 
 
 def fit_on_audio(
@@ -230,7 +213,7 @@ def fit_on_audio(
     if not train:
         raise UsageError(f"{course.name}: expected --manifest FILES")
     (ours, failed), (theirs, failed_too) = (
-        readable(side, course.contract) for side in list_sides(train, valid, sharing)
+        readable(side, course.contract) for side in list_sides(train, valid, sharing)[:2]
     )
     tell_failures([*failed, *failed_too])
     with listening(plan, len(ours)) as listeners:

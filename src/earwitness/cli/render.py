@@ -45,15 +45,16 @@ def render(
             "after another.",
         ),
     ] = "published",
+    style: drawing.Style = "usual",
     contract: drawing.Contract = None,
     size: drawing.Size = "224",
     clip_s: drawing.ClipS = 5.0,
-    sample_rate_hz: drawing.RateHz = 16_000,
-    scale: drawing.Scale = "mel",
+    sample_rate_hz: drawing.RateHz = None,
+    scale: drawing.Scale = None,
     band_hz: drawing.Band = None,
-    n_fft: drawing.NFft = 2_048,
-    top_db: drawing.TopDb = 80.0,
-    colours: drawing.Colours = "grey",
+    n_fft: drawing.NFft = None,
+    top_db: drawing.TopDb = None,
+    colours: drawing.Colours = None,
     resume: Annotated[
         str,
         typer.Option(
@@ -85,6 +86,7 @@ def render(
         refuse_contents(out)
     drawn_by = drawing.contract_of(
         contract,
+        style=style,
         size=size,
         clip_s=clip_s,
         sample_rate_hz=sample_rate_hz,

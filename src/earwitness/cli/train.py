@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from earwitness.cli import console, drawing, learning
-from earwitness.cli.learning import CLASSIFIER, FAKEPRINT
+from earwitness.cli import console, drawing, imagedata, learning
+from earwitness.cli.learning import CLASSIFIER, FAKEPRINT, SPECNN
 from earwitness.cli.lists import two_numbers, windows_choice
 from earwitness.core.errors import UsageError
 
@@ -33,7 +34,31 @@ def train(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Images: original/** and deepfake/** in it (default: data, for resnet18).",
+            help="Images: a folder for each class in it (original, deepfake or the like), or "
+            "train, val and test with such folders (default: data, for resnet18).",
+        ),
+    ] = None,
+    csv: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILES",
+            help="CSVs of images with img_path and actual_output, in place of --images; a column "
+            "split_tag puts rows in train, valid or test.",
+        ),
+    ] = None,
+    base: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder that img_path of --csv starts from.")
+    ] = Path("data"),
+    real_folders: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES", help="Class folders of originals, where names do not say it."
+        ),
+    ] = None,
+    fake_folders: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES", help="Class folders of deepfakes, where names do not say it."
         ),
     ] = None,
     manifest: Annotated[
@@ -47,7 +72,15 @@ def train(
     valid: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILES", help="Audio to validate with; without it, groups are set aside."
+            metavar="FILES",
+            help="Manifests (with --csv: CSVs) to validate with; without it, groups are set aside.",
+        ),
+    ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILES",
+            help="resnet18: manifests (with --csv: CSVs) for the test at the end.",
         ),
     ] = None,
     out: Annotated[
@@ -109,10 +142,33 @@ def train(
     augment: Annotated[
         bool, _of_networks(None, "Shift, mask and scale images while learning.")
     ] = True,
+    weight_decay: Annotated[
+        float | None,
+        _of_networks(
+            "RATE",
+            "Decoupled weight decay of AdamW (default: 0.01; 0.05 for sonics-spectttra-…).",
+            min=0,
+        ),
+    ] = None,
     valid_share: Annotated[
-        float,
-        _of_networks("SHARE", "Of the groups, to validate with.", min=0.01, max=0.9),
-    ] = 0.2,
+        float | None,
+        _of_networks(
+            "SHARE",
+            "Share of the groups to validate with (default: 0.15 for resnet18, else 0.2).",
+            min=0.01,
+            max=0.9,
+        ),
+    ] = None,
+    test_share: Annotated[
+        float | None,
+        _of_networks(
+            "SHARE",
+            "resnet18: share of the groups held out for a test at the end, never used to choose; 0 "
+            "for none (default: 0.15 where there are enough groups and no side is given).",
+            min=0,
+            max=0.9,
+        ),
+    ] = None,
     group_by: Annotated[
         str | None,
         _of_networks(
@@ -162,13 +218,14 @@ def train(
             rich_help_panel=drawing.PANEL,
         ),
     ] = "published",
+    style: drawing.Style = "usual",
     contract: drawing.Contract = None,
     size: drawing.Size = "224",
     clip_s: drawing.ClipS = 5.0,
-    scale: drawing.Scale = "mel",
-    n_fft: drawing.NFft = 2_048,
-    top_db: drawing.TopDb = 80.0,
-    colours: drawing.Colours = "grey",
+    scale: drawing.Scale = None,
+    n_fft: drawing.NFft = None,
+    top_db: drawing.TopDb = None,
+    colours: drawing.Colours = None,
     band_hz: Annotated[
         str | None,
         typer.Option(
@@ -201,8 +258,9 @@ def train(
     training items and groups, so that exposure can be told later.
     """
     kind = detector or (FAKEPRINT if manifest and not (images or valid) else CLASSIFIER)
-    if images and (manifest or kind != CLASSIFIER):
-        raise UsageError(f"--images: {CLASSIFIER} learns from it, expected it alone")
+    _check_sources(kind, images=images, csv=csv, manifest=manifest, valid=valid, test=test)
+    if weight_decay is not None and kind in (FAKEPRINT, SPECNN):
+        raise UsageError(f"--weight-decay: {kind} is fitted without it")
     if kind == FAKEPRINT:
         learning.fit_fakeprint(
             learning.read_all(manifest, root),
@@ -213,7 +271,7 @@ def train(
         )
         return
     course = None if kind == CLASSIFIER else learning.course_of(kind, init)
-    from earwitness.training.examples import GROUP_BY, Sharing, list_images
+    from earwitness.training.examples import GROUP_BY, Sharing
     from earwitness.training.images import IMAGENET, NOTHING
 
     out = out or Path("models/experiments")
@@ -226,13 +284,14 @@ def train(
         monitor=monitor,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        weight_decay=weight_decay,
         freeze_epochs=held if freeze_epochs is None else freeze_epochs,
         balanced=balanced,
         seed=seed,
     )
     hardware = learning.make_hardware(device, gpu, devices, precision)
     how = learning.check_folder(out, resume)
-    sharing = Sharing(valid_share, group_by or GROUP_BY, seed)
+    sharing = Sharing(valid_share or (0.2 if course else 0.15), group_by or GROUP_BY, seed)
     if course:
         learning.fit_on_audio(
             course,
@@ -246,26 +305,47 @@ def train(
             hardware=hardware,
         )
         return
+    asked = test_share is not None
+    sharing = replace(
+        sharing, test_share=imagedata.TEST_SHARE if test_share is None else test_share
+    )
+    if sharing.valid_share + sharing.test_share >= 1:
+        raise UsageError("--valid-share and --test-share: expected a sum below 1")
     if manifest is None:
-        examples = list_images(images or Path("data"), group_by=sharing.group_by)
+        sources = (
+            imagedata.read_csvs(csv, base, valid, test, sharing.group_by)
+            if csv
+            else imagedata.read_folder(
+                images or Path("data"), real_folders, fake_folders, sharing.group_by
+            )
+        )
         learning.fetch_init(init)  # a missing file is an error before images are read
-        shelves = learning.shelve_images(examples, out, sharing)
+        shelves = imagedata.shelve_images(sources, out, sharing, asked=asked)
     else:
         drawn_by = drawing.contract_of(
             contract,
+            style=style,
             size=size,
             clip_s=clip_s,
-            sample_rate_hz=sample_rate_hz or 16_000,
+            sample_rate_hz=sample_rate_hz,
             scale=scale,
             band_hz=band_hz,
             n_fft=n_fft,
             top_db=top_db,
             colours=colours,
         )
-        sides = learning.read_all(manifest, root), learning.read_all(valid, root)
+        train_on, validate_on, test_on = (
+            learning.read_all(some, root) for some in (manifest, valid, test)
+        )
         learning.fetch_init(init)
-        shelves = learning.shelve_audio(
-            *sides, drawn_by, out, sharing, windows=windows_choice(windows), num_workers=num_workers
+        shelves = imagedata.shelve_audio(
+            (train_on, validate_on, test_on),
+            drawn_by,
+            out,
+            sharing,
+            asked=asked,
+            windows=windows_choice(windows),
+            num_workers=num_workers,
         )
     learning.tell_failures(shelves.failures)
     from earwitness.training.classifier import train_classifier
@@ -284,4 +364,28 @@ def train(
             listeners=listeners,
             remark=console.remark,
         )
-    learning.finish(done.trained, out)
+    learning.finish(done.trained, out, done.test)
+
+
+def _check_sources(
+    kind: str,
+    *,
+    images: Path | None,
+    csv: list[str] | None,
+    manifest: list[str] | None,
+    valid: list[str] | None,
+    test: list[str] | None,
+) -> None:
+    """Refuse options that do not go together."""
+    if (images or csv) and (manifest or kind != CLASSIFIER):
+        name = "--images" if images else "--csv"
+        raise UsageError(f"{name}: {CLASSIFIER} learns from it, expected it alone")
+    if images and csv:
+        raise UsageError("--images and --csv: expected one of them")
+    if (valid or test) and not (csv or manifest):
+        raise UsageError(
+            "--valid and --test: expected with --manifest or --csv (a folder of --images has its "
+            "sides in train, val and test)"
+        )
+    if test and kind != CLASSIFIER:
+        raise UsageError(f"--test: expected with {CLASSIFIER}")

@@ -53,7 +53,10 @@ class ClipContract(BaseModel):
 def clips_for(images: SpectrogramContract) -> ClipContract:
     """Return the audio that images of a contract are made of."""
     return ClipContract(
-        sample_rate_hz=images.sample_rate_hz, clip_samples=images.clip_samples, mono=True
+        sample_rate_hz=images.sample_rate_hz,
+        native_rate=images.native_rate,
+        clip_samples=images.clip_samples,
+        mono=True,
     )
 
 

@@ -28,9 +28,13 @@ class SpectrogramContract(BaseModel):
     Attributes:
         version: Of this description.
         sample_rate_hz: Rate that all audio is brought to first.
+        native_rate: Do not resample: a file is drawn at its own rate as if that were
+            ``sample_rate_hz``, so that the image's top is half the file's rate.
         n_fft: Length of window and transform, in samples.
-        hop: Samples between the centres of neighbouring columns.
-        width: Columns; a clip is ``(width - 1) * hop`` samples long.
+        hop: Samples between the centres of neighbouring frames.
+        n_frames: Frames of a clip, which is ``(n_frames - 1) * hop`` samples long; ``None`` is one
+            a column. Levels of several frames are averaged to ``width`` columns.
+        width: Columns.
         height: Rows, each a band of frequencies.
         scale: How bands are spaced: evenly on the mel scale, in hertz, or in octaves.
         band_hz: Lowest and highest frequency.
@@ -42,8 +46,10 @@ class SpectrogramContract(BaseModel):
 
     version: Literal[1] = 1
     sample_rate_hz: int = Field(default=16_000, ge=1_000, le=768_000)
+    native_rate: bool = False
     n_fft: int = Field(default=2_048, ge=16, le=2**16)
     hop: int = Field(default=359, ge=1)
+    n_frames: int | None = Field(default=None, ge=8, le=2**17)
     width: int = Field(default=224, ge=8, le=4_096)
     height: int = Field(default=224, ge=8, le=4_096)
     scale: FrequencyScale = "mel"
@@ -54,11 +60,11 @@ class SpectrogramContract(BaseModel):
     @property
     def clip_samples(self) -> int:
         """Samples of the clip that an image shows."""
-        return (self.width - 1) * self.hop
+        return ((self.n_frames or self.width) - 1) * self.hop
 
     @property
     def clip_s(self) -> float:
-        """Seconds of the clip that an image shows."""
+        """Seconds of the clip that an image shows, at ``sample_rate_hz``."""
         return self.clip_samples / self.sample_rate_hz
 
     @property

@@ -41,10 +41,9 @@ def list_remarks(
 def _list_texts(frames: Sequence[pl.DataFrame], card: DetectorCard) -> Iterator[str]:
     rate_hz = card.contract.sample_rate_hz
     if card.contract.native_rate and (n := _count(frames, pl.col("native_rate_hz") != rate_hz)):
-        yield (
-            f"{_files(n)} not at {rate_hz} Hz, scored as if at it, as published "
-            "(--preprocessing correct resamples)"
-        )
+        published = card.preprocessing == "published"
+        why = "as published (--preprocessing correct resamples)" if published else "as it was made"
+        yield f"{_files(n)} not at {rate_hz} Hz, scored as if at it, {why}"
     if n := _count(frames, pl.col("below_band")):
         yield (
             f"{_files(n)} with a rate below {2 * card.band_hz[1]:g} Hz, empty in part of the band "

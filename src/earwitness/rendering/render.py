@@ -205,9 +205,8 @@ def _numbered(
     info = decoded.info
     if info is None:
         return
-    n_samples = resampled_length(
-        info.n_samples, info.sample_rate_hz, request.contract.sample_rate_hz
-    )
+    rate_hz = request.contract.rate_for(info.sample_rate_hz)
+    n_samples = resampled_length(info.n_samples, info.sample_rate_hz, rate_hz)
     placed = place_windows(n_samples, request.contract, request.windows)
     for clip in clips:
         if clip.window is not None:

@@ -21,14 +21,22 @@ from earwitness.detectors.resnet_card import resnet_card
 from earwitness.detectors.resnet_weights import save_resnet
 from earwitness.passes.resume import Resume
 from earwitness.training import session
-from earwitness.training.examples import Example, Sharing, check_sides, join_groups, list_audio
+from earwitness.training.examples import (
+    Example,
+    Sharing,
+    check_classes,
+    check_sides,
+    join_groups,
+    list_audio,
+)
+from earwitness.training.heldout import HeldOut, run_test
 from earwitness.training.images import IMAGENET, ImageLesson, make_network
 from earwitness.training.lesson import Plan
 from earwitness.training.looks import look_at_examples, look_at_images
 from earwitness.training.loop import Hardware, Listeners, Trained, fit
 from earwitness.training.pixels import PixelShelf, shelve_images
 from earwitness.training.rendered import shelve_audio
-from earwitness.training.sides import share_groups
+from earwitness.training.sides import hold_out_test, share_groups
 
 STEM = "laundered_processed"
 """What the published pipeline calls its weights, after ``best_`` and ``final_``."""
@@ -42,11 +50,18 @@ class Shelves:
         train: To learn from.
         valid: To tell how far it has come.
         failures: Examples that could not be read, with the reason.
+        test: To test with in the end; nothing is chosen by it.
     """
 
     train: PixelShelf
     valid: PixelShelf
     failures: tuple[tuple[Example, str], ...] = ()
+    test: PixelShelf | None = None
+
+    @property
+    def tested(self) -> tuple[Example, ...]:
+        """Examples of the test."""
+        return self.test.examples if self.test else ()
 
 
 @dataclass(frozen=True)
@@ -56,35 +71,55 @@ class TrainedClassifier:
     Attributes:
         card: Its card, as it was written.
         trained: Figures and states.
+        test: What the best state scores on the held-out test, where there is one.
     """
 
     card: DetectorCard
     trained: Trained
+    test: HeldOut | None = None
 
 
 def shelve_folder(
     examples: Sequence[Example],
     sharing: Sharing,
     *,
+    valid: Sequence[Example] | None = None,
+    test: Sequence[Example] | None = None,
     folder: Path | None = None,
     advance: Callable[[bool], None] | None = None,
 ) -> Shelves:
-    """Read images, see ``list_images``, and share their groups out.
+    """Read images, see ``find_images``, and share out the groups of sides that are not given.
 
     Args:
         examples: Images.
         sharing: How.
+        valid: Images to validate with.
+        test: Images to test with; where ``valid`` is given and these are not, nothing is tested.
         folder: Where their pixels are kept meanwhile, see ``PixelFile``.
         advance: Told of every image, and whether it could be read.
 
     Raises:
-        DatasetError: A class is missing on either side, nothing can be read, or there is no room on
+        DatasetError: A class is missing on a side, nothing can be read, or there is no room on
             the disk.
     """
-    shelf = shelve_images(examples, folder=folder, advance=advance)
-    train, valid = share_groups(shelf.examples, sharing)
-    check_sides(train, valid)
-    return Shelves(shelf.chosen(train), shelf.chosen(valid), shelf.failures)
+    everything = [*examples, *(valid or ()), *(test or ())]
+    shelf = shelve_images(everything, folder=folder, advance=advance)
+    read = {example.name for example in shelf.examples}
+    given = [example for example in examples if example.name in read]
+    if test is None and valid is None and sharing.test_share:
+        given, test, sharing = hold_out_test(given, sharing)
+    train, held = (given, list(valid)) if valid is not None else share_groups(given, sharing)
+    check_classes("train", train)
+    check_classes("valid", held := [e for e in held if e.name in read])
+    tested = [example for example in test or () if example.name in read]
+    if test:
+        check_classes("test", tested)
+    return Shelves(
+        shelf.chosen(train),
+        shelf.chosen(held),
+        shelf.failures,
+        shelf.chosen(tested) if tested else None,
+    )
 
 
 def shelve_manifests(
@@ -93,6 +128,7 @@ def shelve_manifests(
     contract: SpectrogramContract,
     sharing: Sharing,
     *,
+    test: Sequence[Manifest] = (),
     windows: Windows = "published",
     folder: Path | None = None,
     n_workers: int | None = None,
@@ -103,12 +139,12 @@ def shelve_manifests(
     The arguments are those of ``list_sides`` and ``shelve_audio``.
 
     Raises:
-        DatasetError: A class is missing on either side, a group stands on both, nothing can be
-            read, or there is no room on the disk.
+        DatasetError: A class is missing on a side, a group is on two, nothing can be read, or there
+            is no room on the disk.
         ManifestError: A file carries both labels.
         UsageError: ``sharing.group_by`` cannot be used.
     """
-    examples, held = list_sides(train, valid, sharing)
+    examples, held, tested = list_sides(train, valid, sharing, test)
     ours, theirs = (
         shelve_audio(
             side, contract, windows=windows, folder=folder, n_workers=n_workers, advance=advance
@@ -116,27 +152,45 @@ def shelve_manifests(
         for side in (examples, held)
     )
     check_sides(ours.examples, theirs.examples)
-    return Shelves(ours, theirs, (*ours.failures, *theirs.failures))
+    failures = (*ours.failures, *theirs.failures)
+    if not tested:
+        return Shelves(ours, theirs, failures)
+    last = shelve_audio(
+        tested, contract, windows=windows, folder=folder, n_workers=n_workers, advance=advance
+    )
+    check_sides(ours.examples, last.examples, "test")
+    check_sides(theirs.examples, last.examples, "test")
+    return Shelves(ours, theirs, (*failures, *last.failures), last)
 
 
 def list_sides(
-    train: Sequence[Manifest], valid: Sequence[Manifest], sharing: Sharing
-) -> tuple[list[Example], list[Example]]:
-    """Return the files of manifests; without ``valid`` their groups are shared out.
+    train: Sequence[Manifest],
+    valid: Sequence[Manifest],
+    sharing: Sharing,
+    test: Sequence[Manifest] = (),
+) -> tuple[list[Example], list[Example], list[Example]]:
+    """Return the files to learn from, to validate and to test with.
+
+    Without ``valid`` groups are shared out; without ``test`` as well, some are held out for it
+    where ``sharing`` says so.
 
     Raises:
-        DatasetError: A class is missing on either side, or a group stands on both.
+        DatasetError: A class is missing on a side, or a group is on two.
         ManifestError: A file carries both labels.
         UsageError: ``sharing.group_by`` cannot be used.
     """
-    examples = list_audio(train, group_by=sharing.group_by)
-    n_train = len(examples)
-    both = join_groups([*examples, *list_audio(valid, group_by=sharing.group_by)])
-    examples, held = both[:n_train], both[n_train:]
+    listed = [list_audio(some, group_by=sharing.group_by) for some in (train, valid, test)]
+    joined = iter(join_groups([one for side in listed for one in side]))
+    examples, held, tested = ([next(joined) for _ in side] for side in listed)
+    if not (valid or test) and sharing.test_share:
+        examples, tested, sharing = hold_out_test(examples, sharing)
     if not valid:
         examples, held = share_groups(examples, sharing)
     check_sides(examples, held)
-    return examples, held
+    if tested:
+        check_sides(examples, tested, "test")
+        check_sides(held, tested, "test")
+    return examples, held, tested
 
 
 def train_classifier(
@@ -176,19 +230,24 @@ def train_classifier(
     """
     train, valid = shelves.train, shelves.valid
     settings = {"init": init, "augmented": augmented, **asdict(plan)}
-    session.begin(out, train.examples, valid.examples, settings, resume=resume)
+    session.begin(out, train.examples, valid.examples, settings, test=shelves.tested, resume=resume)
     for line in (
-        *look_at_examples(train.examples, valid.examples),
-        *look_at_images(train, valid),
+        *look_at_examples(train.examples, valid.examples, shelves.tested),
+        *look_at_images(train, valid, shelves.test),
     ):
         remark(line)
     lesson = ImageLesson(make_network(init, seed=plan.seed), train, valid, augmented=augmented)
     trained = fit(lesson, plan, out, hardware=hardware, listeners=listeners)
     card = _card(shelves, out, trained, settings)
+    test = None
+    if shelves.test:
+        test = run_test(trained.best, card, shelves.test, out, hardware or Hardware())
+        card = card.model_copy(update={"details": card.details | test.details})
+    session.draw(trained, out, title=card.name)
     states = {f"best_{stem}": trained.best, f"final_{stem}": trained.final}
     card = save_resnet(card, states, out, published=published)
-    session.finish(trained, out, title=card.name)
-    return TrainedClassifier(card, trained)
+    session.drop_checkpoints(out)
+    return TrainedClassifier(card, trained, test)
 
 
 def _card(shelves: Shelves, out: Path, trained: Trained, settings: dict[str, Any]) -> DetectorCard:

@@ -17,13 +17,10 @@ from pathlib import Path
 import polars as pl
 
 from earwitness.core.errors import DatasetError, ManifestError, UsageError
-from earwitness.core.files import missing
 from earwitness.core.manifest import Manifest
 from earwitness.core.spelling import compose
 from earwitness.manifests.files import read_manifest
 from earwitness.manifests.grouping import corpus_of, link_rows, track_of
-from earwitness.rendering.images import IMAGE_SUFFIXES
-from earwitness.rendering.render import MANIFEST_CSV
 
 GROUP_BY = r"([^/]+?)(__[^/]*)?\.[^/.]+$"
 """The file's name up to ``__``, without its suffix."""
@@ -56,44 +53,19 @@ class Example:
 
 @dataclass(frozen=True)
 class Sharing:
-    """How examples are shared out over training and validation.
+    """How examples are shared out over training, validation and test.
 
     Attributes:
         valid_share: About which share of the groups goes to validation.
         group_by: What of a path names its group, where nothing else does.
         seed: Of the draw.
+        test_share: About which share of the groups is held out for a test.
     """
 
     valid_share: float = 0.2
     group_by: str = GROUP_BY
     seed: int = 0
-
-
-def list_images(root: Path, *, group_by: str = GROUP_BY) -> list[Example]:
-    """Find the images below ``original`` and ``deepfake``, at any depth.
-
-    What a ``manifest.csv`` beside these folders tells of an image is taken from there.
-
-    Raises:
-        DatasetError: The folder, or either class, is not there or holds no image.
-        UsageError: ``group_by`` is no regular expression, or finds nothing in a path.
-    """
-    if not root.is_dir():
-        raise DatasetError(f"--images {missing(root)}; expected original/** and deepfake/** in it")
-    told = _read_told(root / MANIFEST_CSV)
-    find = _GroupFinder(group_by)
-    examples = []
-    for target, side in enumerate(SIDES):
-        paths = sorted(p for p in (root / side).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not paths:
-            raise DatasetError(
-                f"{root / side}: holds no image, expected {side} images there, at any depth"
-            )
-        for path in paths:
-            name = path.relative_to(root).as_posix()
-            row = told.get(name, {})
-            examples.append(_example(name, path, target, row.get("group_id") or find(name), row))
-    return examples
+    test_share: float = 0.0
 
 
 def list_audio(manifests: Sequence[Manifest], *, group_by: str = GROUP_BY) -> list[Example]:
@@ -103,14 +75,14 @@ def list_audio(manifests: Sequence[Manifest], *, group_by: str = GROUP_BY) -> li
         ManifestError: A file carries both labels.
         UsageError: ``group_by`` is no regular expression, or finds nothing in a path.
     """
-    find = _GroupFinder(group_by)
+    find = GroupFinder(group_by)
     examples: dict[Path, Example] = {}
     for manifest in manifests:
         located = manifest.locate_all()
         for path, row in zip(located, manifest.frame.iter_rows(named=True), strict=True):
             name, target = str(row["filepath"]), int(row["target"])
             group = row.get("group_id") or find(name)
-            one = examples.setdefault(path, _example(name, path, target, group, row))
+            one = examples.setdefault(path, make_example(name, path, target, group, row))
             if one.target != target:
                 raise ManifestError(f"{path}: real in one manifest and fake in another")
     return list(examples.values())
@@ -135,24 +107,37 @@ def join_groups(examples: Sequence[Example]) -> list[Example]:
     return [replace(e, group=least[n]) for e, n in zip(examples, linked, strict=True)]
 
 
-def check_sides(train: Sequence[Example], valid: Sequence[Example]) -> None:
-    """Check that both sides have both classes and that no group stands on both.
+def check_sides(train: Sequence[Example], valid: Sequence[Example], second: str = "valid") -> None:
+    """Check that both sides have both classes and that no group is on both.
+
+    Args:
+        train: Examples to learn from.
+        valid: Examples of another side.
+        second: What that side is called.
 
     Raises:
         DatasetError: They do not.
     """
-    for side, examples in (("train", train), ("valid", valid)):
-        lacking = {0, 1} - {example.target for example in examples}
-        if lacking:
-            name = SIDES[min(lacking)]
-            raise DatasetError(
-                f"no {name} among the {len(examples)} examples to {side} with, expected both "
-                "classes (several groups of each)"
-            )
+    for side, examples in (("train", train), (second, valid)):
+        check_classes(side, examples)
     shared = {e.group for e in train} & {e.group for e in valid}
     if shared:
         raise DatasetError(
-            f"{len(shared)} groups stand in train and in valid (as {min(shared)}), expected none"
+            f"{len(shared)} groups stand in train and in {second} (as {min(shared)}), expected none"
+        )
+
+
+def check_classes(side: str, examples: Sequence[Example]) -> None:
+    """Check that a side has both classes.
+
+    Raises:
+        DatasetError: It does not.
+    """
+    lacking = {0, 1} - {example.target for example in examples}
+    if lacking:
+        raise DatasetError(
+            f"no {SIDES[min(lacking)]} among the {len(examples)} examples to {side} with, expected "
+            "both classes (several groups of each)"
         )
 
 
@@ -165,11 +150,13 @@ def fingerprint(examples: Iterable[Example]) -> str:
     return digest.hexdigest()
 
 
-def split_frame(train: Sequence[Example], valid: Sequence[Example]) -> pl.DataFrame:
-    """Return who stands on which side."""
+def split_frame(
+    train: Sequence[Example], valid: Sequence[Example], test: Sequence[Example] = ()
+) -> pl.DataFrame:
+    """Return which example is on which side."""
     rows = [
         (e.name, e.target, side, e.generator, e.group)
-        for side, examples in (("train", train), ("valid", valid))
+        for side, examples in (("train", train), ("valid", valid), ("test", test))
         for e in examples
     ]
     columns = ("filepath", "target", "split_tag", "generator", "group_id")
@@ -177,16 +164,18 @@ def split_frame(train: Sequence[Example], valid: Sequence[Example]) -> pl.DataFr
     return pl.DataFrame(rows, schema=types, orient="row")
 
 
-def _example(
+def make_example(
     name: str, path: Path, target: int, group: object, row: Mapping[str, object]
 ) -> Example:
+    """Return an example with what a manifest's row says of it."""
     parts = [row.get("source_dataset"), row.get("split_tag")]
     origin = " ".join(str(part) for part in parts if part) or None
     generator = row.get("generator")
     return Example(name, path, target, str(group), str(generator) if generator else None, origin)
 
 
-def _read_told(path: Path) -> dict[str, dict[str, object]]:
+def read_origins(path: Path) -> dict[str, dict[str, object]]:
+    """Return what a manifest says of files beyond their class; nothing where it is not there."""
     if not path.is_file():
         return {}
     frame = read_manifest(path).frame
@@ -194,8 +183,15 @@ def _read_told(path: Path) -> dict[str, dict[str, object]]:
     return {row.pop("filepath"): row for row in kept.iter_rows(named=True)}
 
 
-class _GroupFinder:
-    """Finds the group in a path."""
+class GroupFinder:
+    """Finds the group in a path.
+
+    Args:
+        pattern: A regular expression; its first group counts, else all that it matches.
+
+    Raises:
+        UsageError: It is none; when called, it finds nothing in a path.
+    """
 
     def __init__(self, pattern: str) -> None:
         try:
@@ -204,6 +200,7 @@ class _GroupFinder:
             raise UsageError(f"--group-by {pattern!r}: {error}") from None
 
     def __call__(self, name: str) -> str:
+        """Return the group of a path."""
         found = self._pattern.search(name)
         if found is None:
             raise UsageError(f"--group-by {self._pattern.pattern!r}: finds nothing in {name!r}")

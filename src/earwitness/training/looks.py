@@ -22,9 +22,13 @@ _TELLING = 0.95
 _FEW_GROUPS = 10
 
 
-def look_at_examples(train: Sequence[Example], valid: Sequence[Example]) -> Iterator[str]:
+def look_at_examples(
+    train: Sequence[Example], valid: Sequence[Example], test: Sequence[Example] = ()
+) -> Iterator[str]:
     """Yield what is odd about the numbers of examples and groups."""
-    for side, examples in (("train", train), ("valid", valid)):
+    for side, examples in (("train", train), ("valid", valid), ("test", test)):
+        if not examples:
+            continue
         n = Counter(example.target for example in examples)
         if max(n[0], n[1]) > _LOPSIDED * min(n[0], n[1]):
             yield (
@@ -37,7 +41,9 @@ def look_at_examples(train: Sequence[Example], valid: Sequence[Example]) -> Iter
             yield f"fewer than {_FEW_GROUPS} groups in {side} for {' and '.join(few)}"
 
 
-def look_at_images(train: PixelShelf, valid: PixelShelf) -> Iterator[str]:
+def look_at_images(
+    train: PixelShelf, valid: PixelShelf, test: PixelShelf | None = None
+) -> Iterator[str]:
     """Yield what is odd about images: constant ones, twins across classes and sides, shortcuts."""
     looks = list(map(_look, train.images()))
     yield from train.notes
@@ -47,11 +53,13 @@ def look_at_images(train: PixelShelf, valid: PixelShelf) -> Iterator[str]:
         by_class[example.target].add(look.digest)
     if twins := by_class[0] & by_class[1]:
         yield f"{len(twins)} images are the same in both classes: their labels cannot be learned"
-    if shared := (by_class[0] | by_class[1]) & set(map(_digest, valid.images())):
-        yield (
-            f"{len(shared)} images of valid are the same as images of train: figures will be too "
-            "good"
-        )
+    for side, shelf in (("valid", valid), ("test", test)):
+        digests = set(map(_digest, shelf.images())) if shelf else set()
+        if shared := (by_class[0] | by_class[1]) & digests:
+            yield (
+                f"{len(shared)} images of {side} are the same as images of train: figures will be "
+                "too good"
+            )
     yield from _leaks(train)
     yield from _shortcuts(train, looks)
 

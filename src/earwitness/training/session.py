@@ -38,6 +38,7 @@ def begin(
     valid: Sequence[Example],
     settings: Mapping[str, Any],
     *,
+    test: Sequence[Example] = (),
     resume: Resume,
 ) -> None:
     """Write what a training is, after checking that it may go on in a folder.
@@ -46,8 +47,9 @@ def begin(
         RunError: The folder holds a finished training, or another one.
     """
     path = out / TRAINING_JSON
+    sides = {"train": train, "valid": valid, **({"test": test} if test else {})}
     now = {
-        "examples": {"train": fingerprint(train), "valid": fingerprint(valid)},
+        "examples": {side: fingerprint(examples) for side, examples in sides.items()},
         "settings": json.loads(json.dumps(settings)),
     }
     refuse_finished(out, resume=resume)
@@ -62,7 +64,7 @@ def begin(
             )
     write_json(path, now)
     with replacing(out / SPLIT_CSV) as temporary:
-        split_frame(train, valid).write_csv(temporary)
+        split_frame(train, valid, test).write_csv(temporary)
 
 
 def refuse_finished(out: Path, *, resume: Resume) -> None:
@@ -72,6 +74,7 @@ def refuse_finished(out: Path, *, resume: Resume) -> None:
         RunError: It does.
     """
     if resume != "always" and (out / CARD_JSON).is_file():
+        drop_checkpoints(out)  # of a run that was killed after it had written the card
         raise RunError(
             f"{out}: holds a detector already, expected a new folder, or --resume always to train "
             "anew"
@@ -96,8 +99,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     told = [
         f"other examples to {side} with"
-        for side in ("train", "valid")
-        if before["examples"].get(side) != now["examples"][side]
+        for side in ("train", "valid", "test")
+        if before["examples"].get(side) != now["examples"].get(side)
     ]
     was, is_now = before["settings"], now["settings"]
     told += [
@@ -146,7 +149,11 @@ def save_state(state: Mapping[str, torch.Tensor], path: Path, card: DetectorCard
     return sha256_of(path)
 
 
-def finish(trained: Trained, out: Path, *, title: str) -> None:
-    """Draw the curves and drop the checkpoints, which nothing goes on from any more."""
+def draw(trained: Trained, out: Path, *, title: str) -> None:
+    """Draw the curves; to be called before the card is written, which says that all is done."""
     draw_curves(trained.rows, out, title=title, best_epoch=trained.best_epoch)
+
+
+def drop_checkpoints(out: Path) -> None:
+    """Remove the checkpoints of a finished training."""
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)

@@ -159,8 +159,9 @@ def train_specnn(
     card = specnn_card(out.resolve().name, len(encoders), None).model_copy(update=told)
     sha256 = session.save_state(trained.best, out / WEIGHTS_FILE, card)
     card = card.model_copy(update={"weights_sha256": sha256})
+    session.draw(trained, out, title=card.name)
     write_card(card, out)
-    session.finish(trained, out, title=card.name)
+    session.drop_checkpoints(out)
     return card, trained
 
 

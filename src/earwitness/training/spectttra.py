@@ -220,8 +220,9 @@ def train_spectttra(
         shutil.copyfile(find_state(start.source.path).with_name(CONFIG_JSON), temporary)
     figures = session.figures_of(trained, settings)
     card = card.model_copy(update={"weights_sha256": sha256, "details": figures})
+    session.draw(trained, out, title=card.name)
     write_card(card, out)
-    session.finish(trained, out, title=card.name)
+    session.drop_checkpoints(out)
     return card, trained
 
 

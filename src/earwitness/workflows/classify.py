@@ -9,7 +9,6 @@ once. Beside a CSV whose ``actual_output`` is filled: ``<stem>_report.txt`` and 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,15 +20,20 @@ from scipy.special import expit
 
 from earwitness.core.errors import DatasetError, ImageError, StoppedError, UsageError
 from earwitness.core.files import missing
-from earwitness.core.labels import PUBLISHED_NAMES, parse_label
-from earwitness.core.rawcsv import RawCsv, read_raw_csv
+from earwitness.core.labels import PUBLISHED_NAMES
+from earwitness.core.rawcsv import RawCsv
 from earwitness.detectors.resnet import ResnetDetector
 from earwitness.passes.mapping import usable_processors
+from earwitness.rendering.imagecsv import (
+    GROUP,
+    PATH,
+    locate_image,
+    read_image_csv,
+    read_targets,
+)
 from earwitness.rendering.images import Picture, read_image
 
-PATH, TRUTH = "img_path", "actual_output"
 DECISION, PROB, ERROR = "predicted_output", "prob_fake", "prediction_error"
-_GROUP = "group_id"
 
 
 @dataclass(frozen=True)
@@ -93,49 +97,15 @@ def read_tables(paths: Sequence[Path], base: Path) -> list[Table]:
 
 
 def _read_table(path: Path, base: Path) -> Table:
-    if not path.is_file():
-        raise DatasetError(f"{missing(path)}; expected a CSV with {PATH}")
-    csv = read_raw_csv(path, needed=PATH)
+    csv = read_image_csv(path)
     images = [
-        None if row.is_blank else _locate(base, text)
+        None if row.is_blank else locate_image(base, text)
         for row, text in zip(csv.rows, csv.values(PATH), strict=True)
     ]
     if all(image is None for image in images):
         raise DatasetError(f"{path}: no rows, expected at least one image")
-    groups = csv.values(_GROUP) if _GROUP in csv else None
-    return Table(path, csv, images, _targets(csv), groups)
-
-
-def _locate(base: Path, text: str) -> Path | str:
-    """Return where a row's image lies, or why it must not be looked at."""
-    if not text.strip():
-        return f"no {PATH}"
-    top = os.path.abspath(base)  # noqa: PTH100 - links are followed where they lead
-    there = os.path.normpath(os.path.join(top, text))  # noqa: PTH118 - a name may be no valid Path
-    if "\\" in text and not os.path.lexists(there):
-        there = os.path.normpath(os.path.join(top, text.replace("\\", "/")))  # noqa: PTH118
-    if os.path.commonpath([top, there]) != top:
-        return "lies outside of the base folder"
-    return Path(there)
-
-
-def _targets(csv: RawCsv) -> list[int | None]:
-    if TRUTH not in csv:
-        return [None] * len(csv.rows)
-    targets = [parse_label(text) if text.strip() else None for text in csv.values(TRUTH)]
-    unknown = [
-        (row.line, text)
-        for row, text, target in zip(csv.rows, csv.values(TRUTH), targets, strict=True)
-        if text.strip() and target is None
-    ]
-    if unknown:
-        line, text = unknown[0]
-        others = f" (and {len(unknown) - 1} more rows)" if unknown[1:] else ""
-        raise DatasetError(
-            f"{csv.path}:{line}: {TRUTH} {text!r}, expected {' or '.join(PUBLISHED_NAMES)} or the "
-            f"like{others}"
-        )
-    return targets
+    groups = csv.values(GROUP) if GROUP in csv else None
+    return Table(path, csv, images, read_targets(csv), groups)
 
 
 def count_images(tables: Sequence[Table]) -> int:

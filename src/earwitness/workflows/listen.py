@@ -205,10 +205,8 @@ def _remarks(
             f"that it looks at, up to {card.band_hz[1]:g} Hz, is empty."
         )
     if contract.native_rate and rate_hz != contract.sample_rate_hz:
-        yield (
-            f"The file's {rate_hz} Hz were taken for {contract.sample_rate_hz} Hz, as in the "
-            "published code."
-        )
+        why = "in the published code" if card.preprocessing == "published" else "in its training"
+        yield (f"The file's {rate_hz} Hz were taken for {contract.sample_rate_hz} Hz, as {why}.")
     if card.trained_on is None:
         yield "What it was trained on is not known; it may have met this song before."
     if card.training_items is not None and sha256 in card.training_items.item_sha256:
