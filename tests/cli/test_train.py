@@ -70,12 +70,12 @@ def test_manifests_alone_still_fit_a_fakeprint(tmp_path: Path, run: Run) -> None
 def test_mistakes_end_in_one_line(tmp_path: Path, run: Run) -> None:
     write_images(tmp_path / "data", 2)
     cases = [
-        (("--images", tmp_path / "dat"), "not there; in"),
+        (("--images", tmp_path / "dat"), ": no such file; "),
         (
             ("--images", tmp_path / "data", "--init", "none"),
             "examples to valid with, expected both classes",
         ),
-        (("--images", tmp_path / "data", "--init", "best.pth"), "--init best.pth: not there"),
+        (("--images", tmp_path / "data", "--init", "best.pth"), "--init best.pth: no such file"),
         (("--images", tmp_path / "data", "--detector", "fakeprint"), "--images: resnet18 learns"),
         (
             ("--manifest", tmp_path, "--detector", "specnn_amplitude", "--init", "imagenet"),
