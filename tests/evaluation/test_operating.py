@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 import earwitness as ew
 from earwitness.core.errors import UsageError
@@ -19,6 +20,8 @@ from earwitness.evaluation.rows import gather
 from earwitness.evaluation.rules import parse_rule
 from earwitness.evaluation.sources import open_sources
 from earwitness.metrics import ranking
+from earwitness.reporting import words
+from earwitness.reporting.operating import _cells
 from frames import keep, predictions
 
 REAL, FAKE = pl.col("target") == 0, pl.col("target") == 1
@@ -111,6 +114,48 @@ def test_a_rate_of_false_flags_takes_groups_not_items() -> None:
     mixed = Predictions("mixed", "cnn", pl.concat([crowded, fakes.with_columns(group_id=None)]))
     (point,) = evaluate(mixed, threshold="fpr=0.01").operating_points
     assert point.reason == "takes 100 groups of reals to fit on, 20 there"
+
+
+@pytest.mark.parametrize(
+    ("n_flagged", "fpr", "n_reals"), [(0, 0.001, 2995), (1, 0.05, 93), (1, 0.01, 473)]
+)
+def test_a_claim_takes_more_reals_the_more_are_flagged(
+    n_flagged: int, fpr: float, n_reals: int
+) -> None:
+    assert reals_to_claim(fpr, 0.95, n_flagged) == n_reals
+    for n, is_enough in ((n_reals, True), (n_reals - 1, False)):
+        assert bool(binom.cdf(n_flagged, n, fpr) <= 0.05) is is_enough
+
+
+def test_a_tenth_of_many_reals_flagged_claims_nothing() -> None:
+    whole = predictions(n_tracks=3_200, generators=["suno"], corpora=["FMA"])
+    flagged = REAL & (pl.col("group_id").str.split(":").list.get(1).cast(pl.Int64) % 10 == 0)
+    called = pl.when(REAL).then(flagged.cast(pl.Int8)).otherwise("pred_label")
+    frame = whole.frame.with_columns(called.alias("pred_label"))
+    (point,) = evaluate(Predictions("mixed", "cnn", frame)).operating_points
+    claims = {claim.fpr: claim for claim in point.claims}
+    assert (claims[0.001].n_reals, claims[0.001].n_reals_here) == (2995, 3200)
+    assert claims[0.001].n_flagged_here == 320
+    assert not any(claim.is_shown for claim in point.claims)
+    clean = whole.frame.with_columns(pl.when(REAL).then(0).otherwise(1).alias("pred_label"))
+    (point,) = evaluate(Predictions("mixed", "cnn", clean)).operating_points
+    assert [claim.is_shown for claim in point.claims] == [True, True, True, False]
+
+
+def test_ten_reals_that_all_pass_are_a_bound_and_no_certainty() -> None:
+    few = predictions(n_tracks=10, shift=30, generators=["suno"], corpora=["own"])
+    (point,) = evaluate(few).operating_points
+    assert (point.specificity.value, point.false_flags_per_100k.value) == (1, 0)
+    assert words.tell_share(point.specificity) == f"over {words.percent(point.specificity.low)}"
+    assert words.share_note(point.specificity) == "all of 10 items"
+    text = "".join(cell for row in [_cells(point)] for cell in row)
+    assert "100.0%" not in text
+    assert f"< {point.false_flags_per_100k.high:.0f}" in text
+    fewer = predictions(n_tracks=9, shift=30, generators=["suno"], corpora=["own"])
+    (point,) = evaluate(fewer).operating_points
+    assert words.tell_share(point.specificity) == words.UNDEFINED
+    assert words.share_note(point.specificity) == "all of 9 items: too few groups"
+    assert _cells(point)[2:] == [words.UNDEFINED] * 5
 
 
 @pytest.mark.parametrize(

@@ -17,27 +17,93 @@ def metrics_of(*sources: ew.Predictions) -> Metrics:
 
 
 def turned(whole: ew.Predictions, generator: str) -> ew.Predictions:
-    """The same with the scores of one generator's fakes turned round."""
+    """The same with the scores of one generator's fakes turned round, far."""
     own = pl.col("generator").eq_missing(pl.lit(generator))
     frame = whole.frame.with_columns(
-        pl.when(own).then(-pl.col("logit")).otherwise("logit").alias("logit")
+        pl.when(own).then(-2 * pl.col("logit")).otherwise("logit").alias("logit")
     )
     return ew.Predictions(whole.dataset, whole.detector, frame)
 
 
 def test_the_weakness_of_the_best_is_named() -> None:
-    lead = write_headline(metrics_of(turned(predictions(shift=5), "suno"))).lead
+    lead = write_headline(metrics_of(turned(predictions(shift=5, n_tracks=160), "suno"))).lead
     assert lead.startswith("cnn tells real from fake with an AUROC of 0.")
     assert "It fails on suno against the reals of" in lead
 
 
-def test_chance_is_called_chance() -> None:
+def test_chance_is_not_shown_to_be_beaten() -> None:
     one = metrics_of(predictions(shift=0, n_tracks=40))
-    assert write_headline(one).lead.startswith("cnn does not do better than chance, with an AUROC")
+    lead = write_headline(one).lead
+    assert lead.startswith("cnn is not shown to do better than chance, with an AUROC of 0.")
+    assert "] on 120 items of 40 groups." in lead
     two = metrics_of(
         predictions(shift=0, n_tracks=40), predictions(shift=0, n_tracks=40, seed=3, detector="b")
     )
-    assert "Of 2 detectors none does better than chance" in write_headline(two).lead
+    assert "Of 2 detectors none is shown to do better than chance" in write_headline(two).lead
+
+
+def test_a_wide_interval_is_not_called_chance() -> None:
+    few = predictions(shift=0.5, n_tracks=12, generators=["suno"], corpora=["FMA"])
+    lead = write_headline(metrics_of(few)).lead
+    assert "is not shown to do better than chance" in lead
+    assert "on 24 items of 12 groups" in lead
+    assert "does not do better" not in lead
+
+
+def test_worse_than_chance_is_said() -> None:
+    lead = write_headline(metrics_of(predictions(shift=-3, n_tracks=40))).lead
+    assert lead.startswith("cnn does worse than chance, with an AUROC of 0.")
+
+
+def test_decisions_that_beat_chance_are_named_where_the_order_does_not() -> None:
+    whole = predictions(n_tracks=100, generators=["suno"], corpora=["FMA"])
+    own = pl.col("group_id").str.split(":").list.get(1).cast(pl.Int64) % 10 < 7
+    usual = pl.when(pl.col("target") == 1).then(0.6).otherwise(0.4)
+    odd = pl.when(pl.col("target") == 1).then(0.1).otherwise(0.9)
+    prob = pl.when(own).then(usual).otherwise(odd)
+    frame = whole.frame.with_columns(prob.alias("pred_prob"))
+    frame = frame.with_columns(
+        (pl.col("pred_prob") / (1 - pl.col("pred_prob"))).log().alias("logit"),
+        (pl.col("pred_prob") >= 0.5).cast(pl.Int8).alias("pred_label"),
+    )
+    lead = write_headline(metrics_of(ew.Predictions("d", "cnn", frame))).lead
+    assert "is not shown to do better than chance, with an AUROC of 0.490" in lead
+    assert "; its decisions are better than chance, balanced accuracy 0.700 [0." in lead
+
+
+def test_ties_are_ties() -> None:
+    near = metrics_of(
+        predictions(detector="a", shift=3.0),
+        predictions(detector="b", shift=3.02),
+        predictions(detector="c", shift=0.6),
+    )
+    lead = write_headline(near).lead
+    assert "Of 3 detectors, b comes first, with an AUROC of 0." in lead
+    assert "; a is not shown to differ from it; c comes last, with 0." in lead
+    assert " best" not in lead
+
+
+def test_the_best_is_one_whose_interval_is_apart_from_all_others() -> None:
+    far = metrics_of(predictions(detector="a", shift=6), predictions(detector="b", shift=1, seed=1))
+    assert "Of 2 detectors, a tells real from fake best, with" in write_headline(far).lead
+
+
+def test_a_slice_of_two_fakes_is_not_where_it_fails() -> None:
+    whole = turned(predictions(shift=5, generators=["encodec", "suno", "rare"]), "rare")
+    rare = pl.col("generator").eq_missing(pl.lit("rare"))
+    few = keep(whole, ~rare | pl.col("group_id").is_in(["FMA:0", "FMA:2"]))
+    lead = write_headline(metrics_of(few)).lead
+    assert "on rare" not in lead
+    assert "nothing can be said of " in lead
+
+
+def test_a_generator_whose_files_all_failed_is_no_success() -> None:
+    whole = predictions(shift=7, n_tracks=80)
+    lead = write_headline(
+        metrics_of(fail(whole, pl.col("generator").eq_missing(pl.lit("suno"))))
+    ).lead
+    assert "holds everywhere" not in lead
+    assert "80 items have no score" in lead
 
 
 def test_where_all_is_well_the_lowest_is_told() -> None:

@@ -92,11 +92,14 @@ def with_points(metrics: Metrics) -> Metrics:
         n_fitted=88,
         recall=HALF,
         specificity=NONE,
-        false_flags_per_100k=Estimate(value=4321.0, reason="too few groups"),
+        false_flags_per_100k=Estimate(value=50_000.0, n_items=8, reason="too few groups"),
         prevalences=[Prevalence(prevalence=0.001, precision=HALF)],
         claims=[
-            Claim(fpr=0.01, n_reals=299, n_reals_here=60),
-            Claim(fpr=0.05, n_reals=59, n_reals_here=60),
+            Claim(fpr=0.01, n_reals=299, n_reals_here=60, n_flagged_here=0, n_reals_flagged=299),
+            Claim(fpr=0.05, n_reals=59, n_reals_here=60, n_flagged_here=0, n_reals_flagged=59),
+            Claim(
+                fpr=0.001, n_reals=2995, n_reals_here=60, n_flagged_here=9, n_reals_flagged=15702
+            ),
             Claim(fpr=0.0001, n_reals=29956, n_reals_here=60),
         ],
     )
@@ -149,7 +152,8 @@ def test_it_opens_with_what_was_found(metrics: Metrics, page: Reader) -> None:
     )
     assert (
         f"Of 2 detectors, cnn tells real from fake best, with an AUROC of {best.value:.3f} "
-        f"[{best.low:.3f}, {best.high:.3f}]; vit does worst, with {worst.value:.3f}" in page.text
+        f"[{best.low:.3f}, {best.high:.3f}] on {best.n_items} items of {best.n_groups} groups; "
+        f"vit comes last, with {worst.value:.3f}" in page.text
     )
 
 
@@ -166,11 +170,12 @@ def test_what_is_fitted_gets_its_cards(metrics: Metrics, page: Reader, tmp_path:
     text = page_of(with_points(metrics), tmp_path).text
     assert "threshold 0.731, rule fpr=0.05, fitted on calibration half (88 items)" in text
     assert "50 % 40 % to 60 %" in text
-    assert "4 321 too few groups" in text
+    assert "– 4 of 8 reals flagged: too few groups" in text
     assert "0.1 % 50 % 40 % to 60 %" in text
-    assert "at most 1 % 299 60 too few" in text
-    assert "at most 5 % 59 60 enough" in text
-    assert "at most 0.01 % 29 956 60 too few" in text
+    assert "at most 1 % 299 60 none flagged: takes 299" in text
+    assert "at most 5 % 59 60 none flagged: enough" in text
+    assert "at most 0.1 % 2 995 60 9 flagged: takes 9 702" in text
+    assert "at most 0.01 % 29 956 60 how many are flagged is not known" in text
     assert "No threshold could be fitted and applied" in text
     assert "– too few reals" in text
     assert "platt: 0.5 × logit − 1.25" in text
@@ -277,7 +282,7 @@ def test_counts_alone_make_a_page_that_says_what_they_cannot(shared: Path, tmp_p
     source = shared / "published" / "final_ood_comparison.csv"
     metrics = evaluate_counts(read_comparison(source), source=source)
     page = page_of(metrics, tmp_path)
-    assert "awsaf49/sonics-spectttra-alpha-120s decides best" in page.text
+    assert "awsaf49/sonics-spectttra-alpha-120s comes first, with a mean balanced" in page.text
     assert "No intervals are possible" in page.text
     assert "curves take scores, and a comparison table has counts alone" in page.text
     assert page.text.count("1.000 † by construction") == 20

@@ -245,11 +245,20 @@ class Claim(_Part):
         fpr: The rate to claim, "at most this", with the evaluation's confidence.
         n_reals: Independent reals (groups) that it takes if none of them is flagged.
         n_reals_here: Groups with a real that there are here.
+        n_flagged_here: Reals among them that are flagged; ``None`` without decisions.
+        n_reals_flagged: Independent reals that it takes with as many flagged; ``None`` likewise.
     """
 
     fpr: float
     n_reals: int
     n_reals_here: int
+    n_flagged_here: int | None = None
+    n_reals_flagged: int | None = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the reals here, with those that are flagged, bound the rate by ``fpr``."""
+        return self.n_reals_flagged is not None and self.n_reals_here >= self.n_reals_flagged
 
 
 class OperatingPoint(_Part):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from scipy.stats import binom
+
 from earwitness.core.estimates import Estimate
 from earwitness.core.metrics import Claim, OperatingPoint, Prevalence, Settings, Slice
 from earwitness.evaluation.fitting import Fitted
@@ -49,14 +51,7 @@ def operating_point(
             Prevalence(prevalence=share, precision=precision_at(share, recall, specificity))
             for share in PREVALENCES
         ],
-        claims=[
-            Claim(
-                fpr=fpr,
-                n_reals=reals_to_claim(fpr, settings.confidence),
-                n_reals_here=overall.coverage.n_groups_real,
-            )
-            for fpr in CLAIMS
-        ],
+        claims=[_claim(fpr, overall, settings.confidence) for fpr in CLAIMS],
         reason=fitted.reason,
     )
 
@@ -97,12 +92,39 @@ def precision_at(prevalence: float, recall: Estimate, specificity: Estimate) -> 
     return bare.model_copy(update=told | ends)
 
 
-def reals_to_claim(fpr: float, confidence: float) -> int:
-    """Return how many independent reals, none flagged, bound the false positive rate by ``fpr``.
+def reals_to_claim(fpr: float, confidence: float, n_flagged: int = 0) -> int:
+    """Return how many independent reals bound the false positive rate by ``fpr``.
 
-    The exact bound of the binomial distribution; at 95 % it is near 3 / ``fpr``, the rule of three.
+    The exact bound of the binomial distribution (Clopper and Pearson, 1934), one-sided; at 95 %
+    and with none flagged it is near 3 / ``fpr``, the rule of three.
+
+    Args:
+        fpr: The rate to claim.
+        confidence: Of the claim.
+        n_flagged: Reals that are flagged.
     """
-    return math.ceil(math.log(1 - confidence) / math.log1p(-fpr))
+    if n_flagged == 0:
+        return math.ceil(math.log(1 - confidence) / math.log1p(-fpr))
+    few, many = n_flagged, 2 * n_flagged
+    while binom.cdf(n_flagged, many, fpr) > 1 - confidence:
+        few, many = many, 2 * many
+    while many - few > 1:
+        middle = (few + many) // 2
+        is_enough = binom.cdf(n_flagged, middle, fpr) <= 1 - confidence
+        few, many = (few, middle) if is_enough else (middle, many)
+    return many
+
+
+def _claim(fpr: float, overall: Slice, confidence: float) -> Claim:
+    n_groups = overall.coverage.n_groups_real
+    n_flagged = None if overall.counts is None else min(overall.counts.fp, n_groups)
+    return Claim(
+        fpr=fpr,
+        n_reals=reals_to_claim(fpr, confidence),
+        n_reals_here=n_groups,
+        n_flagged_here=n_flagged,
+        n_reals_flagged=None if n_flagged is None else reals_to_claim(fpr, confidence, n_flagged),
+    )
 
 
 def _precision(prevalence: float, recall: float, specificity: float) -> float:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from earwitness.core.estimates import Estimate
-from earwitness.core.metrics import Metrics, Slice
+from earwitness.core.estimates import MIN_GROUPS, TOO_FEW_GROUPS, Estimate
+from earwitness.core.metrics import Metrics, Slice, SliceKind
 from earwitness.manifests.cells import ALL
 
 BY = ("auroc", "balanced_accuracy", "recall", "specificity")
@@ -65,21 +65,33 @@ def figures_of(metrics: Metrics, metric: str) -> dict[str, Estimate]:
 
 
 def find_weakest(metrics: Metrics, detector: str, metric: str) -> Slice | None:
-    """Return the slice that a detector does worst in, ``None`` where there are none to choose from.
+    """Return the slice with a detector's lowest figure, ``None`` where too few can be compared.
+
+    Slices that are too small for an interval are left out: the smallest would win by chance. Of
+    counts, which give no intervals, those of ``MIN_GROUPS`` items count.
+    """
+    told = [part for part in slices_of(metrics, detector) if is_telling(part, metric)]
+    if len(told) < 2:
+        return None
+    return min(told, key=lambda part: speaking_figure(part, metric).number)
+
+
+def slices_of(metrics: Metrics, detector: str) -> list[Slice]:
+    """Return the finest slices that a detector has several of.
 
     Cells of the crossed grid where there are any, else generators, corpora or data sets.
     """
     cells = [s for s in metrics.where(kind="grid", detector=detector) if not _takes_all(s)]
-    for parts in (
-        cells,
-        metrics.where(kind="generator", detector=detector),
-        metrics.where(kind="corpus", detector=detector),
-        metrics.where(kind="dataset", detector=detector),
-    ):
-        told = [part for part in parts if speaking_figure(part, metric).is_defined]
-        if len(told) > 1:
-            return min(told, key=lambda part: speaking_figure(part, metric).number)
-    return None
+    kinds: tuple[SliceKind, ...] = ("generator", "corpus", "dataset")
+    others = (metrics.where(kind=kind, detector=detector) for kind in kinds)
+    return next((parts for parts in (cells, *others) if len(parts) > 1), [])
+
+
+def is_telling(part: Slice, metric: str) -> bool:
+    """Whether a slice is large enough to speak of its figure."""
+    found = speaking_figure(part, metric)
+    is_counted = found.is_defined and found.reason != TOO_FEW_GROUPS and not found.n_groups
+    return found.low is not None or (is_counted and found.n_items >= MIN_GROUPS)
 
 
 def speaking_metric(part: Slice, metric: str) -> str:
@@ -103,6 +115,11 @@ def are_apart(one: Estimate, other: Estimate) -> bool | None:
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return None
     return one.low > other.high or other.low > one.high
+
+
+def leaders(places: Sequence[Standing]) -> list[Standing]:
+    """Return the first and all whose interval overlaps with its own, or that have none."""
+    return [place for place in places if are_apart(places[0].estimate, place.estimate) is not True]
 
 
 def _takes_all(part: Slice) -> bool:

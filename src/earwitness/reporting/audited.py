@@ -13,6 +13,7 @@ from typing import Any
 from earwitness.core.audits import CheckResult
 from earwitness.core.estimates import Estimate
 from earwitness.core.metrics import Metrics
+from earwitness.evaluation.standings import are_apart
 from earwitness.manifests.cells import ALL
 from earwitness.reporting import words
 
@@ -121,7 +122,7 @@ def _length(found: Sequence[CheckResult]) -> Iterator[str]:
         if telling:
             most = max(overall or telling, key=lambda one: abs(one["auroc"] - 0.5))
             where = "" if overall else f" on {most['generator']}"
-            yield f"length alone tells fakes{where} from reals, AUROC {words.figure(most['auroc'])}"
+            yield f"length alone tells fakes{where} from reals, AUROC {_sliced(most)}"
 
 
 def _unheard(metrics: Metrics, best: Estimate | None) -> Iterator[str]:
@@ -131,8 +132,17 @@ def _unheard(metrics: Metrics, best: Estimate | None) -> Iterator[str]:
         return
     if (most.auroc.number if most.auroc.low is None else most.auroc.low) <= _TELLING:
         return
-    is_beaten = best is None or best.number > most.auroc.number
+    is_beaten = best is None or (are_apart(best, most.auroc) and best.number > most.auroc.number)
     yield (
         f"Files give fakes away unheard: {_UNHEARD[most.baseline]} reach an AUROC of "
-        f"{words.brief(most.auroc)}{'' if is_beaten else ', which no detector beats'}."
+        f"{words.brief(most.auroc)} on {words.tell_size(most.auroc)}"
+        f"{'' if is_beaten else ', which no detector is shown to beat'}."
     )
+
+
+def _sliced(one: dict[str, Any]) -> str:
+    """Write the AUROC of an audit's slice with its interval and its number of items."""
+    names = ("low", "high", "n_items", "reason")
+    told = {name: one[name] for name in names if one.get(name) is not None}
+    found = Estimate(value=one["auroc"], **({"reason": "not given"} | told))
+    return words.brief(found) + (f" on {words.count(found.n_items)} items" if found.n_items else "")

@@ -1,7 +1,8 @@
 """The sentence on top of the page: what was found, and how far it can be believed.
 
-Conventions: it names the best and the worst detector, where the best fails, and whether there are
-intervals at all; nothing is said that the figures, or the audit of these rows, do not say.
+Conventions: it names the first and the last detector, where the first is lowest, and whether there
+are intervals at all. Every sentence follows from intervals and names how many items it is about;
+detectors whose intervals overlap are tied.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from earwitness.evaluation.standings import (
     Standings,
     are_apart,
     find_weakest,
+    is_telling,
+    leaders,
     rank_detectors,
+    slices_of,
     speaking_figure,
     speaking_metric,
 )
@@ -29,6 +33,12 @@ _DOES = {
     "specificity": "lets reals pass",
 }
 
+
+_HOLDS = 0.8
+"""Lower end of an interval from which on a detector is said to hold in a slice."""
+
+_NAMED = 3
+"""Detectors that are named as tied with the first."""
 
 OF_CHANCE = ("auroc", "balanced_accuracy")
 """Figures that are a half by chance."""
@@ -56,7 +66,7 @@ def write_headline(metrics: Metrics) -> Headline:
         return Headline(lead, _caveats(metrics, standings, []))
     best = defined[0]
     sentences = [
-        _ranking(standings, defined),
+        _ranking(metrics, standings, defined),
         _weakness(metrics, best, standings),
         audit_sentence(metrics, [place.detector for place in standings.places]),
     ]
@@ -64,28 +74,64 @@ def write_headline(metrics: Metrics) -> Headline:
     return Headline(lead, _caveats(metrics, standings, defined))
 
 
-def _ranking(standings: Standings, defined: list[Standing]) -> str:
-    best, worst = defined[0], defined[-1]
-    does, figure = _DOES[standings.metric], _figure(best.estimate, standings)
-    is_chance = standings.metric in OF_CHANCE and _reaches_chance(best.estimate)
-    if len(defined) == 1:
-        does = "does not do better than chance," if is_chance else does
-        return f"{best.detector} {does} with {figure}."
-    last = f"with {words.figure(worst.estimate.number)}{_brackets(worst.estimate)}"
-    if is_chance:
-        return (
-            f"Of {len(defined)} detectors none does better than chance: {best.detector} comes "
-            f"first, with {figure}; {worst.detector} last, {last}."
-        )
-    return (
-        f"Of {len(defined)} detectors, {best.detector} {does} best, with {figure}; "
-        f"{worst.detector} does worst, {last}."
+def _ranking(metrics: Metrics, standings: Standings, defined: list[Standing]) -> str:
+    best, last = defined[0], defined[-1]
+    is_open = standings.metric in OF_CHANCE and not any(
+        _beats_chance(place.estimate, standings) for place in defined
     )
+    figure = f"{_figure(best.estimate, standings)}{_size(best.estimate)}"
+    if len(defined) == 1:
+        if not is_open:
+            return f"{best.detector} {_DOES[standings.metric]} with {figure}."
+        verdict = _against_chance(best.estimate)
+        return f"{best.detector} {verdict}, with {figure}{_decisions(metrics, best.detector)}."
+    end = f"{last.detector} comes last, with {_bare(last.estimate)}"
+    if is_open:
+        return (
+            f"Of {len(defined)} detectors none is shown to do better than chance: "
+            f"{best.detector} comes first, with {figure}; {end}."
+        )
+    tied = [place.detector for place in leaders(defined)[1:]]
+    if not tied:
+        does = _DOES[standings.metric]
+        return f"Of {len(defined)} detectors, {best.detector} {does} best, with {figure}; {end}."
+    if best.estimate.low is None:
+        return f"Of {len(defined)} detectors, {best.detector} comes first, with {figure}; {end}."
+    others = ", ".join(tied[:_NAMED]) + (f" and {len(tied) - _NAMED} more" if tied[_NAMED:] else "")
+    verb = "is" if len(tied) == 1 else "are"
+    first = f"Of {len(defined)} detectors, {best.detector} comes first, with {figure}"
+    last_words = "" if last.detector in tied else f"; {end}"
+    return f"{first}; {others} {verb} not shown to differ from it{last_words}."
 
 
-def _reaches_chance(estimate: Estimate) -> bool:
-    """Whether a coin does as well, as far as can be told."""
-    return (estimate.number if estimate.low is None else estimate.low) <= 0.5
+def _beats_chance(estimate: Estimate, standings: Standings) -> bool:
+    low = estimate.number if standings.is_mean else estimate.low
+    return low is not None and low > 0.5
+
+
+def _against_chance(estimate: Estimate) -> str:
+    """Say how a figure is to a half; without an interval nothing is said to be shown."""
+    if estimate.high is not None and estimate.high < 0.5:
+        return "does worse than chance"
+    return "is not shown to do better than chance"
+
+
+def _decisions(metrics: Metrics, detector: str) -> str:
+    """Say what decisions show where the order of scores does not."""
+    for part in metrics.where(kind="overall", detector=detector):
+        for name, chance in (("balanced_accuracy", 0.5), ("mcc", 0.0)):
+            found = part.estimates.get(name)
+            if found is not None and found.low is not None and found.low > chance:
+                return f"; its decisions are better than chance, {_name(name)} {_bare(found)}"
+    return ""
+
+
+def _bare(estimate: Estimate) -> str:
+    return f"{words.figure(estimate.number)}{_brackets(estimate)}"
+
+
+def _size(estimate: Estimate) -> str:
+    return f" on {words.tell_size(estimate)}" if estimate.n_items else ""
 
 
 def _figure(estimate: Estimate, standings: Standings) -> str:
@@ -112,15 +158,35 @@ def _weakness(metrics: Metrics, best: Standing, standings: Standings) -> str:
         return ""
     name = speaking_metric(part, standings.metric)
     found = speaking_figure(part, standings.metric)
-    where, told = _place(part), f"{words.figure(found.number)}{_brackets(found)}"
     is_alone = len(standings.places) == 1
-    if found.number >= 0.9:
-        who = "It" if is_alone else "The best"
-        return f"{who} holds everywhere: its lowest {_name(name)} is {told}, {where}."
-    if found.number >= 0.6:
-        who = "It" if is_alone else "The best"
-        return f"{who} is weakest {where}: {_name(name)} {told}."
-    return f"{'It' if is_alone else 'Even the best'} fails {where}: {_name(name)} {told}."
+    size = _classes(part)
+    told = f"{_name(name)} {_bare(found)} on {size}"
+    where = _place(part)
+    if found.high is not None and found.high < 0.5:
+        return f"{'It' if is_alone else 'Even the first'} fails {where}: {told}."
+    who = "It" if is_alone else "The first"
+    untold = _untold(metrics, best.detector, standings.metric)
+    if found.low is not None and found.low >= _HOLDS and not untold:
+        lowest = f"its lowest {_name(name)} is {_bare(found)}"
+        return f"{who} holds everywhere: {lowest}, {where} ({size})."
+    return f"{who} is lowest {where}: {told}{untold}."
+
+
+def _untold(metrics: Metrics, detector: str, metric: str) -> str:
+    """Say how many slices nothing can be said of, and how many files have no score."""
+    parts = slices_of(metrics, detector)
+    n_small = sum(not is_telling(part, metric) for part in parts)
+    covered = [part.coverage for part in metrics.where(kind="overall", detector=detector)]
+    n_lost = sum(one.n_items - one.n_scored for one in covered)
+    told = f"; nothing can be said of {n_small} of {len(parts)} slices" if n_small else ""
+    return told + (f"; {words.count(n_lost)} items have no score" if n_lost else "")
+
+
+def _classes(part: Slice) -> str:
+    """Return how many items of either class a slice has."""
+    covered = part.coverage
+    counts = [(covered.n_real, "reals"), (covered.n_fake, "fakes")]
+    return " and ".join(f"{words.count(n)} {name}" for n, name in counts if n)
 
 
 def _name(metric: str) -> str:
@@ -143,9 +209,9 @@ def _caveats(metrics: Metrics, standings: Standings, defined: list[Standing]) ->
     elif defined and all(place.estimate.low is None for place in defined):
         reasons = sorted({place.estimate.reason or "" for place in defined})
         told.append(f"No interval is possible: {'; '.join(reasons)}.")
-    if len(defined) > 1 and are_apart(defined[0].estimate, defined[-1].estimate) is False:
+    elif len(defined) > 1 and are_apart(defined[0].estimate, defined[-1].estimate) is False:
         told.append(
-            "The intervals of the best and the worst overlap: their order may be chance, and "
+            "The intervals of the first and the last overlap: their order may be chance, and "
             "earwitness compare tests it."
         )
     told += _one_class(metrics)

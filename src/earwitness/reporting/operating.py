@@ -1,6 +1,7 @@
 """What decisions are worth, and what thresholds do elsewhere: on the terminal.
 
-Conventions: an interval stands below its figure; a lone ``–`` is an undefined figure.
+Conventions: an interval stands below its figure; a lone ``–`` is an undefined figure, or all or
+none of too few items; all or none of more is the bound that they give.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from earwitness.core.estimates import Estimate
 from earwitness.core.metrics import Metrics, OperatingPoint
+from earwitness.reporting import words
 
 
 def operating_table(metrics: Metrics) -> Table:
@@ -82,16 +84,18 @@ def _claims(points: Sequence[OperatingPoint]) -> str:
 
 
 def _count(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.0f}"
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return words.UNDEFINED
+    if estimate.value == 0:
+        return f"< {estimate.high:.0f}"
     return f"{estimate.value:.0f}\n{estimate.low:.0f}–{estimate.high:.0f}"
 
 
 def _share(estimate: Estimate) -> str:
     if estimate.value is None:
-        return "–"
+        return words.UNDEFINED
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.1%}"
+        return words.UNDEFINED if estimate.value in (0, 1) else f"{estimate.value:.1%}"
+    if estimate.value in (0, 1):
+        return f"> {estimate.low:.1%}" if estimate.value else f"< {estimate.high:.1%}"
     return f"{estimate.value:.1%}\n{100 * estimate.low:.1f}–{100 * estimate.high:.1f}"

@@ -49,6 +49,33 @@ def set_percent(value: float) -> str:
     return f"{100 * value:.6g} %"
 
 
+def tell_share(estimate: Estimate) -> str:
+    """Write a share in per cent; all or none are written as the bound that its items give."""
+    if estimate.value is None:
+        return UNDEFINED
+    if estimate.value not in (0, 1):
+        return percent(estimate.value)
+    bound = estimate.low if estimate.value == 1 else estimate.high
+    if bound is None:
+        return UNDEFINED
+    return f"{'over' if estimate.value == 1 else 'under'} {percent(bound)}"
+
+
+def share_note(estimate: Estimate) -> str:
+    """Write what stands below a share: its interval, or why there is none, and of how many."""
+    if estimate.value is None:
+        return estimate.reason or ""
+    few = f"{count(estimate.n_items)} items"
+    if estimate.low is None or estimate.high is None:
+        said = percent(estimate.value)
+        if estimate.value in (0, 1):
+            said = "all" if estimate.value else "none"
+        return f"{said} of {few}: {estimate.reason}"
+    if estimate.value in (0, 1):
+        return f"{'all' if estimate.value else 'none'} of {few}"
+    return f"{percent(estimate.low)} to {percent(estimate.high)}, {few}"
+
+
 def count(n: int) -> str:
     """Write a count with a narrow gap that does not break every three digits."""
     return f"{n:,}".replace(",", "\u202f")

@@ -8,6 +8,7 @@ from earwitness.charts.heatmap import ALARMS, heatmap_chart
 from earwitness.charts.heatmap import Cell as HeatCell
 from earwitness.core.estimates import Estimate
 from earwitness.core.metrics import Claim, Metrics, OperatingPoint, Transfer
+from earwitness.evaluation.operating import PER
 from earwitness.reporting import words
 from earwitness.reporting.drawing import draw_inline
 from earwitness.reporting.parts import (
@@ -74,18 +75,22 @@ def _rule(point: OperatingPoint) -> str:
 
 
 def _fact(found: Estimate, told: str) -> Fact:
-    if found.value is None:
-        return Fact(words.UNDEFINED, told, found.reason or "")
-    return Fact(words.percent(found.value), told, _share(found).small or found.reason or "")
+    return Fact(words.tell_share(found), told, words.share_note(found))
 
 
 def _alarms(found: Estimate) -> Fact:
+    """Return false flags as a range; none seen in a few reals is an upper bound."""
     told = "false flags in 100 000 real tracks"
     if found.value is None:
         return Fact(words.UNDEFINED, told, found.reason or "")
-    small = found.reason or ""
-    if found.low is not None and found.high is not None:
-        small = f"{words.count(round(found.low))} to {words.count(round(found.high))}"
+    reals = f"{words.count(found.n_items)} reals"
+    if found.low is None or found.high is None:
+        n_flagged = round(found.value / PER * found.n_items)
+        return Fact(words.UNDEFINED, told, f"{n_flagged} of {reals} flagged: {found.reason}")
+    high = words.count(round(found.high))
+    if found.value == 0:
+        return Fact(f"under {high}", told, f"none of {reals} flagged")
+    small = f"{words.count(round(found.low))} to {high}, {reals}"
     return Fact(words.count(round(found.value)), told, small)
 
 
@@ -99,12 +104,13 @@ def _worth(point: OperatingPoint) -> Table:
 
 
 def _share(found: Estimate) -> Cell:
+    """Return a share; without an interval, all or none is not written."""
     if found.value is None:
         return estimate_cell(found)
-    small = ""
+    small = found.reason or ""
     if found.low is not None and found.high is not None:
         small = f"{words.percent(found.low)} to {words.percent(found.high)}"
-    return Cell(words.percent(found.value), found.value, small)
+    return Cell(words.tell_share(found), found.value, small)
 
 
 def _claims(point: OperatingPoint, confidence: float) -> Table:
@@ -120,14 +126,19 @@ def _claims(point: OperatingPoint, confidence: float) -> Table:
     ]
     notes = [
         f"Groups of reals it takes to claim a false positive rate with {confidence:.0%} confidence "
-        "if none of them is flagged; with any flag it takes more."
+        "if none of them is flagged; with any flag it takes more, and that is what is compared."
     ]
     columns = ["false positive rate", "reals it takes", "reals here"]
     return Table("What could be claimed", columns, rows, notes)
 
 
 def _enough(one: Claim) -> str:
-    return "enough" if one.n_reals_here >= one.n_reals else "too few"
+    if one.n_flagged_here is None or one.n_reals_flagged is None:
+        return "how many are flagged is not known"
+    flagged = f"{words.count(one.n_flagged_here) if one.n_flagged_here else 'none'} flagged"
+    if one.is_shown:
+        return f"{flagged}: enough"
+    return f"{flagged}: takes {words.count(one.n_reals_flagged)}"
 
 
 def _transfers(metrics: Metrics) -> list[Block]:
