@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import re
 
-import altair as alt
 import pytest
-import vl_convert
 
 from earwitness.charts.learning import learning_chart
+from earwitness.charts.renderer import render
 
 
 def texts_of(n_epochs: int) -> list[str]:
@@ -22,8 +21,7 @@ def texts_of(n_epochs: int) -> list[str]:
         for epoch in range(1, n_epochs + 1)
     ]
     chart = learning_chart(rows, title="mine", best_epoch=n_epochs)
-    version = alt.SCHEMA_VERSION.rpartition(".")[0]
-    svg = vl_convert.vegalite_to_svg(chart.to_dict(), vl_version=version)
+    svg = render(chart, "svg").decode()
     return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
 
 

@@ -9,10 +9,13 @@ from xml.etree import ElementTree as ET
 import altair as alt
 import pytest
 
+from earwitness.charts import lettering, renderer
 from earwitness.charts.confusion import confusion_chart
 from earwitness.charts.forest import Row, forest_chart
 from earwitness.charts.heatmap import SHARES, Cell, heatmap_chart
+from earwitness.charts.lettering import broken, printable
 from earwitness.charts.palette import PALETTE
+from earwitness.core.errors import ChartError
 from earwitness.core.results import Counts
 from earwitness.reporting.drawing import draw_inline, palette_css, save_chart
 from frames import HOSTILE
@@ -77,3 +80,63 @@ def test_the_same_chart_is_a_picture_file_as_well(chart: alt.LayerChart, tmp_pat
     save_chart(chart, tmp_path / "x.png")
     assert (tmp_path / "x.svg").read_text("utf-8").startswith("<svg")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\x00b", "a\x01b", "a\x1b[31mb", "a\x7f\x9fb", "a\ud800b", "a\ufffeb", "a\u202eb\u2066"],
+    ids=ascii,
+)
+def test_names_that_cannot_be_drawn_are_escaped(name: str, tmp_path: Path) -> None:
+    chart = confusion_chart(Counts(1, 2, 3, 4), title=name, subtitle=f"{name}\nx", normalized=True)
+    save_chart(chart, tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    cells = [Cell(name, f"{name} b", 0.7, f"tip {name}")]
+    root = ET.fromstring(draw_inline(heatmap_chart(cells, steps=SHARES), told=name))  # noqa: S314
+    escaped = printable(name)
+    assert escaped.isprintable()
+    assert root.get("aria-label") == escaped
+    assert f"tip {escaped}" in [part.get("data-tip") for part in root.iter()]
+
+
+def test_long_names_stay_distinct_and_become_short() -> None:
+    one, other = (printable(f"{'a' * 50_000}{mark}{'b' * 50_000}") for mark in "xy")
+    assert one != other
+    assert len(one) <= 400
+    assert len(broken("a" * 100_000, 40)) <= 11
+    draw_inline(heatmap_chart([Cell("c" * 100_000, "d", 0.7, "t")], steps=SHARES), told="t")
+
+
+def test_plain_names_stay_as_they_are() -> None:
+    for name in ("Ärger 東京 🎵 שלום\tx", "a\nb", "\u200d", "x" * 400):
+        assert printable(name) == name
+
+
+def test_a_renderer_that_dies_takes_nothing_along(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for module in (renderer, lettering):
+        monkeypatch.setattr(module, "printable", lambda text: text)
+    chart = confusion_chart(Counts(1, 2, 3, 4), title="a\x01b", normalized=True)
+    with pytest.raises(ChartError, match="could not be drawn: the renderer ended with status -6"):
+        save_chart(chart, tmp_path / "x.png")
+    assert not list(tmp_path.iterdir())
+    told = str(draw_inline(chart, told="counts"))
+    assert told.startswith('<p class="note">counts (a chart could not be drawn: ')
+    assert draw_inline(heatmap(), told="t").startswith("<svg")
+
+
+def test_one_process_draws_all_charts() -> None:
+    draw_inline(heatmap(), told="t")
+    first = renderer._RENDERER._process
+    draw_inline(heatmap(), told="t")
+    assert renderer._RENDERER._process is first is not None
+
+
+def test_a_chart_that_is_refused_leaves_the_renderer_alive() -> None:
+    chart = alt.Chart.from_dict({"data": {"values": []}, "mark": "bar"})
+    chart.mark = "no such mark"
+    first = renderer._RENDERER._process
+    with pytest.raises(ChartError, match="could not be drawn: "):
+        renderer.render(chart, "svg")
+    assert first is None or renderer._RENDERER._process is first

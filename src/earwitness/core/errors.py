@@ -14,6 +14,7 @@ traceback.
     │   └── StoppedError    Ctrl-C ended a run after what was in hand; exits 130
     ├── AudioError          one audio file; carries its path and the reason alone
     ├── ImageError          one image file; carries its path and the reason alone
+    ├── ChartError          a chart that cannot be drawn
     ├── DetectorError       an unknown detector, or one that was called wrongly
     └── WeightsError        weights that are missing, damaged or of another shape
 """
@@ -85,6 +86,10 @@ class ImageError(EarwitnessError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class ChartError(EarwitnessError):
+    """A chart cannot be drawn."""
 
 
 class DetectorError(EarwitnessError):

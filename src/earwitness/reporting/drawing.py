@@ -11,16 +11,16 @@ from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 import altair as alt
-import vl_convert
 from markupsafe import Markup
 
+from earwitness.charts.lettering import printable
 from earwitness.charts.palette import PALETTE
+from earwitness.charts.renderer import render
+from earwitness.core.errors import ChartError
 from earwitness.core.files import replacing
 
 PICTURE_SUFFIXES = (".png", ".svg")
-_SCALE = 2
 
-_VERSION: Final = alt.SCHEMA_VERSION.rpartition(".")[0]
 _SVG: Final = "{http://www.w3.org/2000/svg}"
 _NAMES: Final = {colour.light: name for name, colour in PALETTE.items()}
 _KEPT: Final = frozenset({"svg", "g", "path", "rect", "text", "tspan", "line", "circle"})
@@ -28,36 +28,35 @@ _DROPPED: Final = ("role", "class", "font-family", "pointer-events", "version", 
 
 
 def save_chart(chart: alt.TopLevelMixin, path: Path) -> None:
-    """Write a chart as its path's suffix says, ``.png`` or ``.svg``, atomically."""
-    if path.suffix.lower() == ".svg":
-        content = draw_svg(chart).encode()
-    else:
-        content = vl_convert.vegalite_to_png(chart.to_dict(), vl_version=_VERSION, scale=_SCALE)
+    """Write a chart as its path's suffix says, ``.png`` or ``.svg``, atomically.
+
+    Raises:
+        ChartError: It cannot be drawn.
+    """
+    content = render(chart, "svg" if path.suffix.lower() == ".svg" else "png")
     with replacing(path) as temporary:
         temporary.write_bytes(content)
-
-
-def draw_svg(chart: alt.TopLevelMixin) -> str:
-    """Return a chart as an SVG document."""
-    svg: str = vl_convert.vegalite_to_svg(chart.to_dict(validate=False), vl_version=_VERSION)
-    return svg
 
 
 def draw_inline(chart: alt.TopLevelMixin, *, told: str) -> Markup:
     """Return a chart as an element of a page.
 
-    What a mark tells is in its ``data-tip``; to screen readers the whole is one picture.
+    What a mark tells is in its ``data-tip``; to screen readers the whole is one picture. A chart
+    that cannot be drawn becomes a note that says so.
 
     Args:
         chart: A chart whose colours are those of the palette.
         told: What the picture shows, for those who do not see it.
     """
-    drawn = ET.fromstring(draw_svg(chart))  # noqa: S314 - written by vl-convert a line above
+    try:
+        drawn = ET.fromstring(render(chart, "svg"))  # noqa: S314 - written by vl-convert
+    except ChartError as error:
+        return Markup('<p class="note">{} ({})</p>').format(printable(told), error)
     width = drawn.get("width", "")
     drawn.remove(drawn[0])  # the ground, which is the page's own
     root = _cleaned(drawn)
     root.attrib.pop("height", None)
-    root.attrib |= {"role": "img", "aria-label": told, "width": width, "tabindex": "0"}
+    root.attrib |= {"role": "img", "aria-label": printable(told), "width": width, "tabindex": "0"}
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 - serialised, so escaped
 
 

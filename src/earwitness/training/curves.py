@@ -10,12 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import polars as pl
 import pytorch_lightning
-import vl_convert
 
 from earwitness.charts.learning import learning_chart
+from earwitness.charts.renderer import render
 from earwitness.core.errors import StoppedError
 from earwitness.core.files import replacing
 
@@ -105,8 +104,7 @@ class Curves(pytorch_lightning.Callback):
 def draw_curves(rows: list[Row], out: Path, *, title: str, best_epoch: int) -> Path:
     """Draw learning curves as a PNG and return its path."""
     chart = learning_chart(rows, title=title, best_epoch=best_epoch)
-    version = alt.SCHEMA_VERSION.rpartition(".")[0]
-    png = vl_convert.vegalite_to_png(chart.to_dict(), vl_version=version, scale=2)
+    png = render(chart, "png")
     path = out / CURVES_PNG
     with replacing(path) as temporary:
         temporary.write_bytes(png)

@@ -1,0 +1,32 @@
+"""The process that draws charts: one JSON request a line in, a byte and a length with content out.
+
+Conventions: run as a script, with vl-convert alone to import; it ends when its input ends. A chart
+that makes the renderer abort ends this process and not the command.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+
+import vl_convert
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which closes us
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        try:
+            draw = getattr(vl_convert, f"vegalite_to_{request['format']}")
+            drawn = draw(request["spec"], **request["options"])
+            kind, content = b"+", drawn.encode() if isinstance(drawn, str) else drawn
+        except ValueError as error:
+            kind, content = b"-", str(error).encode(errors="replace")
+        sys.stdout.buffer.write(kind + len(content).to_bytes(8, "big") + content)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
