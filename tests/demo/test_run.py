@@ -54,7 +54,9 @@ def test_somebodys_folder_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "thesis.txt").read_text() == "three years of work"
 
 
-@pytest.mark.parametrize(("n_right", "said"), [(1, "10% of the others. What"), (9, "lie close")])
+@pytest.mark.parametrize(
+    ("n_right", "said"), [(1, "1 of 10 (10%) of the others. What"), (9, "the two overlap")]
+)
 def test_the_lesson_follows_the_numbers(n_right: int, said: str) -> None:
     outcomes = (
         Outcome("real", "FMA", 10, 10, known=True),

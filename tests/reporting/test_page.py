@@ -174,7 +174,7 @@ def test_what_is_fitted_gets_its_cards(metrics: Metrics, page: Reader, tmp_path:
     assert "0.1 % 50 % 40 % to 60 %" in text
     assert "at most 1 % 299 60 none flagged: takes 299" in text
     assert "at most 5 % 59 60 none flagged: enough" in text
-    assert "at most 0.1 % 2 995 60 9 flagged: takes 9 702" in text
+    assert "at most 0.1 % 2 995 60 9 flagged: takes 15 702" in text
     assert "at most 0.01 % 29 956 60 how many are flagged is not known" in text
     assert "No threshold could be fitted and applied" in text
     assert "– too few reals" in text

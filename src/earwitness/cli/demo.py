@@ -65,17 +65,38 @@ def _lesson(outcomes: tuple[Outcome, ...]) -> list[str]:
             f"{'trained on this kind' if outcome.known else 'never met'}"
         )
     fakes = [o for o in outcomes if o.kind != "real"]
-    known, unknown = (_rate([o for o in fakes if o.known is side]) for side in (True, False))
-    found = f"It finds {known:.0%} of the fakes of the kinds it was trained on and {unknown:.0%} of"
-    if known - unknown >= 0.2:
+    known, unknown = (_found([o for o in fakes if o.known is side]) for side in (True, False))
+    found = (
+        f"It finds {_counted(*known)} of the fakes of the kinds it was trained on and "
+        f"{_counted(*unknown)} of the others."
+    )
+    if _is_above(known, unknown):
         lesson = (
-            " the others. What a detector does on generators it knows says nothing about those "
-            "it does not know: that is what an out-of-domain benchmark is for."
+            " What a detector does on generators it knows says nothing about those it does not "
+            "know: that is what an out-of-domain benchmark is for."
         )
     else:
-        lesson = " the others: with this seed the two lie close together."
+        lesson = " With this seed the intervals of the two overlap."
     return [*lines, "", found + lesson]
 
 
-def _rate(outcomes: list[Outcome]) -> float:
-    return sum(o.n_right for o in outcomes) / max(sum(o.n for o in outcomes), 1)
+def _found(outcomes: list[Outcome]) -> tuple[int, int]:
+    """Return how many fakes were found, and of how many."""
+    return sum(o.n_right for o in outcomes), sum(o.n for o in outcomes)
+
+
+def _counted(n_right: int, n: int) -> str:
+    return f"{n_right} of {n} ({n_right / max(n, 1):.0%})"
+
+
+def _is_above(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return whether one share's interval lies above the other's (Wilson, over items)."""
+    import numpy as np
+
+    from earwitness.metrics.intervals import rate_interval
+
+    low, high = (
+        rate_interval((np.arange(n) < n_right).astype(np.int64), np.arange(n))
+        for n_right, n in (one, other)
+    )
+    return low.low > high.high
