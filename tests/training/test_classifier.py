@@ -179,6 +179,56 @@ def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
     assert cards[0] == cards[1]
 
 
+KILLED_LATE = """
+import os, signal, sys
+from pathlib import Path
+from earwitness.training.classifier import shelve_folder, train_classifier
+from earwitness.training.examples import Sharing, list_images
+from earwitness.training.lesson import Plan
+
+def killing(event, arguments):
+    if event == "os.rename" and Path(os.fsdecode(arguments[1])).name == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if event == "shutil.rmtree" and sys.argv[3] == "rmtree":
+        if Path(os.fsdecode(arguments[0])).is_dir():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(killing)
+shelves = shelve_folder(list_images(Path(sys.argv[1])), Sharing(0.25))
+plan = Plan(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
+train_classifier(shelves, Path(sys.argv[2]), plan, init="none")
+"""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["final_laundered_processed.pth", "curves.png", "card.json", "rmtree"],
+)
+def test_a_training_killed_in_its_last_moments_is_not_done(
+    folder: Path,
+    shelves: Shelves,
+    tmp_path: Path,
+    whole: tuple[Path, TrainedClassifier, list[int]],
+    moment: str,
+) -> None:
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED_LATE, folder, out, moment]
+    killed = subprocess.run(command, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    if moment == "rmtree":  # the card is there, so all else is: it is done
+        with pytest.raises(RunError, match="holds a detector already"):
+            train_classifier(shelves, out, QUICK, init="none")
+    else:
+        train_classifier(shelves, out, QUICK, init="none")
+    unbroken = whole[0]
+    names = {path.name for path in unbroken.iterdir()}
+    assert {path.name for path in out.iterdir()} == names
+    for name in sorted(names - {"tensorboard", "card.json", "weights.safetensors"}):
+        assert (out / name).read_bytes() == (unbroken / name).read_bytes(), name
+    with pytest.raises(RunError, match="holds a detector already"):
+        train_classifier(shelves, out, QUICK, init="none")
+
+
 def test_ctrl_c_stops_and_another_training_is_refused(shelves: Shelves, tmp_path: Path) -> None:
     with pytest.raises(StoppedError, match="the same command goes on"):
         train_classifier(

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,10 +18,8 @@ from typing import Any
 
 from earwitness.core.errors import RunError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _MAX_STEM_BYTES = 180
 _MARK = ".part"
@@ -97,7 +96,7 @@ def _open_temporary(path: Path) -> tuple[int | None, Path]:
             suffix=f"{_MARK}{path.suffix}",
             dir=path.parent,
         )
-        if fcntl is None:
+        if sys.platform == "win32":
             os.close(handle)
             return None, Path(name)
         with contextlib.suppress(OSError):
@@ -124,7 +123,7 @@ def sweep(folder: Path, *, below: bool = False) -> None:
         folder: Where; one that is not there holds none.
         below: Look into all folders below it, too.
     """
-    if fcntl is None or not folder.is_dir():
+    if sys.platform == "win32" or not folder.is_dir():
         return
     pattern = f".*{_MARK}*"
     for path in folder.rglob(pattern) if below else folder.glob(pattern):
@@ -133,6 +132,8 @@ def sweep(folder: Path, *, below: bool = False) -> None:
 
 
 def _remove_if_unlocked(path: Path) -> None:
+    if sys.platform == "win32":
+        return
     with contextlib.suppress(OSError):  # locked by its process, or gone, or not ours
         handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
         try:

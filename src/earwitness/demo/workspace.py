@@ -92,6 +92,7 @@ def make_workspace(
     n_files = sum(len(recording.copies) for recording in recordings)
     workspace = Workspace(root, settings, ENCODERS, SONGMAKERS, n_files)
     if _marker_of(root) == asdict(settings):
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that ended after the marker
         say(f"{root}: the workspace is there already, {n_files} files")
         return workspace
     _clear(root)

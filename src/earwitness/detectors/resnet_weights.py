@@ -7,7 +7,7 @@ there.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -128,6 +128,7 @@ def save_resnet(
     folder: Path,
     *,
     published: bool = False,
+    beside: Callable[[DetectorCard], object] = lambda _: None,
 ) -> DetectorCard:
     """Write a trained network, atomically and the card last, and return its card.
 
@@ -140,6 +141,7 @@ def save_resnet(
         folder: Where they go.
         published: Write each ``.pth`` in the shape of the published training script: output 0 is
             the deepfake, and the linear layer is ``fc.1``, behind dropout. The card says so.
+        beside: Writes what else belongs into the folder, given the card, before the card is there.
     """
     if published:
         turned = parse_classes(card.classes) == 1
@@ -161,6 +163,7 @@ def save_resnet(
         metadata = {"kind": KIND, CARD_KEY: card.model_dump_json()}
         save_file(_contiguous(next(iter(states.values()))), temporary, metadata=metadata)
     card = card.model_copy(update={"weights_sha256": sha256_of(path)})
+    beside(card)
     write_card(card, folder)
     return card
 

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from earwitness import __version__
 from earwitness.core.cards import DetectorCard, TrainingItems
 from earwitness.core.errors import RunError
-from earwitness.core.files import replacing, sha256_of, write_json
+from earwitness.core.files import replacing, sha256_of, sweep, write_json
 from earwitness.detectors.opening import CARD_JSON
 from earwitness.passes.resume import Resume
 from earwitness.training.curves import CURVES_CSV, draw_curves
@@ -73,6 +73,7 @@ def refuse_finished(out: Path, *, resume: Resume) -> None:
     Raises:
         RunError: It does.
     """
+    sweep(out, below=True)
     if resume != "always" and (out / CARD_JSON).is_file():
         drop_checkpoints(out)  # of a run that was killed after it had written the card
         raise RunError(

@@ -84,8 +84,8 @@ def audit_into(
             advance=starting(count_files(manifests, against)) if starting else None,
             stopping=stopping,
         )
-        write_audit(report, out / AUDIT_JSON)
         write_tables(report, out)
+        write_audit(report, out / AUDIT_JSON)
     return report
 
 
@@ -106,9 +106,9 @@ def write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> pl.DataF
         located = [file.absolute().as_posix() for file in rest.locate_all()]
         frame = rest.frame.with_columns(pl.Series("filepath", located, dtype=pl.String))
         rest = replace(rest, frame=frame)
-    write_manifest(rest, path)
     with replacing(dropped_beside(path)) as temporary:
         dropped.write_csv(temporary)
+    write_manifest(rest, path)
     return dropped
 
 

@@ -91,17 +91,20 @@ def write_folder(detector: Detector, out: Path, *, published: bool = False) -> P
     state = {stem: detector.network.state_dict()}
     out.mkdir(parents=True, exist_ok=True)
     card = detector.card.model_copy(update={"name": out.resolve().name})
-    card = save_resnet(card, state, out, published=published)
-    write_cards(card, out)
+    save_resnet(card, state, out, published=published, beside=lambda card: _describe_in(out, card))
     return out / f"{stem}.pth"
 
 
 def write_cards(card: DetectorCard, out: Path, graph: Graph | None = None) -> None:
-    """Write a model card as the Hugging Face hub has it, and our own."""
+    """Write a model card as the Hugging Face hub has it, and our own, which is the last file."""
+    _describe_in(out, card, graph)
+    write_card(card, out)
+
+
+def _describe_in(out: Path, card: DetectorCard, graph: Graph | None = None) -> None:
     write_text(out / README, describe(card, graph))
     if card.images is not None:
         write_json(out / SPECTROGRAM_JSON, card.images.model_dump(mode="json"))
-    write_card(card, out)
 
 
 def _rate(detector: Detector) -> int:
