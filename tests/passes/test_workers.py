@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,35 @@ from earwitness.audio.clips import Clip
 from earwitness.audio.decode import read_slice
 from earwitness.core.cards import ClipContract
 from earwitness.passes.cutting import ClipRequest, DecodedFile, Job
-from earwitness.passes.workers import CRASHED, Task, decode_files
+from earwitness.passes.workers import CRASHED, KILLED, Task, decode_files
 
 CENTRE = ClipRequest(ClipContract(sample_rate_hz=16_000, clip_samples=8_000))
 WHOLE = ClipRequest(ClipContract(sample_rate_hz=44_100, max_samples=88_200, min_samples=22_050))
+
+
+class Killed(str):
+    """A path whose process is killed as often as its file says, as if memory had run out."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return kill_or_give, (str(self),)
+
+
+def kill_or_give(path: str) -> str:
+    """End this process while there are lives left to take, else return the path."""
+    left = Path(f"{path}.lives")
+    if left.is_file() and (n := int(left.read_text())):
+        left.write_text(str(n - 1))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path
+
+
+def list_workers() -> list[int]:
+    """Return the processes that decode."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    lines = {int(c): Path(f"/proc/{c}/cmdline").read_bytes() for c in children}
+    return [child for child, line in lines.items() if b"popen_loky" in line]
 
 
 class Killer(str):
@@ -81,6 +108,38 @@ def test_a_file_that_kills_the_decoder_costs_itself_alone(files: list[str]) -> N
     assert list(decoded[killer].cuts.values()) == [CRASHED, CRASHED]
     assert len(decoded) == 2 * len(files) + 1
     assert all(isinstance(clips_of(decoded[name], CENTRE), list) for name in files)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
+@pytest.mark.parametrize(("n_kills", "is_scored"), [(1, True), (4, True), (1_000, False)])
+def test_a_file_whose_process_is_killed_is_tried_again(
+    files: list[str], tmp_path: Path, n_kills: int, is_scored: bool
+) -> None:
+    path = Killed(write_tone(tmp_path / "killed.wav"))
+    Path(f"{path}.lives").write_text(str(n_kills))
+    decoded = decode([*files, path], 2)
+    assert all(isinstance(clips_of(decoded[name], CENTRE), list) for name in files)
+    found = clips_of(decoded[path], CENTRE)
+    assert isinstance(found, list) if is_scored else found == KILLED
+    assert "--retry-errors" in KILLED
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes in /proc")
+def test_kills_from_outside_cost_no_healthy_file(files: list[str]) -> None:
+    names = [f"{name}?{n}" for name in files[:2] for n in range(12)]
+    for name in names:
+        Path(name).unlink(missing_ok=True)
+        Path(name).hardlink_to(name.partition("?")[0])
+    tasks = [Task(Job(name), (CENTRE,)) for name in names]
+    decoded, n_kills = {}, 0
+    for done in decode_files(tasks, n_workers=2):
+        decoded[done.job.path] = done
+        for worker in list_workers()[:1] if n_kills < 8 and len(decoded) % 3 == 0 else []:
+            os.kill(worker, signal.SIGKILL)
+            n_kills += 1
+    assert n_kills >= 3
+    assert set(decoded) == set(names)
+    assert all(isinstance(clips_of(decoded[name], CENTRE), list) for name in names)
 
 
 def test_a_file_too_short_for_one_sample_is_told(tmp_path: Path) -> None:

@@ -15,11 +15,21 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from earwitness.audio.regular import stat_regular
-from earwitness.auditing.sounds import CRASHED, VERSION, Sound, hear_file, read_row, sound_row
+from earwitness.auditing.sounds import (
+    CRASHED,
+    KILLED,
+    VERSION,
+    Sound,
+    hear_file,
+    read_row,
+    sound_row,
+)
 from earwitness.core.errors import AudioError
 from earwitness.core.files import sha256_of
 from earwitness.passes.lines import LineFile
-from earwitness.passes.mapping import TaskQueue, map_tasks
+from earwitness.passes.mapping import Death, TaskQueue, map_tasks
+
+_REASONS: dict[Death, str] = {"crashed": CRASHED, "killed": KILLED}
 
 Advance = Callable[[bool], None]
 """Called once a file, with whether it could be heard."""
@@ -128,7 +138,10 @@ def hear_files(
         ((same[0], sha256) for sha256, same in waiting.items()), stopping=stopping
     )
     for sound in map_tasks(hear_file, queue, if_crashed=_crashed, n_workers=n_workers):
-        if sound.error != CRASHED:  # a full memory may be to blame, so the next run tries again
+        if sound.error not in (
+            CRASHED,
+            KILLED,
+        ):  # a full memory may be to blame, so the next run tries again
             store.add_sound(sound)
         for path in waiting[str(sound.sha256)]:
             heard[path] = sound
@@ -185,9 +198,9 @@ def _state(path: str) -> State:
     return State(path, status.st_size, status.st_mtime_ns)
 
 
-def _lost(task: tuple[str]) -> Hashed:
-    return Hashed(State(task[0], 0, 0), None, CRASHED)
+def _lost(task: tuple[str], death: Death) -> Hashed:
+    return Hashed(State(task[0], 0, 0), None, _REASONS[death])
 
 
-def _crashed(task: tuple[str, str]) -> Sound:
-    return Sound(task[1], CRASHED)
+def _crashed(task: tuple[str, str], death: Death) -> Sound:
+    return Sound(task[1], _REASONS[death])

@@ -36,6 +36,7 @@ VERSION = 2
 """Raised whenever the same file gives another ``Sound``."""
 
 CRASHED = "the audio decoder crashed on this file"
+KILLED = "the process that read this file was killed from outside, or memory ran out"
 
 
 _ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {

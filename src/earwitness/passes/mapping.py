@@ -10,13 +10,19 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from loky.process_executor import BrokenProcessPool
 
 from earwitness.passes.pool import worker_pool
 
+Death = Literal["crashed", "killed"]
+"""How a worker died: of itself, or by a signal that only others send (or the system, short of
+memory)."""
+
 _MAX_WORKERS = 16
+_MOST_TRIES = 5
+_KILLED = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 
 _T = TypeVar("_T", bound=tuple[Any, ...])
 _R = TypeVar("_R")
@@ -70,18 +76,19 @@ def map_tasks(
     function: Callable[..., _R],
     queue: TaskQueue[_T, _R],
     *,
-    if_crashed: Callable[[_T], _R],
+    if_crashed: Callable[[_T, Death], _R],
     n_workers: int | None = None,
 ) -> Iterator[_R]:
     """Yield ``function(*task)`` of every task, in the order in which they are ready.
 
-    When a worker dies, the tasks that were in hand are done again one at a time; the one that
-    kills again costs itself alone.
+    When a worker dies, the tasks that were in hand are done again one at a time; one whose worker
+    crashes again costs itself alone. One whose worker is killed, by somebody or for lack of memory,
+    may be innocent: it is tried several times more.
 
     Args:
         function: What is done; it and its arguments travel to other processes.
         queue: What it is done to.
-        if_crashed: The result of a task that kills its worker.
+        if_crashed: The result of a task whose worker dies of it, by how it died.
         n_workers: Processes; 0 works in this one, ``None`` takes ``default_workers``.
     """
     n_workers = default_workers() if n_workers is None else n_workers
@@ -134,14 +141,29 @@ def _run_alone(
     function: Callable[..., _R],
     queue: TaskQueue[_T, _R],
     suspects: deque[_T],
-    if_crashed: Callable[[_T], _R],
+    if_crashed: Callable[[_T, Death], _R],
 ) -> Iterator[_R]:
     """Do one task at a time, to tell the one that kills from those that were beside it."""
     while suspects:
         task = suspects.popleft()
+        yield queue.done(task, _try_alone(function, task, if_crashed))
+
+
+def _try_alone(function: Callable[..., _R], task: _T, if_crashed: Callable[[_T, Death], _R]) -> _R:
+    death: Death = "crashed"
+    for _ in range(_MOST_TRIES):
         with worker_pool(1) as submit:
             try:
                 result: _R = submit(function, *task).result()
-            except BrokenProcessPool:
-                result = if_crashed(task)
-        yield queue.done(task, result)
+            except BrokenProcessPool as error:
+                death = how_died(error)
+            else:
+                return result
+        if death == "crashed":
+            break
+    return if_crashed(task, death)
+
+
+def how_died(error: BaseException) -> Death:
+    """Return how a worker died, by the exit codes that loky names in its error."""
+    return "killed" if any(sign in str(error) for sign in _KILLED) else "crashed"

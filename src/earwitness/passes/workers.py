@@ -11,9 +11,14 @@ from typing import NamedTuple
 
 from earwitness.audio.decode import AudioInfo
 from earwitness.passes.cutting import ClipRequest, DecodedFile, Job, cut_file
-from earwitness.passes.mapping import TaskQueue, map_tasks
+from earwitness.passes.mapping import Death, TaskQueue, map_tasks
 
 CRASHED = "the audio decoder crashed on this file"
+KILLED = (
+    "the process that decoded this file was killed from outside, or memory ran out; "
+    "--retry-errors tries it again"
+)
+OUT_OF_MEMORY = "memory ran out while this file was decoded; --retry-errors tries it again"
 
 
 class Task(NamedTuple):
@@ -48,7 +53,17 @@ def decode_files(
         stopping: Asked before every task; once it says so, only what is in hand is finished.
     """
     queue = TaskQueue(tasks, stopping=stopping, follow=_further_parts)
-    return map_tasks(cut_file, queue, if_crashed=_crashed, n_workers=n_workers)
+    return map_tasks(_cut, queue, if_crashed=_crashed, n_workers=n_workers)
+
+
+def _cut(
+    job: Job, requests: tuple[ClipRequest, ...], part: int = 0, info: AudioInfo | None = None
+) -> DecodedFile:
+    """Cut a file; memory that runs out costs it alone."""
+    try:
+        return cut_file(job, requests, part, info)
+    except MemoryError:
+        return DecodedFile(job, dict.fromkeys(requests, OUT_OF_MEMORY))
 
 
 def _further_parts(task: Task, decoded: DecodedFile) -> list[Task]:
@@ -58,5 +73,6 @@ def _further_parts(task: Task, decoded: DecodedFile) -> list[Task]:
     return [task._replace(part=n, info=decoded.info) for n in range(1, decoded.n_parts)]
 
 
-def _crashed(task: Task) -> DecodedFile:
-    return DecodedFile(task.job, dict.fromkeys(task.requests, CRASHED))
+def _crashed(task: Task, death: Death) -> DecodedFile:
+    reason = CRASHED if death == "crashed" else KILLED
+    return DecodedFile(task.job, dict.fromkeys(task.requests, reason))
