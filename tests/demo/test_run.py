@@ -64,6 +64,6 @@ def test_the_lesson_follows_the_numbers(n_right: int, said: str) -> None:
         Outcome("griffin256", "FMA", 10, n_right, known=False),
     )
     lines = _lesson(outcomes)
-    assert "finds 90% of the fakes" in lines[-1]
+    assert "finds 9 of 10 (90%) of the fakes" in lines[-1]
     assert said in lines[-1]
     assert len(lines) == 1 + 3 + 2

@@ -95,8 +95,8 @@ def _is_above(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
     from earwitness.metrics.intervals import rate_interval
 
-    low, high = (
-        rate_interval((np.arange(n) < n_right).astype(np.int64), np.arange(n))
-        for n_right, n in (one, other)
-    )
-    return low.low > high.high
+    ends = []
+    for n_right, n in (one, other):
+        hit = (np.arange(n) < n_right).astype(np.int64)
+        ends.append(rate_interval(hit, np.arange(n)))
+    return ends[0].low > ends[1].high
