@@ -14,8 +14,9 @@ import earwitness as ew
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.halves import for_fitting
+from earwitness.evaluation.opened import Opened
 from earwitness.evaluation.rows import Inputs, gather, gather_sides, once
-from earwitness.evaluation.sources import Opened, open_sources
+from earwitness.evaluation.sources import open_sources
 from frames import predictions
 
 N = 200

@@ -10,7 +10,8 @@ from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.compare import compare
 from earwitness.evaluation.evaluate import evaluate
-from earwitness.evaluation.repeats import Aggregate, one_row_each, parse_aggregate
+from earwitness.evaluation.repeats import Aggregate, parse_aggregate
+from earwitness.evaluation.sources import open_sources
 from earwitness.evaluation.summarize import summarize
 from earwitness.manifests.scores import read_predictions
 from earwitness.workflows.asvspoof import export_asvspoof
@@ -21,6 +22,10 @@ HEADER = "filepath,target,pred_prob"
 def put(path: Path, *rows: str, header: str = HEADER) -> Path:
     path.write_text("\n".join([header, *rows, ""]), encoding="utf-8")
     return path
+
+
+def settle(path: Path, aggregate: Aggregate) -> Predictions:
+    return open_sources([path], aggregate=aggregate)[0].predictions
 
 
 def segments(path: Path, scale: float = 1.0, spellings: tuple[str, ...] = ("{}",) * 4) -> Path:
@@ -75,7 +80,7 @@ def test_labels_follow_the_threshold_of_the_rows(
     tmp_path: Path, how: Aggregate, prob: float, label: int
 ) -> None:
     path = put(tmp_path / "d.csv", "a,1,0.1", "a,1,0.8", "b,0,0.2")
-    found = one_row_each(*read_predictions(path), str(path), how).frame
+    found = settle(path, how).frame
     assert found["filepath"].to_list() == ["a", "b"]
     assert found["pred_prob"].to_list() == pytest.approx([prob, 0.2])
     assert found["pred_label"].to_list() == [label, 0]
@@ -84,7 +89,7 @@ def test_labels_follow_the_threshold_of_the_rows(
 def test_logits_are_averaged_and_probabilities_follow(tmp_path: Path) -> None:
     rows = [f"a,1,{1 / (1 + math.exp(-x))},{x}" for x in (-1.0, 5.0)] + ["b,0,0.5,0.0"]
     path = put(tmp_path / "d.csv", *rows, header=f"{HEADER},logit")
-    found = one_row_each(*read_predictions(path), str(path), "mean").frame
+    found = settle(path, "mean").frame
     assert found["logit"].to_list() == [2.0, 0.0]
     assert found["pred_prob"].to_list() == pytest.approx([1 / (1 + math.exp(-2)), 0.5])
 
@@ -92,7 +97,7 @@ def test_logits_are_averaged_and_probabilities_follow(tmp_path: Path) -> None:
 def test_a_failed_segment_does_not_hide_the_others(tmp_path: Path) -> None:
     rows = ["a,1,0.9,,x", "a,1,,broken,y", "b,0,,broken,z", "b,0,,gone,z"]
     path = put(tmp_path / "d.csv", *rows, header=f"{HEADER},error,note")
-    found = one_row_each(*read_predictions(path), str(path), "mean").frame
+    found = settle(path, "mean").frame
     assert found["pred_prob"].to_list() == [0.9, None]
     assert found["error"].to_list() == [None, "broken"]
     assert found["note"].to_list() == ["x", "z"]
@@ -102,14 +107,14 @@ def test_a_failed_segment_does_not_hide_the_others(tmp_path: Path) -> None:
 def test_labels_alone_are_voted_on(tmp_path: Path, how: Aggregate, labels: list[int]) -> None:
     rows = ["a,1,1", "a,1,1", "a,1,0", "b,0,0", "b,0,0", "b,0,1"]
     path = put(tmp_path / "d.csv", *rows, header="filepath,target,pred_label")
-    found = one_row_each(*read_predictions(path), str(path), how).frame
+    found = settle(path, how).frame
     assert found["pred_label"].to_list() == labels
 
 
 def test_rows_without_a_path_are_items_of_their_own() -> None:
     frame = pl.DataFrame({"target": [0, 0], "pred_prob": [0.1, 0.1], "pred_label": [0, 0]})
     frame = frame.with_columns(error=pl.lit(None, dtype=pl.String), abstained=pl.lit(None))
-    assert one_row_each(Predictions("d", "x", frame), "d").frame.height == 2
+    assert open_sources([Predictions("d", "x", frame)])[0].predictions.frame.height == 2
 
 
 def test_one_path_with_both_labels_is_named(tmp_path: Path) -> None:
@@ -133,3 +138,18 @@ def test_an_item_that_two_files_label_differently_is_named(tmp_path: Path) -> No
 def test_a_way_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="--aggregate median: expected mean or max"):
         parse_aggregate("median")
+
+
+def test_two_names_of_one_file_are_one_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "c.wav"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "b.wav").symlink_to("a.wav")
+    path = put(tmp_path / "d.csv", "a.wav,0,0.1", "b.wav,0,0.3", "c.wav,1,0.9")
+    with pytest.raises(PredictionsError, match="2 rows are of 1 files"):
+        evaluate([path])
+    metrics = evaluate([path], aggregate="mean", n_resamples=100)
+    assert {s.coverage.n_items for s in metrics.slices if s.kind in ("overall", "dataset")} == {2}
+    assert [s.row.counts.n for s in summarize([path], aggregate="mean")] == [2]

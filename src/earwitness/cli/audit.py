@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.lists import comma_list, open_manifests, weights_by_name
+from earwitness.cli.lists import comma_list, open_manifests, remark_on_manifests, weights_by_name
 
 if TYPE_CHECKING:
     from earwitness.core.audits import AuditReport
@@ -69,6 +69,7 @@ def audit(
     what detectors met of it when they were made; files that cannot be heard. Every check passes,
     finds something, or says why it was not made.
     """
+    from earwitness.auditing.audit import find_cards
     from earwitness.core.errors import UsageError
     from earwitness.reporting.audits import audit_table
     from earwitness.workflows.audit import AuditOptions, audit_into
@@ -83,6 +84,8 @@ def audit(
         weights=weights_by_name(weights, detectors),
         n_workers=num_workers,
     )
+    find_cards(detectors, weights=options.weights)
+    remark_on_manifests([*audited, *others])
     with ExitStack() as stack:
         report = audit_into(
             audited,

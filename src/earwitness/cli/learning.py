@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from earwitness.cli import console
 from earwitness.cli.devices import choose_device
-from earwitness.cli.lists import open_manifests, precision_choice, resume_choice
+from earwitness.cli.lists import (
+    open_manifests,
+    precision_choice,
+    remark_on_manifests,
+    resume_choice,
+)
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +35,9 @@ _MONITORS = ("valid_loss", "valid_auroc")
 
 def read_all(manifests: list[str] | None, root: Path | None) -> list[Manifest]:
     """Read the manifests that options name."""
-    return open_manifests(manifests, root) if manifests else []
+    read = open_manifests(manifests, root) if manifests else []
+    remark_on_manifests(read)
+    return read
 
 
 class Course(NamedTuple):

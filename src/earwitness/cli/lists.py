@@ -61,20 +61,25 @@ def manifest_list(values: Iterable[str] | None) -> list[Path]:
 
 
 def open_manifests(values: Iterable[str] | None, root: Path | None) -> list[Manifest]:
-    """Read the manifests that options name, and say what is to know of them.
+    """Read the manifests that options name.
 
     Raises:
         UsageError: None was given.
         ManifestError: One cannot be read.
     """
-    from earwitness.manifests.files import describe_missing, read_manifest
+    from earwitness.manifests.files import read_manifest
 
-    manifests = [read_manifest(path, root=root) for path in manifest_list(values)]
+    return [read_manifest(path, root=root) for path in manifest_list(values)]
+
+
+def remark_on_manifests(manifests: Iterable[Manifest]) -> None:
+    """Say what is to know of manifests, once all that was asked is known to make sense."""
+    from earwitness.manifests.files import describe_missing
+
     for manifest in manifests:
         for line in (*manifest.notes, describe_missing(manifest)):
             if line:
                 console.remark(line)
-    return manifests
 
 
 def refuse_inputs(option: str, written: Iterable[Path], read: Iterable[Path | None]) -> None:

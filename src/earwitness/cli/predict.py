@@ -17,6 +17,7 @@ from earwitness.cli.lists import (
     open_manifests,
     precision_choice,
     preprocessing_choice,
+    remark_on_manifests,
     resume_choice,
     weights_by_name,
     windows_choice,
@@ -249,6 +250,7 @@ def predict(
         resume=resume_choice(resume),
         retry_errors=retry_errors,
     )
+    remark_on_manifests(manifests)
     with ExitStack() as stack:
         starting = _starting(stack)
         if out is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console, drawing
-from earwitness.cli.lists import open_manifests, resume_choice, windows_choice
+from earwitness.cli.lists import open_manifests, remark_on_manifests, resume_choice, windows_choice
 
 if TYPE_CHECKING:
     from earwitness.core.manifest import Manifest
@@ -119,7 +119,9 @@ def _manifests(
     from earwitness.datasets.folder import catalog_folder
 
     if folder is None:
-        return open_manifests(manifest, root)
+        read = open_manifests(manifest, root)
+        remark_on_manifests(read)
+        return read
     catalog = catalog_folder(folder)
     return [Manifest(catalog.source, catalog.frame.drop("key"))]
 

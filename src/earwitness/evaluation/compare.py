@@ -17,10 +17,10 @@ import polars as pl
 from earwitness.core.errors import UsageError
 from earwitness.core.metrics import Settings
 from earwitness.evaluation.figures import point_values
+from earwitness.evaluation.opened import Opened
 from earwitness.evaluation.pairing import Entrant, Side, pair_up
 from earwitness.evaluation.repeats import Aggregate
 from earwitness.evaluation.rows import Inputs, gather_sides, items_of, once
-from earwitness.evaluation.sources import Opened
 from earwitness.evaluation.summarize import check_threshold
 from earwitness.metrics.comparisons import (
     N_SWAPS,

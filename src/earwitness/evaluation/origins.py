@@ -14,7 +14,7 @@ from typing import Any
 from earwitness.core.files import file_stem
 from earwitness.core.manifest import PUBLISHED_COLUMNS, Manifest
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
-from earwitness.evaluation.sources import Opened
+from earwitness.evaluation.opened import Opened
 from earwitness.passes.resume import RUN_JSON, read_run
 
 

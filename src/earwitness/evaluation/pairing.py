@@ -14,8 +14,9 @@ from pathlib import Path
 
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
+from earwitness.evaluation.opened import Opened
 from earwitness.evaluation.repeats import Aggregate
-from earwitness.evaluation.sources import Opened, open_sources, source_notes
+from earwitness.evaluation.sources import open_sources, source_notes
 
 Side = str | Path | Predictions | Sequence[str | Path | Predictions]
 """What detectors said: a file or folder, predictions, or several of these."""

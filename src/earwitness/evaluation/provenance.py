@@ -22,9 +22,9 @@ from earwitness.core.metrics import (
     Settings,
     Source,
 )
+from earwitness.evaluation.opened import Opened
 from earwitness.evaluation.origins import Origins
 from earwitness.evaluation.rows import once
-from earwitness.evaluation.sources import Opened
 
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy")
 N_WORST = 10

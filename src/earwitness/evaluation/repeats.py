@@ -1,8 +1,8 @@
 """Several rows for one item: segments of a file, or a path that is listed twice.
 
-Conventions: an item is a path, however it is spelled, with a label. Metrics count items, so rows of
-one item are refused unless it is said how they become one; they then become one here and nowhere
-else. A path with both labels is two items, and a note names it.
+Conventions: an item is a file, however its path is spelled, with a label. Metrics count items, so
+rows of one item are refused unless it is said how they become one; they then become one here and
+nowhere else. A path with both labels is two items, and a note names it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from scipy.special import expit
 
 from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
-from earwitness.core.spelling import tidy_path
 
 Aggregate = Literal["mean", "max"]
 """How scores of several rows become one."""
@@ -43,17 +42,12 @@ def parse_aggregate(text: str | None) -> Aggregate | None:
     raise UsageError(f"--aggregate {text}: expected {' or '.join(AGGREGATES)}")
 
 
-def path_keys(frame: pl.DataFrame) -> pl.Series:
-    """Return the path of every row in the form in which paths are compared; null without one."""
-    if "filepath" not in frame.columns:
-        return pl.Series(_ITEM, [None] * frame.height, dtype=pl.String)
-    paths = frame["filepath"].cast(pl.String)
-    known = {path: tidy_path(path) for path in paths.drop_nulls().unique()}
-    return paths.replace_strict(known, default=None, return_dtype=pl.String).alias(_ITEM)
-
-
 def one_row_each(
-    predictions: Predictions, source: str, aggregate: Aggregate | None = None
+    predictions: Predictions,
+    items: pl.Series,
+    *,
+    source: str,
+    aggregate: Aggregate | None = None,
 ) -> Predictions:
     """Return predictions with one row an item, and notes on what was aggregated.
 
@@ -64,15 +58,16 @@ def one_row_each(
 
     Args:
         predictions: Rows of one detector on one data set.
+        items: The item of each row, see ``identity``.
         source: The file, for messages.
         aggregate: How rows of one item become one; ``None`` refuses them.
 
     Raises:
         PredictionsError: Several rows for one item, and ``aggregate`` is ``None``.
     """
-    frame = predictions.frame.with_columns(path_keys(predictions.frame))
+    frame = predictions.frame.with_columns(items.alias(_ITEM))
     notes = [*predictions.notes, *describe_conflicts(frame, source)]
-    repeated = frame.filter(pl.col(_ITEM).is_not_null() & (pl.len().over(_ITEM, "target") > 1))
+    repeated = frame.filter(pl.len().over(_ITEM, "target") > 1)
     if repeated.height == 0:
         return replace(predictions, notes=tuple(notes))
     n_items = repeated.select(_ITEM, "target").n_unique()
@@ -94,12 +89,11 @@ def describe_conflicts(frame: pl.DataFrame, source: str) -> list[str]:
     """Return a sentence where a path is both real and fake.
 
     Args:
-        frame: Rows with ``target`` and the key of each item's path as ``_item``.
+        frame: Rows with ``target`` and their item as ``_item``.
         source: Where they come from.
     """
     both = (
-        frame.filter(pl.col(_ITEM).is_not_null())
-        .group_by(_ITEM, maintain_order=True)
+        frame.group_by(_ITEM, maintain_order=True)
         .agg(pl.col("target").n_unique())
         .filter(pl.col("target") > 1)[_ITEM]
     )
@@ -134,20 +128,17 @@ def describe_relabelled(frame: pl.DataFrame) -> list[str]:
 def _aggregated(frame: pl.DataFrame, aggregate: Aggregate) -> pl.DataFrame:
     """Return one row an item, in the order of first rows."""
     columns = [name for name in frame.columns if name != _ITEM]
-    order = pl.int_range(pl.len()).cast(pl.String)
     scored = pl.col("pred_label").is_not_null() & pl.all_horizontal(
         pl.col(n).is_null() for n in ("abstained", "error") if n in frame.columns
     )
-    keyed = frame.with_columns(
-        pl.coalesce(pl.col(_ITEM), pl.lit("#") + order), scored.alias(_SCORED)
-    )
+    keyed = frame.with_columns(scored.alias(_SCORED))
     any_scored = pl.col(_SCORED).any().over(_ITEM, "target")
     counted = keyed.filter(pl.col(_SCORED) | ~any_scored)
     heads = encoder_columns(columns)
     numbers = [name for name in ("logit", "pred_prob", *heads) if name in columns]
     others = [n for n in columns if n not in (*numbers, "pred_label", "target", "filepath")]
     by = counted.group_by(_ITEM, "target", maintain_order=True).agg(
-        pl.col("filepath").first(),
+        *(pl.col(name).first() for name in ("filepath",) if name in columns),
         *(_combined(name, aggregate) for name in numbers),
         pl.col("pred_label").mean() if aggregate == "mean" else pl.col("pred_label").max(),
         *(_common(name) for name in others),

@@ -17,9 +17,9 @@ import polars as pl
 from earwitness.core.errors import UsageError
 from earwitness.core.registry import nearest
 from earwitness.evaluation.identity import identify, item_keys
+from earwitness.evaluation.opened import Opened
 from earwitness.evaluation.origins import find_roots
 from earwitness.evaluation.partitions import partition_columns
-from earwitness.evaluation.sources import Opened
 from earwitness.evaluation.summarize import decide, is_scored
 from earwitness.manifests.cells import UNKNOWN
 from earwitness.metrics import losses

@@ -7,31 +7,17 @@ item counts twice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import RunError, UsageError
 from earwitness.core.predictions import Predictions
+from earwitness.evaluation.identity import identify, item_keys
+from earwitness.evaluation.opened import Opened
+from earwitness.evaluation.origins import find_roots
 from earwitness.evaluation.repeats import Aggregate, one_row_each
 from earwitness.manifests.asvspoof import holds_labels, is_score_file, read_scores
 from earwitness.manifests.scores import find_predictions, read_predictions
-
-
-@dataclass(frozen=True)
-class Opened:
-    """Predictions and where they came from.
-
-    Attributes:
-        predictions: Rows of one detector on one dataset.
-        source: The prediction file, or names where the predictions came from memory.
-        path: The file; ``None`` for predictions from memory.
-        key: The key file that tells the truth of an ASVspoof score file.
-    """
-
-    predictions: Predictions
-    source: str
-    path: Path | None = None
-    key: Path | None = None
 
 
 def open_sources(
@@ -71,10 +57,21 @@ def open_sources(
             found = read_predictions(file, dataset=dataset, detector=model)
             opened += [Opened(predictions, str(file), file) for predictions in found]
     _refuse_twins(opened)
-    return [
-        replace(one, predictions=one_row_each(one.predictions, one.source, aggregate))
-        for one in opened
-    ]
+    return _settled(opened, aggregate)
+
+
+def _settled(opened: Sequence[Opened], aggregate: Aggregate | None) -> list[Opened]:
+    """Return sources with one row for each item."""
+    try:
+        roots = find_roots(opened)
+    except RunError:  # it concerns where files are, and is raised where more depends on it
+        roots = [[] for _ in opened]
+    settled = []
+    for one, folders in zip(opened, roots, strict=True):
+        items = identify(item_keys(one.predictions, folders))["item"]
+        whole = one_row_each(one.predictions, items, source=one.source, aggregate=aggregate)
+        settled.append(replace(one, predictions=whole))
+    return settled
 
 
 def source_notes(opened: Iterable[Opened]) -> list[str]:
