@@ -95,3 +95,39 @@ def test_mistakes_end_in_one_line(tmp_path: Path, run: Run) -> None:
         assert done.code == 2, (arguments, done)
         assert message in done.err
         assert done.err.splitlines()[-1].startswith("earwitness: ")
+
+
+def test_a_csv_and_a_test_at_the_end(tmp_path: Path, run: Run) -> None:
+    write_images(tmp_path / "data", 24)
+    names = sorted(p.relative_to(tmp_path / "data") for p in (tmp_path / "data").rglob("*.png"))
+    rows = [f"{name},{'fake' if name.parts[0] == 'deepfake' else 'real'}" for name in names]
+    (tmp_path / "train.csv").write_text("\n".join(["img_path,actual_output", *rows]))
+    options = ("--csv", tmp_path / "train.csv", "--base", tmp_path / "data", "--published")
+    done = run("train", *options, *QUICK, "--weight-decay", "0.05", "--out", tmp_path / "mine")
+    assert done.code == 0, done.err
+    assert "held-out test (" in done.out
+    assert (tmp_path / "mine" / "test.json").is_file()
+    scored = tmp_path / "mine" / "test_predictions.csv"
+    evaluated = run("evaluate", scored, "--out", tmp_path / "metrics.json", "--resamples", "100")
+    assert evaluated.code == 0, evaluated.err
+
+
+def test_sources_that_do_not_go_together(tmp_path: Path, run: Run) -> None:
+    write_images(tmp_path / "data", 2)
+    images = ("--images", tmp_path / "data")
+    cases = [
+        ((*images, "--csv", "a.csv"), "--images and --csv: expected one of them"),
+        ((*images, "--valid", "a.csv"), "a folder of --images has its sides in train, val"),
+        (("--csv", "a.csv", "--detector", "fakeprint"), "--csv: resnet18 learns from it"),
+        (("--manifest", "m.csv", "--test", "t.csv"), "--test: expected with resnet18"),
+        (("--manifest", "m.csv", "--weight-decay", "0.1"), "fakeprint is fitted without it"),
+        ((*images, "--real-folders", "a", "--fake-folders", "a"), "'a' is in both"),
+        ((*images, "--valid-share", "0.6", "--test-share", "0.4"), "expected a sum below 1"),
+        ((*images, "--init", "none", "--test-share", "0.3"), "expected both classes"),
+        (("--manifest", "m.csv", "--detector", "resnet18", "--style", "x"), "--style x: expected"),
+    ]
+    for arguments, message in cases:
+        done = run("train", "--out", tmp_path / "out", *arguments)
+        assert done.code == 2, (arguments, done)
+        assert message in done.err
+        assert done.err.splitlines()[-1].startswith("earwitness: ")

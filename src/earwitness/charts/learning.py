@@ -16,6 +16,7 @@ from earwitness.charts.palette import ink
 _WIDTH_PX, _HEIGHT_PX = 420, 200
 _COLOURS = (ink("real"), ink("fake"))
 _INK = ink("ink")
+_MAX_TICKS = 12
 _DASHES = [[1, 0], [4, 3]]
 _LABELS = {
     "train_loss": "training loss",
@@ -62,7 +63,7 @@ def _panel(
     epochs = [row["epoch"] for row in rows]
     margin = 0.5 if len(set(epochs)) < 2 else 0
     x_scale = alt.Scale(domain=[min(epochs) - margin, max(epochs) + margin], nice=False, zero=False)
-    ticks = epochs if margin else alt.Undefined
+    ticks = epochs if len(epochs) <= _MAX_TICKS else alt.Undefined  # few epochs: no half ones
     axis = alt.Axis(tickMinStep=1, format="d", grid=False, values=ticks)
     legend = alt.Legend(symbolType="stroke", symbolSize=250, symbolStrokeWidth=2)
     x = alt.X("epoch:Q", title="epoch", axis=axis, scale=x_scale)
@@ -92,5 +93,8 @@ def _panel(
         .mark_rule(color="#999999")
         .encode(x=x)
     )
-    label = kept.mark_text(text="kept", align="left", dx=4, y=8, color=_INK, fontSize=12)
-    return alt.LayerChart(layer=[kept, label, lines], width=_WIDTH_PX, height=_HEIGHT_PX)
+    is_left = best_epoch <= (min(epochs) + max(epochs)) / 2  # so that it stays off the legend
+    align, dx = ("left", 4) if is_left else ("right", -4)
+    label = kept.mark_text(text="kept", align=align, dx=dx, y=8, color=_INK, fontSize=12)
+    marks = [kept, label] if title == "loss" else [kept]  # one word is enough for both panels
+    return alt.LayerChart(layer=[*marks, lines], width=_WIDTH_PX, height=_HEIGHT_PX)
