@@ -448,6 +448,59 @@ def test_wav_size_that_wrapped_beyond_4_gib(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tail, SPEECH[None] / np.float32(32_768))
 
 
+@pytest.mark.parametrize(("format_", "suffix"), [("WAV", "wav"), ("AIFF", "aiff"), ("W64", "w64")])
+def test_two_files_in_one_with_a_stated_size_are_refused(
+    tmp_path: Path, format_: str, suffix: str
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    sf.write(path, music(22_050, 1, 1), 22_050, format=format_)
+    refused(put(path, path.read_bytes() * 2), r"its header describes \d+ bytes of sound")
+
+
+def test_other_codings_in_ogg_are_not_cut_either(tmp_path: Path) -> None:
+    import av
+
+    path, rate = tmp_path / "a.ogg", 16_000
+    data = (music(rate, 6, 1).T * 32_767).astype(np.int16)
+    with av.open(str(path), "w", format="ogg") as container:
+        stream = container.add_stream("flac", rate=rate, layout="mono")
+        for at in range(0, data.shape[1] - 4_608 + 1, 4_608):
+            part = np.ascontiguousarray(data[:, at : at + 4_608])
+            frame = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = rate, at
+            container.mux([packet for packet in stream.encode(frame) if packet.size])
+    assert agree(path).shape[1] == pytest.approx(6 * rate, abs=9_300)
+    data = path.read_bytes()
+    refused(put(tmp_path / "b.ogg", data[: len(data) // 2]), "truncated at [1-4]")
+    holed = data[: len(data) // 2] + bytes(40) + data[len(data) // 2 + 40 :]
+    refused(put(tmp_path / "c.ogg", holed), "Ogg pages are missing or damaged|damaged near")
+
+
+def test_flac_of_unknown_length_that_is_cut(tmp_path: Path) -> None:
+    data = bytearray(flac(tmp_path / "a.flac", 3))
+    data[21:26] = bytes([data[21] & 0xF0]) + bytes(4)
+    refused(put(tmp_path / "b.flac", data[: len(data) // 2]), "its last FLAC frame is cut off")
+
+
+def test_mp3_inside_a_wav_file_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    write_av(path, music(44_100, 6, 2), 44_100, "libmp3lame", format="wav")
+    whole, data = agree(path), path.read_bytes()
+    assert whole.shape[1] == pytest.approx(6 * 44_100, abs=3_000)
+    gone = put(tmp_path / "b.wav", data[:30_000] + data[30_020:])
+    assert 0 < whole.shape[1] - agree(gone).shape[1] <= 2 * 1152
+    zeroed = put(tmp_path / "c.wav", data[:30_000] + bytes(20_000) + data[50_000:])
+    refused(zeroed, r"damaged near 1\.\d\d s")
+
+
+@pytest.mark.parametrize("more", [100, 5_000, 200_000])
+def test_vorbis_that_names_more_samples_than_its_packets_hold(tmp_path: Path, more: int) -> None:
+    data = vorbis(tmp_path / "a.ogg", 3)
+    granule = (3 * 44_100 + more).to_bytes(8, "little")
+    path = put(tmp_path / "b.ogg", change_page(data, -1, 6, granule))
+    assert 0 <= agree(path).shape[1] - 3 * 44_100 < 2_048
+
+
 @pytest.mark.parametrize("marked", [0, 1])
 def test_the_default_audio_stream_of_a_video_is_read(tmp_path: Path, marked: int) -> None:
     import av

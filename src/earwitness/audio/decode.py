@@ -69,6 +69,8 @@ def _probe(name: str, absolute: str, n_bytes: int, mtime_ns: int) -> AudioInfo: 
     """Probe a file; the further arguments only tell one state of it from another."""
     with opened(name) as fd, _remarks_in_errors():
         plan = _plan(fd, name)
+        if plan.is_mpeg and (frames := walk_frames(fd)):
+            return mp3stream.probe(fd, frames, name)
         try:
             return sndfile.probe(fd, name, plan)
         except sndfile.NotForLibsndfileError:

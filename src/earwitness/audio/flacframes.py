@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from earwitness.audio.info import describe_change
@@ -24,6 +25,9 @@ _STREAMINFO_AT = 8
 _TOTAL_AT = _STREAMINFO_AT + 13
 _HEAD_BYTES = _STREAMINFO_AT + 34
 _TAIL_BYTES = 1 << 17
+_WINDOW_BYTES = 1 << 15
+_N_LOOKS = 8
+_MOST_STREAMS = 1_000
 _HIGHEST_TOTAL = 1 << 36
 _BLOCKS = (0, 192, 576, 1152, 2304, 4608, 0, 0, *(256 << n for n in range(8)))
 
@@ -58,20 +62,25 @@ def plan_flac(fd: int, path: str) -> Plan:
     """Return how to read a FLAC file.
 
     Raises:
-        AudioError: Rate or channels change from one stream to the next.
+        AudioError: Rate or channels change from one stream to the next, or there are
+            thousands; a stream of unknown total ends in a frame.
     """
-    begin = end_of_id3v2(fd)
-    starts = list(_starts(fd, begin))
+    begin, stop = end_of_id3v2(fd), start_of_tags(fd, os.fstat(fd).st_size)
+    first = _Stream(begin, stop, read_at(fd, begin, _HEAD_BYTES))
+    if begin == 0 and len(first.head) == _HEAD_BYTES and _is_alone(fd, first):
+        return Plan(claimed_samples=first.total)
+    starts = list(islice(_starts(fd, begin), _MOST_STREAMS + 1))
+    if len(starts) > _MOST_STREAMS:
+        raise AudioError(path, f"holds more than {_MOST_STREAMS} FLAC streams")
     if not starts or starts[0] != begin:
         return Plan()
-    size = os.fstat(fd).st_size
-    stops = [*starts[1:], start_of_tags(fd, size)]
+    stops = [*starts[1:], stop]
     streams = [
         _Stream(start, stop, read_at(fd, start, _HEAD_BYTES))
         for start, stop in zip(starts, stops, strict=True)
     ]
     _check_alike(streams, path)
-    views = [_mended(fd, stream) for stream in streams]
+    views = [_mended(fd, stream, path) for stream in streams]
     if len(streams) == 1 and begin == 0 and views == [None]:
         return Plan(claimed_samples=streams[0].total or None)
     claimed = sum(stream.total for stream in streams) or None
@@ -79,6 +88,31 @@ def plan_flac(fd: int, path: str) -> Plan:
         view or ((stream.start, stream.stop),) for view, stream in zip(views, streams, strict=True)
     ]
     return Plan(tuple(whole), claimed)
+
+
+def _is_alone(fd: int, stream: _Stream) -> bool:
+    """Tell by a few frames whether one stream with the right total fills the file.
+
+    It spares looking through all of it: the last frame ends at the total, and frames on the way
+    name samples that rise.
+    """
+    if stream.total == 0 or _total_by_last_frame(fd, stream) != stream.total:
+        return False
+    ends: list[int | None] = []
+    for n in range(1, _N_LOOKS):
+        at = stream.start + (stream.stop - stream.start) * n // _N_LOOKS
+        window = read_at(fd, at, min(_WINDOW_BYTES, stream.stop - at))
+        found = (_end_of_block(window[k : k + 16], stream) for k in _marks(window))
+        ends.append(next((end for end in found if end is not None), None))
+    known = [end for end in ends if end is not None]
+    return len(known) == len(ends) and known == sorted(set(known))
+
+
+def _marks(window: bytes) -> Iterator[int]:
+    """Yield where frames may begin."""
+    at = -1
+    while (at := window.find(b"\xff", at + 1)) >= 0:
+        yield at
 
 
 def _starts(fd: int, position: int) -> Iterator[int]:
@@ -101,9 +135,11 @@ def _check_alike(streams: list[_Stream], path: str) -> None:
         before_s += stream.total / max(1, stream.rate_hz)
 
 
-def _mended(fd: int, stream: _Stream) -> View | None:
+def _mended(fd: int, stream: _Stream, path: str) -> View | None:
     """Return a stream with the total that its last frame shows, ``None`` where it says so."""
     total = _total_by_last_frame(fd, stream)
+    if total is None and stream.total == 0:
+        raise AudioError(path, "truncated: its last FLAC frame is cut off")
     if total is None or total <= stream.total:
         return None
     kept = stream.head[_TOTAL_AT] & 0xF0
@@ -116,10 +152,11 @@ def _total_by_last_frame(fd: int, stream: _Stream) -> int | None:
     """Return the sample after the last frame, ``None`` where no whole frame ends the stream."""
     begin = max(stream.start + _HEAD_BYTES, stream.stop - _TAIL_BYTES)
     tail = read_at(fd, begin, stream.stop - begin)
-    at, ends = len(tail), []
+    at = len(tail)
+    ends: list[tuple[int, int]] = []
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
         end = _end_of_block(tail[at : at + 16], stream)
-        if end == stream.total:
+        if end == stream.total and not ends:
             return end
         if end is not None:
             ends.append((at, end))

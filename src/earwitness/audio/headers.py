@@ -24,6 +24,10 @@ _4_GIB = 1 << 32
 _UNKNOWN_SIZES = (range(1), range(0x7FFF0000, 0x80010000), range(0xFFFF0000, _4_GIB))
 """Sizes below 4 GiB that programs write when they do not know the length."""
 
+_MPEG_TAGS = (b"\x50\0", b"\x55\0")
+_FILE_MARKS = {b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff"}
+"""What begins another file, not a chunk of this one."""
+
 _PCM_TAGS = {0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE}
 _AIFF_CODINGS = {b"NONE", b"sowt", b"twos", b"raw ", b"fl32", b"FL32", b"fl64", b"FL64", b"in24"}
 _AIFF_CODINGS |= {b"in32", b"42ni", b"23ni", b"ulaw", b"ULAW", b"alaw", b"ALAW"}
@@ -73,6 +77,8 @@ def plan_by_header(fd: int, path: str) -> Plan:
     sound = _find_sound(fd)
     if sound is None:
         return Plan()
+    if sound.fmt[:2] in _MPEG_TAGS and sound.order == "little":
+        return Plan(is_mpeg=True)
     end = os.fstat(fd).st_size
     held = end - sound.start
     size = _true_size(fd, sound, end)
@@ -221,6 +227,8 @@ def _is_chunk(fd: int, sound: _Sound, size: int, end: int) -> bool:
     position = sound.start + size + size % 2
     head = read_at(fd, position, 24)
     if len(head) < 8:
+        return False
+    if head[:4] in _FILE_MARKS:
         return False
     name_is_text = all(32 <= byte < 127 for byte in head[:4])
     if sound.size_at:

@@ -7,6 +7,7 @@ frame would hold its main data, the VBRI header 32 bytes after the frame header.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,17 +95,19 @@ class FrameKind(NamedTuple):
             return 17 if self.mono else 32
         return 9 if self.mono else 17
 
-    def lengths(self) -> list[int]:
-        """Return the frame length for each third header byte, 0 where it is not of this kind."""
-        kbps = _KBPS[self.is_mpeg1, self.layer]
-        slot = 4 if self.layer == _LAYER_I else 1
-        per_kbps = self.samples // 8 * 1000 // slot
-        return [
-            (kbps[third >> 4] * per_kbps // self.rate_hz + (third >> 1 & 1)) * slot
-            if kbps[third >> 4] and third >> 2 & 3 == self.rate_index
-            else 0
-            for third in range(256)
-        ]
+
+@functools.lru_cache(maxsize=128)
+def frame_lengths(kind: FrameKind) -> tuple[int, ...]:
+    """Return the frame length for each third header byte, 0 where it is not of this kind."""
+    kbps = _KBPS[kind.is_mpeg1, kind.layer]
+    slot = 4 if kind.layer == _LAYER_I else 1
+    per_kbps = kind.samples // 8 * 1000 // slot
+    return tuple(
+        (kbps[third >> 4] * per_kbps // kind.rate_hz + (third >> 1 & 1)) * slot
+        if kbps[third >> 4] and third >> 2 & 3 == kind.rate_index
+        else 0
+        for third in range(256)
+    )
 
 
 class Run(NamedTuple):
@@ -140,7 +143,7 @@ class Mp3Frames:
         delay: Samples to drop at the start, which encoder and decoder added.
         padding: Samples to drop at the end.
         runs: The frames, header frames included.
-        starts_in_tags: The file begins with a tag.
+        starts_in_tags: The file begins with a tag, or with the header of a WAV file.
         n_trailing: Bytes after the last frame that are neither frames nor tags.
     """
 
@@ -199,14 +202,14 @@ def walk_frames(fd: int) -> Mp3Frames | None:
         delay=delay,
         padding=padding,
         runs=tuple(runs),
-        starts_in_tags=lead > 0 or read_at(fd, 0, 3) in TAG_MARKS,
+        starts_in_tags=lead > 0 or read_at(fd, 0, 3) in {*TAG_MARKS, b"RIF"},
         n_trailing=untagged_bytes(fd, end, stop),
     )
 
 
 def frames_of(fd: int, run: Run) -> Iterator[bytes]:
     """Yield the frames of a run."""
-    lengths = run.kind.lengths()
+    lengths = frame_lengths(run.kind)
     position = run.start
     while position < run.stop:
         chunk = read_at(fd, position, min(CHUNK_BYTES, run.stop - position))
@@ -242,7 +245,7 @@ def _delay_and_padding(header: bytes) -> tuple[int, int]:
 
 def _is_cut_frame(tail: bytes, kind: FrameKind) -> bool:
     """Tell whether what follows the chain is the beginning of one more frame, and no more."""
-    return _kind_of(tail[:4]) == kind and len(tail) < kind.lengths()[tail[2]]
+    return _kind_of(tail[:4]) == kind and len(tail) < frame_lengths(kind)[tail[2]]
 
 
 def _kind_of(header: bytes) -> FrameKind | None:
@@ -306,7 +309,7 @@ def _follow(fd: int, start: int, kind: FrameKind, limit: int | None = None) -> t
 
     These are the offset after them and the offset of the last one.
     """
-    lengths = kind.lengths()
+    lengths = frame_lengths(kind)
     seconds = {0xE0 | kind.version << 3 | kind.layer << 1 | crc for crc in (0, 1)}
     position, n_frames, last = start, 0, start
     while limit is None or n_frames < limit:
@@ -358,7 +361,7 @@ def _find_chain(
         at = chunk.find(b"\xff")
         while at >= 0 and position + at < limit:
             kind = _kind_of(chunk[at : at + 4])
-            if kind is not None:
+            if kind is not None and _may_continue(chunk, at, kind):
                 needed = n_frames if like in (None, kind) else FRAMES_OF_ANOTHER_KIND
                 if _is_chain(fd, position + at, kind, needed, stop):
                     return position + at
@@ -367,6 +370,13 @@ def _find_chain(
             return None
         position += len(chunk) - 3
     return None
+
+
+def _may_continue(chunk: bytes, at: int, kind: FrameKind) -> bool:
+    """Tell whether a frame of the same kind can follow, as far as the chunk shows it."""
+    after = at + frame_lengths(kind)[chunk[at + 2]]
+    following = chunk[after : after + 4]
+    return after > at and (len(following) < 4 or _kind_of(following) == kind)
 
 
 def _is_chain(fd: int, start: int, kind: FrameKind, needed: int, stop: int) -> bool:

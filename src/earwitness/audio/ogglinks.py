@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from earwitness.audio.info import SMALLEST_YIELD
 from earwitness.audio.oggends import end_granule
@@ -21,35 +21,60 @@ from earwitness.core.errors import AudioError
 
 OPUS_RATE_HZ = 48_000
 _ENDS_STREAM = 4
+_LITTLE: Literal["little", "big"] = "little"
+_RATES_AT: dict[bytes, tuple[int, Literal["little", "big"], int]] = {
+    b"OpusHead": (12, "little", 0),
+    b"\x01vorbis": (12, "little", 0),
+    b"\x7fFLAC": (27, "big", 12),
+    b"Speex   ": (36, "little", 0),
+}
+"""Where the first packet of a coding names its rate, in four bytes and how many bits to drop."""
+
 _OPUS_RATE_AT = 12
 
 
 class _Link(NamedTuple):
-    """Pages of one stream.
+    """Pages of one stream of sound.
 
     Attributes:
         pages: The whole ones.
         head: First bytes of its first packet.
+        end: Offset after the last page of this stream and of those mixed with it.
         stop: Offset where the next link or the end of the file is.
+        is_mixed: Whether other streams have pages between its own.
     """
 
     pages: list[Page]
     head: bytes
+    end: int
     stop: int
+    is_mixed: bool
 
     @property
     def is_opus(self) -> bool:
         return self.head.startswith(b"OpusHead")
 
     @property
-    def rate_hz(self) -> int:
-        if self.is_opus:
-            return OPUS_RATE_HZ
-        return int.from_bytes(self.head[12:16], "little") or 1
+    def is_sound(self) -> bool:
+        """Whether it is sound in a coding known here."""
+        return any(self.head.startswith(mark) for mark in _RATES_AT)
 
     @property
-    def is_known(self) -> bool:
-        return self.is_opus or self.head.startswith(b"\x01vorbis")
+    def rate_hz(self) -> int:
+        """Granules per second."""
+        if self.is_opus:
+            return OPUS_RATE_HZ
+        at, order, shift = next(
+            (place for mark, place in _RATES_AT.items() if self.head.startswith(mark)),
+            (0, _LITTLE, 0),
+        )
+        return int.from_bytes(self.head[at : at + 4], order) >> shift or 1
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether libsndfile may read it by pages of its own."""
+        is_known = self.is_opus or self.head.startswith(b"\x01vorbis")
+        return is_known and not self.is_mixed
 
     def seconds(self, page: Page | None = None) -> float:
         """Return the time after a page, or after the last one."""
@@ -64,14 +89,15 @@ def plan_ogg(fd: int, path: str) -> Plan:
         AudioError: Over 1 % of a link's pages are missing, or its end is cut off.
     """
     links = list(_links(fd))
-    if not links or not all(link.is_known for link in links):
-        return Plan()
     before_s, missing = 0.0, 0
     for link in links:
-        missing += _check_pages(fd, link, before_s, path)
-        before_s += link.seconds()
+        if link.is_sound:
+            missing += _check_pages(fd, link, before_s, path)
+            before_s += link.seconds()
     if missing:
         return Plan(is_foreign=True)
+    if not links or not all(link.is_simple for link in links):
+        return Plan()
     views = [_mended(fd, link) for link in links]
     if len(links) == 1 and links[0].pages[0].start == 0 and views == [None]:
         return Plan()
@@ -80,19 +106,23 @@ def plan_ogg(fd: int, path: str) -> Plan:
 
 
 def _links(fd: int) -> Iterator[_Link]:
-    """Yield the links of a file; of streams that were mixed, the file counts as none."""
-    size = os.fstat(fd).st_size
-    pages: list[Page] = []
+    """Yield the streams of a file in order; of streams that are mixed, each is one."""
+    streams: dict[int, list[Page]] = {}
     for page in walk_pages(fd):
-        if page.begins and pages:
-            if len(pages) == 1:
-                return
-            yield _Link(pages, _head(fd, pages[0]), page.start)
-            pages = []
-        if page.begins or (pages and page.serial == pages[0].serial):
-            pages.append(page)
-    if pages:
-        yield _Link(pages, _head(fd, pages[0]), size)
+        if page.begins and any(len(pages) > 1 for pages in streams.values()):
+            yield from _together(fd, streams, page.start)
+            streams = {}
+        if page.begins:
+            streams[page.serial] = [page]
+        elif page.serial in streams:
+            streams[page.serial].append(page)
+    yield from _together(fd, streams, os.fstat(fd).st_size)
+
+
+def _together(fd: int, streams: dict[int, list[Page]], stop: int) -> Iterator[_Link]:
+    end = max((pages[-1].stop for pages in streams.values()), default=0)
+    for pages in streams.values():
+        yield _Link(pages, _head(fd, pages[0]), end, stop, len(streams) > 1)
 
 
 def _head(fd: int, page: Page) -> bytes:
@@ -117,10 +147,10 @@ def _check_pages(fd: int, link: _Link, before_s: float, path: str) -> int:
             first_s = link.seconds(page) if first_s is None else first_s
     last = link.pages[-1]
     end_s = before_s + link.seconds()
-    if not last.ends and last.stop < link.stop:
-        if read_at(fd, last.stop, 4) == b"OggS":
+    if not last.ends and link.end < link.stop:
+        if read_at(fd, link.end, 4) == b"OggS":
             raise AudioError(path, f"truncated at {end_s:.2f} s (its last page is cut off)")
-        reason = f"{link.stop - last.stop} bytes after it are no Ogg page"
+        reason = f"{link.stop - link.end} bytes after it are no Ogg page"
         raise AudioError(path, f"damaged near {end_s:.2f} s: {reason}")
     if missing > (1 - SMALLEST_YIELD) * (len(link.pages) + missing):
         n_all = len(link.pages) + missing

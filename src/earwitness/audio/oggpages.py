@@ -18,6 +18,8 @@ HEADER_BYTES = 27
 LONGEST_PAGE = HEADER_BYTES + 255 + 255 * 255
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ALL_BITS = 0xFFFFFFFF
+_MOST_DAMAGED = 2_000
+"""Marks without a right page behind them after which no more pages are looked for."""
 
 
 class Page(NamedTuple):
@@ -49,14 +51,16 @@ class Page(NamedTuple):
 def walk_pages(fd: int) -> Iterator[Page]:
     """Yield the pages of a file; what is none, or a damaged one, is passed over."""
     size = os.fstat(fd).st_size
-    position = 0
+    position, n_damaged = 0, 0
     while position < size:
         chunk = read_at(fd, position, CHUNK_BYTES)
         at, whole = 0, len(chunk) - LONGEST_PAGE if position + len(chunk) < size else len(chunk)
         while (at := chunk.find(b"OggS", at)) >= 0 and at <= whole:
             page = _page_at(chunk, at)
             if page is None:
-                at += 1
+                at, n_damaged = at + 1, n_damaged + 1
+                if n_damaged > _MOST_DAMAGED:
+                    return
                 continue
             at = page.stop
             yield page._replace(

@@ -121,7 +121,10 @@ def probe(fd: int, path: str, plan: Plan) -> AudioInfo:
     if plan.is_foreign:
         raise NotForLibsndfileError("FFmpeg reads it")
     if not plan.views:
-        return check_info(claim(_probe_one(fd, path, None), plan))
+        info = claim(_probe_one(fd, path, None), plan)
+        if info.container == "w64" and plan.claimed_samples:  # it reads on to the file's end
+            info = replace(info, n_samples=min(info.n_samples, plan.claimed_samples))
+        return check_info(info)
     infos = [_probe_one(fd, path, view) for view in plan.views]
     kinds = [(info.sample_rate_hz, info.n_channels) for info in infos]
     n_samples = 0

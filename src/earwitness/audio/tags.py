@@ -11,6 +11,7 @@ from earwitness.audio.regular import read_at
 TAG_MARKS = frozenset({b"ID3", b"TAG", b"APE"})
 """First bytes of tags."""
 
+_MOST_TAGS = 1_000
 _ID3V1_BYTES = 128
 _ID3V1_EXTENSION_BYTES = 227
 _APE_BYTES = 32
@@ -20,14 +21,17 @@ _LONGEST_LYRICS = 5_200
 
 def end_of_id3v2(fd: int, position: int = 0) -> int:
     """Return the offset after all ID3v2 tags that follow one another from ``position`` on."""
-    while size := _id3v2_bytes(read_at(fd, position, 10), b"ID3"):
+    for _ in range(_MOST_TAGS):
+        size = _id3v2_bytes(read_at(fd, position, 10), b"ID3")
+        if size == 0:
+            break
         position += size
     return position
 
 
 def end_of_tags(fd: int, position: int, stop: int) -> int:
     """Return the offset after all tags that follow one another from ``position`` to ``stop``."""
-    while position < stop:
+    for _ in range(_MOST_TAGS):
         head = read_at(fd, position, _APE_BYTES)
         size = _id3v2_bytes(head[:10], b"ID3")
         if head[:8] == b"APETAGEX" and len(head) == _APE_BYTES:
@@ -46,7 +50,7 @@ def end_of_tags(fd: int, position: int, stop: int) -> int:
 
 def start_of_tags(fd: int, stop: int) -> int:
     """Return the offset where the tags begin that follow one another up to ``stop``."""
-    while True:
+    for _ in range(_MOST_TAGS):
         tail = read_at(fd, max(0, stop - _ID3V1_BYTES), min(stop, _ID3V1_BYTES))
         if tail[:3] == b"TAG" and len(tail) == _ID3V1_BYTES:
             size = _ID3V1_BYTES
@@ -63,8 +67,9 @@ def start_of_tags(fd: int, stop: int) -> int:
         else:
             size = _id3v2_bytes(tail[-10:], b"3DI")
         if not 0 < size <= stop:
-            return stop
+            break
         stop -= size
+    return stop
 
 
 def untagged_bytes(fd: int, start: int, stop: int) -> int:

@@ -29,12 +29,14 @@ class Plan(NamedTuple):
         views: Its parts, one after another in time; none where the file itself is read.
         claimed_samples: Length its header claims; ``None`` where it claims none.
         claimed_share: Bytes of sound that it claims over those that there are, at least 1.
+        is_mpeg: It is MPEG frames in another wrapping.
         is_foreign: libsndfile cannot give it whole, FFmpeg may.
     """
 
     views: tuple[View, ...] = ()
     claimed_samples: int | None = None
     claimed_share: float = 1.0
+    is_mpeg: bool = False
     is_foreign: bool = False
 
 
