@@ -1,131 +1,191 @@
-"""How often intervals hold the truth and tests cry wolf, on clustered data: ``make simulate``.
+"""How often intervals contain the truth and tests reject equal detectors: ``make simulate``.
 
-Conventions: scores are normal with variance 1, half of it shared within a group; fakes are shifted
-so that the AUROC is what the row says. "Apart": groups hold 4 reals or 4 fakes. "Both": each group
-holds 1 real and 4 fakes that share their part, as a track does with its reconstructions. Coverage
-should be 95 %, errors of the first kind 5 %; each figure carries the error of its own simulation.
+Conventions: groups hold 1 to 9 items, in turn. "Apart": groups hold reals or fakes alone. "Both":
+each group holds 1 real and 1 to 9 fakes. A score is a part of the group plus a part of the item, of
+equal variance where they are normal; the group's part is normal, or heavy-tailed (Student's t on
+2.5 degrees of freedom). Fakes are shifted so that AUROC is what the row says. Logits are the
+log-likelihood ratio of normal scores ("calibrated") or three times that ("overconfident"). The
+truth is the metric of 300 000 items drawn in the same way. Coverage should be 95 %, errors of the
+first kind 5 %.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest
 
-from earwitness.metrics.bootstrap import bootstrap_intervals
-from earwitness.metrics.comparisons import compare_auroc, compare_by_swaps
-from earwitness.metrics.intervals import (
-    Interval,
-    auroc_interval,
-    mixed_interval,
-    rate_interval,
-)
+from earwitness.core.metrics import Settings
+from earwitness.evaluation.figures import METRICS, estimate_some, point_values
+from earwitness.metrics.comparisons import auroc_difference, compare_by_swaps
 from earwitness.metrics.items import Items
 
-AUROCS = (0.75, 0.95, 0.99)
-N_GROUPS = (20, 50, 200)
-SHARED = 0.5
+AUROCS = (0.7, 0.9, 0.95, 0.99)
+N_GROUPS = (12, 20, 50, 200)
+TAILS = ("normal", "heavy")
+LAYOUTS = ("apart", "both")
+SCALES = {"calibrated": 1, "overconfident": 3}
+OF_SCALES = ("act_dcf", "cllr", "brier", "log_loss", "ece")
+"""Metrics of probabilities, which the scale of logits changes."""
+N_TRUTH = 300_000
+N_RESAMPLES = 300
+FREEDOM = 2.5
 
 
-def layout(n_groups: int, both: bool) -> tuple[np.ndarray, np.ndarray]:
+def layout(n_groups: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Target and group of every item, with ``n_groups`` groups a class."""
     groups = np.arange(n_groups)
-    if both:
-        group = np.concatenate([groups, np.repeat(groups, 4)])
-        return np.repeat([0, 1], [n_groups, 4 * n_groups]), group
-    group = np.repeat(np.arange(2 * n_groups), 4)
-    return (group >= n_groups).astype(int), group
+    many = np.repeat(groups, groups % 9 + 1)
+    first = groups if kind == "both" else many
+    group = np.concatenate([first, many + (0 if kind == "both" else n_groups)])
+    return np.repeat([0, 1], [len(first), len(many)]), group
 
 
-def detect(rng: np.random.Generator, target: np.ndarray, group: np.ndarray, auroc: float) -> Items:
-    """What a detector of this AUROC says; its threshold lies halfway between the classes."""
-    shift = shift_of(auroc)
-    common = rng.normal(size=group.max() + 1)[group] * math.sqrt(SHARED)
-    logit = common + rng.normal(size=len(group)) * math.sqrt(1 - SHARED) + shift * (target - 0.5)
-    prob = 1 / (1 + np.exp(-logit))
-    return Items(target, group, (logit >= 0).astype(int), logit, logit, prob)
+def noise(rng: np.random.Generator, group: np.ndarray, tails: str) -> np.ndarray:
+    size = int(group.max()) + 1
+    common = rng.normal(size=size) if tails == "normal" else rng.standard_t(FREEDOM, size)
+    return (common[group] + rng.normal(size=len(group))) / math.sqrt(2)
 
 
-def shift_of(auroc: float) -> float:
-    return float(math.sqrt(2) * norm.ppf(auroc))
+@lru_cache
+def shift_of(auroc: float, tails: str) -> float:
+    """How far fakes are shifted for this AUROC."""
+    rng, groups = np.random.default_rng(9), np.arange(N_TRUTH)
+    reals, fakes = np.sort(noise(rng, groups, tails)), noise(rng, groups, tails)
+    low, high = 0.0, 30.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        is_low = np.searchsorted(reals, fakes + middle).mean() < auroc * N_TRUTH
+        low, high = (middle, high) if is_low else (low, middle)
+    return low
 
 
-def intervals(items: Items, seed: int) -> dict[str, Interval]:
-    """Every kind of interval there is, one figure each."""
-    hit, fake = (items.decision == items.target).astype(int), items.target == 1
-    return {
-        "AUROC": auroc_interval(items.target, items.score, items.group),
-        "recall": rate_interval(hit[fake], items.group[fake]),
-        "balanced": mixed_interval(hit, items.target, items.group, 0.5),
-        "EER": bootstrap_intervals(items, ["eer"], seed=seed, n_resamples=400)["eer"],
-    }
+def detect(
+    rng: np.random.Generator,
+    target: np.ndarray,
+    group: np.ndarray,
+    *,
+    auroc: float,
+    tails: str = "normal",
+    scale: float = 1,
+    shared: np.ndarray | None = None,
+) -> Items:
+    """What a detector of this AUROC says; half of its noise may be shared with another one."""
+    own = noise(rng, group, tails)
+    own = own if shared is None else (own + shared) / math.sqrt(2)
+    score = own + shift_of(auroc, tails) * (target - 0.5)
+    logit = scale * shift_of(auroc, "normal") * score
+    prob = 1 / (1 + np.exp(-np.clip(logit, -700, 700)))
+    return Items(target, group, (logit >= 0).astype(int), score, logit, prob)
 
 
-def truths(auroc: float) -> dict[str, float]:
-    right = float(norm.cdf(shift_of(auroc) / 2))
-    return {"AUROC": auroc, "recall": right, "balanced": right, "EER": 1 - right}
+def truth(n_groups: int, kind: str, **detector: Any) -> dict[str, float]:
+    target, group = layout(n_groups, kind)
+    n_copies, size = N_TRUTH // len(target), int(group.max()) + 1
+    groups = (np.arange(n_copies)[:, None] * size + group).reshape(-1)
+    rng = np.random.default_rng(77)
+    whole = detect(rng, np.tile(target, n_copies), groups, **detector)
+    return point_values(whole, Settings())
 
 
-def coverage(n_rounds: int) -> Iterator[tuple[str, ...]]:
-    yield ("groups", "AUROC", "a class", *(f"{name} %" for name in truths(0.9)), "no interval")
-    for both in (False, True):
-        for auroc in AUROCS:
-            for n_groups in N_GROUPS:
-                yield covered(n_rounds, both, auroc, n_groups)
+def coverage(n_rounds: int, aurocs: Sequence[float], *, each: bool) -> Iterator[tuple[str, ...]]:
+    """One row a metric and kind of groups: coverage, from the least to the greatest AUROC's."""
+    yield ("metric", "groups' part", "layout", *(f"{n} groups" for n in N_GROUPS))
+    found: dict[tuple[str, str, str], dict[int, list[str]]] = {}
+    for scale, tails, kind, auroc in itertools.product(SCALES, TAILS, LAYOUTS, aurocs):
+        if scale == "overconfident" and (tails, kind) != ("normal", "apart"):
+            continue
+        for n_groups in N_GROUPS:
+            shares = covered(
+                n_rounds, n_groups, kind, auroc=auroc, tails=tails, scale=SCALES[scale]
+            )
+            for metric, share in shares.items():
+                if scale == "calibrated" or metric in OF_SCALES:
+                    name = f"{metric}, overconfident" if scale == "overconfident" else metric
+                    rows = found.setdefault((name, tails, kind), {})
+                    rows.setdefault(n_groups, []).append(share)
+                    if each:
+                        print(auroc, name, tails, kind, n_groups, share, flush=True)
+    order = {name: place for place, name in enumerate(METRICS)}
+    for row in sorted(found, key=lambda row: order[row[0].split(",")[0]]):
+        yield (*row, *(_range(found[row][n]) for n in N_GROUPS))
 
 
-def covered(n_rounds: int, both: bool, auroc: float, n_groups: int) -> tuple[str, ...]:
-    target, group = layout(n_groups, both)
-    held = dict.fromkeys(truths(auroc), 0)
-    given = dict.fromkeys(truths(auroc), 0)
+def covered(n_rounds: int, n_groups: int, kind: str, **detector: Any) -> dict[str, str]:
+    """Share of samples, in %, in which an interval that was given contains the truth."""
+    target, group = layout(n_groups, kind)
+    true = truth(n_groups, kind, **detector)
+    held: dict[str, list[bool]] = {name: [] for name in METRICS if name != "eer_threshold"}
     for seed in range(n_rounds):
-        items = detect(np.random.default_rng([seed, n_groups]), target, group, auroc)
-        for name, found in intervals(items, seed).items():
-            given[name] += found.reason is None
-            held[name] += found.low <= truths(auroc)[name] <= found.high
-    shares = [f"{100 * held[name] / max(given[name], 1):.1f}" for name in held]
-    without = ", ".join(f"{name} {n_rounds - n}" for name, n in given.items() if n < n_rounds)
-    return ("both" if both else "apart", f"{auroc:g}", str(n_groups), *shares, without or "–")
+        items = detect(np.random.default_rng([seed, n_groups]), target, group, **detector)
+        found = estimate_some(tuple(held), items, Settings(seed=seed, n_resamples=N_RESAMPLES))
+        for name, one in found.items():
+            if one.low is not None and one.high is not None:
+                held[name].append(one.low - 1e-9 <= true[name] <= one.high + 1e-9)
+    enough = {name: found for name, found in held.items() if len(found) > n_rounds / 2}
+    return {name: f"{100 * np.mean(enough[name]):.1f}" if name in enough else "–" for name in held}
+
+
+def _range(shares: list[str]) -> str:
+    given = sorted((share for share in shares if share != "–"), key=float)
+    if not given:
+        return "no interval"
+    return given[0] if given[0] == given[-1] else f"{given[0]} to {given[-1]}"
 
 
 def errors(n_rounds: int) -> Iterator[tuple[str, ...]]:
-    yield ("groups", "a class", *(f"{name} %" for name in TESTS))
-    for both in (False, True):
-        for n_groups in N_GROUPS:
-            target, group = layout(n_groups, both)
+    yield ("AUROC", "tails", "layout", "groups", *(f"{name} %" for name in TESTS))
+    for auroc, tails, kind in itertools.product((0.85, 0.95, 0.99), TAILS, LAYOUTS):
+        for n_groups in N_GROUPS[:3]:
+            target, group = layout(n_groups, kind)
             rejected = dict.fromkeys(TESTS, 0)
             for seed in range(n_rounds):
                 rng = np.random.default_rng([seed, n_groups])
-                first, second = (detect(rng, target, group, 0.85) for _ in range(2))
+                shared = noise(rng, group, tails)
+                first, second = (
+                    detect(rng, target, group, auroc=auroc, tails=tails, shared=shared)
+                    for _ in range(2)
+                )
                 for name, test in TESTS.items():
-                    rejected[name] += test(first, second, seed) < 0.05
+                    rejected[name] += test(first, second, seed)
             shares = [f"{100 * n / n_rounds:.1f}" for n in rejected.values()]
-            yield ("both" if both else "apart", str(n_groups), *shares)
+            yield (f"{auroc:g}", tails, kind, str(n_groups), *shares)
 
 
-def swap(name: str) -> Callable[[Items, Items, int], float]:
-    return lambda one, two, seed: compare_by_swaps(one, two, [name], seed=seed, n_swaps=399)[name].p
+def swap(name: str) -> Callable[[Items, Items, int], bool]:
+    return lambda one, two, seed: (
+        compare_by_swaps(one, two, [name], seed=seed, n_swaps=399)[name].p < 0.05
+    )
 
 
-def plain_delong(first: Items, second: Items, _: int) -> float:
-    """DeLong's test as if all items were independent."""
+def interval_excludes_0(first: Items, second: Items, _: int = 0) -> bool:
+    found = auroc_difference(first, second)
+    return found.low > 0 or found.high < 0
+
+
+def plain_delong(first: Items, second: Items, _: int) -> bool:
+    """DeLong's interval as if all items were independent."""
     loose = np.arange(len(first))
     sides = (Items(s.target, loose, s.decision, s.score, s.logit, s.prob) for s in (first, second))
-    return compare_auroc(*sides).p
+    return interval_excludes_0(*sides)
 
 
-def mcnemar(first: Items, second: Items, _: int) -> float:
+def mcnemar(first: Items, second: Items, _: int) -> bool:
     """McNemar's exact test, which takes items for independent."""
     right = [items.decision == items.target for items in (first, second)]
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    return float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0
+    return bool(sum(only)) and float(binomtest(only[0], sum(only)).pvalue) < 0.05
 
 
-TESTS: dict[str, Callable[[Items, Items, int], float]] = {
-    "DeLong": lambda one, two, _: compare_auroc(one, two).p,
+TESTS: dict[str, Callable[[Items, Items, int], bool]] = {
+    "AUROC": swap("auroc"),
+    "AUROC interval without 0": interval_excludes_0,
     "accuracy": swap("accuracy"),
     "EER": swap("eer"),
     "Brier": swap("brier"),
@@ -145,10 +205,17 @@ def show(title: str, rows: Iterator[tuple[str, ...]], n_rounds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=1000)
-    n_rounds = parser.parse_args().rounds
-    show("Coverage of 95 % intervals", coverage(n_rounds), n_rounds)
-    show("Equal detectors told apart at p < 0.05", errors(n_rounds), n_rounds)
+    parser.add_argument("--rounds", type=int, default=200, help="of each row")
+    parser.add_argument("--part", choices=("coverage", "errors"), help="one table alone")
+    parser.add_argument("--auroc", type=float, nargs="*", default=AUROCS)
+    parser.add_argument("--each", action="store_true", help="print every AUROC's share as well")
+    asked = parser.parse_args()
+    n_rounds = asked.rounds
+    if asked.part != "errors":
+        rows = coverage(n_rounds, asked.auroc, each=asked.each)
+        show("Coverage of 95 % intervals in %, over AUROCs", rows, n_rounds)
+    if asked.part != "coverage":
+        show("Equal detectors told apart at p < 0.05", errors(n_rounds), n_rounds)
 
 
 if __name__ == "__main__":

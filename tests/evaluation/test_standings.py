@@ -72,3 +72,20 @@ def test_intervals_are_apart_or_not_or_cannot_be_told() -> None:
     assert are_apart(low, high) is True
     assert are_apart(low, wide) is are_apart(wide, high) is False
     assert are_apart(low, Estimate(value=0.9, reason="too few groups")) is None
+
+
+def test_a_detector_that_calls_everything_real_has_an_f1_and_comes_last() -> None:
+    def labels(detector: str, called: pl.Expr) -> ew.Predictions:
+        frame = predictions(detector=detector).frame.with_columns(
+            called.cast(pl.Int8).alias("pred_label"),
+            logit=pl.lit(None, pl.Float64),
+            pred_prob=pl.lit(None, pl.Float64),
+        )
+        return ew.Predictions("d", detector, frame)
+
+    metrics = evaluated(labels("asleep", pl.lit(0)), labels("right", ~REAL))
+    assert [place.detector for place in rank_detectors(metrics).places] == ["right", "asleep"]
+    (asleep,) = metrics.where(kind="overall", detector="asleep")
+    assert asleep.estimates["f1"].value == asleep.estimates["mcc"].value == 0
+    assert asleep.estimates["f1_macro"].is_defined
+    assert asleep.estimates["precision"].reason == "nothing was called fake"

@@ -14,6 +14,8 @@ from earwitness.metrics.clustered import clustered_variance, degrees_of_freedom,
 from earwitness.metrics.items import numbered
 from earwitness.metrics.ranking import auroc
 
+HALVES = (0.5, 0.5)
+
 
 def clustered(
     seed: int, *, n_groups: int, n_each: int, shift: float = 1.5, both: bool = False
@@ -80,7 +82,7 @@ def test_too_few_groups_and_no_variation() -> None:
     assert intervals.auroc_interval(target, score, group).reason == TOO_FEW_GROUPS
     hit = np.ones(90, int)
     assert intervals.rate_interval(hit, np.arange(90) % 9).reason == TOO_FEW_GROUPS
-    mixed = intervals.mixed_interval(hit, np.repeat([0, 1], 45), np.arange(90) // 9, 0.5)
+    mixed = intervals.mixed_interval(hit, np.repeat([0, 1], 45), np.arange(90) // 9, HALVES)
     assert mixed.reason == TOO_FEW_GROUPS
     constant = intervals.auroc_interval(np.repeat([0, 1], 20), np.ones(40), np.arange(40))
     assert constant.reason == intervals.NO_VARIATION
@@ -114,7 +116,7 @@ def test_balanced_accuracy_takes_both_classes() -> None:
     rng = np.random.default_rng(5)
     target, group = np.repeat([0, 1], 200), np.arange(400)
     hit = (rng.random(400) < np.where(target == 1, 0.6, 0.9)).astype(int)
-    found = intervals.mixed_interval(hit, target, group, 0.5)
+    found = intervals.mixed_interval(hit, target, group, HALVES)
     shares = hit[target == 0].mean(), hit[target == 1].mean()
     error = math.sqrt(sum(p * (1 - p) / 200 for p in shares)) / 2
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.05)
@@ -123,7 +125,7 @@ def test_balanced_accuracy_takes_both_classes() -> None:
 
 def test_one_sure_class_does_not_make_the_mean_sure() -> None:
     target = np.repeat([0, 1], 50)
-    found = intervals.mixed_interval(1 - target, target, np.arange(100), 0.5)
+    found = intervals.mixed_interval(1 - target, target, np.arange(100), HALVES)
     assert found.low < 0.49
     assert found.high > 0.51
 
@@ -132,8 +134,8 @@ def test_shared_groups_correlate_recall_and_specificity() -> None:
     rng = np.random.default_rng(6)
     good = rng.integers(0, 2, 60)
     target, group, hit = np.repeat([0, 1], 60), np.tile(np.arange(60), 2), np.tile(good, 2)
-    together = intervals.mixed_interval(hit, target, group, 0.5)
-    apart = intervals.mixed_interval(hit, target, np.arange(120), 0.5)
+    together = intervals.mixed_interval(hit, target, group, HALVES)
+    apart = intervals.mixed_interval(hit, target, np.arange(120), HALVES)
     assert together.high - together.low > 1.3 * (apart.high - apart.low)
 
 

@@ -46,8 +46,8 @@ def compare(
     Of two folders, each detector that both have is compared with itself; of a folder and a file
     of one detector, each other detector with that one.
 
-    AUROC by DeLong's test over groups, all else by swapping whole groups; p-values corrected for
-    their number (Holm).
+    p-values by swapping whole groups, corrected for their number (Holm); the interval of a
+    difference of two AUROCs is DeLong's over groups.
     """
     from earwitness.evaluation.compare import compare as make_comparison
     from earwitness.evaluation.repeats import parse_aggregate

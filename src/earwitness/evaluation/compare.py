@@ -25,7 +25,6 @@ from earwitness.evaluation.summarize import check_threshold
 from earwitness.metrics.comparisons import (
     N_SWAPS,
     Difference,
-    compare_auroc,
     compare_by_swaps,
     holm,
 )
@@ -205,10 +204,7 @@ def _lines(name: str, pairs: pl.DataFrame, seed: int, n_swaps: int) -> Iterator[
     values = [point_values(items, Settings()) for items in (one, two)]
     shared = [metric for metric in COMPARED if all(metric in found for found in values)]
     defined = [m for m in shared if not any(math.isnan(found[m]) for found in values)]
-    swapped = [metric for metric in defined if metric != "auroc"]
-    differences = compare_by_swaps(one, two, swapped, seed=seed, n_swaps=n_swaps)
-    if "auroc" in defined:
-        differences["auroc"] = compare_auroc(one, two)
+    differences = compare_by_swaps(one, two, defined, seed=seed, n_swaps=n_swaps)
     undefined = Difference(math.nan, reason="undefined on these items")
     for metric in shared:
         yield Line(

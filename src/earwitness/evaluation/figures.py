@@ -21,6 +21,7 @@ from earwitness.metrics.bootstrap import bootstrap_intervals
 from earwitness.metrics.costs import Costs
 from earwitness.metrics.intervals import Interval, auroc_interval, mixed_interval, rate_interval
 from earwitness.metrics.items import Items
+from earwitness.metrics.operating import tpr_interval
 from earwitness.metrics.resampled import TPR_AT_FPR
 
 METRICS = {
@@ -53,12 +54,9 @@ OF_PROBS = ("brier", "log_loss", "ece")
 A_SETTING = "a setting of the detector: no interval"
 
 _ONE_CLASS_DOES = ("accuracy", "recall", "specificity")
-_CLOSED = (*OF_RATES, "auroc")
+_CLOSED = (*OF_RATES, "auroc", "act_dcf", *TPR_AT_FPR)
 _WHY = {
     "precision": "nothing was called fake",
-    "f1": "no fake was found",
-    "f1_macro": "a class without a right decision",
-    "mcc": "all decisions are alike",
 }
 
 
@@ -192,7 +190,7 @@ def _without_one_class(values: Mapping[str, float], items: Items) -> dict[str, f
 
 
 def _intervals(items: Items, names: list[str], settings: Settings) -> dict[str, Interval]:
-    found = {name: _closed(name, items, settings.confidence) for name in names if name in _CLOSED}
+    found = {name: _closed(name, items, settings) for name in names if name in _CLOSED}
     if "eer_threshold" in names:
         found["eer_threshold"] = Interval(reason=A_SETTING)
     others = [name for name in names if name not in found]
@@ -209,14 +207,22 @@ def _intervals(items: Items, names: list[str], settings: Settings) -> dict[str, 
     )
 
 
-def _closed(name: str, items: Items, confidence: float) -> Interval:
+def _closed(name: str, items: Items, settings: Settings) -> Interval:
+    confidence, target = settings.confidence, items.target
     if name == "auroc" and items.score is not None:
-        return auroc_interval(items.target, items.score, items.group, confidence)
+        return auroc_interval(target, items.score, items.group, confidence)
+    if name in TPR_AT_FPR:
+        return tpr_interval(items, TPR_AT_FPR[name], confidence)
+    if name == "act_dcf" and items.logit is not None:
+        costs = costs_of(settings)
+        wrong = (items.logit > costs.threshold) != (target == 1)
+        weights = (costs.normalised(1.0, 0.0), costs.normalised(0.0, 1.0))
+        return mixed_interval(wrong.astype(np.int64), target, items.group, weights, confidence)
     part = part_of(name, items)
     hit = np.asarray(part.decision == part.target, dtype=np.int64)
-    if name in ("accuracy", "balanced_accuracy") and ranking.has_both(items.target):
-        share = 0.5 if name == "balanced_accuracy" else float(items.target.mean())
-        return mixed_interval(hit, items.target, items.group, share, confidence)
+    if name in ("accuracy", "balanced_accuracy") and ranking.has_both(target):
+        share = 0.5 if name == "balanced_accuracy" else float(target.mean())
+        return mixed_interval(hit, target, items.group, (1 - share, share), confidence)
     return rate_interval(hit, part.group, confidence)
 
 
@@ -226,9 +232,8 @@ def _estimate(
     part = part_of(name, items)
     if math.isnan(value) or interval is None:
         value, interval = math.nan, Interval(reason=_why_undefined(name, items))
-    value_or_none, low, high = (
-        None if math.isnan(number) else number for number in (value, interval.low, interval.high)
-    )
+    ends = (min(interval.low, value), max(interval.high, value))  # rounding may part them
+    value_or_none, low, high = (None if math.isnan(number) else number for number in (value, *ends))
     return Estimate(
         value=value_or_none,
         low=low,

@@ -99,14 +99,17 @@ def is_one_class(counts: Counts) -> bool:
 
 
 def comparison_record(row: ComparisonRow) -> dict[str, Cell]:
-    """Return a row of the comparison table by column, in the order of the published table."""
+    """Return a row of the comparison table by column, in the order of the published table.
+
+    Its F1 is empty where no fake is found, as published, and not 0.
+    """
     counts = row.counts
     rates = (
         points.accuracy(counts),
         points.precision(counts),
         points.recall(counts),
         points.specificity(counts),
-        points.f1(counts),
+        points.f1(counts) if counts.tp else math.nan,
         points.balanced_accuracy(counts),
     )
     cells = (row.model, row.dataset, counts.n, counts.tp, counts.tn, counts.fp, counts.fn)

@@ -1,22 +1,30 @@
-"""The group bootstrap: intervals for figures that no closed form is at hand for.
+"""The group bootstrap: intervals for metrics whose variance has no closed form.
 
 Conventions: groups are drawn with replacement, within strata, from a seed. The strata are the
 groups that hold reals alone, fakes alone, and both: a group with both is drawn as one, its reals
 and its fakes together, and the number of groups of each kind is the same in every resample.
-Intervals are percentile intervals (Efron and Tibshirani, 1993).
+
+The resamples give a variance and its degrees of freedom for ``intervals.score_interval``, not
+percentiles: percentile intervals are too narrow with few groups, and may miss the point itself of a
+biased metric.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 from earwitness.core.estimates import MIN_GROUPS, TOO_FEW_GROUPS
 from earwitness.metrics import losses
+from earwitness.metrics.clustered import freedom_of
 from earwitness.metrics.costs import ASVSPOOF5, Costs
-from earwitness.metrics.intervals import CONFIDENCE, Interval
+from earwitness.metrics.intervals import CONFIDENCE, NO_VARIATION, Interval, score_interval
 from earwitness.metrics.items import Floats, Items
 from earwitness.metrics.resampled import resample
 
@@ -24,9 +32,62 @@ N_RESAMPLES = 2000
 HELD = 4_000_000
 """Weights of groups that are drawn at once."""
 
-ALIKE = "all resamples give the same figure"
 MOST_UNDEFINED = 0.05
-"""Share of resamples in which a figure may be undefined; they are left out of its interval."""
+"""Share of resamples in which a metric may be undefined; they are left out of its variance."""
+
+LOSSES = ("cllr", "log_loss")
+"""Metrics whose upper bound is taken from the sample (``_greatest_losses``)."""
+
+ROUNDING = 1e-12
+BIAS = {"min_dcf": "min_dcf_optimism", "ece": "ece_noise"}
+"""Metric → what measures its bias on the same resamples."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a metric varies over resamples.
+
+    Attributes:
+        value: The metric on the sample.
+        shifts: ``(n_resamples,)`` the metric on each resample, less ``value``; NaN where undefined.
+        moments: ``(2, n_groups)``, of ``_moments``.
+        n_groups: Groups of the class that has fewer.
+        bounds: Least and greatest possible value.
+        bias: ``(n_resamples,)`` what ``BIAS`` names; empty for other metrics.
+    """
+
+    value: float
+    shifts: Floats
+    moments: Floats
+    n_groups: int
+    bounds: tuple[float, float]
+    bias: Floats
+
+    @cached_property
+    def defined(self) -> Floats:
+        """Shifts where the metric is defined."""
+        return self.shifts[np.isfinite(self.shifts)]
+
+    @property
+    def shift(self) -> float:
+        """Mean shift: the bias that resampling adds."""
+        return float(self.defined.mean())
+
+    @property
+    def variance(self) -> float:
+        """Variance over samples of groups."""
+        return float(self.defined.var()) * self.n_groups / (self.n_groups - 1)
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the variance."""
+        parts = self.moments[0] - self.shift * self.moments[1]
+        return freedom_of(parts / len(self.defined))
+
+    def quantile(self, confidence: float) -> float:
+        """Return Student's t on these degrees of freedom."""
+        freedom = max(min(self.freedom, self.n_groups - 1), 1)
+        return float(t.ppf((1 + confidence) / 2, freedom))
 
 
 def bootstrap_intervals(
@@ -39,27 +100,50 @@ def bootstrap_intervals(
     costs: Costs = ASVSPOOF5,
     n_bins: int = losses.N_BINS,
 ) -> dict[str, Interval]:
-    """Return an interval for every figure, all from the same resamples.
+    """Return an interval for every metric, all from the same resamples.
 
     Args:
         items: The sample, reals and fakes.
-        names: Figures, of ``metrics.json``'s names.
+        names: Metrics, of ``metrics.json``'s names.
         seed: Where the draws start.
         n_resamples: How many resamples.
         confidence: Level.
         costs: Prior and costs of ``min_dcf`` and ``act_dcf``.
         n_bins: Bins of ``ece``.
     """
-    if min(items.groups_of(0), items.groups_of(1)) < MIN_GROUPS:
+    n_groups = min(items.groups_of(0), items.groups_of(1))
+    if n_groups < MIN_GROUPS:
         return dict.fromkeys(names, Interval(reason=TOO_FEW_GROUPS))
+    taken = [*names, *(BIAS[name] for name in names if name in BIAS)]
+    once = np.ones((1, items.n_groups), dtype=np.int16)
+    point = resample(items, once, taken, costs=costs, n_bins=n_bins)
+    values = np.array([point[name][0] for name in taken])
     rng, size = np.random.default_rng(seed), max(1, HELD // items.n_groups)
     sizes = [min(size, n_resamples - start) for start in range(0, n_resamples, size)]
-    parts = [
-        resample(items, draw_weights(items, n, rng), names, costs=costs, n_bins=n_bins)
-        for n in sizes
-    ]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in names}
-    return {name: _percentiles(values, confidence) for name, values in found.items()}
+    moments = np.zeros((2, items.n_groups, len(taken)), dtype=np.float64)
+    parts = []
+    for n in sizes:
+        weights = draw_weights(items, n, rng)
+        found = resample(items, weights, taken, costs=costs, n_bins=n_bins)
+        parts.append(np.column_stack([found[name] for name in taken]) - values)
+        moments += _moments(weights, parts[-1])
+    least, greatest = {"mcc": -1.0}, _greatest_losses(items)
+    shifts = dict(zip(taken, np.concatenate(parts).T, strict=True))
+    return {
+        name: _interval(
+            name,
+            Spread(
+                value=float(values[column]),
+                shifts=shifts[name],
+                moments=moments[:, :, column],
+                n_groups=n_groups,
+                bounds=(least.get(name, 0.0), greatest.get(name, 1.0)),
+                bias=shifts.get(BIAS.get(name, ""), np.empty(0)),
+            ),
+            confidence,
+        )
+        for column, name in enumerate(names)
+    }
 
 
 def draw_weights(items: Items, n_resamples: int, rng: np.random.Generator) -> NDArray[np.int16]:
@@ -82,13 +166,62 @@ def _strata(items: Items) -> NDArray[np.int64]:
     return kinds
 
 
-def _percentiles(values: Floats, confidence: float) -> Interval:
-    defined = values[np.isfinite(values)]
-    n_undefined = len(values) - len(defined)
-    if n_undefined > MOST_UNDEFINED * len(values):
-        return Interval(reason=f"undefined in {n_undefined} of {len(values)} resamples")
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    if defined.min() == defined.max():
-        return Interval(reason=ALIKE)
-    return Interval(float(low), float(high), f"group bootstrap, {len(values)} resamples")
+def _moments(weights: NDArray[np.int16], shifts: Floats) -> Floats:
+    """Return each group's sum of shifts, and of their being there: ``(2, n_groups, n_metrics)``.
+
+    From them follows how the metric goes with a group's weight, which is what the group adds to
+    it (the infinitesimal jackknife of Efron, 2014).
+    """
+    defined = np.isfinite(shifts)
+    columns = np.hstack([np.where(defined, shifts, 0), defined]).astype(np.float32)
+    sums = weights.T.astype(np.float32) @ columns
+    return np.stack(np.split(sums.astype(np.float64), 2, axis=1))
+
+
+def _greatest_losses(items: Items) -> dict[str, float]:
+    """Return what the most confident item would cost if it were wrong: the losses' upper bound."""
+    found = {}
+    both = (items.target, 1 - items.target)
+    if items.logit is not None:
+        found["cllr"] = max(float(losses.cllr_bits(t, items.logit).max()) for t in both)
+    if items.prob is not None:
+        found["log_loss"] = max(float(losses.log_losses(t, items.prob).max()) for t in both)
+    return found
+
+
+def _interval(name: str, spread: Spread, confidence: float) -> Interval:
+    n_undefined = len(spread.shifts) - len(spread.defined)
+    if n_undefined > MOST_UNDEFINED * len(spread.shifts):
+        return Interval(reason=f"undefined in {n_undefined} of {len(spread.shifts)} resamples")
+    least, greatest = spread.bounds
+    if spread.variance <= (ROUNDING * (greatest - least)) ** 2 and (
+        name in LOSSES or least < spread.value < greatest
+    ):
+        return Interval(reason=NO_VARIATION)
+    found = score_interval(
+        spread.value,
+        spread.variance,
+        spread.freedom,
+        spread.n_groups,
+        confidence,
+        bounds=(least, greatest),
+        inflation=math.log(spread.n_groups) if name == "average_precision" else 1.0,
+    )
+    if name == "min_dcf":
+        found = replace(found, high=min(found.high + 2 * float(spread.bias.mean()), 1.0))
+    if name == "ece":
+        found = replace(found, low=min(found.low, _least_ece(spread, confidence)))
+    return replace(found, method=f"group bootstrap, {len(spread.shifts)} resamples")
+
+
+def _least_ece(spread: Spread, confidence: float) -> float:
+    """Return the lower end of ECE, which chance alone makes greater than 0.
+
+    It is 0 where the distance is no greater than that of resamples from the sample. Elsewhere
+    the bias that resampling adds is taken off first.
+    """
+    scale = math.sqrt(spread.n_groups / (spread.n_groups - 1))
+    if spread.value <= scale * float(np.quantile(spread.bias, (1 + confidence) / 2)):
+        return 0.0
+    reach = spread.quantile(confidence) * math.sqrt(spread.variance)
+    return min(max(spread.value - spread.shift - reach, 0.0), spread.value)

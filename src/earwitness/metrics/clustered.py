@@ -83,9 +83,18 @@ def degrees_of_freedom(placements: Placements, target: Ints, group: Ints) -> flo
         group: ``(n_items,)`` group of each, from 0 up.
     """
     of_fakes, of_reals = _parts(placements, target, group)
-    squares = (of_fakes + of_reals) ** 2
+    return freedom_of(of_fakes + of_reals)
+
+
+def freedom_of(parts: Floats) -> float:
+    """Return the degrees of freedom of a variance that is the sum of squared parts.
+
+    Args:
+        parts: ``(n_groups,)`` what each group adds to the metric.
+    """
+    squares = parts**2
     second, fourth = float(squares.sum()), float((squares**2).sum())
-    spread = fourth - second**2 / len(squares)
+    spread = fourth - second**2 / max(len(squares), 1)
     return float("inf") if spread <= 0 else 2 * second**2 / spread
 
 

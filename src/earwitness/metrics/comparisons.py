@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ from scipy.stats import rankdata, t
 
 from earwitness.core.estimates import MIN_GROUPS, TOO_FEW_GROUPS
 from earwitness.metrics import losses
-from earwitness.metrics.clustered import clustered_variance, place
+from earwitness.metrics.clustered import clustered_variance, degrees_of_freedom, place
 from earwitness.metrics.costs import ASVSPOOF5, Costs
-from earwitness.metrics.intervals import CONFIDENCE, NO_VARIATION
+from earwitness.metrics.intervals import CONFIDENCE, NO_VARIATION, Interval
 from earwitness.metrics.items import Floats, Items, Values
 from earwitness.metrics.resampled import resample
 
@@ -46,28 +46,29 @@ class Difference:
     reason: str | None = None
 
 
-def compare_auroc(first: Items, second: Items, confidence: float = CONFIDENCE) -> Difference:
-    """Compare two AUROCs by DeLong's test, with Obuchowski's variance over groups.
+def auroc_difference(first: Items, second: Items, confidence: float = CONFIDENCE) -> Interval:
+    """Return an interval for a difference of two AUROCs: DeLong's, with Obuchowski's variance.
 
-    Student's t with one degree of freedom fewer than the groups of the class that has fewer takes
-    the place of the normal distribution.
+    Student's t takes the place of the normal distribution, on as many degrees of freedom as the
+    variance has (``clustered.degrees_of_freedom``), at most one fewer than the groups of the class
+    that has fewer.
 
     Args:
         first: Items with reals and fakes, as the first detector scored them.
         second: The same items in the same order, as the second did.
-        confidence: Level of the interval.
+        confidence: Level.
     """
     one, two = (place(items.target, _scores(items)) for items in (first, second))
-    value = one.mean - two.mean
+    value, apart = one.mean - two.mean, one.minus(two)
     n_least = min(first.groups_of(0), first.groups_of(1))
     if n_least < MIN_GROUPS:
-        return Difference(value, reason=TOO_FEW_GROUPS)
-    error = math.sqrt(clustered_variance(one.minus(two), first.target, first.group))
+        return Interval(reason=TOO_FEW_GROUPS)
+    error = math.sqrt(clustered_variance(apart, first.target, first.group))
     if error == 0:
-        return Difference(value, reason=NO_VARIATION)
-    p = 2 * float(t.sf(abs(value) / error, n_least - 1))
-    reach = float(t.ppf((1 + confidence) / 2, n_least - 1)) * error
-    return Difference(value, value - reach, value + reach, p, "clustered DeLong")
+        return Interval(reason=NO_VARIATION)
+    freedom = min(n_least - 1, degrees_of_freedom(apart, first.target, first.group))
+    reach = float(t.ppf((1 + confidence) / 2, max(freedom, 1))) * error
+    return Interval(max(value - reach, -1.0), min(value + reach, 1.0), "clustered DeLong")
 
 
 def compare_by_swaps(
@@ -85,7 +86,8 @@ def compare_by_swaps(
     If the detectors did not differ, their answers on a group could change places. The p-value is
     the share of random swaps (the data as they are being one of them) with a difference at least
     as great. Scores that items are ordered by are turned into ranks first, as the detectors'
-    scales may differ; logits and probabilities are taken as they are.
+    scales may differ; logits and probabilities are taken as they are. The difference of two AUROCs
+    has an interval as well (``auroc_difference``).
 
     Args:
         first: Items with what the figures take, as the first detector answered.
@@ -104,7 +106,14 @@ def compare_by_swaps(
         for halves in ((1 - swapped, swapped), (swapped, 1 - swapped))
     )
     few = n_groups < MIN_GROUPS
-    return {name: _swap_test(as_first[name] - as_second[name], few) for name in names}
+    found = {name: _swap_test(as_first[name] - as_second[name], few) for name in names}
+    if "auroc" in found and found["auroc"].reason is None:
+        interval = auroc_difference(first, second)
+        method = "; ".join(filter(None, (found["auroc"].method, interval.method)))
+        found["auroc"] = replace(
+            found["auroc"], low=interval.low, high=interval.high, method=method
+        )
+    return found
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -1,18 +1,22 @@
-"""Intervals over groups in closed form: AUROC, rates and means of two rates.
+"""Intervals over groups in closed form: AUROC, rates and sums of two rates.
 
-Conventions: two-sided, 95 % unless told otherwise; a group counts once however many items it
-holds; below ``MIN_GROUPS`` groups in a class there is no interval and ``reason`` says so. Student's
-t takes the place of the normal quantile, since the variance is estimated from the groups.
+Conventions: two-sided, 95 % by default; a group counts once however many items it holds; below
+``MIN_GROUPS`` groups in a class there is no interval and ``reason`` says so. An interval contains
+its point.
+
+``score_interval`` is the only formula for anything between two bounds: Wilson's interval for the
+number of independent observations that have the variance found over groups. That variance is least
+to be trusted where the metric is near a bound, because the groups that would show it are rare and
+may be missing from the sample. It is therefore averaged with the greatest variance that so many
+groups can have.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit
-from scipy.special import logit as logit_of
 from scipy.stats import norm, t
 
 from earwitness.core.estimates import MIN_GROUPS, TOO_FEW_GROUPS
@@ -21,11 +25,15 @@ from earwitness.metrics.clustered import (
     Ints,
     clustered_variance,
     degrees_of_freedom,
+    freedom_of,
     place,
 )
 
 CONFIDENCE = 0.95
 NO_VARIATION = "no variation between groups"
+PRIOR_FREEDOM = 1.5
+"""Degrees of freedom that the greatest possible variance counts for, chosen by simulation
+(``docs/statistics.md``): with 1 and 2, coverage falls short near 1 or intervals widen."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +53,58 @@ class Interval:
     reason: str | None = None
 
 
+def score_interval(
+    value: float,
+    variance: float,
+    freedom: float,
+    n_groups: int,
+    confidence: float = CONFIDENCE,
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    inflation: float = 1.0,
+) -> Interval:
+    """Return Wilson's interval for a metric between two bounds.
+
+    The metric is scaled to ``p`` from 0 to 1. Its variance is averaged with the greatest one,
+    ``p (1 - p) / n_groups``, as if all items of a group said the same (for AUROC: Birnbaum and
+    Klose, 1957), by degrees of freedom: those of the variance and ``PRIOR_FREEDOM``. The effective
+    number of observations is ``p (1 - p)`` by that, corrected by ``(z / t)**2`` (Korn and Graubard,
+    1998). At a bound, or without a variance, it
+    is the number of groups.
+
+    Args:
+        value: The metric, within its bounds.
+        variance: Its variance over samples of groups.
+        freedom: Degrees of freedom of the variance (``clustered.freedom_of``).
+        n_groups: Groups of the class that has fewer.
+        confidence: Level.
+        bounds: Least and greatest possible value.
+        inflation: Factor of the greatest variance, at least 1.
+    """
+    least, span = bounds[0], bounds[1] - bounds[0]
+    share = min(max((value - least) / span, 0.0), 1.0)
+    z, greatest = float(norm.ppf((1 + confidence) / 2)), inflation * share * (1 - share) / n_groups
+    freedom = min(freedom, n_groups - 1) if variance > 0 else 0.0
+    averaged = freedom * variance / span**2 + PRIOR_FREEDOM * greatest
+    averaged /= freedom + PRIOR_FREEDOM
+    n = n_groups / inflation
+    if greatest > 0 and variance > 0:
+        quantile = _quantile(confidence, min(freedom + PRIOR_FREEDOM, n_groups - 1))
+        n = share * (1 - share) / averaged * (z / quantile) ** 2
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low, high = max(centre - reach, 0.0), min(centre + reach, 1.0)
+    return Interval(
+        min(least + span * low, value), max(least + span * high, value), "Wilson, over groups"
+    )
+
+
 def auroc_interval(
     target: Ints, score: Floats, group: Ints, confidence: float = CONFIDENCE
 ) -> Interval:
     """Return an interval for AUROC.
 
-    It is symmetric on the logit scale, with Obuchowski's (1997) variance and Student's t on as
-    many degrees of freedom as that variance has on this sample. At an AUROC of 0 or 1
+    It is ``score_interval`` with Obuchowski's (1997) variance. At an AUROC of 0 or 1
     no variance can be seen: there the bound is exact and one-sided, from as many disjoint pairs of
     a group with reals and another with fakes as there are (see ``_independent_pairs``).
 
@@ -70,21 +123,18 @@ def auroc_interval(
         bound = (1 - confidence) ** (1 / _independent_pairs(target, group))
         low, high = (bound, 1.0) if area == 1 else (0.0, 1 - bound)
         return Interval(low, high, "exact bound from the group count, one-sided")
-    error = math.sqrt(clustered_variance(placements, target, group))
-    if error == 0:
+    variance = clustered_variance(placements, target, group)
+    if variance == 0:
         return Interval(reason=NO_VARIATION)
-    freedom = min(n_least - 1, degrees_of_freedom(placements, target, group))
-    reach = _quantile(confidence, freedom) * error / (area * (1 - area))
-    low, high = expit(logit_of(area) - reach), expit(logit_of(area) + reach)
-    return Interval(float(low), float(high), "clustered (Obuchowski), logit")
+    freedom = degrees_of_freedom(placements, target, group)
+    found = score_interval(area, variance, freedom, n_least, confidence)
+    return replace(found, method="clustered (Obuchowski), Wilson")
 
 
 def rate_interval(hit: Ints, group: Ints, confidence: float = CONFIDENCE) -> Interval:
-    """Return Wilson's interval for a share, on as many items as the groups are worth.
+    """Return ``score_interval`` for a share, with its variance over groups.
 
-    The design effect (Kish, 1965) is the variance over groups by that of independent items, at
-    least 1; the effective number is the items by it, corrected for its degrees of freedom (Korn and
-    Graubard, 1998), or the groups where every one says the same.
+    That is at least the variance of independent items.
 
     Args:
         hit: ``(n_items,)`` of 0 and 1, at least one.
@@ -94,42 +144,39 @@ def rate_interval(hit: Ints, group: Ints, confidence: float = CONFIDENCE) -> Int
     groups, codes = np.unique(group, return_inverse=True)
     if len(groups) < MIN_GROUPS:
         return Interval(reason=TOO_FEW_GROUPS)
-    share, z = float(np.mean(hit)), float(norm.ppf((1 + confidence) / 2))
-    sums = np.bincount(codes, hit - share)
-    variance = float((sums**2).sum()) * len(groups) / (len(groups) - 1) / len(hit) ** 2
-    if 0 < share < 1 and variance > 0:
-        n = min(share * (1 - share) / variance, len(hit))
-        n *= (z / _quantile(confidence, len(groups) - 1)) ** 2
-    else:
-        n = len(groups)
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    low, high = max(centre - reach, 0.0), min(centre + reach, 1.0)
-    return Interval(min(low, share), max(high, share), "Wilson, design effect of the groups")
+    share = float(np.mean(hit))
+    parts = np.bincount(codes, hit - share) / len(hit)
+    variance = float((parts**2).sum()) * len(groups) / (len(groups) - 1)
+    if variance > 0:
+        variance = max(variance, share * (1 - share) / len(hit))
+    return score_interval(share, variance, freedom_of(parts), len(groups), confidence)
 
 
 def mixed_interval(
-    hit: Ints, target: Ints, group: Ints, share_fake: float, confidence: float = CONFIDENCE
+    hit: Ints,
+    target: Ints,
+    group: Ints,
+    weights: tuple[float, float],
+    confidence: float = CONFIDENCE,
 ) -> Interval:
-    """Return an interval for a weighted mean of recall and specificity.
+    """Return an interval for a weighted sum of a share of reals and a share of fakes.
 
     The ends of the two classes' own intervals are put together as Zou and Donner (2008) do, with
     the correlation between classes that groups with both of them show.
 
     Args:
-        hit: ``(n_items,)``, 1 where the decision is right.
+        hit: ``(n_items,)`` of 0 and 1: right decisions, or wrong ones.
         target: ``(n_items,)`` of 0 and 1, both there.
         group: ``(n_items,)`` group of each, from 0 up.
-        share_fake: Weight of recall, between 0 and 1: a half for balanced accuracy, the share of
-            fakes for accuracy.
+        weights: Of the share of reals and of that of fakes: a half each for balanced accuracy, the
+            shares of the classes for accuracy, what errors cost for a detection cost.
         confidence: Level.
     """
     parts = [rate_interval(hit[target == c], group[target == c], confidence) for c in (0, 1)]
     if any(part.reason for part in parts):
         return Interval(reason=TOO_FEW_GROUPS)
     shares = [float(hit[target == c].mean()) for c in (0, 1)]
-    weights = (1 - share_fake, share_fake)
-    mean = math.fsum(w * share for w, share in zip(weights, shares, strict=True))
+    total = math.fsum(w * share for w, share in zip(weights, shares, strict=True))
     both = zip(weights, shares, parts, strict=True)
     reaches = [(w * (share - part.low), w * (part.high - share)) for w, share, part in both]
     related = _correlation(hit, target, group)
@@ -138,7 +185,7 @@ def mixed_interval(
         for a, b in zip(*reaches, strict=True)
     )
     method = "Wilson by class, combined (Zou and Donner)"
-    return Interval(max(mean - down, 0.0), min(mean + up, 1.0), method)
+    return Interval(max(total - down, 0.0), min(total + up, math.fsum(weights)), method)
 
 
 def _independent_pairs(target: Ints, group: Ints) -> int:

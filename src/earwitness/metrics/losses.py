@@ -73,7 +73,7 @@ def ece(target: ArrayLike, prob: ArrayLike, n_bins: int = N_BINS) -> float:
 
 def bin_of(prob: ArrayLike, n_bins: int = N_BINS) -> NDArray[np.int64]:
     """Return the bin of each probability, from 0: ``(n_items,)``."""
-    scaled = np.asarray(prob, dtype=np.float64) * n_bins
+    scaled = _checked_probs(prob) * n_bins
     return np.minimum(scaled.astype(np.int64), n_bins - 1)
 
 
@@ -95,7 +95,7 @@ def cllr(target: ArrayLike, logit: ArrayLike) -> float:
 def cllr_bits(target: ArrayLike, logit: ArrayLike) -> Floats:
     """Return what each item adds to Cllr, in bits: ``(n_items,)``."""
     signs = np.where(np.asarray(target) == 1, -1.0, 1.0)
-    return np.asarray(np.logaddexp(0, signs * np.asarray(logit)) / math.log(2))
+    return np.asarray(np.logaddexp(0, signs * _checked_logits(logit)) / math.log(2))
 
 
 def log_losses(target: ArrayLike, prob: ArrayLike) -> Floats:
@@ -116,9 +116,23 @@ def act_dcf(target: ArrayLike, logit: ArrayLike, costs: Costs = ASVSPOOF5) -> fl
     """
     if not has_both(target):
         return math.nan
-    called, fake = np.asarray(logit) > costs.threshold, np.asarray(target) == 1
+    called, fake = _checked_logits(logit) > costs.threshold, np.asarray(target) == 1
     return costs.normalised(float(called[~fake].mean()), float((~called[fake]).mean()))
 
 
 def _clipped(prob: ArrayLike) -> Floats:
-    return np.clip(np.asarray(prob, dtype=np.float64), CLIP, 1 - CLIP)
+    return np.clip(_checked_probs(prob), CLIP, 1 - CLIP)
+
+
+def _checked_probs(prob: ArrayLike) -> Floats:
+    values = np.asarray(prob, dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("prob holds NaN or values outside 0 to 1, expected numbers from 0 to 1")
+    return values
+
+
+def _checked_logits(logit: ArrayLike) -> Floats:
+    values = np.asarray(logit, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("logit holds NaN or infinity, expected finite numbers")
+    return values

@@ -1,8 +1,8 @@
 """Figures at one decision threshold.
 
-Conventions: 0 is real, 1 is fake, and fake is the positive class. A figure whose denominator is
-zero is NaN, never 0 or 1; on a set of fakes alone precision is 1 by construction, because there
-is no real to raise a false alarm on.
+Conventions: 0 is real, 1 is fake, and fake is the positive class. A metric that scikit-learn calls
+ill-defined (its denominator is zero) is NaN, never 0 or 1; on a set of fakes alone precision is 1
+by construction, because there is no real to raise a false alarm on.
 
 Formulas: the textbook definitions over the four counts of a 2 × 2 table.
 """
@@ -65,11 +65,12 @@ def specificity(counts: Counts) -> float:
 def f1(counts: Counts) -> float:
     """Return the harmonic mean of precision and recall.
 
-    NaN unless both are defined and not both are 0.
+    0 where no fake was called fake; NaN where there was none to find and nothing called fake.
     """
+    if not counts.tp:
+        return 0.0 if counts.fp + counts.fn else math.nan
     of_calls, of_fakes = precision(counts), recall(counts)
-    total = of_calls + of_fakes
-    return 2 * of_calls * of_fakes / total if total > 0 else math.nan
+    return 2 * of_calls * of_fakes / (of_calls + of_fakes)
 
 
 def balanced_accuracy(counts: Counts) -> float:
@@ -86,12 +87,14 @@ def f1_macro(counts: Counts) -> float:
 def mcc(counts: Counts) -> float:
     """Return Matthews' correlation of decision and truth, from -1 to 1.
 
-    NaN where all items are of one class or all decisions are alike: scikit-learn gives 0 there.
+    0 where all decisions are alike, as in scikit-learn; NaN where all items are of one class.
     """
     called_fake, called_real = counts.tp + counts.fp, counts.tn + counts.fn
+    if not (counts.n_fake and counts.n_real):
+        return math.nan
     margins = math.prod((counts.n_fake, counts.n_real, called_fake, called_real))
     agreement = counts.tp * counts.tn - counts.fp * counts.fn
-    return agreement / math.sqrt(margins) if margins else math.nan
+    return agreement / math.sqrt(margins) if margins else 0.0
 
 
 def _share(part: int, whole: int) -> float:

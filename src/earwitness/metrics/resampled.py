@@ -40,25 +40,27 @@ def resample(
     Args:
         items: The sample, with the decisions, scores or probabilities that the figures take.
         weights: ``(n_samples, n_groups)``, how often each group counts.
-        names: Figures, of ``metrics.json``'s names.
+        names: Metrics, of ``metrics.json``'s names; also ``min_dcf_optimism`` and ``ece_noise``,
+            the biases of two of them.
         costs: Prior and costs of ``min_dcf`` and ``act_dcf``.
         n_bins: Bins of ``ece``.
 
     Returns:
         Name → ``(n_samples,)``.
     """
-    of_sums, of_steps = tallies.formulas(costs), _of_steps(costs)
+    table = tallies.tally(items, costs, n_bins)
+    of_sums = tallies.formulas(costs, table)
     summed = [name for name in names if name in of_sums]
     ordered = [name for name in names if name not in of_sums]
     found: dict[str, list[Floats]] = {name: [] for name in names}
     if summed:
-        table = tallies.tally(items, costs, n_bins)
         for block in _blocks(weights, GROUPS_AT_ONCE // max(items.n_groups, 1)):
             sums = _summed(block, table)
             for name in summed:
                 found[name].append(of_sums[name](sums))
     if ordered and items.score is not None:
         ranking = steps.rank(items.target, items.score)
+        of_steps = _of_steps(costs, steps.count_steps(ranking))
         for block in _blocks(weights, ITEMS_AT_ONCE // max(len(items), 1)):
             counted = steps.count_ordered(ranking, block[:, items.group[ranking.order]])
             for name in ordered:
@@ -82,13 +84,14 @@ def _summed(block: NDArray[np.integer], table: Mapping[str, Floats]) -> dict[str
     }
 
 
-def _of_steps(costs: Costs) -> dict[str, Callable[[Ranking, Steps], Floats]]:
+def _of_steps(costs: Costs, whole: Steps) -> dict[str, Callable[[Ranking, Steps], Floats]]:
     simple: dict[str, Callable[[Ranking, Steps], Floats]] = {
         "auroc": lambda _, counted: steps.auroc(counted),
         "average_precision": lambda _, counted: steps.average_precision(counted),
         "eer": lambda _, counted: steps.eer(counted),
         "eer_threshold": lambda order, counted: order.thresholds[steps.eer_step(counted) - 1],
         "min_dcf": lambda _, counted: steps.min_dcf(counted, costs),
+        "min_dcf_optimism": lambda _, counted: steps.min_dcf_optimism(counted, whole, costs),
     }
     return simple | {name: _tpr_at(fpr) for name, fpr in TPR_AT_FPR.items()}
 

@@ -172,12 +172,32 @@ def min_dcf(steps: Steps, costs: Costs) -> Floats:
     return least
 
 
+def min_dcf_optimism(steps: Steps, whole: Steps, costs: Costs) -> Floats:
+    """Return how much more the cheapest threshold of each sample costs on the whole: ``(...)``.
+
+    Args:
+        steps: Of the samples.
+        whole: Of what they were drawn from, ``(n_steps + 1,)``.
+        costs: Prior and costs.
+    """
+    own = costs.normalised(steps.fpr, 1 - steps.tpr)
+    cheapest = own.argmin(axis=-1)
+    there: Floats = costs.normalised(whole.fpr, 1 - whole.tpr)[cheapest]
+    return there - np.take_along_axis(own, cheapest[..., None], axis=-1)[..., 0]
+
+
 def tpr_at_fpr(steps: Steps, fpr: float) -> Floats:
     """Return the share of fakes found with at most ``fpr`` of reals called fake: ``(...)``."""
-    allowed = steps.fp <= fpr * steps.n_real * (1 + 1e-12)
-    last = allowed.sum(axis=-1, keepdims=True) - 1
+    last = last_step_at(steps, fpr)[..., None]
     found = np.take_along_axis(steps.tpr, last, axis=-1)[..., 0]
     return np.where(steps.n_real[..., 0] == 0, np.nan, found)
+
+
+def last_step_at(steps: Steps, fpr: float) -> Ints:
+    """Return the last step with at most ``fpr`` of reals called fake: ``(...)``."""
+    allowed = steps.fp <= fpr * steps.n_real * (1 + 1e-12)
+    last: Ints = allowed.sum(axis=-1) - 1
+    return last
 
 
 def _shares(part: NDArray[Any], whole: Ints) -> Floats:

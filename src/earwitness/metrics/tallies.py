@@ -45,13 +45,27 @@ def tally(items: Items, costs: Costs, n_bins: int) -> dict[str, Floats]:
     return sums | ({} if items.prob is None else {"bins": _bins(items, items.prob, n_bins)})
 
 
-def formulas(costs: Costs) -> dict[str, Callable[[Sums], Floats]]:
-    """Return figure → how it follows from sums."""
+def formulas(costs: Costs, table: Sums) -> dict[str, Callable[[Sums], Floats]]:
+    """Return metric → how it follows from sums.
+
+    Args:
+        costs: Prior and costs of ``act_dcf``.
+        table: Sums of each group (``tally``), whose mean ``ece_noise`` takes for the truth.
+    """
     return _FORMULAS | {
+        "ece_noise": lambda s: _bin_noise(s, table),
         "act_dcf": lambda s: costs.normalised(
             _share(s["alarms"], s["n_real"]), _share(s["misses"], s["n_fake"])
-        )
+        ),
     }
+
+
+def _bin_noise(s: Sums, table: Sums) -> Floats:
+    """Return how far the bins of a sample are from those of all groups, summed over bins."""
+    n_items = (table["n_real"] + table["n_fake"]).sum()
+    excess = _share(s["bins"], (s["n_real"] + s["n_fake"])[..., None] + 0 * s["bins"])
+    noise: Floats = np.abs(excess - table["bins"].sum(axis=0) / n_items).sum(axis=-1)
+    return noise
 
 
 def _bins(items: Items, prob: Floats, n_bins: int) -> Floats:
@@ -71,8 +85,7 @@ def _share(part: Floats, whole: Floats) -> Floats:
 
 
 def _f1(tp: Floats, errors: Floats) -> Floats:
-    """F1 is undefined where no decision was right, as in ``points.f1``."""
-    return np.where(tp > 0, _share(2 * tp, 2 * tp + errors), np.nan)
+    return _share(2 * tp, 2 * tp + errors)
 
 
 def _f1_macro(s: Sums) -> Floats:
@@ -83,7 +96,9 @@ def _f1_macro(s: Sums) -> Floats:
 def _mcc(s: Sums) -> Floats:
     called, let_pass = s["tp"] + s["fp"], s["tn"] + s["fn"]
     margins = np.sqrt(s["n_real"]) * np.sqrt(s["n_fake"]) * np.sqrt(called) * np.sqrt(let_pass)
-    return _share(s["tp"] * s["tn"] - s["fp"] * s["fn"], margins)
+    agreement = s["tp"] * s["tn"] - s["fp"] * s["fn"]
+    both = (s["n_real"] > 0) & (s["n_fake"] > 0)
+    return np.where(both & (margins == 0), 0.0, _share(agreement, margins))
 
 
 _FORMULAS: dict[str, Callable[[Sums], Floats]] = {
