@@ -183,7 +183,8 @@ KILLED_LATE = """
 import os, signal, sys
 from pathlib import Path
 from earwitness.training.classifier import shelve_folder, train_classifier
-from earwitness.training.examples import Sharing, list_images
+from earwitness.training.examples import Sharing
+from earwitness.training.imagesources import list_images
 from earwitness.training.lesson import Plan
 
 def killing(event, arguments):
