@@ -389,6 +389,27 @@ def test_cut_files_whose_header_states_a_length_are_refused(
     refused(put(tmp_path / f"cut{name}", data[: int(share * len(data))]), "truncated at|malformed")
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in STATED if "ima" not in name and "ms" not in name]
+)
+def test_files_behind_tags_are_read_and_checked_as_without(tmp_path: Path, name: str) -> None:
+    format_, subtype = STATED[name]
+    sf.write(tmp_path / name, music(22_050, 2, 1), 22_050, format=format_, subtype=subtype)
+    data = (tmp_path / name).read_bytes()
+    tagged = put(tmp_path / f"tagged{name}", ID3V2 + data)
+    np.testing.assert_array_equal(agree(tagged), agree(tmp_path / name))
+    refused(
+        put(tmp_path / f"cut{name}", (ID3V2 + data)[: len(data) // 2]),
+        "truncated|cannot be decoded",
+    )
+
+
+def test_ogg_behind_a_tag(tmp_path: Path) -> None:
+    data = vorbis(tmp_path / "a.ogg", 2)
+    tagged = put(tmp_path / "b.ogg", ID3V2 + data)
+    np.testing.assert_array_equal(agree(tagged), agree(tmp_path / "a.ogg"))
+
+
 def wav(samples: np.ndarray, *, size: int | None = None, block: int | None = None) -> bytes:
     """A 16-bit mono file at 8 kHz; size and block align as they are wanted."""
     data = samples.astype("<i2").tobytes()

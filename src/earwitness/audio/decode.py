@@ -84,10 +84,11 @@ def _probe(name: str, absolute: str, n_bytes: int, mtime_ns: int) -> AudioInfo: 
 
 def _plan(fd: int, path: str) -> Plan:
     """Return how a file is read, by the mark at its start, past ID3v2 tags."""
-    mark = read_at(fd, end_of_id3v2(fd), 4)
+    begin = end_of_id3v2(fd)
+    mark = read_at(fd, begin, 4)
     if mark == b"OggS":
         return plan_ogg(fd, path)
-    return plan_flac(fd, path) if mark == b"fLaC" else plan_by_header(fd, path)
+    return plan_flac(fd, path) if mark == b"fLaC" else plan_by_header(fd, path, begin)
 
 
 def read_audio(

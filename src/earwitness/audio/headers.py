@@ -68,13 +68,18 @@ class _Sound(NamedTuple):
     extra: int = 0
 
 
-def plan_by_header(fd: int, path: str) -> Plan:
+def plan_by_header(fd: int, path: str, begin: int = 0) -> Plan:
     """Return what the header of a file claims, and a view where its sizes would mislead.
+
+    Args:
+        fd: The file, opened.
+        path: Its name.
+        begin: Where the format begins, behind tags.
 
     Raises:
         AudioError: Over 1 % of the file is behind the sound and no part of its format.
     """
-    sound = _find_sound(fd)
+    sound = _find_sound(fd, begin)
     if sound is None:
         return Plan()
     if sound.fmt[:2] in _MPEG_TAGS and sound.order == "little":
@@ -82,28 +87,30 @@ def plan_by_header(fd: int, path: str) -> Plan:
     end = os.fstat(fd).st_size
     held = end - sound.start
     size = _true_size(fd, sound, end)
-    views: tuple[View, ...] = ()
+    views: tuple[View, ...] = (((begin, end),),) if begin else ()
     if size is None:
-        return Plan((_with_size(sound, held, end),) if sound.size == 0 and sound.size_at else ())
+        if sound.size == 0 and sound.size_at:
+            views = (_with_size(sound, held, begin, end),)
+        return Plan(views)
     if size != sound.size:
-        views = (_with_size(sound, size, end),)
+        views = (_with_size(sound, size, begin, end),)
     _check_rest(fd, sound, size, end, path)
     claimed = sound.n_samples or (size // sound.block if sound.block else 0)
     return Plan(views, claimed or None, claimed_share=max(1.0, size / max(1, held)))
 
 
-def _find_sound(fd: int) -> _Sound | None:
-    head = read_at(fd, 0, 64)
+def _find_sound(fd: int, begin: int) -> _Sound | None:
+    head = read_at(fd, begin, 64)
     if head[:4] in {b"RIFF", b"RIFX", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
-        return _in_wav(fd, "big" if head[:4] == b"RIFX" else "little")
+        return _in_wav(fd, begin, "big" if head[:4] == b"RIFX" else "little")
     if head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC", b"8SVX", b"16SV"}:
-        return _in_iff(fd)
+        return _in_iff(fd, begin)
     if head[:4] == b"riff" and head[28:40] == _W64_TAIL:
-        return _in_w64(fd)
+        return _in_w64(fd, begin)
     if head[:4] == b"caff":
-        return _in_caf(fd)
+        return _in_caf(fd, begin)
     if head[:4] in {b".snd", b"dns."}:
-        return _in_au(head)
+        return _in_au(head, begin)
     return None
 
 
@@ -118,9 +125,9 @@ def _chunks(fd: int, position: int, order: Literal["little", "big"]) -> Iterator
         position = chunk.body + chunk.size + chunk.size % 2
 
 
-def _in_wav(fd: int, order: Literal["little", "big"]) -> _Sound | None:
+def _in_wav(fd: int, begin: int, order: Literal["little", "big"]) -> _Sound | None:
     block, long_size, fmt = 0, 0, b""
-    for chunk in _chunks(fd, 12, order):
+    for chunk in _chunks(fd, begin + 12, order):
         if chunk.name == b"ds64":
             long_size = int.from_bytes(read_at(fd, chunk.body + 8, 8), "little")
         elif chunk.name == b"fmt ":
@@ -148,9 +155,9 @@ def _known(size: int) -> int | None:
     return size if size == 0 or not any(size in sizes for sizes in _UNKNOWN_SIZES) else None
 
 
-def _in_iff(fd: int) -> _Sound | None:
+def _in_iff(fd: int, begin: int) -> _Sound | None:
     n_samples = 0
-    for chunk in _chunks(fd, 12, "big"):
+    for chunk in _chunks(fd, begin + 12, "big"):
         if chunk.name == b"COMM":
             body = read_at(fd, chunk.body, 22)
             if chunk.size < 22 or body[18:22] in _AIFF_CODINGS:
@@ -164,8 +171,8 @@ def _in_iff(fd: int) -> _Sound | None:
     return None
 
 
-def _in_w64(fd: int) -> _Sound | None:
-    position, block = 40, 0
+def _in_w64(fd: int, begin: int) -> _Sound | None:
+    position, block = begin + 40, 0
     for _ in range(_MOST_CHUNKS):
         head = read_at(fd, position, 24)
         if len(head) < 24:
@@ -179,8 +186,8 @@ def _in_w64(fd: int) -> _Sound | None:
     return None
 
 
-def _in_caf(fd: int) -> _Sound | None:
-    position, block = 8, 0
+def _in_caf(fd: int, begin: int) -> _Sound | None:
+    position, block = begin + 8, 0
     for _ in range(_MOST_CHUNKS):
         head = read_at(fd, position, 12)
         if len(head) < 12:
@@ -196,13 +203,13 @@ def _in_caf(fd: int) -> _Sound | None:
     return None
 
 
-def _in_au(head: bytes) -> _Sound | None:
+def _in_au(head: bytes, begin: int) -> _Sound | None:
     order: Literal["little", "big"] = "big" if head[:4] == b".snd" else "little"
     start, size, coding, _, n_channels = (
         int.from_bytes(head[at : at + 4], order) for at in range(4, 24, 4)
     )
     known = _known(size) or None
-    return _Sound(start, known, _AU_WIDTHS.get(coding, 0) * n_channels)
+    return _Sound(begin + start, known, _AU_WIDTHS.get(coding, 0) * n_channels)
 
 
 def _true_size(fd: int, sound: _Sound, end: int) -> int | None:
@@ -258,11 +265,11 @@ def _is_zero(fd: int, start: int, stop: int) -> bool:
     return True
 
 
-def _with_size(sound: _Sound, size: int, end: int) -> View:
+def _with_size(sound: _Sound, size: int, begin: int, end: int) -> View:
     """Return the file with a size that is true, as RF64 where four bytes do not hold it."""
     if size < _4_GIB:
         stated = (size + sound.extra).to_bytes(4, sound.order)
-        return patched([(sound.size_at, stated)], 0, end)
+        return patched([(sound.size_at, stated)], begin, end)
     fmt = sound.fmt + bytes(len(sound.fmt) % 2)
     total = _RF64_HEAD - 8 + len(fmt) - 16 + size
     head = b"RF64" + b"\xff" * 4 + b"WAVE" + b"ds64" + struct.pack("<IQQQI", 28, total, size, 0, 0)
