@@ -23,6 +23,8 @@ from earwitness.manifests.grouping import link_rows, track_keys
 KEYS = ("dataset", "place", "disk", "group_id", "sha256", "track")
 """Columns that ``item_keys`` gives."""
 
+_READ = ("filepath", "target", "source_dataset", "group_id", "sha256")
+
 
 def item_keys(predictions: Predictions, roots: Sequence[str]) -> pl.DataFrame:
     """Return what each row can be recognised by.
@@ -56,6 +58,21 @@ def item_keys(predictions: Predictions, roots: Sequence[str]) -> pl.DataFrame:
         "track": track_keys(named),
     }
     return pl.DataFrame(columns, schema=dict.fromkeys(KEYS, pl.String))
+
+
+def list_keys(
+    predictions: Sequence[Predictions], roots: Sequence[Sequence[str]]
+) -> list[pl.DataFrame]:
+    """Return ``item_keys`` of each; detectors that scored the same rows share theirs."""
+    known: dict[tuple[str, tuple[str, ...]], tuple[pl.DataFrame, pl.DataFrame]] = {}
+    found = []
+    for one, folders in zip(predictions, roots, strict=True):
+        told = one.frame.select(name for name in _READ if name in one.frame.columns)
+        place = (one.dataset, tuple(folders))
+        if place not in known or not known[place][0].equals(told):
+            known[place] = (told, item_keys(one, folders))
+        found.append(known[place][1])
+    return found
 
 
 def identify(keys: pl.DataFrame) -> pl.DataFrame:

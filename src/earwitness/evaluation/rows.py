@@ -16,7 +16,7 @@ import polars as pl
 
 from earwitness.core.errors import UsageError
 from earwitness.core.registry import nearest
-from earwitness.evaluation.identity import identify, item_keys
+from earwitness.evaluation.identity import identify, list_keys
 from earwitness.evaluation.opened import Opened
 from earwitness.evaluation.origins import find_roots
 from earwitness.evaluation.partitions import partition_columns
@@ -78,7 +78,7 @@ def gather_sides(*sides: Inputs) -> list[pl.DataFrame]:
         _check_columns(side.opened, side.by)
     opened = [one for side in sides for one in side.opened]
     roots = find_roots(opened)
-    keys = map(item_keys, (one.predictions for one in opened), roots)
+    keys = list_keys([one.predictions for one in opened], roots)
     identities = identify(pl.concat(keys))
     frames, start = [], 0
     for side in sides:
