@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import bundles
 from earwitness.audio.clips import Clip, pad_clip, place_windows
-from earwitness.audio.spectrogram import mix_first_two
+from earwitness.audio.content import mix_first_two
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.detectors.opening import OpenOptions
 from earwitness.detectors.speccnn import amplitude_features, load_specnn, open_specnn

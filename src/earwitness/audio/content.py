@@ -12,11 +12,23 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio.spectrogram import mix_first_two
 from earwitness.core.cards import ClipContract, ContentNeed
 
 _STRETCH_SAMPLES = 16_384
 _LOWEST_DBFS = -400.0
+
+
+def mix_first_two(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of the first two channels, or the only one.
+
+    Args:
+        samples: ``(n_channels, n_samples)``, at least one channel.
+
+    Returns:
+        ``(n_samples,)`` float32.
+    """
+    mixed: NDArray[np.float64] = samples[:2].mean(axis=0, dtype=np.float64)
+    return mixed.astype(np.float32)
 
 
 def describe_lack(

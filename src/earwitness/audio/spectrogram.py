@@ -7,22 +7,7 @@ a quiet bin beside a loud one holds rounding noise that differs from machine to 
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-
-
-def mix_first_two(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the mean of the first two channels, or the only one.
-
-    Args:
-        samples: ``(n_channels, n_samples)``, at least one channel.
-
-    Returns:
-        ``(n_samples,)`` float32.
-    """
-    mixed: NDArray[np.float64] = samples[:2].mean(axis=0, dtype=np.float64)
-    return mixed.astype(np.float32)
 
 
 def log_power_spectrogram(

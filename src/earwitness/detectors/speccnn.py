@@ -20,7 +20,8 @@ from scipy import special
 from torch import nn
 
 from earwitness.audio.clips import Clip
-from earwitness.audio.spectrogram import log_power_spectrogram, mix_first_two
+from earwitness.audio.content import mix_first_two
+from earwitness.audio.spectrogram import log_power_spectrogram
 from earwitness.core.cards import Backend, DetectorCard, Precision
 from earwitness.core.errors import WeightsError
 from earwitness.detectors.base import Scores, mix_checked

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from earwitness.audio.spectrogram import mix_first_two
+from earwitness.audio.content import mix_first_two
 from earwitness.core.cards import DetectorCard
 from earwitness.detectors.opening import write_card
 from earwitness.detectors.speccnn import SpecCNN, amplitude_features
