@@ -97,7 +97,7 @@ def truth(n_groups: int, kind: str, **detector: Any) -> dict[str, float]:
 def coverage(n_rounds: int, aurocs: Sequence[float], *, each: bool) -> Iterator[tuple[str, ...]]:
     """One row a metric and kind of groups: coverage, from the least to the greatest AUROC's."""
     yield ("metric", "groups' part", "layout", *(f"{n} groups" for n in N_GROUPS))
-    found: dict[tuple[str, str, str], dict[int, list[str]]] = {}
+    found: dict[tuple[str, str, str], dict[int, list[tuple[float, float]]]] = {}
     for scale, tails, kind, auroc in itertools.product(SCALES, TAILS, LAYOUTS, aurocs):
         if scale == "overconfident" and (tails, kind) != ("normal", "apart"):
             continue
@@ -109,7 +109,7 @@ def coverage(n_rounds: int, aurocs: Sequence[float], *, each: bool) -> Iterator[
                 if scale == "calibrated" or metric in OF_SCALES:
                     name = f"{metric}, overconfident" if scale == "overconfident" else metric
                     rows = found.setdefault((name, tails, kind), {})
-                    rows.setdefault(n_groups, []).append(share)
+                    rows.setdefault(n_groups, []).append((share, auroc))
                     if each:
                         print(auroc, name, tails, kind, n_groups, share, flush=True)
     order = {name: place for place, name in enumerate(METRICS)}
@@ -117,8 +117,8 @@ def coverage(n_rounds: int, aurocs: Sequence[float], *, each: bool) -> Iterator[
         yield (*row, *(_range(found[row][n]) for n in N_GROUPS))
 
 
-def covered(n_rounds: int, n_groups: int, kind: str, **detector: Any) -> dict[str, str]:
-    """Share of samples, in %, in which an interval that was given contains the truth."""
+def covered(n_rounds: int, n_groups: int, kind: str, **detector: Any) -> dict[str, float]:
+    """Share of samples, in %, in which an interval contains the truth; NaN if half have none."""
     target, group = layout(n_groups, kind)
     true = truth(n_groups, kind, **detector)
     held: dict[str, list[bool]] = {name: [] for name in METRICS if name != "eer_threshold"}
@@ -128,15 +128,18 @@ def covered(n_rounds: int, n_groups: int, kind: str, **detector: Any) -> dict[st
         for name, one in found.items():
             if one.low is not None and one.high is not None:
                 held[name].append(one.low - 1e-9 <= true[name] <= one.high + 1e-9)
-    enough = {name: found for name, found in held.items() if len(found) > n_rounds / 2}
-    return {name: f"{100 * np.mean(enough[name]):.1f}" if name in enough else "–" for name in held}
+    return {
+        name: 100 * float(np.mean(one)) if len(one) > n_rounds / 2 else math.nan
+        for name, one in held.items()
+    }
 
 
-def _range(shares: list[str]) -> str:
-    given = sorted((share for share in shares if share != "–"), key=float)
+def _range(shares: list[tuple[float, float]]) -> str:
+    given = sorted(one for one in shares if not math.isnan(one[0]))
     if not given:
         return "no interval"
-    return given[0] if given[0] == given[-1] else f"{given[0]} to {given[-1]}"
+    (least, auroc), (greatest, _) = given[0], given[-1]
+    return f"{least:.0f} to {greatest:.0f}" + (f" ({auroc:g})" if least < 92 else "")
 
 
 def errors(n_rounds: int) -> Iterator[tuple[str, ...]]:
