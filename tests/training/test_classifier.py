@@ -212,7 +212,7 @@ def test_a_training_killed_in_its_last_moments_is_not_done(
     whole: tuple[Path, TrainedClassifier, list[int]],
     moment: str,
 ) -> None:
-    out = tmp_path / "killed"
+    out = tmp_path / "late" / "mine"  # the curves are titled after the folder
     command = [sys.executable, "-c", KILLED_LATE, folder, out, moment]
     killed = subprocess.run(command, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

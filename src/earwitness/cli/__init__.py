@@ -6,7 +6,10 @@ line on stderr and exit 2; Ctrl-C exits 130; a bug ends in a traceback.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from pathlib import Path
 
 from earwitness.core.errors import EarwitnessError, StoppedError
 from earwitness.core.files import refusal
@@ -17,6 +20,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command that ``sys.argv`` names."""
+    _settle_streams()
     from earwitness.cli.app import app
 
     try:
@@ -37,6 +41,16 @@ def main() -> None:
         if end.code == INTERRUPTED:
             _say_stopped()
         raise
+
+
+def _settle_streams() -> None:
+    """Print to a closed stream nothing, and what an encoding lacks as question marks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open to the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _say_stopped() -> None:
