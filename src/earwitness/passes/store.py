@@ -17,7 +17,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from earwitness.core.errors import RunError
-from earwitness.core.files import file_stem
+from earwitness.core.files import file_stem, sweep
 from earwitness.core.predictions import FileScore, WindowScore
 from earwitness.passes.cutting import Job
 from earwitness.passes.lines import LineFile, refusals_told
@@ -144,6 +144,7 @@ def locked(folder: Path) -> Iterator[None]:
                 f"{folder}: its disk knows no file locks, expected one that does"
             ) from None
     try:
+        sweep(folder, below=True)
         yield
     finally:
         lock.release()
