@@ -164,3 +164,33 @@ def test_a_variance_of_few_groups_has_few_degrees_of_freedom() -> None:
         freedom[shift] = degrees_of_freedom(place(target, score), target, group)
     assert freedom[0.5] > 400
     assert freedom[4.0] < 60
+
+
+@pytest.mark.parametrize("n_groups", [12, 20, 50])
+def test_heavy_tailed_groups_near_1_are_covered(n_groups: int) -> None:
+    rng = np.random.default_rng(0)
+
+    def draw(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        group = np.repeat(np.arange(2 * size), 4)
+        target = (group >= size).astype(int)
+        common = rng.standard_t(2.5, 2 * size)[group]
+        return target, common + rng.normal(size=len(group)) + 8 * target, group
+
+    truth = auroc(*draw(100_000)[:2])
+    assert truth == pytest.approx(0.988, abs=0.004)
+    found = [intervals.auroc_interval(*draw(n_groups)) for _ in range(150)]
+    assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.91
+
+
+def test_few_independent_items_near_1_have_no_absurd_interval() -> None:
+    target, score = np.repeat([0, 1], 12), np.arange(24.0)
+    score[[11, 14]] = score[[14, 11]]
+    found = intervals.auroc_interval(target, score, np.arange(24))
+    assert 0.6 < found.low < found.high < 1
+
+
+def test_a_score_interval_contains_its_point_at_any_bounds() -> None:
+    for value in (-1.0, -0.999, 0.0, 0.5, 1.0):
+        found = intervals.score_interval(value, 0.01, 3, 12, bounds=(-1, 1))
+        assert -1 <= found.low <= value <= found.high <= 1
+        assert found.low < found.high
