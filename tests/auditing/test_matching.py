@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from earwitness.auditing import versionmatch
 from earwitness.auditing.alignment import SHORTEST, align, align_near
 from earwitness.auditing.chance import fit_chance
-from earwitness.auditing.copymatch import find_copies
+from earwitness.auditing.copymatch import find_copies, most_bit_error
 from earwitness.auditing.lookup import Keys, Library, find_candidates, key_bits, stack
-from earwitness.auditing.versionmatch import find_versions
+from earwitness.auditing.variants import VARIANTS, Variant, vary
+from earwitness.auditing.versionmatch import find_variants, find_versions
 
 NO_WORDS = np.zeros(0, dtype=np.uint32)
 NO_CHROMA = np.zeros((0, 12), dtype=np.int8)
@@ -93,7 +94,7 @@ def test_each_pair_of_one_library_is_given_once() -> None:
 
 
 def test_silence_and_what_is_too_short_are_no_copies() -> None:
-    silent, short = np.zeros(900, dtype=np.uint32), random_words(0, 200)
+    silent, short = np.zeros(900, dtype=np.uint32), random_words(0, 120)
     library = words(silent, silent, short, short)
     assert len(find_copies(library, library, same=True)) == 0
 
@@ -160,3 +161,86 @@ def test_a_few_that_are_no_strangers_do_not_hide_the_others() -> None:
 
 def test_too_few_strangers_tell_nothing() -> None:
     assert fit_chance(np.array([1.0, np.nan, -np.inf] * 10)) is None
+
+
+def test_silence_at_an_end_has_no_score_of_its_own() -> None:
+    """Rounded sums of next to nothing used to correlate by more than a thousand."""
+    music = [random_chroma(seed, 240) for seed in range(12)]
+    silent = music[0].copy()
+    silent[-120:] = 0
+    silent[-120::7, 3] = 1
+    everything = stack([silent, *music[1:]], empty=NO_CHROMA)
+    found = find_versions(everything, everything, same=True)
+    assert np.abs(found.matches.similarity).max() <= 1
+    assert found.score.max() < 5
+
+
+def test_silence_before_a_sound_does_not_hide_it() -> None:
+    music = random_chroma(1, 160)
+    late = np.concatenate([np.zeros((80, 12), dtype=np.int8), music])
+    found = align(late, music)
+    assert (found.shift, found.correlation) == (80, pytest.approx(1))
+
+
+def test_more_bits_may_differ_where_there_are_more_of_them() -> None:
+    few, some, many = most_bit_error(256), most_bit_error(2_500), most_bit_error(17_000)
+    assert (float(few), float(some)) == (pytest.approx(0.25), pytest.approx(0.352))
+    assert 0.298 < many < 0.4
+
+
+def noisy(words_: NDArray[np.uint32], error: float, seed: int) -> NDArray[np.uint32]:
+    flips = np.random.default_rng(seed).random((len(words_), 32)) < error
+    return words_ ^ np.packbits(flips, axis=1).view(">u4").astype(np.uint32).ravel()
+
+
+@pytest.mark.parametrize(("n", "found"), [(17_000, 1), (300, 0)])
+def test_another_mastering_is_found_where_it_is_long(n: int, found: int) -> None:
+    one = random_words(0, n)
+    assert len(find_copies(words(one), words(noisy(one, 0.298, 1)))) == found
+
+
+def test_a_short_crop_is_found() -> None:
+    library = [random_words(seed, 900) for seed in range(20)]
+    crop = noisy(library[3][300:440], 0.08, 1)
+    assert find_copies(words(*library), words(crop)).one.tolist() == [3]
+
+
+def test_an_excerpt_inside_another_sound_is_partial() -> None:
+    one, other = random_words(0, 2_500), random_words(1, 2_500)
+    other[900:1_760] = noisy(one[400:1_260], 0.1, 2)
+    found = find_copies(words(one), words(other))
+    assert found.partial.tolist() == [True]
+    assert found.offset_s[0] == pytest.approx(-500 * 64 / 5_500)
+    assert found.similarity[0] > 0.85
+
+
+@pytest.mark.parametrize("all_pairs", [3e8, 0.0])
+@pytest.mark.parametrize("variant", [VARIANTS[2], VARIANTS[5], VARIANTS[-1]])
+def test_changed_pitch_and_speed_are_found_by_either_way(
+    monkeypatch: pytest.MonkeyPatch, all_pairs: float, variant: Variant
+) -> None:
+    monkeypatch.setattr(versionmatch, "ALL_PAIRS", all_pairs)
+    originals = [random_chroma(seed, 300) for seed in range(20)]
+    changed, _ = vary(originals[7], variant)
+    one, other = stack(originals, empty=NO_CHROMA), stack([changed], empty=NO_CHROMA)
+    found = find_variants(one, other, least=7)
+    assert found.matches.one.tolist() == [7]
+    assert VARIANTS[int(found.variant[0])] == variant
+    assert abs(found.matches.offset_s[0]) < 0.5
+
+
+def test_pairs_that_are_no_strangers_do_not_raise_the_limit() -> None:
+    rng = np.random.default_rng(0)
+    strangers = rng.gumbel(1.5, 0.3, 2_000)
+    clean = fit_chance(strangers)
+    assert clean is not None
+    for share in (0.01, 0.02, 0.08, 0.2):
+        alike = rng.uniform(4, 100, int(share * 2_000))
+        spoilt = fit_chance(np.concatenate([strangers, alike]))
+        assert spoilt is not None
+        assert spoilt.limit(2_304, 0.005) < 1.6 * clean.limit(2_304, 0.005)
+
+
+def test_where_most_pairs_are_alike_nothing_is_fitted() -> None:
+    rng = np.random.default_rng(0)
+    assert fit_chance(np.concatenate([rng.gumbel(1.5, 0.3, 100), rng.uniform(4, 90, 150)])) is None

@@ -14,6 +14,7 @@ import pytest
 from earwitness.auditing.near_duplicates import check_near_duplicates
 from earwitness.auditing.scene import Outcome, Scene, set_scene
 from earwitness.auditing.sounds import Sound
+from earwitness.auditing.variants import Variant, vary
 from earwitness.core.manifest import Manifest
 
 N_WORDS, N_FRAMES = 600, 80
@@ -129,6 +130,97 @@ def test_strangers_are_pairs_that_differ() -> None:
     versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
     assert versions.verdict == "pass"
     assert versions.figures["strangers"]["n"] == versions.figures["n_comparisons"] == 36  # type: ignore[index,call-overload]  # JSON
+
+
+def coded(track: int, *, share: float = 0.6) -> Sound:
+    """Return a track as a neural codec leaves it: words are lost, chroma is alike."""
+    sound, noise = sound_of(track), sound_of(10_000 + track)
+    chroma = sound.chroma * 0.8 + noise.chroma * share
+    name, words = f"coded {track}", noise.words
+    return Sound(name, words=words, chroma=np.rint(chroma).clip(-127, 127).astype(np.int8))
+
+
+def test_tracks_that_all_leak_do_not_hide_each_other() -> None:
+    """Without group_id, true pairs stand among those that tell how alike strangers are."""
+    rows: list[tuple[dict[str, Any], Sound]] = [({"target": 1}, coded(n)) for n in range(48)]
+    rows += [({}, sound_of(n)) for n in range(48)]
+    versions = result(check_near_duplicates(scene_of(rows, n_others=48)), "versions_across")
+    assert versions.result.relations == {"leak": 48}
+    assert {(f.filepath, f.other_filepath) for f in versions.findings} == {
+        (f"{n}.wav", f"{n + 48}.wav") for n in range(48)
+    }
+
+
+def test_a_set_of_one_piece_over_and_over_is_not_called_clean() -> None:
+    one = sound_of(1)
+    rows: list[tuple[dict[str, Any], Sound]] = []
+    for n in range(12):
+        chroma = one.chroma * 0.7 + sound_of(100 + n).chroma * 0.7
+        faint = np.rint(chroma).clip(-127, 127).astype(np.int8)
+        rows.append(({}, Sound(f"faint {n}", words=sound_of(200 + n).words, chroma=faint)))
+    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
+    assert versions.verdict != "pass"
+    assert versions.figures["decidable"] is False
+    assert "not decidable" in versions.detail
+
+
+def test_few_sounds_that_are_plainly_alike_are_found_without_strangers() -> None:
+    rows = [({"target": 0}, sound_of(1)), ({"target": 1}, coded(1))]
+    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
+    assert versions.relations == {"conflict": 2}
+
+
+def test_silent_files_could_not_be_looked_at() -> None:
+    rows: list[tuple[dict[str, Any], Sound]] = [({}, sound_of(n)) for n in range(9)]
+    silent = Sound(
+        "silent",
+        words=np.zeros(N_WORDS, dtype=np.uint32),
+        chroma=np.zeros((N_FRAMES, 12), dtype=np.int8),
+    )
+    rows.append(({}, silent))
+    for name in ("copies_inside", "versions_inside"):
+        check = result(check_near_duplicates(scene_of(rows)), name).result
+        assert (check.verdict, check.n_checked, check.n_unchecked) == ("pass", 9, 1)
+        assert "1 rows could not be looked at" in check.detail
+
+
+def over_backing(backing: int, own: int) -> Sound:
+    """Return a piece over a backing: two words in three stay, half of the notes are its own."""
+    under, over = sound_of(backing), sound_of(own)
+    keeps = np.random.default_rng(own).random(N_WORDS) < 0.8
+    words = np.where(keeps, under.words, over.words)
+    chroma = np.rint(under.chroma * 0.6 + over.chroma * 0.8).clip(-127, 127).astype(np.int8)
+    return Sound(f"{backing} {own}", words=words, chroma=chroma)
+
+
+def test_pieces_over_one_backing_share_a_part_and_none_is_dropped() -> None:
+    rows: list[tuple[dict[str, Any], Sound]] = [({}, over_backing(1, 50 + n)) for n in range(8)]
+    rows += [({}, sound_of(n)) for n in range(2, 12)]
+    outcomes = check_near_duplicates(scene_of(rows))
+    copies = result(outcomes, "copies_inside")
+    assert copies.result.verdict == "finding"
+    assert copies.result.relations == {"partial": 8}
+    assert {f.detail for f in copies.findings} == {"shares a part or its backing with a real row"}
+    assert not any(f.drop for outcome in outcomes for f in outcome.findings)
+
+
+def test_a_changed_version_says_what_was_changed() -> None:
+    rows: list[tuple[dict[str, Any], Sound]] = [({}, smooth_sound(n)) for n in range(12)]
+    original = smooth_sound(3)
+    varied, _ = vary(original.chroma, Variant(1.0, 1.06))
+    rows.append(({"target": 1}, Sound("fast", words=sound_of(77).words, chroma=varied)))
+    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside")
+    assert versions.result.relations == {"conflict": 2}
+    assert {f.filepath for f in versions.findings} == {"3.wav", "12.wav"}
+    assert all("semitone" in f.detail for f in versions.findings)
+
+
+def smooth_sound(track: int, n_frames: int = 240) -> Sound:
+    """Return a long sound whose chroma changes as slowly as that of music."""
+    noise = np.random.default_rng(track).standard_normal((n_frames + 3, 12))
+    chroma = sum(noise[k : k + n_frames] for k in range(4)) * 16
+    words = np.random.default_rng(track).integers(1, 1 << 32, N_WORDS, dtype=np.uint32)
+    return Sound(f"s{track}", words=words, chroma=np.rint(chroma).clip(-127, 127).astype(np.int8))
 
 
 def test_where_no_other_file_is_long_enough_nothing_is_passed() -> None:

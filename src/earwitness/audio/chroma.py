@@ -44,17 +44,19 @@ def time_chroma(samples: NDArray[np.float32]) -> Chroma:
         samples: ``(n_samples,)`` at ``fingerprint.RATE_HZ``.
 
     Returns:
-        ``(n_frames, N_CLASSES)`` int8, no frame where the sound is shorter than one; all 0 where it
-        never changes.
+        ``(n_frames, N_CLASSES)`` int8, no frame where the sound is shorter than one; 0 in silence
+        and where it never changes.
     """
     energies = _class_energies(samples)
     if len(energies) == 0:
         return np.zeros((0, N_CLASSES), dtype=np.int8)
+    silent = energies.sum(axis=1) <= _FLOOR * energies.sum(axis=1).mean()
     level = np.log10(energies + _FLOOR * energies.mean() + np.finfo(np.float32).tiny)
     level -= level.mean(axis=1, keepdims=True)
     level -= uniform_filter1d(level, _CONTEXT, axis=0)
-    level -= level.mean(axis=0)
-    spread = level.std(axis=0)
+    level -= level[~silent].mean(axis=0) if not silent.all() else 0
+    level[silent] = 0
+    spread = np.sqrt((level**2).sum(axis=0) / max(int((~silent).sum()), 1))
     level *= UNIT / np.where(spread > 1e-6, spread, np.inf)
     stored: Chroma = np.rint(level).clip(-127, 127).astype(np.int8)
     return stored

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,13 @@ SHORTEST = 40
 
 FRAMES_PER_S = RATE_HZ / HOP
 
-_LEAST_ENERGY = 1e-3
+_SILENT = 0.1
+"""Share of the mean energy below which a frame counts as silent."""
+
 _HIGHEST = 0.999
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class Alignment(NamedTuple):
@@ -49,18 +52,41 @@ class Spectra:
     Args:
         sequences: At least one.
         n: Length of the transforms: no less than two sequences end to end.
+
+    Attributes:
+        n: As given.
+        lengths: ``(m,)`` frames of each.
+        values: ``(m, n // 2 + 1, N_CLASSES)`` Fourier transforms.
+        energy: ``(m, longest + 1)`` energy of all frames before each place; sums of whole numbers,
+            so that the energy of any stretch is exact, 0 in silence.
+        usual: ``(m,)`` energy of a frame of each, silent ones left out.
     """
 
     def __init__(self, sequences: Sequence[Chroma], n: int) -> None:
+        self.n = n
+        self.lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
         padded = np.zeros((len(sequences), n, N_CLASSES), dtype=np.float32)
-        there = np.zeros((len(sequences), n), dtype=np.float32)
         for number, sequence in enumerate(sequences):
             padded[number, : len(sequence)] = sequence
-            there[number, : len(sequence)] = 1
-        self.n = n
         self.values = fft.rfft(padded, axis=1)
-        self.power = fft.rfft((padded**2).sum(axis=2), axis=1)
-        self.there = fft.rfft(there, axis=1)
+        frames = (padded[:, : self.lengths.max(initial=0)] ** 2).sum(axis=2).astype(np.int64)
+        self.energy = np.pad(frames.cumsum(axis=1), ((0, 0), (1, 0)))
+        self.usual = np.array(
+            [usual_energy(frame[:n]) for frame, n in zip(frames, self.lengths, strict=True)]
+        )
+
+    def between(self, numbers: Ints, begin: Ints, end: Ints) -> Ints:
+        """Return the energy of stretches of some sequences, 0 where the end is not after begin."""
+        first = begin.clip(0, self.energy.shape[1] - 1)
+        last = end.clip(first, self.energy.shape[1] - 1)
+        energy: Ints = self.energy[numbers, last] - self.energy[numbers, first]
+        return energy
+
+
+def usual_energy(frames: Ints) -> float:
+    """Return the mean energy of frames that are not silent, 0 where all are."""
+    loud = frames[frames > _SILENT * frames.mean()] if len(frames) else frames
+    return float(loud.mean()) if len(loud) else 0.0
 
 
 def transform_length(*longest: int) -> int:
@@ -69,49 +95,71 @@ def transform_length(*longest: int) -> int:
     return n
 
 
-def slide(one: Spectra, number: int, other: Spectra) -> list[Alignment]:
+def slide(one: Spectra, number: int, other: Spectra) -> tuple[Ints, Floats, Floats]:
     """Return the best alignment of one sequence with each of others.
 
     Args:
         one: Sequences.
         number: Which of them.
         other: What it is slid over.
+
+    Returns:
+        Shifts, correlations and scores, each ``(m,)``; see ``Alignment``.
     """
-    values, power, there = one.values[number], one.power[number], one.there[number]
-    products = np.einsum("fc,mfc->mf", values, other.values.conj())
-    shared = fft.irfft(products, one.n, axis=1)
-    overlap = np.rint(fft.irfft(there * other.there.conj(), one.n, axis=1))
-    energy = fft.irfft(power * other.there.conj(), one.n, axis=1)
-    energy = energy * fft.irfft(there * other.power.conj(), one.n, axis=1)
-    correlation = shared / np.sqrt(np.maximum(energy, _LEAST_ENERGY))
+    shifts = np.arange(one.n)
+    shifts[shifts >= (one.n + 1) // 2] -= one.n
+    length, lengths = int(one.lengths[number]), other.lengths[:, None]
+    begin, end = np.maximum(shifts, 0)[None], np.minimum(length, lengths + shifts)
+    energies = (
+        one.between(np.array([[number]]), np.broadcast_to(begin, end.shape), end),
+        other.between(np.arange(len(lengths))[:, None], begin - shifts, end - shifts),
+    )
+    usual = one.usual[number], other.usual[:, None]
+    overlap = effective_overlap(end - begin, energies, usual)
+    norm = np.sqrt(np.maximum(energies[0].astype(np.float64) * energies[1], 1))
+    products = np.einsum("fc,mfc->mf", one.values[number], other.values.conj())
+    correlation = fft.irfft(products, one.n, axis=1) / norm
     scores = score(correlation, overlap)
     best = scores.argmax(axis=1)
     rows = np.arange(len(best))
-    shifts = np.where(best < one.n // 2, best, best - one.n)
-    found = (shifts, correlation[rows, best], scores[rows, best])
-    return [Alignment(int(at), float(r), float(z)) for at, r, z in zip(*found, strict=True)]
+    return shifts[best], correlation[rows, best], scores[rows, best]
+
+
+def effective_overlap(
+    overlap: Ints, energies: tuple[Any, Any], usual: tuple[Any, Any]
+) -> NDArray[np.float64]:
+    """Return the overlap in frames of usual energy of the side that has fewer of them.
+
+    Silence takes part in no overlap: next to nothing correlates with next to nothing by chance.
+    """
+    frames = overlap.astype(np.float64)
+    for energy, level in zip(energies, usual, strict=True):
+        frames = np.minimum(frames, energy / np.maximum(level, 1))
+    return frames
 
 
 def align(one: Chroma, other: Chroma) -> Alignment:
     """Return the best alignment of two sequences."""
     n = transform_length(2 * max(len(one), len(other)))
-    (alignment,) = slide(Spectra([one], n), 0, Spectra([other], n))
-    return alignment
+    shifts, correlations, scores = slide(Spectra([one], n), 0, Spectra([other], n))
+    return Alignment(int(shifts[0]), float(correlations[0]), float(scores[0]))
 
 
 def align_near(one: Chroma, other: Chroma, shifts: range) -> Alignment:
     """Return the best alignment at one of a few shifts."""
     best = Alignment(shifts.start, 0.0, -np.inf)
-    first, second = one.astype(np.float32), other.astype(np.float32)
+    first, second = one.astype(np.float64), other.astype(np.float64)  # whole numbers: exact sums
+    usual = tuple(usual_energy((side**2).sum(axis=1)) for side in (first, second))
     for shift in shifts:
         a, b = first[max(shift, 0) :], second[max(-shift, 0) :]
         n = min(len(a), len(b))
         if n < SHORTEST:
             continue
         a, b = a[:n].ravel(), b[:n].ravel()
-        energy = max(float(a @ a) * float(b @ b), _LEAST_ENERGY)
-        correlation = float(a @ b) / math.sqrt(energy)
-        z = math.atanh(min(max(correlation, -_HIGHEST), _HIGHEST)) * math.sqrt(n)
+        energies = float(a @ a), float(b @ b)
+        overlap = effective_overlap(np.array(n), energies, (usual[0], usual[1]))
+        correlation = float(a @ b) / math.sqrt(max(energies[0] * energies[1], 1))
+        z = float(score(np.array(correlation), overlap))
         if z > best.score:
             best = Alignment(shift, correlation, z)
     return best

@@ -48,6 +48,11 @@ class Library(NamedTuple):
         """Return how long each sequence is."""
         return np.diff(self.starts)
 
+    def counts(self, kept: NDArray[np.bool_]) -> Ints:
+        """Return how many values of each sequence are kept."""
+        before = np.concatenate(([0], np.cumsum(kept, dtype=np.int64)))
+        return np.diff(before[self.starts])
+
 
 class Keys(NamedTuple):
     """Keys of a library, in the order of its sequences.

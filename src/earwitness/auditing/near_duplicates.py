@@ -4,7 +4,9 @@ Conventions: both are searched among distinct sounds; rows with the same bytes a
 Inside a set, rows of one group by different makers (a track and its reconstructions) are by design,
 versions of one group in any case. Where rows have no ``group_id``, what the file names of known
 corpora tell stands in for it. Versions that are hardly more alike than chance makes the best of so
-many comparisons are not decidable, and never called clean.
+many comparisons are not decidable, and never called clean; nor is a set that does not tell how
+alike strangers are. Versions are searched for as they are, and with pitch and speed changed
+(``variants``); each of the two has half of the false alarms that are allowed.
 """
 
 from __future__ import annotations
@@ -16,14 +18,15 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from earwitness.auditing.alignment import SHORTEST as SHORTEST_VERSION
-from earwitness.auditing.alignment import align
-from earwitness.auditing.chance import FALSE_LINKS, UNDECIDED_LINKS, Chance, fit_chance
 from earwitness.auditing.contacts import NO_OTHERS
 from earwitness.auditing.copymatch import SHORTEST as SHORTEST_COPY
 from earwitness.auditing.copymatch import find_copies
+from earwitness.auditing.lookup import Library
 from earwitness.auditing.outcomes import Subject, conclude, not_checked
+from earwitness.auditing.overlays import shares_backing
 from earwitness.auditing.pairs import (
     Pair,
+    PairKind,
     Sounds,
     Tier,
     distinct_sounds,
@@ -32,14 +35,12 @@ from earwitness.auditing.pairs import (
 )
 from earwitness.auditing.reconstructions import judge_reconstructions
 from earwitness.auditing.scene import Outcome, Scene
-from earwitness.auditing.versionmatch import find_versions
-
-N_STRANGERS = 2_000
-"""Random pairs that tell how alike strangers are, where there are so many."""
+from earwitness.auditing.strangers import Limits, Null, fit_null
+from earwitness.auditing.variants import VARIANTS
+from earwitness.auditing.versionmatch import find_variants, find_versions
 
 Flags = NDArray[np.bool_]
 
-_SEED = 0
 _WORDS = {
     "copies": "the same recording, coded or cut otherwise,",
     "versions": "the same music, made anew,",
@@ -55,11 +56,11 @@ def check_near_duplicates(scene: Scene) -> list[Outcome]:
     """Search for copies and, apart from these, for versions."""
     audited = distinct_sounds(scene, scene.audited_rows)
     others = distinct_sounds(scene, scene.rows.slice(scene.audited_rows.height))
-    chance = fit_chance(_strangers(audited, others))
+    null = fit_null(audited, others)
     inside = _Search(scene, audited, audited)
     searches = [_Search(scene, audited, others), inside] if scene.has_others else [inside]
     copies = [search.find_copies() for search in searches]
-    versions = [search.find_versions(chance) for search in searches]
+    versions = [search.find_versions(null) for search in searches]
     if not scene.has_others:
         for tier, found in (("copies", copies), ("versions", versions)):
             n = scene.audited_rows.height
@@ -90,39 +91,51 @@ class _Search:
     def find_copies(self) -> Outcome:
         """Search for copies."""
         subject = _subject("copies", self._scope)
-        n_heard = self._n_long(self._one.words.lengths() >= SHORTEST_COPY)
-        if why := self._too_short(n_heard, self._other.words.lengths() >= SHORTEST_COPY):
+        n_heard = self._n_long(_is_long(self._one.words, SHORTEST_COPY))
+        if why := self._too_short(n_heard, _is_long(self._other.words, SHORTEST_COPY)):
             return not_checked(subject, why, n_unchecked=self._scene.audited_rows.height)
         matches = find_copies(self._one.words, self._other.words, same=self._same)
-        self._copies = set(zip(matches.one.tolist(), matches.other.tolist(), strict=True))
-        pairs = list(pair_rows(self._one, self._other, matches, self._same))
+        whole = matches.take(np.flatnonzero(~matches.partial).tolist())
+        self._copies = set(zip(whole.one.tolist(), whole.other.tolist(), strict=True))
+        kinds = [
+            PairKind(is_partial=bool(partial) or self._shares_backing(first, second, offset_s))
+            for first, second, offset_s, _, partial in zip(*matches, strict=True)
+        ]
+        pairs = list(pair_rows(self._one, self._other, matches, self._same, kinds))
         return self._conclude(subject, "copy", pairs, n_heard=n_heard)
 
-    def find_versions(self, chance: Chance | None) -> Outcome:
+    def find_versions(self, null: Null) -> Outcome:
         """Search for versions that are no copies, which are to be searched for before."""
         subject = _subject("versions", self._scope)
-        n_heard = self._n_long(self._one.chroma.lengths() >= SHORTEST_VERSION)
-        why = self._too_short(n_heard, self._other.chroma.lengths() >= SHORTEST_VERSION)
-        if chance is None:
-            why = why or "too few strangers in these sets to tell how alike chance makes them"
-        if why or chance is None:
+        n_heard = self._n_long(_is_long(self._one.chroma, SHORTEST_VERSION))
+        if why := self._too_short(n_heard, _is_long(self._other.chroma, SHORTEST_VERSION)):
             return not_checked(subject, why, n_unchecked=self._scene.audited_rows.height)
         n = self._n_comparisons()
-        limit, faint = (chance.limit(n, expected) for expected in (FALSE_LINKS, UNDECIDED_LINKS))
+        limits = null.limits(n)
         detail = (
-            f"versions fainter than a score of {limit:.1f} are not decidable "
-            f"({chance.n_strangers} strangers, {n} comparisons)"
+            f"versions fainter than a score of {limits.clear:.1f} are not decidable "
+            f"({null.plain.n_strangers} strangers, {n} comparisons)"
         )
         figures: dict[str, JsonValue] = {
-            "limit": limit,
-            "undecided_from": faint,
+            "limit": limits.clear,
+            "undecided_from": limits.faint,
+            "limit_changed": limits.changed,
             "n_comparisons": n,
-            "strangers": chance.figures(),
+            "strangers": null.plain.figures(),
+            "decidable": not null.unknown,
         }
-        pairs = list(self._versions(limit, faint))
-        return self._conclude(
-            subject, "version", pairs, n_heard=n_heard, detail=detail, figures=figures
+        outcome = self._conclude(
+            subject,
+            "version",
+            list(self._versions(limits)),
+            n_heard=n_heard,
+            detail=null.unknown or detail,
+            figures=figures,
         )
+        if null.unknown and outcome.result.verdict == "pass":
+            n_rows = self._scene.audited_rows.height
+            return not_checked(subject, null.unknown, n_unchecked=n_rows, figures=figures)
+        return outcome
 
     def _conclude(
         self,
@@ -134,7 +147,7 @@ class _Search:
         detail: str = "",
         figures: Mapping[str, JsonValue] | None = None,
     ) -> Outcome:
-        self.heard += [pair for pair in pairs if pair.is_clear]
+        self.heard += [pair for pair in pairs if pair.kind.is_clear]
         findings, links = judge_pairs(self._scene, subject.name, tier, pairs)
         by_design = sum(link.relation == "by_design" for link in links)
         counted = f"{by_design} pairs by design" if by_design else ""
@@ -154,17 +167,36 @@ class _Search:
             return "no file is long enough"
         return "" if others_long.any() else "no file of the other sets is long enough"
 
-    def _versions(self, limit: float, faint: float) -> Iterator[Pair]:
-        """Yield pairs above the fainter limit that are no copies."""
-        found = find_versions(self._one.chroma, self._other.chroma, same=self._same)
-        matches = found.matches
-        kept = [
-            int(number)
-            for number in np.flatnonzero(found.score >= faint)
-            if (int(matches.one[number]), int(matches.other[number])) not in self._copies
-        ]
-        clear = found.score[kept] >= limit
-        yield from pair_rows(self._one, self._other, matches.take(kept), self._same, clear)
+    def _versions(self, limits: Limits) -> Iterator[Pair]:
+        """Yield pairs above the limits that are no copies."""
+        one, other, same = self._one, self._other, self._same
+        plain = find_versions(one.chroma, other.chroma, same=same)
+        changed = find_variants(one.chroma, other.chroma, same=same, least=limits.changed)
+        known = set(self._copies)
+        for found, faint in ((plain, limits.faint), (changed, limits.changed)):
+            matches = found.matches
+            numbers = [
+                int(number)
+                for number in np.flatnonzero(found.score >= faint)
+                if known.isdisjoint(_both_ways(matches.one[number], matches.other[number]))
+            ]
+            matches = matches.take(numbers)
+            kinds = []
+            for number, first, second, offset_s in zip(numbers, *matches[:3], strict=True):
+                change = VARIANTS[found.variant[number]].describe() if found is changed else ""
+                clear = found is changed or bool(found.score[number] >= limits.clear)
+                partial = not change and self._shares_backing(first, second, offset_s)
+                kinds.append(PairKind(clear, partial, change))
+                if clear:
+                    known.add((int(first), int(second)))
+            yield from pair_rows(one, other, matches, same, kinds)
+
+    def _shares_backing(self, first: int, second: int, offset_s: float) -> bool:
+        return shares_backing(
+            (self._one.words.sequence(first), self._other.words.sequence(second)),
+            (self._one.chroma.sequence(first), self._other.chroma.sequence(second)),
+            offset_s,
+        )
 
     def _n_comparisons(self) -> int:
         n = len(self._one)
@@ -176,16 +208,12 @@ class _Search:
         )
 
 
-def _strangers(audited: Sounds, others: Sounds) -> NDArray[np.float64]:
-    """Return the scores of random pairs of sounds of different groups, no pair twice."""
-    sounds = [(one, number) for one in (audited, others) for number in range(len(one))]
-    rng = np.random.default_rng(_SEED)
-    scores: dict[frozenset[str], float] = {}
-    for first, second in rng.integers(max(len(sounds), 1), size=(2 * N_STRANGERS, 2)):
-        if len(sounds) < 2 or len(scores) == N_STRANGERS:
-            break
-        (one, a), (other, b) = sounds[first], sounds[second]
-        pair = frozenset((one.sha256[a], other.sha256[b]))
-        if len(pair) == 2 and pair not in scores and not one.groups[a] & other.groups[b]:
-            scores[pair] = align(one.chroma.sequence(a), other.chroma.sequence(b)).score
-    return np.array(list(scores.values()))
+def _is_long(library: Library, shortest: int) -> Flags:
+    """Return which sounds have enough frames that are not silent."""
+    values = library.values
+    loud: Flags = np.asarray(np.atleast_2d(values.T != 0).any(axis=0), dtype=np.bool_)
+    return library.counts(loud) >= shortest
+
+
+def _both_ways(first: int, second: int) -> set[tuple[int, int]]:
+    return {(int(first), int(second)), (int(second), int(first))}

@@ -144,6 +144,7 @@ _WORDS: dict[Relation, str] = {
     "duplicate": "again with the same label",
     "conflict": "again with the other label",
     "split_group": "of one origin and several groups",
+    "partial": "sharing a part or a backing",
     "undecided": "not decidable",
     "trained_on": "trained on",
     "selected_on": "selected on",

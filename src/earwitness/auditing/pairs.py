@@ -9,10 +9,9 @@ is one, else the most alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from earwitness.auditing.copymatch import Matches
@@ -30,7 +29,7 @@ Place = tuple[int, int]
 Tier = Literal["copy", "version"]
 _CLASSES = ("real", "fake")
 _KINSHIP = ("set", "target", "generator", "group")
-_SEVEREST: tuple[Relation, ...] = ("leak", "conflict", "duplicate", "undecided")
+_SEVEREST: tuple[Relation, ...] = ("leak", "conflict", "duplicate", "partial", "undecided")
 
 
 class Sounds(NamedTuple):
@@ -54,6 +53,20 @@ class Sounds(NamedTuple):
         return len(self.sha256)
 
 
+class PairKind(NamedTuple):
+    """What is known of a pair.
+
+    Attributes:
+        is_clear: Whether chance can be left out.
+        is_partial: Whether the two share a part or a backing and not everything.
+        change: What was done to pitch and speed, in words; empty for nothing.
+    """
+
+    is_clear: bool = True
+    is_partial: bool = False
+    change: str = ""
+
+
 class Pair(NamedTuple):
     """Two families that sound alike.
 
@@ -62,14 +75,14 @@ class Pair(NamedTuple):
         other: Rows of another set, or of their own.
         offset_s: Where the other begins in the first.
         similarity: How alike they are, 1 at most.
-        is_clear: Whether chance can be left out.
+        kind: What is known of the pair.
     """
 
     one: Family
     other: Family
     offset_s: float
     similarity: float
-    is_clear: bool = True
+    kind: PairKind = PairKind()
 
 
 class Met(NamedTuple):
@@ -106,7 +119,7 @@ def pair_rows(
     other: Sounds,
     matches: Matches,
     same: bool,
-    clear: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
+    kinds: Sequence[PairKind],
 ) -> Iterator[Pair]:
     """Yield the families that pairs of sounds stand for, those with the same bytes left out.
 
@@ -115,16 +128,15 @@ def pair_rows(
         other: Sounds of other rows.
         matches: Pairs of sounds.
         same: Both are audited: families of different sets are no pair.
-        clear: Which matches chance can be left out of; ``None`` for all.
+        kinds: What is known of each match.
     """
-    for number, (first, second, offset_s, similarity) in enumerate(zip(*matches, strict=True)):
+    for first, second, offset_s, similarity, _, kind in zip(*matches, kinds, strict=True):
         if one.sha256[first] == other.sha256[second]:
             continue
-        is_clear = True if clear is None else bool(clear[number])
         for family in one.families[first]:
             for kin in other.families[second]:
                 if not same or family[0]["set"] == kin[0]["set"]:
-                    yield Pair(family, kin, float(offset_s), float(similarity), is_clear)
+                    yield Pair(family, kin, float(offset_s), float(similarity), kind)
 
 
 def judge_pairs(
@@ -161,8 +173,10 @@ def _relation(scene: Scene, tier: Tier, pair: Pair) -> Relation | Literal["by_de
     makers = {(row["target"], row["generator"]) for row in (one, other)}
     if together and (tier == "version" or len(makers) > 1):
         return "by_design"
-    if not pair.is_clear:
+    if not pair.kind.is_clear:
         return "undecided"
+    if pair.kind.is_partial:
+        return "partial"
     if not inside:
         return "leak"
     return "conflict" if one["target"] != other["target"] else "duplicate"
@@ -220,7 +234,6 @@ def _finding(scene: Scene, check: str, tier: Tier, met: Met, *, is_first: bool) 
     pairs = [pair for relation, pair in met.told if relation == worst]
     nearest = max(pairs, key=lambda p: (p.one[0]["target"] != p.other[0]["target"], p.similarity))
     row, other = met.row, nearest.other[0]
-    words = "a copy" if tier == "copy" else "a version"
     return Finding(
         check=check,
         manifest=scene.manifests[row["set"]].name,
@@ -228,7 +241,7 @@ def _finding(scene: Scene, check: str, tier: Tier, met: Met, *, is_first: bool) 
         filepath=row["filepath"],
         target=row["target"],
         relation=worst,
-        detail=f"sounds like {words} of a {_CLASSES[other['target']]} row",
+        detail=_describe(tier, nearest, _CLASSES[other["target"]]),
         other_manifest=scene.manifests[other["set"]].name,
         other_filepath=other["filepath"],
         other_target=other["target"],
@@ -237,3 +250,10 @@ def _finding(scene: Scene, check: str, tier: Tier, met: Met, *, is_first: bool) 
         offset_s=_rounded(nearest.offset_s),
         drop="leak" in relations or ("duplicate" in relations and not is_first),
     )
+
+
+def _describe(tier: Tier, pair: Pair, label: str) -> str:
+    if pair.kind.is_partial:
+        return f"shares a part or its backing with a {label} row"
+    changed = f" ({pair.kind.change})" if pair.kind.change else ""
+    return f"sounds like a {tier} of a {label} row{changed}"

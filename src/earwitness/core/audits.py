@@ -32,6 +32,7 @@ Relation = Literal[
     "duplicate",
     "conflict",
     "split_group",
+    "partial",
     "undecided",
     "trained_on",
     "selected_on",
@@ -42,7 +43,8 @@ Relation = Literal[
 
 ``leak``: in a set that it should not touch, too. ``duplicate``: again in its own set, with the same
 label. ``conflict``: again in its own set, with the other label. ``split_group``: of one origin with
-a row of another ``group_id``. ``undecided``: may be one of the others and may be chance.
+a row of another ``group_id``. ``partial``: shares a backing, an excerpt or samples with another
+row, and the rest is its own. ``undecided``: may be one of the others and may be chance.
 ``trained_on`` and ``selected_on``: what a detector was made with. ``unreadable``: not audible.
 ``shortcut``: of a kind that a file gives away without being heard.
 """
