@@ -21,6 +21,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py $(if $(AUDIO),--audio "$(AUDIO)")
 	$(BIN)/python benchmarks/audit.py $(if $(AUDIO),--audio "$(AUDIO)")
+	$(BIN)/python benchmarks/planted.py $(if $(AUDIO),--audio "$(AUDIO)")
 
 simulate: $(READY)
 	$(BIN)/python benchmarks/simulate.py

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,15 +89,15 @@ def conditions() -> dict[str, Change]:
     }
 
 
-def make_music(folder: Path) -> list[Path]:
+def make_music(folder: Path, *, n_tracks: int = N_TRACKS, length_s: float = TRACK_S) -> list[Path]:
     from earwitness.demo.instruments import SAMPLE_RATE_HZ
     from earwitness.demo.music import compose
     from earwitness.demo.score import draw_artist
 
     paths = []
-    for number in range(N_TRACKS):
+    for number in range(n_tracks):
         artist = draw_artist(np.random.default_rng((9, number)), str(number))
-        track = compose((9, number), artist, length_s=TRACK_S)
+        track = compose((9, number), artist, length_s=length_s)
         paths.append(written(folder / f"{number:03d}", track, SAMPLE_RATE_HZ))
     return paths
 
@@ -188,7 +189,8 @@ def search(kind: str, n: int) -> dict[str, float]:
     """Search one set in another; return seconds, recall of planted copies and false matches."""
     from earwitness.auditing.copymatch import find_copies
     from earwitness.auditing.lookup import Library
-    from earwitness.auditing.versionmatch import find_versions
+    from earwitness.auditing.variants import VARIANTS, vary
+    from earwitness.auditing.versionmatch import find_variants, find_versions
 
     rng = np.random.default_rng(0)
     if kind == "copies":
@@ -200,6 +202,9 @@ def search(kind: str, n: int) -> dict[str, float]:
         one, other = make_chroma(rng, n), make_chroma(rng, n)
         planted = one[::ONE_IN] * 0.8 + make_chroma(rng, len(one[::ONE_IN])) * 0.6
         other[::ONE_IN] = planted.clip(-127, 127)
+        if kind == "variants":
+            for row in other[::ONE_IN]:
+                row[:] = vary(row, VARIANTS[-1])[0]
         length = N_FRAMES
     starts = np.arange(n + 1, dtype=np.int64) * length
     libraries = [Library(v.reshape(-1, *v.shape[2:]), starts) for v in (one, other)]
@@ -207,7 +212,8 @@ def search(kind: str, n: int) -> dict[str, float]:
     if kind == "copies":
         matches = find_copies(*libraries)
     else:
-        found = find_versions(*libraries)
+        find = find_versions if kind == "versions" else partial(find_variants, least=10)
+        found = find(*libraries)
         matches = found.matches.take(np.flatnonzero(found.score > 10).tolist())
     seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - busy
     right = (matches.one == matches.other) & (matches.one % ONE_IN == 0)
@@ -238,7 +244,7 @@ def main() -> None:
 def print_searches(sizes: list[int]) -> None:
     heads = ("search", "sounds against sounds", "seconds", "CPU s", "peak MB", "recall", "false")
     table = Table(*heads, title="searching made-up fingerprints of 30 s, one set in another")
-    for kind in ("copies", "versions"):
+    for kind in ("copies", "versions", "variants"):
         for n in sizes:
             command = [sys.executable, __file__, "--search", kind, str(n)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -38,7 +39,7 @@ def run_filters(samples: Samples, chain: str) -> Samples:
         graph.add("aformat", f"sample_fmts=fltp:sample_rates={RATE_HZ}:channel_layouts=stereo")
     )
     nodes.append(graph.add("abuffersink"))
-    for one, other in zip(nodes, nodes[1:], strict=False):
+    for one, other in pairwise(nodes):
         one.link_to(other)
     graph.configure()
     frame = av.AudioFrame.from_ndarray(
@@ -57,10 +58,11 @@ def run_filters(samples: Samples, chain: str) -> Samples:
 
 def coded(suffix: str, codec: str, kbps: int, times: int = 1) -> Kind:
     """Return a kind that codes a track, several times over where asked."""
-    from codecs_written import write_coded
-    from earwitness.audio.decode import read_audio
 
     def change(track: Samples, _: Samples) -> Samples:
+        from codecs_written import write_coded
+        from earwitness.audio.decode import read_audio
+
         with tempfile.TemporaryDirectory() as folder:
             rate = RATE_HZ
             for number in range(times):
@@ -145,7 +147,7 @@ KINDS: dict[str, Kind] = {
     "left channel": channels((1, 0), (1, 0)),
     "inverted": channels((-1, 0), (0, -1)),
     "one channel inverted": channels((1, 0), (0, -1)),
-    "vocals cancelled": channels((0.5, -0.5), (-0.5, 0.5)),
+    "vocals cancelled": channels((0.5, -0.5), (0.5, -0.5)),
     "noise 20 dB": mixed_with_noise(20),
     "crowd 10 dB": mixed_with_noise(10, crowd=True),
     "tremolo": filtered("tremolo=f=5:d=0.7"),

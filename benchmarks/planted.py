@@ -1,0 +1,112 @@
+"""Tracks that come back changed in many ways: how many the audit finds: part of ``make bench``.
+
+Conventions: eight tracks in every kind of ``kinds.KINDS`` are audited against the originals and 41
+others, without ``group_id``, at the audit's own limits. A pair of different tracks that is linked,
+as a copy, a part or a version, is a false match.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from kinds import KINDS, RATE_HZ, Samples
+
+if TYPE_CHECKING:
+    from earwitness.auditing.sounds import Sound
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+N_PLANTED, N_TRACKS, TRACK_S = 8, 49, 30.0
+
+
+def excerpt(path: Path) -> Samples | None:
+    """Return 30 s from the middle of a file in stereo, ``None`` where it is shorter."""
+    from earwitness.audio.decode import probe_audio, read_slice
+    from earwitness.audio.resample import resample
+
+    info = probe_audio(path)
+    if info.duration_s < TRACK_S:
+        return None
+    start = int((info.duration_s - TRACK_S) / 2 * info.sample_rate_hz)
+    samples = read_slice(path, start, start + int(TRACK_S * info.sample_rate_hz))
+    return resample(np.vstack([samples, samples])[:2], info.sample_rate_hz, RATE_HZ)
+
+
+def sound_of(samples: Samples, name: str) -> Sound:
+    from earwitness.audio.chroma import time_chroma
+    from earwitness.audio.decode import mix_down
+    from earwitness.audio.fingerprint import RATE_HZ as LOW_HZ
+    from earwitness.audio.fingerprint import fingerprint
+    from earwitness.audio.resample import resample
+    from earwitness.auditing.sounds import Sound
+
+    low = resample(mix_down(np.ascontiguousarray(samples, dtype=np.float32)), RATE_HZ, LOW_HZ)[0]
+    return Sound(name, words=fingerprint(low), chroma=time_chroma(low))
+
+
+def search(changed: dict[str, Sound], originals: dict[str, Sound]) -> tuple[Counter[str], int]:
+    """Return how planted tracks were found, and the number of false matches."""
+    from earwitness.auditing.near_duplicates import check_near_duplicates
+    from earwitness.auditing.scene import set_scene
+    from earwitness.core.manifest import Manifest
+
+    sets = []
+    for name, sounds in (("changed", changed), ("originals", originals)):
+        frame = pl.DataFrame({"filepath": list(sounds), "target": [0] * len(sounds)})
+        sets.append(Manifest(name, frame, (Path(f"/{name}"),)))
+    scene = set_scene(sets[:1], sets[1:], ())
+    heard = [*changed.values(), *originals.values()]
+    scene = replace(scene, sounds=dict(zip(scene.rows["file"], heard, strict=True)))
+    found: dict[str, str] = {}
+    false = set()
+    for outcome in check_near_duplicates(scene):
+        for link in outcome.links:
+            if link.relation == "undecided" or link.other_manifest != "originals":
+                continue
+            if link.filepath == link.other_filepath:
+                how = "part" if link.relation == "partial" else link.tier
+                found.setdefault(link.filepath, how)
+            else:
+                false.add((link.filepath, link.other_filepath))
+    return Counter(found.values()), len(false)
+
+
+def main() -> None:
+    from audit import make_music
+    from earwitness.datasets.scan import scan_audio
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--audio", type=Path, help="folder of music (default: made here)")
+    given = parser.parse_args().audio
+    with tempfile.TemporaryDirectory() as made:
+        if given:
+            paths = [given / name for name in scan_audio(given).files]
+        else:
+            paths = make_music(Path(made), n_tracks=N_TRACKS, length_s=TRACK_S)
+        tracks = [track for path in paths if (track := excerpt(path)) is not None][:N_TRACKS]
+    originals = {str(n): sound_of(track, f"original {n}") for n, track in enumerate(tracks)}
+    table = Table("kind", "found", "copy", "version", "part", "false matches")
+    for name, kind in KINDS.items():
+        changed = {
+            str(n): sound_of(kind(tracks[n], tracks[-1 - n]), f"{name} {n}")
+            for n in range(N_PLANTED)
+        }
+        found, n_false = search(changed, originals)
+        tiers = [str(found[tier]) for tier in ("copy", "version", "part")]
+        table.add_row(name, f"{found.total()} of {N_PLANTED}", *tiers, str(n_false))
+    table.title = f"{N_PLANTED} changed tracks, each among {len(tracks)} originals"
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()
