@@ -251,3 +251,30 @@ def test_cpu_threads_change_nothing_that_matters(folder: Path) -> None:
     finally:
         torch.set_num_threads(before)
     assert logits[0] == pytest.approx(logits[1], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model__embed_dim": 1 << 40},
+        {"model__embed_dim": 8_000, "model__num_heads": 8, "model__num_layers": 200},
+        {"model__num_layers": 10**9},
+        {"model__mlp_ratio": 1e9},
+        {"model__mlp_ratio": 1e-9},
+        {"model__input_shape": [1 << 30, 1 << 30]},
+        {"model__input_shape": [-128, 128]},
+        {"melspec__n_mels": 10**9},
+        {"melspec__n_fft": 10**9, "melspec__win_length": 10**9},
+        {"melspec__f_max": float("nan")},
+        {"melspec__top_db": float("inf")},
+        {"audio__max_len": 10**15},
+        {"audio__sample_rate": 10**12},
+    ],
+    ids=str,
+)
+def test_a_config_of_absurd_size_is_refused_before_memory_is_taken(
+    folder: Path, changes: dict[str, object]
+) -> None:
+    (folder / "config.json").write_text(json.dumps(make_config(NAME, **changes)), "utf-8")
+    with pytest.raises(WeightsError, match=r"config\.json: .*(model|melspec|audio)"):
+        open_detector(str(folder))

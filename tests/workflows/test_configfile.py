@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,29 @@ def test_splits_take_what_the_command_takes() -> None:
     assert {n: f.default for n, f in fields.items() if n != "root"} == {
         n: default for n, default in ours.items() if n != "root"
     }
+
+
+HOSTILE_YAML = {
+    "aliases": "a: &a [x,x,x,x,x,x,x,x,x]\n"
+    + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghi")),
+    "merged aliases": "a: &a {x: 1}\n"
+    + "".join(f"{b}: &{b} {{<<: [{','.join([f'*{a}'] * 9)}]}}\n" for a, b in pairwise("abcdefghi")),
+    "itself": "out: &a [*a]\n",
+    "a key that is a list": "? [a]\n: 1\n",
+    "empty number": "out: !!int _\n",
+    "no date": "out: 2001-13-45\n",
+    "no timestamp": "out: !!timestamp xx\n",
+    "long number": f"seed: {'1' * 5000}\n",
+    "deep": "[" * 3000,
+    "code": "out: !!python/object/apply:os.getcwd []\n",
+    "large": "#" * (1 << 21),
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE_YAML.values(), ids=HOSTILE_YAML)
+def test_hostile_yaml_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bench.yaml").write_text(text, "utf-8")
+    with pytest.raises(UsageError) as caught:
+        read_config(tmp_path / "bench.yaml")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))

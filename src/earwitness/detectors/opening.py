@@ -244,7 +244,7 @@ def read_card(folder: Path) -> DetectorCard:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise WeightsError(f"{path}: {where}: {first['msg']}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read as a detector's card ({error})") from error
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,8 +34,8 @@ class AudioSettings(_Part):
         skip_time: Whether the manifest's ``skip_time`` is left out at the start of a file.
     """
 
-    sample_rate: int = Field(gt=0)
-    max_len: int = Field(gt=0)
+    sample_rate: int = Field(gt=0, le=768_000)
+    max_len: int = Field(gt=0, le=1 << 28)
     normalize: bool | Literal["std"]
     skip_time: bool = False
 
@@ -43,14 +43,14 @@ class AudioSettings(_Part):
 class MelSettings(_Part):
     """The mel spectrogram; frequencies in hertz, lengths in samples."""
 
-    n_fft: int = Field(gt=0)
-    hop_length: int = Field(gt=0)
-    win_length: int = Field(gt=0)
-    n_mels: int = Field(gt=0)
-    f_min: float = Field(ge=0)
-    f_max: float | None = Field(default=None, gt=0)
+    n_fft: int = Field(gt=0, le=1 << 16)
+    hop_length: int = Field(gt=0, le=1 << 16)
+    win_length: int = Field(gt=0, le=1 << 16)
+    n_mels: int = Field(gt=0, le=1 << 12)
+    f_min: float = Field(ge=0, allow_inf_nan=False)
+    f_max: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     power: Literal[2]
-    top_db: float = Field(gt=0)
+    top_db: float = Field(gt=0, allow_inf_nan=False)
     norm: Literal["mean_std"]
 
     @model_validator(mode="after")
@@ -64,17 +64,22 @@ class MelSettings(_Part):
         return self.f_min, sample_rate_hz / 2 if self.f_max is None else self.f_max
 
 
+_Side = Annotated[int, Field(gt=0, le=1 << 14)]
+_MOST_PARAMETERS = 1 << 28
+"""Ten times what the largest published network has."""
+
+
 class ModelSettings(_Part):
     """The transformer; ``input_shape`` is (bands, frames) after resizing."""
 
     name: Literal["SpecTTTra"]
-    embed_dim: int = Field(gt=0)
-    num_heads: int = Field(gt=0)
-    num_layers: int = Field(gt=0)
-    mlp_ratio: float = Field(gt=0)
-    f_clip: int = Field(gt=0)
-    t_clip: int = Field(gt=0)
-    input_shape: tuple[int, int]
+    embed_dim: int = Field(gt=0, le=1 << 13)
+    num_heads: int = Field(gt=0, le=1 << 10)
+    num_layers: int = Field(gt=0, le=200)
+    mlp_ratio: float = Field(gt=0, le=32)
+    f_clip: int = Field(gt=0, le=1 << 14)
+    t_clip: int = Field(gt=0, le=1 << 14)
+    input_shape: tuple[_Side, _Side]
     pre_norm: bool
     pe_learnable: Literal[True]
 
@@ -90,7 +95,22 @@ class ModelSettings(_Part):
                 f"input_shape {n_bands} × {n_frames}, expected at least f_clip × t_clip, "
                 f"{self.f_clip} × {self.t_clip}"
             )
+        if int(self.embed_dim * self.mlp_ratio) < 1:
+            raise ValueError(f"mlp_ratio {self.mlp_ratio:g}, expected one that leaves a layer")
+        if self.n_parameters > _MOST_PARAMETERS:
+            raise ValueError(
+                f"a network of {self.n_parameters:.1e} parameters, expected at most "
+                f"{_MOST_PARAMETERS:.1e}"
+            )
         return self
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters that the network has, biases and norms left out."""
+        n_bands, n_frames = self.input_shape
+        block = self.embed_dim**2 * 4 + 2 * self.embed_dim * int(self.embed_dim * self.mlp_ratio)
+        tokenizers = n_bands * self.t_clip + n_frames * self.f_clip + self.n_tokens
+        return block * self.num_layers + tokenizers * self.embed_dim
 
     @property
     def n_tokens(self) -> int:

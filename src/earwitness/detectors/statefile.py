@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from earwitness.core.errors import WeightsError
 from earwitness.detectors.placeholders import load_tensors
+from earwitness.detectors.torchfile import check_file, check_tensors
 
 _N_NAMED = 8
 
@@ -86,16 +86,19 @@ def read_content(path: Path) -> Any:
             f"{path}: holds more than tensors, or is damaged; expected a PyTorch file of tensors, "
             "as torch.save(model.state_dict(), path) writes it"
         ) from error
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: cannot be read as weights ({reason})") from error
 
 
 def _read_pickled(path: Path) -> Any:
     """Return what a PyTorch file holds, tensors and plain containers only."""
+    check_file(path)
     with warnings.catch_warnings():  # what is odd about the file becomes an error or is harmless
         warnings.filterwarnings("ignore", message="Detected pickle protocol")
-        return load_tensors(path)
+        content = load_tensors(path)
+    check_tensors(content)
+    return content
 
 
 def _list_problems(
@@ -112,7 +115,7 @@ def _list_problems(
             continue
         if values.shape != own[name].shape:
             yield f"{name} has shape {tuple(values.shape)}, expected {tuple(own[name].shape)}"
-        if values.is_floating_point() != own[name].is_floating_point():
+        elif values.is_floating_point() != own[name].is_floating_point():
             kind = "floating-point" if own[name].is_floating_point() else "whole"
             yield f"{name} is {values.dtype}, expected {kind} numbers"
         elif not values.isfinite().all():

@@ -227,6 +227,6 @@ def _recorded(path: Path) -> dict[str, Any]:
         if "root_from_here" in content:
             known["root_from_here"] = str(content["root_from_here"])
         files = {n: {"file": str(e["file"])} for n, e in content.get("manifests", {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(f"{path}: is not what `earwitness splits` writes: {error!r}") from error
     return known | {"manifests": files}

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
 from earwitness.core.errors import RunError
 
 Resume = Literal["missing", "always", "never"]
@@ -38,6 +40,26 @@ _MANIFEST = ("digest", "roots")
 _SHOWN = 60
 
 
+class _Manifest(BaseModel):
+    digest: str
+    roots: list[str] = []
+
+
+class _Detector(BaseModel):
+    name: str = Field(max_length=1_000)
+
+
+class _Run(BaseModel):
+    """The parts of ``run.json`` that are looked into; further ones are only compared."""
+
+    model_config = ConfigDict(strict=True)
+
+    options: dict[str, JsonValue]
+    manifests: dict[str, _Manifest]
+    detectors: list[_Detector]
+    libraries: dict[str, JsonValue] = {}
+
+
 def read_run(path: Path) -> dict[str, Any] | None:
     """Return what ``run.json`` says, or ``None`` where there is none.
 
@@ -48,14 +70,16 @@ def read_run(path: Path) -> dict[str, Any] | None:
         run: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read as the description of a run ({error})") from error
-    parts = {"options": dict, "manifests": dict, "detectors": list}
-    if not isinstance(run, dict) or not all(
-        isinstance(run.get(k), kind) for k, kind in parts.items()
-    ):
-        raise RunError(f"{path}: not the description of a run, expected {', '.join(parts)} in it")
-    return run
+    try:
+        _Run.model_validate(run)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        problem = f"{where}: {first['msg']}" if where else first["msg"]
+        raise RunError(f"{path}: not the description of a run: {problem[:200]}") from None
+    return dict(run)
 
 
 def check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

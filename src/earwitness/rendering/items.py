@@ -81,7 +81,7 @@ def read_contract(path: Path) -> SpectrogramContract:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise RunError(f"{path}: {where}: {first['msg']}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read as a contract ({error})") from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ _RESOLVED = (
 )
 _HOW = "#   earwitness bench run {name} --out ANOTHER_FOLDER\n"
 _SHOWN = 60
+_CONSTRUCTION = (RecursionError, ValueError, TypeError, AttributeError, LookupError)
+"""What PyYAML lets through where a value is not of the type that its tag says."""
+_MOST_BYTES = 1 << 20
+_MOST_NODES = 50_000
 
 KeyPath = tuple[str | int, ...]
 
@@ -90,7 +95,11 @@ def write_resolved(config: BenchConfig, path: Path) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise UsageError(f"{path}: over {_MOST_BYTES} bytes, expected a smaller file")
+        return content.decode("utf-8-sig")
     except OSError as error:
         hint = "; earwitness bench init writes one" if isinstance(error, FileNotFoundError) else ""
         raise UsageError(f"{path}: cannot be read ({error.strerror or error}){hint}") from None
@@ -98,16 +107,35 @@ def _read(path: Path) -> str:
         raise UsageError(f"{path}: not UTF-8, expected a YAML file") from None
 
 
+def read_content(path: Path) -> dict[str, Any]:
+    """Return what a ``bench.yaml`` holds, without a look at whether its keys are known.
+
+    Raises:
+        UsageError: It cannot be read, or is no mapping.
+    """
+    return _parse(path, _read(path))[0]
+
+
 def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """Return what a file holds, and the line of every key."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = dict(_lines(path, root, ())) if root is not None else {}
+        at = [] if root is None else list(islice(_lines(path, root, ()), _MOST_NODES + 1))
+        if len(at) > _MOST_NODES:
+            raise UsageError(f"{path}: more than {_MOST_NODES} values, aliases expanded")
+        lines = dict(at)
         content = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{path}:{line}: no YAML ({error.problem})") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+    ) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{path}: no YAML ({first})") from None
     if not isinstance(content, dict):
@@ -121,6 +149,8 @@ def _lines(path: Path, node: yaml.Node, at: KeyPath) -> Iterator[tuple[KeyPath, 
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise UsageError(f"{path}:{key.start_mark.line + 1}: a key that is no text")
             here = (*at, str(key.value))
             if here in seen:
                 line = key.start_mark.line + 1

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
-from earwitness.core.errors import RunError
+from earwitness.core.errors import RunError, UsageError
 from earwitness.core.files import file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.core.rundiffs import Change, FigureDiff, Flip, RowsDiff, RunDiff, ScoresDiff
@@ -25,7 +24,7 @@ from earwitness.evaluation.rows import Inputs, gather_sides, once
 from earwitness.evaluation.sources import open_sources
 from earwitness.manifests.files import read_manifest
 from earwitness.passes.resume import RUN_JSON, read_run
-from earwitness.workflows.configfile import BENCH_YAML
+from earwitness.workflows.configfile import BENCH_YAML, read_content
 from earwitness.workflows.manifeststage import MANIFESTS
 from earwitness.workflows.scoring import predictions_path
 
@@ -112,10 +111,9 @@ def _changes(one: _Run, two: _Run) -> Iterator[Change]:
 
 def _bench_options(folder: Path) -> dict[str, str] | None:
     try:
-        content = yaml.safe_load((folder / BENCH_YAML).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return dict(_flat(read_content(folder / BENCH_YAML), ""))
+    except UsageError:
         return None
-    return dict(_flat(content, "")) if isinstance(content, dict) else None
 
 
 def _versions(run: Mapping[str, Any]) -> dict[str, str]:

@@ -164,7 +164,7 @@ def read_ledger(out: Path) -> Ledger:
         }
     except FileNotFoundError:
         return Ledger(out)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(
             f"{path}: cannot be read ({error}); delete it, and every stage is looked at anew"
         ) from None
