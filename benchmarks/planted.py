@@ -2,7 +2,7 @@
 
 Conventions: eight tracks in every kind of ``kinds.KINDS`` are audited against the originals and 41
 others, without ``group_id``, at the audit's own limits. A pair of different tracks that is linked,
-as a copy, a part or a version, is a false match.
+as a copy, a part or a version, is a false match, but for the track that another was laid into.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def search(changed: dict[str, Sound], originals: dict[str, Sound]) -> tuple[Coun
             if link.filepath == link.other_filepath:
                 how = "part" if link.relation == "partial" else link.tier
                 found.setdefault(link.filepath, how)
-            else:
+            elif int(link.other_filepath) != len(originals) - 1 - int(link.filepath):
                 false.add((link.filepath, link.other_filepath))
     return Counter(found.values()), len(false)
 
