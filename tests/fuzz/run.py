@@ -1,0 +1,201 @@
+"""Damaged copies of every kind of file that is read: each ends in a result or a one-line error.
+
+Run as ``python tests/fuzz/run.py --seconds 3600 --seed 1 [--format w.pth]``. A child reads file
+after file under limits of memory and time, and another takes its place where it dies. What falls
+is kept in ``--keep``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+LIMIT_S = 30.0
+"""Longest time that a child may take for a file, in seconds of its own processor time."""
+LIMIT_BYTES = 2 << 30
+"""Memory that a child may take beyond what it has when it starts."""
+_WAIT_S = 300.0
+"""Longest wait for a child on a loaded machine; its processor time is what is limited."""
+_ODD = (b"\0", b"\xff" * 4, b"\x7f\xff\xff\xff", b"99999999999", b"-1", b"NaN", b"[", b'"', b"\x01")
+
+
+class Fall(NamedTuple):
+    """A mutant that ended in neither a result nor a one-line error."""
+
+    file: str
+    number: int
+    how: str
+
+
+def mutate(seed: bytes, draw: random.Random) -> bytes:
+    """Return a damaged copy: bits turned, parts cut, doubled, or replaced by odd values."""
+    data = bytearray(seed)
+    for _ in range(draw.choice((1, 1, 1, 2, 4, 16))):
+        at = draw.randrange(len(data) + 1)
+        end = min(len(data), at + draw.choice((1, 2, 4, 8, 64, 1024)))
+        kind = draw.randrange(6)
+        if kind == 0 and at < len(data):
+            data[at] ^= 1 << draw.randrange(8)
+        elif kind == 1:
+            data[at:end] = draw.randbytes(end - at)
+        elif kind == 2:
+            del data[at:end]
+        elif kind == 3:
+            data[at:at] = data[at:end] * draw.choice((1, 2, 50))
+        elif kind == 4:
+            odd = draw.choice(_ODD)
+            data[at : at + len(odd)] = odd
+        else:
+            del data[at if draw.random() < 0.2 else len(data) :]
+    return bytes(data)
+
+
+def fuzz(
+    seconds: float, seed: int, *, only: str = "", keep: Path | None = None
+) -> tuple[int, list[Fall]]:
+    """Try mutants for some time and return how many there were and what fell."""
+    from fuzz.formats import all_formats
+
+    formats = [one for one in all_formats() if only in ("", one.file)]
+    ends_at = time.monotonic() + seconds
+    falls: list[Fall] = []
+    n_done = 0
+    with tempfile.TemporaryDirectory() as folder, _Children(Path(folder)) as children:
+        while time.monotonic() < ends_at:
+            for place, one in enumerate(formats):
+                draw = random.Random(f"{seed} {one.file} {n_done}")  # noqa: S311
+                mutant = mutate(one.seed, draw)
+                how = children.read(one.file, mutant)
+                if how:
+                    falls.append(Fall(one.file, n_done, how))
+                    if keep:
+                        keep.mkdir(parents=True, exist_ok=True)
+                        (keep / f"{n_done}-{one.file}").write_bytes(mutant)
+                n_done += 1
+                if time.monotonic() >= ends_at and place:
+                    break
+    return n_done, falls
+
+
+class _Children:
+    """A child that reads, and its successor where it has died."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._context = multiprocessing.get_context("spawn")
+        self._child: multiprocessing.process.BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    def __enter__(self) -> _Children:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def read(self, file: str, content: bytes) -> str:
+        """Return how a file fell, or nothing."""
+        (self._folder / file).write_bytes(content)
+        if self._child is None:
+            self._start()
+        assert self._pipe is not None
+        assert self._child is not None
+        try:
+            self._pipe.send(file)
+            if self._pipe.poll(_WAIT_S):
+                return str(self._pipe.recv())
+            how = f"no end after {_WAIT_S:g} s"
+        except (EOFError, OSError):
+            self._child.join()
+            how = f"died with status {self._child.exitcode}"
+        self._end()
+        return how
+
+    def _start(self) -> None:
+        self._pipe, theirs = self._context.Pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # forking beside threads: the child reads only
+            child = self._context.Process(target=_serve, args=(self._folder, theirs), daemon=True)  # type: ignore[attr-defined]
+            child.start()
+        theirs.close()
+        self._child = child
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.join()
+        if self._pipe is not None:
+            self._pipe.close()
+        self._child = self._pipe = None
+
+
+def _serve(folder: Path, pipe: Connection) -> None:
+    from fuzz.formats import all_formats
+
+    readers = {one.file: one.read for one in all_formats()}
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + LIMIT_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with contextlib.suppress(EOFError), Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        while True:
+            file = pipe.recv()
+            pipe.send(_try(readers[file], folder / file))
+
+
+def _try(read: object, path: Path) -> str:
+    from earwitness.core.errors import EarwitnessError
+
+    began = time.process_time()
+    how = ""
+    try:
+        with _one_line_warnings():
+            read(path)  # type: ignore[operator]
+    except EarwitnessError as error:
+        how = f"more than one line: {error!r}" if "\n" in str(error) else ""
+    except MemoryError:
+        how = f"over {LIMIT_BYTES} bytes: {traceback.format_exc(limit=-2)}"
+    except BaseException:  # noqa: BLE001 - it is what is looked for
+        how = traceback.format_exc(limit=-3)
+    took = time.process_time() - began
+    return how or (f"{took:.0f} s" if took > LIMIT_S else "")
+
+
+@contextlib.contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--format", default="", help="a single kind of file, by its name")
+    parser.add_argument("--keep", type=Path, help="folder for mutants that fell")
+    options = parser.parse_args()
+    n_done, falls = fuzz(options.seconds, options.seed, only=options.format, keep=options.keep)
+    for kind, n in Counter((fall.file, fall.how) for fall in falls).most_common():
+        print(n, *kind)
+    print(f"{n_done} mutants, {len(falls)} fell")
+    sys.exit(bool(falls))
+
+
+if __name__ == "__main__":
+    main()
