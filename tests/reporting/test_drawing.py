@@ -140,3 +140,12 @@ def test_a_chart_that_is_refused_leaves_the_renderer_alive() -> None:
     with pytest.raises(ChartError, match="could not be drawn: "):
         renderer.render(chart, "svg")
     assert first is None or renderer._RENDERER._process is first
+
+
+def test_every_row_of_a_heat_map_has_its_label() -> None:
+    names = [f"ood_a_rather_long_name_of_a_data_set_{n}" for n in range(30)] + ["a\x1b[31mred"]
+    cells = [Cell(name, "detector", 0.5, "t") for name in names]
+    drawn = draw_inline(heatmap_chart(cells, steps=SHARES), told="t")
+    for number in range(30):
+        assert f"set_{number}<" in drawn
+    assert r"\x1b[31mred<" in drawn

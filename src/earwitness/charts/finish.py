@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from earwitness.charts.lettering import FONT
+from earwitness.charts.lettering import FONT, printable
 from earwitness.charts.palette import ink
 
 
@@ -61,4 +61,8 @@ def relabelled(labels: Mapping[str, str | Sequence[str]]) -> str:
     Args:
         labels: Every label and what is to be read there. It is written as text, whatever it holds.
     """
-    return f"{json.dumps(labels)}[datum.value]"
+    texts = {
+        printable(label): printable(text) if isinstance(text, str) else [*map(printable, text)]
+        for label, text in labels.items()
+    }
+    return f"{json.dumps(texts)}[datum.value]"

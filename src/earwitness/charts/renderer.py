@@ -23,6 +23,8 @@ from earwitness.core.errors import ChartError
 _VERSION: Final = alt.SCHEMA_VERSION.rpartition(".")[0]
 _CHILD: Final = Path(__file__).with_name("rendererchild.py")
 _PNG_SCALE: Final = 2
+_EXPRESSIONS: Final = ("calculate", "expr", "filter", "labelExpr", "test")
+"""Code in a specification, which is written in ASCII by this package and never shortened."""
 _LIMIT_S: Final = 300.0
 """Longest time that a chart may take; drawing takes a second on an idle machine."""
 
@@ -48,7 +50,10 @@ def _printable(value: Any) -> Any:
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):
-        return {_printable(key): _printable(part) for key, part in value.items()}
+        return {
+            _printable(key): part if key in _EXPRESSIONS else _printable(part)
+            for key, part in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_printable(part) for part in value]
     return value
