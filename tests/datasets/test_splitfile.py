@@ -195,6 +195,25 @@ def test_the_same_array_with_plain_states_is_read(tmp_path: Path) -> None:
     assert read_split_file(path)["train"] == ("aa",)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "dtype_state", "data"),
+    [
+        ("O8", (3, "|", None, None, None, -1, -1, 63), ["a"] * 1_000),
+        ("U1000", (3, "<", None, None, None, 4_000, 4, 8), "a".encode("utf-32-le") * 1_000),
+    ],
+    ids=["objects", "characters"],
+)
+def test_data_that_many_arrays_share_is_refused(
+    tmp_path: Path, dtype: str, dtype_state: tuple[Any, ...], data: Any
+) -> None:
+    shape = (len(data),) if isinstance(data, list) else (1,)
+    arrays = [Stated(dtype, dtype_state, (1, shape, False, data)) for _ in range(1_000)]
+    value = np.empty((), dtype=object)
+    value[()] = {**SPLITS, "train": arrays}
+    with pytest.raises(DatasetError, match="copies more than it holds"):
+        read_split_file(write_npy(tmp_path / "s.npy", pickle.dumps(value)))
+
+
 def test_a_pickle_that_refers_to_itself_is_refused(tmp_path: Path) -> None:
     names: list[Any] = []
     names.append(names)

@@ -20,6 +20,8 @@ import numpy as np
 _CORE = ("numpy.core", "numpy._core")
 _DTYPE = re.compile(r"[<>=|]?([USOf])([1-9][0-9]{0,6})?")
 _MOST_AXES = 32
+_COPIES = 4
+"""How often a pickle may copy its own length; NumPy's own copy each byte twice at most."""
 
 
 class PickleContentError(ValueError):
@@ -62,6 +64,13 @@ class _Machine:
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
+    budget: int = 0
+
+    def spend(self, parts: tuple[Any, ...]) -> None:
+        """Count what a step copies; data used again and again would outgrow the file."""
+        self.budget -= sum(len(p) for p in parts if isinstance(p, str | bytes | bytearray | list))
+        if self.budget < 0:
+            raise PickleContentError("it copies more than it holds")
 
     def pop(self) -> Any:
         """Take the topmost item."""
@@ -101,7 +110,7 @@ def read_pickle(content: bytes) -> Any:
             state that NumPy does not write, or does not end.
         ValueError: It is no pickle.
     """
-    machine = _Machine()
+    machine = _Machine(budget=_COPIES * len(content))
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name == "STOP":
             return _finished(machine.pop())
@@ -179,6 +188,7 @@ def _reduce(machine: _Machine, _: Any) -> None:
     call = _CALLS.get(name) if isinstance(name, _Name) else None
     if call is None or not isinstance(arguments, tuple):
         raise PickleContentError("it calls what is no function")
+    machine.spend(arguments)
     try:
         machine.stack.append(call(*arguments))
     except TypeError as error:
@@ -189,6 +199,7 @@ def _build(machine: _Machine, _: Any) -> None:
     target, state = machine.take(2)
     if not isinstance(state, tuple):
         raise PickleContentError("it has a state that is no tuple")
+    machine.spend(state)
     if isinstance(target, _Dtype):
         _set_dtype(target, state)
     elif isinstance(target, _Array) and target.items is None and not target.is_scalar:
