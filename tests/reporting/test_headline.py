@@ -104,6 +104,8 @@ def test_a_generator_whose_files_all_failed_is_no_success() -> None:
     ).lead
     assert "holds everywhere" not in lead
     assert "80 items have no score" in lead
+    assert "on suno" not in lead
+    assert "specificity" not in lead
 
 
 def test_where_all_is_well_the_lowest_is_told() -> None:

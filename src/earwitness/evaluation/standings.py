@@ -88,7 +88,9 @@ def slices_of(metrics: Metrics, detector: str) -> list[Slice]:
 
 
 def is_telling(part: Slice, metric: str) -> bool:
-    """Whether a slice is large enough to speak of its figure."""
+    """Whether a slice is large enough to compare; a cell of the grid needs both classes."""
+    if part.kind == "grid" and not (part.coverage.n_real and part.coverage.n_fake):
+        return False
     found = speaking_figure(part, metric)
     is_counted = found.is_defined and found.reason != TOO_FEW_GROUPS and not found.n_groups
     return found.low is not None or (is_counted and found.n_items >= MIN_GROUPS)

@@ -154,8 +154,9 @@ def _brackets(estimate: Estimate) -> str:
 
 def _weakness(metrics: Metrics, best: Standing, standings: Standings) -> str:
     part = find_weakest(metrics, best.detector, standings.metric)
+    untold = _untold(metrics, best.detector, standings.metric)
     if part is None:
-        return ""
+        return f"{untold.removeprefix('; ').capitalize()}." if untold else ""
     name = speaking_metric(part, standings.metric)
     found = speaking_figure(part, standings.metric)
     is_alone = len(standings.places) == 1
@@ -165,7 +166,6 @@ def _weakness(metrics: Metrics, best: Standing, standings: Standings) -> str:
     if found.high is not None and found.high < 0.5:
         return f"{'It' if is_alone else 'Even the first'} fails {where}: {told}."
     who = "It" if is_alone else "The first"
-    untold = _untold(metrics, best.detector, standings.metric)
     if found.low is not None and found.low >= _HOLDS and not untold:
         lowest = f"its lowest {_name(name)} is {_bare(found)}"
         return f"{who} holds everywhere: {lowest}, {where} ({size})."
