@@ -82,11 +82,22 @@ def test_where_all_is_quoted_new_fields_are_too(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "columns a, b; expected img_path among them"),
         ("img_path\na\nb,c\n", r":3: 2 fields, expected 1"),
         ('img_path,x\n"a\nb\n', r":2: a quote that is not closed"),
+        ("img_path,img_path\na,b\n", "columns 'img_path' and 'img_path', expected one"),
+        ("Img_path,IMG_PATH\na,b\n", "columns 'Img_path' and 'IMG_PATH', expected one"),
     ],
 )
 def test_what_cannot_be_told_apart_is_refused(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=message):
         read_raw_csv(write(tmp_path / "a.csv", text), needed="img_path")
+
+
+def test_columns_are_found_in_any_case_and_keep_theirs(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "IMG_Path;Actual_Output\na.png;real\n")
+    table = read_raw_csv(path, needed="img_path", known=["actual_output"])
+    assert table.values("img_path") + table.values("actual_output") == ["a.png", "real"]
+    table.set_column("prob_fake", ["0.5"])
+    table.write()
+    assert path.read_text() == "IMG_Path;Actual_Output;prob_fake\na.png;real;0.5\n"
 
 
 def test_a_file_that_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:

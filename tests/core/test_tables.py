@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.core.errors import ManifestError
-from earwitness.core.tables import clean_names, labels, numbers, read_table, read_text_table
+from earwitness.core.tables import (
+    clean_names,
+    labels,
+    numbers,
+    read_columns,
+    read_table,
+    read_text_table,
+)
 
 
 def test_values_stay_text(tmp_path: Path) -> None:
@@ -83,6 +90,33 @@ def test_what_surrounds_rows_is_passed_over(tmp_path: Path, text: str, first_lin
     assert table.frame.rows() == ROWS
     assert table.frame.columns == ["filepath", "target", "note"]
     assert table.lines[0] == first_line
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_known_names_are_found_in_any_case(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / "t.csv"
+    head = "FILEPATH,Target,Skip_Time,Genre\n"
+    path.write_text((head + "a.wav,1,0.5,x\n").replace(",", delimiter))
+    known = ["skip_time", "group_id"]
+    table = read_table(path, error=ManifestError, needed=["filepath", "target"], known=known)
+    assert table.frame.columns == ["filepath", "target", "skip_time", "Genre"]
+    assert read_columns(path, known) == ["FILEPATH", "Target", "skip_time", "Genre"]
+    pl.DataFrame({"FilePath": ["x"]}).write_parquet(tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet", error=ManifestError, needed=["filepath"])
+    assert table.frame.rows(named=True) == [{"filepath": "x"}]
+
+
+def test_the_exact_name_wins_over_other_cases(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("Target,target,TARGET\n0,1,2\n")
+    table = read_table(tmp_path / "t.csv", error=ManifestError, needed=["target"])
+    assert table.frame.rows(named=True) == [{"Target": "0", "target": "1", "TARGET": "2"}]
+    (tmp_path / "t.csv").write_text("Target,x,TARGET\n0,1,2\n")
+    with pytest.raises(ManifestError) as caught:
+        read_table(tmp_path / "t.csv", error=ManifestError, needed=["target"])
+    assert str(caught.value) == (
+        f"{tmp_path / 't.csv'}: columns 'Target' and 'TARGET', expected one 'target'"
+    )
+    assert read_table(tmp_path / "t.csv", error=ManifestError).frame.width == 3
 
 
 def test_a_row_may_begin_with_a_hash_and_a_field_may_hold_lines(tmp_path: Path) -> None:

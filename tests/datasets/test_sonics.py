@@ -154,3 +154,14 @@ def test_takes_of_one_song(stem: str, target: int, song: str) -> None:
 @given(st.text(min_size=1, max_size=20))
 def test_a_real_song_is_its_own(stem: str) -> None:
     assert song_of(stem, 0) == stem
+
+
+def test_names_of_columns_are_known_in_any_case(root: Path) -> None:
+    before = catalog_sonics(root=root)
+    for name in ("train.csv", "valid.csv"):
+        head, rest = (root / name).read_text(encoding="utf-8").split("\n", 1)
+        own = head.upper().replace("ARTIST", "artist")
+        (root / name).write_text(f"{own}\n{rest}", encoding="utf-8")
+    after = catalog_sonics(root=root)
+    assert after.omitted == before.omitted
+    assert after.frame.equals(before.frame)

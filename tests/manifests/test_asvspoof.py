@@ -176,3 +176,10 @@ def test_labels_in_a_score_file_must_agree_with_the_key(tmp_path: Path) -> None:
 def test_other_files_are_no_score_files(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.txt").write_text(text)
     assert not is_score_file(tmp_path / "x.txt")
+
+
+def test_headers_are_known_in_any_case(tmp_path: Path) -> None:
+    scores = put(tmp_path, "lcnn.tsv", "Filename\tCM-score\na\t2.5\nb\t-1.5\n")
+    key = put(tmp_path, "eval.tsv", "FILENAME\tcm-Label\na\tbonafide\nb\tspoof\n")
+    assert is_score_file(scores)
+    assert read_scores(scores, key).frame["target"].to_list() == [0, 1]

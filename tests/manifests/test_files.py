@@ -185,3 +185,23 @@ def test_a_folder_holds_manifests_by_any_suffix_of_theirs(tmp_path: Path) -> Non
     for name in ("a.csv", "b.CSV", "c.TSV", "d.txt"):
         (tmp_path / name).write_text("filepath\ttarget\na\t0\n")
     assert [path.name for path in list_manifests(tmp_path)] == ["a.csv", "b.CSV", "c.TSV"]
+
+
+def test_names_of_columns_are_known_in_any_case(tmp_path: Path) -> None:
+    head = "FILEPATH,Target,Skip_Time,Source_Dataset,Split_Tag,Generator,Group_ID,Mood"
+    path = write(tmp_path / "m.csv", f"{head}\na.wav,1,2.5,FMA,valid,mill,g1,sad\n")
+    assert read_manifest(path).frame.rows(named=True) == [
+        {
+            "filepath": "a.wav",
+            "target": 1,
+            "skip_time": 2.5,
+            "source_dataset": "FMA",
+            "split_tag": "valid",
+            "generator": "mill",
+            "group_id": "g1",
+            "Mood": "sad",
+        }
+    ]
+    path = write(tmp_path / "n.csv", "FilePath,filePath,target\na.wav,b.wav,1\n")
+    with pytest.raises(ManifestError, match="columns 'FilePath' and 'filePath', expected one"):
+        read_manifest(path)

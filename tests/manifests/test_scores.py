@@ -266,3 +266,17 @@ def test_a_row_cannot_have_a_reason_and_an_error(tmp_path):
     text = "filepath,target,pred_label,abstained,error\na.wav,0,,silence,no such file\n"
     with pytest.raises(PredictionsError, match=r":2: abstained 'silence', expected nothing beside"):
         read_predictions(put(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", [OURS, DEEZER, SONICS])
+def test_names_of_columns_are_known_in_any_case(tmp_path, text):
+    head, rest = text.split("\n", 1)
+    head = head.replace("encoder_", "head_")  # a prefix is no name
+    own = read_one(put(tmp_path, f"{head}\n{rest}", "a/p.csv")).frame
+    shouted = put(tmp_path, f"{head.upper()}\n{rest}", "b/p.csv")
+    found = read_one(shouted).frame
+    known = [name for name in own.columns if name in found.columns]
+    assert {"target", "pred_prob", "pred_label", "error"} <= set(known)
+    assert set(own.columns) - set(known) <= {"encoder", "head_real", "head_dac"}
+    assert found.select(known).equals(own.select(known))
+    assert find_predictions(tmp_path / "b") == [shouted]

@@ -154,3 +154,9 @@ def test_names_are_no_markup():
 
 def test_an_empty_table_prints():
     assert "dataset / model" in printed([])
+
+
+def test_headings_are_known_in_any_case(tmp_path):
+    path = put(tmp_path, "Model_Name,DATASET,N_samples,tp,Tn,FP,fn\na,d,4,1,1,1,1\n")
+    (row,) = read_comparison(path)
+    assert (row.model, row.dataset, row.counts) == ("a", "d", Counts(1, 1, 1, 1))

@@ -8,13 +8,13 @@ of the header's are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from earwitness.core.errors import DatasetError
 from earwitness.core.files import replacing
-from earwitness.core.tables import DELIMITERS, decode
+from earwitness.core.tables import DELIMITERS, decode, in_known_case, spelled_twice
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
@@ -119,16 +119,17 @@ class RawCsv:
                     temporary.write_bytes(data)
 
 
-def read_raw_csv(path: Path, *, needed: str) -> RawCsv:
+def read_raw_csv(path: Path, *, needed: str, known: Collection[str] = ()) -> RawCsv:
     """Read a CSV of any common encoding (UTF-8, UTF-16 with its mark, else Latin-1).
 
     Args:
         path: The file; of a link, what it leads to.
         needed: A column that must be there, and that the delimiter is told by.
+        known: Further columns that are found in any case; each must be there once.
 
     Raises:
-        DatasetError: The file cannot be read, is empty, lacks the column, has a quote that is not
-            closed, or a row with more fields than the header.
+        DatasetError: The file cannot be read, is empty, lacks the column, has a known one twice, a
+            quote that is not closed, or a row with more fields than the header.
     """
     try:
         path = path.resolve(strict=True)
@@ -139,9 +140,15 @@ def read_raw_csv(path: Path, *, needed: str) -> RawCsv:
     if not text.strip():
         raise DatasetError(f"{path}: empty, expected a header line and rows")
     first = _LINE_END.split(text, maxsplit=1)[0]
-    delimiter = next((d for d in DELIMITERS if needed in _names(first, d)), ",")
+    known = {needed, *known}
+    headers = {d: in_known_case(_names(first, d), known) for d in DELIMITERS}
+    delimiter = next((d for d, names in headers.items() if needed in names), ",")
     header, *rows = _rows(text, delimiter, path)
     table = RawCsv(path, content, mark, encoding, delimiter, header, rows)
+    own, table.names = table.names, in_known_case(table.names, known)
+    meant = [(old, name) for old, name in zip(own, table.names, strict=True) if name in known]
+    if meant and (twice := spelled_twice(*zip(*meant, strict=True))):
+        raise DatasetError(f"{path}: {twice}")
     if needed not in table:
         found = ", ".join(table.names)
         raise DatasetError(f"{path}: columns {found}; expected {needed} among them")

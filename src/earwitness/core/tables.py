@@ -5,6 +5,7 @@ is and can show what it found; an empty cell is ``None``. A CSV may be UTF-8, UT
 with or without a byte-order mark, delimited by ``,``, ``;``, a tab or ``|``, with any line ends.
 Blank lines, comment lines (``#``) before the header and comments of one cell between rows are
 passed over. A name that stands twice in a header is refused: nobody can say which column is meant.
+The names that a reader knows are found in any case (``FilePath``); one spelled exactly wins.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +71,11 @@ def read_text_table(
 
 
 def read_table(
-    path: Path, *, error: type[EarwitnessError], needed: Sequence[str] = ()
+    path: Path,
+    *,
+    error: type[EarwitnessError],
+    needed: Sequence[str] = (),
+    known: Collection[str] = (),
 ) -> TextTable:
     """Read a table with every column as text, and the line of each row.
 
@@ -77,6 +83,7 @@ def read_table(
         path: A CSV, or a Parquet file by its suffix.
         error: What is raised.
         needed: Columns that must be there.
+        known: Further columns that are found in any case and returned by these names.
 
     Raises:
         EarwitnessError: The file is not there, empty, no table, lacks a column, has one twice, a
@@ -90,6 +97,10 @@ def read_table(
         table = _parquet(path, content, error)
     else:
         table = _csv(path, content, error, needed)
+    names = in_known_case(table.frame.columns, {*needed, *known})
+    if twice := spelled_twice(table.frame.columns, names):
+        raise error(f"{path}: {twice}")
+    table.frame.columns = names
     missing = [name for name in needed if name not in table.frame.columns]
     if missing:
         found, expected = listed(table.frame.columns), ", ".join(needed)
@@ -97,24 +108,43 @@ def read_table(
     return table
 
 
-def read_columns(path: Path) -> list[str] | None:
+def in_known_case(names: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return column names, in which those that differ from a known one in case alone are that one.
+
+    Where a known name is there exactly, others stay as they are.
+    """
+    wanted = {name.casefold(): name for name in known if name not in names}
+    return [wanted.get(name.casefold(), name) for name in names]
+
+
+def spelled_twice(names: Sequence[str], found: Sequence[str]) -> str | None:
+    """Return what is wrong where several names of a header were found to be one column."""
+    name, n = next(iter(Counter(found).most_common(1)), ("", 0))
+    if n < 2:
+        return None
+    spelled = [repr(old) for old, new in zip(names, found, strict=True) if new == name]
+    return f"columns {' and '.join(spelled)}, expected one {name!r}"
+
+
+def read_columns(path: Path, known: Collection[str] = ()) -> list[str] | None:
     """Return a table's column names, or ``None`` where the file is no table; an empty one has none.
 
     Args:
         path: As for ``read_table``; only the beginning of a CSV is read.
+        known: Columns that are found in any case.
     """
     import polars as pl
 
     try:
         with path.open("rb") as file:  # a stream, for Polars takes brackets in a path for a glob
             if path.suffix.lower() == ".parquet":
-                return list(pl.read_parquet_schema(file))
+                return in_known_case(list(pl.read_parquet_schema(file)), known)
             content = file.read(1 << 20)
         text = decode(content)[2]
         header = _header(text) if text.strip() else None
     except (OSError, ValueError, pl.exceptions.PolarsError):
         return None
-    return [] if header is None else header.names
+    return [] if header is None else in_known_case(header.names, known)
 
 
 def decode(content: bytes) -> tuple[bytes, str, str]:
@@ -261,16 +291,20 @@ def _header(text: str, needed: Sequence[str] = ()) -> _Header | None:
     delimiter = given or _delimiter(line, needed)
     names = _cells(line, delimiter)
     commented = _cells(comment.lstrip("#"), delimiter)
-    if len(commented) == len(names) > 1 and "filepath" in commented and "filepath" not in names:
+    if len(commented) == len(names) > 1 and _holds(commented) and not _holds(names):
         rest = _LINE_END.sub("\n", comment.lstrip("#")) + "\n" + text[at:]
         return _Header(commented, delimiter, above - 1, rest, spaced=_is_spaced(line, delimiter))
     return _Header(names, delimiter, above, text[at:], spaced=_is_spaced(line, delimiter))
 
 
+def _holds(names: Sequence[str], needed: Collection[str] = ("filepath",)) -> bool:
+    return set(needed) <= set(in_known_case(names, needed))
+
+
 def _delimiter(line: str, needed: Sequence[str]) -> str:
     """Return the delimiter that finds the columns that are needed, else the most columns."""
     found = {d: _cells(line, d) for d in DELIMITERS}
-    whole = (d for d, names in found.items() if needed and set(needed) <= set(names))
+    whole = (d for d, names in found.items() if needed and _holds(names, needed))
     return next(whole, None) or max(found, key=lambda d: len(found[d]))
 
 

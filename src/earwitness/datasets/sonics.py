@@ -35,6 +35,15 @@ UPSTREAM_MIN_DURATION_S = 30.0
 TRAIN_CHECKS = ("path", "name", "song")
 """What a row may share with the train split: its path, its file name, the song of its takes."""
 
+_KNOWN = (
+    "skip_time",
+    "duration",
+    "duration_s",
+    "no_vocal",
+    "algorithm",
+    "source",
+    "source_dataset",
+)
 _TAKE = re.compile(r"^(fake_\d+_.+?|.*\D)_\d$")
 
 
@@ -124,7 +133,7 @@ def _has_audio_suffix(column: str) -> pl.Expr:
 
 def _read(path: Path, needed: tuple[str, ...]) -> tuple[pl.DataFrame, list[int]]:
     """Read a CSV; nameless columns and those whose names begin with ``_`` are not carried."""
-    table = read_table(path, error=DatasetError, needed=needed)
+    table = read_table(path, error=DatasetError, needed=needed, known=_KNOWN)
     names = [name for name in table.frame.columns if name and not name.startswith("_")]
     return table.frame.select(names), table.lines
 

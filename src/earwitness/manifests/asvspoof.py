@@ -52,7 +52,7 @@ def is_score_file(path: Path) -> bool:
     except OSError:
         return False
     first = next((line.split() for line in text.lstrip("\ufeff").splitlines() if line.strip()), [])
-    return tuple(first[:2]) == SCORE_COLUMNS or _is_headerless(first)
+    return _is_header(first, SCORE_COLUMNS) or _is_headerless(first)
 
 
 def holds_labels(path: Path) -> bool:
@@ -196,9 +196,13 @@ def _check_names(where: str, names: Sequence[str | None]) -> None:
 def _score_lines(path: Path) -> list[tuple[int, list[str]]]:
     """Return number and cells of each line with a score, the score last."""
     lines = list(_lines(path))
-    if lines and tuple(lines[0][1][:2]) == SCORE_COLUMNS:
+    if lines and _is_header(lines[0][1], SCORE_COLUMNS):
         return [(number, cells[:2]) for number, cells in lines[1:]]
     return lines
+
+
+def _is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
+    return [cell.casefold() for cell in cells[:2]] == list(columns)
 
 
 def _read_scores(path: Path, truths: Mapping[str, _Truth]) -> dict[str, float]:
@@ -231,7 +235,7 @@ def _read_key(path: Path) -> dict[str, _Truth]:
     found: dict[str, _Truth] = {}
     headed = None
     for number, cells in _lines(path):
-        if headed is None and tuple(cells[:2]) == KEY_COLUMNS:
+        if headed is None and _is_header(cells, KEY_COLUMNS):
             headed = True
             continue
         headed = headed or False

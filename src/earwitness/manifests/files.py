@@ -46,7 +46,8 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
             first is shown with its line and the rest are counted.
     """
     path = Path(path)
-    table = read_table(path, error=ManifestError, needed=("filepath", "target"))
+    needed, known = ("filepath", "target"), (*PUBLISHED_COLUMNS, *KNOWN_COLUMNS)
+    table = read_table(path, error=ManifestError, needed=needed, known=known)
     if table.frame.height == 0:
         raise ManifestError(f"{path}: no rows, expected at least one item")
     frame = _typed(path, table.frame, table.lines)

@@ -21,7 +21,7 @@ import polars as pl
 
 from earwitness.core.errors import PredictionsError
 from earwitness.core.files import files_below, replacing
-from earwitness.core.manifest import NAME_COLUMNS
+from earwitness.core.manifest import KNOWN_COLUMNS, NAME_COLUMNS, PUBLISHED_COLUMNS
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
 from earwitness.core.tables import (
     clean_names,
@@ -49,6 +49,7 @@ _PROBS = ("pred_prob", "y_pred")
 _LABEL = "pred_label"
 _EXPECTED = "target or y_true, and pred_label, pred_prob or y_pred, among them"
 _NUMBERS = ("skip_time", "duration_s", "pred_prob_real")
+_KNOWN = {*PUBLISHED_COLUMNS, *KNOWN_COLUMNS, *PREDICTION_COLUMNS, *_TARGETS, *_PROBS, *_NUMBERS}
 _TRUE_FALSE = {"true": True, "false": False}
 _SUFFIXES = (".csv", ".tsv", ".parquet")
 _PUBLISHED_STEM = "test_predictions"
@@ -131,7 +132,7 @@ def find_predictions(folder: str | Path) -> list[Path]:
 
 
 def _looks_right(path: Path) -> bool:
-    names = read_columns(path)
+    names = read_columns(path, _KNOWN)
     return names is not None and (not names or _has_columns(names))
 
 
@@ -141,7 +142,7 @@ def _has_columns(names: list[str]) -> bool:
 
 def _read_text(path: Path) -> _Checker:
     """Read every column as text, with the line of each row."""
-    table = read_table(path, error=PredictionsError)
+    table = read_table(path, error=PredictionsError, known=_KNOWN)
     if not _has_columns(table.frame.columns):
         raise PredictionsError(
             f"{path}: columns {listed(table.frame.columns)}; expected {_EXPECTED}"

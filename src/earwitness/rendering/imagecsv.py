@@ -15,6 +15,7 @@ from earwitness.core.labels import PUBLISHED_NAMES, parse_label
 from earwitness.core.rawcsv import RawCsv, read_raw_csv
 
 PATH, TRUTH, GROUP = "img_path", "actual_output", "group_id"
+_KNOWN = (TRUTH, GROUP, "split_tag", "split", "generator")
 
 
 def read_image_csv(path: Path) -> RawCsv:
@@ -25,7 +26,7 @@ def read_image_csv(path: Path) -> RawCsv:
     """
     if not path.is_file():
         raise DatasetError(f"{missing(path)}; expected a CSV with {PATH}")
-    return read_raw_csv(path, needed=PATH)
+    return read_raw_csv(path, needed=PATH, known=_KNOWN)
 
 
 def locate_image(base: Path, text: str) -> Path | str:

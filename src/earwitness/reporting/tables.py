@@ -123,7 +123,8 @@ def _read_existing(path: Path) -> list[ComparisonRow]:
 
 def _read_text(path: Path) -> tuple[pl.DataFrame, list[int]]:
     """Return the table as text under our names, and the line of each row."""
-    table = read_table(path, error=PredictionsError)
+    known = (*COMPARISON_COLUMNS, *_OTHER_HEADINGS)
+    table = read_table(path, error=PredictionsError, known=known)
     frame = table.frame
     frame = frame.rename(
         {old: new for old, new in _OTHER_HEADINGS.items() if new not in frame.columns}, strict=False
