@@ -28,7 +28,11 @@ _REFUSALS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 )
-_FAILED_WRITING = ("PytorchStreamWriter failed", "unexpected pos", "No usable temporary directory")
+_FAILED_WRITING = {
+    "PytorchStreamWriter failed": "the disk may be full",
+    "unexpected pos": "the disk may be full",
+    "No usable temporary directory": "no folder for temporary files; TMPDIR names one",
+}
 _swept: set[tuple[int, Path]] = set()
 
 
@@ -80,12 +84,12 @@ def _concerns(error: Exception, path: Path) -> bool:
 
 def refusal(error: BaseException) -> str | None:
     """Return what the disk or the system refused, by an error or its text; ``None`` for others."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno) if error.errno in _REFUSALS or error.filename else None
     text = str(error)
+    failed_writing = next((why for sign, why in _FAILED_WRITING.items() if sign in text), None)
+    if isinstance(error, OSError) and error.errno is not None and failed_writing is None:
+        return os.strerror(error.errno) if error.errno in _REFUSALS or error.filename else None
     by_text = (os.strerror(number) for number in _REFUSALS if os.strerror(number) in text)
-    failed_writing = any(sign in text for sign in _FAILED_WRITING)
-    return next(by_text, "the disk may be full" if failed_writing else None)
+    return next(by_text, failed_writing)
 
 
 def _open_temporary(path: Path) -> tuple[int | None, Path]:
