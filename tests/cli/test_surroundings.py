@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from benches import write_bench
+from builders import write_tone
+from earwitness.core.files import refusal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits as POSIX has them")
 
 COMMANDS = {
+    "splits": "splits --folder music --out-dir new/splits",
     "predict to a file": "predict --detector weights/one --manifest set.csv --root sound "
     "--num-workers 0 --output-csv new/p.csv",
     "predict to a folder": "predict --detector weights/one --manifest set.csv --root sound "
@@ -35,8 +39,10 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = write_bench(tmp_path_factory.mktemp("bench"), n_files=4).parent
+    root = write_bench(tmp_path_factory.mktemp("größe"), n_files=4).parent
     rows = "".join(f"{n}.wav,{n % 2},{n % 2}.0,0.{3 + 4 * (n % 2)},{n % 2}\n" for n in range(4))
+    write_tone(root / "music" / "real" / "0.wav", seconds=0.6)
+    write_tone(root / "music" / "fake" / "mill" / "♫ 1.wav", seconds=0.6)
     (root / "p.csv").write_text("filepath,target,logit,pred_prob,pred_label\n" + rows)
     done = call(root, "summarize p.csv --output-csv c.csv")
     assert done.returncode == 0, done.stderr
@@ -90,6 +96,37 @@ def test_narrow_and_old_terminals(folder: Path, environment: dict[str, str]) -> 
     done = call(folder, "summarize p.csv --output-csv again.csv", **environment)
     assert done.returncode == 0, done.stderr
     assert (folder / "again.csv").read_bytes() == (folder / "c.csv").read_bytes()
+
+
+@pytest.mark.parametrize("utf8", ["0", "1"])
+def test_file_names_are_the_same_in_every_locale(folder: Path, utf8: str) -> None:
+    out = f"in-{utf8}"
+    locale = {"LC_ALL": "C", "PYTHONUTF8": utf8, "PYTHONCOERCECLOCALE": "0"}
+    done = call(folder, f"splits --folder music --out-dir {out}", **locale)
+    assert done.returncode == 0, done.stderr
+    assert "♫ 1.wav" in (folder / out / "music_fake_1.csv").read_text(encoding="utf-8")
+
+
+def test_a_path_that_is_no_text_is_one_line(folder: Path) -> None:
+    done = call(folder, "summarize p.csv --output-csv \udcff.csv")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "earwitness: ?.csv: its name is not valid Unicode, expected a path in UTF-8\n"
+    )
+
+
+def test_no_folder_for_temporary_files_is_one_line() -> None:
+    """What importing a library raises where no file can be made anywhere."""
+    error = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    assert refusal(error) == "no folder for temporary files; TMPDIR names one"
+
+
+def test_workers_score_with_stderr_closed(folder: Path) -> None:
+    command = COMMANDS["predict to a file"].replace("--num-workers 0", "--num-workers 1")
+    done = call(folder, command.replace("new/", "shut/"), lambda: os.close(2))
+    assert done.returncode == 0, done.stderr
+    rows = (folder / "shut" / "p.csv").read_text().splitlines()
+    assert sum(row.endswith(",") for row in rows) == 4, rows  # no error but that of broken.wav
 
 
 @pytest.mark.parametrize("closed", [0, 1, 2])

@@ -11,19 +11,23 @@ import os
 import sys
 from pathlib import Path
 
-from earwitness.core.errors import EarwitnessError, StoppedError
+from earwitness.core.errors import EarwitnessError, StoppedError, UsageError
 from earwitness.core.files import refusal
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
+_STDERR = 2
+
 
 def main() -> None:
     """Run the command that ``sys.argv`` names."""
+    _use_utf8()
     _settle_streams()
     from earwitness.cli.app import app
 
     try:
+        _check_paths(Path.cwd(), *sys.argv[1:])
         app(prog_name="earwitness")
     except EarwitnessError as error:
         print(f"earwitness: {error}", file=sys.stderr)
@@ -43,8 +47,41 @@ def main() -> None:
         raise
 
 
+def _use_utf8() -> None:
+    """Start again in Python's UTF-8 mode where a locale has file names in another encoding.
+
+    Names in tables are UTF-8 and could else not be found on the disk, nor written to a table.
+    """
+    if sys.platform == "win32" or sys.getfilesystemencoding() == "utf-8":
+        return
+    environment = os.environ | {"PYTHONUTF8": "1"}
+    if sys.stdout is not None:  # what is printed is still for this terminal
+        environment.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+    arguments = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+    os.execve(sys.executable, arguments, environment)  # noqa: S606 - this very command
+
+
+def _check_paths(*paths: str | Path) -> None:
+    """Refuse paths that are no text: they could not be written to a table.
+
+    Raises:
+        UsageError: The name of one is not valid Unicode.
+    """
+    for path in map(str, paths):
+        if not path.isascii() and any("\ud800" <= c <= "\udfff" for c in path):
+            shown = path.encode(errors="replace").decode()
+            raise UsageError(f"{shown}: its name is not valid Unicode, expected a path in UTF-8")
+
+
 def _settle_streams() -> None:
-    """Print to a closed stream nothing, and what an encoding lacks as question marks."""
+    """Print to a closed stream nothing, and what an encoding lacks as question marks.
+
+    The descriptor of a closed stream is taken, too: else the next file that is opened gets it, and
+    what libraries and workers print there.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -7,14 +7,16 @@ settings, real or fake: MP3 at a variable rate of about 145 kbit/s (LAME's low-p
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
+from earwitness.core.files import replacing
 from earwitness.demo.fakes import make_fake
 from earwitness.demo.instruments import SAMPLE_RATE_HZ, Samples
 from earwitness.demo.music import compose
@@ -74,12 +76,19 @@ def write_samples(path: Path, samples: Samples, *, narrow: bool = False) -> None
         path: MP3, WAV or FLAC, by its suffix.
         samples: What to write.
         narrow: Write the mean of the channels at 16 kHz.
+
+    Raises:
+        RunError: The disk is full, or refuses the file for another reason.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     rate = CLIP_RATE_HZ if narrow else SAMPLE_RATE_HZ
     if narrow:
         samples = resample_poly(samples.mean(axis=0, keepdims=True), 160, 441, axis=1)
-    if path.suffix == ".mp3":
-        soundfile.write(path, samples.T, rate, bitrate_mode="VARIABLE", compression_level=0.4)
-    else:
-        soundfile.write(path, samples.T, rate, subtype="PCM_16")
+    settings: dict[str, Any] = (
+        {"bitrate_mode": "VARIABLE", "compression_level": 0.4}
+        if path.suffix == ".mp3"
+        else {"subtype": "PCM_16"}
+    )
+    content = io.BytesIO()  # libsndfile does not say what a disk refuses
+    soundfile.write(content, samples.T, rate, format=path.suffix[1:], **settings)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getvalue())

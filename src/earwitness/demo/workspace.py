@@ -20,16 +20,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import RunError, UsageError
 from earwitness.core.files import write_json
 from earwitness.demo.fakes import ENCODERS, SONGMAKERS
 from earwitness.demo.layout import Settings, plan_recordings, write_tables
 from earwitness.demo.recordings import Recording, make_recording
-from earwitness.passes.pool import worker_pool
+from earwitness.passes.mapping import Death, TaskQueue, map_tasks
 
 DATA_SETS = ("deepfake-detector", "SONICS", "FakeMusicCaps")
 MARKER = "demo.json"
@@ -141,9 +140,14 @@ def _clear(root: Path) -> None:
 
 def _carry_out(recordings: list[Recording], n_workers: int) -> Iterator[str]:
     """Make all recordings; give the title of each that is done."""
-    if n_workers == 0:
-        yield from map(make_recording, recordings)
-        return
-    with worker_pool(n_workers) as submit:
-        for done in as_completed([submit(make_recording, r) for r in recordings]):
-            yield done.result()
+    queue: TaskQueue[tuple[Recording], str] = TaskQueue((recording,) for recording in recordings)
+    return map_tasks(make_recording, queue, if_crashed=_give_up, n_workers=n_workers)
+
+
+def _give_up(task: tuple[Recording], death: Death) -> str:
+    """Say that music cannot be made here: without all of it there is no workspace."""
+    how = "was killed" if death == "killed" else "crashed"
+    raise RunError(
+        f"{task[0].title}: the process that makes it {how} again and again; "
+        "the same command starts over"
+    )

@@ -6,6 +6,7 @@ contract or the most frequent one. An image that cannot be read is left out and 
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,33 +47,43 @@ class PixelFile:
     """
 
     def __init__(self, folder: Path | None, shape: tuple[int, ...]) -> None:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed in __exit__
+        self._folder = folder
         self._shape = shape
         self._n = 0
+        with self._refusals_in_words():
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed in __exit__
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be written was said before
+            self._file.close()
 
     def add(self, image: NDArray[np.uint8]) -> int:
         """Add an image and return its number."""
-        try:
+        with self._refusals_in_words():
             self._file.write(np.ascontiguousarray(image).data)
-        except OSError as error:
-            raise DatasetError(
-                f"images cannot be kept on disk after {self._n} of them ({error.strerror})"
-            ) from error
         self._n += 1
         return self._n - 1
 
     def pixels(self) -> NDArray[np.uint8]:
         """Return ``(n, *shape)``, read from the file where it is looked at."""
-        self._file.flush()
+        with self._refusals_in_words():
+            self._file.flush()
         return np.memmap(self._file, np.uint8, "r", shape=(self._n, *self._shape))
+
+    @contextlib.contextmanager
+    def _refusals_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = self._folder or "the folder for temporary files"
+            raise DatasetError(
+                f"{where}: images cannot be kept on disk after {self._n} of them ({error.strerror})"
+            ) from error
 
 
 @dataclass(frozen=True, eq=False)
