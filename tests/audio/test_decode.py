@@ -1,3 +1,4 @@
+import contextlib
 import os
 import socket
 import stat
@@ -13,7 +14,7 @@ import soundfile as sf
 
 from earwitness.audio import decode
 from earwitness.audio.chatter import quieted
-from earwitness.audio.decode import Span, probe_audio, read_audio, read_slice
+from earwitness.audio.decode import Span, probe_audio, read_audio, read_slice, scan_packets
 from earwitness.core.errors import AudioError
 from soundfiles import music, write_av, write_ogg
 
@@ -495,7 +496,7 @@ FUZZ = """
 import os, sys, warnings
 from pathlib import Path
 import numpy as np
-from earwitness.audio.decode import probe_audio, read_audio, read_slice
+from earwitness.audio.decode import probe_audio, read_audio, read_slice, scan_packets
 from earwitness.core.errors import AudioError
 
 warnings.simplefilter("error")
@@ -570,3 +571,16 @@ def test_real_mp3s(shared_mp3s: list[Path]) -> None:
         whole = reference(path)
         assert probe_audio(path).n_samples == whole.shape[1]
         check_slices(path, whole, 2)
+
+
+@pytest.mark.parametrize("size", [1 << 61, (1 << 62) - 100])
+def test_a_chunk_beyond_what_file_systems_hold_ends_the_search(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a.caf"
+    sf.write(path, np.zeros(4_000), 16_000, format="CAF")
+    content = path.read_bytes()
+    at = content.index(b"free") + 4
+    path.write_bytes(content[:at] + size.to_bytes(8, "big") + content[at + 8 :])
+    with pytest.raises(AudioError):
+        read_audio(path)
+    with contextlib.suppress(AudioError):
+        scan_packets(path)

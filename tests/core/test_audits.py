@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,33 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str, told: st
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="cannot be read"):
         read_audit(tmp_path / "absent.json")
+
+
+AUROC = {"auroc": 0.8, "low": 0.7, "high": 0.9, "finding": True, "generator": "g"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"n_rows": -1}, "greater than or equal to 0"),
+        ({"n_checked": 1 << 60}, "less than or equal to"),
+        ({"relations": {"leak": -2}}, "greater than or equal to 0"),
+        ({"figures": {"slices": 7}}, "valid list"),
+        ({"figures": {"slices": [7]}}, "valid dictionary"),
+        ({"figures": {"slices": [{}]}}, "Field required"),
+        ({"figures": {"slices": [AUROC | {"auroc": "x"}]}}, "valid number"),
+        ({"figures": {"slices": [AUROC | {"auroc": float("nan")}]}}, "finite number"),
+        ({"figures": {"slices": [AUROC | {"low": None}]}}, "one end of an interval"),
+        ({"figures": {"slices": [AUROC | {"finding": [1]}]}}, "valid boolean"),
+    ],
+)
+def test_odd_figures_are_refused_in_one_line(
+    tmp_path: Path, changes: dict[str, object], told: str
+) -> None:
+    check = PASSED.model_dump() | changes
+    content = {"earwitness": "0", "manifests": [], "checks": [check]}
+    path = tmp_path / "audit.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(AuditError, match=told) as caught:
+        read_audit(path)
+    assert "\n" not in str(caught.value)

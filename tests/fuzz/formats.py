@@ -1,162 +1,212 @@
-"""One seed of every kind of file that is read, and its reader."""
+"""Every kind of file that is read: where its seed lies, how it is damaged, and its reader.
+
+Readers go on to what uses the file: an audit is drawn, predictions are evaluated, a manifest is
+planned, a folder of weights is opened.
+"""
 
 from __future__ import annotations
 
 import io
-import json
-import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
+from fuzz import mutants
+from fuzz.mutants import Mutate
+
+Read = Callable[[Path], object]
 
 
 class Format(NamedTuple):
     """A kind of file.
 
     Attributes:
-        file: Its name, for readers that go by the suffix or read a folder.
-        seed: A valid file.
+        file: Its seed, below the folder that ``seeds.write_seeds`` fills.
         read: The reader under test.
+        mutate: What damages it.
+        every: It takes part in every so many rounds, where reading it takes long.
     """
 
     file: str
-    seed: bytes
-    read: Callable[[Path], object]
+    read: Read
+    mutate: Mutate = mutants.damage
+    every: int = 1
 
 
 def all_formats() -> list[Format]:
     """Return every format; packages are imported here, before memory is limited."""
-    return [*_texts(), *_tables(), *_weights(), *_images(), *_audio()]
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()
+    return [*_texts(), *_results(), *_tables(), *_weights(), *_images(), *_audio()]
 
 
 def _texts() -> list[Format]:
-    from earwitness.core.audits import read_audit
-    from earwitness.core.images import SpectrogramContract
-    from earwitness.core.metrics import read_metrics
-    from earwitness.detectors.opening import read_card
-    from earwitness.detectors.spectttra_config import read_config as read_spectttra
     from earwitness.manifests.files import list_manifests
     from earwitness.passes.resume import read_run
     from earwitness.rendering.items import read_contract
-    from earwitness.workflows.configfile import read_config
+    from earwitness.training.session import begin
+    from earwitness.workflows.configfile import read_config, write_resolved
     from earwitness.workflows.stages import read_ledger
-    from spectttra_folders import make_config
 
-    run = {
-        "options": {"windows": 1},
-        "manifests": {"a": {"digest": "d", "roots": ["/r"]}},
-        "detectors": [{"name": "x", "weights_sha256": None}],
-    }
-    bench = b"out: run\ndata:\n  manifests:\n    files: [a.csv]\ndetectors: [a, {name: b}]\n"
-    stages = {"version": 1, "stages": {"s": {"p": {"inputs": {"a": "b"}, "files": {"c": "d"}}}}}
-    splits = {"root": "/r", "root_from_here": "..", "manifests": {"a": {"file": "a.csv"}}}
-    card = {
-        "name": "a",
-        "kind": "fakeprint",
-        "contract": {"sample_rate_hz": 44_100},
-        "band_hz": [20, 8_000],
-        "licence": "x",
-        "source": "y",
-        "limits": "z",
-    }
-    config = make_config("sonics-spectttra-gamma-5s")
-    audit = {"schema_version": 1, "manifests": [], "checks": [], "findings": [], "links": []}
-    metrics = {"schema_version": 1, "basis": "scores", "metrics": {}, "detectors": []}
+    def bench(path: Path) -> None:
+        write_resolved(read_config(path), path.with_name("resolved.yaml"))
+
+    def training(path: Path) -> None:
+        begin(path.parent, [], [], {"epochs": 3}, resume="missing")
+
+    def record(file: str, read: Read) -> Format:
+        return Format(file, read, mutants.damage_json)
+
     return [
-        Format("bench.yaml", bench, read_config),
-        Format("run.json", _json(run), read_run),
-        Format("stages.json", _json(stages), lambda path: read_ledger(path.parent)),
-        Format("splits.json", _json(splits), lambda path: list_manifests(path.parent)),
-        Format("card.json", _json(card), lambda path: read_card(path.parent)),
-        Format("config.json", _json(config), lambda path: read_spectttra(path.parent)),
-        Format("audit.json", _json(audit), read_audit),
-        Format("metrics.json", _json(metrics), read_metrics),
-        Format("spectrogram.json", _json(SpectrogramContract().model_dump()), read_contract),
+        Format("bench/bench.yaml", bench),
+        record("bench/run/run.json", read_run),
+        record("bench/run/stages.json", lambda path: read_ledger(path.parent)),
+        record("bench/run/manifests/splits.json", lambda path: list_manifests(path.parent)),
+        record("training/training.json", training),
+        record("spectrogram.json", read_contract),
     ]
 
 
-def _table(path: Path) -> object:
-    from earwitness.core.errors import ManifestError
-    from earwitness.core.tables import read_table
+def _results() -> list[Format]:
+    from rich.console import Console
 
-    return read_table(path, error=ManifestError)
+    from earwitness.core.audits import read_audit
+    from earwitness.core.metrics import Metrics, read_metrics
+    from earwitness.evaluation.audits import list_baselines
+    from earwitness.evaluation.evaluate import evaluate
+    from earwitness.evaluation.from_counts import evaluate_counts
+    from earwitness.reporting.audits import audit_table
+    from earwitness.reporting.estimates import estimates_tables, write_estimates
+    from earwitness.reporting.operating import operating_table, transfer_table
+    from earwitness.reporting.page import write_report
+    from earwitness.reporting.tables import comparison_table, read_comparison
+
+    _draw_nothing()
+
+    def show(*parts: object) -> None:
+        Console(file=io.StringIO(), width=100).print(*parts)
+
+    def page(metrics: Metrics, path: Path) -> None:
+        write_report(metrics, path.with_name("fuzzed.html"))
+
+    def audit(path: Path) -> None:
+        report = read_audit(path)
+        show(audit_table(report))
+        metrics = read_metrics(path.parents[1] / "metrics.json")
+        baselines = list_baselines(report, metrics.slices)
+        page(metrics.model_copy(update={"audit": report, "baselines": baselines}), path)
+
+    def metrics(path: Path) -> None:
+        made = read_metrics(path)
+        show(*estimates_tables(made.slices, made.baselines, width=100))
+        show(operating_table(made), transfer_table(made))
+        write_estimates(made, path.with_name("fuzzed.csv"))
+        page(made, path)
+
+    def predictions(path: Path) -> None:
+        evaluate([path], n_resamples=100)
+
+    def comparison(path: Path) -> None:
+        rows = read_comparison(path)
+        show(comparison_table(rows))
+        page(evaluate_counts(rows, source=path), path)
+
+    return [
+        Format("bench/run/audit/audit.json", audit, mutants.damage_json, every=4),
+        Format("results/metrics.json", metrics, mutants.damage_json, every=8),
+        Format("bench/run/preds/set/one.csv", predictions, every=16),
+        Format("bench/run/final_ood_comparison.csv", comparison, every=8),
+    ]
+
+
+def _draw_nothing() -> None:
+    """Let specifications be made, and leave out the process that draws them.
+
+    It takes a second a chart, and what befalls it is an error of one line by its making.
+    """
+    from earwitness.charts import renderer
+
+    renderer._RENDERER.draw = lambda request: b"<svg xmlns='http://www.w3.org/2000/svg'><g/></svg>"  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def _tables() -> list[Format]:
-    import polars as pl
-
+    from earwitness.core.errors import ManifestError
+    from earwitness.core.tables import read_columns, read_table
     from earwitness.datasets.splitfile import read_split_file
+    from earwitness.detectors.fakeprint import open_fakeprint
+    from earwitness.detectors.opening import OpenOptions
+    from earwitness.inference.predict import plan_scoring
     from earwitness.manifests.files import read_manifest
 
-    rows = "filepath,target,skip_time\n" + "".join(f"a/{n}.wav,{n % 2},0.5\n" for n in range(9))
-    parquet = io.BytesIO()
-    pl.DataFrame({"filepath": ["a", "b"], "target": [0, 1]}).write_parquet(parquet)
-    splits = np.empty((), dtype=object)
-    splits[()] = {name: np.array(["x.mp3", "y"]) for name in ("train", "validation", "test")}
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "|O", "fortran_order": False, "shape": ()}
-    )
+    def plan(path: Path) -> None:
+        weights = path.parent / "weights" / "two"
+        detector = open_fakeprint(weights, OpenOptions("two"))
+        plan_scoring([read_manifest(path)], [detector], windows=3, use_skip_time=True)
+
+    def table(path: Path) -> None:
+        read_columns(path)
+        read_table(path, error=ManifestError)
+
     return [
-        Format("m.csv", rows.encode(), read_manifest),
-        Format("t.csv", rows.encode(), _table),
-        Format("t.parquet", parquet.getvalue(), _table),
-        Format("s.npy", header.getvalue() + pickle.dumps(splits), read_split_file),
+        Format("bench/set.csv", plan),
+        Format("t.csv", table),
+        Format("t.parquet", table, mutants.damage_end),
+        Format("s.npy", read_split_file),
     ]
 
 
 def _weights() -> list[Format]:
-    import torch
-    from safetensors.torch import save
-
+    from earwitness.detectors.fakeprint import open_fakeprint
+    from earwitness.detectors.opening import OpenOptions
+    from earwitness.detectors.resnet import open_resnet
+    from earwitness.detectors.sonics import open_sonics
     from earwitness.detectors.statefile import read_state
+    from earwitness.detectors.tensorbundle import list_tensors, read_tensors
 
-    state = {"a": torch.arange(12.0).reshape(3, 4), "b": torch.ones(2, dtype=torch.int64)}
+    def folder(open_it: Callable[[Path, OpenOptions], object]) -> Read:
+        return lambda path: open_it(path.parent, OpenOptions(path.parent.name))
 
-    def saved(*, new: bool) -> bytes:
-        file = io.BytesIO()
-        torch.save(state, file, _use_new_zipfile_serialization=new)
-        return file.getvalue()
+    def bundle(path: Path) -> None:
+        prefix = path.with_name("x")
+        read_tensors(prefix, list_tensors(prefix))
 
+    fakeprint, resnet, sonics = map(folder, (open_fakeprint, open_resnet, open_sonics))
+    vit = "sonics-spectttra-gamma-5s"
     return [
-        Format("w.pth", saved(new=True), read_state),
-        Format("old.pth", saved(new=False), read_state),
-        Format("w.safetensors", save(state), read_state),
+        Format("w.pth", read_state),
+        Format("old.pth", read_state),
+        Format("w.safetensors", read_state, mutants.damage_safetensors),
+        Format("bundle/x.index", bundle, mutants.damage_bundle),
+        Format("bundle/x.data-00000-of-00001", bundle),
+        Format("bench/weights/one/card.json", fakeprint, mutants.damage_json),
+        Format("bench/weights/one/weights.safetensors", fakeprint, mutants.damage_safetensors),
+        Format("resnet/card.json", resnet, mutants.damage_json, every=64),
+        Format("resnet/weights.safetensors", resnet, mutants.damage_safetensors, every=128),
+        Format(f"{vit}/config.json", sonics, mutants.damage_json, every=8),
+        Format(f"{vit}/model.safetensors", sonics, mutants.damage_safetensors, every=16),
     ]
 
 
 def _images() -> list[Format]:
-    from PIL import Image, PngImagePlugin
+    from earwitness.rendering.images import read_image, read_shown
 
-    from earwitness.rendering.images import read_image
+    def image(path: Path) -> None:
+        read_shown(path)
+        read_image(path)
 
-    pixels = np.random.default_rng(0).integers(0, 255, (24, 16, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels)
-    text = PngImagePlugin.PngInfo()
-    text.add_text("earwitness:spectrogram", "{}", zip=True)
-    formats = []
-    for kind, options in (("PNG", {"pnginfo": text}), ("JPEG", {}), ("TIFF", {})):
-        file = io.BytesIO()
-        image.save(file, kind, **options)
-        formats.append(Format(f"i.{kind.lower()}", file.getvalue(), read_image))
-    return formats
+    return [
+        Format("i.png", image, mutants.damage_png),
+        *(Format(f"i.{kind}", image) for kind in ("jpeg", "tiff", "bmp", "webp")),
+    ]
 
 
 def _audio() -> list[Format]:
-    import soundfile
+    from earwitness.audio.decode import read_audio, scan_packets
 
-    from earwitness.audio.decode import read_audio
+    def sound(path: Path) -> None:
+        scan_packets(path)
+        read_audio(path)
 
-    sound = np.sin(np.arange(4_000) / 20).astype(np.float32)
-    formats = []
-    for kind in ("WAV", "FLAC", "AIFF", "MP3"):
-        file = io.BytesIO()
-        soundfile.write(file, sound, 16_000, format=kind)
-        formats.append(Format(f"a.{kind.lower()}", file.getvalue(), read_audio))
-    return formats
+    kinds = ("wav", "w64", "rf64", "aiff", "au", "caf", "flac", "mp3", "m4a")
+    return [
+        *(Format(f"a.{kind}", sound) for kind in kinds),
+        *(Format(f"a.{kind}", sound, mutants.damage_ogg) for kind in ("ogg", "opus")),
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import multiprocessing
 import os
 import random
@@ -32,7 +33,6 @@ LIMIT_BYTES = 2 << 30
 """Memory that a child may take beyond what it has when it starts."""
 _WAIT_S = 300.0
 """Longest wait for a child on a loaded machine; its processor time is what is limited."""
-_ODD = (b"\0", b"\xff" * 4, b"\x7f\xff\xff\xff", b"99999999999", b"-1", b"NaN", b"[", b'"', b"\x01")
 
 
 class Fall(NamedTuple):
@@ -43,54 +43,44 @@ class Fall(NamedTuple):
     how: str
 
 
-def mutate(seed: bytes, draw: random.Random) -> bytes:
-    """Return a damaged copy: bits turned, parts cut, doubled, or replaced by odd values."""
-    data = bytearray(seed)
-    for _ in range(draw.choice((1, 1, 1, 2, 4, 16))):
-        at = draw.randrange(len(data) + 1)
-        end = min(len(data), at + draw.choice((1, 2, 4, 8, 64, 1024)))
-        kind = draw.randrange(6)
-        if kind == 0 and at < len(data):
-            data[at] ^= 1 << draw.randrange(8)
-        elif kind == 1:
-            data[at:end] = draw.randbytes(end - at)
-        elif kind == 2:
-            del data[at:end]
-        elif kind == 3:
-            data[at:at] = data[at:end] * draw.choice((1, 2, 50))
-        elif kind == 4:
-            odd = draw.choice(_ODD)
-            data[at : at + len(odd)] = odd
-        else:
-            del data[at if draw.random() < 0.2 else len(data) :]
-    return bytes(data)
+class Outcome(NamedTuple):
+    """What came of some time: mutants by file, and those that fell."""
+
+    n_tried: Counter[str]
+    falls: list[Fall]
 
 
-def fuzz(
-    seconds: float, seed: int, *, only: str = "", keep: Path | None = None
-) -> tuple[int, list[Fall]]:
-    """Try mutants for some time and return how many there were and what fell."""
+def fuzz(seconds: float, seed: int, *, only: str = "", keep: Path | None = None) -> Outcome:
+    """Try mutants for some time, in rounds of one a format."""
     from fuzz.formats import all_formats
+    from fuzz.seeds import write_seeds
 
     formats = [one for one in all_formats() if only in ("", one.file)]
-    ends_at = time.monotonic() + seconds
-    falls: list[Fall] = []
-    n_done = 0
-    with tempfile.TemporaryDirectory() as folder, _Children(Path(folder)) as children:
-        while time.monotonic() < ends_at:
-            for place, one in enumerate(formats):
-                draw = random.Random(f"{seed} {one.file} {n_done}")  # noqa: S311
-                mutant = mutate(one.seed, draw)
+    outcome = Outcome(Counter(), [])
+    with tempfile.TemporaryDirectory() as temporary, _Children(Path(temporary)) as children:
+        folder = Path(temporary)
+        write_seeds(folder)
+        valid = {one.file: (folder / one.file).read_bytes() for one in formats}
+        ends_at = time.monotonic() + seconds
+        for number in itertools.count():
+            for one in formats if only else [f for f in formats if number % f.every == 0]:
+                if time.monotonic() >= ends_at:
+                    return outcome
+                draw = random.Random(f"{seed} {one.file} {number}")  # noqa: S311
+                mutant = one.mutate(valid[one.file], draw)
                 how = children.read(one.file, mutant)
+                (folder / one.file).write_bytes(valid[one.file])
+                outcome.n_tried[one.file] += 1
                 if how:
-                    falls.append(Fall(one.file, n_done, how))
-                    if keep:
-                        keep.mkdir(parents=True, exist_ok=True)
-                        (keep / f"{n_done}-{one.file}").write_bytes(mutant)
-                n_done += 1
-                if time.monotonic() >= ends_at and place:
-                    break
-    return n_done, falls
+                    outcome.falls.append(Fall(one.file, number, how))
+                    _keep(keep, f"{number}-{one.file.replace('/', '_')}", mutant)
+    raise AssertionError("counting has no end")
+
+
+def _keep(folder: Path | None, name: str, mutant: bytes) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(mutant)
 
 
 class _Children:
@@ -190,10 +180,12 @@ def main() -> None:
     parser.add_argument("--format", default="", help="a single kind of file, by its name")
     parser.add_argument("--keep", type=Path, help="folder for mutants that fell")
     options = parser.parse_args()
-    n_done, falls = fuzz(options.seconds, options.seed, only=options.format, keep=options.keep)
+    n_tried, falls = fuzz(options.seconds, options.seed, only=options.format, keep=options.keep)
     for kind, n in Counter((fall.file, fall.how) for fall in falls).most_common():
         print(n, *kind)
-    print(f"{n_done} mutants, {len(falls)} fell")
+    for file, n in n_tried.items():
+        print(f"{n:>7} {file}")
+    print(f"{n_tried.total()} mutants, {len(falls)} fell")
     sys.exit(bool(falls))
 
 

@@ -7,13 +7,25 @@ own and not into ``audit.json``.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from earwitness.core.errors import AuditError
+from earwitness.core.estimates import Count, Estimate
 from earwitness.core.files import write_text
+from earwitness.core.jsonfiles import first_problem, read_model
 
 AUDIT_JSON = "audit.json"
 """What an audit is written to, in its folder."""
@@ -206,10 +218,65 @@ class AuditedManifest(_Part):
     name: str
     digest: str
     role: Role
-    n_rows: int
-    n_real: int
-    n_fake: int
+    n_rows: Count
+    n_real: Count
+    n_fake: Count
     roots: list[str] = Field(default_factory=list)
+
+
+@contextlib.contextmanager
+def _in_one_line(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        raise ValueError(f"{what}: {first_problem(error)}") from None
+
+
+class SliceFigure(_Part):
+    """One of ``figures["slices"]`` of a check: how well something tells fakes from reals.
+
+    Attributes:
+        real_corpus: Corpus of the reals, or that it is all of them.
+        generator: What made the fakes, likewise.
+        fake_corpus: Corpus of the fakes, likewise.
+        auroc: ``None`` where it is undefined, and ``reason`` says why.
+        low: Lower end of its interval; this and the rest: see ``Estimate``.
+        finding: Whether it gives fakes away.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    real_corpus: str | None = None
+    generator: str | None = None
+    fake_corpus: str | None = None
+    auroc: float | None
+    low: float | None = None
+    high: float | None = None
+    n_items: Count = 0
+    n_groups: Count = 0
+    method: str | None = None
+    reason: str | None = None
+    conditional_on: str | None = None
+    finding: bool = False
+
+    @property
+    def estimate(self) -> Estimate:
+        """The AUROC with its interval."""
+        named = {name: getattr(self, name) for name in Estimate.model_fields if name != "value"}
+        return Estimate(value=self.auroc, **named | {"reason": self.reason or _unsaid(self)})
+
+    @model_validator(mode="after")
+    def _is_estimate(self) -> Self:
+        with _in_one_line("auroc"):
+            self.estimate  # noqa: B018 - making it is the check
+        return self
+
+
+def _unsaid(figure: SliceFigure) -> str | None:
+    return "not given" if figure.low is None else None
+
+
+_SLICES: Final = TypeAdapter(list[SliceFigure])
 
 
 class CheckResult(_Part):
@@ -235,11 +302,16 @@ class CheckResult(_Part):
     verdict: Verdict
     detail: str
     advice: str = ""
-    n_rows: int = Field(default=0, ge=0)
-    n_checked: int = Field(default=0, ge=0)
-    n_unchecked: int = Field(default=0, ge=0)
-    relations: dict[Relation, int] = Field(default_factory=dict)
+    n_rows: Count = 0
+    n_checked: Count = 0
+    n_unchecked: Count = 0
+    relations: dict[Relation, Count] = Field(default_factory=dict)
     figures: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def slices(self) -> list[SliceFigure]:
+        """Its ``figures["slices"]``; none where it has none."""
+        return _SLICES.validate_python(self.figures.get("slices") or [])
 
     @model_validator(mode="after")
     def _is_honest(self) -> Self:
@@ -249,6 +321,8 @@ class CheckResult(_Part):
             raise ValueError("a pass with nothing checked")
         if (self.verdict == "finding") is not bool(self.advice):
             raise ValueError("advice goes with a finding, and a finding with advice")
+        with _in_one_line("figures.slices"):
+            self.slices  # noqa: B018 - reading them is the check
         return self
 
 
@@ -312,14 +386,5 @@ def read_audit(path: str | Path) -> AuditReport:
     Raises:
         AuditError: The file cannot be read, or is not what ``write_audit`` writes.
     """
-    try:
-        return AuditReport.model_validate_json(Path(path).read_bytes())
-    except OSError as error:
-        raise AuditError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise AuditError(
-            f"{path}: {where}: {first['msg']}; expected an audit.json, "
-            f"schema_version {SCHEMA_VERSION}"
-        ) from None
+    expected = f"an audit.json, schema_version {SCHEMA_VERSION}"
+    return read_model(Path(path), AuditReport, error=AuditError, expected=expected)

@@ -7,7 +7,7 @@ over groups (a track with its reconstructions is one group), not over items.
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,9 @@ TOO_FEW_GROUPS = "too few groups"
 
 MIN_GROUPS = 10
 """Groups a class must have before an interval is given."""
+
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+"""A number of things; none that a file states is larger."""
 
 
 class Estimate(BaseModel):
@@ -38,8 +41,8 @@ class Estimate(BaseModel):
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    n_items: int = Field(default=0, ge=0)
-    n_groups: int = Field(default=0, ge=0)
+    n_items: Count = 0
+    n_groups: Count = 0
     method: str | None = None
     reason: str | None = None
     conditional_on: str | None = None

@@ -6,15 +6,17 @@ here, so that a page can be made from the file alone. ``docs/metrics-json.md`` d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from earwitness.core.audits import AuditReport
 from earwitness.core.errors import PredictionsError
-from earwitness.core.estimates import Estimate
+from earwitness.core.estimates import Count, Estimate
 from earwitness.core.files import write_text
+from earwitness.core.jsonfiles import read_model
 from earwitness.core.results import Counts
 
 SCHEMA_VERSION: Final = 1
@@ -27,8 +29,24 @@ BaselineName = Literal["container", "channel"]
 SliceKind = Literal["overall", "dataset", "corpus", "generator", "grid", "sonics", "column"]
 
 
+def _whole(counts: Counts) -> Counts:
+    _COUNTS.validate_python([counts.tp, counts.tn, counts.fp, counts.fn])
+    return counts
+
+
+_COUNTS: Final = TypeAdapter(list[Count])
+
+WholeCounts = Annotated[Counts, AfterValidator(_whole)]
+"""Counts from a file."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _same_lengths(*columns: Sequence[float | None]) -> None:
+    if len(set(map(len, columns))) > 1:
+        raise ValueError(f"lengths {', '.join(str(len(c)) for c in columns)}, expected the same")
 
 
 class Coverage(_Part):
@@ -51,20 +69,20 @@ class Coverage(_Part):
         abstentions: The commonest reasons to abstain and how many items have them.
     """
 
-    n_items: int
-    n_scored: int
-    n_abstained: int = 0
-    n_failed: int
-    n_missing: int
-    n_real: int
-    n_fake: int
-    n_real_lost: int
-    n_fake_lost: int
-    n_groups: int
-    n_groups_real: int
-    n_groups_fake: int
-    errors: dict[str, int] = Field(default_factory=dict)
-    abstentions: dict[str, int] = Field(default_factory=dict)
+    n_items: Count
+    n_scored: Count
+    n_abstained: Count = 0
+    n_failed: Count
+    n_missing: Count
+    n_real: Count
+    n_fake: Count
+    n_real_lost: Count
+    n_fake_lost: Count
+    n_groups: Count
+    n_groups_real: Count
+    n_groups_fake: Count
+    errors: dict[str, Count] = Field(default_factory=dict)
+    abstentions: dict[str, Count] = Field(default_factory=dict)
 
     @property
     def n_lost(self) -> int:
@@ -86,6 +104,11 @@ class Roc(_Part):
     tpr: list[float]
     threshold: list[float | None]
 
+    @model_validator(mode="after")
+    def _is_even(self) -> Self:
+        _same_lengths(self.fpr, self.tpr, self.threshold)
+        return self
+
 
 class Det(_Part):
     """Detection error trade-off, thinned: rates and their probits, for axes that are linear.
@@ -103,6 +126,11 @@ class Det(_Part):
     fnr: list[float]
     probit_fpr: list[float]
     probit_fnr: list[float]
+
+    @model_validator(mode="after")
+    def _is_even(self) -> Self:
+        _same_lengths(self.fpr, self.fnr, self.probit_fpr, self.probit_fnr)
+        return self
 
 
 class Curves(_Part):
@@ -124,8 +152,13 @@ class Histogram(_Part):
 
     scale: Literal["pred_prob", "logit"]
     edges: list[float]
-    real: list[int]
-    fake: list[int]
+    real: list[Count]
+    fake: list[Count]
+
+    @model_validator(mode="after")
+    def _is_even(self) -> Self:
+        _same_lengths(self.edges[1:], self.real, self.fake)
+        return self
 
 
 class ReliabilityBin(_Part):
@@ -141,7 +174,7 @@ class ReliabilityBin(_Part):
 
     low: float
     high: float
-    n: int
+    n: Count
     mean_prob: float
     share_fake: Estimate
 
@@ -197,7 +230,7 @@ class Slice(_Part):
     keys: dict[str, str] = Field(default_factory=dict)
     headline: str | None = None
     coverage: Coverage
-    counts: Counts | None = None
+    counts: WholeCounts | None = None
     estimates: dict[str, Estimate]
     curves: Curves | None = None
     no_curves: str | None = None
@@ -219,10 +252,10 @@ class TableRow(_Part):
 
     model: str
     dataset: str
-    counts: Counts
+    counts: WholeCounts
     values: dict[str, float | None]
     by_construction: list[str] = Field(default_factory=list)
-    n_lost: int = 0
+    n_lost: Count = 0
 
 
 class Prevalence(_Part):
@@ -250,10 +283,10 @@ class Claim(_Part):
     """
 
     fpr: float
-    n_reals: int
-    n_reals_here: int
-    n_flagged_here: int | None = None
-    n_reals_flagged: int | None = None
+    n_reals: Count
+    n_reals_here: Count
+    n_flagged_here: Count | None = None
+    n_reals_flagged: Count | None = None
 
     @property
     def is_shown(self) -> bool:
@@ -285,7 +318,7 @@ class OperatingPoint(_Part):
     rule: str
     threshold: float | None = None
     fitted_on: str | None = None
-    n_fitted: int = 0
+    n_fitted: Count = 0
     recall: Estimate
     specificity: Estimate
     false_flags_per_100k: Estimate
@@ -343,7 +376,7 @@ class Calibration(_Part):
     scale: float
     offset: float
     fitted_on: str
-    n_fitted: int
+    n_fitted: Count
     prevalence_fitted: float
     before: dict[str, Estimate]
     after: dict[str, Estimate]
@@ -422,9 +455,9 @@ class ManifestInfo(_Part):
 
     name: str
     digest: str | None = None
-    n_items: int
-    n_real: int
-    n_fake: int
+    n_items: Count
+    n_real: Count
+    n_fake: Count
     roots: list[str] = Field(default_factory=list)
 
 
@@ -445,7 +478,7 @@ class Source(_Part):
     sha256: str | None = None
     detector: str
     dataset: str
-    n_rows: int
+    n_rows: Count
     role: Literal["evaluation", "calibration"] = "evaluation"
     key_sha256: str | None = None
 
@@ -471,7 +504,7 @@ class Settings(_Part):
 
     confidence: float = 0.95
     seed: int = 0
-    n_resamples: int = 2000
+    n_resamples: Count = 2000
     threshold: str = "file"
     calibrate: Literal["temperature", "platt"] | None = None
     by: list[str] = Field(default_factory=list)
@@ -480,7 +513,7 @@ class Settings(_Part):
     p_fake: float = 0.05
     c_false_alarm: float = 1.0
     c_miss: float = 10.0
-    n_ece_bins: int = 15
+    n_ece_bins: Count = 15
 
 
 class Provenance(_Part):
@@ -552,16 +585,7 @@ def read_metrics(path: str | Path) -> Metrics:
     Raises:
         PredictionsError: The file cannot be read, or is not what ``write_metrics`` writes.
     """
-    try:
-        metrics = Metrics.model_validate_json(Path(path).read_bytes())
-    except OSError as error:
-        raise PredictionsError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise PredictionsError(
-            f"{path}: {where}: {first['msg']}; expected a metrics.json, "
-            f"schema_version {SCHEMA_VERSION}"
-        ) from None
+    expected = f"a metrics.json, schema_version {SCHEMA_VERSION}"
+    metrics = read_model(Path(path), Metrics, error=PredictionsError, expected=expected)
     kept = [check for check in metrics.checks if check.name not in _RETIRED_CHECKS]
     return metrics.model_copy(update={"checks": kept})

@@ -67,8 +67,7 @@ def _baselines(
     check = next((c for c in audit.checks if c.name == f"baseline_{baseline}"), None)
     if check is None:
         return
-    told: Any = check.figures.get("slices") or []
-    cells = {_key(one): _estimate(one) for one in told}
+    cells = {_key(one.model_dump()): one.estimate for one in check.slices}
     overall = cells.get((ALL, ALL, ALL)) or (
         next(iter(cells.values())) if len(cells) == 1 else None
     )
@@ -94,12 +93,6 @@ _KEYS: Final = ("real_corpus", "generator", "fake_corpus")
 
 def _key(keys: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(keys.get(name)) for name in _KEYS)
-
-
-def _estimate(told: Mapping[str, Any]) -> Estimate:
-    """Return an AUROC from an entry of a baseline's ``figures.slices``; see docs/audit-json.md."""
-    fields = {name: told[name] for name in Estimate.model_fields if name in told}
-    return Estimate(value=told["auroc"], **fields)
 
 
 def _found(verdict: Literal["ok", "note", "warning"], detail: str) -> Check:

@@ -8,7 +8,6 @@ nothing of them there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from earwitness.core.audits import CheckResult
 from earwitness.core.estimates import Estimate
@@ -116,13 +115,12 @@ def _length(found: Sequence[CheckResult]) -> Iterator[str]:
     for check in found:
         if check.name != _LENGTH:
             continue
-        listed: Any = check.figures.get("slices") or []
-        telling = [one for one in listed if one["finding"] and one["auroc"] is not None]
-        overall = [one for one in telling if one["generator"] == ALL]
+        telling = [one for one in check.slices if one.finding and one.auroc is not None]
+        overall = [one for one in telling if one.generator == ALL]
         if telling:
-            most = max(overall or telling, key=lambda one: abs(one["auroc"] - 0.5))
-            where = "" if overall else f" on {most['generator']}"
-            yield f"length alone tells fakes{where} from reals, AUROC {_sliced(most)}"
+            most = max(overall or telling, key=lambda one: abs(one.estimate.number - 0.5))
+            where = "" if overall else f" on {most.generator}"
+            yield f"length alone tells fakes{where} from reals, AUROC {_sliced(most.estimate)}"
 
 
 def _unheard(metrics: Metrics, best: Estimate | None) -> Iterator[str]:
@@ -140,9 +138,7 @@ def _unheard(metrics: Metrics, best: Estimate | None) -> Iterator[str]:
     )
 
 
-def _sliced(one: dict[str, Any]) -> str:
+def _sliced(auroc: Estimate) -> str:
     """Write the AUROC of an audit's slice with its interval and its number of items."""
-    names = ("low", "high", "n_items", "reason")
-    told = {name: one[name] for name in names if one.get(name) is not None}
-    found = Estimate(value=one["auroc"], **({"reason": "not given"} | told))
-    return words.brief(found) + (f" on {words.count(found.n_items)} items" if found.n_items else "")
+    n = auroc.n_items
+    return words.brief(auroc) + (f" on {words.count(n)} items" if n else "")
