@@ -93,8 +93,11 @@ def test_a_run_with_nothing_to_do_loads_no_network_library(tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A benchmark that takes a while."""
-    return write_bench(tmp_path_factory.mktemp("long"), n_files=N_FILES)
+    """A benchmark that takes a while, and writes pictures and a page."""
+    path = write_bench(tmp_path_factory.mktemp("long"), n_files=N_FILES)
+    drawn = "{confusion: true, report: true}"
+    path.write_text(path.read_text().replace("{confusion: false, report: false}", drawn))
+    return path
 
 
 def start(path: Path, out: Path) -> subprocess.Popen[str]:
@@ -111,28 +114,36 @@ def n_rows(out: Path) -> int:
     return sum(p.read_bytes().count(b"\n") for p in (out / "store").glob("*.jsonl"))
 
 
-def results(out: Path) -> dict[str, str]:
-    """Return what came out; ``metrics.json`` names the run folder, which is left out."""
-    names = ("final_ood_comparison.csv", "errors.csv", "preds/set/one.csv", "preds/set/two.csv")
+def is_scored(out: Path) -> bool:
+    return (out / "stages.json").exists() and "score" in stages_of(out)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Return every file of a run folder; the rows of a store are in the order they were scored."""
+    found = {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
     return {
-        name: (out / name).read_text().replace(str(out), "RUN")
-        for name in (*names, "metrics.csv", "metrics.json")
+        name: b"\n".join(sorted(content.splitlines())) if name.endswith(".jsonl") else content
+        for name, content in found.items()
     }
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
 def test_kills_at_random_moments_change_nothing(long: Path, tmp_path: Path) -> None:
-    whole, out = tmp_path / "whole", tmp_path / "killed"
-    process = start(long, whole)
+    out = tmp_path / "run"
+    process = start(long, out)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
+    whole = contents(out.rename(tmp_path / "whole"))
+    assert {"stages.json", "run.json", "report.html", "errors.csv", "metrics.json"} <= set(whole)
     rng = np.random.default_rng(0)
     for kill in range(N_KILLS):
         before = n_rows(out)
         process = start(long, out)
-        if kill < N_KILLS // 2:  # in the middle of scoring; later ones wherever they fall
-            while process.poll() is None and n_rows(out) < before + 20:
-                time.sleep(0.005)
+        # Two in the middle of scoring, one wherever it falls, two while tables and page are made.
+        while process.poll() is None and (
+            (kill < 2 and n_rows(out) < before + 20) or (kill > 2 and not is_scored(out))
+        ):
+            time.sleep(0.005)
         time.sleep(rng.uniform(0, 1.5))
         process.kill()
         process.communicate(timeout=60)
@@ -140,7 +151,9 @@ def test_kills_at_random_moments_change_nothing(long: Path, tmp_path: Path) -> N
     process = start(long, out)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert results(out) == results(whole)
+    killed = contents(out)
+    assert set(killed) == set(whole)
+    assert [name for name in whole if killed[name] != whole[name]] == []
     for detector in ("one", "two"):
         paths = [json.loads(line)["path"] for line in stored_rows(out, detector)]
         assert len(paths) == len(set(paths)) == N_FILES + 1  # no finished row was scored again
