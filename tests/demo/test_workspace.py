@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import RunError, UsageError
 from earwitness.core.files import sha256_of
 from earwitness.demo import workspace as module
 from earwitness.demo.recordings import Recording
 from earwitness.demo.workspace import DATA_SETS, Workspace, make_workspace
+from earwitness.passes.mapping import Death
 
 SMALL = {"n_tracks": 6, "n_songs": 4, "n_captions": 1, "clip_s": 1.0}
 
@@ -159,3 +163,36 @@ def test_settings_are_looked_at_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="n_tracks 2, expected"):
         make_workspace(tmp_path / "demo", n_tracks=2)
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
+def test_a_worker_that_is_killed_once_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "killed"
+
+    def make(recording: Recording, killed: Path = killed) -> str:
+        if not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        for copy in recording.copies:
+            copy.path.parent.mkdir(parents=True, exist_ok=True)
+            copy.path.touch()
+        return recording.title
+
+    monkeypatch.setattr(module, "make_recording", make)
+    workspace = make_workspace(tmp_path / "demo", **SMALL, n_workers=1)
+    assert killed.exists()
+    found = [p for p in workspace.root.rglob("*") if p.suffix in (".mp3", ".wav", ".flac")]
+    assert len(found) == workspace.n_files
+    assert (workspace.root / "demo.json").exists()
+
+
+@pytest.mark.parametrize(("death", "words"), [("killed", "was killed"), ("crashed", "crashed")])
+def test_a_worker_that_dies_again_and_again_is_one_line(death: Death, words: str) -> None:
+    recording = Recording("a song", (0,), (0,), 1.0, ())
+    with pytest.raises(RunError) as caught:
+        module._give_up((recording,), death)
+    assert str(caught.value) == (
+        f"a song: the process that makes it {words} again and again; the same command starts over"
+    )
