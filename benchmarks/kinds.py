@@ -1,7 +1,7 @@
 """Ways in which tracks come back changed, for the audit's benchmark.
 
 Conventions: a kind takes samples ``(2, n)`` at ``RATE_HZ`` and returns changed ones. Most are
-FFmpeg filter chains; ``LOOKED_FOR`` names the kinds that the audit is meant to find.
+FFmpeg filter chains.
 """
 
 from __future__ import annotations
@@ -130,6 +130,9 @@ KINDS: dict[str, Kind] = {
     "tempo +10 %": filtered("atempo=1.10"),
     "tempo -10 %": filtered("atempo=0.90"),
     "speed +2 %": speed(1.02),
+    "speed -2 %": speed(0.98),
+    "speed +3 %": speed(1.03),
+    "speed -3 %": speed(0.97),
     "speed +6 %": speed(1.06),
     "speed -6 %": speed(0.94),
     "pitch +1 semitone": pitch(1),

@@ -1,8 +1,9 @@
 """Tracks that come back changed in many ways: how many the audit finds: part of ``make bench``.
 
-Conventions: eight tracks in every kind of ``kinds.KINDS`` are audited against the originals and 41
-others, without ``group_id``, at the audit's own limits. A pair of different tracks that is linked,
-as a copy, a part or a version, is a false match, but for the track that another was laid into.
+Conventions: eight tracks (``--planted``) in every kind of ``kinds.KINDS`` are audited against the
+originals and 41 others, without ``group_id``, at the audit's own limits. A pair of different tracks
+that is linked, as a copy, a part or a version, is a false match, but for the track that another was
+laid into.
 """
 
 from __future__ import annotations
@@ -87,7 +88,10 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--audio", type=Path, help="folder of music (default: made here)")
-    given = parser.parse_args().audio
+    parser.add_argument("--planted", type=int, default=N_PLANTED, help="tracks in every kind")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS), metavar="KIND")
+    options = parser.parse_args()
+    given, n_planted = options.audio, options.planted
     with tempfile.TemporaryDirectory() as made:
         if given:
             paths = [given / name for name in scan_audio(given).files]
@@ -96,15 +100,15 @@ def main() -> None:
         tracks = [track for path in paths if (track := excerpt(path)) is not None][:N_TRACKS]
     originals = {str(n): sound_of(track, f"original {n}") for n, track in enumerate(tracks)}
     table = Table("kind", "found", "copy", "version", "part", "false matches")
-    for name, kind in KINDS.items():
+    for name in options.kinds:
         changed = {
-            str(n): sound_of(kind(tracks[n], tracks[-1 - n]), f"{name} {n}")
-            for n in range(N_PLANTED)
+            str(n): sound_of(KINDS[name](tracks[n], tracks[-1 - n]), f"{name} {n}")
+            for n in range(n_planted)
         }
         found, n_false = search(changed, originals)
         tiers = [str(found[tier]) for tier in ("copy", "version", "part")]
-        table.add_row(name, f"{found.total()} of {N_PLANTED}", *tiers, str(n_false))
-    table.title = f"{N_PLANTED} changed tracks, each among {len(tracks)} originals"
+        table.add_row(name, f"{found.total()} of {n_planted}", *tiers, str(n_false))
+    table.title = f"{n_planted} changed tracks, each among {len(tracks)} originals"
     Console(width=110).print(table)
 
 

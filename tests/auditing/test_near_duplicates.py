@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from rich.console import Console
 
 from earwitness.auditing.near_duplicates import check_near_duplicates
 from earwitness.auditing.scene import Outcome, Scene, set_scene
 from earwitness.auditing.sounds import Sound
 from earwitness.auditing.variants import Variant, vary
+from earwitness.core.audits import AuditReport
 from earwitness.core.manifest import Manifest
+from earwitness.reporting.audits import audit_table
 
 N_WORDS, N_FRAMES = 600, 80
 
@@ -182,6 +186,28 @@ def test_silent_files_could_not_be_looked_at() -> None:
         check = result(check_near_duplicates(scene_of(rows)), name).result
         assert (check.verdict, check.n_checked, check.n_unchecked) == ("pass", 9, 1)
         assert "1 rows could not be looked at" in check.detail
+
+
+def test_what_is_not_looked_for_is_said_wherever_something_was() -> None:
+    clean = [({}, sound_of(n)) for n in range(9)]
+    for rows in (clean, [*clean, ({}, sound_of(1, copy=1))]):
+        scene = scene_of(rows)
+        outcomes = check_near_duplicates(scene)
+        copies, versions = (result(outcomes, f"{name}_inside") for name in ("copies", "versions"))
+        assert copies.result.detail.endswith(
+            "not looked for: reversed sound, crops under 2 s, parts under 5 s"
+        )
+        assert "not looked for: reversed sound, less than 5 s in common" in versions.result.detail
+        assert "pitch changed by more than 2 semitones" in versions.result.detail
+        report = AuditReport(
+            earwitness="0",
+            manifests=[],
+            detectors=[],
+            checks=[copies.result, versions.result],
+        )
+        printed = io.StringIO()
+        Console(file=printed, width=400).print(audit_table(report))
+        assert printed.getvalue().count("not looked for: reversed sound") == 2
 
 
 def over_backing(backing: int, own: int) -> Sound:

@@ -45,6 +45,15 @@ _WORDS = {
     "copies": "the same recording, coded or cut otherwise,",
     "versions": "the same music, made anew,",
 }
+_NOT_LOOKED_FOR: dict[Tier, str] = {
+    "copy": "not looked for: reversed sound, crops under 2 s, parts under 5 s",
+    "version": (
+        "not looked for: reversed sound, less than 5 s in common, pitch changed by more than "
+        "2 semitones, speed by more than 12 % or tempo by more than 10 %"
+    ),
+}
+"""What a check does not find, which its detail says wherever it looked."""
+
 _ACROSS = "drop these rows, or train without the others"
 _INSIDE = (
     "keep one row of each; where one is made of the other, give both one group_id; else find out "
@@ -156,7 +165,7 @@ class _Search:
             findings,
             n_checked=n_heard,
             n_unchecked=self._scene.audited_rows.height - n_heard,
-            detail="; ".join(filter(None, (counted, detail))),
+            detail="; ".join(filter(None, (counted, detail, _NOT_LOOKED_FOR[tier]))),
             links=links,
             figures={"pairs": len(links), "pairs_by_design": by_design, **(figures or {})},
         )
