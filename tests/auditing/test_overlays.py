@@ -99,8 +99,18 @@ def faded(track: Samples) -> Samples:
     return track * (1 + 0.7 * np.sin(2 * np.pi * 5 * np.arange(len(track)) / RATE_HZ))
 
 
+def faster(track: Samples) -> Samples:
+    """Return a track 3 % faster at the same pitch: short frames that overlap more."""
+    hop, length = 275, 1_100
+    starts = np.arange(0, len(track) - length, round(hop * 1.03))
+    joined = np.zeros(hop * len(starts) + length)
+    for number, start in enumerate(starts):
+        joined[hop * number :][:length] += track[start : start + length] * np.hanning(length)
+    return joined
+
+
 @pytest.mark.parametrize(
-    "change", [lambda track: noisy(track, 20), lambda track: noisy(track, 6), echoed, faded]
+    "change", [faster, lambda track: noisy(track, 20), lambda track: noisy(track, 6), echoed, faded]
 )
 def test_a_disturbed_copy_is_dropped(change: Callable[[Samples], Samples]) -> None:
     others = [notes(200 + k, low=60, n_harmonics=6) + backing(300 + 2 * k) for k in range(9)]
