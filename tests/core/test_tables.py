@@ -158,3 +158,11 @@ def test_what_a_csv_writer_writes_is_read(
         csv.writer(file).writerows([("a", "b"), *((text, "1") for text in kept)])
     table = read_table(path, error=ManifestError)
     assert table.frame["a"].to_list() == kept
+
+
+def test_a_parquet_file_of_very_many_rows_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pl.select(filepath=pl.repeat("a", 20_000_001)).write_parquet(path)
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(ManifestError, match="20000001 cells, expected at most 20000000"):
+        read_table(path, error=ManifestError)

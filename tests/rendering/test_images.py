@@ -224,3 +224,30 @@ def test_the_shared_16_bit_image_is_read_as_its_8_bit_twin(shared: Path) -> None
         shared / "cases/images" / f"{n}.png" for n in ("sixteen_holding_0_255", "same_rgb")
     )
     np.testing.assert_array_equal(read_image(wide).pixels, read_image(same).pixels)
+
+
+def png_of(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of 8 × 8 grey pixels with other chunks before its pixels."""
+    head = (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
+    rest = [*chunks, (b"IDAT", zlib.compress(bytes(72))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in [head, *rest]
+    )
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt", "iCCP"])
+@pytest.mark.parametrize(("n_chunks", "n_bytes"), [(1, 64 << 20), (100, 1_000_000)])
+def test_text_that_unpacks_to_much_more_is_refused(
+    tmp_path: Path, kind: str, n_chunks: int, n_bytes: int
+) -> None:
+    packed = zlib.compress(bytes(n_bytes), 9)
+    between = b"\0\1\0\0\0" if kind == "iTXt" else b"\0\0"
+    chunks = [(kind.encode(), b"k%d" % n + between + packed) for n in range(n_chunks)]
+    path = tmp_path / "x.png"
+    path.write_bytes(png_of(*chunks))
+    assert path.stat().st_size < 1 << 20
+    if kind != "iCCP" or n_chunks == 1:  # of several profiles one is kept
+        with pytest.raises(ImageError, match="damaged: "):
+            read_image(path)
+    assert read_shown(path) is None

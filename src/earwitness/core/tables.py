@@ -42,6 +42,9 @@ MISSING_WORDS = frozenset(
 )
 """How other tools write a missing value, in lower case."""
 
+_MOST_CELLS = 20_000_000
+"""Parquet packs a column of one value into a few bytes: its own size says little."""
+
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*')
 _DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)")
@@ -142,7 +145,7 @@ def read_columns(path: Path, known: Collection[str] = ()) -> list[str] | None:
             content = file.read(1 << 20)
         text = decode(content)[2]
         header = _header(text) if text.strip() else None
-    except (OSError, ValueError, pl.exceptions.PolarsError):
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
     return [] if header is None else in_known_case(header.names, known)
 
@@ -243,7 +246,11 @@ def _parquet(path: Path, content: bytes, error: type[EarwitnessError]) -> TextTa
     import polars as pl
 
     try:
-        frame = pl.read_parquet(io.BytesIO(content)).with_columns(pl.all().cast(pl.String))
+        held = pl.scan_parquet(io.BytesIO(content))
+        n_cells = held.select(pl.len()).collect().item() * held.collect_schema().len()
+        if n_cells > _MOST_CELLS:
+            raise error(f"{path}: {n_cells} cells, expected at most {_MOST_CELLS}")
+        frame = held.collect().with_columns(pl.all().cast(pl.String))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as reason:
         first = (str(reason).splitlines() or [type(reason).__name__])[0]
         raise error(f"{path}: cannot be read as a table ({first})") from None

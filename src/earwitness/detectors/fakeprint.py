@@ -30,6 +30,7 @@ from earwitness.detectors.fakeprint_card import (
     fakeprint_card,
 )
 from earwitness.detectors.opening import OpenOptions, read_card, write_card
+from earwitness.detectors.safeheader import check_header
 
 __all__ = [
     "BAND_HZ",
@@ -119,6 +120,7 @@ def open_fakeprint(folder: Path, options: OpenOptions) -> FakeprintDetector:
             f"{folder}: card of a {card.kind!r} with n_fft {card.details.get('n_fft')!r}, "
             f"expected 'fakeprint' with {N_FFT}"
         )
+    check_header(path)
     try:
         tensors = load_file(path)
         coefficients, intercept = tensors["coefficients"], tensors["intercept"]

@@ -18,6 +18,7 @@ from earwitness.core.files import sha256_of
 from earwitness.core.images import SpectrogramContract
 from earwitness.core.labels import PUBLISHED_NAMES
 from earwitness.detectors.opening import CARD_JSON, read_card
+from earwitness.detectors.safeheader import check_header
 
 if TYPE_CHECKING:
     from earwitness.detectors.opening import OpenOptions
@@ -124,6 +125,7 @@ def find_card(path: Path) -> DetectorCard | None:
 
 
 def _card_inside(path: Path) -> DetectorCard | None:
+    check_header(path)
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(CARD_KEY)

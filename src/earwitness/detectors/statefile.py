@@ -18,6 +18,7 @@ from torch import nn
 
 from earwitness.core.errors import WeightsError
 from earwitness.detectors.placeholders import load_tensors
+from earwitness.detectors.safeheader import check_header
 from earwitness.detectors.torchfile import check_file, check_tensors
 
 _N_NAMED = 8
@@ -79,6 +80,8 @@ def read_content(path: Path) -> Any:
     Raises:
         WeightsError: The file cannot be read, or holds code.
     """
+    if path.suffix == ".safetensors":
+        check_header(path)
     try:
         return load_file(path) if path.suffix == ".safetensors" else _read_pickled(path)
     except pickle.UnpicklingError as error:
