@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from earwitness.training.examples import (
 from earwitness.training.imagesources import list_images
 from earwitness.training.learner import cosine_share
 from earwitness.training.looks import look_at_examples, look_at_images
-from earwitness.training.pixels import PixelShelf, shelve_images
+from earwitness.training.pixels import PixelFile, PixelShelf, shelve_images
 from earwitness.training.sides import hold_out_test, share_groups
 from imagefolders import TINY, write_images
 
@@ -282,3 +283,23 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert shares[9] == shares[10] == 1
     assert (np.diff(shares[10:]) < 0).all()
     assert shares[100] == pytest.approx(0)
+
+
+def test_pixels_that_cannot_be_kept_are_said_with_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError) as caught:
+        PixelFile(tmp_path / "file" / "mine", (2, 2))
+    assert str(caught.value) == (
+        f"{tmp_path}/file/mine: images cannot be kept on disk after 0 of them (Not a directory)"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_pixels_on_a_full_disk_are_one_line(tmp_path: Path) -> None:
+    with PixelFile(tmp_path, (2, 2)) as file:
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, file._file.fileno())
+        os.close(full)
+        file.add(np.zeros((2, 2), np.uint8))
+        with pytest.raises(DatasetError, match=r"after 1 of them \(No space left on device"):
+            file.pixels()

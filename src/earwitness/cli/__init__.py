@@ -35,7 +35,8 @@ def main() -> None:
     except Exception as error:
         if (reason := refusal(error)) is None:
             raise
-        where = getattr(error, "filename", None)
+        # A copy that fails names its source first; what cannot be written is its target.
+        where = getattr(error, "filename2", None) or getattr(error, "filename", None)
         print(f"earwitness: {f'{where}: ' if where else ''}{reason}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
