@@ -139,7 +139,7 @@ def _changed(value: Any, draw: random.Random) -> Any:
             other, at = draw.choice(places)
             holder[key] = deepcopy(other[at])
         elif kind == 3 and isinstance(holder[key], int | float):
-            holder[key] *= draw.choice((-1, 2, 0.5, 1e9))
+            holder[key] *= draw.choice((-1, 2, 1_000))
         else:
             holder[key] = deepcopy(draw.choice(_VALUES))
     return value
