@@ -166,3 +166,9 @@ def test_a_parquet_file_of_very_many_rows_is_refused_unread(tmp_path: Path) -> N
     assert path.stat().st_size < 1 << 20
     with pytest.raises(ManifestError, match="20000001 cells, expected at most 20000000"):
         read_table(path, error=ManifestError)
+
+
+def test_a_parquet_file_that_ends_its_reader_is_one_line() -> None:
+    path = Path(__file__).parent / "files" / "forged_page_size.parquet"  # from the fuzzer
+    with pytest.raises(ManifestError, match="it crashes the reader of Parquet"):
+        read_text_table(path, error=ManifestError)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from earwitness.core.errors import EarwitnessError
 from earwitness.core.labels import parse_target
+from earwitness.core.parquet import read_parquet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,9 +42,6 @@ MISSING_WORDS = frozenset(
     | {"1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
 )
 """How other tools write a missing value, in lower case."""
-
-_MOST_CELLS = 20_000_000
-"""Parquet packs a column of one value into a few bytes: its own size says little."""
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*')
@@ -245,15 +243,7 @@ class _Header:
 def _parquet(path: Path, content: bytes, error: type[EarwitnessError]) -> TextTable:
     import polars as pl
 
-    try:
-        held = pl.scan_parquet(io.BytesIO(content))
-        n_cells = held.select(pl.len()).collect().item() * held.collect_schema().len()
-        if n_cells > _MOST_CELLS:
-            raise error(f"{path}: {n_cells} cells, expected at most {_MOST_CELLS}")
-        frame = held.collect().with_columns(pl.all().cast(pl.String))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as reason:
-        first = (str(reason).splitlines() or [type(reason).__name__])[0]
-        raise error(f"{path}: cannot be read as a table ({first})") from None
+    frame = read_parquet(path, content, error=error)
     if frame.width == 0:
         raise error(f"{path}: no columns, expected a table")
     filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
