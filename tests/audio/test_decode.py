@@ -584,3 +584,9 @@ def test_a_chunk_beyond_what_file_systems_hold_ends_the_search(tmp_path: Path, s
         read_audio(path)
     with contextlib.suppress(AudioError):
         scan_packets(path)
+
+
+def test_more_channels_than_the_decoder_can_give_are_one_line() -> None:
+    path = Path(__file__).parent / "files" / "channels_127.ogg"  # from the fuzzer
+    with pytest.raises(AudioError, match="127 channels, expected at most 8"):
+        probe_audio(path)

@@ -91,7 +91,11 @@ def test_relative_paths_start_from_the_roots_of_their_run(tmp_path: Path) -> Non
             (music / f"f{n}").parent.mkdir(parents=True, exist_ok=True)
             (music / f"f{n}").touch()
         run.mkdir()
-        told = {"options": {}, "manifests": {name: {"roots": [str(music)]}}, "detectors": []}
+        told = {
+            "options": {},
+            "manifests": {name: {"digest": "0", "roots": [str(music)]}},
+            "detectors": [],
+        }
         (run / "run.json").write_text(json.dumps(told))
         few = Predictions(name, "cnn", plain().frame.head(4))
         found.append(Opened(few, name, run / "preds" / name / "cnn.csv"))

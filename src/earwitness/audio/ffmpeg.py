@@ -40,6 +40,9 @@ LONGEST_TAG = 80
 MOST_TAGS = 40
 """Metadata fields of a file that are named."""
 
+_MOST_CHANNELS = 8
+"""PyAV reads beyond its planes where a frame has more, which ends the process."""
+
 _CLAIMING = {"mov", "asf", "matroska", "flv", "avi", "wv", "tta", "ape", "tak"}
 _CLAIMING |= {"mpc8", "dsf", "mpegts", "mpeg"}
 _RAW = {"aac", "loas", "ac3", "eac3", "dts"}
@@ -272,6 +275,9 @@ def _stretches(container: Any, stream: Any, path: str, n_bytes: int) -> Iterator
         frames = _decoded(packet)
         damage.count(packet.size, frames, position)
         for frame in frames or ():
+            n_channels = frame.layout.nb_channels
+            if frame.format.is_planar and n_channels > _MOST_CHANNELS:
+                raise AudioError(path, f"{n_channels} channels, expected at most {_MOST_CHANNELS}")
             samples = _as_float32(frame)
             found = (frame.sample_rate, samples.shape[0])
             expected = expected or found
