@@ -37,7 +37,7 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def test_a_network_fitted_here_is_a_detector(music: Manifest, tmp_path: Path) -> None:
-    sides = list_sides([music], [], Sharing(0.25))
+    sides = list_sides([music], [], Sharing(0.25))[:2]
     (train, failures), (valid, more) = (readable(side, CONTRACT) for side in sides)
     assert [e.path.name for e, _ in (*failures, *more)] == ["broken.wav"]
     out = tmp_path / "mine"
@@ -56,7 +56,7 @@ def test_a_network_fitted_here_is_a_detector(music: Manifest, tmp_path: Path) ->
 
 
 def test_slices_are_drawn_mixed_and_scaled(music: Manifest) -> None:
-    train, valid = list_sides([music], [], Sharing(0.25))
+    train, valid = list_sides([music], [], Sharing(0.25))[:2]
     good, _ = readable(train, CONTRACT)
     lesson = SpecnnLesson(SpecCNN(3), good, valid, encoders=("real", "comb", "other"))
     first, again, other = (lesson.train_input(0, np.random.default_rng(s)) for s in (0, 0, 1))
@@ -68,7 +68,7 @@ def test_slices_are_drawn_mixed_and_scaled(music: Manifest) -> None:
 
 
 def test_both_heads_are_weighed(music: Manifest) -> None:
-    train, valid = list_sides([music], [], Sharing(0.25))
+    train, valid = list_sides([music], [], Sharing(0.25))[:2]
     lesson = SpecnnLesson(SpecCNN(3), train, valid, encoders=("real", "comb", "other"))
     logits, encoders = torch.tensor([2.0, -1.0]), torch.tensor([[0.0, 1, 2], [3, 0, 0]])
     losses = lesson.losses((logits, encoders), torch.tensor([1, 0]), torch.tensor([2, -1]))
