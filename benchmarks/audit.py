@@ -30,8 +30,8 @@ from rich.table import Table
 from scipy.stats import beta
 
 if TYPE_CHECKING:
-    from earwitness.auditing.copymatch import Matches
-    from earwitness.auditing.lookup import Library
+    from earwitness.audit.near_duplicates.copies import Matches
+    from earwitness.audit.near_duplicates.index import Library
 
 SIZES = (1_000, 10_000, 100_000)
 N_WORDS, N_FRAMES, N_CLASSES = 2_546, 234, 12
@@ -90,9 +90,8 @@ def conditions() -> dict[str, Change]:
 
 
 def make_music(folder: Path, *, n_tracks: int = N_TRACKS, length_s: float = TRACK_S) -> list[Path]:
-    from earwitness.demo.instruments import SAMPLE_RATE_HZ
     from earwitness.demo.music import compose
-    from earwitness.demo.score import draw_artist
+    from earwitness.demo.score import SAMPLE_RATE_HZ, draw_artist
 
     paths = []
     for number in range(n_tracks):
@@ -104,7 +103,7 @@ def make_music(folder: Path, *, n_tracks: int = N_TRACKS, length_s: float = TRAC
 
 def print_robustness(given: Path | None) -> None:
     """Change tracks in every way and look each up among all originals."""
-    from earwitness.auditing.lookup import stack
+    from earwitness.audit.near_duplicates.index import stack
     from earwitness.datasets.scan import scan_audio
 
     heads = ("condition", "recognised", "recall", "least equal bits", "false matches")
@@ -132,8 +131,8 @@ def print_robustness(given: Path | None) -> None:
 
 def find_changed(paths: list[Path], originals: Library, change: Change, new: Path) -> Matches:
     from earwitness.audio.decode import read_audio
-    from earwitness.auditing.copymatch import find_copies
-    from earwitness.auditing.lookup import stack
+    from earwitness.audit.near_duplicates.copies import find_copies
+    from earwitness.audit.near_duplicates.index import stack
 
     changed = []
     for path in paths:
@@ -152,7 +151,7 @@ def told_rate(n_false: int, n_pairs: int) -> str:
 
 
 def words_of(path: Path | None) -> NDArray[np.uint32]:
-    from earwitness.auditing.sounds import Sound, hear_file
+    from earwitness.audit.features import Sound, hear_file
 
     return (hear_file(str(path), "") if path else Sound()).words
 
@@ -187,10 +186,10 @@ def make_chroma(rng: np.random.Generator, n: int) -> NDArray[np.int8]:
 
 def search(kind: str, n: int) -> dict[str, float]:
     """Search one set in another; return seconds, recall of planted copies and false matches."""
-    from earwitness.auditing.copymatch import find_copies
-    from earwitness.auditing.lookup import Library
-    from earwitness.auditing.variants import VARIANTS, vary
-    from earwitness.auditing.versionmatch import find_variants, find_versions
+    from earwitness.audit.near_duplicates.alignment import VARIANTS, vary
+    from earwitness.audit.near_duplicates.copies import find_copies
+    from earwitness.audit.near_duplicates.index import Library
+    from earwitness.audit.near_duplicates.versions import find_variants, find_versions
 
     rng = np.random.default_rng(0)
     if kind == "copies":

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn import metrics
 
 from earwitness.metrics.bootstrap import N_RESAMPLES, bootstrap_intervals
-from earwitness.metrics.items import Floats, Ints, Items
+from earwitness.metrics.sample import Floats, Ints, Items
 
 N_ROWS, N_GROUPS, FEW = 100_000, 20_000, 10
 OURS = ("f1", "mcc", "average_precision", "eer", "min_dcf", "tpr_at_fpr_1pct", "brier", "log_loss")

@@ -20,10 +20,11 @@ from earwitness.audio.clips import pad_clip
 from earwitness.audio.spectrogram import mix_first_two
 from earwitness.core.cards import Backend, ClipContract, DetectorCard
 from earwitness.detectors.base import Detector
+from earwitness.detectors.nets.specnn import SpecCNN
+from earwitness.detectors.nets.spectttra import SpecTTTra
 from earwitness.detectors.sonics import SonicsDetector
-from earwitness.detectors.speccnn import SpecCNN, SpecnnAmplitude, amplitude_features
-from earwitness.detectors.speccnn_card import CLIP_SAMPLES, ENCODERS, SAMPLE_RATE_HZ
-from earwitness.detectors.spectttra import SpecTTTra
+from earwitness.detectors.specnn import SpecnnAmplitude, amplitude_features
+from earwitness.detectors.specnn_card import CLIP_SAMPLES, ENCODERS, SAMPLE_RATE_HZ
 from earwitness.detectors.spectttra_config import SpectttraConfig
 
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from kinds import KINDS, RATE_HZ, Samples
 
 if TYPE_CHECKING:
-    from earwitness.auditing.sounds import Sound
+    from earwitness.audit.features import Sound
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 N_PLANTED, N_TRACKS, TRACK_S = 8, 49, 30.0
@@ -44,12 +44,11 @@ def excerpt(path: Path) -> Samples | None:
 
 
 def sound_of(samples: Samples, name: str) -> Sound:
-    from earwitness.audio.chroma import time_chroma
     from earwitness.audio.decode import mix_down
-    from earwitness.audio.fingerprint import RATE_HZ as LOW_HZ
-    from earwitness.audio.fingerprint import fingerprint
     from earwitness.audio.resample import resample
-    from earwitness.auditing.sounds import Sound
+    from earwitness.audit.features import Sound
+    from earwitness.audit.near_duplicates.fingerprints import RATE_HZ as LOW_HZ
+    from earwitness.audit.near_duplicates.fingerprints import fingerprint, time_chroma
 
     low = resample(mix_down(np.ascontiguousarray(samples, dtype=np.float32)), RATE_HZ, LOW_HZ)[0]
     return Sound(name, words=fingerprint(low), chroma=time_chroma(low))
@@ -57,8 +56,8 @@ def sound_of(samples: Samples, name: str) -> Sound:
 
 def search(changed: dict[str, Sound], originals: dict[str, Sound]) -> tuple[Counter[str], int]:
     """Return how planted tracks were found, and the number of false matches."""
-    from earwitness.auditing.near_duplicates import check_near_duplicates
-    from earwitness.auditing.scene import set_scene
+    from earwitness.audit.context import set_scene
+    from earwitness.audit.near_duplicates.check import check_near_duplicates
     from earwitness.core.manifest import Manifest
 
     sets = []

@@ -28,7 +28,7 @@ import soundfile
 from earwitness.audio.clips import Clip, pad_clip
 from earwitness.core.cards import Backend
 from earwitness.core.manifest import Manifest
-from earwitness.passes.cutting import ClipRequest, DecodedFile, Job, cut_file
+from earwitness.scoring.clips import ClipRequest, DecodedFile, Job, cut_file
 from networks import LONG, SHORT, Case, make_case, read_whole
 
 N_TRACKS = 25_000
@@ -102,7 +102,7 @@ def make_tree(root: Path) -> int:
 def case_index(audio: list[Path]) -> Figures:
     """Index a big tree and draw from it; the baseline only finds the files with pathlib."""
     del audio
-    from earwitness.manifests.splits import SplitOptions, build_splits
+    from earwitness.splits.build import SplitOptions, build_splits
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -135,8 +135,7 @@ def case_slice(audio: list[Path]) -> Figures:
 
 def case_fakeprint(audio: list[Path]) -> Figures:
     """Score with fakeprint, which listens to whole files; the baseline takes one at a time."""
-    from earwitness.audio.features import fakeprint
-    from earwitness.detectors.fakeprint import N_FFT, FakeprintDetector, fakeprint_card
+    from earwitness.detectors.fakeprint import N_FFT, FakeprintDetector, fakeprint, fakeprint_card
 
     card = fakeprint_card(name="fakeprint", trained_on=None, training_items=None)
     detector = FakeprintDetector(card, np.zeros(4_087), 0.0)
@@ -197,7 +196,7 @@ def link_many(audio: list[Path], folder: Path, n: int) -> list[Path]:
 
 
 def score(audio: list[Path], cases: Sequence[Case]) -> None:
-    from earwitness.inference.predict import predict
+    from earwitness.scoring.predict import predict
 
     detectors = [case.detector for case in cases]
     frame = pl.DataFrame({"filepath": [str(p) for p in audio], "target": [0] * len(audio)})

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from earwitness.core.metrics import Settings
-from earwitness.evaluation.figures import METRICS, estimate_some, point_values
-from earwitness.metrics.comparisons import auroc_difference, compare_by_swaps
-from earwitness.metrics.items import Items
+from earwitness.evaluation.estimates import METRICS, estimate_some, point_values
+from earwitness.evaluation.schema import Settings
+from earwitness.metrics.sample import Items
+from earwitness.metrics.significance import auroc_difference, compare_by_swaps
 
 AUROCS = (0.7, 0.9, 0.95, 0.99)
 N_GROUPS = (12, 20, 50, 200)

@@ -18,17 +18,16 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from earwitness.core.images import SpectrogramContract
-from earwitness.detectors.devices import native_precision
-from earwitness.detectors.resnet_weights import ResNet18
-from earwitness.rendering.images import Shown, write_spectrogram
-from earwitness.training.examples import Sharing
-from earwitness.training.images import ImageLesson, make_network
-from earwitness.training.imagesources import list_images
-from earwitness.training.lesson import Plan
-from earwitness.training.loop import Hardware, fit
+from earwitness.core.spectrogram import SpectrogramContract
+from earwitness.detectors.nets.resnet18 import ResNet18
+from earwitness.detectors.network import native_precision
+from earwitness.images.png import Shown, write_spectrogram
+from earwitness.training.examples import Sharing, share_groups
+from earwitness.training.image_sources import list_images
+from earwitness.training.image_task import ImageLesson, make_network
 from earwitness.training.pixels import shelve_images
-from earwitness.training.sides import share_groups
+from earwitness.training.task import Plan
+from earwitness.training.trainer import Hardware, fit
 
 N_IMAGES, EPOCHS, BATCH = 160, 2, 32
 MEANS, SPREADS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

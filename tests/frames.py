@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from earwitness.core.audits import AuditedManifest, AuditReport, CheckResult, Role, Verdict
+from earwitness.audit.schema import AuditedManifest, AuditReport, CheckResult, Role, Verdict
 from earwitness.core.predictions import Predictions
 
 TYPES = {

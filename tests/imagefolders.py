@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from earwitness.core.images import SpectrogramContract
-from earwitness.rendering.images import Shown, write_spectrogram
+from earwitness.core.spectrogram import SpectrogramContract
+from earwitness.images.png import Shown, write_spectrogram
 
 TINY = SpectrogramContract(height=32, width=32, hop=500)
 

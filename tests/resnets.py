@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from earwitness.core.cards import DetectorCard
-from earwitness.core.images import SpectrogramContract
+from earwitness.core.spectrogram import SpectrogramContract
+from earwitness.detectors.nets.resnet18 import ResNet18, save_resnet
 from earwitness.detectors.resnet_card import resnet_card
-from earwitness.detectors.resnet_weights import ResNet18, save_resnet
 
 SMALL = SpectrogramContract(height=32)
 """Images that are quick to judge; their clips are those of the usual contract."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from earwitness.detectors.spectttra import SpecTTTra
+from earwitness.detectors.nets.spectttra import SpecTTTra
 from earwitness.detectors.spectttra_config import SpectttraConfig
 
 STRETCHES = {"alpha": (1, 3), "beta": (3, 5), "gamma": (5, 7)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from earwitness.audio.content import describe_lack
+from earwitness.audio.clips import describe_lack
 from earwitness.core.cards import ClipContract, ContentNeed
 
 RATE_HZ = 44_100

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from earwitness.audio.chatter import quieted
 from earwitness.audio.decode import probe_audio, read_audio, read_slice
-from earwitness.audio.mp3length import walk_frames
+from earwitness.audio.mpeg_frames import walk_frames
+from earwitness.audio.stderr import quieted
 from earwitness.core.errors import AudioError
 from soundfiles import music, write_av
 

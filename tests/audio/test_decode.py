@@ -13,8 +13,8 @@ import pytest
 import soundfile as sf
 
 from earwitness.audio import decode
-from earwitness.audio.chatter import quieted
 from earwitness.audio.decode import Span, probe_audio, read_audio, read_slice, scan_packets
+from earwitness.audio.stderr import quieted
 from earwitness.core.errors import AudioError
 from soundfiles import music, write_av, write_ogg
 
@@ -141,14 +141,14 @@ def test_alac_has_the_samples_libsndfile_would_give(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s16le", "pcm_s32le", "pcm_f32le", "pcm_f64le"])
 def test_ffmpeg_scales_as_libsndfile_does(tmp_path: Path, codec: str) -> None:
-    from earwitness.audio import ffmpeg
+    from earwitness.audio import pyav
 
     subtype = {"u8": "PCM_U8", "s16le": "PCM_16", "s32le": "PCM_32", "f32le": "FLOAT"}
     path = tmp_path / "a.wav"
     sf.write(path, music(8_000, 0.3, 2), 8_000, subtype=subtype.get(codec[4:], "DOUBLE"))
     with path.open("rb") as file:
-        info = ffmpeg.probe(file.fileno(), str(path))
-        (samples,) = ffmpeg.read(file.fileno(), info, [Span(0, info.n_samples)])
+        info = pyav.probe(file.fileno(), str(path))
+        (samples,) = pyav.read(file.fileno(), info, [Span(0, info.n_samples)])
     assert info.codec == codec
     np.testing.assert_array_equal(samples, reference(path))
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.audio.content import mix_first_two
+from earwitness.audio.clips import mix_first_two
 from earwitness.audio.spectrogram import log_power_spectrogram
 
 SMALL = {"n_fft": 64, "hop": 16, "n_bins": 33, "floor": 1e-10, "ceiling": 1e6}

@@ -10,13 +10,13 @@ import pytest
 import soundfile as sf
 
 from earwitness.audio.decode import probe_audio, read_audio, read_slice
-from earwitness.audio.mp3length import frames_of, walk_frames
-from earwitness.audio.oggpages import checksum, walk_pages
-from earwitness.auditing.sounds import hear_file
+from earwitness.audio.mpeg_frames import frames_of, walk_frames
+from earwitness.audio.ogg_pages import checksum, walk_pages
+from earwitness.audit.features import hear_file
 from earwitness.core.errors import AudioError
 from earwitness.detectors.fakeprint import FakeprintDetector, fakeprint_card
-from earwitness.passes.cutting import ClipRequest, Job, cut_file
-from earwitness.workflows.listen import listen
+from earwitness.listen.listen import listen
+from earwitness.scoring.clips import ClipRequest, Job, cut_file
 from soundfiles import music, write_av
 
 PLAIN = {"write_xing": "0", "id3v2_version": "0"}

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 import earwitness as ew
-from earwitness.core.metrics import Metrics
-from earwitness.core.results import ComparisonRow, Counts
-from earwitness.evaluation.from_counts import evaluate_counts
-from earwitness.reporting.page import write_report
+from earwitness.core.counts import ComparisonRow, Counts
+from earwitness.evaluation.counts import evaluate_counts
+from earwitness.evaluation.schema import Metrics
+from earwitness.report.page import write_report
 from frames import HOSTILE, fail, keep, predictions
 
 _QUIET = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earwitness.reporting.page import write_report
+from earwitness.report.page import write_report
 from frames import HOSTILE
 
 MB = 1_000_000

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from builders import write_tone
-from earwitness.core.audits import read_audit
-from earwitness.manifests.files import read_manifest
+from earwitness.audit.schema import read_audit
+from earwitness.splits.manifests import read_manifest
 
 Run = Callable[..., tuple[int, str, str]]
 

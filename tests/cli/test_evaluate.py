@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from earwitness.core.metrics import read_metrics
-from earwitness.manifests.asvspoof import write_scores
-from earwitness.manifests.scores import write_predictions
-from earwitness.reporting.estimates import estimates_tables
+from earwitness.evaluation.schema import read_metrics
+from earwitness.report.metric_tables import estimates_tables
+from earwitness.scoring.asvspoof import write_scores
+from earwitness.scoring.prediction_files import write_predictions
 from frames import fail, keep, predictions
 
 Run = Callable[..., tuple[int, str, str]]

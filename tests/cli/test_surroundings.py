@@ -13,7 +13,7 @@ import pytest
 
 from benches import write_bench
 from builders import write_tone
-from earwitness.core.files import refusal
+from earwitness.core.io import refusal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits as POSIX has them")
 

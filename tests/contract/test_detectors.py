@@ -19,11 +19,11 @@ from earwitness.audio.clips import Clip
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.core.manifest import Manifest
 from earwitness.detectors.base import Detector
+from earwitness.detectors.catalogue import look_up
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
-from earwitness.detectors.listing import look_up
-from earwitness.detectors.opening import CARDS, DETECTORS, HUB_NAMES, open_detector
-from earwitness.inference.predict import predict
-from earwitness.inference.scorers import score_clips
+from earwitness.detectors.loading import CARDS, DETECTORS, HUB_NAMES, open_detector
+from earwitness.scoring.batching import score_clips
+from earwitness.scoring.predict import predict
 
 
 def make_specnn(folder: Path) -> None:

@@ -18,8 +18,8 @@ import polars as pl
 import pytest
 
 from builders import touch, write_split_file
-from earwitness.core.catalog import CATALOG_COLUMNS, Catalog
 from earwitness.core.errors import DatasetError
+from earwitness.datasets.catalog import CATALOG_COLUMNS, Catalog
 from earwitness.datasets.fakemusiccaps import catalog_fakemusiccaps
 from earwitness.datasets.fma import catalog_fma
 from earwitness.datasets.folder import catalog_folder

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from earwitness.core.spelling import compose, tidy_path
+from earwitness.core.io import compose, tidy_path
 
 
 @pytest.mark.parametrize("path", ["a/é.wav", "./a/e\u0301.wav", "a//b/../é.wav", "a\\é.wav"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from builders import touch
-from earwitness.core.catalog import Omission
+from earwitness.datasets.catalog import Omission
 from earwitness.datasets.fakemusiccaps import catalog_fakemusiccaps
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from builders import touch, write_split_file
-from earwitness.core.catalog import Catalog, Omission
 from earwitness.core.errors import DatasetError
+from earwitness.datasets.catalog import Catalog, Omission
 from earwitness.datasets.fma import catalog_fma
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from builders import touch
-from earwitness.core.catalog import Omission
 from earwitness.core.errors import DatasetError
+from earwitness.datasets.catalog import Omission
 from earwitness.datasets.folder import catalog_folder
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import touch
-from earwitness.core.catalog import Omission
 from earwitness.core.errors import DatasetError
+from earwitness.datasets.catalog import Omission
 from earwitness.datasets.sonics import catalog_sonics, song_of
 
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from earwitness.audio.features import fakeprint
 from earwitness.demo.fakes import (
     ENCODERS,
     SONGMAKERS,
@@ -22,6 +21,7 @@ from earwitness.demo.fakes import (
 )
 from earwitness.demo.music import PEAK, compose
 from earwitness.demo.score import draw_artist
+from earwitness.detectors.fakeprint import fakeprint
 
 RATE_HZ = 44_100
 STRIDES = {"upsample320": 320, "upsample512": 512, "demo_songmaker_a": 320}

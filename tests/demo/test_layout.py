@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earwitness.core.errors import UsageError
-from earwitness.demo.layout import (
+from earwitness.demo.workspace import (
     Settings,
     draw_track_ids,
     plan_recordings,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earwitness.demo.recordings import Copy, Recording, make_recording, write_samples
+from earwitness.demo.fakes import Copy, Recording, make_recording, write_samples
 
 
 def _tone(hz: float) -> np.ndarray:

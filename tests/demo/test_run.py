@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.test_steps import Watching
 from earwitness.cli.demo import _lesson
 from earwitness.core.errors import UsageError
 from earwitness.demo import run as demo
 from earwitness.demo.run import Outcome, judge_demo, prepare_demo
-from workflows.test_stages import Watching
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import pytest
 import soundfile
 
 from earwitness.core.errors import RunError, UsageError
-from earwitness.core.files import sha256_of
+from earwitness.core.io import sha256_of
 from earwitness.demo import workspace as module
-from earwitness.demo.recordings import Recording
+from earwitness.demo.fakes import Recording
 from earwitness.demo.workspace import DATA_SETS, Workspace, make_workspace
-from earwitness.passes.mapping import Death
+from earwitness.scoring.workers import Death
 
 SMALL = {"n_tracks": 6, "n_songs": 4, "n_captions": 1, "clip_s": 1.0}
 

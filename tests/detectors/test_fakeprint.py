@@ -15,7 +15,7 @@ from earwitness.detectors.fakeprint import (
     open_fakeprint,
     save_fakeprint,
 )
-from earwitness.detectors.opening import OpenOptions, open_detector
+from earwitness.detectors.loading import OpenOptions, open_detector
 
 N_BINS = 4_087
 

@@ -15,8 +15,8 @@ import spectttra_folders
 from earwitness.audio.clips import Clip
 from earwitness.core.errors import DetectorError
 from earwitness.detectors.base import Detector
+from earwitness.detectors.loading import open_detector
 from earwitness.detectors.onnx import OnnxNetwork
-from earwitness.detectors.opening import open_detector
 
 Open = Callable[..., Detector]
 

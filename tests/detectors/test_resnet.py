@@ -12,13 +12,12 @@ from torch import nn
 
 from checkpoints import SHAPES, lightning, prefixed
 from earwitness.audio.clips import Clip
-from earwitness.audio.pictures import colour_table, draw_levels
+from earwitness.audio.spectrogram import colour_table, draw_levels
 from earwitness.core.errors import DetectorError, WeightsError
-from earwitness.core.images import SpectrogramContract
-from earwitness.core.labels import parse_classes, parse_label
-from earwitness.detectors.opening import open_detector
+from earwitness.core.spectrogram import SpectrogramContract, parse_classes, parse_label
+from earwitness.detectors.loading import open_detector
+from earwitness.detectors.nets.resnet18 import ResNet18, load_backbone, read_resnet
 from earwitness.detectors.resnet import load_resnet
-from earwitness.detectors.resnet_weights import ResNet18, load_backbone, read_resnet
 from resnets import SMALL, make_network, write_resnet
 
 State = dict[str, torch.Tensor]

@@ -16,8 +16,8 @@ from earwitness.audio.clips import Clip
 from earwitness.core.cards import Preprocessing
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.core.manifest import Manifest
-from earwitness.detectors.opening import HUB_NAMES, open_detector
-from earwitness.inference.predict import predict
+from earwitness.detectors.loading import HUB_NAMES, open_detector
+from earwitness.scoring.predict import predict
 from spectttra_folders import make_config, make_state, write_folder
 
 NAME = "sonics-spectttra-gamma-5s"

@@ -6,10 +6,10 @@ import polars as pl
 import pytest
 
 import earwitness as ew
-from earwitness.core.estimates import Estimate
-from earwitness.core.metrics import Check, write_metrics
+from earwitness.core.estimate import Estimate
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.checks import looks_reversed
+from earwitness.evaluation.schema import Check, write_metrics
 from frames import fail, predictions
 
 

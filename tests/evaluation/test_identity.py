@@ -13,10 +13,9 @@ import pytest
 import earwitness as ew
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.halves import for_fitting
-from earwitness.evaluation.opened import Opened
-from earwitness.evaluation.rows import Inputs, gather, gather_sides, once
-from earwitness.evaluation.sources import open_sources
+from earwitness.evaluation.identity import for_fitting
+from earwitness.evaluation.rows import Inputs, gather, gather_sides
+from earwitness.evaluation.sources import Opened, once, open_sources
 from frames import predictions
 
 N = 200

@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from earwitness.core.estimates import Estimate
-from earwitness.core.metrics import Settings
-from earwitness.evaluation.figures import METRICS, OF_DECISIONS, estimate_all, point_values
-from earwitness.metrics import losses
-from earwitness.metrics.items import Items
-from earwitness.metrics.resampled import TPR_AT_FPR, resample
+from earwitness.core.estimate import Estimate
+from earwitness.evaluation.estimates import METRICS, OF_DECISIONS, estimate_all, point_values
+from earwitness.evaluation.schema import Settings
+from earwitness.metrics import measures
+from earwitness.metrics.bootstrap import TPR_AT_FPR, resample
+from earwitness.metrics.sample import Items
 
 SETTINGS = Settings(n_resamples=60)
 OF_ORDER = ("auroc", "average_precision", "eer", "min_dcf", *TPR_AT_FPR)
@@ -135,9 +135,9 @@ def test_numbers_that_are_no_scores_are_refused() -> None:
         logit = np.where(np.arange(len(items)) == 3, wrong, items.logit)
         with pytest.raises(ValueError, match=r"NaN|infinity"):
             estimate_all(replace(items, score=logit), SETTINGS)
-        for metric in (losses.cllr, losses.act_dcf):
+        for metric in (measures.cllr, measures.act_dcf):
             with pytest.raises(ValueError, match="logit holds NaN or infinity"):
                 metric(items.target, logit)
-        for metric in (losses.brier, losses.log_loss, losses.ece):
+        for metric in (measures.brier, measures.log_loss, measures.ece):
             with pytest.raises(ValueError, match=r"NaN|contains|outside|less|greater"):
                 metric(items.target, logit)

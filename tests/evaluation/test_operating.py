@@ -11,17 +11,17 @@ from scipy.stats import binom
 
 import earwitness as ew
 from earwitness.core.errors import UsageError
-from earwitness.core.estimates import Estimate
-from earwitness.core.metrics import Metrics
+from earwitness.core.estimate import Estimate
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.halves import for_fitting
+from earwitness.evaluation.identity import for_fitting
 from earwitness.evaluation.operating import false_flags, precision_at, reals_to_claim
 from earwitness.evaluation.rows import gather
-from earwitness.evaluation.rules import parse_rule
+from earwitness.evaluation.schema import Metrics
 from earwitness.evaluation.sources import open_sources
-from earwitness.metrics import ranking
-from earwitness.reporting import words
-from earwitness.reporting.operating import _cells
+from earwitness.evaluation.thresholds import parse_rule
+from earwitness.metrics import measures
+from earwitness.report import formatting
+from earwitness.report.metric_tables import _threshold_cells
 from frames import keep, predictions
 
 REAL, FAKE = pl.col("target") == 0, pl.col("target") == 1
@@ -42,7 +42,7 @@ def test_a_half_is_fitted_on_and_the_other_reported_on() -> None:
     metrics = evaluate(whole, threshold="eer")
     fitted_on, reported = halves(whole)
     (point,) = metrics.operating_points
-    assert point.threshold == ranking.eer_threshold(fitted_on["target"], fitted_on["pred_prob"])
+    assert point.threshold == measures.eer_threshold(fitted_on["target"], fitted_on["pred_prob"])
     assert (point.rule, point.fitted_on, point.n_fitted) == ("eer", "the calibration half", 180)
     overall = metrics.where(kind="overall")[0]
     reals = reported.filter(REAL)["pred_prob"]
@@ -146,16 +146,19 @@ def test_ten_reals_that_all_pass_are_a_bound_and_no_certainty() -> None:
     few = predictions(n_tracks=10, shift=30, generators=["suno"], corpora=["own"])
     (point,) = evaluate(few).operating_points
     assert (point.specificity.value, point.false_flags_per_100k.value) == (1, 0)
-    assert words.tell_share(point.specificity) == f"over {words.percent(point.specificity.low)}"
-    assert words.share_note(point.specificity) == "all of 10 items"
-    text = "".join(cell for row in [_cells(point)] for cell in row)
+    assert (
+        formatting.tell_share(point.specificity)
+        == f"over {formatting.percent(point.specificity.low)}"
+    )
+    assert formatting.share_note(point.specificity) == "all of 10 items"
+    text = "".join(cell for row in [_threshold_cells(point)] for cell in row)
     assert "100.0%" not in text
     assert f"< {point.false_flags_per_100k.high:.0f}" in text
     fewer = predictions(n_tracks=9, shift=30, generators=["suno"], corpora=["own"])
     (point,) = evaluate(fewer).operating_points
-    assert words.tell_share(point.specificity) == words.UNDEFINED
-    assert words.share_note(point.specificity) == "all of 9 items: too few groups"
-    assert _cells(point)[2:] == [words.UNDEFINED] * 5
+    assert formatting.tell_share(point.specificity) == formatting.UNDEFINED
+    assert formatting.share_note(point.specificity) == "all of 9 items: too few groups"
+    assert _threshold_cells(point)[2:] == [formatting.UNDEFINED] * 5
 
 
 @pytest.mark.parametrize(
@@ -188,7 +191,7 @@ def test_calibration_mends_scores_that_are_too_sure() -> None:
     assert overall.estimates["log_loss"] == found.after["log_loss"]
     _, reported = halves(Predictions("mixed", "cnn", sure))
     assert overall.estimates["auroc"].value == pytest.approx(
-        ranking.auroc(reported["target"], reported["logit"])
+        measures.auroc(reported["target"], reported["logit"])
     )
     assert overall.estimates["recall"].conditional_on is None
     anew = evaluate(Predictions("mixed", "cnn", sure), calibrate="temperature", threshold=0.5)

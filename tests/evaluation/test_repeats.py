@@ -8,13 +8,13 @@ import pytest
 
 from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.predictions import Predictions
+from earwitness.evaluation.asvspoof import export_asvspoof
 from earwitness.evaluation.compare import compare
 from earwitness.evaluation.evaluate import evaluate
 from earwitness.evaluation.repeats import Aggregate, parse_aggregate
 from earwitness.evaluation.sources import open_sources
 from earwitness.evaluation.summarize import summarize
-from earwitness.manifests.scores import read_predictions
-from earwitness.workflows.asvspoof import export_asvspoof
+from earwitness.scoring.prediction_files import read_predictions
 
 HEADER = "filepath,target,pred_prob"
 

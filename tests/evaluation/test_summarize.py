@@ -4,9 +4,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from earwitness.core.counts import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.core.results import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.evaluation.summarize import Summary, comparison_record, summarize
 
 PUBLISHED = (

@@ -39,12 +39,12 @@ def all_formats() -> list[Format]:
 
 
 def _texts() -> list[Format]:
-    from earwitness.manifests.files import list_manifests
-    from earwitness.passes.resume import read_run
-    from earwitness.rendering.items import read_contract
-    from earwitness.training.session import begin
-    from earwitness.workflows.configfile import read_config, write_resolved
-    from earwitness.workflows.stages import read_ledger
+    from earwitness.bench.config_file import read_config, write_resolved
+    from earwitness.bench.steps import read_ledger
+    from earwitness.images.items import read_contract
+    from earwitness.scoring.run_folder import read_run
+    from earwitness.splits.manifests import list_manifests
+    from earwitness.training.run import begin
 
     def bench(path: Path) -> None:
         write_resolved(read_config(path), path.with_name("resolved.yaml"))
@@ -68,16 +68,20 @@ def _texts() -> list[Format]:
 def _results() -> list[Format]:
     from rich.console import Console
 
-    from earwitness.core.audits import read_audit
-    from earwitness.core.metrics import Metrics, read_metrics
-    from earwitness.evaluation.audits import list_baselines
+    from earwitness.audit.schema import read_audit
+    from earwitness.audit.tables import audit_table
+    from earwitness.evaluation.checks import list_baselines
+    from earwitness.evaluation.counts import evaluate_counts
     from earwitness.evaluation.evaluate import evaluate
-    from earwitness.evaluation.from_counts import evaluate_counts
-    from earwitness.reporting.audits import audit_table
-    from earwitness.reporting.estimates import estimates_tables, write_estimates
-    from earwitness.reporting.operating import operating_table, transfer_table
-    from earwitness.reporting.page import write_report
-    from earwitness.reporting.tables import comparison_table, read_comparison
+    from earwitness.evaluation.schema import Metrics, read_metrics
+    from earwitness.report.comparison import comparison_table, read_comparison
+    from earwitness.report.metric_tables import (
+        estimates_tables,
+        operating_table,
+        transfer_table,
+        write_estimates,
+    )
+    from earwitness.report.page import write_report
 
     _draw_nothing()
 
@@ -122,19 +126,19 @@ def _draw_nothing() -> None:
 
     It takes a second a chart, and what befalls it is an error of one line by its making.
     """
-    from earwitness.charts import renderer
+    from earwitness.report.charts import renderer
 
     renderer._RENDERER.draw = lambda request: b"<svg xmlns='http://www.w3.org/2000/svg'><g/></svg>"  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def _tables() -> list[Format]:
     from earwitness.core.errors import ManifestError
-    from earwitness.core.tables import read_columns, read_table
-    from earwitness.datasets.splitfile import read_split_file
+    from earwitness.core.text_table import read_columns, read_table
+    from earwitness.datasets.deezer_split import read_split_file
     from earwitness.detectors.fakeprint import open_fakeprint
-    from earwitness.detectors.opening import OpenOptions
-    from earwitness.inference.predict import plan_scoring
-    from earwitness.manifests.files import read_manifest
+    from earwitness.detectors.loading import OpenOptions
+    from earwitness.scoring.predict import plan_scoring
+    from earwitness.splits.manifests import read_manifest
 
     def plan(path: Path) -> None:
         weights = path.parent / "weights" / "two"
@@ -155,11 +159,11 @@ def _tables() -> list[Format]:
 
 def _weights() -> list[Format]:
     from earwitness.detectors.fakeprint import open_fakeprint
-    from earwitness.detectors.opening import OpenOptions
+    from earwitness.detectors.loading import OpenOptions
     from earwitness.detectors.resnet import open_resnet
     from earwitness.detectors.sonics import open_sonics
-    from earwitness.detectors.statefile import read_state
-    from earwitness.detectors.tensorbundle import list_tensors, read_tensors
+    from earwitness.detectors.tensorflow_checkpoint import list_tensors, read_tensors
+    from earwitness.detectors.weights import read_state
 
     def folder(open_it: Callable[[Path, OpenOptions], object]) -> Read:
         return lambda path: open_it(path.parent, OpenOptions(path.parent.name))
@@ -186,7 +190,7 @@ def _weights() -> list[Format]:
 
 
 def _images() -> list[Format]:
-    from earwitness.rendering.images import read_image, read_shown
+    from earwitness.images.png import read_image, read_shown
 
     def image(path: Path) -> None:
         read_shown(path)

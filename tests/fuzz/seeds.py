@@ -14,19 +14,19 @@ from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 
 import bundles
+from bench.test_steps import Watching
 from benches import write_bench
 from builders import write_split_file
 from codecs_written import write_coded
-from earwitness.core.images import PNG_CONTRACT, PNG_SOURCE, SpectrogramContract
-from earwitness.core.metrics import write_metrics
+from earwitness.bench.config_file import read_config
+from earwitness.bench.run import run_benchmark
+from earwitness.core.spectrogram import PNG_CONTRACT, PNG_SOURCE, SpectrogramContract
 from earwitness.evaluation.evaluate import evaluate
-from earwitness.training.session import begin
-from earwitness.workflows.benchmark import run_benchmark
-from earwitness.workflows.configfile import read_config
+from earwitness.evaluation.schema import write_metrics
+from earwitness.training.run import begin
 from frames import predictions
 from resnets import write_resnet
 from spectttra_folders import write_folder
-from workflows.test_stages import Watching
 
 
 def write_seeds(folder: Path) -> None:

@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.core.estimates import TOO_FEW_GROUPS
-from earwitness.metrics import losses, points, ranking
-from earwitness.metrics.bootstrap import bootstrap_intervals, draw_weights
+from earwitness.core.estimate import TOO_FEW_GROUPS
+from earwitness.metrics import measures
+from earwitness.metrics.bootstrap import bootstrap_intervals, draw_weights, resample
 from earwitness.metrics.intervals import NO_VARIATION
-from earwitness.metrics.items import Items, numbered
-from earwitness.metrics.resampled import resample
+from earwitness.metrics.sample import Items, numbered
 
 OF_DECISIONS = ("accuracy", "balanced_accuracy", "precision", "recall", "specificity")
 OF_DECISIONS += ("f1", "f1_macro", "mcc")
@@ -30,12 +29,12 @@ def sample(n: int = 200, n_groups: int = 60, seed: int = 0, shift: float = 1.0) 
 
 
 def figures(items: Items) -> dict[str, float]:
-    counts = points.count_decisions(items.target, items.decision)
+    counts = measures.count_decisions(items.target, items.decision)
     return (
-        {name: getattr(points, name)(counts) for name in OF_DECISIONS}
-        | {name: getattr(ranking, name)(items.target, items.score) for name in OF_ORDER}
-        | {name: getattr(losses, name)(items.target, items.logit) for name in OF_LOGITS}
-        | {name: getattr(losses, name)(items.target, items.prob) for name in OF_PROBS}
+        {name: getattr(measures, name)(counts) for name in OF_DECISIONS}
+        | {name: getattr(measures, name)(items.target, items.score) for name in OF_ORDER}
+        | {name: getattr(measures, name)(items.target, items.logit) for name in OF_LOGITS}
+        | {name: getattr(measures, name)(items.target, items.prob) for name in OF_PROBS}
     )
 
 
@@ -47,7 +46,7 @@ def test_a_weighting_is_the_sample_with_its_groups_repeated(seed: int) -> None:
     found = resample(items, weights, ALL)
     for row, counts in enumerate(weights):
         repeated = items.where(np.repeat(np.arange(40), counts[items.group]))
-        if ranking.has_both(repeated.target):
+        if measures.has_both(repeated.target):
             expected = pytest.approx(figures(repeated), abs=1e-12, nan_ok=True)
             assert {name: values[row] for name, values in found.items()} == expected
 
@@ -57,7 +56,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = draw_weights(items, 50, np.random.default_rng(1))
     whole = resample(items, weights, ALL)
     for limit in ("ITEMS_AT_ONCE", "GROUPS_AT_ONCE"):
-        monkeypatch.setattr(f"earwitness.metrics.resampled.{limit}", 3 * len(items))
+        monkeypatch.setattr(f"earwitness.metrics.bootstrap.{limit}", 3 * len(items))
     parts = resample(items, weights, ALL)
     for name in ALL:
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-12)
@@ -128,7 +127,7 @@ def test_a_calibrated_detector_may_have_no_calibration_error() -> None:
         target = (rng.random(300) < prob).astype(int)
         items = Items(target, np.arange(300), prob=prob)
         found = bootstrap_intervals(items, ["ece"], seed=seed, n_resamples=200)["ece"]
-        point = losses.ece(target, prob)
+        point = measures.ece(target, prob)
         assert found.low <= point <= found.high
         n_zero += found.low == 0
     assert n_zero >= 26
@@ -142,4 +141,4 @@ def test_the_upper_end_of_min_dcf_allows_for_its_optimism() -> None:
     weights = draw_weights(items, 300, np.random.default_rng(0))
     extra = resample(items, weights, ["min_dcf_optimism"])["min_dcf_optimism"]
     assert extra.mean() > 0.02
-    assert found.low <= ranking.min_dcf(items.target, items.score) <= found.high <= 1
+    assert found.low <= measures.min_dcf(items.target, items.score) <= found.high <= 1

@@ -8,33 +8,33 @@ import numpy as np
 import polars as pl
 import pytest
 
-from earwitness.metrics import losses, points, ranking
+from earwitness.metrics import measures
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "metrics"
 EXPECTED = {row["case"]: row for row in pl.read_csv(GOLDEN / "expected.csv").to_dicts()}
 
 
 def ours(target: np.ndarray, logit: np.ndarray, prob: np.ndarray) -> dict[str, float]:
-    counts = points.count_decisions(target, prob >= 0.5)
+    counts = measures.count_decisions(target, prob >= 0.5)
     return {
         "n": len(target),
-        "eer": ranking.eer(target, logit),
-        "eer_threshold_llr": -ranking.eer_threshold(target, logit),
-        "min_dcf": ranking.min_dcf(target, logit),
-        "act_dcf": losses.act_dcf(target, logit),
-        "cllr_bits": losses.cllr(target, logit),
-        "roc_auc": ranking.auroc(target, logit),
-        "average_precision": ranking.average_precision(target, logit),
-        "brier": losses.brier(target, prob),
-        "log_loss": losses.log_loss(target, prob),
+        "eer": measures.eer(target, logit),
+        "eer_threshold_llr": -measures.eer_threshold(target, logit),
+        "min_dcf": measures.min_dcf(target, logit),
+        "act_dcf": measures.act_dcf(target, logit),
+        "cllr_bits": measures.cllr(target, logit),
+        "roc_auc": measures.auroc(target, logit),
+        "average_precision": measures.average_precision(target, logit),
+        "brier": measures.brier(target, prob),
+        "log_loss": measures.log_loss(target, prob),
         "TP": counts.tp,
         "TN": counts.tn,
         "FP": counts.fp,
         "FN": counts.fn,
-        "accuracy": points.accuracy(counts),
-        "balanced_accuracy": points.balanced_accuracy(counts),
-        "f1_fake": points.f1(counts),
-        "mcc": points.mcc(counts),
+        "accuracy": measures.accuracy(counts),
+        "balanced_accuracy": measures.balanced_accuracy(counts),
+        "f1_fake": measures.f1(counts),
+        "mcc": measures.mcc(counts),
     }
 
 

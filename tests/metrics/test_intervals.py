@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, norm
 
-from earwitness.core.estimates import TOO_FEW_GROUPS
+from earwitness.core.estimate import TOO_FEW_GROUPS
 from earwitness.metrics import intervals
-from earwitness.metrics.clustered import clustered_variance, degrees_of_freedom, place
-from earwitness.metrics.items import numbered
-from earwitness.metrics.ranking import auroc
+from earwitness.metrics.intervals import clustered_variance, degrees_of_freedom, place
+from earwitness.metrics.measures import auroc
+from earwitness.metrics.sample import numbered
 
 HALVES = (0.5, 0.5)
 

@@ -10,8 +10,8 @@ import sklearn.metrics as reference
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from earwitness.metrics import losses, ranking, steps
-from earwitness.metrics.costs import Costs
+from earwitness.metrics import measures, sweep
+from earwitness.metrics.sample import Costs
 
 rows = st.lists(st.tuples(st.integers(0, 1), st.integers(-40, 40)), min_size=2, max_size=60)
 
@@ -26,19 +26,19 @@ def two_classes(drawn: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
 def test_monotone_maps_change_nothing_about_the_order(drawn: list[tuple[int, int]]) -> None:
     target, score = two_classes(drawn)
     for mapped in (np.exp(score), score**3 + 5, 1 / (1 + np.exp(-score))):
-        for figure in (ranking.auroc, ranking.average_precision, ranking.eer, ranking.min_dcf):
+        for figure in (measures.auroc, measures.average_precision, measures.eer, measures.min_dcf):
             assert figure(target, mapped) == pytest.approx(figure(target, score), abs=1e-12)
 
 
 @given(rows)
 def test_flipping_labels_and_scores_together_changes_nothing(drawn: list[tuple[int, int]]) -> None:
     target, score = two_classes(drawn)
-    for figure in (ranking.auroc, ranking.eer, losses.cllr):
+    for figure in (measures.auroc, measures.eer, measures.cllr):
         assert figure(1 - target, -score) == pytest.approx(figure(target, score), abs=1e-12)
     swapped = Costs(p_fake=0.5, c_false_alarm=10, c_miss=1)
     costs = Costs(p_fake=0.5, c_false_alarm=1, c_miss=10)
-    turned = ranking.min_dcf(1 - target, -score, swapped)
-    assert turned == pytest.approx(ranking.min_dcf(target, score, costs), abs=1e-12)
+    turned = measures.min_dcf(1 - target, -score, swapped)
+    assert turned == pytest.approx(measures.min_dcf(target, score, costs), abs=1e-12)
 
 
 @given(rows, st.data())
@@ -47,77 +47,79 @@ def test_weights_are_repeated_rows(drawn: list[tuple[int, int]], data: st.DataOb
     n = len(target)
     weights = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
     again, repeated = np.repeat(target, weights), np.repeat(score, weights)
-    assume(ranking.has_both(again))
-    weighted = steps.count_steps(steps.rank(target, score), np.stack([weights, weights]))
+    assume(measures.has_both(again))
+    weighted = sweep.count_steps(sweep.rank(target, score), np.stack([weights, weights]))
     pairs = {
-        ranking.auroc: steps.auroc(weighted),
-        ranking.average_precision: steps.average_precision(weighted),
-        ranking.eer: steps.eer(weighted),
-        ranking.min_dcf: steps.min_dcf(weighted, Costs()),
+        measures.auroc: sweep.auroc(weighted),
+        measures.average_precision: sweep.average_precision(weighted),
+        measures.eer: sweep.eer(weighted),
+        measures.min_dcf: sweep.min_dcf(weighted, Costs()),
     }
     for figure, found in pairs.items():
         assert found == pytest.approx(np.full(2, figure(again, repeated)), abs=1e-12)
 
 
 def test_auroc_under_a_half_is_not_folded() -> None:
-    assert ranking.auroc([0, 0, 1, 1], [3, 4, 1, 2]) == 0
+    assert measures.auroc([0, 0, 1, 1], [3, 4, 1, 2]) == 0
 
 
 def test_one_class_alone_is_nan_everywhere() -> None:
     for target in ([1, 1, 1], [0, 0, 0], []):
         score = np.linspace(0.1, 0.9, len(target))
         for figure in (
-            *(ranking.auroc, ranking.average_precision, ranking.eer, ranking.eer_threshold),
-            *(ranking.min_dcf, losses.cllr, losses.act_dcf),
-            *(losses.brier, losses.log_loss, losses.ece),
+            *(measures.auroc, measures.average_precision, measures.eer, measures.eer_threshold),
+            *(measures.min_dcf, measures.cllr, measures.act_dcf),
+            *(measures.brier, measures.log_loss, measures.ece),
         ):
             assert math.isnan(figure(target, score)), figure
-        assert math.isnan(ranking.tpr_at_fpr(target, score, 0.5))
+        assert math.isnan(measures.tpr_at_fpr(target, score, 0.5))
 
 
 @pytest.mark.parametrize(("fpr", "n_real"), [(0.01, 100), (0.05, 20)])
 def test_tpr_at_fpr_takes_enough_reals(fpr: float, n_real: int) -> None:
     score = np.arange(n_real + 2) / 2  # reals below, one fake under the top real and one above
     target = np.r_[np.zeros(n_real - 1), 1, 0, 1]
-    assert ranking.tpr_at_fpr(target, score, fpr) == 1
-    assert math.isnan(ranking.tpr_at_fpr(target[1:], score[1:], fpr))
-    stricter = steps.count_steps(steps.rank(target, score))
-    assert float(steps.tpr_at_fpr(stricter, fpr / 2)) == 0.5
+    assert measures.tpr_at_fpr(target, score, fpr) == 1
+    assert math.isnan(measures.tpr_at_fpr(target[1:], score[1:], fpr))
+    stricter = sweep.count_steps(sweep.rank(target, score))
+    assert float(sweep.tpr_at_fpr(stricter, fpr / 2)) == 0.5
 
 
 def test_rates_are_never_below_what_scikit_learn_reaches() -> None:
     rng = np.random.default_rng(0)
     target, score = rng.integers(0, 2, 500), rng.integers(0, 30, 500)
     fpr, tpr, _ = reference.roc_curve(target, score, drop_intermediate=False)
-    ours = steps.count_steps(steps.rank(target, score))
+    ours = sweep.count_steps(sweep.rank(target, score))
     assert ours.fpr == pytest.approx(fpr)
     assert ours.tpr == pytest.approx(tpr)
 
 
 def test_constant_scores() -> None:
     target, score = [0, 0, 1, 1, 1], [0.3] * 5
-    assert ranking.auroc(target, score) == 0.5
-    assert ranking.eer(target, score) == 0.5
-    assert ranking.eer_threshold(target, score) == 0.3
-    assert ranking.min_dcf(target, score) == 1
-    assert losses.cllr(target, [0.0] * 5) == 1
+    assert measures.auroc(target, score) == 0.5
+    assert measures.eer(target, score) == 0.5
+    assert measures.eer_threshold(target, score) == 0.3
+    assert measures.min_dcf(target, score) == 1
+    assert measures.cllr(target, [0.0] * 5) == 1
 
 
 def test_ece_by_hand() -> None:
     target, prob = [0, 1, 1, 1, 0], [0.1, 0.3, 0.9, 1.0, 0.5]
     # two bins: [0, 0.5) holds 0.1 and 0.3, [0.5, 1] the rest
-    assert losses.ece(target, prob, 2) == pytest.approx((abs(0.4 - 1) + abs(2.4 - 2)) / 5)
-    assert list(losses.bin_of([0.0, 0.5, 1.0], 2)) == [0, 1, 1]
+    assert measures.ece(target, prob, 2) == pytest.approx((abs(0.4 - 1) + abs(2.4 - 2)) / 5)
+    assert list(measures.bin_of([0.0, 0.5, 1.0], 2)) == [0, 1, 1]
 
 
 def test_certain_and_wrong_is_finite() -> None:
-    assert losses.log_loss([0, 1], [0.0, 0.0]) == pytest.approx(-math.log(losses.CLIP) / 2)
-    assert losses.logits([0.0, 0.5, 1.0]) == pytest.approx([-36.0437, 0, 36.0437], abs=1e-4)
+    assert measures.log_loss([0, 1], [0.0, 0.0]) == pytest.approx(-math.log(measures.CLIP) / 2)
+    assert measures.logits([0.0, 0.5, 1.0]) == pytest.approx([-36.0437, 0, 36.0437], abs=1e-4)
 
 
 def test_items_of_the_losses_average_to_the_figures() -> None:
     target, prob = np.array([0, 1, 1, 0]), np.array([0.2, 0.7, 0.4, 0.6])
-    assert losses.log_losses(target, prob).mean() == pytest.approx(losses.log_loss(target, prob))
+    assert measures.log_losses(target, prob).mean() == pytest.approx(
+        measures.log_loss(target, prob)
+    )
 
 
 def test_what_is_refused() -> None:
@@ -126,8 +128,8 @@ def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="c_miss 0, expected numbers above 0"):
         Costs(c_miss=0)
     with pytest.raises(ValueError, match="NaN or infinity, expected finite"):
-        ranking.eer([0, 1], [0.0, math.nan])
+        measures.eer([0, 1], [0.0, math.nan])
     with pytest.raises(ValueError, match=r"shapes \(2,\) and \(1,\)"):
-        ranking.eer([0, 1], [0.0])
+        measures.eer([0, 1], [0.0])
     with pytest.raises(ValueError, match="fpr 0, expected a number between"):
-        ranking.tpr_at_fpr([0, 1], [0, 1], 0)
+        measures.tpr_at_fpr([0, 1], [0, 1], 0)

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from earwitness.auditing.audit import audit
-from earwitness.core.audits import AuditReport
+from earwitness.audit.audit import audit
+from earwitness.audit.schema import AuditReport
 from earwitness.core.manifest import Manifest
 from earwitness.datasets import fma
 from earwitness.datasets.fma import catalog_fma

@@ -9,22 +9,22 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from earwitness.core.manifest import Manifest
-from earwitness.detectors.base import Detector
-from earwitness.detectors.opening import open_detector
-from earwitness.inference.predict import predict
-from earwitness.manifests.files import list_manifests, read_manifest
-from earwitness.manifests.splitfolder import write_splits
-from earwitness.manifests.splits import SplitOptions, build_splits
-from earwitness.training.fit import train_fakeprint
-from earwitness.workflows.benchconfig import (
+from bench.test_steps import Watching
+from earwitness.bench.config import (
     BenchConfig,
     DataSection,
     DetectorSection,
     SplitsSection,
 )
-from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
-from workflows.test_stages import Watching
+from earwitness.bench.run import BenchmarkRun, run_benchmark
+from earwitness.core.manifest import Manifest
+from earwitness.detectors.base import Detector
+from earwitness.detectors.loading import open_detector
+from earwitness.scoring.predict import predict
+from earwitness.splits.build import SplitOptions, build_splits
+from earwitness.splits.manifests import list_manifests, read_manifest
+from earwitness.splits.write import write_splits
+from earwitness.training.fakeprint import train_fakeprint
 
 ENCODERS = ("griffin256", "griffin512", "lyra3", "lyra9")
 

@@ -14,22 +14,22 @@ from PIL import Image
 
 from earwitness.core.errors import DatasetError, ManifestError, UsageError
 from earwitness.core.manifest import Manifest
-from earwitness.training.augment import Augmentation
-from earwitness.training.classifier import list_sides
-from earwitness.training.draws import EpochSampler, epoch_order, rng_for
+from earwitness.training.data_checks import look_at_examples, look_at_images
 from earwitness.training.examples import (
     Example,
     Sharing,
     check_sides,
     fingerprint,
+    hold_out_test,
     join_groups,
     list_audio,
+    share_groups,
 )
-from earwitness.training.imagesources import list_images
-from earwitness.training.learner import cosine_share
-from earwitness.training.looks import look_at_examples, look_at_images
+from earwitness.training.image_sources import list_images
+from earwitness.training.module import cosine_share
 from earwitness.training.pixels import PixelFile, PixelShelf, shelve_images
-from earwitness.training.sides import hold_out_test, share_groups
+from earwitness.training.resnet import list_sides
+from earwitness.training.sampling import Augmentation, EpochSampler, epoch_order, rng_for
 from imagefolders import TINY, write_images
 
 

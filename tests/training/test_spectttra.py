@@ -15,23 +15,23 @@ import torch
 from builders import write_comb
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import DatasetError, RunError, UsageError, WeightsError
-from earwitness.core.files import sha256_of
+from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
-from earwitness.detectors.listing import look_up
-from earwitness.detectors.opening import open_detector
-from earwitness.inference.predict import predict
-from earwitness.manifests.files import read_manifest
-from earwitness.training.classifier import list_sides
+from earwitness.detectors.catalogue import look_up
+from earwitness.detectors.loading import open_detector
+from earwitness.scoring.predict import predict
+from earwitness.splits.manifests import read_manifest
 from earwitness.training.crops import draw_crop, read_crop, readable
 from earwitness.training.examples import Example, Sharing
-from earwitness.training.lesson import Plan
-from earwitness.training.loop import Trained, fit
+from earwitness.training.resnet import list_sides
 from earwitness.training.spectttra import (
     RECIPE,
     SpectttraLesson,
     find_start,
     train_spectttra,
 )
+from earwitness.training.task import Plan
+from earwitness.training.trainer import Trained, fit
 from spectttra_folders import write_folder
 
 NAME = "sonics-spectttra-gamma-5s"
@@ -63,12 +63,12 @@ def music(place: Path) -> Manifest:
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from earwitness.manifests.files import read_manifest
-from earwitness.training.classifier import list_sides
+from earwitness.splits.manifests import read_manifest
+from earwitness.training.resnet import list_sides
 from earwitness.training.crops import readable
 from earwitness.training.examples import Sharing
-from earwitness.training.lesson import Plan
-from earwitness.training.loop import Listeners
+from earwitness.training.task import Plan
+from earwitness.training.trainer import Listeners
 from earwitness.training.spectttra import RECIPE, find_start, train_spectttra
 
 asked = []

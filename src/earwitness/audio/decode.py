@@ -17,18 +17,25 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio import ffmpeg, mp3stream, sndfile
-from earwitness.audio.chatter import quieted
-from earwitness.audio.ffmpeg import Packets
-from earwitness.audio.flacframes import plan_flac
-from earwitness.audio.headers import plan_by_header
-from earwitness.audio.info import AudioInfo, Span, check_info, claim
-from earwitness.audio.mp3length import walk_frames
-from earwitness.audio.ogglinks import plan_ogg
-from earwitness.audio.regular import looks_like_text, opened, read_at, stat_regular
+from earwitness.audio import libsndfile, mpeg, pyav
+from earwitness.audio.files import (
+    AudioInfo,
+    Plan,
+    Span,
+    check_info,
+    claim,
+    looks_like_text,
+    opened,
+    read_at,
+    stat_regular,
+)
+from earwitness.audio.flac_frames import plan_flac
+from earwitness.audio.headers import TAG_MARKS, end_of_id3v2, plan_by_header
+from earwitness.audio.mpeg_frames import walk_frames
+from earwitness.audio.ogg import plan_ogg
+from earwitness.audio.pyav import Packets
 from earwitness.audio.resample import resample_slice, resampled_length
-from earwitness.audio.tags import TAG_MARKS, end_of_id3v2
-from earwitness.audio.views import Plan
+from earwitness.audio.stderr import quieted
 from earwitness.core.errors import AudioError
 
 __all__ = [
@@ -70,16 +77,16 @@ def _probe(name: str, absolute: str, n_bytes: int, mtime_ns: int) -> AudioInfo: 
     with opened(name) as fd, _remarks_in_errors():
         plan = _plan(fd, name)
         if plan.is_mpeg and (frames := walk_frames(fd)):
-            return mp3stream.probe(fd, frames, name)
+            return mpeg.probe(fd, frames, name)
         try:
-            return sndfile.probe(fd, name, plan)
-        except sndfile.NotForLibsndfileError:
+            return libsndfile.probe(fd, name, plan)
+        except libsndfile.NotForLibsndfileError:
             if looks_like_text(fd):
                 raise AudioError(name, "a text/HTML file, not audio") from None
             frames = walk_frames(fd) if read_at(fd, 0, 3) in TAG_MARKS else None
             if frames is not None:
-                return mp3stream.probe(fd, frames, name)
-            return check_info(claim(ffmpeg.probe(fd, name), plan))
+                return mpeg.probe(fd, frames, name)
+            return check_info(claim(pyav.probe(fd, name), plan))
 
 
 def _plan(fd: int, path: str) -> Plan:
@@ -190,7 +197,7 @@ def read_spans(info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float3
         AudioError: The file cannot be read, is damaged, or a span holds NaN, infinities or
             samples beyond ``LOUDEST``.
     """
-    reader = {"ffmpeg": ffmpeg, "frames": mp3stream}.get(info.reader, sndfile)
+    reader = {"ffmpeg": pyav, "frames": mpeg}.get(info.reader, libsndfile)
     with opened(info.path) as fd, _remarks_in_errors():
         parts: list[NDArray[np.float32]] = reader.read(fd, info, spans)
     for part in parts:
@@ -224,7 +231,7 @@ def scan_packets(path: str | os.PathLike[str]) -> Packets | None:
     name = os.fspath(path)
     with opened(name) as fd, quieted():
         try:
-            return ffmpeg.scan_packets(fd, name)
+            return pyav.scan_packets(fd, name)
         except AudioError:
             return None
 

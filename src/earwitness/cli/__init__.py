@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from earwitness.core.errors import EarwitnessError, StoppedError, UsageError
-from earwitness.core.files import refusal
+from earwitness.core.io import refusal
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

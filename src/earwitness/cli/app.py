@@ -12,19 +12,14 @@ from typer.core import TyperCommand
 from earwitness import __version__
 from earwitness.cli import bench
 from earwitness.cli.audit import audit
-from earwitness.cli.classify import classify
-from earwitness.cli.compare import compare
 from earwitness.cli.demo import demo
-from earwitness.cli.detectors import detectors
-from earwitness.cli.evaluate import evaluate
-from earwitness.cli.export import export
+from earwitness.cli.detectors import detectors, export
+from earwitness.cli.evaluate import compare, evaluate
+from earwitness.cli.images import classify, render
 from earwitness.cli.listen import listen
-from earwitness.cli.plot import plot
 from earwitness.cli.predict import predict
-from earwitness.cli.render import render
-from earwitness.cli.report import report
 from earwitness.cli.splits import splits
-from earwitness.cli.summarize import summarize
+from earwitness.cli.tables import plot, report, summarize
 from earwitness.cli.train import train
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.lists import comma_list, open_manifests, remark_on_manifests, weights_by_name
+from earwitness.cli.options import comma_list, open_manifests, remark_on_manifests, weights_by_name
 
 if TYPE_CHECKING:
-    from earwitness.core.audits import AuditReport
+    from earwitness.audit.schema import AuditReport
     from earwitness.core.manifest import Manifest
 
 
@@ -69,10 +69,10 @@ def audit(
     what detectors met of it when they were made; files that cannot be heard. Every check passes,
     finds something, or says why it was not made.
     """
-    from earwitness.auditing.audit import find_cards
+    from earwitness.audit.audit import find_cards
+    from earwitness.audit.run import AuditOptions, audit_into
+    from earwitness.audit.tables import audit_table
     from earwitness.core.errors import UsageError
-    from earwitness.reporting.audits import audit_table
-    from earwitness.workflows.audit import AuditOptions, audit_into
 
     audited = open_manifests(manifest, root)
     others = open_manifests(against, root) if against else []
@@ -101,7 +101,7 @@ def audit(
 
 
 def _write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> None:
-    from earwitness.workflows.audit import dropped_beside, write_fixed
+    from earwitness.audit.run import dropped_beside, write_fixed
 
     dropped = write_fixed(report, manifest, path)
     n_kept = console.thousands(len(manifest) - dropped.height)

@@ -26,7 +26,7 @@ def demo(
     Synthesises a small music corpus and fakes of it in the published folder tree, trains a
     fakeprint detector on two kinds of fake, and judges it on those and on others.
     """
-    from earwitness.cli.stageview import StageView
+    from earwitness.cli.bench import StageView
     from earwitness.demo.run import judge_demo, prepare_demo
 
     def say(text: str) -> None:
@@ -40,7 +40,7 @@ def demo(
 
 
 def _print(data: DemoData, done: DemoRun) -> None:
-    from earwitness.reporting.tables import comparison_table, read_comparison
+    from earwitness.report.comparison import comparison_table, read_comparison
 
     console.out.print()
     console.out.print(comparison_table(read_comparison(done.benchmark.comparison)))

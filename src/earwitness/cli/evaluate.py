@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.lists import comma_list, refuse_inputs
+from earwitness.cli.options import comma_list, refuse_inputs
 
 SHOWN_KINDS = ("overall", "dataset", "column", "sonics")
 
@@ -90,15 +91,19 @@ def evaluate(
     partitions of SONICS; what decisions are worth, and what thresholds do on other corpora. Rows
     without a score are in no figure; how many there are stands beside each.
     """
-    from earwitness.core.audits import read_audit
+    from earwitness.audit.schema import read_audit
     from earwitness.core.errors import UsageError
-    from earwitness.core.metrics import write_metrics
+    from earwitness.evaluation.asvspoof import export_asvspoof
     from earwitness.evaluation.evaluate import evaluate as make_metrics
     from earwitness.evaluation.repeats import parse_aggregate
-    from earwitness.evaluation.rules import parse_costs, parse_method
-    from earwitness.reporting.estimates import estimates_tables, write_estimates
-    from earwitness.reporting.operating import operating_table, transfer_table
-    from earwitness.workflows.asvspoof import export_asvspoof
+    from earwitness.evaluation.schema import write_metrics
+    from earwitness.evaluation.thresholds import parse_costs, parse_method
+    from earwitness.report.metric_tables import (
+        estimates_tables,
+        operating_table,
+        transfer_table,
+        write_estimates,
+    )
 
     table = out.with_suffix(".csv")
     if table == out:
@@ -140,3 +145,62 @@ def evaluate(
     for note in metrics.notes:
         console.remark(note)
     console.out.print(f"written to {out} and {table}", markup=False)
+
+
+def compare(
+    first: Annotated[
+        Path,
+        typer.Argument(help="A prediction file, an ASVspoof score file, or a folder of them."),
+    ],
+    second: Annotated[Path, typer.Argument(help="The same for the other detector, or run.")],
+    *,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SCORE",
+            help="Decide anew at this score (default: the labels in the files).",
+        ),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Key file of ASVspoof score files."),
+    ] = None,
+    aggregate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="Make one item of several rows of a file: mean or max of their scores (default: "
+            "such files are refused).",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Where the permutations start.")] = 0,
+) -> None:
+    """Tell whether two detectors, or two runs, differ on the items that both scored.
+
+    Of two folders, each detector that both have is compared with itself; of a folder and a file
+    of one detector, each other detector with that one.
+
+    p-values by swapping whole groups, corrected for their number (Holm); the interval of a
+    difference of two AUROCs is DeLong's over groups.
+    """
+    from earwitness.evaluation.compare import compare as make_comparison
+    from earwitness.evaluation.repeats import parse_aggregate
+    from earwitness.report.metric_tables import comparison_tables
+
+    found = make_comparison(
+        first, second, key=key, aggregate=parse_aggregate(aggregate), seed=seed, threshold=threshold
+    )
+    for pair in found.pairs:
+        console.out.print(f"first: {pair.first}", markup=False)
+        console.out.print(f"second: {pair.second}", markup=False)
+        for table in comparison_tables(pair):
+            console.out.print(table, "")
+        console.out.print(
+            f"{pair.n_common} items that both scored; {pair.n_left_out} others left out\n"
+        )
+    n_tests = sum(not math.isnan(line.p_holm) for line in found.lines)
+    console.out.print(f"Holm: corrected for {n_tests} tests")
+    for note in found.notes:
+        console.remark(note)

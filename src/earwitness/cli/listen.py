@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.lists import (
+from earwitness.cli.options import (
     comma_list,
     preprocessing_choice,
     weights_by_name,
@@ -19,8 +19,8 @@ from earwitness.cli.lists import (
 
 if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
-    from earwitness.core.hearings import Hearing
     from earwitness.detectors.base import Detector
+    from earwitness.listen.types import Hearing
 
 
 def listen(
@@ -81,9 +81,9 @@ def listen(
     A verdict says what a detector heard, not how the song was made. Exit code 0 even where some
     files could not be judged; 1 when none could.
     """
-    from earwitness.reporting.timelines import choose_pictures
-    from earwitness.workflows.listen import find_songs
-    from earwitness.workflows.listen import listen as listen_to
+    from earwitness.listen.listen import find_songs
+    from earwitness.listen.listen import listen as listen_to
+    from earwitness.listen.timeline import choose_pictures
 
     chosen = windows_choice(windows) if windows is not None else None
     songs = find_songs(files)
@@ -106,9 +106,9 @@ def _open(
     asked: list[str] | None, given: list[str] | None, *, preprocessing: str, device: str
 ) -> list[Detector]:
     """Open the detectors named, or all whose weights are here."""
-    from earwitness.cli.devices import choose_device
-    from earwitness.detectors.opening import open_detectors
-    from earwitness.workflows.listen import find_detectors
+    from earwitness.cli.options import choose_device
+    from earwitness.detectors.loading import open_detectors
+    from earwitness.listen.listen import find_detectors
 
     kind = preprocessing_choice(preprocessing)
     names = comma_list(asked)
@@ -134,8 +134,8 @@ def _open(
 
 def _record(hearings: Sequence[Hearing], cards: Sequence[DetectorCard]) -> dict[str, object]:
     from earwitness import __version__
-    from earwitness.reporting.hearings import hearing_record
-    from earwitness.reporting.listings import card_record
+    from earwitness.cli.detector_text import card_record
+    from earwitness.listen.text import hearing_record
 
     return {
         "earwitness": __version__,
@@ -145,7 +145,7 @@ def _record(hearings: Sequence[Hearing], cards: Sequence[DetectorCard]) -> dict[
 
 
 def _tell(hearings: Sequence[Hearing], cards: Sequence[DetectorCard]) -> None:
-    from earwitness.reporting.hearings import (
+    from earwitness.listen.text import (
         hearings_table,
         tell_hearing,
         tell_limits,
@@ -164,7 +164,7 @@ def _tell(hearings: Sequence[Hearing], cards: Sequence[DetectorCard]) -> None:
 
 
 def _draw(hearings: Sequence[Hearing], pictures: Sequence[Path]) -> None:
-    from earwitness.reporting.timelines import plot_hearing
+    from earwitness.listen.timeline import plot_hearing
 
     for hearing, path in zip(hearings, pictures, strict=True):
         if hearing.is_judged:

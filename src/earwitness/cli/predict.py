@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.lists import (
+from earwitness.cli.options import (
     backend_choice,
     batch_size_choice,
     comma_list,
@@ -213,13 +213,13 @@ def predict(
     even then (--strict: 1); 1 when every row failed. Finished rows are on disk at once: after
     Ctrl-C or a crash the same command goes on where it stopped.
     """
-    from earwitness.cli.devices import choose_device
+    from earwitness.cli.options import choose_device
     from earwitness.core.errors import UsageError
-    from earwitness.detectors.opening import open_detectors
-    from earwitness.evaluation.sections import check_sections
-    from earwitness.inference.remarks import list_remarks
-    from earwitness.workflows import scoring
-    from earwitness.workflows.publishedtables import write_published_tables
+    from earwitness.detectors.loading import open_detectors
+    from earwitness.evaluation.sonics import write_published_tables
+    from earwitness.scoring import run
+    from earwitness.scoring.frames import list_remarks
+    from earwitness.scoring.sections import check_sections
 
     if sum(target is not None for target in (out, output_csv, output_dir)) != 1:
         raise UsageError("expected one of --out RUN_FOLDER, --output-csv FILE, --output-dir DIR")
@@ -240,7 +240,7 @@ def predict(
         precision=precision_choice(precision),
         backend=backend_choice(backend),
     )
-    options = scoring.ScoringOptions(
+    options = run.ScoringOptions(
         windows=windows_choice(windows),
         use_skip_time=use_skip_time,
         keep_windows=keep_windows,
@@ -254,11 +254,11 @@ def predict(
     with ExitStack() as stack:
         starting = _starting(stack)
         if out is not None:
-            written = scoring.score_into_run(
+            written = run.score_into_run(
                 manifests, detectors, out, options=options, starting=starting
             )
         else:
-            written = scoring.score_into_files(
+            written = run.score_into_files(
                 manifests,
                 detectors,
                 output_csv=output_csv,
@@ -317,8 +317,8 @@ def _starting(stack: ExitStack) -> Callable[[int, int], Callable[[bool], None]]:
 
 def _report_sections(written: dict[Path, Predictions], wanted: list[str]) -> None:
     """Print and write accuracies by section; of several manifests, each line names its own."""
-    from earwitness.core.files import write_json
-    from earwitness.evaluation.sections import has_encoders, section_accuracies
+    from earwitness.core.io import write_json
+    from earwitness.scoring.sections import has_encoders, section_accuracies
 
     several = len({prediction.dataset for prediction in written.values()}) > 1
     for path, prediction in written.items():

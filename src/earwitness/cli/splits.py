@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.lists import MANIFESTS, comma_list, train_checks
+from earwitness.cli.options import MANIFESTS, comma_list, train_checks
 
 if TYPE_CHECKING:
-    from earwitness.manifests.splits import SplitSet
+    from earwitness.splits.build import SplitSet
 
 _FMA = "FMA"
 _SONICS = "SONICS"
@@ -159,8 +159,8 @@ def splits(
     """
     from earwitness.core.errors import UsageError
     from earwitness.datasets import fma
-    from earwitness.manifests import splits as jobs
-    from earwitness.manifests.splitfolder import write_splits
+    from earwitness.splits import build as jobs
+    from earwitness.splits.write import write_splits
 
     if folder is not None and root is not None:
         raise UsageError("--folder and --root: expected one of them")

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from earwitness.cli import console, drawing, imagedata, learning
-from earwitness.cli.learning import CLASSIFIER, FAKEPRINT, SPECNN
-from earwitness.cli.lists import two_numbers, windows_choice
+from earwitness.cli import console, image_options, train_options
+from earwitness.cli.options import two_numbers, windows_choice
+from earwitness.cli.train_options import CLASSIFIER, FAKEPRINT, SPECNN
 from earwitness.core.errors import UsageError
 
 _NETWORK = "Networks"
@@ -215,17 +215,17 @@ def train(
         typer.Option(
             metavar="N",
             help="Images per file of --manifest: published (its centre), N spread evenly, or all.",
-            rich_help_panel=drawing.PANEL,
+            rich_help_panel=image_options.PANEL,
         ),
     ] = "published",
-    style: drawing.Style = "usual",
-    contract: drawing.Contract = None,
-    size: drawing.Size = "224",
-    clip_s: drawing.ClipS = 5.0,
-    scale: drawing.Scale = None,
-    n_fft: drawing.NFft = None,
-    top_db: drawing.TopDb = None,
-    colours: drawing.Colours = None,
+    style: image_options.Style = "usual",
+    contract: image_options.Contract = None,
+    size: image_options.Size = "224",
+    clip_s: image_options.ClipS = 5.0,
+    scale: image_options.Scale = None,
+    n_fft: image_options.NFft = None,
+    top_db: image_options.TopDb = None,
+    colours: image_options.Colours = None,
     band_hz: Annotated[
         str | None,
         typer.Option(
@@ -262,22 +262,22 @@ def train(
     if weight_decay is not None and kind in (FAKEPRINT, SPECNN):
         raise UsageError(f"--weight-decay: {kind} is fitted without it")
     if kind == FAKEPRINT:
-        learning.fit_fakeprint(
-            learning.read_all(manifest, root),
+        train_options.fit_fakeprint(
+            train_options.read_all(manifest, root),
             out,
             sample_rate_hz=sample_rate_hz or 44_100,
             band_hz=two_numbers("--band-hz", band_hz or "5000,16000"),
             num_workers=num_workers,
         )
         return
-    course = None if kind == CLASSIFIER else learning.course_of(kind, init)
+    course = None if kind == CLASSIFIER else train_options.course_of(kind, init)
     from earwitness.training.examples import GROUP_BY, Sharing
-    from earwitness.training.images import IMAGENET, NOTHING
+    from earwitness.training.image_task import IMAGENET, NOTHING
 
     out = out or Path("models/experiments")
     init = init or IMAGENET
     held = int(course is None and init != NOTHING)
-    plan = learning.make_plan(
+    plan = train_options.make_plan(
         course.recipe if course else {},
         epochs=epochs,
         patience=patience,
@@ -289,14 +289,14 @@ def train(
         balanced=balanced,
         seed=seed,
     )
-    hardware = learning.make_hardware(device, gpu, devices, precision)
-    how = learning.check_folder(out, resume)
+    hardware = train_options.make_hardware(device, gpu, devices, precision)
+    how = train_options.check_folder(out, resume)
     sharing = Sharing(valid_share or (0.2 if course else 0.15), group_by or GROUP_BY, seed)
     if course:
-        learning.fit_on_audio(
+        train_options.fit_on_audio(
             course,
-            learning.read_all(manifest, root),
-            learning.read_all(valid, root),
+            train_options.read_all(manifest, root),
+            train_options.read_all(valid, root),
             out,
             plan,
             sharing=sharing,
@@ -307,22 +307,22 @@ def train(
         return
     asked = test_share is not None
     sharing = replace(
-        sharing, test_share=imagedata.TEST_SHARE if test_share is None else test_share
+        sharing, test_share=image_options.TEST_SHARE if test_share is None else test_share
     )
     if sharing.valid_share + sharing.test_share >= 1:
         raise UsageError("--valid-share and --test-share: expected a sum below 1")
     if manifest is None:
         sources = (
-            imagedata.read_csvs(csv, base, valid, test, sharing.group_by)
+            image_options.read_csvs(csv, base, valid, test, sharing.group_by)
             if csv
-            else imagedata.read_folder(
+            else image_options.read_folder(
                 images or Path("data"), real_folders, fake_folders, sharing.group_by
             )
         )
-        learning.fetch_init(init)  # a missing file is an error before images are read
-        shelves = imagedata.shelve_images(sources, out, sharing, asked=asked)
+        train_options.fetch_init(init)  # a missing file is an error before images are read
+        shelves = image_options.shelve_images(sources, out, sharing, asked=asked)
     else:
-        drawn_by = drawing.contract_of(
+        drawn_by = image_options.contract_of(
             contract,
             style=style,
             size=size,
@@ -335,10 +335,10 @@ def train(
             colours=colours,
         )
         train_on, validate_on, test_on = (
-            learning.read_all(some, root) for some in (manifest, valid, test)
+            train_options.read_all(some, root) for some in (manifest, valid, test)
         )
-        learning.fetch_init(init)
-        shelves = imagedata.shelve_audio(
+        train_options.fetch_init(init)
+        shelves = image_options.shelve_audio(
             (train_on, validate_on, test_on),
             drawn_by,
             out,
@@ -347,10 +347,10 @@ def train(
             windows=windows_choice(windows),
             num_workers=num_workers,
         )
-    learning.tell_failures(shelves.failures)
-    from earwitness.training.classifier import train_classifier
+    train_options.tell_failures(shelves.failures)
+    from earwitness.training.resnet import train_classifier
 
-    with learning.listening(plan, len(shelves.train.examples)) as listeners:
+    with train_options.listening(plan, len(shelves.train.examples)) as listeners:
         done = train_classifier(
             shelves,
             out,
@@ -364,7 +364,7 @@ def train(
             listeners=listeners,
             remark=console.remark,
         )
-    learning.finish(done.trained, out, done.test)
+    train_options.finish(done.trained, out, done.test)
 
 
 def _check_sources(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from earwitness.core.images import SpectrogramContract
+from earwitness.core.spectrogram import SpectrogramContract
 
 ScoreKind = Literal["probability", "uncalibrated"]
 CropPolicy = Literal["centre", "three_quarters"]

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earwitness.core.files import spelled_on_disk
+from earwitness.core.io import spelled_on_disk
 
 if TYPE_CHECKING:
     import polars as pl

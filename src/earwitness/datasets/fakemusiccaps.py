@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from earwitness.core.catalog import Catalog, Omission
+from earwitness.datasets.catalog import Catalog, Omission, catalog_frame
 from earwitness.datasets.scan import scan_audio
-from earwitness.datasets.tables import catalog_frame
 
 SOURCE = "FakeMusicCaps"
 ROOT = Path("FakeMusicCaps")

@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from earwitness.core.catalog import Catalog, Omission
 from earwitness.core.errors import DatasetError
-from earwitness.core.spelling import compose
+from earwitness.core.io import compose
+from earwitness.datasets.catalog import Catalog, Omission, catalog_frame
+from earwitness.datasets.deezer_split import read_split_file
 from earwitness.datasets.scan import AudioFolder, scan_audio
-from earwitness.datasets.splitfile import read_split_file
-from earwitness.datasets.tables import catalog_frame
 
 SOURCE = "FMA"
 REAL_ROOT = Path("deepfake-detector/fma_real_medium/resampled")

@@ -12,8 +12,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from earwitness.core.catalog import AUDIO_SUFFIXES
 from earwitness.core.errors import DatasetError
+from earwitness.datasets.catalog import AUDIO_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,10 @@ from typing import Any
 
 import polars as pl
 
-from earwitness.core.catalog import AUDIO_SUFFIXES, Catalog, Omission
 from earwitness.core.errors import DatasetError
-from earwitness.core.files import spelled_on_disk
-from earwitness.core.spelling import tidy_path
-from earwitness.core.tables import clean_names, labels, numbers, read_table, without_missing
-from earwitness.datasets.tables import catalog_frame
+from earwitness.core.io import spelled_on_disk, tidy_path
+from earwitness.core.text_table import clean_names, labels, numbers, read_table, without_missing
+from earwitness.datasets.catalog import AUDIO_SUFFIXES, Catalog, Omission, catalog_frame
 
 SOURCE = "SONICS"
 ROOT = Path("SONICS")

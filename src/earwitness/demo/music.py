@@ -14,8 +14,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from earwitness.demo.instruments import SAMPLE_RATE_HZ, Samples
-from earwitness.demo.score import NOISE_SAMPLES, Artist, Event, draw_events
+from earwitness.demo.score import NOISE_SAMPLES, SAMPLE_RATE_HZ, Artist, Event, Samples, draw_events
 
 PEAK = 10.0 ** (-1.0 / 20)
 """Peak of every finished track."""

@@ -13,23 +13,23 @@ from pathlib import Path
 
 import polars as pl
 
-from earwitness.core.errors import UsageError
-from earwitness.demo.workspace import Workspace, make_workspace
-from earwitness.manifests.files import read_manifest
-from earwitness.manifests.scores import read_predictions
-from earwitness.manifests.splitfolder import write_splits
-from earwitness.manifests.splits import SplitOptions, build_splits
-from earwitness.training.fit import FittedDetector, train_fakeprint
-from earwitness.workflows.benchconfig import (
+from earwitness.bench.config import (
     AuditSection,
     BenchConfig,
     DataSection,
     DetectorSection,
     SplitsSection,
 )
-from earwitness.workflows.benchmark import BenchmarkRun, run_benchmark
-from earwitness.workflows.scoring import Starting
-from earwitness.workflows.stages import Watcher
+from earwitness.bench.run import BenchmarkRun, run_benchmark
+from earwitness.bench.steps import Watcher
+from earwitness.core.errors import UsageError
+from earwitness.demo.workspace import Workspace, make_workspace
+from earwitness.scoring.prediction_files import read_predictions
+from earwitness.scoring.run import Starting
+from earwitness.splits.build import SplitOptions, build_splits
+from earwitness.splits.manifests import read_manifest
+from earwitness.splits.write import write_splits
+from earwitness.training.fakeprint import FittedDetector, train_fakeprint
 
 DETECTOR = "fakeprint-demo"
 KNOWN_GENERATORS = ("upsample320", "upsample512")

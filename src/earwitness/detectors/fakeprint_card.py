@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from earwitness.core.cards import ClipContract, DetectorCard, TrainingItems
 from earwitness.core.errors import DetectorError, WeightsError
-from earwitness.core.files import sha256_of
-from earwitness.detectors.opening import read_card
+from earwitness.core.io import sha256_of
+from earwitness.detectors.loading import read_card
 
 if TYPE_CHECKING:
-    from earwitness.detectors.opening import OpenOptions
+    from earwitness.detectors.loading import OpenOptions
 
 WEIGHTS_FILE = "weights.safetensors"
 N_FFT = 16_384

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from earwitness.core.downloads import DownloadError, check_address, fetch_file, within
 from earwitness.core.errors import WeightsError
-from earwitness.core.files import write_text
+from earwitness.core.io import write_text
+from earwitness.detectors.downloads import DownloadError, check_address, fetch_file, within
 from earwitness.detectors.spectttra_config import CONFIG_JSON, STATE_FILES
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+(/[\w.-]+)*)?", re.ASCII)

@@ -16,16 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from earwitness.audio.clips import Clip
-from earwitness.audio.pictures import colour_table, draw_levels
+from earwitness.audio.spectrogram import colour_table, draw_levels
 from earwitness.core.cards import Backend, DetectorCard
 from earwitness.core.errors import DetectorError, WeightsError
-from earwitness.core.files import sha256_of
-from earwitness.core.images import SpectrogramContract
-from earwitness.core.labels import parse_classes
+from earwitness.core.io import sha256_of
+from earwitness.core.spectrogram import SpectrogramContract, parse_classes
 from earwitness.detectors.base import Scores, mix_checked
-from earwitness.detectors.devices import open_device
-from earwitness.detectors.graphs import Graph, Judge
-from earwitness.detectors.networks import NetworkRunner
+from earwitness.detectors.nets.resnet18 import ResNet18, make_resnet
+from earwitness.detectors.network import Graph, Judge, NetworkRunner, open_device
 from earwitness.detectors.onnx import choose_network
 from earwitness.detectors.resnet_card import (
     describe_resnet,
@@ -33,11 +31,10 @@ from earwitness.detectors.resnet_card import (
     find_weights,
     foreign_card,
 )
-from earwitness.detectors.resnet_state import read_checkpoint
-from earwitness.detectors.resnet_weights import ResNet18, make_resnet
+from earwitness.detectors.resnet_checkpoints import read_checkpoint
 
 if TYPE_CHECKING:
-    from earwitness.detectors.opening import OpenOptions
+    from earwitness.detectors.loading import OpenOptions
 
 _MEANS, _SPREADS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _IMAGES_AT_ONCE, _IMAGES_AT_ONCE_GPU = 8, 256

@@ -14,16 +14,16 @@ from safetensors import SafetensorError, safe_open
 
 from earwitness.core.cards import DetectorCard, TrainingItems, clips_for
 from earwitness.core.errors import WeightsError
-from earwitness.core.files import sha256_of
-from earwitness.core.images import SpectrogramContract
-from earwitness.core.labels import PUBLISHED_NAMES
-from earwitness.detectors.opening import CARD_JSON, read_card
-from earwitness.detectors.safeheader import check_header
+from earwitness.core.io import sha256_of
+from earwitness.core.spectrogram import PUBLISHED_NAMES, SpectrogramContract
+from earwitness.detectors.loading import CARD_JSON, read_card
+from earwitness.detectors.torch_file import check_header
 
 if TYPE_CHECKING:
-    from earwitness.detectors.opening import OpenOptions
+    from earwitness.detectors.loading import OpenOptions
 
 KIND = "resnet18"
+STEM = "laundered_processed"
 WEIGHTS_FILE = "weights.safetensors"
 CARD_KEY = "card"
 """Where a safetensors file holds its card."""

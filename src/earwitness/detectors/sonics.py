@@ -21,17 +21,15 @@ from earwitness.audio.clips import Clip
 from earwitness.core.cards import Backend, DetectorCard
 from earwitness.core.errors import WeightsError
 from earwitness.detectors.base import Scores, mix_checked
-from earwitness.detectors.devices import open_device
-from earwitness.detectors.graphs import Graph
-from earwitness.detectors.networks import NetworkRunner
+from earwitness.detectors.nets.spectttra import SpecTTTra
+from earwitness.detectors.network import Graph, NetworkRunner, open_device
 from earwitness.detectors.onnx import choose_network
 from earwitness.detectors.sonics_card import describe_sonics
-from earwitness.detectors.spectttra import SpecTTTra
 from earwitness.detectors.spectttra_config import SpectttraConfig, find_state, read_config
-from earwitness.detectors.statefile import load_state
+from earwitness.detectors.weights import load_state
 
 if TYPE_CHECKING:
-    from earwitness.detectors.opening import OpenOptions
+    from earwitness.detectors.loading import OpenOptions
 
 _TOKENS_AT_ONCE = 1024
 _TOKENS_AT_ONCE_GPU = 65_536

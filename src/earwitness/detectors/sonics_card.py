@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from earwitness.core.cards import ClipContract, DetectorCard, Preprocessing
 from earwitness.core.errors import WeightsError
-from earwitness.core.files import sha256_of
-from earwitness.detectors.opening import CARD_JSON, read_card
+from earwitness.core.io import sha256_of
+from earwitness.detectors.loading import CARD_JSON, read_card
 from earwitness.detectors.spectttra_config import (
     CONFIG_JSON,
     AudioSettings,
@@ -22,7 +22,7 @@ from earwitness.detectors.spectttra_config import (
 )
 
 if TYPE_CHECKING:
-    from earwitness.detectors.opening import OpenOptions
+    from earwitness.detectors.loading import OpenOptions
 
 _STRETCHES = {"alpha": (1, 3), "beta": (3, 5), "gamma": (5, 7)}
 """Bands and frames that go into a token of each published network."""

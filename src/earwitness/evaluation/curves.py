@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm
 
-from earwitness.core.estimates import Estimate
-from earwitness.core.metrics import (
+from earwitness.core.estimate import Estimate
+from earwitness.evaluation.schema import (
     Curves,
     Det,
     Histogram,
@@ -22,9 +22,9 @@ from earwitness.core.metrics import (
     Settings,
     SliceKind,
 )
-from earwitness.metrics import losses, ranking, steps
+from earwitness.metrics import measures, sweep
 from earwitness.metrics.intervals import rate_interval
-from earwitness.metrics.items import Floats, Items
+from earwitness.metrics.sample import Floats, Items
 
 N_POINTS = 200
 N_BINS = 40
@@ -47,7 +47,7 @@ def draw_curves(items: Items, kind: SliceKind, settings: Settings) -> Drawn:
     if items.score is None:
         return Drawn(no_curves="no scores to draw curves of")
     histograms = _histograms(items)
-    if not ranking.has_both(items.target):
+    if not measures.has_both(items.target):
         word = "fakes" if items.target[0] == 1 else "reals"
         return Drawn(no_curves=f"only {word} in this slice", histograms=histograms)
     reliability = [] if items.prob is None else _reliability(items, items.prob, settings)
@@ -55,8 +55,8 @@ def draw_curves(items: Items, kind: SliceKind, settings: Settings) -> Drawn:
 
 
 def _curves(items: Items, score: Floats) -> Curves:
-    order = steps.rank(items.target, score)
-    counted = steps.count_steps(order)
+    order = sweep.rank(items.target, score)
+    counted = sweep.count_steps(order)
     kept = _thinned(counted.fpr, counted.tpr)
     fpr, tpr = counted.fpr[kept], counted.tpr[kept]
     shown = score if items.prob is None else items.prob
@@ -103,7 +103,7 @@ def _histogram(
 
 def _reliability(items: Items, prob: Floats, settings: Settings) -> list[ReliabilityBin]:
     n_bins = settings.n_ece_bins
-    cell = losses.bin_of(prob, n_bins)
+    cell = measures.bin_of(prob, n_bins)
     return [
         _bin(items.where(cell == index), prob[cell == index], index, settings)
         for index in np.unique(cell).tolist()

@@ -13,32 +13,26 @@ from pathlib import Path
 
 import polars as pl
 
-from earwitness.core.audits import AuditReport
+from earwitness.audit.schema import AuditReport
+from earwitness.core.counts import ComparisonRow
 from earwitness.core.errors import UsageError
-from earwitness.core.metrics import Check, Metrics, OperatingPoint, Settings, Slice, TableRow
 from earwitness.core.predictions import Predictions
-from earwitness.core.results import ComparisonRow
-from earwitness.evaluation.audits import check_audit, is_of, list_baselines
-from earwitness.evaluation.calibrations import calibrations
-from earwitness.evaluation.checks import check
-from earwitness.evaluation.coverage import cover
+from earwitness.evaluation.checks import check, check_audit, is_of, list_baselines
 from earwitness.evaluation.curves import draw_curves
-from earwitness.evaluation.cuts import Cut, cut
-from earwitness.evaluation.figures import METRICS, count, estimate_all
-from earwitness.evaluation.fitting import Fitted, Fitting, fit
-from earwitness.evaluation.operating import operating_point
-from earwitness.evaluation.origins import trace
+from earwitness.evaluation.estimates import METRICS, count, estimate_all
+from earwitness.evaluation.operating import calibrations, operating_point, transfers
 from earwitness.evaluation.provenance import describe, manifest_infos, provenance
 from earwitness.evaluation.repeats import Aggregate, describe_relabelled
-from earwitness.evaluation.rows import Inputs, gather_sides, items_of, once
-from earwitness.evaluation.rules import Rule, parse_rule
-from earwitness.evaluation.sources import open_sources, source_notes
+from earwitness.evaluation.rows import Inputs, gather_sides, items_of
+from earwitness.evaluation.schema import Check, Metrics, OperatingPoint, Settings, Slice, TableRow
+from earwitness.evaluation.slices import Cut, cover, cut
+from earwitness.evaluation.sources import once, open_sources, source_notes, trace
 from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, comparison_record, is_one_class
-from earwitness.evaluation.transfers import transfers
+from earwitness.evaluation.thresholds import Fitted, Fitting, Rule, fit, parse_rule
 from earwitness.metrics.bootstrap import N_RESAMPLES
-from earwitness.metrics.costs import ASVSPOOF5, Costs
+from earwitness.metrics.calibration import Method
 from earwitness.metrics.intervals import CONFIDENCE
-from earwitness.metrics.scaling import Method
+from earwitness.metrics.sample import ASVSPOOF5, Costs
 
 BALANCED_PRIOR = (
     "Cllr and actDCF take the negative logit for the log-likelihood ratio of real against fake, "

@@ -8,6 +8,7 @@ corpus, else itself. Items with the same bytes (``sha256``) are of one group.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ from pathlib import Path
 
 import polars as pl
 
+from earwitness.core.io import compose, tidy_path
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
-from earwitness.core.spelling import compose, tidy_path
-from earwitness.manifests.grouping import link_rows, track_keys
+from earwitness.splits.grouping import link_rows, track_keys
 
 KEYS = ("dataset", "place", "disk", "group_id", "sha256", "track")
 """Columns that ``item_keys`` gives."""
@@ -124,3 +125,24 @@ def _on_disk(located: Manifest, path: str) -> str | None:
     except (OSError, ValueError):
         return None
     return f"{found.st_dev}:{found.st_ino}" if stat.S_ISREG(found.st_mode) else None
+
+
+FITTING_HALF = "the calibration half"
+
+
+def for_fitting(frame: pl.DataFrame, seed: int) -> pl.Series:
+    """Return which rows are for fitting.
+
+    Args:
+        frame: As ``gather`` gives it.
+        seed: Another seed gives other halves.
+    """
+    groups = frame.group_by("group").agg(
+        pl.col("corpus").min(), pl.col("target").min().alias("low"), pl.col("target").max()
+    )
+    places = [hashlib.sha256(f"{seed}:{name}".encode()).hexdigest() for name in groups["group"]]
+    ordered = groups.with_columns(pl.Series("_place", places)).sort(
+        "corpus", "low", "target", "_place"
+    )
+    chosen = ordered.gather_every(2)["group"]
+    return frame["group"].is_in(chosen.implode())

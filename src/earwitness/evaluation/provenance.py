@@ -13,8 +13,8 @@ from typing import Any, Literal
 import polars as pl
 
 from earwitness import __version__
-from earwitness.core.files import sha256_of
-from earwitness.core.metrics import (
+from earwitness.core.io import sha256_of
+from earwitness.evaluation.schema import (
     DetectorInfo,
     ManifestInfo,
     Mistake,
@@ -22,9 +22,7 @@ from earwitness.core.metrics import (
     Settings,
     Source,
 )
-from earwitness.evaluation.opened import Opened
-from earwitness.evaluation.origins import Origins
-from earwitness.evaluation.rows import once
+from earwitness.evaluation.sources import Opened, Origins, once
 
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy")
 N_WORST = 10

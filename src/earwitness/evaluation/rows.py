@@ -17,17 +17,14 @@ import polars as pl
 from earwitness.core.errors import UsageError
 from earwitness.core.registry import nearest
 from earwitness.evaluation.identity import identify, list_keys
-from earwitness.evaluation.opened import Opened
-from earwitness.evaluation.origins import find_roots
-from earwitness.evaluation.partitions import partition_columns
-from earwitness.evaluation.summarize import decide, is_scored
-from earwitness.manifests.cells import UNKNOWN
-from earwitness.metrics import losses
-from earwitness.metrics.items import Items, numbered
+from earwitness.evaluation.sonics import partition_columns
+from earwitness.evaluation.sources import Opened, decide, find_roots, is_scored
+from earwitness.metrics import measures
+from earwitness.metrics.sample import Items, numbered
+from earwitness.splits.grid import UNKNOWN
 
 _TEXTS = {"source_dataset": "corpus", "generator": "generator"}
 _SAID = ("logit", "pred_prob", "pred_label", "abstained", "error", "preprocessing", "windows")
-_ORDER = {"scored": 0, "abstained": 1, "failed": 2, "missing": 3}
 _TYPES: dict[str, type[pl.DataType]] = {
     "target": pl.Int64,
     "logit": pl.Float64,
@@ -92,14 +89,6 @@ def gather_sides(*sides: Inputs) -> list[pl.DataFrame]:
     return frames
 
 
-def once(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return every item once, whatever datasets it stands in: a scored row where there is one."""
-    order = pl.col("state").replace_strict(_ORDER)
-    first = frame.with_row_index("_row").sort(order, "_row")
-    kept = first.unique(["detector", "item", "target"], keep="first", maintain_order=True)
-    return kept.sort("_row").drop("_row")
-
-
 def items_of(frame: pl.DataFrame) -> Items:
     """Return the scored rows as arrays.
 
@@ -115,7 +104,7 @@ def items_of(frame: pl.DataFrame) -> Items:
         if scored["pred_label"].null_count() == 0
         else None,
         score=prob if logit is None else logit,
-        logit=losses.logits(prob) if logit is None and prob is not None else logit,
+        logit=measures.logits(prob) if logit is None and prob is not None else logit,
         prob=prob,
     )
 

@@ -11,14 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
-from earwitness.core.errors import PredictionsError, UsageError
+from earwitness.core.counts import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.predictions import Predictions
-from earwitness.core.results import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.evaluation.repeats import Aggregate
-from earwitness.evaluation.sources import open_sources
-from earwitness.metrics import points
+from earwitness.evaluation.sources import check_threshold, decide, is_scored, open_sources
+from earwitness.metrics import measures
 
 NEED_BOTH_CLASSES = ("precision_fake", "f1_fake")
 """Columns that the published table fills for one class, too, where that alone decides them."""
@@ -83,16 +80,6 @@ def summarize(
     ]
 
 
-def check_threshold(threshold: float | None) -> None:
-    """Check a decision threshold.
-
-    Raises:
-        UsageError: It is not from 0 to 1.
-    """
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise UsageError(f"threshold {threshold:g}, expected a number from 0 to 1")
-
-
 def is_one_class(counts: Counts) -> bool:
     """Whether there are reals alone or fakes alone."""
     return (counts.n_real == 0) != (counts.n_fake == 0)
@@ -105,12 +92,12 @@ def comparison_record(row: ComparisonRow) -> dict[str, Cell]:
     """
     counts = row.counts
     rates = (
-        points.accuracy(counts),
-        points.precision(counts),
-        points.recall(counts),
-        points.specificity(counts),
-        points.f1(counts) if counts.tp else math.nan,
-        points.balanced_accuracy(counts),
+        measures.accuracy(counts),
+        measures.precision(counts),
+        measures.recall(counts),
+        measures.specificity(counts),
+        measures.f1(counts) if counts.tp else math.nan,
+        measures.balanced_accuracy(counts),
     )
     cells = (row.model, row.dataset, counts.n, counts.tp, counts.tn, counts.fp, counts.fn)
     defined = (None if math.isnan(rate) else rate for rate in rates)
@@ -120,31 +107,9 @@ def comparison_record(row: ComparisonRow) -> dict[str, Cell]:
 def _summarize_one(predictions: Predictions, source: str, threshold: float | None) -> Summary:
     frame = predictions.frame.with_columns(decide(predictions, source, threshold))
     counted = frame.filter(is_scored(frame))
-    counts = points.count_decisions(counted["target"], counted["pred_label"])
+    counts = measures.count_decisions(counted["target"], counted["pred_label"])
     row = ComparisonRow(predictions.detector, predictions.dataset, counts)
     n_abstained = predictions.n_abstained
     return Summary(
         row, frame.height - counts.n - n_abstained, source, n_abstained, predictions.notes
     )
-
-
-def is_scored(frame: pl.DataFrame) -> pl.Expr:
-    """Return which rows of a prediction table have a score that counts."""
-    reasons = [name for name in ("abstained", "error") if name in frame.columns]
-    return pl.all_horizontal(pl.col("pred_label").is_not_null(), pl.col(reasons).is_null())
-
-
-def decide(predictions: Predictions, source: str, threshold: float | None) -> pl.Expr:
-    """Return the decisions, ``pred_label``: the file's own, or anew from a threshold up.
-
-    Raises:
-        PredictionsError: A threshold, and labels alone.
-    """
-    frame, label = predictions.frame, pl.col("pred_label")
-    if threshold is None:
-        return label
-    if frame["pred_prob"].count() == 0 and frame["pred_label"].count():
-        raise PredictionsError(
-            f"{source}: labels alone, expected pred_prob or y_pred to decide at {threshold:g}"
-        )
-    return (pl.col("pred_prob") >= threshold).cast(pl.Int8).alias("pred_label")

@@ -1,1 +1,1 @@
-"""Figures of merit: arrays or counts in, floats out; NaN where a figure is undefined."""
+"""Metrics: arrays or counts in, floats out; NaN where a metric is undefined."""

@@ -12,7 +12,7 @@ biased metric.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,13 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from earwitness.core.estimates import MIN_GROUPS, TOO_FEW_GROUPS
-from earwitness.metrics import losses
-from earwitness.metrics.clustered import freedom_of
-from earwitness.metrics.costs import ASVSPOOF5, Costs
-from earwitness.metrics.intervals import CONFIDENCE, NO_VARIATION, Interval, score_interval
-from earwitness.metrics.items import Floats, Items
-from earwitness.metrics.resampled import resample
+from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS
+from earwitness.metrics import measures, sums, sweep
+from earwitness.metrics.intervals import (
+    CONFIDENCE,
+    NO_VARIATION,
+    Interval,
+    freedom_of,
+    score_interval,
+)
+from earwitness.metrics.sample import ASVSPOOF5, Costs, Floats, Items
+from earwitness.metrics.sweep import Ranking, Steps
 
 N_RESAMPLES = 2000
 HELD = 4_000_000
@@ -98,7 +102,7 @@ def bootstrap_intervals(
     n_resamples: int = N_RESAMPLES,
     confidence: float = CONFIDENCE,
     costs: Costs = ASVSPOOF5,
-    n_bins: int = losses.N_BINS,
+    n_bins: int = measures.N_BINS,
 ) -> dict[str, Interval]:
     """Return an interval for every metric, all from the same resamples.
 
@@ -183,9 +187,9 @@ def _greatest_losses(items: Items) -> dict[str, float]:
     found = {}
     both = (items.target, 1 - items.target)
     if items.logit is not None:
-        found["cllr"] = max(float(losses.cllr_bits(t, items.logit).max()) for t in both)
+        found["cllr"] = max(float(measures.cllr_bits(t, items.logit).max()) for t in both)
     if items.prob is not None:
-        found["log_loss"] = max(float(losses.log_losses(t, items.prob).max()) for t in both)
+        found["log_loss"] = max(float(measures.log_losses(t, items.prob).max()) for t in both)
     return found
 
 
@@ -225,3 +229,86 @@ def _least_ece(spread: Spread, confidence: float) -> float:
         return 0.0
     reach = spread.quantile(confidence) * math.sqrt(spread.variance)
     return min(max(spread.value - spread.shift - reach, 0.0), spread.value)
+
+
+TPR_AT_FPR = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_5pct": 0.05}
+"""Figures that allow a share of reals to be called fake."""
+
+ITEMS_AT_ONCE = 100_000
+"""Weights of items that are held at once: few enough to stay in a processor's own memory."""
+
+GROUPS_AT_ONCE = 2_000_000
+"""Weights of groups that are multiplied at once: many enough for a product of matrices to pay."""
+
+
+def resample(
+    items: Items,
+    weights: NDArray[np.integer],
+    names: Collection[str],
+    *,
+    costs: Costs = ASVSPOOF5,
+    n_bins: int = measures.N_BINS,
+) -> dict[str, Floats]:
+    """Return figures under every weighting.
+
+    Args:
+        items: The sample, with the decisions, scores or probabilities that the figures take.
+        weights: ``(n_samples, n_groups)``, how often each group counts.
+        names: Metrics, of ``metrics.json``'s names; also ``min_dcf_optimism`` and ``ece_noise``,
+            the biases of two of them.
+        costs: Prior and costs of ``min_dcf`` and ``act_dcf``.
+        n_bins: Bins of ``ece``.
+
+    Returns:
+        Name → ``(n_samples,)``.
+    """
+    table = sums.tally(items, costs, n_bins)
+    of_sums = sums.formulas(costs, table)
+    summed = [name for name in names if name in of_sums]
+    ordered = [name for name in names if name not in of_sums]
+    found: dict[str, list[Floats]] = {name: [] for name in names}
+    if summed:
+        for block in _blocks(weights, GROUPS_AT_ONCE // max(items.n_groups, 1)):
+            totals = _summed(block, table)
+            for name in summed:
+                found[name].append(of_sums[name](totals))
+    if ordered and items.score is not None:
+        ranking = sweep.rank(items.target, items.score)
+        of_steps = _of_steps(costs, sweep.count_steps(ranking))
+        for block in _blocks(weights, ITEMS_AT_ONCE // max(len(items), 1)):
+            counted = sweep.count_ordered(ranking, block[:, items.group[ranking.order]])
+            for name in ordered:
+                found[name].append(of_steps[name](ranking, counted))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _blocks(weights: NDArray[np.integer], size: int) -> Iterator[NDArray[np.integer]]:
+    size = max(size, 1)
+    return (weights[start : start + size] for start in range(0, len(weights), size))
+
+
+def _summed(block: NDArray[np.integer], table: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return every column's sums in every sample, by one product of matrices."""
+    parts = [values.reshape(len(values), -1) for values in table.values()]
+    product = block.astype(np.float64) @ np.hstack(parts)
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+    return {
+        key: sums if table[key].ndim > 1 else sums[:, 0]
+        for key, sums in zip(table, np.split(product, ends, axis=1), strict=True)
+    }
+
+
+def _of_steps(costs: Costs, whole: Steps) -> dict[str, Callable[[Ranking, Steps], Floats]]:
+    simple: dict[str, Callable[[Ranking, Steps], Floats]] = {
+        "auroc": lambda _, counted: sweep.auroc(counted),
+        "average_precision": lambda _, counted: sweep.average_precision(counted),
+        "eer": lambda _, counted: sweep.eer(counted),
+        "eer_threshold": lambda order, counted: order.thresholds[sweep.eer_step(counted) - 1],
+        "min_dcf": lambda _, counted: sweep.min_dcf(counted, costs),
+        "min_dcf_optimism": lambda _, counted: sweep.min_dcf_optimism(counted, whole, costs),
+    }
+    return simple | {name: _tpr_at(fpr) for name, fpr in TPR_AT_FPR.items()}
+
+
+def _tpr_at(fpr: float) -> Callable[[Ranking, Steps], Floats]:
+    return lambda _, counted: sweep.tpr_at_fpr(counted, fpr)

@@ -14,20 +14,16 @@ groups can have.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from earwitness.core.estimates import MIN_GROUPS, TOO_FEW_GROUPS
-from earwitness.metrics.clustered import (
-    Floats,
-    Ints,
-    clustered_variance,
-    degrees_of_freedom,
-    freedom_of,
-    place,
-)
+from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS
+from earwitness.metrics import sweep
+from earwitness.metrics.sample import Items
 
 CONFIDENCE = 0.95
 NO_VARIATION = "no variation between groups"
@@ -212,3 +208,150 @@ def _correlation(hit: Ints, target: Ints, group: Ints) -> float:
 
 def _quantile(confidence: float, freedom: float) -> float:
     return float(t.ppf((1 + confidence) / 2, max(freedom, 1)))
+
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Placements:
+    """Where items of one class stand among those of the other; ties count half.
+
+    Attributes:
+        of_fakes: ``(n_fake,)`` share of reals below each fake.
+        of_reals: ``(n_real,)`` share of fakes above each real.
+    """
+
+    of_fakes: Floats
+    of_reals: Floats
+
+    @property
+    def mean(self) -> float:
+        """AUROC, or the difference of two."""
+        return float(self.of_fakes.mean())
+
+    def minus(self, other: Placements) -> Placements:
+        """Return the differences to another detector's placements of the same items."""
+        return Placements(self.of_fakes - other.of_fakes, self.of_reals - other.of_reals)
+
+
+def place(target: Ints, score: Floats) -> Placements:
+    """Place every item among those of the other class.
+
+    Args:
+        target: ``(n_items,)`` of 0 and 1, both there.
+        score: ``(n_items,)`` finite numbers, high for fake.
+    """
+    fakes, reals = score[target == 1], score[target == 0]
+    return Placements(_share_below(fakes, reals), 1 - _share_below(reals, fakes))
+
+
+def clustered_variance(placements: Placements, target: Ints, group: Ints) -> float:
+    """Return the variance of the mean placement over samples of groups.
+
+    Args:
+        placements: Of one detector, or differences of two.
+        target: ``(n_items,)`` of 0 and 1, in the order that placements were made from.
+        group: ``(n_items,)`` group of each, from 0 up.
+
+    Returns:
+        NaN unless two groups hold fakes and two hold reals.
+    """
+    of_fakes, of_reals = _parts(placements, target, group)
+    i10, i01 = (len(np.unique(group[target == label])) for label in (1, 0))
+    if min(i10, i01) < 2:
+        return float("nan")
+    alone = i10 / (i10 - 1) * (of_fakes**2).sum() + i01 / (i01 - 1) * (of_reals**2).sum()
+    together = len(of_fakes) / (len(of_fakes) - 1) * (of_fakes * of_reals).sum()
+    return float(max(alone + 2 * together, 0))
+
+
+def degrees_of_freedom(placements: Placements, target: Ints, group: Ints) -> float:
+    """Return how many degrees of freedom ``clustered_variance`` has on this sample.
+
+    A variance is as uncertain as its terms are uneven: where a few groups make most of it, as
+    at an AUROC near 1, it has few degrees of freedom however many groups there are. They follow
+    from the fourth moment of the groups' parts (Satterthwaite, 1946); for normal parts they are
+    the number of groups.
+
+    Args:
+        placements: Of one detector, not all alike.
+        target: ``(n_items,)`` of 0 and 1, in the order that placements were made from.
+        group: ``(n_items,)`` group of each, from 0 up.
+    """
+    of_fakes, of_reals = _parts(placements, target, group)
+    return freedom_of(of_fakes + of_reals)
+
+
+def freedom_of(parts: Floats) -> float:
+    """Return the degrees of freedom of a variance that is the sum of squared parts.
+
+    Args:
+        parts: ``(n_groups,)`` what each group adds to the metric.
+    """
+    squares = parts**2
+    second, fourth = float(squares.sum()), float((squares**2).sum())
+    spread = fourth - second**2 / max(len(squares), 1)
+    return float("inf") if spread <= 0 else 2 * second**2 / spread
+
+
+def _parts(placements: Placements, target: Ints, group: Ints) -> tuple[Floats, Floats]:
+    """Return what each group adds to the mean placement of fakes, and to that of reals."""
+    mean, n_groups = placements.mean, int(group.max()) + 1
+    of_fakes, of_reals = (
+        np.bincount(group[target == label], values - mean, n_groups) / len(values)
+        for label, values in ((1, placements.of_fakes), (0, placements.of_reals))
+    )
+    return of_fakes, of_reals
+
+
+def _share_below(values: Floats, others: Floats) -> Floats:
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    return np.asarray(below / (2 * len(others)))
+
+
+def tpr_interval(items: Items, fpr: float, confidence: float = CONFIDENCE) -> Interval:
+    """Return an interval for the share of fakes found with at most ``fpr`` of reals called fake.
+
+    The recall at the last threshold whose false positive rate is significantly below ``fpr``, and
+    at the first where it is significantly above, are put together with the interval of recall at
+    the threshold of the sample as Zou and Donner (2008) do. There is no interval with so few groups
+    of reals that even none called fake would not exclude a rate of ``fpr`` (``groups_needed``).
+
+    Args:
+        items: Reals and fakes, with scores.
+        fpr: Between 0 and 1.
+        confidence: Level.
+    """
+    n_groups, needed = items.groups_of(0), groups_needed(fpr, confidence)
+    if n_groups < needed:
+        found = f"{TOO_FEW_GROUPS} of reals: {100 * fpr:g} % takes {needed}, here {n_groups}"
+        return Interval(reason=found)
+    if items.groups_of(1) < MIN_GROUPS:
+        return Interval(reason=TOO_FEW_GROUPS)
+    score = np.asarray(items.score, dtype=np.float64)
+    ranking = sweep.rank(items.target, score)
+    counted = sweep.count_steps(ranking)
+    numbers = range(len(ranking.thresholds) + 1)
+
+    def share(step: int, label: int) -> Interval:
+        own = items.target == label
+        threshold = ranking.thresholds[step - 1] if step else math.inf
+        return rate_interval((score[own] >= threshold).astype(int), items.group[own], confidence)
+
+    strict = bisect_right(numbers, fpr, key=lambda step: share(step, 0).high) - 1
+    loose = min(bisect_left(numbers, fpr, key=lambda step: share(step, 0).low), numbers[-1])
+    step = int(sweep.last_step_at(counted, fpr))
+    value, own = float(counted.tpr[step]), share(step, 1)
+    down = math.hypot(value - counted.tpr[min(strict, step)], value - own.low)
+    up = math.hypot(counted.tpr[max(loose, step)] - value, own.high - value)
+    method = "quantile of the reals, Wilson (Zou and Donner)"
+    return Interval(max(value - down, 0.0), min(value + up, 1.0), method)
+
+
+def groups_needed(fpr: float, confidence: float = CONFIDENCE) -> int:
+    """Return with how many groups, none of them called fake, a rate of ``fpr`` is excluded."""
+    z = float(norm.ppf((1 + confidence) / 2))
+    return math.ceil(z**2 * (1 - fpr) / fpr)

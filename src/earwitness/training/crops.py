@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio.clips import pad_clip, place_windows
-from earwitness.audio.content import describe_lack
+from earwitness.audio.clips import describe_lack, pad_clip, place_windows
 from earwitness.audio.decode import probe_audio, read_slice
 from earwitness.audio.resample import resampled_length
 from earwitness.core.cards import ClipContract

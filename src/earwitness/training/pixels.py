@@ -20,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.core.errors import DatasetError, ImageError
-from earwitness.core.images import SpectrogramContract
-from earwitness.passes.mapping import usable_processors
-from earwitness.rendering.depth import CONSTANT
-from earwitness.rendering.images import ImageFacts, read_facts, read_image
+from earwitness.core.spectrogram import SpectrogramContract
+from earwitness.images.png import CONSTANT, ImageFacts, read_facts, read_image
+from earwitness.scoring.workers import usable_processors
 from earwitness.training.examples import Example
 
 _AT_ONCE = 256

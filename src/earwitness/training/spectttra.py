@@ -20,31 +20,31 @@ from torch import nn
 
 from earwitness.core.cards import ClipContract, DetectorCard, TrainingItems
 from earwitness.core.errors import RunError, UsageError, WeightsError
-from earwitness.core.files import missing, replacing
+from earwitness.core.io import missing, replacing
 from earwitness.detectors.hub import is_hub_id
-from earwitness.detectors.opening import (
+from earwitness.detectors.loading import (
     OpenOptions,
     Source,
     find_source,
     published_name,
     write_card,
 )
+from earwitness.detectors.nets.spectttra import SpecTTTra
 from earwitness.detectors.sonics import load_spectttra, scale_samples
 from earwitness.detectors.sonics_card import check_name, describe_sonics
-from earwitness.detectors.spectttra import SpecTTTra
 from earwitness.detectors.spectttra_config import (
     CONFIG_JSON,
     SAFETENSORS,
     find_state,
     read_config,
 )
-from earwitness.passes.resume import Resume
-from earwitness.training import session
+from earwitness.scoring.run_folder import Resume
+from earwitness.training import run
 from earwitness.training.crops import draw_crop, read_crop
+from earwitness.training.data_checks import look_at_examples
 from earwitness.training.examples import Example, check_sides
-from earwitness.training.lesson import Plan
-from earwitness.training.looks import look_at_examples
-from earwitness.training.loop import Hardware, Listeners, Trained, fit
+from earwitness.training.task import Plan
+from earwitness.training.trainer import Hardware, Listeners, Trained, fit
 
 RECIPE = {"learning_rate": 5e-5, "weight_decay": 0.05}
 """What a plan says otherwise for weights that have learned already."""
@@ -202,11 +202,11 @@ def train_spectttra(
     """
     check_sides(train, valid)
     network, config = load_spectttra(start.source.path)
-    if (out / CONFIG_JSON).is_file() and not (out / session.TRAINING_JSON).is_file():
+    if (out / CONFIG_JSON).is_file() and not (out / run.TRAINING_JSON).is_file():
         raise RunError(f"{out}: holds weights from elsewhere, expected a new folder")
     begun_with = {"begun_with": start.source.name, "begun_with_sha256": start.card.weights_sha256}
     settings = {"detector": start.detector, **begun_with, **asdict(plan)}
-    session.begin(out, train, valid, settings, resume=resume)
+    run.begin(out, train, valid, settings, resume=resume)
     for line in look_at_examples(train, valid):
         remark(line)
     normalize = bool(config.audio.normalize)
@@ -215,14 +215,14 @@ def train_spectttra(
     )
     trained = fit(lesson, plan, out, hardware=hardware, listeners=listeners)
     card = _card(start, train, valid, out)
-    sha256 = session.save_state(trained.best, out / SAFETENSORS, card)
+    sha256 = run.save_state(trained.best, out / SAFETENSORS, card)
     with replacing(out / CONFIG_JSON) as temporary:
         shutil.copyfile(find_state(start.source.path).with_name(CONFIG_JSON), temporary)
-    figures = session.figures_of(trained, settings)
+    figures = run.figures_of(trained, settings)
     card = card.model_copy(update={"weights_sha256": sha256, "details": figures})
-    session.draw(trained, out, title=card.name)
+    run.draw(trained, out, title=card.name)
     write_card(card, out)
-    session.drop_checkpoints(out)
+    run.drop_checkpoints(out)
     return card, trained
 
 
@@ -251,12 +251,12 @@ def _with(before: tuple[str, ...] | None, examples: Sequence[Example]) -> tuple[
     """Return data sets with those of examples; what was unknown stays unknown."""
     if before is None:
         return None
-    return tuple(dict.fromkeys((*before, *session.origins(examples, "audio of one's own"))))
+    return tuple(dict.fromkeys((*before, *run.origins(examples, "audio of one's own"))))
 
 
 def _items(before: TrainingItems | None, train: Sequence[Example]) -> TrainingItems:
     """Return hashes of examples with those of before; they are not all that it has met."""
-    items = session.training_items(train).model_copy(update={"complete": False})
+    items = run.training_items(train).model_copy(update={"complete": False})
     if before is None:
         return items
     files, groups = (

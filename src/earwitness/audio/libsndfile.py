@@ -1,0 +1,350 @@
+"""The reader for what libsndfile decodes: WAV, FLAC, OGG, MP3 and their like.
+
+Conventions: positions and lengths are samples at the file's own rate. A slice equals the same
+slice of a full decode bit for bit. Where a seek keeps that promise it is used:
+
+- PCM, floats and lossless codings: seeks are exact. In ADPCM they are not where a block is damaged.
+- MP3: a decoder that starts in mid-file needs the frames that its first frame's bit reservoir
+  reaches back to (at most 9 in MPEG-1), so it starts earlier and the lead is thrown away. For
+  mono and for MPEG-2 even that leaves differences in the last bit, which never fade (libmpg123's
+  synthesis depends on how many frames went before), so they are decoded from the start. A file
+  with a damaged frame inside an unbroken chain of frames may show such differences too.
+- OGG: libsndfile's seeks land wrongly in some places, Vorbis and Opus alike, so both are decoded
+  from the start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from earwitness.audio import mpeg
+from earwitness.audio.files import (
+    AudioInfo,
+    Part,
+    Plan,
+    Reader,
+    Span,
+    View,
+    check_info,
+    claim,
+    describe_change,
+    open_view,
+)
+from earwitness.audio.mpeg import check_damage
+from earwitness.audio.mpeg_frames import Mp3Frames, walk_frames
+from earwitness.core.errors import AudioError
+
+BLOCK_SAMPLES = 1 << 12
+MP3_LEAD_SAMPLES = 16 * 1152
+HIGHEST_COUNT = 1 << 40
+"""A header that claims more samples than this does not know its length."""
+
+_EXACT_SEEKS = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"}
+_EXACT_SEEKS |= {"ALAW", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"}
+_CODECS = {
+    "PCM_S8": "pcm_s8",
+    "PCM_U8": "pcm_u8",
+    "ULAW": "pcm_mulaw",
+    "ALAW": "pcm_alaw",
+    "MPEG_LAYER_I": "mp1",
+    "MPEG_LAYER_II": "mp2",
+    "MPEG_LAYER_III": "mp3",
+}
+_PLAIN = {
+    "PCM_16": "pcm_s16",
+    "PCM_24": "pcm_s24",
+    "PCM_32": "pcm_s32",
+    "FLOAT": "pcm_f32",
+    "DOUBLE": "pcm_f64",
+}
+_TELLING_LENGTHS = {"flac", "wav", "rf64", "w64", "aiff", "caf", "au"}
+"""Containers whose stated length shows that decoding ended too early."""
+
+_LITTLE_ENDIAN = {"wav", "rf64", "w64"}
+
+
+class NotForLibsndfileError(Exception):
+    """libsndfile does not know the format, or its length for this file is wrong."""
+
+
+class _ForwardSound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A sound file whose reads go on where the last one ended.
+
+    soundfile seeks to its own idea of the position after each read of a seekable file, and a
+    seek in an MP3 or OGG file disturbs the decoder, so that blocks would differ from the whole.
+    """
+
+    def seekable(self) -> bool:
+        """Return False, which keeps soundfile from seeking of itself."""
+        return False
+
+    def go_to(self, position: int) -> None:
+        """Seek where the format can, even to the start.
+
+        Opening an MP3 decodes its first frame, and after that its samples may come out
+        different in the last bit unless the decoder is sent back.
+        """
+        if super().seekable():
+            self.seek(position)
+
+
+@contextlib.contextmanager
+def _sound(fd: int, path: str, view: View | None = None) -> Iterator[_ForwardSound]:
+    """Yield the file, or a view of it, as libsndfile opens it, its errors as ``AudioError``."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    try:
+        sound = _ForwardSound(open_view(fd, view) if view else fd, closefd=False)
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+        raise NotForLibsndfileError(str(error)) from error
+    with sound:
+        try:
+            yield sound
+        except (soundfile.LibsndfileError, ValueError, MemoryError) as error:
+            raise AudioError(path, f"cannot be decoded: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what libsndfile says, on one line."""
+    text = str(getattr(error, "error_string", error)) or type(error).__name__
+    return " ".join(text.split()).rstrip(".")
+
+
+def probe(fd: int, path: str, plan: Plan) -> AudioInfo:
+    """Return format and decoded length; MP3 frames are counted, a FLAC's last sample is tried.
+
+    Args:
+        fd: The file, opened.
+        path: Its name.
+        plan: How to read it.
+
+    Raises:
+        AudioError: The file is truncated, damaged or holds nothing.
+        NotForLibsndfileError: The format is another, or libsndfile cannot give it whole.
+    """
+    if plan.is_foreign:
+        raise NotForLibsndfileError("FFmpeg reads it")
+    if not plan.views:
+        info = claim(_probe_one(fd, path, None), plan)
+        if info.container == "w64" and plan.claimed_samples:  # it reads on to the file's end
+            info = replace(info, n_samples=min(info.n_samples, plan.claimed_samples))
+        return check_info(info)
+    infos = [_probe_one(fd, path, view) for view in plan.views]
+    kinds = [(info.sample_rate_hz, info.n_channels) for info in infos]
+    n_samples = 0
+    for info, kind in zip(infos, kinds, strict=True):
+        if kind != kinds[0]:
+            raise AudioError(path, describe_change(kinds[0], kind, n_samples / kinds[0][0]))
+        n_samples += info.n_samples
+    parts = tuple(
+        Part(view, info.n_samples, info.reader == "seek")
+        for view, info in zip(plan.views, infos, strict=True)
+    )
+    whole = replace(infos[0], n_samples=n_samples, claimed_samples=None, parts=parts)
+    return check_info(claim(whole, plan))
+
+
+def _probe_one(fd: int, path: str, view: View | None) -> AudioInfo:
+    """Return format and decoded length of a file, or of a view of it, unchecked."""
+    with _sound(fd, path, view) as sound:
+        container = _container_of(sound)
+        if container == "mp3":
+            return _probe_mp3(sound, fd, path)
+        reader, n_samples = _other_length(sound, fd, container, path, view)
+        return _info_of(sound, path, reader, n_samples, None)
+
+
+def _container_of(sound: _ForwardSound) -> str:
+    return "wav" if sound.format == "WAVEX" else str(sound.format).lower()
+
+
+def _info_of(
+    sound: _ForwardSound, path: str, reader: Reader, n_samples: int, claimed: int | None
+) -> AudioInfo:
+    container = _container_of(sound)
+    return AudioInfo(
+        path=path,
+        sample_rate_hz=sound.samplerate,
+        n_channels=sound.channels,
+        n_samples=n_samples,
+        codec=_codec_of(sound.subtype, container),
+        container=container,
+        claimed_samples=claimed,
+        reader=reader,
+    )
+
+
+def _codec_of(subtype: str, container: str) -> str:
+    if container == "flac":
+        return "flac"
+    if subtype in _PLAIN:
+        return _PLAIN[subtype] + ("le" if container in _LITTLE_ENDIAN else "be")
+    return _CODECS.get(subtype, subtype.lower())
+
+
+def _probe_mp3(sound: _ForwardSound, fd: int, path: str) -> AudioInfo:
+    """Return format and length of an MPEG file, which other readers may have to give.
+
+    libsndfile stops at the first gap between frames and at the length that a header claims, so it
+    reads only what is one chain of frames with a right header or none.
+    """
+    frames = walk_frames(fd)
+    if frames is None or not frames.kind.is_layer3:
+        return _probe_rare_mpeg(sound, fd, path, frames)
+    claimed = sound.frames if frames.has_header else None
+    expected = frames.n_samples - frames.delay - frames.padding
+    agrees = sound.frames == expected if frames.has_header else sound.frames >= expected
+    if frames.is_sure and agrees:
+        check_damage(frames, path)
+        stable = frames.kind.is_mpeg1 and not frames.kind.mono
+        return _info_of(sound, path, "seek" if stable else "stream", expected, claimed)
+    if frames.unbroken and frames.n_frames < (frames.claimed_frames or 0):
+        n_samples = _count(fd, path, damage_is_end=True)
+        if n_samples >= frames.n_samples - frames.delay:
+            return _info_of(sound, path, "stream", n_samples, claimed)
+    return mpeg.probe(fd, frames, path)
+
+
+def _probe_rare_mpeg(
+    sound: _ForwardSound, fd: int, path: str, frames: Mp3Frames | None
+) -> AudioInfo:
+    """Return format and length of Layers I and II and of free bit rates, by decoding."""
+    if frames is not None and not frames.is_sure:
+        return mpeg.probe(fd, frames, path)
+    n_samples = _count(fd, path, damage_is_end=frames is not None)
+    if frames is not None and n_samples < frames.n_samples:
+        return mpeg.probe(fd, frames, path)
+    return _info_of(sound, path, "stream", n_samples, None)
+
+
+def _other_length(
+    sound: _ForwardSound, fd: int, container: str, path: str, view: View | None
+) -> tuple[Reader, int]:
+    """Return reader and decoded length of any other file."""
+    known = 0 < sound.frames < HIGHEST_COUNT
+    if container == "ogg" and known:
+        return "stream", sound.frames
+    lossless = container == "flac" or sound.subtype in _EXACT_SEEKS
+    reader: Reader = "seek" if lossless else "stream"
+    if sound.frames == 0 or (known and lossless and _has_last_sample(sound)):
+        return reader, sound.frames
+    damage_is_end = container in _TELLING_LENGTHS
+    return reader, _count(fd, path, view, damage_is_end=damage_is_end)
+
+
+def _has_last_sample(sound: _ForwardSound) -> bool:
+    try:
+        sound.seek(sound.frames - 1)
+        return len(sound.read(1, dtype="float32")) == 1
+    except soundfile.LibsndfileError:
+        return False
+
+
+def _count(fd: int, path: str, view: View | None = None, *, damage_is_end: bool) -> int:
+    """Return the decoded length by decoding, a block at a time, with a decoder of its own.
+
+    Raises:
+        AudioError: Decoding fails on the way, unless that may count as the end.
+    """
+    n_samples = 0
+    with _sound(fd, path, view) as sound:
+        buffer = np.empty((BLOCK_SAMPLES, sound.channels), dtype=np.float32)
+        sound.go_to(0)
+        try:
+            while len(block := sound.read(out=buffer)):
+                n_samples += len(block)
+        except soundfile.LibsndfileError as error:
+            if not damage_is_end:
+                at = f"{n_samples / sound.samplerate:.2f} s"
+                raise AudioError(path, f"damaged near {at}: {_reason(error)}") from error
+    return n_samples
+
+
+def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
+    """Return ``(n_channels, n_samples)`` of each span, in one pass over the file.
+
+    Args:
+        fd: The file, opened.
+        info: What ``probe`` said of it.
+        spans: Stretches that lie in the file, in order, not overlapping.
+
+    Raises:
+        AudioError: Decoding fails or ends before its time.
+    """
+    if not info.parts:
+        return _read_one(fd, info, spans, None)
+    pieces: list[list[NDArray[np.float32]]] = [[] for _ in spans]
+    begin = 0
+    for part in info.parts:
+        inside = [_inside(span, begin, begin + part.n_samples) for span in spans]
+        wanted = [span for span in inside if span is not None]
+        reader: Reader = "seek" if part.by_seek else "stream"
+        own = replace(info, n_samples=part.n_samples, reader=reader)
+        found = iter(_read_one(fd, own, wanted, part.view) if wanted else ())
+        for piece, span in zip(pieces, inside, strict=True):
+            if span is not None:
+                piece.append(next(found))
+        begin += part.n_samples
+    empty = np.empty((info.n_channels, 0), dtype=np.float32)
+    return [np.concatenate([empty, *piece], axis=1) for piece in pieces]
+
+
+def _inside(span: Span, begin: int, end: int) -> Span | None:
+    """Return what a part of the file has of a span, counted from where the part begins."""
+    start, stop = max(span.start, begin), min(span.stop, end)
+    return Span(start - begin, stop - begin) if start < stop else None
+
+
+def _read_one(
+    fd: int, info: AudioInfo, spans: Sequence[Span], view: View | None
+) -> list[NDArray[np.float32]]:
+    """Return the spans of a file, or of a view of it."""
+    lead = MP3_LEAD_SAMPLES if info.container == "mp3" else 0
+    parts, position = [], -1
+    with _opened_again(fd, info, view) as sound:
+        for span in spans:
+            first = max(0, span.start - lead) if info.reader == "seek" else 0
+            if position < first:
+                sound.go_to(first)
+                position = first
+            position += _skip(sound, span.start - position)
+            try:
+                frames = sound.read(span.stop - span.start, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError:
+                if info.container != "mp3":  # whose frames were all seen: it has changed since
+                    _count(fd, info.path, view, damage_is_end=False)
+                raise
+            position += len(frames)
+            if position < span.stop:
+                ends_s = position / info.sample_rate_hz
+                reason = f"ends at {ends_s:.2f} s, expected {info.duration_s:.2f} s"
+                raise AudioError(info.path, reason)
+            parts.append(frames.T)
+    return parts
+
+
+@contextlib.contextmanager
+def _opened_again(fd: int, info: AudioInfo, view: View | None) -> Iterator[_ForwardSound]:
+    try:
+        with _sound(fd, info.path, view) as sound:
+            yield sound
+    except NotForLibsndfileError as error:
+        raise AudioError(info.path, f"changed while it was read: {_reason(error)}") from error
+
+
+def _skip(sound: _ForwardSound, n_samples: int) -> int:
+    """Decode and drop samples; return how many there were, fewer at the end."""
+    buffer = np.empty((BLOCK_SAMPLES, sound.channels), dtype=np.float32)
+    skipped = 0
+    while skipped < n_samples:
+        block = sound.read(out=buffer[: min(BLOCK_SAMPLES, n_samples - skipped)])
+        if len(block) == 0:
+            break
+        skipped += len(block)
+    return skipped

@@ -1,0 +1,1 @@
+"""The same recording or the same piece under another name: copies and versions."""

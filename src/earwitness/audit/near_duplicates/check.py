@@ -1,0 +1,324 @@
+"""Rows that sound alike: copies of a recording, and versions of the same music.
+
+Conventions: both are searched among distinct sounds; rows with the same bytes are another check's.
+Inside a set, rows of one group by different makers (a track and its reconstructions) are by design,
+versions of one group in any case. Where rows have no ``group_id``, what the file names of known
+corpora tell stands in for it. Versions that are hardly more alike than chance makes the best of so
+many comparisons are not decidable, and never called clean; nor is a set that does not tell how
+alike strangers are. Versions are searched for as they are, and with pitch and speed changed
+(``variants``); each of the two has half of the false alarms that are allowed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from earwitness.audit.context import Outcome, Scene
+from earwitness.audit.near_duplicates.alignment import SHORTEST as SHORTEST_VERSION
+from earwitness.audit.near_duplicates.alignment import VARIANTS
+from earwitness.audit.near_duplicates.copies import SHORTEST as SHORTEST_COPY
+from earwitness.audit.near_duplicates.copies import find_copies
+from earwitness.audit.near_duplicates.index import Library
+from earwitness.audit.near_duplicates.null_model import Limits, Null, fit_null
+from earwitness.audit.near_duplicates.pairs import (
+    Family,
+    Pair,
+    PairKind,
+    Place,
+    Sounds,
+    Tier,
+    distinct_sounds,
+    judge_pairs,
+    pair_rows,
+)
+from earwitness.audit.near_duplicates.versions import find_variants, find_versions, shares_backing
+from earwitness.audit.overlap import NO_OTHERS
+from earwitness.audit.results import Subject, conclude, conclude_slices, not_checked
+from earwitness.splits.grid import UNKNOWN
+
+Flags = NDArray[np.bool_]
+
+_WORDS = {
+    "copies": "the same recording, coded or cut otherwise,",
+    "versions": "the same music, made anew,",
+}
+_NOT_LOOKED_FOR: dict[Tier, str] = {
+    "copy": "not looked for: reversed sound, crops under 2 s, parts under 5 s",
+    "version": (
+        "not looked for: reversed sound, less than 5 s in common, pitch changed by more than "
+        "2 semitones, speed by more than 12 % or tempo by more than 10 %"
+    ),
+}
+"""What a check does not find, which its detail says wherever it looked."""
+
+_ACROSS = "drop these rows, or train without the others"
+_INSIDE = (
+    "keep one row of each; where one is made of the other, give both one group_id; else find out "
+    "which label is right"
+)
+
+
+def check_near_duplicates(scene: Scene) -> list[Outcome]:
+    """Search for copies and, apart from these, for versions."""
+    audited = distinct_sounds(scene, scene.audited_rows)
+    others = distinct_sounds(scene, scene.rows.slice(scene.audited_rows.height))
+    null = fit_null(audited, others)
+    inside = _Search(scene, audited, audited)
+    searches = [_Search(scene, audited, others), inside] if scene.has_others else [inside]
+    copies = [search.find_copies() for search in searches]
+    versions = [search.find_versions(null) for search in searches]
+    if not scene.has_others:
+        for tier, found in (("copies", copies), ("versions", versions)):
+            n = scene.audited_rows.height
+            found.insert(0, not_checked(_subject(tier, "across"), NO_OTHERS, n_unchecked=n))
+    return [*copies, *versions, judge_reconstructions(scene, audited, inside.heard)]
+
+
+def _subject(tier: str, scope: str) -> Subject:
+    if scope == "across":
+        return Subject(f"{tier}_across", f"{_WORDS[tier]} in another set", "across", _ACROSS)
+    return Subject(f"{tier}_inside", f"{_WORDS[tier]} twice in a set", "inside", _INSIDE)
+
+
+class _Search:
+    """One scope: audited sounds against others, or among themselves.
+
+    Attributes:
+        heard: Pairs that were found, those that may be chance left out.
+    """
+
+    def __init__(self, scene: Scene, one: Sounds, other: Sounds) -> None:
+        self.heard: list[Pair] = []
+        self._scene, self._one, self._other = scene, one, other
+        self._same = one is other
+        self._scope = "inside" if self._same else "across"
+        self._copies: set[tuple[int, int]] = set()
+
+    def find_copies(self) -> Outcome:
+        """Search for copies."""
+        subject = _subject("copies", self._scope)
+        n_heard = self._n_long(_is_long(self._one.words, SHORTEST_COPY))
+        if why := self._too_short(n_heard, _is_long(self._other.words, SHORTEST_COPY)):
+            return not_checked(subject, why, n_unchecked=self._scene.audited_rows.height)
+        matches = find_copies(self._one.words, self._other.words, same=self._same)
+        whole = matches.take(np.flatnonzero(~matches.partial).tolist())
+        self._copies = set(zip(whole.one.tolist(), whole.other.tolist(), strict=True))
+        kinds = [
+            PairKind(is_partial=bool(partial) or self._shares_backing(first, second, offset_s))
+            for first, second, offset_s, _, partial in zip(*matches, strict=True)
+        ]
+        pairs = list(pair_rows(self._one, self._other, matches, self._same, kinds))
+        return self._conclude(subject, "copy", pairs, n_heard=n_heard)
+
+    def find_versions(self, null: Null) -> Outcome:
+        """Search for versions that are no copies, which are to be searched for before."""
+        subject = _subject("versions", self._scope)
+        n_heard = self._n_long(_is_long(self._one.chroma, SHORTEST_VERSION))
+        if why := self._too_short(n_heard, _is_long(self._other.chroma, SHORTEST_VERSION)):
+            return not_checked(subject, why, n_unchecked=self._scene.audited_rows.height)
+        n = self._n_comparisons()
+        limits = null.limits(n)
+        detail = (
+            f"versions fainter than a score of {limits.clear:.1f} are not decidable "
+            f"({null.plain.n_strangers} strangers, {n} comparisons)"
+        )
+        figures: dict[str, JsonValue] = {
+            "limit": limits.clear,
+            "undecided_from": limits.faint,
+            "limit_changed": limits.changed,
+            "n_comparisons": n,
+            "strangers": null.plain.figures(),
+            "decidable": not null.unknown,
+        }
+        outcome = self._conclude(
+            subject,
+            "version",
+            list(self._versions(limits)),
+            n_heard=n_heard,
+            detail=null.unknown or detail,
+            figures=figures,
+        )
+        if null.unknown and outcome.result.verdict == "pass":
+            n_rows = self._scene.audited_rows.height
+            return not_checked(subject, null.unknown, n_unchecked=n_rows, figures=figures)
+        return outcome
+
+    def _conclude(
+        self,
+        subject: Subject,
+        tier: Tier,
+        pairs: Sequence[Pair],
+        *,
+        n_heard: int,
+        detail: str = "",
+        figures: Mapping[str, JsonValue] | None = None,
+    ) -> Outcome:
+        self.heard += [pair for pair in pairs if pair.kind.is_clear]
+        findings, links = judge_pairs(self._scene, subject.name, tier, pairs)
+        by_design = sum(link.relation == "by_design" for link in links)
+        counted = f"{by_design} pairs by design" if by_design else ""
+        return conclude(
+            subject,
+            findings,
+            n_checked=n_heard,
+            n_unchecked=self._scene.audited_rows.height - n_heard,
+            detail="; ".join(filter(None, (counted, detail, _NOT_LOOKED_FOR[tier]))),
+            links=links,
+            figures={"pairs": len(links), "pairs_by_design": by_design, **(figures or {})},
+        )
+
+    def _too_short(self, n_heard: int, others_long: Flags) -> str:
+        """Return why nothing can be compared; empty where something can."""
+        if n_heard == 0:
+            return "no file is long enough"
+        return "" if others_long.any() else "no file of the other sets is long enough"
+
+    def _versions(self, limits: Limits) -> Iterator[Pair]:
+        """Yield pairs above the limits that are no copies."""
+        one, other, same = self._one, self._other, self._same
+        plain = find_versions(one.chroma, other.chroma, same=same)
+        changed = find_variants(one.chroma, other.chroma, same=same, least=limits.changed)
+        known = set(self._copies)
+        for found, faint in ((plain, limits.faint), (changed, limits.changed)):
+            matches = found.matches
+            numbers = [
+                int(number)
+                for number in np.flatnonzero(found.score >= faint)
+                if known.isdisjoint(_both_ways(matches.one[number], matches.other[number]))
+            ]
+            matches = matches.take(numbers)
+            kinds = []
+            for number, first, second, offset_s in zip(numbers, *matches[:3], strict=True):
+                change = VARIANTS[found.variant[number]].describe() if found is changed else ""
+                clear = found is changed or bool(found.score[number] >= limits.clear)
+                partial = not change and self._shares_backing(first, second, offset_s)
+                kinds.append(PairKind(clear, partial, change))
+                if clear:
+                    known.add((int(first), int(second)))
+            yield from pair_rows(one, other, matches, same, kinds)
+
+    def _shares_backing(self, first: int, second: int, offset_s: float) -> bool:
+        return shares_backing(
+            (self._one.words.sequence(first), self._other.words.sequence(second)),
+            (self._one.chroma.sequence(first), self._other.chroma.sequence(second)),
+            offset_s,
+        )
+
+    def _n_comparisons(self) -> int:
+        n = len(self._one)
+        return n * (n - 1) // 2 if self._same else n * len(self._other)
+
+    def _n_long(self, long: Flags) -> int:
+        return sum(
+            len(family) for number in np.flatnonzero(long) for family in self._one.families[number]
+        )
+
+
+def _is_long(library: Library, shortest: int) -> Flags:
+    """Return which sounds have enough frames that are not silent."""
+    values = library.values
+    loud: Flags = np.asarray(np.atleast_2d(values.T != 0).any(axis=0), dtype=np.bool_)
+    return library.counts(loud) >= shortest
+
+
+def _both_ways(first: int, second: int) -> set[tuple[int, int]]:
+    return {(int(first), int(second)), (int(second), int(first))}
+
+
+SUBJECT = Subject("reconstructions", "reconstructions heard as their own track", "inside", "")
+
+
+class Heard(NamedTuple):
+    """What was heard of one generator's reconstructions.
+
+    Attributes:
+        n: Reconstructions that could be heard.
+        n_linked: Those that sound like their track.
+        n_own: Pairs with their track that sound alike.
+        n_strange: Pairs with another real that sound alike.
+    """
+
+    n: int
+    n_linked: int
+    n_own: int
+    n_strange: int
+
+    def told(self) -> str:
+        """Return recall and precision in words."""
+        recall = f"recall {self.n_linked} of {self.n}"
+        n_pairs = self.n_own + self.n_strange
+        return f"{recall}, precision {self.n_own} of {n_pairs}" if n_pairs else recall
+
+
+def judge_reconstructions(scene: Scene, sounds: Sounds, pairs: Iterable[Pair]) -> Outcome:
+    """Compare what is heard with what ``group_id`` says, generator by generator.
+
+    Args:
+        scene: What is looked at.
+        sounds: Those of audited rows.
+        pairs: Families of one set that sound alike, beyond chance.
+    """
+    heard = _listen(sounds, pairs)
+    figures: dict[str, JsonValue] = {name: dict(one._asdict()) for name, one in heard.items()}
+    n = sum(one.n for one in heard.values())
+    n_linked = sum(one.n_linked for one in heard.values())
+    if not n_linked:
+        why = "none is heard as its track" if n else "no fake has the group_id of a real"
+        n_rows = scene.audited_rows.height
+        return not_checked(SUBJECT, why, n_unchecked=n_rows, figures=figures)
+    alike: dict[str, list[str]] = {}
+    for generator, one in heard.items():
+        alike.setdefault(one.told(), []).append(generator)
+    return conclude_slices(
+        SUBJECT,
+        is_finding=False,
+        detail="; ".join(f"{', '.join(names)}: {told}" for told, names in alike.items()),
+        n_checked=n_linked,
+        n_unchecked=n - n_linked,
+        figures=figures,
+    )
+
+
+def _listen(sounds: Sounds, pairs: Iterable[Pair]) -> dict[str, Heard]:
+    """Return what was heard, by generator in alphabetical order."""
+    families = [family for kin in sounds.families for family in kin]
+    tracks = {_track(family) for family in families if not _is_fake(family)} - {None}
+    made = [family for family in families if _is_fake(family) and _track(family) in tracks]
+    n: Counter[str] = Counter()
+    for family in made:
+        n[_generator(family)] += len(family)
+    linked: dict[str, set[Place]] = {name: set() for name in n}
+    own, strange = Counter[str](), Counter[str]()
+    for fake, real in _fakes_with_reals(pairs):
+        name = _generator(fake)
+        if name in n and _track(fake) == _track(real) is not None:
+            own[name] += len(fake) * len(real)
+            linked[name] |= {(row["set"], row["row"]) for row in fake}
+        else:
+            strange[name] += len(fake) * len(real)
+    return {name: Heard(n[name], len(linked[name]), own[name], strange[name]) for name in sorted(n)}
+
+
+def _fakes_with_reals(pairs: Iterable[Pair]) -> Iterator[tuple[Family, Family]]:
+    for pair in pairs:
+        if _is_fake(pair.one) != _is_fake(pair.other):
+            yield (pair.one, pair.other) if _is_fake(pair.one) else (pair.other, pair.one)
+
+
+def _is_fake(family: Family) -> bool:
+    return bool(family[0]["target"])
+
+
+def _track(family: Family) -> tuple[int, str] | None:
+    first = family[0]
+    return (first["set"], first["group"]) if first["group"] else None
+
+
+def _generator(family: Family) -> str:
+    return family[0]["generator"] or UNKNOWN

@@ -1,0 +1,155 @@
+"""What a file gives away without being heard as music, measure by measure.
+
+Conventions: a measure is a number, or a category where values have no order. ``container`` is what
+the file is and how loud; ``channel`` what may be a generator's own mark as well. One row an audited
+row; an item is a distinct file with its label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from earwitness.audit.context import Scene
+from earwitness.audit.schema import Nuisances
+from earwitness.audit.signal import Channel
+from earwitness.splits.grid import UNKNOWN
+from earwitness.splits.grouping import link_rows, track_keys
+
+ITEM = ("file", "target")
+"""What tells one item from another."""
+
+_TRANSCODE = "transcode reals and fakes alike, with one encoder and one setting"
+_RATE = "bring reals and fakes to one rate, the lowest there is, before they are scored"
+_TAGS = "remove the tags of reals and fakes, or write the same fields to both"
+_TRIM = "trim silence at both ends of reals and fakes alike"
+_LEVEL = "bring reals and fakes to one loudness"
+_BAND = (
+    "low-pass reals and fakes alike, or show that it is the generator's own mark: it goes with "
+    "the next transcoding"
+)
+_LOW_CUT = "high-pass reals and fakes alike"
+_OFFSET = "subtract the mean of each channel from reals and fakes alike"
+_DEPTH = "bring reals and fakes to one bit depth, with the same dither"
+_STEREO = "mix both down to mono"
+_PAUSES = "cut reals and fakes to passages without pauses, or drop rows that are mostly silent"
+_FLOOR = "add the same dither to reals and fakes, or transcode both alike"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing to measure.
+
+    Attributes:
+        name: Its column in ``nuisances.csv``.
+        words: What people call it.
+        part: What it belongs to.
+        advice: What to do where it tells fakes from reals.
+        unit: Of its numbers; empty for a bare number.
+        is_category: Whether its values have no order; ``|`` separates several of one file.
+    """
+
+    name: str
+    words: str
+    part: Literal["container", "channel"]
+    advice: str
+    unit: str = ""
+    is_category: bool = False
+
+    def told(self, value: float | str) -> str:
+        """Return a number with its unit, to four digits, or a category that is common."""
+        if isinstance(value, str):
+            return f"mostly {value}"
+        digits = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+        return f"{digits} {self.unit}".rstrip()
+
+
+MEASURES = (
+    Measure("duration_s", "duration", "container", "cut reals and fakes to one length", "s"),
+    Measure("sample_rate_hz", "sample rate", "container", _RATE, is_category=True),
+    Measure("n_channels", "channels", "container", "mix both down to mono", is_category=True),
+    Measure("codec", "codec", "container", _TRANSCODE, is_category=True),
+    Measure("container", "container", "container", _TRANSCODE, is_category=True),
+    Measure("bit_rate_kbps", "bit rate", "container", _TRANSCODE, "kbps"),
+    Measure("encoder", "encoder tag", "container", _TAGS, is_category=True),
+    Measure("tag_fields", "tag fields", "container", _TAGS, is_category=True),
+    Measure("cover_art", "cover art", "container", _TAGS, is_category=True),
+    Measure("peak_dbfs", "peak", "container", _LEVEL, "dBFS"),
+    Measure("loudness_lufs", "loudness", "container", _LEVEL, "LUFS"),
+    Measure("crest_db", "crest factor", "channel", _LEVEL + " without a limiter", "dB"),
+    Measure("dc_offset", "DC offset", "channel", _OFFSET),
+    Measure("clipped_share", "clipping", "channel", "drop clipped rows on both sides"),
+    Measure("lead_silence_s", "silence at the start", "channel", _TRIM, "s"),
+    Measure("trail_silence_s", "silence at the end", "channel", _TRIM, "s"),
+    Measure("silence_share", "silence", "channel", _PAUSES),
+    Measure("lead_zeros_s", "digital silence at the start", "channel", _TRIM, "s"),
+    Measure("zero_share", "digital silence", "channel", _FLOOR),
+    Measure("bit_depth", "bit depth", "channel", _DEPTH, is_category=True),
+    Measure("quiet_db", "level of quiet passages", "channel", _FLOOR, "dB"),
+    Measure("bandwidth_hz", "bandwidth", "channel", _BAND, "Hz"),
+    Measure("band_edge_hz", "edge of the band", "channel", _BAND, "Hz"),
+    Measure("below_40_db", "power below 40 Hz", "channel", _LOW_CUT, "dB"),
+    Measure("above_8k_db", "power above 8 kHz", "channel", _BAND, "dB"),
+    Measure("above_16k_db", "power above 16 kHz", "channel", _BAND, "dB"),
+    Measure("floor_db", "high-frequency floor", "channel", _BAND, "dB"),
+    Measure("stereo_correlation", "stereo correlation", "channel", _STEREO),
+    Measure("stereo_width_db", "stereo width", "channel", _STEREO, "dB"),
+    Measure("balance_db", "balance of the channels", "channel", _STEREO, "dB"),
+)
+"""Every measure, in the order of ``nuisances.csv``."""
+
+NONE = "none"
+"""The category of files that do not say."""
+
+_OF_CHANNEL = frozenset(Channel._fields)
+_OF_SOUND = ("error", *(m.name for m in MEASURES if m.name not in _OF_CHANNEL))
+
+
+def list_nuisances(scene: Scene) -> list[Nuisances]:
+    """Return what the file of every audited row gives away."""
+    told = []
+    for row in scene.audited_rows.iter_rows(named=True):
+        sound = scene.sounds[row["file"]]
+        measured = {name: getattr(sound, name) for name in _OF_SOUND}
+        channel = sound.channel._asdict() if sound.channel else {}
+        name = scene.manifests[row["set"]].name
+        told.append(
+            Nuisances(name, row["row"], row["filepath"], row["target"], **measured, **channel)
+        )
+    return told
+
+
+def measured_rows(scene: Scene) -> pl.DataFrame:
+    """Return the audited rows that can be heard, with their measures.
+
+    Returns:
+        ``set, row, filepath, file, target``, ``corpus, generator, group`` as figures are cut by
+        (groups are numbers: rows that share a ``group_id``, the track that the file name gives, or
+        the file), and a column a measure: floats, or text where it is a category.
+    """
+    nuisances = list_nuisances(scene)
+    text = {"source_dataset": "corpus", "generator": "generator"}
+    rows = scene.audited_rows.select(
+        *("set", "row", "filepath", "file", "target"),
+        *(pl.col(name).fill_null(UNKNOWN).alias(new) for name, new in text.items()),
+        _groups(scene.audited_rows),
+    )
+    heard = pl.Series("heard", [one.error is None for one in nuisances], dtype=pl.Boolean)
+    return rows.with_columns(_column(m, nuisances) for m in MEASURES).filter(heard)
+
+
+def _groups(rows: pl.DataFrame) -> pl.Series:
+    keys = rows.select("file", "group_id").to_dict()
+    keys["track"] = pl.Series(track_keys(rows), dtype=pl.String)
+    return pl.Series("group", link_rows(keys))
+
+
+def _column(measure: Measure, nuisances: list[Nuisances]) -> pl.Series:
+    values = [getattr(one, measure.name) for one in nuisances]
+    if measure.is_category:
+        said = [NONE if value in (None, "") else str(value) for value in values]
+        return pl.Series(measure.name, said, dtype=pl.String)
+    floats = [None if value is None else float(value) for value in values]
+    return pl.Series(measure.name, floats, dtype=pl.Float64)

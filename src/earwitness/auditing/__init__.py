@@ -1,1 +1,0 @@
-"""Is the data safe to judge with? One kind of check a file."""

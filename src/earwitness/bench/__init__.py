@@ -1,0 +1,1 @@
+"""Whole benchmark runs from one configuration file."""

@@ -1,0 +1,162 @@
+"""``earwitness summarize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earwitness.cli import console
+from earwitness.cli.options import COMPARISON, PREDICTIONS, refuse_inputs
+
+
+def summarize(
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Prediction files, or folders that are searched for them (default: "
+            "ood_eval/preds)."
+        ),
+    ] = None,
+    *,
+    input_csv: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A prediction file; may be given again."),
+    ] = None,
+    output_csv: Annotated[
+        Path, typer.Option(metavar="FILE", help="The comparison table to write.")
+    ] = COMPARISON,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SCORE",
+            help="Decide anew at this score (default: the labels in the file).",
+        ),
+    ] = None,
+    model_name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What the model column says (default: from the file)."),
+    ] = None,
+    dataset_name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What the dataset column says (default: from the path)."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Key file of ASVspoof score files."),
+    ] = None,
+    aggregate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="Make one item of several rows of a file: mean or max of their scores (default: "
+            "such files are refused).",
+        ),
+    ] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="Keep the rows that the table has already.")
+    ] = False,
+) -> None:
+    """Turn prediction files into rows of the comparison table.
+
+    Takes our files and both published forms (target|y_true with pred_label|y_pred|pred_prob).
+    Rows without a score are not counted, and their number is printed.
+    """
+    from earwitness.core.errors import UsageError
+    from earwitness.evaluation.repeats import parse_aggregate
+    from earwitness.evaluation.summarize import summarize as make_rows
+    from earwitness.report.comparison import comparison_table, write_comparison
+
+    paths = [*(predictions or []), *(input_csv or [])]
+    if not paths and not PREDICTIONS.is_dir():
+        raise UsageError(
+            f"no prediction file given and no {PREDICTIONS}, expected --input-csv FILE"
+        )
+    paths = paths or [PREDICTIONS]
+    refuse_inputs("--output-csv", [output_csv], [*paths, key])
+    summaries = make_rows(
+        paths,
+        threshold=threshold,
+        model_name=model_name,
+        dataset_name=dataset_name,
+        key=key,
+        aggregate=parse_aggregate(aggregate),
+    )
+    rows = [summary.row for summary in summaries]
+    write_comparison(rows, output_csv, append=append)
+    console.out.print(comparison_table(rows))
+    for summary in summaries:
+        for note in summary.notes:
+            console.remark(note)
+        if summary.n_failed:
+            console.remark(
+                f"{summary.source}: {summary.n_failed} rows without a score, not counted"
+            )
+        if summary.n_abstained:
+            console.remark(
+                f"{summary.source}: {summary.n_abstained} rows abstained from (nothing to "
+                "analyse), not counted"
+            )
+    console.out.print(f"written to {output_csv}", markup=False)
+
+
+def plot(
+    *,
+    input_csv: Annotated[
+        Path, typer.Option(metavar="FILE", help="A comparison table.")
+    ] = COMPARISON,
+    out_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures go.")] = Path(
+        "ood_eval/confusion_matrices"
+    ),
+    normalized: Annotated[
+        bool, typer.Option("--normalized", help="Draw row-normalised matrices as well.")
+    ] = False,
+) -> None:
+    """Draw a confusion matrix for every row of a comparison table.
+
+    Files are named <dataset>__<model>.png and <dataset>__<model>__normalized.png.
+    """
+    from earwitness.report.comparison import plot_confusions, read_comparison
+
+    written = plot_confusions(read_comparison(input_csv), out_dir, normalized=normalized)
+    console.out.print(f"{len(written)} pictures written to {out_dir}", markup=False)
+
+
+def report(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="metrics.json, or a comparison table (.csv or .parquet)."
+        ),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the page goes.")] = Path(
+        "report.html"
+    ),
+    audio_root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Look for the files of mistakes below this folder, too; may be given again.",
+        ),
+    ] = None,
+) -> None:
+    """Write one page that says what an evaluation found.
+
+    The page is a single file: it needs no network, prints, and follows light and dark screens.
+    From a comparison table alone it says what counts can say.
+    """
+    from earwitness.evaluation.counts import evaluate_counts
+    from earwitness.evaluation.schema import read_metrics
+    from earwitness.report.comparison import read_comparison
+    from earwitness.report.page import write_report
+
+    if source.suffix.lower() in (".csv", ".parquet"):
+        metrics = evaluate_counts(read_comparison(source), source=source)
+    else:
+        metrics = read_metrics(source)
+    write_report(metrics, out, audio_roots=audio_root or [])
+    console.out.print(f"written to {out}", markup=False)

@@ -1,0 +1,192 @@
+"""PyTorch files, looked through before PyTorch reads them.
+
+Conventions: PyTorch believes the lengths that a file states: a storage longer than its record reads
+beyond it, a compressed record may be of any size, and some rebuilders allocate what they are asked
+for. So every length is compared with the file's own first, and tensors are plain: dense, on the
+CPU, each element stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import pickletools
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from earwitness.core.errors import WeightsError
+
+_FOREIGN = re.compile(
+    rb"\n(bytearray|_rebuild_(?:sparse|nested|wrapper|meta|device|qtensor|xla|hpu)\w*)\n"
+)
+"""Names that allocate what they are asked for, or make tensors that are not plain."""
+_BYTES = {"Double": 8, "Long": 8, "ComplexFloat": 8, "ComplexDouble": 16, "Float": 4, "Int": 4}
+_BYTES |= {"Half": 2, "BFloat16": 2, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1, "Untyped": 1}
+_PUT, _GET = ("BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
+_MARK, _TUPLE = object(), object()
+"""What stands for these opcodes, so that no text of the file can."""
+_MOST_DEPTH = 40
+
+
+def check_file(path: Path) -> None:
+    """Check the lengths that a PyTorch file states; nothing of it is built.
+
+    Raises:
+        ValueError: It is damaged, or asks for more than it holds.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise ValueError("it is empty")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = _FOREIGN.search(content)
+            name = found[1].decode() if found else None
+    if name:
+        raise ValueError(f"it asks for {name}, expected plain tensors")
+    if zipfile.is_zipfile(path):
+        _check_zip(path)
+
+
+def _check_zip(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("its records are compressed, expected plain ones")
+        sizes = {entry.filename.partition("/")[2]: entry.file_size for entry in entries}
+        if len(sizes) < len(entries) or sum(sizes.values()) > path.stat().st_size:
+            raise ValueError("its records overlap, expected one after the other")
+        root = entries[0].filename.partition("/")[0] if entries else ""
+        if sizes.get("byteorder", 0) and archive.read(f"{root}/byteorder") != b"little":
+            raise ValueError("its numbers are big-endian, expected little-endian ones")
+        if "data.pkl" in sizes:
+            _check_storages(archive.read(f"{root}/data.pkl"), sizes)
+
+
+def _check_storages(pickled: bytes, sizes: Mapping[str, int]) -> None:
+    """Compare the length of every storage with that of its record.
+
+    A storage is named by the tuple that ``torch.save`` writes: "storage", a class, the record's
+    name, a device, and the number of items; opcodes in another order are refused.
+    """
+    memo: dict[Any, Any] = {}
+    recent: list[Any] = []
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name == "BINPERSID":
+            _check_storage(recent, sizes)
+        elif opcode.name in _PUT:
+            memo[argument] = recent[-1] if recent else None
+            continue
+        item = memo.get(argument) if opcode.name in _GET else argument
+        recent = [*recent[-6:], {"MARK": _MARK, "TUPLE": _TUPLE}.get(opcode.name, item)]
+
+
+def _check_storage(parts: list[Any], sizes: Mapping[str, int]) -> None:
+    kind, key, _, n_items = parts[2:6] if len(parts) == 7 else (None,) * 4
+    ends = (parts[0], parts[-1]) if parts else ()
+    if ends != (_MARK, _TUPLE) or parts[1] != "storage" or type(n_items) is not int:
+        raise ValueError("a storage is described in an unusual way")
+    name = str(kind).rpartition(" ")[2].removesuffix("Storage")
+    held = sizes.get(f"data/{key}")
+    if held is None:
+        raise ValueError(f"record data/{str(key)[:40]} is missing")
+    if name not in _BYTES:
+        raise ValueError(f"a storage is of kind {name[:40]!r}")
+    n_bytes = n_items * _BYTES[name]
+    if not 0 <= n_bytes <= held:
+        raise ValueError(f"record data/{key} has {held} bytes, but {n_bytes} are asked for")
+
+
+def check_tensors(content: Any) -> None:
+    """Check that every tensor in plain containers is dense, on the CPU and stored in full.
+
+    Raises:
+        ValueError: One is not.
+    """
+    for name, values in _tensors(content, "the file", 0):
+        plain = values.layout == torch.strided and values.device.type == "cpu"
+        if not plain or values.is_quantized:
+            raise ValueError(f"{name} is {values.layout} on {values.device}, expected a dense one")
+        n_bytes = values.numel() * values.element_size()
+        held = values.untyped_storage().nbytes()
+        if n_bytes > held:
+            raise ValueError(
+                f"{name} has shape {tuple(values.shape)}, {n_bytes} bytes, but {held} are stored"
+            )
+
+
+def _tensors(content: Any, name: str, depth: int) -> Iterator[tuple[str, torch.Tensor]]:
+    if depth > _MOST_DEPTH:
+        raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
+    if isinstance(content, torch.Tensor):
+        yield name, content
+    elif isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _tensors(value, str(key)[:60], depth + 1)
+    elif isinstance(content, list | tuple | set):
+        for value in content:
+            yield from _tensors(value, name, depth + 1)
+
+
+class Placeholder:
+    """What stands for a foreign object; it takes any arguments and state and forgets them."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Placeholder:
+        """Take any arguments, also those that ``copyreg`` passes."""
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __setstate__(self, state: object) -> None:
+        """Forget a state."""
+
+
+def load_tensors(path: Path) -> Any:
+    """Return what a PyTorch file holds: tensors, plain containers, placeholders.
+
+    Raises:
+        pickle.UnpicklingError: The file is damaged, of the format before PyTorch 1.6 with foreign
+            objects in it, or names what PyTorch blocks outright.
+    """
+    with _standing_in(path):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _standing_in(path: Path) -> contextlib.AbstractContextManager[object]:
+    serialization: Any = torch.serialization
+    if not hasattr(serialization, "get_unsafe_globals_in_checkpoint"):
+        return contextlib.nullcontext()
+    try:
+        names = serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # noqa: BLE001 - whatever is wrong with the file, torch.load says it
+        return contextlib.nullcontext()
+    kinds = [(type(name.rpartition(".")[2], (Placeholder,), {}), name) for name in names]
+    allowed: contextlib.AbstractContextManager[object] = serialization.safe_globals(kinds)
+    return allowed
+
+
+_MOST_HEADER_BYTES = 4 << 20
+"""Some forty thousand tensors; the safetensors library would take a header 25 times as long."""
+
+
+def check_header(path: Path) -> None:
+    """Refuse a safetensors file whose header is absurdly long.
+
+    Raises:
+        WeightsError: It is, or the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            n_bytes = int.from_bytes(file.read(8), "little")
+    except OSError as error:
+        reason = error.strerror or error
+        raise WeightsError(f"{path}: cannot be read as weights ({reason})") from error
+    if n_bytes > _MOST_HEADER_BYTES:
+        raise WeightsError(
+            f"{path}: cannot be read (states a header of {n_bytes} bytes, expected at most "
+            f"{_MOST_HEADER_BYTES})"
+        )

@@ -1,0 +1,1 @@
+"""Spectrogram images: rendering, reading, classifying."""

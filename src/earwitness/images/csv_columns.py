@@ -1,0 +1,202 @@
+"""A CSV that is changed in place: whatever is not changed comes back byte for byte.
+
+Conventions: fields are kept as they stand, quotes and all; byte-order mark, encoding, delimiter and
+line ends are the file's own. New fields are quoted where they need it, and all of them where all
+of the header's are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from earwitness.core.errors import DatasetError
+from earwitness.core.io import replacing
+from earwitness.core.text_table import DELIMITERS, decode, in_known_case, spelled_twice
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
+
+
+@dataclass
+class RawRow:
+    """One row.
+
+    Attributes:
+        line: Line of the file on which it begins; the header is line 1.
+        fields: As they stand in the file.
+        end: What ends it.
+    """
+
+    line: int
+    fields: list[str]
+    end: str
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing on the line."""
+        return not any(self.fields)
+
+
+@dataclass
+class RawCsv:
+    """A CSV.
+
+    Attributes:
+        path: The file.
+        content: Its bytes.
+        mark: Its byte-order mark.
+        encoding: How its characters are written.
+        delimiter: Between fields.
+        header: The first row.
+        rows: All others, blank ones among them.
+    """
+
+    path: Path
+    content: bytes
+    mark: bytes
+    encoding: str
+    delimiter: str
+    header: RawRow
+    rows: list[RawRow]
+    names: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = [_value(text) for text in self.header.fields]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def values(self, name: str) -> list[str]:
+        """Return a column's values, without quotes; empty where a row is too short."""
+        at = self.names.index(name)
+        return [_value(row.fields[at]) if at < len(row.fields) else "" for row in self.rows]
+
+    def set_column(self, name: str, values: Sequence[str]) -> None:
+        """Replace a column, or add it behind the last; blank rows stay blank.
+
+        Args:
+            name: Its name.
+            values: One a row.
+        """
+        all_quoted = all(text.startswith('"') for text in self.header.fields)
+        if name not in self.names:
+            self._set(self.header, len(self.names), self._quoted(name, all_quoted))
+            self.names.append(name)
+        at = self.names.index(name)
+        for row, value in zip(self.rows, values, strict=True):
+            if not row.is_blank:
+                self._set(row, at, self._quoted(value, all_quoted))
+
+    def _set(self, row: RawRow, at: int, text: str) -> None:
+        row.fields += [""] * (at + 1 - len(row.fields))
+        row.fields[at] = text
+
+    def _quoted(self, value: str, always: bool) -> str:
+        if always or any(sign in value for sign in (self.delimiter, '"', "\r", "\n")):
+            return '"' + value.replace('"', '""') + '"'
+        return value
+
+    def write(self) -> None:
+        """Write the file, atomically; the first time, its old bytes go to ``<name>.bak``.
+
+        Raises:
+            DatasetError: The file is no longer what was read.
+        """
+        if self.path.read_bytes() != self.content:
+            raise DatasetError(f"{self.path}: changed since it was read; nothing was written to it")
+        text = "".join(
+            self.delimiter.join(row.fields) + row.end for row in (self.header, *self.rows)
+        )
+        backup = self.path.with_name(self.path.name + ".bak")
+        for path, data in (
+            (backup, self.content),
+            (self.path, self.mark + text.encode(self.encoding, "replace")),
+        ):
+            if path != backup or not backup.exists():
+                with replacing(path) as temporary:
+                    temporary.write_bytes(data)
+
+
+def read_raw_csv(path: Path, *, needed: str, known: Collection[str] = ()) -> RawCsv:
+    """Read a CSV of any common encoding (UTF-8, UTF-16 with its mark, else Latin-1).
+
+    Args:
+        path: The file; of a link, what it leads to.
+        needed: A column that must be there, and that the delimiter is told by.
+        known: Further columns that are found in any case; each must be there once.
+
+    Raises:
+        DatasetError: The file cannot be read, is empty, lacks the column, has a known one twice, a
+            quote that is not closed, or a row with more fields than the header.
+    """
+    try:
+        path = path.resolve(strict=True)
+        content = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from None
+    mark, encoding, text = decode(content)
+    if not text.strip():
+        raise DatasetError(f"{path}: empty, expected a header line and rows")
+    first = _LINE_END.split(text, maxsplit=1)[0]
+    known = {needed, *known}
+    headers = {d: in_known_case(_names(first, d), known) for d in DELIMITERS}
+    delimiter = next((d for d, names in headers.items() if needed in names), ",")
+    header, *rows = _rows(text, delimiter, path)
+    table = RawCsv(path, content, mark, encoding, delimiter, header, rows)
+    own, table.names = table.names, in_known_case(table.names, known)
+    meant = [(old, name) for old, name in zip(own, table.names, strict=True) if name in known]
+    if meant and (twice := spelled_twice(*zip(*meant, strict=True))):
+        raise DatasetError(f"{path}: {twice}")
+    if needed not in table:
+        found = ", ".join(table.names)
+        raise DatasetError(f"{path}: columns {found}; expected {needed} among them")
+    for row in rows:
+        if len(row.fields) > len(header.fields):
+            raise DatasetError(
+                f"{path}:{row.line}: {len(row.fields)} fields, expected {len(header.fields)}"
+            )
+    return table
+
+
+def _names(line: str, delimiter: str) -> list[str]:
+    return [_value(text) for text in line.split(delimiter)]
+
+
+def _rows(text: str, delimiter: str, path: Path) -> Iterator[RawRow]:
+    """Yield the rows of a text."""
+    d = re.escape(delimiter)
+    one = re.compile(rf'((?:"(?:[^"]|"")*+")?[^{d}\r\n]*)({d}|\r\n|\n|\r|\Z)')
+    line, at = 1, 0
+    row = RawRow(line, [], "")
+    while at < len(text):
+        found = one.match(text, at)
+        assert found is not None  # noqa: S101 - the pattern matches the empty string, too
+        raw, end = found.groups()
+        if raw.startswith('"') and not _is_closed(raw):
+            raise DatasetError(f"{path}:{line}: a quote that is not closed")
+        row.fields.append(raw)
+        at = found.end()
+        line += len(_LINE_END.findall(raw)) if "\n" in raw or "\r" in raw else 0
+        if end == delimiter and at < len(text):
+            continue
+        if end == delimiter:
+            row.fields.append("")
+        row.end = "" if end == delimiter else end
+        yield row
+        line += 1
+        row = RawRow(line, [], "")
+
+
+def _is_closed(raw: str) -> bool:
+    """Tell whether a field that begins with a quote has the one that ends it."""
+    return re.match(r'"(?:[^"]|"")*+"', raw) is not None
+
+
+def _value(raw: str) -> str:
+    """Return what a field says: its quotes are taken off."""
+    if not raw.startswith('"'):
+        return raw
+    closing = re.match(r'"((?:[^"]|"")*+)"', raw)
+    return closing[1].replace('""', '"') + raw[closing.end() :] if closing else raw

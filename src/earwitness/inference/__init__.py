@@ -1,1 +1,0 @@
-"""Scoring: detectors over manifests."""

@@ -1,0 +1,1 @@
+"""Detector results for one song."""

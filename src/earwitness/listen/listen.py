@@ -1,0 +1,217 @@
+"""One song, or a few: what every detector at hand says of it, and when.
+
+Conventions: a file that cannot be judged is a hearing with its error. A song of ordinary length is
+heard whole, window after window; of a longer one so many windows are taken, evenly spread, that
+time and memory stay bounded however long it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from earwitness.audio.clips import Windows
+from earwitness.audio.decode import AudioInfo, probe_audio
+from earwitness.audio.files import Reader
+from earwitness.core.cards import ClipContract, DetectorCard
+from earwitness.core.errors import AudioError, UsageError
+from earwitness.core.io import sha256_of
+from earwitness.core.manifest import Manifest
+from earwitness.core.predictions import ENCODER_PREFIX, Predictions
+from earwitness.datasets.scan import scan_audio
+from earwitness.detectors.base import Detector
+from earwitness.detectors.catalogue import list_detectors
+from earwitness.listen.types import Hearing, Opinion, Silence, Stretch
+from earwitness.listen.verdicts import put_in_words
+from earwitness.scoring.predict import predict
+
+_WHOLE_S = 600
+"""Songs up to this length are heard whole; of longer ones no more than this is heard."""
+_MOST_WINDOWS = 400
+_FEWEST_WINDOWS = 3
+_MOST_PASSED_S: dict[Reader, float] = {"seek": 1e6, "stream": 6e4, "frames": 6e4, "ffmpeg": 6e4}
+"""What may be passed over on the way to windows, which costs time even where a reader seeks."""
+
+
+class Song(NamedTuple):
+    """A file to listen to, or the reason why it cannot be."""
+
+    path: Path
+    error: str | None = None
+
+
+def find_songs(paths: Sequence[Path]) -> list[Song]:
+    """Return the files to listen to, each once; a folder stands for the audio files in it."""
+    return list(dict.fromkeys(song for path in paths for song in _songs_at(path)))
+
+
+def find_detectors() -> tuple[dict[str, Path], list[str]]:
+    """Return detectors whose weights are here with where they lie, and what is wrong with others.
+
+    Raises:
+        UsageError: There is none.
+    """
+    listings = list_detectors()
+    found = {each.asked: each.weights for each in listings if each.weights and each.is_here}
+    problems = [f"{each.asked} is left out: {each.problem}" for each in listings if each.problem]
+    if not found:
+        raise UsageError(
+            "; ".join(
+                [
+                    *problems,
+                    "no detector has weights here; --detector sonics-spectttra-gamma-5s fetches "
+                    "some from the hub, `earwitness detectors` says how to get others",
+                ]
+            )
+        )
+    return found, problems
+
+
+def listen(
+    songs: Sequence[Song | Path],
+    detectors: Sequence[Detector],
+    *,
+    windows: Windows | None = None,
+    working: Callable[[str], None] | None = None,
+) -> Iterator[Hearing]:
+    """Let detectors judge songs, one song at a time.
+
+    Args:
+        songs: What is judged.
+        detectors: Who judges.
+        windows: Clips per song, see ``predict``; ``None`` hears songs up to ten minutes whole and
+            of longer ones so many windows, evenly spread, as come to ten minutes at most.
+        working: Told what is being worked on, in words.
+
+    Yields:
+        A hearing a song, in order.
+    """
+    for number, song in enumerate(songs, 1):
+        path, error = song if isinstance(song, Song) else Song(song)
+        if error is not None:
+            yield Hearing(path, error=error)
+            continue
+        if working:
+            working(f"listening to {number} of {len(songs)}" if len(songs) > 1 else "listening")
+        yield _hear(path, detectors, windows)
+
+
+def _songs_at(path: Path) -> list[Song]:
+    if not path.is_dir():
+        return [Song(path, _name_problem(path))]
+    folder = scan_audio(path)
+    songs = [Song(path / name, _name_problem(path)) for name in folder.files]
+    songs += [Song(path / name, "its name is not valid Unicode") for name in folder.unreadable]
+    return songs or [Song(path, "a folder without audio files, expected audio")]
+
+
+def _name_problem(path: Path) -> str | None:
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return "its name is not valid Unicode"
+    return None
+
+
+def _hear(path: Path, detectors: Sequence[Detector], windows: Windows | None) -> Hearing:
+    try:
+        info = probe_audio(path)
+    except AudioError as error:
+        return Hearing(path, error=error.reason)
+    chosen: dict[Windows, list[Detector]] = {}
+    for detector in detectors:
+        choice = windows or choose_windows(detector.card.contract, info)
+        chosen.setdefault(choice, []).append(detector)
+    manifest = Manifest("listen", pl.DataFrame({"filepath": [str(path)]}))
+    given = [
+        prediction
+        for choice, some in chosen.items()
+        for prediction in predict(manifest, some, windows=choice, keep_windows=True, n_workers=0)
+    ]
+    by_name = {prediction.detector: prediction for prediction in given}
+    cards = [detector.card for detector in detectors]
+    known = _sha256_if_needed(path, cards)
+    opinions = tuple(_opinion(card, by_name[card.name], info, known) for card in cards)
+    return Hearing(path, info.duration_s, info.sample_rate_hz, opinions)
+
+
+def choose_windows(contract: ClipContract, info: AudioInfo) -> Windows:
+    """Return how many windows of a file are heard where nobody says; see ``listen``."""
+    rate_hz = contract.rate_for(info.sample_rate_hz)
+    clip_samples = contract.clip_samples or contract.max_samples
+    if info.duration_s <= _WHOLE_S or clip_samples is None:
+        return "all"
+    in_time = _MOST_PASSED_S[info.reader] / info.duration_s
+    n_windows = min(_MOST_WINDOWS, in_time, _WHOLE_S * rate_hz / clip_samples)
+    return max(_FEWEST_WINDOWS, int(n_windows))
+
+
+def _opinion(
+    card: DetectorCard, prediction: Predictions, info: AudioInfo, sha256: str | None
+) -> Opinion:
+    row = prediction.frame.row(0, named=True)
+    if row["error"] is not None:
+        return Opinion(card, error=row["error"])
+    windows, silences = _windows(prediction, info.duration_s)
+    if row["abstained"] is not None:
+        return Opinion(card, silences=silences, abstained=row["abstained"])
+    return Opinion(
+        card,
+        verdict=put_in_words(row["pred_prob"], card.threshold),
+        logit=row["logit"],
+        prob=row["pred_prob"],
+        windows=windows,
+        silences=silences,
+        encoders={name: row[f"{ENCODER_PREFIX}{name}"] for name in card.encoders},
+        remarks=tuple(_remarks(card, row, info, sha256)),
+    )
+
+
+def _windows(
+    prediction: Predictions, duration_s: float
+) -> tuple[tuple[Stretch, ...], tuple[Silence, ...]]:
+    """Return what was scored and what was abstained from, where the file has it."""
+    scored: list[Stretch] = []
+    silent: list[Silence] = []
+    frame = pl.DataFrame() if prediction.windows is None else prediction.windows
+    for row in frame.iter_rows(named=True):
+        start_s = row["start_s"]
+        end_s = min(start_s + row["duration_s"], duration_s)
+        if row["abstained"] is None:
+            scored.append(Stretch(start_s, end_s, row["logit"], row["pred_prob"]))
+        else:
+            silent.append(Silence(start_s, end_s, row["abstained"]))
+    return tuple(scored), tuple(silent)
+
+
+def _remarks(
+    card: DetectorCard, row: dict[str, Any], info: AudioInfo, sha256: str | None
+) -> Iterator[str]:
+    """Yield what to know of this detector and this song."""
+    contract, rate_hz = card.contract, info.sample_rate_hz
+    clip_s = (contract.clip_samples or 0) / contract.rate_for(rate_hz)
+    if info.duration_s < 0.995 * clip_s:
+        yield (
+            f"The song is shorter than the {clip_s:g} s that it hears at once; silence filled "
+            "the rest."
+        )
+    if row["below_band"]:
+        yield (
+            f"At {rate_hz} Hz the file holds nothing above {rate_hz / 2:g} Hz; part of the band "
+            f"that it looks at, up to {card.band_hz[1]:g} Hz, is empty."
+        )
+    if contract.native_rate and rate_hz != contract.sample_rate_hz:
+        why = "in the published code" if card.preprocessing == "published" else "in its training"
+        yield (f"The file's {rate_hz} Hz were taken for {contract.sample_rate_hz} Hz, as {why}.")
+    if card.trained_on is None:
+        yield "What it was trained on is not known; it may have met this song before."
+    if card.training_items is not None and sha256 in card.training_items.item_sha256:
+        yield "It was trained on this very file, so its verdict says little."
+
+
+def _sha256_if_needed(path: Path, cards: Sequence[DetectorCard]) -> str | None:
+    return sha256_of(path) if any(card.training_items for card in cards) else None

@@ -1,1 +1,0 @@
-"""Which clips are judged: drawing, splitting, reading and writing tables of items."""

@@ -1,1 +1,0 @@
-"""One decode pass over many files."""

@@ -1,1 +1,0 @@
-"""Sound to images on disk, and images from disk."""

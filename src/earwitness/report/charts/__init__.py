@@ -1,0 +1,1 @@
+"""Charts as Altair specifications, and their rendering to SVG and PNG."""

@@ -1,0 +1,136 @@
+"""Charts to SVG and PNG, drawn by vl-convert in a process of its own.
+
+Conventions: vl-convert aborts its whole process on some texts (a Rust panic, no exception), so it
+runs in a child, started with the first chart and kept for all further ones. Every text is made
+printable before it gets there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any, Final, Literal
+
+import altair as alt
+
+from earwitness.core.errors import ChartError
+from earwitness.report.charts.style import printable
+
+_VERSION: Final = alt.SCHEMA_VERSION.rpartition(".")[0]
+_CHILD: Final = Path(__file__).with_name("rendererchild.py")
+_PNG_SCALE: Final = 2
+_EXPRESSIONS: Final = ("calculate", "expr", "filter", "labelExpr", "test")
+"""Code in a specification, which is written in ASCII by this package and never shortened."""
+_LIMIT_S: Final = 300.0
+"""Longest time that a chart may take; drawing takes a second on an idle machine."""
+
+
+def render(chart: alt.TopLevelMixin, kind: Literal["svg", "png"]) -> bytes:
+    """Return a chart as the content of an SVG or PNG file.
+
+    Raises:
+        ChartError: The renderer refused it, crashed or took too long; one line.
+    """
+    options: dict[str, Any] = {"vl_version": _VERSION}
+    if kind == "png":
+        options["scale"] = _PNG_SCALE
+    request = {
+        "format": kind,
+        "spec": _printable(chart.to_dict(validate=False)),
+        "options": options,
+    }
+    return _RENDERER.draw(json.dumps(request).encode() + b"\n")
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {
+            _printable(key): part if key in _EXPRESSIONS else _printable(part)
+            for key, part in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_printable(part) for part in value]
+    return value
+
+
+class _Renderer:
+    """A child that draws; another is started where one has died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def draw(self, request: bytes) -> bytes:
+        with self._lock:
+            process = self._process = self._process or self._start()
+            alarm = threading.Timer(_LIMIT_S, process.kill)
+            alarm.start()
+            try:
+                kind, content = _ask(process, request)
+            except BaseException as error:
+                self._end()
+                if isinstance(error, OSError | EOFError):
+                    crash = f"the renderer ended with status {process.returncode}"
+                    raise ChartError(f"a chart could not be drawn: {crash}") from error
+                raise
+            finally:
+                alarm.cancel()
+        if kind != b"+":
+            first = (content.decode(errors="replace").strip().splitlines() or ["no reason"])[0]
+            raise ChartError(f"a chart could not be drawn: {first[:200]}")
+        return content
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        atexit.register(self.close)
+        command = [sys.executable, "-P", str(_CHILD)]
+        pipe, none = subprocess.PIPE, subprocess.DEVNULL
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=none)  # noqa: S603 - ours
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
+        atexit.unregister(self.close)
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            _close(pipe)
+        process.wait()
+
+
+def _ask(process: subprocess.Popen[bytes], request: bytes) -> tuple[bytes, bytes]:
+    """Return what kind of answer a request gets, and its content."""
+    assert process.stdin is not None  # noqa: S101 - for mypy: both are pipes
+    assert process.stdout is not None  # noqa: S101
+    process.stdin.write(request)
+    process.stdin.flush()
+    head = _read(process.stdout, 9)
+    return head[:1], _read(process.stdout, int.from_bytes(head[1:], "big"))
+
+
+def _read(pipe: IO[bytes], n_bytes: int) -> bytes:
+    data = pipe.read(n_bytes)
+    if len(data) < n_bytes:
+        raise EOFError
+    return data
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    if pipe is not None:
+        try:
+            pipe.close()
+        except OSError:
+            return  # what was not written yet cannot be
+
+
+_RENDERER: Final = _Renderer()

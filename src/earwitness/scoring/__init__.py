@@ -1,0 +1,1 @@
+"""Scoring manifests: decode, batch, store, resume, prediction files."""

@@ -1,0 +1,319 @@
+"""Prediction files: CSV or Parquet by suffix, ours and the two published forms.
+
+Conventions: scores rise with fakeness and lie between 0 and 1; targets and labels are 0 (real)
+and 1 (fake); empty is "no score", never 0. The header is line 1, so row ``i`` is line ``i + 2``.
+
+===========  =======================  ====================================================
+form         the truth                the decision
+===========  =======================  ====================================================
+ours         ``target``               ``pred_prob``, ``pred_label``, ``abstained``, ``error``
+Deezer's     ``target``               ``pred_prob``, ``pred_label``
+SONICS'      ``target`` or ``y_true`` ``y_pred``, the score of fake
+===========  =======================  ====================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from earwitness.core.errors import PredictionsError
+from earwitness.core.io import files_below, replacing
+from earwitness.core.manifest import KNOWN_COLUMNS, NAME_COLUMNS, PUBLISHED_COLUMNS
+from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
+from earwitness.core.text_table import (
+    clean_names,
+    labels,
+    listed,
+    numbers,
+    read_columns,
+    read_table,
+    without_missing,
+)
+from earwitness.scoring.contradictions import (
+    describe_second_column,
+    describe_strange_labels,
+    find_contradiction,
+)
+
+DEFAULT_THRESHOLD = 0.5
+"""Scores from here up are called fake where a file has no labels of its own."""
+
+UNSCORED = "no score in the file"
+"""The error given to rows that have neither a score nor an error."""
+
+_TARGETS = ("target", "y_true")
+_PROBS = ("pred_prob", "y_pred")
+_LABEL = "pred_label"
+_EXPECTED = "target or y_true, and pred_label, pred_prob or y_pred, among them"
+_NUMBERS = ("skip_time", "duration_s", "pred_prob_real")
+_KNOWN = {*PUBLISHED_COLUMNS, *KNOWN_COLUMNS, *PREDICTION_COLUMNS, *_TARGETS, *_PROBS, *_NUMBERS}
+_TRUE_FALSE = {"true": True, "false": False}
+_SUFFIXES = (".csv", ".tsv", ".parquet")
+_PUBLISHED_STEM = "test_predictions"
+
+
+def read_predictions(
+    path: str | Path, *, dataset: str | None = None, detector: str | None = None
+) -> list[Predictions]:
+    """Read a prediction file and check every row.
+
+    Args:
+        path: CSV, or Parquet where the suffix says so.
+        dataset: Name of what was judged; by default it is told from the path: the folder in
+            ``preds/<dataset>/<detector>.csv`` and ``<dataset>/<detector>/test_predictions.csv``,
+            what follows ``__`` in ``<detector>__<dataset>.csv``, else the file's stem.
+        detector: Name of who judged; by default the column ``detector``, else the path.
+
+    Returns:
+        One ``Predictions`` a detector, in the order of their first rows. Labels are the file's
+        own; a file without labels gets them at 0.5. A row with an error, or without a score,
+        has neither score nor label and says why in ``error``, or in ``abstained`` where its
+        detector abstained; a file without that column has no such rows.
+
+    Raises:
+        PredictionsError: The file cannot be read, lacks columns, is empty, holds several
+            detectors for the one name given, ``logit`` and ``pred_prob`` rank rows differently,
+            or rows are wrong: the first is shown with its line and the rest are counted.
+    """
+    path = Path(path)
+    frame, notes = _checked(path)
+    frame = frame.with_columns(pl.col("detector").fill_null(_detector_of(path)))
+    parts = frame.partition_by("detector", maintain_order=True)
+    if detector is not None and len(parts) > 1:
+        found = ", ".join(part["detector"][0] for part in parts)
+        raise PredictionsError(f"{path}: detectors {found}; expected one, for one name given")
+    if detector is not None:
+        parts = [frame.with_columns(pl.lit(detector).alias("detector"))]
+    dataset = dataset or _dataset_of(path)
+    return [_predictions(path, dataset, part, notes) for part in parts]
+
+
+def _predictions(path: Path, dataset: str, rows: pl.DataFrame, notes: list[str]) -> Predictions:
+    """Return one detector's rows, unless their columns contradict each other."""
+    problem = find_contradiction(rows)
+    if problem is not None:
+        raise PredictionsError(f"{path}: {problem}")
+    found = [*notes, describe_strange_labels(rows)]
+    told = tuple(f"{path}: {note}" for note in found if note)
+    return Predictions(dataset, rows["detector"][0], rows, notes=told)
+
+
+def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
+    """Write predictions, atomically, as CSV or as Parquet by suffix.
+
+    Floats read back as they were; a number that is not finite is written as an empty cell.
+    """
+    path = Path(path)
+    finite = pl.selectors.float()
+    frame = frame.with_columns(pl.when(finite.is_finite()).then(finite))
+    with replacing(path) as temporary:
+        if path.suffix.lower() == ".parquet":
+            frame.write_parquet(temporary)
+        else:
+            frame.write_csv(temporary)
+
+
+def find_predictions(folder: str | Path) -> list[Path]:
+    """Return the prediction files under a folder, told by their columns, sorted.
+
+    Links to folders are followed. An empty file is among them, so that whoever reads it says so.
+
+    Raises:
+        PredictionsError: There is none.
+    """
+    files = (p for p in files_below(Path(folder)) if p.suffix.lower() in _SUFFIXES)
+    found = sorted(p for p in files if not p.name.startswith(".") and _looks_right(p))
+    if not found:
+        raise PredictionsError(f"{folder}: no prediction file, expected CSVs with {_EXPECTED}")
+    return found
+
+
+def _looks_right(path: Path) -> bool:
+    names = read_columns(path, _KNOWN)
+    return names is not None and (not names or _has_columns(names))
+
+
+def _has_columns(names: list[str]) -> bool:
+    return any(n in names for n in _TARGETS) and any(n in names for n in (_LABEL, *_PROBS))
+
+
+def _read_text(path: Path) -> _Checker:
+    """Read every column as text, with the line of each row."""
+    table = read_table(path, error=PredictionsError, known=_KNOWN)
+    if not _has_columns(table.frame.columns):
+        raise PredictionsError(
+            f"{path}: columns {listed(table.frame.columns)}; expected {_EXPECTED}"
+        )
+    if table.frame.height == 0:
+        raise PredictionsError(f"{path}: no rows, expected at least one item")
+    return _Checker(table.frame, table.lines)
+
+
+@dataclass
+class _Checker:
+    """Turns columns of text into numbers and collects what is wrong with them.
+
+    Attributes:
+        frame: Columns of text under our names.
+        lines: Where each row stands in the file.
+        headings: Our names → the file's own, where they differ.
+        problems: Line and words of everything that is wrong.
+    """
+
+    frame: pl.DataFrame
+    lines: list[int]
+    headings: dict[str, str] = field(default_factory=dict)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+    def text(self, name: str) -> pl.Series:
+        """Return a column without outer blanks; missing, or not there at all, is null."""
+        if name not in self.frame.columns:
+            return pl.Series(name, [None] * self.frame.height, dtype=pl.String)
+        return without_missing(self.frame[name])
+
+    def zero_one(self, name: str, *, needed: bool = False) -> pl.Series:
+        """Return a column of 0, 1 and, where it is not needed, null."""
+        text = self.text(name)
+        values = labels(text)
+        wrong = values.is_null() if needed else values.is_null() & text.is_not_null()
+        self.report(wrong, name, "expected 0 (real) or 1 (fake)")
+        return values
+
+    def true_false(self, name: str) -> pl.Series:
+        """Return a column of true, false and null."""
+        text = self.text(name)
+        lower = text.str.to_lowercase()
+        values = lower.replace_strict(_TRUE_FALSE, default=None, return_dtype=pl.Boolean)
+        self.report(values.is_null() & text.is_not_null(), name, "expected true or false")
+        return values
+
+    def number(self, name: str, bounds: tuple[float, float] | None = None) -> pl.Series:
+        """Return a column of finite numbers, within bounds where there are any, and null."""
+        text = self.text(name)
+        values = numbers(text)
+        good = values.is_finite() & (values.is_between(*bounds) if bounds else True)
+        wanted = " from {:g} to {:g}".format(*bounds) if bounds else ""
+        wrong = text.is_not_null() & ~good.fill_null(value=False)
+        self.report(wrong, name, f"expected a number{wanted}")
+        return values
+
+    def is_numeric(self, name: str) -> bool:
+        """Whether every cell of a column is a number or missing."""
+        text = self.text(name)
+        return numbers(text).is_finite().sum() == text.count()
+
+    def holds_numbers(self, name: str) -> bool:
+        """Whether any cell of a column is a number, or all are missing."""
+        text = self.text(name)
+        return text.count() == 0 or numbers(text).count() > 0
+
+    def report(self, wrong: pl.Series, name: str, expected: str) -> None:
+        """Note every row where ``wrong`` is true, with its value of ``name``."""
+        for row in wrong.arg_true():
+            value = self.frame[name][row] or ""
+            heading = self.headings.get(name, name)
+            self.problems.append((self.lines[row], f"{heading} {value!r}, {expected}"))
+
+    def finish(self, path: Path) -> None:
+        """Raise the first problem, if there is any, and count the others."""
+        if not self.problems:
+            return
+        line, problem = min(self.problems)
+        others = f" (and {len(self.problems) - 1} more problems)" if self.problems[1:] else ""
+        raise PredictionsError(f"{path}:{line}: {problem}{others}")
+
+
+def _checked(path: Path) -> tuple[pl.DataFrame, list[str]]:
+    """Return the columns of ``Predictions.frame``, typed, and notes on them.
+
+    ``detector`` is null if it is not there.
+    """
+    raw = _read_text(path)
+    notes = _compare_twins(raw)
+    table = _under_our_names(raw)
+    names = table.frame.columns
+    target = table.zero_one("target", needed=True)
+    prob, label = table.number("pred_prob", (0, 1)), table.zero_one("pred_label")
+    _check_pairs(table, prob, label)
+    if "detector" in names:
+        table.report(table.text("detector").is_null(), "detector", "expected a name")
+    encoders = [n for n in encoder_columns(names) if table.holds_numbers(n)]
+    optional = [n for n in _NUMBERS if n in names and table.is_numeric(n)]
+    values = [table.number(name) for name in ("logit", *optional, *encoders)]
+    rate = table.number("native_rate_hz").cast(pl.Int64, strict=False)
+    below_band = table.true_false("below_band")
+    words = ("detector", "preprocessing", "precision", "windows", "abstained", "error")
+    texts = [table.text(name) for name in words]
+    both = table.text("abstained").is_not_null() & table.text("error").is_not_null()
+    if both.any():
+        table.report(both, "abstained", "expected nothing beside an error")
+    table.finish(path)
+    if "pred_label" not in names:
+        label = (prob >= DEFAULT_THRESHOLD).cast(pl.Int8).alias("pred_label")
+    kinds = [clean_names(table.frame[name]) for name in NAME_COLUMNS if name in names]
+    added = (target, *values, rate, below_band, prob, label, *texts, *kinds)
+    return _arranged(table.frame.with_columns(added), encoders), notes
+
+
+def _compare_twins(table: _Checker) -> list[str]:
+    """Note where a file has two columns for the truth, or for the score, that differ."""
+    notes = []
+    for wanted, read in ((_TARGETS, labels), (_PROBS, numbers)):
+        there = [(name, read(table.text(name))) for name in wanted if name in table.frame.columns]
+        if len(there) == 2:
+            notes.append(describe_second_column(*there))
+    return [note for note in notes if note]
+
+
+def _under_our_names(table: _Checker) -> _Checker:
+    names = table.frame.columns
+    own = {
+        next(name for name in _TARGETS if name in names): "target",
+        next((name for name in _PROBS if name in names), "pred_prob"): "pred_prob",
+    }
+    headings = {ours: name for name, ours in own.items()}
+    return _Checker(table.frame.rename(own, strict=False), table.lines, headings)
+
+
+def _arranged(frame: pl.DataFrame, encoders: list[str]) -> pl.DataFrame:
+    """Order the columns; a row without a label gets a reason, one with a reason no score."""
+    others = [c for c in frame.columns if c not in (*PREDICTION_COLUMNS, *encoders)]
+    silent = pl.col("pred_label", "abstained")
+    unscored = pl.when(pl.all_horizontal(silent.is_null())).then(pl.lit(UNSCORED))
+    frame = frame.with_columns(error=pl.coalesce("error", unscored))
+    scores = pl.col("logit", "pred_prob", "pred_label", *encoders)
+    reasons = pl.col("abstained", "error")
+    return frame.select(*others, *PREDICTION_COLUMNS, *encoders).with_columns(
+        pl.when(pl.all_horizontal(reasons.is_null())).then(scores)
+    )
+
+
+def _check_pairs(table: _Checker, prob: pl.Series, label: pl.Series) -> None:
+    """A file with scores and labels has both in a row or neither."""
+    if not {"pred_prob", "pred_label"} <= set(table.frame.columns):
+        return
+    table.report(prob.is_null() & label.is_not_null(), "pred_prob", "expected one beside the label")
+    table.report(
+        label.is_null() & prob.is_not_null(), "pred_label", "expected one beside the score"
+    )
+
+
+def _dataset_of(path: Path) -> str:
+    path = path.absolute()
+    if path.parent.parent.name == "preds":
+        return path.parent.name
+    if path.stem == _PUBLISHED_STEM:
+        return path.parent.parent.name
+    return path.stem.partition("__")[2] or path.stem
+
+
+def _detector_of(path: Path) -> str:
+    path = path.absolute()
+    if path.stem == _PUBLISHED_STEM:
+        return path.parent.name.replace("__", "/")
+    if path.parent.parent.name == "preds":
+        return path.stem.replace("__", "/")
+    return path.stem.partition("__")[0] or path.stem

@@ -1,0 +1,1 @@
+"""Manifests: sampling, splitting, reading and writing tables of items."""

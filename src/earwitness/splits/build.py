@@ -1,0 +1,332 @@
+"""The published evaluation splits: from dataset folders to ten balanced, leakage-safe manifests.
+
+Conventions: options keep the names and defaults of the published script; each source is drawn
+by its own ranks, so what one holds never changes what is drawn from another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from earwitness.core.errors import DatasetError, UsageError
+from earwitness.datasets import fakemusiccaps, fma, sonics
+from earwitness.datasets.catalog import Catalog, Omission
+from earwitness.datasets.folder import catalog_folder
+from earwitness.splits.sampling import (
+    balance_classes,
+    balance_sources,
+    one_per_group,
+    share_out,
+    stratum_counts,
+    take,
+    with_rank,
+)
+
+SAME_GROUP = "another of its group is kept"
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """What ``build_balanced_ood_splits`` takes, and what we add.
+
+    ``train_check`` is ``True`` for all of ``sonics.TRAIN_CHECKS``, some of them, or ``False``. FMA
+    tracks are known by their song alone. Paths left at ``None`` are the published ones below
+    ``root``; ``root`` itself defaults to the working folder, or to the folder that all sources
+    share where they are elsewhere.
+    """
+
+    root: Path | None = None
+    deezer_split_npy: Path | None = None
+    deezer_split_name: str = "valid"
+    fma_real_root: Path | None = None
+    fma_fake_root: Path | None = None
+    fma_encoders: tuple[str, ...] = fma.ENCODERS
+    fakemusiccaps_root: Path | None = None
+    sonics_root: Path | None = None
+    sonics_eval_csv: Path | None = None
+    sonics_train_csv: Path | None = None
+    n_fma_real: int = 2000
+    n_fma_fake: int = 2000
+    n_sonics_real: int = 2000
+    n_sonics_fake: int = 2000
+    n_fakemusiccaps_fake: int = 2000
+    seed: int = 42
+    train_check: bool | tuple[str, ...] = True
+    one_per_group: bool = False
+    stratify_fakemusiccaps: bool = True
+    absolute_paths: bool = False
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """What rows must not share with the train split."""
+        if isinstance(self.train_check, bool):
+            return sonics.TRAIN_CHECKS if self.train_check else ()
+        return self.train_check
+
+
+@dataclass(frozen=True)
+class Source:
+    """One class of one dataset: what was asked of it, what it had and what was taken.
+
+    Attributes:
+        name: ``fma_real``, ``sonics_fake``, …
+        asked: Items asked for; ``None`` takes everything.
+        found: Items that were there to take, before one of each group was chosen.
+        taken: Rows taken, in random order.
+        omitted: Files left out of it, with their reasons.
+        stratified: Whether the draw was spread over generators.
+    """
+
+    name: str
+    asked: int | None
+    found: int
+    taken: pl.DataFrame
+    omitted: tuple[Omission, ...]
+    stratified: bool
+
+    @property
+    def n_not_drawn(self) -> int:
+        """Items that were there and in nobody's way, and more than were asked for."""
+        in_group = sum(omission.reason == SAME_GROUP for omission in self.omitted)
+        return self.found - in_group - self.taken.height
+
+    @property
+    def n_listed(self) -> int:
+        """Items in all: left out, not drawn, and taken."""
+        return len(self.omitted) + self.n_not_drawn + self.taken.height
+
+
+@dataclass(frozen=True)
+class SplitSet:
+    """Manifests drawn together, before they are written.
+
+    Attributes:
+        root: Folder that their paths are relative to.
+        sources: What each was drawn from.
+        frames: Rows of each manifest, by the stem of its file.
+        warnings: What the user should know, one sentence each.
+        looked_at: What was read and what it held.
+        options: What was asked, for ``splits.json``.
+    """
+
+    root: Path
+    sources: tuple[Source, ...]
+    frames: dict[str, pl.DataFrame]
+    warnings: tuple[str, ...]
+    looked_at: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def build_splits(options: SplitOptions) -> SplitSet:
+    """Draw the ten published manifests.
+
+    A source of which nothing is asked (``n_… = 0`` for all its classes) is not looked for.
+
+    Raises:
+        DatasetError: A folder or file is missing, or a source has nothing to give.
+        UsageError: Nothing was asked for.
+    """
+    catalogs, wanted = _open_sources(options)
+    sources = [
+        source
+        for catalog in catalogs
+        for source in _draw_source(catalog, wanted[catalog.source], options)
+    ]
+    frames = _frames(sources, options)
+    paths = [path for s in sources for path in s.taken["filepath"].to_list()]
+    root = options.root.absolute() if options.root else _shared_root(paths)
+    warnings = [_shortfall(s) for s in sources if s.asked is not None and s.taken.height < s.asked]
+    warnings += _unchecked(options)
+    looked_at = tuple(line for c in catalogs for line in c.looked_at)
+    return SplitSet(root, tuple(sources), frames, tuple(warnings), looked_at, _said(options))
+
+
+def build_folder_splits(
+    root: Path, *, seed: int = 42, one_per_group: bool = False, absolute_paths: bool = False
+) -> SplitSet:
+    """Make manifests of anyone's own ``real/`` and ``fake/<generator>/`` folders.
+
+    Returns:
+        ``<name>_real_N``, ``<name>_fake_N``, ``<name>_combined`` and, where both classes are
+        there, ``<name>_balanced``.
+
+    Raises:
+        DatasetError: The folder holds no audio in that layout.
+    """
+    catalog = catalog_folder(root)
+    options = SplitOptions(
+        root=root, seed=seed, one_per_group=one_per_group, absolute_paths=absolute_paths
+    )
+    sources = _draw_source(catalog, {0: None, 1: None}, options)
+    name = catalog.source
+    frames = {f"{s.name}_{s.taken.height}": s.taken for s in sources}
+    combined = pl.concat([s.taken for s in sources], how="diagonal")
+    frames[f"{name}_combined"] = with_rank(combined, seed=seed, purpose="combined")
+    if combined["target"].n_unique() == 2:
+        frames[f"{name}_balanced"] = balance_classes(combined, seed=seed, purpose="balanced")
+    said = {"folder": str(root), "seed": seed, "one_per_group": one_per_group}
+    return SplitSet(root.absolute(), tuple(sources), frames, (), catalog.looked_at, said)
+
+
+def _open_sources(
+    options: SplitOptions,
+) -> tuple[list[Catalog], dict[str, dict[int, int | None]]]:
+    root = options.root or Path()
+    wanted: dict[str, dict[int, int | None]] = {
+        fma.SOURCE: {0: options.n_fma_real, 1: options.n_fma_fake},
+        sonics.SOURCE: {0: options.n_sonics_real, 1: options.n_sonics_fake},
+        fakemusiccaps.SOURCE: {0: 0, 1: options.n_fakemusiccaps_fake},
+    }
+    catalogs = []
+    if any(wanted[fma.SOURCE].values()):
+        real_root = options.fma_real_root or root / fma.REAL_ROOT
+        beside = real_root.parent.parent / fma.FAKE_ROOT.name
+        catalogs.append(
+            fma.catalog_fma(
+                real_root=real_root if options.n_fma_real else None,
+                fake_root=options.fma_fake_root or beside,
+                split_npy=options.deezer_split_npy or root / fma.SPLIT_NPY,
+                split_name=options.deezer_split_name,
+                encoders=options.fma_encoders if options.n_fma_fake else (),
+                train_check="song" in options.checks,
+            )
+        )
+    if any(wanted[sonics.SOURCE].values()):
+        catalogs.append(
+            sonics.catalog_sonics(
+                root=_sonics_root(options, root),
+                eval_csv=options.sonics_eval_csv,
+                train_csv=options.sonics_train_csv,
+                train_check=options.checks,
+            )
+        )
+    if any(wanted[fakemusiccaps.SOURCE].values()):
+        clips = options.fakemusiccaps_root or root / fakemusiccaps.ROOT
+        catalogs.append(fakemusiccaps.catalog_fakemusiccaps(clips))
+    if not catalogs:
+        raise UsageError("every --n-… is 0, expected at least one item to be asked for")
+    return catalogs, wanted
+
+
+def _sonics_root(options: SplitOptions, root: Path) -> Path:
+    """Return where songs are: a CSV that is given moves them only where the usual folder lacks."""
+    usual = options.sonics_root or root / sonics.ROOT
+    csv = options.sonics_eval_csv
+    return usual if csv is None or options.sonics_root or usual.is_dir() else csv.parent
+
+
+def _draw_source(
+    catalog: Catalog, wanted: Mapping[int, int | None], options: SplitOptions
+) -> list[Source]:
+    frame = with_rank(catalog.frame, seed=options.seed, purpose=catalog.source)
+    omitted = list(catalog.omitted)
+    found = {target: frame.filter(pl.col("target") == target).height for target in (0, 1)}
+    if options.one_per_group:
+        kept = one_per_group(frame, {t: found[t] if n is None else n for t, n in wanted.items()})
+        beside = frame.join(kept, on="key", how="anti").select("target", "key").sort("key")
+        omitted += [Omission(t, key, SAME_GROUP) for t, key in beside.rows()]
+        frame = kept
+    drawn = []
+    for target, asked in wanted.items():
+        side = frame.filter(pl.col("target") == target)
+        if asked == 0 or (asked is None and side.height == 0):
+            continue
+        stratified = target == 1 and catalog.source != sonics.SOURCE
+        if catalog.source == fakemusiccaps.SOURCE:
+            stratified = options.stratify_fakemusiccaps
+        n = side.height if asked is None else min(asked, side.height)
+        rows = take(side, share_out(n, stratum_counts(side))) if stratified else side.head(n)
+        name = f"{catalog.source.lower()}_{'fake' if target else 'real'}"
+        left_out = tuple(o for o in omitted if o.target == target)
+        drawn.append(Source(name, asked, found[target], rows, left_out, stratified))
+    _refuse_nothing(catalog, drawn)
+    return drawn
+
+
+def _refuse_nothing(catalog: Catalog, drawn: list[Source]) -> None:
+    empty = [source.name for source in drawn if source.taken.height == 0]
+    if drawn and not empty:
+        return
+    reasons = sorted({o.reason for o in catalog.omitted})
+    left_out = f"; left out: {', '.join(reasons)}" if reasons else ""
+    raise DatasetError(
+        f"{' and '.join(empty) or catalog.source}: nothing to take; "
+        f"looked at {'; '.join(catalog.looked_at)}{left_out}"
+    )
+
+
+def _frames(sources: list[Source], options: SplitOptions) -> dict[str, pl.DataFrame]:
+    """Compose the published manifests out of what each source gave."""
+    taken = {source.name: source.taken for source in sources}
+    frames = {}
+    for name, frame in taken.items():
+        frames["_".join(filter(None, (name, _split_word(name, options), str(frame.height))))] = (
+            frame
+        )
+    everything = _stack(taken, list(taken))
+    seed = options.seed
+    name = "ood_requested_combined"
+    frames[name] = with_rank(everything, seed=seed, purpose=name)
+    balanced = {
+        "ood_requested_combined_balanced": list(taken),
+        "ood_sonics_test_balanced": ["sonics_real", "sonics_fake"],
+        "ood_fma_real_vs_fakemusiccaps_fake_balanced": ["fma_real", "fakemusiccaps_fake"],
+    }
+    for name, parts in balanced.items():
+        if all(part in taken for part in parts):
+            frames[name] = balance_classes(_stack(taken, parts), seed=seed, purpose=name)
+    name = "ood_three_source_balanced"
+    if everything["source_dataset"].n_unique() == 3:
+        frames[name] = balance_sources(everything, seed=seed, purpose=name)
+    return {name: frame for name, frame in frames.items() if frame.height}
+
+
+def _split_word(name: str, options: SplitOptions) -> str:
+    if name.startswith("fma"):
+        return "valid" if options.deezer_split_name == "validation" else options.deezer_split_name
+    if name.startswith("sonics"):
+        return (options.sonics_eval_csv or Path("valid")).stem
+    return ""
+
+
+def _stack(taken: Mapping[str, pl.DataFrame], parts: list[str]) -> pl.DataFrame:
+    return pl.concat([taken[part] for part in parts], how="diagonal")
+
+
+def _shared_root(paths: list[str]) -> Path:
+    here = Path.cwd()
+    if all(Path(path).is_relative_to(here) for path in paths):
+        return here
+    try:
+        return Path(os.path.commonpath(paths))
+    except ValueError:  # on several Windows drives nothing is shared
+        return here
+
+
+def _shortfall(source: Source) -> str:
+    return f"{source.name}: {source.asked} asked, {source.taken.height} there; all of them taken"
+
+
+def _unchecked(options: SplitOptions) -> list[str]:
+    if not options.checks:
+        return ["--no-train-check: rows may stand in the train split of their dataset"]
+    if options.deezer_split_name == "train" and (options.n_fma_real or options.n_fma_fake):
+        return ["FMA: the train split was asked for; judge no detector trained on it with these"]
+    unchecked = [name for name in sonics.TRAIN_CHECKS if name not in options.checks]
+    if unchecked:
+        return [f"--train-check: {' and '.join(unchecked)} may be in the train split, too"]
+    return []
+
+
+def _said(options: SplitOptions) -> dict[str, Any]:
+    return {
+        name: value.as_posix() if isinstance(value, Path) else value
+        for name, value in vars(options).items()
+        if value is not None
+    }

@@ -1,0 +1,168 @@
+"""Fitting the fakeprint detector.
+
+Conventions: the fit depends on the items and not on their order; classes count equally
+however many items each has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from earwitness.audio.clips import Clip, describe_lack
+from earwitness.core.cards import DetectorCard, TrainingItems
+from earwitness.core.errors import ManifestError, UsageError
+from earwitness.core.io import sha256_of
+from earwitness.core.manifest import Manifest
+from earwitness.detectors.fakeprint import (
+    BAND_HZ,
+    SAMPLE_RATE_HZ,
+    FakeprintDetector,
+    clip_fakeprint,
+    fakeprint_card,
+    save_fakeprint,
+)
+from earwitness.scoring.clips import ClipRequest, Job
+from earwitness.scoring.workers import Task, decode_files
+
+_MAX_ITERATIONS = 10_000
+
+
+@dataclass(frozen=True)
+class FittedDetector:
+    """A detector and what it was fitted on.
+
+    Attributes:
+        detector: The detector, as it was written.
+        n_real: Real items it was fitted on.
+        n_fake: Fake items it was fitted on.
+        failures: Items that were left out, with the reason.
+        training_accuracy: Share of the training items it judges rightly, at 0.5.
+    """
+
+    detector: FakeprintDetector
+    n_real: int
+    n_fake: int
+    failures: tuple[tuple[str, str], ...]
+    training_accuracy: float
+
+
+def train_fakeprint(
+    manifests: list[Manifest],
+    out: Path,
+    *,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
+    band_hz: tuple[float, float] = BAND_HZ,
+    inverse_regularisation: float = 1.0,
+    n_workers: int | None = None,
+    advance: Callable[[bool], None] | None = None,
+) -> FittedDetector:
+    """Fit logistic regression on the fakeprints of training items and write it to ``out``.
+
+    Args:
+        manifests: Training items; a file that stands in several counts once.
+        out: Folder for ``weights.safetensors`` and ``card.json``; its name is the detector's.
+        sample_rate_hz: Rate that all audio is brought to.
+        band_hz: Band whose peaks are looked at.
+        inverse_regularisation: ``C`` of scikit-learn's ``LogisticRegression``.
+        n_workers: Decoding processes; see ``decode_files``.
+        advance: Told of every file that is done, and whether it could be read.
+
+    Raises:
+        UsageError: ``out`` holds a trained detector already.
+        ManifestError: A file carries both labels, or one class has no readable item.
+    """
+    if (out / "card.json").exists():
+        raise UsageError(f"{out}: holds a detector already, expected a new folder")
+    items = _items(manifests)
+    card = fakeprint_card(
+        name=out.resolve().name,
+        trained_on=None,
+        training_items=None,
+        sample_rate_hz=sample_rate_hz,
+        band_hz=band_hz,
+    )
+    vectors: dict[str, NDArray[np.float64]] = {}
+    failures: list[tuple[str, str]] = []
+    tasks = [Task(Job(path), (ClipRequest(card.contract),)) for path in items]
+    for decoded in decode_files(tasks, n_workers=n_workers):
+        (cut,) = decoded.cuts.values()
+        vector = cut if isinstance(cut, str) else _vector(cut.clips[0], card)
+        if isinstance(vector, str):
+            failures.append((decoded.job.path, vector))
+        else:
+            vectors[decoded.job.path] = vector
+        if advance:
+            advance(not isinstance(vector, str))
+    fitted = [path for path in items if path in vectors]
+    targets = np.array([items[path] for path in fitted])
+    for target, name in enumerate(("real", "fake")):
+        if not (targets == target).any():
+            raise ManifestError(f"no usable {name} item to train on, expected both classes")
+    features = np.stack([vectors[path] for path in fitted])
+    model = LogisticRegression(
+        C=inverse_regularisation, class_weight="balanced", max_iter=_MAX_ITERATIONS
+    ).fit(features, targets)
+    card = card.model_copy(
+        update={
+            "trained_on": _origins(manifests),
+            "training_items": _hashes(manifests, fitted),
+            "details": card.details | {"inverse_regularisation": inverse_regularisation},
+        }
+    )
+    detector = save_fakeprint(card, model.coef_[0], float(model.intercept_[0]), out)
+    return FittedDetector(
+        detector,
+        n_real=int((targets == 0).sum()),
+        n_fake=int((targets == 1).sum()),
+        failures=tuple(sorted(failures)),
+        training_accuracy=float(model.score(features, targets)),
+    )
+
+
+def _vector(clip: Clip, card: DetectorCard) -> NDArray[np.float64] | str:
+    """Return the fakeprint of a clip, or why it has none."""
+    lack = describe_lack(clip.samples, card.contract, band_hz=card.band_hz, needs=card.needs)
+    return lack or clip_fakeprint(clip, card)
+
+
+def _items(manifests: list[Manifest]) -> dict[str, int]:
+    """Return path → target, sorted by path."""
+    items: dict[str, int] = {}
+    for manifest in manifests:
+        targets = manifest.frame["target"].to_list()
+        for path, target in zip(manifest.locate_all(), targets, strict=True):
+            if items.setdefault(str(path), target) != target:
+                raise ManifestError(f"{path}: real in one manifest and fake in another")
+    return dict(sorted(items.items()))
+
+
+def _origins(manifests: list[Manifest]) -> tuple[str, ...]:
+    origins: set[str] = set()
+    for manifest in manifests:
+        pairs = manifest.frame.select("source_dataset", "split_tag").unique().iter_rows()
+        origins |= {" ".join(filter(None, pair)) or manifest.name for pair in pairs}
+    return tuple(sorted(origins))
+
+
+def _hashes(manifests: list[Manifest], fitted: list[str]) -> TrainingItems:
+    digests = "\n".join(sorted(manifest.digest for manifest in manifests))
+    groups = {
+        group
+        for manifest in manifests
+        if "group_id" in manifest.frame.columns
+        for path, group in zip(manifest.locate_all(), manifest.frame["group_id"], strict=True)
+        if group is not None and str(path) in fitted
+    }
+    return TrainingItems(
+        manifest_digest=hashlib.sha256(digests.encode()).hexdigest(),
+        n_items=len(fitted),
+        item_sha256=tuple(sorted({sha256_of(Path(path)) for path in fitted})),
+        group_sha256=tuple(sorted(hashlib.sha256(g.encode()).hexdigest() for g in groups)),
+    )

@@ -1,0 +1,213 @@
+"""Hearings in words, as a table, as blocks, as JSON and as pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from earwitness.core.cards import ClipContract, DetectorCard, ScoreKind
+from earwitness.core.errors import UsageError
+from earwitness.listen.text import (
+    NO_PROOF,
+    clock,
+    describe_score,
+    draw_bar,
+    hearing_record,
+    hearings_table,
+    tell_hearing,
+    tell_limits,
+    tell_remarks,
+    write_axis,
+)
+from earwitness.listen.timeline import choose_pictures, plot_hearing
+from earwitness.listen.types import Hearing, Opinion, Stretch
+from earwitness.listen.verdicts import probability_of, put_in_words
+
+
+def card(name: str = "d", *, kind: ScoreKind = "uncalibrated", threshold: float = 0.5):
+    return DetectorCard(
+        name=name,
+        kind="k",
+        contract=ClipContract(sample_rate_hz=16_000),
+        band_hz=(0, 1),
+        score_kind=kind,
+        threshold=threshold,
+        licence="l",
+        source="s",
+        limits="Hears loudness alone.",
+    )
+
+
+def opinion(*logits: float, of: DetectorCard | None = None, length_s: float = 5) -> Opinion:
+    of = of or card()
+    windows = tuple(
+        Stretch(n * length_s, (n + 1) * length_s, logit, probability_of(logit))
+        for n, logit in enumerate(logits)
+    )
+    mean = sum(logits) / len(logits)
+    prob = probability_of(mean)
+    return Opinion(of, put_in_words(prob, of.threshold), mean, prob, windows)
+
+
+def hearing(*opinions: Opinion, path: str = "song.mp3", duration_s: float = 30) -> Hearing:
+    return Hearing(Path(path), duration_s, 44_100, opinions)
+
+
+def text_of(told: Hearing, width: int = 100) -> str:
+    return "\n".join(line.plain for line in tell_hearing(told, width=width))
+
+
+def table_text(hearings: list[Hearing], cards: list[DetectorCard], width: int = 110) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(hearings_table(hearings, cards, width=width))
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_only_a_card_makes_a_number_a_probability() -> None:
+    assert describe_score(opinion(0.0)) == "score 0.50"
+    calibrated = opinion(0.0, of=card(kind="probability"))
+    assert describe_score(calibrated) == "probability of fake 0.50"
+    assert "not a probability" in text_of(hearing(opinion(0.0)))
+    assert "not a probability" not in text_of(hearing(calibrated))
+
+
+@pytest.mark.parametrize(("logit", "told"), [(9, "> 0.99"), (-9, "< 0.01"), (800, "1.00")])
+def test_numbers_are_not_rounded_to_certainty(logit: float, told: str) -> None:
+    assert describe_score(opinion(logit)) == f"score {told}"
+
+
+def test_a_song_in_full() -> None:
+    song = hearing(opinion(-3, -3, 3, 3, -3, 3), opinion(-3, of=card("e"), length_s=30))
+    told = " ".join(text_of(song).split())
+    assert told.startswith("song.mp3 0:30 long, 44100 Hz")
+    assert "Sounds fake: 0:10–0:20, 0:25–0:30 (50% of what was heard)." in told
+    assert "Heard all of the song, in 6 windows of 5 s." in told
+    assert "No stretch of it sounds fake. Heard all of the song, in 1 window of 30 s." in told
+    assert "The detectors agree in part: d is undecided, e says real." in told
+    assert "Limits: Hears loudness alone." in told
+    assert told.endswith(NO_PROOF)
+    assert "is AI" not in told
+
+
+def test_many_stretches_are_counted_and_the_longest_named() -> None:
+    song = hearing(opinion(*[3, -3] * 8, 3, 3, -3, length_s=1), duration_s=60)
+    told = " ".join(text_of(song).split())
+    assert "0:16–0:18 and 5 shorter stretches" in told
+    assert "Heard 32% of the song" in told
+
+
+def test_a_detector_that_could_not_judge_and_a_file_that_could_not_be_read() -> None:
+    told = text_of(hearing(Opinion(card(), error="0.1 s long"), opinion(3, of=card("e"))))
+    assert "d could not judge it: 0.1 s long" in told
+    assert text_of(Hearing(Path("a.mp3"), error="no such file")) == "a.mp3: no such file"
+
+
+@pytest.mark.parametrize("width", [30, 60, 100, 300])
+def test_lines_fit_the_terminal(width: int) -> None:
+    told = hearing(opinion(-3, 3, length_s=15), opinion(3, of=card("e"), length_s=30))
+    lines = tell_hearing(told, width=width)
+    wrapped = [line.plain for line in lines if "threshold" not in line.plain]
+    assert max(map(len, wrapped)) <= min(width, 100)
+
+
+def test_blocks_rise_with_fakeness_and_leave_blank_what_was_not_heard() -> None:
+    windows = [Stretch(0, 10, -9, 0), Stretch(20, 30, 9, 1), Stretch(30, 40, 0, 0.5)]
+    bar = draw_bar(windows, 40, threshold=0.5, n_cells=8)
+    assert bar.plain == "▁▁  ██▅▅"
+    low = draw_bar(windows, 40, threshold=0.9, n_cells=4)
+    assert low.plain == "▁ █▃"
+
+
+def test_times_stand_under_their_cells() -> None:
+    axis = write_axis(30, 60)
+    assert axis.index("0:10") == 20
+    assert axis.index("0:20") == 40
+    assert len(write_axis(10_800, 30)) <= 30
+    assert write_axis(0.3, 40) == "0:00"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "0:00"), (61.9, "1:01"), (3_600, "1:00:00"), (10_799, "2:59:59")]
+)
+def test_clock(seconds: float, told: str) -> None:
+    assert clock(seconds) == told
+
+
+def test_a_table_has_a_row_a_song_with_what_went_wrong() -> None:
+    cards = [card("first"), card("second")]
+    songs = [
+        hearing(opinion(3, of=cards[0]), opinion(-3, of=cards[1]), path="[red]a ü.mp3"),
+        Hearing(Path("text.mp3"), error="a text/HTML file, not audio"),
+        hearing(opinion(0, of=cards[0]), Opinion(cards[1], error="too short"), path="b.mp3"),
+    ]
+    for width in (110, 50):
+        told = table_text(songs, cards, width)
+        for part in ("[red]a ü.mp3", "disagree", "says fake", "says real", "is undecided"):
+            assert part in told
+        assert "text/HTML" in told
+        assert "too short" in told
+        assert max(map(len, told.splitlines())) <= width
+
+
+def test_a_table_of_many_detectors_keeps_every_verdict_in_sight() -> None:
+    cards = [card(f"sonics-spectttra-alpha-{n}s") for n in range(8)]
+    told = table_text([hearing(*(opinion(3, of=each) for each in cards))], cards, 80)
+    for each in cards:
+        (line,) = [line for line in told.splitlines() if each.name in line]
+        assert "says fake 0.95" in line
+
+
+def test_remarks_and_limits_are_told_once() -> None:
+    noted = Opinion(card("d"), "says real", -3, 0.05, remarks=("It is short.",))
+    other = Opinion(card("e"), "says real", -3, 0.05, remarks=("It is short.",))
+    songs = [hearing(noted, other, path="a.mp3"), hearing(noted, other, path="b.mp3")]
+    (line,) = tell_remarks(songs, width=100)
+    assert line.plain == "a.mp3 and 1 more, d, e: It is short."
+    limits = [line.plain for line in tell_limits([card("d"), card("e")], width=100)]
+    assert limits == ["d, e: Hears loudness alone.", NO_PROOF]
+
+
+def test_a_record_survives_json() -> None:
+    record = hearing_record(hearing(opinion(-3, 3)))
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    (told,) = record["opinions"]
+    assert told["sounds_fake"] == [{"start_s": 5, "end_s": 10}]
+    assert [w["start_s"] for w in told["windows"]] == [0, 5]
+    assert (told["heard_s"], told["is_probability"], told["verdict"]) == (10, False, "is undecided")
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".SVG", b"<svg")])
+def test_pictures_are_drawn(tmp_path: Path, suffix: str, start: bytes) -> None:
+    told = hearing(opinion(-3, 3), Opinion(card("e"), error="too short"), path="[red]é.mp3")
+    path = plot_hearing(told, tmp_path / "neu" / f"bild{suffix}")
+    content = path.read_bytes()
+    assert content.startswith(start)
+    if suffix == ".SVG":
+        text = content.decode()
+        assert "[red]é.mp3" in text
+        assert "d is undecided, score 0.50" in text
+
+
+def test_there_is_nothing_to_draw_without_a_verdict(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no detector judged it"):
+        plot_hearing(Hearing(Path("a.mp3"), error="gone"), tmp_path / "a.png")
+    with pytest.raises(UsageError, match=r"ends in \.png or \.svg"):
+        plot_hearing(hearing(opinion(1)), tmp_path / "a.gif")
+
+
+def test_where_pictures_go(tmp_path: Path) -> None:
+    one, two = [Path("a/song.mp3")], [Path("a/song.mp3"), Path("b/Song.mp3")]
+    assert choose_pictures(one, tmp_path / "x.svg") == [tmp_path / "x.svg"]
+    assert choose_pictures(one, tmp_path) == [tmp_path / "song.png"]
+    assert choose_pictures(two, tmp_path / "neu") == [
+        tmp_path / "neu" / "song.png",
+        tmp_path / "neu" / "Song__2.png",
+    ]
+    with pytest.raises(UsageError, match="one picture for 2 songs, expected a folder"):
+        choose_pictures(two, tmp_path / "x.png")
+    with pytest.raises(UsageError, match=r"expected a \.png or \.svg file, or a folder"):
+        choose_pictures(one, tmp_path / "x.jpg")

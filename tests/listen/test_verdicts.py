@@ -1,0 +1,145 @@
+"""Scores in words, windows without overlaps, and stretches that sound fake."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from earwitness.core.cards import ClipContract, DetectorCard
+from earwitness.listen.types import Opinion, Stretch, Verdict
+from earwitness.listen.verdicts import (
+    compare_verdicts,
+    fake_runs,
+    fakeness,
+    heard_s,
+    probability_of,
+    put_in_words,
+    says_both,
+    without_overlaps,
+)
+
+PROBS = st.floats(0, 1)
+
+
+def stretch(start_s: float, end_s: float, logit: float) -> Stretch:
+    return Stretch(start_s, end_s, logit, probability_of(logit))
+
+
+def opinion(name: str, verdict: Verdict | None) -> Opinion:
+    card = DetectorCard(
+        name=name,
+        kind="k",
+        contract=ClipContract(sample_rate_hz=16_000),
+        band_hz=(0, 1),
+        licence="l",
+        source="s",
+        limits="None.",
+    )
+    return Opinion(card, verdict, error=None if verdict else "too short")
+
+
+@pytest.mark.parametrize(
+    ("prob", "threshold", "verdict"),
+    [
+        (0.0, 0.5, "says real"),
+        (0.1, 0.5, "says real"),
+        (0.3, 0.5, "leans real"),
+        (0.5, 0.5, "is undecided"),
+        (0.7, 0.5, "leans fake"),
+        (1.0, 0.5, "says fake"),
+        (0.7, 0.9, "leans real"),
+        (0.995, 0.9, "says fake"),
+        (0.3, 0.1, "leans fake"),
+        (0.0, 0.0, "is undecided"),
+        (1.0, 1.0, "says fake"),
+        (0.99, 1.0, "is undecided"),
+    ],
+)
+def test_words_follow_the_threshold(prob: float, threshold: float, verdict: Verdict) -> None:
+    assert put_in_words(prob, threshold) == verdict
+
+
+@given(PROBS, PROBS, PROBS)
+def test_fakeness_rises_and_passes_one_half_at_the_threshold(
+    first: float, second: float, threshold: float
+) -> None:
+    low, high = sorted((first, second))
+    assert 0 <= fakeness(low, threshold) <= fakeness(high, threshold) <= 1
+    assert (fakeness(low, threshold) >= 0.5) == (low >= threshold) or math.isclose(low, threshold)
+
+
+def test_where_windows_overlap_their_mean_logit_holds() -> None:
+    windows = [stretch(0, 5, -2), stretch(5, 10, 1), stretch(7, 12, 3)]
+    assert [(s.start_s, s.end_s, s.logit) for s in without_overlaps(windows)] == [
+        (0, 5, -2),
+        (5, 7, 1),
+        (7, 10, 2),
+        (10, 12, 3),
+    ]
+    assert heard_s(windows) == 12
+
+
+def test_what_was_not_heard_is_in_no_stretch() -> None:
+    windows = [stretch(0, 1, 0), stretch(4, 5, 0)]
+    assert [s[:2] for s in without_overlaps(windows)] == [(0, 1), (4, 5)]
+    assert heard_s(windows) == 2
+    assert without_overlaps([]) == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 50), st.integers(1, 9), st.floats(-5, 5)), min_size=1, max_size=12
+    )
+)
+def test_stretches_cover_what_windows_cover_once(rows: list[tuple[int, int, float]]) -> None:
+    windows = [stretch(start, start + length, logit) for start, length, logit in rows]
+    stretches = without_overlaps(windows)
+    assert all(a.end_s <= b.start_s for a, b in itertools.pairwise(stretches))
+    seconds = {t for start, length, _ in rows for t in range(start, start + length)}
+    assert heard_s(windows) == pytest.approx(len(seconds))
+    for second in seconds:
+        inside = [w.logit for w in windows if w.start_s <= second < w.end_s]
+        (found,) = [s.logit for s in stretches if s.start_s <= second < s.end_s]
+        assert found == pytest.approx(sum(inside) / len(inside))
+
+
+def test_neighbours_that_sound_fake_make_one_run_over_gaps() -> None:
+    windows = [stretch(2 * n, 2 * n + 1, logit) for n, logit in enumerate([-1, 2, 3, -1, 2])]
+    assert fake_runs(windows, 0.5) == [(2, 5), (8, 9)]
+    assert fake_runs(windows, 0.99) == []
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "told", "both"),
+    [
+        (["says fake"], None, False),
+        (["says fake", None], None, False),
+        (["says fake", "leans fake"], "Both detectors are on the side of fake.", False),
+        (["says real"] * 3, "All 3 detectors are on the side of real.", False),
+        (["is undecided"] * 2, "Both detectors are undecided.", False),
+        (
+            ["says fake", "is undecided"],
+            "The detectors agree in part: d0 says fake, d1 is undecided.",
+            False,
+        ),
+        (
+            ["says fake", None, "leans real"],
+            "The detectors disagree: d0 says fake, d2 leans real.",
+            True,
+        ),
+    ],
+)
+def test_agreement_is_said(verdicts: list[Verdict | None], told: str | None, both: bool) -> None:
+    opinions = [opinion(f"d{n}", verdict) for n, verdict in enumerate(verdicts)]
+    assert compare_verdicts(opinions) == told
+    assert says_both(opinions) is both
+
+
+def test_extreme_logits_do_not_overflow() -> None:
+    assert probability_of(-1e4) == 0
+    assert probability_of(1e4) == 1
+    assert probability_of(0) == 0.5

@@ -1,0 +1,375 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+import earwitness as ew
+from builders import write_comb
+from earwitness.core.errors import DatasetError, RunError, StoppedError, WeightsError
+from earwitness.core.io import sha256_of
+from earwitness.core.manifest import Manifest
+from earwitness.core.spectrogram import SpectrogramContract
+from earwitness.detectors.loading import open_detector
+from earwitness.detectors.resnet import load_resnet
+from earwitness.scoring.predict import predict
+from earwitness.training.examples import Sharing
+from earwitness.training.image_sources import list_images
+from earwitness.training.image_task import ImageLesson, make_network
+from earwitness.training.resnet import (
+    Shelves,
+    TrainedClassifier,
+    shelve_folder,
+    shelve_manifests,
+    train_classifier,
+)
+from earwitness.training.task import Plan
+from earwitness.training.trainer import Listeners, fit
+from imagefolders import TINY, write_images
+from resnets import make_network as random_network
+
+QUICK = Plan(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
+TESTS = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"), 24)
+
+
+@pytest.fixture(scope="module")
+def shelves(folder: Path) -> Shelves:
+    return shelve_folder(list_images(folder), Sharing(0.25))
+
+
+@pytest.fixture(scope="module")
+def whole(
+    shelves: Shelves, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, TrainedClassifier, list[int]]:
+    """An unbroken training: its folder, what came of it, and the epochs that were told of."""
+    out, told = tmp_path_factory.mktemp("trained") / "mine", []
+    listeners = Listeners(told=lambda row: told.append(int(row["epoch"])))
+    return out, train_classifier(shelves, out, QUICK, init="none", listeners=listeners), told
+
+
+def test_learns_what_sets_the_classes_apart(
+    shelves: Shelves, whole: tuple[Path, TrainedClassifier, list[int]]
+) -> None:
+    out, done, told = whole
+    assert done.trained.best_row["valid_auroc"] > 0.8
+    assert told == list(range(1, len(told) + 1))
+    curves = pl.read_csv(out / "curves.csv")
+    assert curves["epoch"].to_list() == told
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((out / "tensorboard").glob("events*"))
+    assert not (out / "checkpoints").exists()
+    split = pl.read_csv(out / "split.csv")
+    sides = split.partition_by("split_tag", as_dict=True)
+    assert set(sides["train",]["group_id"]).isdisjoint(sides["valid",]["group_id"])
+    card = open_detector(str(out)).card
+    assert card.images == TINY
+    assert card.details["valid_auroc"] == pytest.approx(curves["valid_auroc"].max(), abs=1e-6)
+    assert card.training_items is not None
+    assert sha256_of(shelves.train.examples[0].path) in card.training_items.item_sha256
+    state = torch.load(out / "best_laundered_processed.pth", weights_only=True)
+    assert random_network().load_state_dict(state, strict=True)
+    judge = load_resnet(out / "best_laundered_processed.pth")
+    images = [np.repeat(p[..., None], 3, axis=2) for p in shelves.valid.images()]
+    right = (judge.score_images(images) >= 0) == [e.target == 1 for e in shelves.valid.examples]
+    assert right.mean() == pytest.approx(done.trained.best_row["valid_balanced_accuracy"])
+    with pytest.raises(RunError, match="holds a detector already"):
+        train_classifier(shelves, out, QUICK, init="none")
+
+
+def test_the_held_out_test_is_scored_once_and_never_learned_from(
+    folder: Path, tmp_path: Path
+) -> None:
+    shelves = shelve_folder(list_images(folder), Sharing(0.2, test_share=0.2))
+    assert shelves.test is not None
+    plan = Plan(epochs=2, batch_size=8)
+    done = train_classifier(shelves, tmp_path / "mine", plan, init="none", published=True)
+    assert done.test is not None
+    split = pl.read_csv(tmp_path / "mine" / "split.csv").partition_by("split_tag", as_dict=True)
+    groups = [set(split[side,]["group_id"]) for side in ("train", "valid", "test")]
+    assert len(set.union(*groups)) == sum(map(len, groups))
+    (read,) = ew.read_predictions(tmp_path / "mine" / "test_predictions.csv")
+    metrics = ew.evaluate([read], n_resamples=20)
+    overall = next(one for one in metrics.slices if one.kind == "overall")
+    told = json.loads((tmp_path / "mine" / "test.json").read_text())
+    assert told["n_images"] == len(shelves.test.examples) == read.frame.height
+    for name in ("auroc", "balanced_accuracy"):
+        value = told["metrics"][name]["value"]
+        assert value == pytest.approx(overall.estimates[name].value)
+        assert done.card.details[f"test_{name}"] == pytest.approx(value, abs=1e-6)
+    again = load_resnet(tmp_path / "mine" / "best_laundered_processed.pth")
+    assert again.card.classes == ("Deepfake", "Original")
+    images = [np.repeat(p[..., None], 3, axis=2) for p in shelves.test.images()]
+    np.testing.assert_allclose(
+        again.score_images(images), read.frame["logit"].to_numpy(), atol=1e-4
+    )
+    # the same sides without a test learn the same weights
+    alone = Shelves(shelves.train, shelves.valid)
+    train_classifier(alone, tmp_path / "alone", plan, init="none", published=True)
+    name = "best_laundered_processed.pth"
+    assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "mine" / name).read_bytes()
+    assert not (tmp_path / "alone" / "test.json").exists()
+
+
+def test_weight_decay_shrinks_weights(shelves: Shelves, tmp_path: Path) -> None:
+    def size(weight_decay: float) -> float:
+        lesson = ImageLesson(make_network("none", seed=0), shelves.train, shelves.valid)
+        plan = Plan(epochs=1, batch_size=16, learning_rate=1e-3, weight_decay=weight_decay)
+        trained = fit(lesson, plan, tmp_path / str(weight_decay))
+        return float(trained.final["layer4.0.conv1.weight"].norm())
+
+    assert size(50.0) < 0.95 * size(0.0)
+
+
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+from earwitness.training.resnet import shelve_folder, train_classifier
+from earwitness.training.examples import Sharing
+from earwitness.training.image_sources import list_images
+from earwitness.training.task import Plan
+from earwitness.training.trainer import Listeners
+
+asked = []
+
+def stopping():
+    asked.append(1)
+    if len(asked) == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return False
+
+shelves = shelve_folder(list_images(Path(sys.argv[1])), Sharing(0.25))
+plan = Plan(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
+train_classifier(
+    shelves, Path(sys.argv[2]), plan, init="none", listeners=Listeners(stopping=stopping)
+)
+"""
+
+
+def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
+    folder: Path,
+    shelves: Shelves,
+    tmp_path: Path,
+    whole: tuple[Path, TrainedClassifier, list[int]],
+) -> None:
+    command = [sys.executable, "-c", KILLED, folder, tmp_path / "killed"]
+    killed = subprocess.run(command, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    before = (tmp_path / "killed" / "curves.csv").read_text().splitlines()
+    assert len(before) == 2  # the header and one epoch; the second one was broken off
+    resumed, unbroken = tmp_path / "killed", whole[0]
+    train_classifier(shelves, resumed, QUICK, init="none")
+    for name in ("curves.csv", "split.csv", "final_laundered_processed.pth"):
+        assert (resumed / name).read_bytes() == (unbroken / name).read_bytes(), name
+    cards = [json.loads((f / "card.json").read_text())["details"] for f in (resumed, unbroken)]
+    assert cards[0] == cards[1]
+
+
+KILLED_LATE = """
+import os, signal, sys
+from pathlib import Path
+from earwitness.training.resnet import shelve_folder, train_classifier
+from earwitness.training.examples import Sharing
+from earwitness.training.image_sources import list_images
+from earwitness.training.task import Plan
+
+def killing(event, arguments):
+    if event == "os.rename" and Path(os.fsdecode(arguments[1])).name == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if event == "shutil.rmtree" and sys.argv[3] == "rmtree":
+        if Path(os.fsdecode(arguments[0])).is_dir():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(killing)
+shelves = shelve_folder(list_images(Path(sys.argv[1])), Sharing(0.25))
+plan = Plan(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
+train_classifier(shelves, Path(sys.argv[2]), plan, init="none")
+"""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["final_laundered_processed.pth", "curves.png", "card.json", "rmtree"],
+)
+def test_a_training_killed_in_its_last_moments_is_not_done(
+    folder: Path,
+    shelves: Shelves,
+    tmp_path: Path,
+    whole: tuple[Path, TrainedClassifier, list[int]],
+    moment: str,
+) -> None:
+    out = tmp_path / "late" / "mine"  # the curves are titled after the folder
+    command = [sys.executable, "-c", KILLED_LATE, folder, out, moment]
+    killed = subprocess.run(command, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    if moment == "rmtree":  # the card is there, so all else is: it is done
+        with pytest.raises(RunError, match="holds a detector already"):
+            train_classifier(shelves, out, QUICK, init="none")
+    else:
+        train_classifier(shelves, out, QUICK, init="none")
+    unbroken = whole[0]
+    names = {path.name for path in unbroken.iterdir()}
+    assert {path.name for path in out.iterdir()} == names
+    for name in sorted(names - {"tensorboard", "card.json", "weights.safetensors"}):
+        assert (out / name).read_bytes() == (unbroken / name).read_bytes(), name
+    with pytest.raises(RunError, match="holds a detector already"):
+        train_classifier(shelves, out, QUICK, init="none")
+
+
+def test_ctrl_c_stops_and_another_training_is_refused(shelves: Shelves, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError, match="the same command goes on"):
+        train_classifier(
+            shelves, tmp_path, QUICK, init="none", listeners=Listeners(stopping=lambda: True)
+        )
+    other = replace(QUICK, seed=1)
+    with pytest.raises(RunError, match=r"another one: seed was 0, is 1\. Choose"):
+        train_classifier(shelves, tmp_path, other, init="none")
+    fewer = Shelves(shelves.train, shelves.valid.chosen(shelves.valid.examples[1:]))
+    with pytest.raises(RunError, match="other examples to valid with"):
+        train_classifier(fewer, tmp_path, QUICK, init="none")
+
+
+def test_the_bar_counts_every_example_of_every_epoch(shelves: Shelves, tmp_path: Path) -> None:
+    lesson = ImageLesson(make_network("none", seed=0), shelves.train, shelves.valid)
+    n = len(shelves.train.examples)
+    plan = Plan(epochs=2, batch_size=10, patience=5)
+    assert n % plan.batch_size  # the last batch is short and left out
+    counted: list[bool] = []
+    asked: list[bool] = []
+
+    def stopping() -> bool:
+        asked.append(True)
+        return len(asked) > n // plan.batch_size
+
+    with pytest.raises(StoppedError):
+        fit(lesson, plan, tmp_path, listeners=Listeners(advance=counted.append, stopping=stopping))
+    assert len(counted) == n
+    counted.clear()
+    fit(lesson, plan, tmp_path, listeners=Listeners(advance=counted.append))
+    assert len(counted) == 2 * n  # the epoch of the first run, too
+
+
+class Crowded(ImageLesson):
+    """A lesson on a machine without room for more than eight images."""
+
+    def judge(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if len(inputs) > 8:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return super().judge(inputs)
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(shelves: Shelves, tmp_path: Path) -> None:
+    lesson = Crowded(make_network("none", seed=0), shelves.train, shelves.valid)
+    trained = fit(lesson, Plan(epochs=1, batch_size=32), tmp_path)
+    assert trained.remarks == [
+        "out of memory: went on with 8 examples at once, gradients added up to a step of about 32"
+    ]
+    assert len(trained.rows) == 1
+
+
+def test_all_but_the_last_layer_is_held_at_first(shelves: Shelves, tmp_path: Path) -> None:
+    torch.save(random_network(1, seed=5).state_dict(), tmp_path / "start.pth")
+    network = make_network(str(tmp_path / "start.pth"), seed=0)
+    start = {name: values.clone() for name, values in network.state_dict().items()}
+    assert torch.equal(
+        start["conv1.weight"], random_network(1, seed=5).state_dict()["conv1.weight"]
+    )
+    assert start["fc.weight"].shape == (2, 512)
+    lesson = ImageLesson(network, shelves.train, shelves.valid)
+    trained = fit(lesson, Plan(epochs=1, batch_size=16, freeze_epochs=1), tmp_path / "held")
+    changed = {
+        name for name, values in trained.final.items() if not torch.equal(values, start[name])
+    }
+    assert changed == {"fc.weight", "fc.bias"}
+    trained = fit(lesson, Plan(epochs=2, batch_size=16, freeze_epochs=1), tmp_path / "freed")
+    assert not torch.equal(trained.final["conv1.weight"], start["conv1.weight"])
+
+
+def test_imagenet_weights_that_cannot_be_had_say_how_to_go_on(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "http://127.0.0.1:9/resnet18-f37072fd.pth"
+    monkeypatch.setattr("earwitness.training.image_task.URL", url)
+    with pytest.raises(WeightsError, match=r"cannot be fetched \(.*refused.*--init none") as caught:
+        make_network("imagenet", seed=0)
+    assert "\n" not in str(caught.value)
+    assert str(own_cache) in str(caught.value)
+    kept = own_cache / "weights" / "resnet18-f37072fd.pth"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(random_network().state_dict(), kept)
+    with pytest.raises(WeightsError, match=r"expected f37072fd… \(damaged, or another") as caught:
+        make_network("imagenet", seed=0)
+    assert str(caught.value).startswith(f"{kept}: SHA-256 {sha256_of(kept)[:8]}…")
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    root = tmp_path_factory.mktemp("music")
+    names = [f"{n:02d}_{'fake' if n % 2 else 'real'}.wav" for n in range(12)]
+    for n, name in enumerate(names):
+        write_comb(root / name, n, seconds=2, level=0.01 if n % 2 else 0)
+    (root / "broken.wav").write_text("nothing")
+    frame = pl.DataFrame(
+        {
+            "filepath": [*names, "broken.wav"],
+            "target": pl.Series([n % 2 for n in range(12)] + [0], dtype=pl.Int8),
+            "group_id": [f"g{n // 2}" for n in range(12)] + ["b"],
+        }
+    )
+    return Manifest("music", frame, (root,))
+
+
+def test_audio_is_drawn_in_memory_and_the_network_judges_audio(
+    music: Manifest, tmp_path: Path
+) -> None:
+    contract = SpectrogramContract(
+        height=32, width=32, hop=1000, sample_rate_hz=44_100, band_hz=(20, 22_050)
+    )
+    shelves = shelve_manifests([music], [], contract, Sharing(0.34), windows=2, n_workers=0)
+    assert [image.shape for image in shelves.train.images()] == [(32, 32)] * 16
+    assert len(shelves.valid.examples) == 8
+    assert [e.path.name for e, _ in shelves.failures] == ["broken.wav"]
+    done = train_classifier(shelves, tmp_path / "mine", Plan(epochs=1, batch_size=8), init="none")
+    assert done.card.images == contract
+    (prediction,) = predict(music, [str(tmp_path / "mine")], n_workers=0)
+    assert (prediction.n_scored, prediction.n_failed) == (12, 1)
+    with pytest.raises(DatasetError, match="groups stand in train and in valid"):
+        shelve_manifests([music], [music], contract, Sharing(), n_workers=0)
+
+
+def test_two_processes_share_the_work(folder: Path, tmp_path: Path) -> None:
+    script = f"""
+import sys
+from dataclasses import replace
+from pathlib import Path
+from earwitness.training.resnet import shelve_folder, train_classifier
+from earwitness.training.examples import Sharing
+from earwitness.training.image_sources import list_images
+from earwitness.training.task import Plan
+from earwitness.training.trainer import Hardware
+shelves = shelve_folder(list_images(Path({str(folder)!r})), Sharing(0.25))
+train_classifier(shelves, Path({str(tmp_path)!r}), Plan(epochs=1, batch_size=8), init="none",
+                 hardware=Hardware("cpu", 2))
+"""
+    path = tmp_path / "two.py"
+    path.write_text(script)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "card.json").is_file()
