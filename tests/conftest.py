@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+import processes
 
 settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("patient")
@@ -32,3 +35,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EARWITNESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("EARWITNESS_WEIGHTS", raising=False)
     return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """What a test started ends with it, whether it passed or not."""
+    yield
+    processes.kill_started()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import processes
 from benches import stages_of, stored_rows, write_bench, write_weights
 from cli.conftest import Run
 
@@ -101,13 +102,8 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(path: Path, out: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "earwitness", "bench", "run", str(path), "--out", str(out)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    command = [sys.executable, "-m", "earwitness", "bench", "run", path, "--out", out]
+    return processes.start(command)
 
 
 def n_rows(out: Path) -> int:

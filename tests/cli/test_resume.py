@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import processes
 from builders import write_tone
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 
@@ -52,14 +53,8 @@ def start(bench: Path, out: Path, *more: str, limit: int | None = None) -> subpr
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    return subprocess.Popen(
-        [*command, "--out", str(out), "--num-workers", "1", *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=limit_files,  # noqa: PLW1509 - nothing of ours runs in threads here
-    )
+    command += ["--out", str(out), "--num-workers", "1", *more]
+    return processes.start(command, before=limit_files)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 from loky.process_executor import BrokenProcessPool
 
-from earwitness.scoring.workers import worker_pool
+import processes
+from earwitness.scoring.workers import how_died, worker_pool
 
 
 def test_work_is_handed_out() -> None:
@@ -22,6 +24,37 @@ def test_work_is_handed_out() -> None:
 def test_a_worker_that_dies_breaks_the_pool() -> None:
     with worker_pool(1) as submit, pytest.raises(BrokenProcessPool):
         submit(os._exit, 1).result()
+
+
+def write_half_a_result() -> None:
+    """Make this worker end as one does that is killed while it writes its result."""
+
+    def write_half(pipe: Connection, data: memoryview) -> None:
+        os.write(pipe.fileno(), data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Connection._send = write_half  # type: ignore[method-assign]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_worker_killed_while_it_writes_breaks_the_pool(n_workers: int) -> None:
+    with worker_pool(n_workers) as submit, pytest.raises(BrokenProcessPool) as raised:
+        submit(write_half_a_result).result()
+    assert how_died(raised.value) == "killed"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
+def test_a_pool_that_is_left_ends_though_a_result_is_half_written() -> None:
+    def leave() -> None:
+        with worker_pool(2) as submit:
+            submit(write_half_a_result)
+            submit(time.sleep, 60)
+            time.sleep(0.3)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        leave()
 
 
 def group_is_gone(group: int, timeout_s: float = 20) -> bool:
@@ -67,13 +100,7 @@ def test_ctrl_c_ends_a_script_at_once_and_leaves_no_worker(tmp_path: Path, wait_
     """The terminal sends Ctrl-C to the whole group, workers too; a script without a guard."""
     script = tmp_path / "script.py"
     script.write_text(SLEEPER)
-    process = subprocess.Popen(
-        [sys.executable, script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-    )
+    process = processes.start([sys.executable, script])
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(wait_s)

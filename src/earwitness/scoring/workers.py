@@ -14,11 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from multiprocessing import resource_tracker
+from multiprocessing import connection, resource_tracker
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from loky import ProcessPoolExecutor
 from loky.backend import resource_tracker as loky_tracker
+from loky.backend.utils import kill_process_tree
 from loky.process_executor import BrokenProcessPool
 
 from earwitness.audio.decode import AudioInfo
@@ -95,7 +96,7 @@ memory)."""
 
 _MAX_WORKERS = 16
 _MOST_TRIES = 5
-_KILLED = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
+_KILLED = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "EOFError", "end of file")
 
 _T = TypeVar("_T", bound=tuple[Any, ...])
 _R = TypeVar("_R")
@@ -238,8 +239,12 @@ def _try_alone(function: Callable[..., _R], task: _T, if_crashed: Callable[[_T, 
 
 
 def how_died(error: BaseException) -> Death:
-    """Return how a worker died, by the exit codes that loky names in its error."""
-    return "killed" if any(sign in str(error) for sign in _KILLED) else "crashed"
+    """Return how a worker died, by the exit codes that loky names in its error.
+
+    A result that ends too early is of a worker that was killed while it wrote.
+    """
+    text = f"{error}{error.__cause__}"
+    return "killed" if any(sign in text for sign in _KILLED) else "crashed"
 
 
 _LOOKS_EVERY_S = 0.5
@@ -259,6 +264,9 @@ def worker_pool(n_workers: int) -> Iterator[Submit]:
     resource_tracker.ensure_running()
     loky_tracker.ensure_running()
     pool = ProcessPoolExecutor(n_workers, initializer=_end_with, initargs=(os.getpid(),))
+    is_done = threading.Event()
+    with _unheard_interrupts():  # in another thread, Ctrl-C would not wake this one
+        threading.Thread(target=_watch, args=(pool, is_done), daemon=True).start()
 
     def submit(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         with _unheard_interrupts():
@@ -268,9 +276,39 @@ def worker_pool(n_workers: int) -> Iterator[Submit]:
     try:
         yield submit
     except BaseException:
+        is_done.set()
+        _break(pool)
         pool.shutdown(wait=True, kill_workers=True)
         raise
+    is_done.set()
     pool.shutdown(wait=True)
+
+
+def _watch(pool: ProcessPoolExecutor, is_done: threading.Event) -> None:
+    """Break a pool that a dead worker blocks.
+
+    loky notices a death at once, unless it is reading a result: the rest of one whose worker was
+    killed while writing it never comes, and the other writers keep the pipe open.
+    """
+    was_dead = False
+    while not is_done.wait(_LOOKS_EVERY_S):
+        is_dead = bool(connection.wait([worker.sentinel for worker in _workers(pool)], timeout=0))
+        if is_dead and was_dead:
+            _break(pool)
+            return
+        was_dead = is_dead
+
+
+def _break(pool: ProcessPoolExecutor) -> None:
+    """Kill the workers and close the pipe of results, so that reading from it ends."""
+    for worker in _workers(pool):
+        kill_process_tree(worker)
+    if pool._result_queue is not None:  # None once loky has shut the pool down itself
+        pool._result_queue._writer.close()
+
+
+def _workers(pool: ProcessPoolExecutor) -> list[Any]:
+    return list((pool._processes or {}).values())
 
 
 @contextlib.contextmanager

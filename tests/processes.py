@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+_started: list[subprocess.Popen[str]] = []
+
+
+def start(
+    command: Sequence[object], before: Callable[[], None] | None = None
+) -> subprocess.Popen[str]:
+    """Start a program as a terminal does: a group of its own, where Ctrl-C is not ignored.
+
+    A shell that runs the tests in the background has SIGINT ignored, and children inherit that.
+    """
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if before is not None:
+            before()
+
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=prepare,  # noqa: PLW1509 - nothing of ours runs in threads here
+    )
+    _started.append(process)
+    return process
+
+
+def kill_started() -> None:
+    """Kill what is left of every group, so that a failed test leaves nothing running."""
+    while _started:
+        process = _started.pop()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
