@@ -90,13 +90,10 @@ def _counted(n_right: int, n: int) -> str:
 
 
 def _is_above(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Return whether one share's interval lies above the other's (Wilson, over items)."""
-    import numpy as np
+    """Return whether one share's 95 % Wilson interval (over items) is above the other's."""
+    from scipy.stats import binomtest
 
-    from earwitness.metrics.intervals import rate_interval
-
-    ends = []
-    for n_right, n in (one, other):
-        hit = (np.arange(n) < n_right).astype(np.int64)
-        ends.append(rate_interval(hit, np.arange(n)))
-    return ends[0].low > ends[1].high
+    first, second = (
+        binomtest(n_right, n).proportion_ci(method="wilson") for n_right, n in (one, other)
+    )
+    return bool(first.low > second.high)
