@@ -31,7 +31,7 @@ from scipy.stats import beta
 
 if TYPE_CHECKING:
     from earwitness.audit.near_duplicates.copies import Matches
-    from earwitness.audit.near_duplicates.index import Library
+    from earwitness.audit.near_duplicates.index import InvertedIndex
 
 SIZES = (1_000, 10_000, 100_000)
 N_WORDS, N_FRAMES, N_CLASSES = 2_546, 234, 12
@@ -129,7 +129,7 @@ def print_robustness(given: Path | None) -> None:
     Console(width=110).print(table)
 
 
-def find_changed(paths: list[Path], originals: Library, change: Change, new: Path) -> Matches:
+def find_changed(paths: list[Path], originals: InvertedIndex, change: Change, new: Path) -> Matches:
     from earwitness.audio.decode import read_audio
     from earwitness.audit.near_duplicates.copies import find_copies
     from earwitness.audit.near_duplicates.index import stack
@@ -151,9 +151,9 @@ def told_rate(n_false: int, n_pairs: int) -> str:
 
 
 def words_of(path: Path | None) -> NDArray[np.uint32]:
-    from earwitness.audit.features import Sound, hear_file
+    from earwitness.audit.features import FileFeatures, hear_file
 
-    return (hear_file(str(path), "") if path else Sound()).words
+    return (hear_file(str(path), "") if path else FileFeatures()).words
 
 
 def make_words(rng: np.random.Generator, n: int) -> NDArray[np.uint32]:
@@ -188,7 +188,7 @@ def search(kind: str, n: int) -> dict[str, float]:
     """Search one set in another; return seconds, recall of planted copies and false matches."""
     from earwitness.audit.near_duplicates.alignment import VARIANTS, vary
     from earwitness.audit.near_duplicates.copies import find_copies
-    from earwitness.audit.near_duplicates.index import Library
+    from earwitness.audit.near_duplicates.index import InvertedIndex
     from earwitness.audit.near_duplicates.versions import find_variants, find_versions
 
     rng = np.random.default_rng(0)
@@ -206,7 +206,7 @@ def search(kind: str, n: int) -> dict[str, float]:
                 row[:] = vary(row, VARIANTS[-1])[0]
         length = N_FRAMES
     starts = np.arange(n + 1, dtype=np.int64) * length
-    libraries = [Library(v.reshape(-1, *v.shape[2:]), starts) for v in (one, other)]
+    libraries = [InvertedIndex(v.reshape(-1, *v.shape[2:]), starts) for v in (one, other)]
     begun, busy = time.perf_counter(), time.process_time()
     if kind == "copies":
         matches = find_copies(*libraries)

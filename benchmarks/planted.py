@@ -24,7 +24,7 @@ from rich.table import Table
 from kinds import KINDS, RATE_HZ, Samples
 
 if TYPE_CHECKING:
-    from earwitness.audit.features import Sound
+    from earwitness.audit.features import FileFeatures
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 N_PLANTED, N_TRACKS, TRACK_S = 8, 49, 30.0
@@ -43,20 +43,22 @@ def excerpt(path: Path) -> Samples | None:
     return resample(np.vstack([samples, samples])[:2], info.sample_rate_hz, RATE_HZ)
 
 
-def sound_of(samples: Samples, name: str) -> Sound:
+def sound_of(samples: Samples, name: str) -> FileFeatures:
     from earwitness.audio.decode import mix_down
     from earwitness.audio.resample import resample
-    from earwitness.audit.features import Sound
+    from earwitness.audit.features import FileFeatures
     from earwitness.audit.near_duplicates.fingerprints import RATE_HZ as LOW_HZ
     from earwitness.audit.near_duplicates.fingerprints import fingerprint, time_chroma
 
     low = resample(mix_down(np.ascontiguousarray(samples, dtype=np.float32)), RATE_HZ, LOW_HZ)[0]
-    return Sound(name, words=fingerprint(low), chroma=time_chroma(low))
+    return FileFeatures(name, words=fingerprint(low), chroma=time_chroma(low))
 
 
-def search(changed: dict[str, Sound], originals: dict[str, Sound]) -> tuple[Counter[str], int]:
+def search(
+    changed: dict[str, FileFeatures], originals: dict[str, FileFeatures]
+) -> tuple[Counter[str], int]:
     """Return how planted tracks were found, and the number of false matches."""
-    from earwitness.audit.context import set_scene
+    from earwitness.audit.context import make_context
     from earwitness.audit.near_duplicates.check import check_near_duplicates
     from earwitness.core.manifest import Manifest
 
@@ -64,7 +66,7 @@ def search(changed: dict[str, Sound], originals: dict[str, Sound]) -> tuple[Coun
     for name, sounds in (("changed", changed), ("originals", originals)):
         frame = pl.DataFrame({"filepath": list(sounds), "target": [0] * len(sounds)})
         sets.append(Manifest(name, frame, (Path(f"/{name}"),)))
-    scene = set_scene(sets[:1], sets[1:], ())
+    scene = make_context(sets[:1], sets[1:], ())
     heard = [*changed.values(), *originals.values()]
     scene = replace(scene, sounds=dict(zip(scene.rows["file"], heard, strict=True)))
     found: dict[str, str] = {}

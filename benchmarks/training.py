@@ -22,11 +22,11 @@ from earwitness.core.spectrogram import SpectrogramContract
 from earwitness.detectors.nets.resnet18 import ResNet18
 from earwitness.detectors.network import native_precision
 from earwitness.images.png import Shown, write_spectrogram
-from earwitness.training.examples import Sharing, share_groups
+from earwitness.training.examples import SplitConfig, share_groups
 from earwitness.training.image_sources import list_images
 from earwitness.training.image_task import ImageLesson, make_network
 from earwitness.training.pixels import shelve_images
-from earwitness.training.task import Plan
+from earwitness.training.task import TrainConfig
 from earwitness.training.trainer import Hardware, fit
 
 N_IMAGES, EPOCHS, BATCH = 160, 2, 32
@@ -88,8 +88,8 @@ def ours(root: Path, out: Path) -> float:
     """The trainer, from files to a checkpoint."""
     start = time.perf_counter()
     shelf = shelve_images(list_images(root))
-    train, valid = share_groups(shelf.examples, Sharing(1 / 9))
+    train, valid = share_groups(shelf.examples, SplitConfig(1 / 9))
     lesson = ImageLesson(make_network("none", seed=0), shelf.chosen(train), shelf.chosen(valid))
-    plan = Plan(epochs=EPOCHS, batch_size=BATCH)
+    plan = TrainConfig(epochs=EPOCHS, batch_size=BATCH)
     fit(lesson, plan, out, hardware=Hardware("cpu", precision=native_precision("cpu")))
     return time.perf_counter() - start

@@ -19,7 +19,7 @@ import soundfile as sf
 
 from earwitness.audio.decode import probe_audio, read_audio, read_slice
 from earwitness.audio.mpeg_frames import walk_frames
-from earwitness.audio.stderr import quieted
+from earwitness.audio.stderr import capture_stderr
 from earwitness.core.errors import AudioError
 from soundfiles import music, write_av
 
@@ -137,7 +137,7 @@ def problem_with(path: Path, written_s: float, rng: np.random.Generator) -> str:
                 return f"slice at {start} differs by {np.abs(part - expected).max()}"
     except AudioError as error:
         return f"an error of two lines: {error}" if "\n" in error.reason else "refused"
-    with quieted():
+    with capture_stderr():
         decoded_s = by_ffmpeg(path)
     near = [decoded_s, written_s]
     if info.codec in {"mp3", "mp2"}:

@@ -14,13 +14,13 @@ import soundfile as sf
 
 from earwitness.audio import decode
 from earwitness.audio.decode import Span, probe_audio, read_audio, read_slice, scan_packets
-from earwitness.audio.stderr import quieted
+from earwitness.audio.stderr import capture_stderr
 from earwitness.core.errors import AudioError
 from soundfiles import music, write_av, write_ogg
 
 
 def reference(path: Path) -> np.ndarray:
-    with quieted():
+    with capture_stderr():
         return sf.read(path, dtype="float32", always_2d=True)[0].T
 
 

@@ -6,7 +6,7 @@ import pytest
 import soundfile as sf
 
 from earwitness.audio.mpeg_frames import Mp3Frames, walk_frames
-from earwitness.audio.stderr import quieted
+from earwitness.audio.stderr import capture_stderr
 
 
 def walk(path: Path) -> Mp3Frames | None:
@@ -93,7 +93,7 @@ def test_what_is_no_mp3_gives_nothing(tmp_path: Path, content: bytes) -> None:
 def test_real_files_count_as_they_decode(shared_mp3s: list[Path]) -> None:
     for path in shared_mp3s:
         frames = walk(path)
-        with quieted():
+        with capture_stderr():
             decoded = len(sf.read(path, dtype="float32")[0])
             claimed = sf.info(path).frames
         assert frames is not None

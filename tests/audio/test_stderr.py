@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from earwitness.audio.stderr import LONGEST_REMARK, quieted
+from earwitness.audio.stderr import LONGEST_REMARK, capture_stderr
 
 
 def test_what_is_written_inside_is_kept_from_stderr(capfd: pytest.CaptureFixture[str]) -> None:
-    with quieted() as remarks:
+    with capture_stderr() as remarks:
         os.write(2, b"first\n\n[lib] error:\tlast \n")
         assert remarks() == "[lib] error: last"
     os.write(2, b"after")
@@ -17,8 +17,8 @@ def test_what_is_written_inside_is_kept_from_stderr(capfd: pytest.CaptureFixture
 
 
 def test_blocks_nest(capfd: pytest.CaptureFixture[str]) -> None:
-    with quieted() as outer:
-        with quieted():
+    with capture_stderr() as outer:
+        with capture_stderr():
             os.write(2, b"inner")
         os.write(2, b" outer")
         assert outer() == "inner outer"
@@ -26,21 +26,21 @@ def test_blocks_nest(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_descriptor_comes_back_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(KeyError), quieted():
+    with pytest.raises(KeyError), capture_stderr():
         raise KeyError
     os.write(2, b"heard")
     assert capfd.readouterr().err == "heard"
 
 
 def test_remarks_are_short_and_printable() -> None:
-    with quieted() as remarks:
+    with capture_stderr() as remarks:
         os.write(2, b"\x07\xff" + b"x" * 1000)
         assert len(remarks()) == LONGEST_REMARK
         assert remarks().isprintable()
 
 
 def test_a_progress_bar_of_the_same_process_is_no_remark() -> None:
-    with quieted() as remarks:
+    with capture_stderr() as remarks:
         os.write(2, b"\x1b[2Kscoring \x1b[90m 3/40\r\n")
         assert remarks() == ""
 
@@ -49,7 +49,7 @@ def test_remarks_of_several_threads_are_not_mixed_up(capfd: pytest.CaptureFixtur
     both_in, heard = threading.Barrier(2), []
 
     def work() -> None:
-        with quieted() as remarks:
+        with capture_stderr() as remarks:
             both_in.wait()
             os.write(2, b"whose?")
             heard.append(remarks())

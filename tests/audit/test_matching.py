@@ -18,7 +18,13 @@ from earwitness.audit.near_duplicates.alignment import (
     vary,
 )
 from earwitness.audit.near_duplicates.copies import find_copies, most_bit_error
-from earwitness.audit.near_duplicates.index import Keys, Library, find_candidates, key_bits, stack
+from earwitness.audit.near_duplicates.index import (
+    InvertedIndex,
+    Keys,
+    find_candidates,
+    key_bits,
+    stack,
+)
 from earwitness.audit.near_duplicates.null_model import fit_chance
 from earwitness.audit.near_duplicates.versions import find_variants, find_versions
 
@@ -35,7 +41,7 @@ def random_chroma(seed: int, n: int) -> NDArray[np.int8]:
     return (sum(noise[k : k + n] for k in range(4)) * 16).clip(-127, 127).astype(np.int8)
 
 
-def words(*sequences: NDArray[np.uint32]) -> Library:
+def words(*sequences: NDArray[np.uint32]) -> InvertedIndex:
     return stack(sequences, empty=NO_WORDS)
 
 

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from earwitness.audit.context import Outcome, Scene, set_scene
-from earwitness.audit.features import Sound
+from earwitness.audit.context import AuditContext, Outcome, make_context
+from earwitness.audit.features import FileFeatures
 from earwitness.audit.near_duplicates.alignment import Variant, vary
 from earwitness.audit.near_duplicates.check import check_near_duplicates
 from earwitness.audit.schema import AuditReport
@@ -24,7 +24,7 @@ from earwitness.core.manifest import Manifest
 N_WORDS, N_FRAMES = 600, 80
 
 
-def sound_of(track: int, *, copy: int = 0) -> Sound:
+def sound_of(track: int, *, copy: int = 0) -> FileFeatures:
     """Return a made-up sound; copies of a track differ in an eighth of their bits."""
     rng = np.random.default_rng(track)
     words = rng.integers(1, 1 << 32, N_WORDS, dtype=np.uint32)
@@ -35,10 +35,12 @@ def sound_of(track: int, *, copy: int = 0) -> Sound:
         flips = [other.integers(1 << 32, size=N_WORDS, dtype=np.uint32) for _ in range(3)]
         words = words ^ (flips[0] & flips[1] & flips[2])
     name = f"{track} {copy}"
-    return Sound(name, words=words, chroma=chroma.clip(-127, 127).astype(np.int8))
+    return FileFeatures(name, words=words, chroma=chroma.clip(-127, 127).astype(np.int8))
 
 
-def scene_of(rows: Sequence[tuple[dict[str, Any], Sound]], *, n_others: int = 0) -> Scene:
+def scene_of(
+    rows: Sequence[tuple[dict[str, Any], FileFeatures]], *, n_others: int = 0
+) -> AuditContext:
     """Return rows and what they sound like; the last ones are of another set."""
     frame = pl.DataFrame(
         [
@@ -51,7 +53,7 @@ def scene_of(rows: Sequence[tuple[dict[str, Any], Sound]], *, n_others: int = 0)
         Manifest(name, part, (Path("/nowhere"),))
         for name, part in zip(("eval", "train"), parts, strict=True)
     )
-    scene = set_scene([audited], [other] if n_others else [], ())
+    scene = make_context([audited], [other] if n_others else [], ())
     files = scene.rows["file"].to_list()
     return replace(
         scene, sounds={file: sound for file, (_, sound) in zip(files, rows, strict=True)}
@@ -78,9 +80,9 @@ def test_many_rows_of_two_sounds_are_told_of_without_a_link_for_every_pair() -> 
     )
 
 
-def reconstructed(*, swapped: bool = False) -> Scene:
+def reconstructed(*, swapped: bool = False) -> AuditContext:
     """Return twelve tracks, each with a fake of ``codec``; two fakes may change places."""
-    rows: list[tuple[dict[str, Any], Sound]] = []
+    rows: list[tuple[dict[str, Any], FileFeatures]] = []
     for track in range(12):
         rows.append(({"group_id": f"g{track}"}, sound_of(track)))
         heard = 1 - track if swapped and track < 2 else track
@@ -136,17 +138,17 @@ def test_strangers_are_pairs_that_differ() -> None:
     assert versions.figures["strangers"]["n"] == versions.figures["n_comparisons"] == 36  # type: ignore[index,call-overload]  # JSON
 
 
-def coded(track: int, *, share: float = 0.6) -> Sound:
+def coded(track: int, *, share: float = 0.6) -> FileFeatures:
     """Return a track as a neural codec leaves it: words are lost, chroma is alike."""
     sound, noise = sound_of(track), sound_of(10_000 + track)
     chroma = sound.chroma * 0.8 + noise.chroma * share
     name, words = f"coded {track}", noise.words
-    return Sound(name, words=words, chroma=np.rint(chroma).clip(-127, 127).astype(np.int8))
+    return FileFeatures(name, words=words, chroma=np.rint(chroma).clip(-127, 127).astype(np.int8))
 
 
 def test_tracks_that_all_leak_do_not_hide_each_other() -> None:
     """Without group_id, true pairs stand among those that tell how alike strangers are."""
-    rows: list[tuple[dict[str, Any], Sound]] = [({"target": 1}, coded(n)) for n in range(48)]
+    rows: list[tuple[dict[str, Any], FileFeatures]] = [({"target": 1}, coded(n)) for n in range(48)]
     rows += [({}, sound_of(n)) for n in range(48)]
     versions = result(check_near_duplicates(scene_of(rows, n_others=48)), "versions_across")
     assert versions.result.relations == {"leak": 48}
@@ -157,11 +159,11 @@ def test_tracks_that_all_leak_do_not_hide_each_other() -> None:
 
 def test_a_set_of_one_piece_over_and_over_is_not_called_clean() -> None:
     one = sound_of(1)
-    rows: list[tuple[dict[str, Any], Sound]] = []
+    rows: list[tuple[dict[str, Any], FileFeatures]] = []
     for n in range(12):
         chroma = one.chroma * 0.7 + sound_of(100 + n).chroma * 0.7
         faint = np.rint(chroma).clip(-127, 127).astype(np.int8)
-        rows.append(({}, Sound(f"faint {n}", words=sound_of(200 + n).words, chroma=faint)))
+        rows.append(({}, FileFeatures(f"faint {n}", words=sound_of(200 + n).words, chroma=faint)))
     versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
     assert versions.verdict != "pass"
     assert versions.figures["decidable"] is False
@@ -175,8 +177,8 @@ def test_few_sounds_that_are_plainly_alike_are_found_without_strangers() -> None
 
 
 def test_silent_files_could_not_be_looked_at() -> None:
-    rows: list[tuple[dict[str, Any], Sound]] = [({}, sound_of(n)) for n in range(9)]
-    silent = Sound(
+    rows: list[tuple[dict[str, Any], FileFeatures]] = [({}, sound_of(n)) for n in range(9)]
+    silent = FileFeatures(
         "silent",
         words=np.zeros(N_WORDS, dtype=np.uint32),
         chroma=np.zeros((N_FRAMES, 12), dtype=np.int8),
@@ -210,17 +212,19 @@ def test_what_is_not_looked_for_is_said_wherever_something_was() -> None:
         assert printed.getvalue().count("not looked for: reversed sound") == 2
 
 
-def over_backing(backing: int, own: int) -> Sound:
+def over_backing(backing: int, own: int) -> FileFeatures:
     """Return a piece over a backing: two words in three stay, half of the notes are its own."""
     under, over = sound_of(backing), sound_of(own)
     keeps = np.random.default_rng(own).random(N_WORDS) < 0.8
     words = np.where(keeps, under.words, over.words)
     chroma = np.rint(under.chroma * 0.6 + over.chroma * 0.8).clip(-127, 127).astype(np.int8)
-    return Sound(f"{backing} {own}", words=words, chroma=chroma)
+    return FileFeatures(f"{backing} {own}", words=words, chroma=chroma)
 
 
 def test_pieces_over_one_backing_share_a_part_and_none_is_dropped() -> None:
-    rows: list[tuple[dict[str, Any], Sound]] = [({}, over_backing(1, 50 + n)) for n in range(8)]
+    rows: list[tuple[dict[str, Any], FileFeatures]] = [
+        ({}, over_backing(1, 50 + n)) for n in range(8)
+    ]
     rows += [({}, sound_of(n)) for n in range(2, 12)]
     outcomes = check_near_duplicates(scene_of(rows))
     copies = result(outcomes, "copies_inside")
@@ -231,27 +235,29 @@ def test_pieces_over_one_backing_share_a_part_and_none_is_dropped() -> None:
 
 
 def test_a_changed_version_says_what_was_changed() -> None:
-    rows: list[tuple[dict[str, Any], Sound]] = [({}, smooth_sound(n)) for n in range(12)]
+    rows: list[tuple[dict[str, Any], FileFeatures]] = [({}, smooth_sound(n)) for n in range(12)]
     original = smooth_sound(3)
     varied, _ = vary(original.chroma, Variant(1.0, 1.06))
-    rows.append(({"target": 1}, Sound("fast", words=sound_of(77).words, chroma=varied)))
+    rows.append(({"target": 1}, FileFeatures("fast", words=sound_of(77).words, chroma=varied)))
     versions = result(check_near_duplicates(scene_of(rows)), "versions_inside")
     assert versions.result.relations == {"conflict": 2}
     assert {f.filepath for f in versions.findings} == {"3.wav", "12.wav"}
     assert all("semitone" in f.detail for f in versions.findings)
 
 
-def smooth_sound(track: int, n_frames: int = 240) -> Sound:
+def smooth_sound(track: int, n_frames: int = 240) -> FileFeatures:
     """Return a long sound whose chroma changes as slowly as that of music."""
     noise = np.random.default_rng(track).standard_normal((n_frames + 3, 12))
     chroma = sum(noise[k : k + n_frames] for k in range(4)) * 16
     words = np.random.default_rng(track).integers(1, 1 << 32, N_WORDS, dtype=np.uint32)
-    return Sound(f"s{track}", words=words, chroma=np.rint(chroma).clip(-127, 127).astype(np.int8))
+    return FileFeatures(
+        f"s{track}", words=words, chroma=np.rint(chroma).clip(-127, 127).astype(np.int8)
+    )
 
 
 def test_where_no_other_file_is_long_enough_nothing_is_passed() -> None:
     rows = [({"group_id": f"g{n}"}, sound_of(n)) for n in range(9)]
-    rows.append(({"group_id": "short"}, Sound("short")))
+    rows.append(({"group_id": "short"}, FileFeatures("short")))
     outcomes = check_near_duplicates(scene_of(rows, n_others=1))
     for name in ("copies_across", "versions_across"):
         check = result(outcomes, name).result

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from earwitness.audit.context import set_scene
-from earwitness.audit.features import Sound
+from earwitness.audit.context import make_context
+from earwitness.audit.features import FileFeatures
 from earwitness.audit.near_duplicates.check import check_near_duplicates
 from earwitness.audit.near_duplicates.fingerprints import RATE_HZ, fingerprint, time_chroma
 from earwitness.audit.run import drop_offenders
@@ -49,9 +49,9 @@ def backing(seed: int) -> Samples:
     return chords + notes(seed + 1, low=38, n_harmonics=6) + 0.3 * beat / beat.std()
 
 
-def sound_of(name: str, samples: Samples) -> Sound:
+def sound_of(name: str, samples: Samples) -> FileFeatures:
     low = (0.1 * samples / samples.std()).astype(np.float32)
-    return Sound(name, words=fingerprint(low), chroma=time_chroma(low))
+    return FileFeatures(name, words=fingerprint(low), chroma=time_chroma(low))
 
 
 def pieces(n: int, level_db: float) -> list[Samples]:
@@ -65,7 +65,7 @@ def pieces(n: int, level_db: float) -> list[Samples]:
 def findings_of(tracks: Sequence[Samples]) -> tuple[Manifest, list[Finding]]:
     frame = pl.DataFrame({"filepath": [f"{n}.wav" for n in range(len(tracks))], "target": 0})
     manifest = Manifest("eval", frame, (Path("/nowhere"),))
-    scene = set_scene([manifest], [], ())
+    scene = make_context([manifest], [], ())
     files = scene.rows["file"].to_list()
     sounds = [sound_of(str(number), track) for number, track in enumerate(tracks)]
     scene = replace(scene, sounds=dict(zip(files, sounds, strict=True)))

@@ -18,8 +18,8 @@ from scipy.stats import mannwhitneyu
 
 from earwitness.audit import balance
 from earwitness.audit.audit import audit, find_cards
-from earwitness.audit.context import Outcome, Scene, set_scene
-from earwitness.audit.feature_cache import SoundStore, hear_files
+from earwitness.audit.context import AuditContext, Outcome, make_context
+from earwitness.audit.feature_cache import FeatureCache, extract_features
 from earwitness.audit.run import write_fixed
 from earwitness.audit.shortcuts import combined, single
 from earwitness.audit.shortcuts.measures import list_nuisances
@@ -71,16 +71,16 @@ def corpus(
     return Manifest("eval", pl.DataFrame(rows), (folder,))
 
 
-def heard(*manifests: Manifest, detectors: tuple[str, ...] = ()) -> Scene:
-    scene = set_scene(manifests, (), find_cards(detectors))
-    with SoundStore(None) as store:
+def heard(*manifests: Manifest, detectors: tuple[str, ...] = ()) -> AuditContext:
+    scene = make_context(manifests, (), find_cards(detectors))
+    with FeatureCache(None) as store:
         files = scene.rows["file"].unique(maintain_order=True).to_list()
-        return Scene(
+        return AuditContext(
             scene.manifests,
             scene.n_audited,
             scene.rows,
             scene.cards,
-            hear_files(files, store, n_workers=0),
+            extract_features(files, store, n_workers=0),
         )
 
 
@@ -290,16 +290,16 @@ def test_balance_and_corpora_of_one_class(tmp_path: Path) -> None:
     frame = manifest.frame.with_columns(
         source_dataset=pl.when(pl.col("target") == 1).then(pl.lit("B")).otherwise(pl.lit("A"))
     )
-    scene = set_scene([Manifest("eval", frame.slice(0, 3), (tmp_path,))], (), ())
+    scene = make_context([Manifest("eval", frame.slice(0, 3), (tmp_path,))], (), ())
     (one_class,) = balance.check_one_class(scene)
     assert one_class.result.detail == "3 of 3 rows given away; A has only reals; B has only fakes"
     (found,) = balance.check_balance(scene)
     assert found.result.verdict == "pass"
     skewed = pl.concat([frame.filter(target=1), frame.slice(0, 1)])
-    (found,) = balance.check_balance(set_scene([Manifest("eval", skewed)], (), ()))
+    (found,) = balance.check_balance(make_context([Manifest("eval", skewed)], (), ()))
     assert found.result.verdict == "finding"
     assert found.result.detail == "eval: 1 real, 6 fake"
-    (found,) = balance.check_balance(set_scene([Manifest("e", frame.filter(target=1))], (), ()))
+    (found,) = balance.check_balance(make_context([Manifest("e", frame.filter(target=1))], (), ()))
     assert (balance.result.verdict, balance.result.detail) == (
         "not checked",
         "only fakes are audited",

@@ -79,11 +79,11 @@ def after(n_asked: int) -> Callable[[], bool]:
     """Return what says stop from the n-th time on that it is asked."""
     left = [n_asked]
 
-    def stopping() -> bool:
+    def should_stop() -> bool:
         left[0] -= 1
         return left[0] < 0
 
-    return stopping
+    return should_stop
 
 
 def test_ctrl_c_stops_between_checks_and_nothing_is_heard_again(
@@ -95,7 +95,7 @@ def test_ctrl_c_stops_between_checks_and_nothing_is_heard_again(
     heard = {path.name: path.read_bytes() for path in store.iterdir()}
     told: list[bool] = []
     with pytest.raises(StoppedError, match=r"what was heard is kept in .*; the same command"):
-        audit(manifest, store=store, n_workers=0, advance=told.append, stopping=after(3))
+        audit(manifest, store=store, n_workers=0, advance=told.append, should_stop=after(3))
     assert len(told) == len(manifest)  # all was heard, so checks were stopped
     assert audit(manifest, store=store, n_workers=0) == whole
     assert {path.name: path.read_bytes() for path in store.iterdir()} == heard

@@ -15,7 +15,7 @@ from earwitness.bench import stages
 from earwitness.bench.config_file import read_config
 from earwitness.bench.run import BenchmarkRun, run_benchmark
 from earwitness.core.errors import UsageError, WeightsError
-from earwitness.scoring.predict import Advance
+from earwitness.scoring.predict import OnFileDone
 
 LATEX = "final_ood_comparison.tex"
 """Made again only where a decision changed."""
@@ -41,7 +41,7 @@ class Bench:
         watching = Watching()
         self.n_to_do = 0
 
-        def starting(n_to_do: int, n_done: int) -> Advance:
+        def starting(n_to_do: int, n_done: int) -> OnFileDone:
             assert n_done >= 0
             self.n_to_do = n_to_do
             return lambda _: None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.bench.steps import Ledger, Stage, run_stages
+from earwitness.bench.steps import PipelineState, Stage, run_stages
 from earwitness.core.errors import RunError, StoppedError, UsageError
 
 
@@ -42,7 +42,7 @@ class Kitchen:
     watching: Watching = field(default_factory=Watching)
     trouble: BaseException | None = None
 
-    def cook(self, ledger: Ledger, parts: Sequence[str]) -> dict[str, Sequence[Path]]:
+    def cook(self, ledger: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:
         left = {}
         for part in parts:
             path = ledger.out / "pots" / f"{part}.txt"
@@ -52,7 +52,7 @@ class Kitchen:
             left[part] = [path]
         return left
 
-    def pour(self, ledger: Ledger, parts: Sequence[str]) -> dict[str, Sequence[Path]]:
+    def pour(self, ledger: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:
         assert list(parts) == [""]
         if self.trouble:
             raise self.trouble

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from earwitness.core.errors import RunError
 from earwitness.core.io import (
+    atomic_write,
     file_stem,
-    replacing,
     sha256_of,
     sweep,
     write_json,
@@ -26,7 +26,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     write_text(path, "old")
 
     def broken() -> None:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError("disk full")
 
@@ -125,7 +125,7 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(
 
 def test_a_refusal_of_the_disk_is_one_line(tmp_path: Path) -> None:
     def write(error: Exception) -> None:
-        with replacing(tmp_path / "table.csv"):
+        with atomic_write(tmp_path / "table.csv"):
             raise error
 
     for error in (

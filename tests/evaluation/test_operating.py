@@ -15,7 +15,7 @@ from earwitness.core.estimate import Estimate
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.identity import for_fitting
 from earwitness.evaluation.operating import false_flags, precision_at, reals_to_claim
-from earwitness.evaluation.rows import gather
+from earwitness.evaluation.rows import load_rows
 from earwitness.evaluation.schema import Metrics
 from earwitness.evaluation.sources import open_sources
 from earwitness.evaluation.thresholds import parse_rule
@@ -32,7 +32,7 @@ def evaluate(*sources: Predictions, **options: object) -> Metrics:
 
 
 def halves(whole: Predictions, seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
-    frame = gather(open_sources([whole]), by=[], threshold=None)
+    frame = load_rows(open_sources([whole]), by=[], threshold=None)
     chosen = for_fitting(frame, seed)
     return frame.filter(chosen), frame.filter(~chosen)
 

@@ -175,7 +175,7 @@ def test_ctrl_c_changes_nothing(base: Path, detector: ResnetDetector) -> None:
     csv.write_text("img_path\n0.png\n")
     tables = read_tables([csv], base)
     with pytest.raises(StoppedError, match="no CSV was changed"):
-        judge(tables, detector, stopping=lambda: True)
+        judge(tables, detector, should_stop=lambda: True)
     assert csv.read_text() == "img_path\n0.png\n"
 
 

@@ -80,12 +80,19 @@ def test_workers_draw_the_same_pixels(manifest: Manifest, tmp_path: Path) -> Non
 def test_a_run_goes_on_where_it_stopped(manifest: Manifest, tmp_path: Path) -> None:
     asked = []
 
-    def stopping() -> bool:
+    def should_stop() -> bool:
         asked.append(1)
         return len(asked) > 2
 
     with pytest.raises(StoppedError, match="the same command goes on"):
-        render([manifest], tmp_path, contract=SMALL, windows="all", n_workers=0, stopping=stopping)
+        render(
+            [manifest],
+            tmp_path,
+            contract=SMALL,
+            windows="all",
+            n_workers=0,
+            should_stop=should_stop,
+        )
     before = stamps(tmp_path)
     assert before
     told: list[bool] = []

@@ -24,7 +24,7 @@ from earwitness.listen.listen import (
     listen,
 )
 from earwitness.listen.text import hearing_record, tell_hearing
-from earwitness.listen.types import Hearing
+from earwitness.listen.types import SongResult
 
 
 class Loudness:
@@ -52,7 +52,7 @@ class Loudness:
         return Scores(np.array(levels) / 5 + 4)
 
 
-def hear(*songs: Path | Song, detectors: Sequence[Detector] = (), **options: object) -> Hearing:
+def hear(*songs: Path | Song, detectors: Sequence[Detector] = (), **options: object) -> SongResult:
     (hearing,) = listen(songs, detectors or [Loudness()], **options)  # type: ignore[arg-type]
     return hearing
 

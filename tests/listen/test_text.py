@@ -24,8 +24,8 @@ from earwitness.listen.text import (
     write_axis,
 )
 from earwitness.listen.timeline import choose_pictures, plot_hearing
-from earwitness.listen.types import Hearing, Opinion, Stretch
-from earwitness.listen.verdicts import probability_of, put_in_words
+from earwitness.listen.types import DetectorResult, Segment, SongResult
+from earwitness.listen.verdicts import label_score, probability_of
 
 
 def card(name: str = "d", *, kind: ScoreKind = "uncalibrated", threshold: float = 0.5):
@@ -42,26 +42,28 @@ def card(name: str = "d", *, kind: ScoreKind = "uncalibrated", threshold: float 
     )
 
 
-def opinion(*logits: float, of: DetectorCard | None = None, length_s: float = 5) -> Opinion:
+def opinion(*logits: float, of: DetectorCard | None = None, length_s: float = 5) -> DetectorResult:
     of = of or card()
     windows = tuple(
-        Stretch(n * length_s, (n + 1) * length_s, logit, probability_of(logit))
+        Segment(n * length_s, (n + 1) * length_s, logit, probability_of(logit))
         for n, logit in enumerate(logits)
     )
     mean = sum(logits) / len(logits)
     prob = probability_of(mean)
-    return Opinion(of, put_in_words(prob, of.threshold), mean, prob, windows)
+    return DetectorResult(of, label_score(prob, of.threshold), mean, prob, windows)
 
 
-def hearing(*opinions: Opinion, path: str = "song.mp3", duration_s: float = 30) -> Hearing:
-    return Hearing(Path(path), duration_s, 44_100, opinions)
+def hearing(
+    *opinions: DetectorResult, path: str = "song.mp3", duration_s: float = 30
+) -> SongResult:
+    return SongResult(Path(path), duration_s, 44_100, opinions)
 
 
-def text_of(told: Hearing, width: int = 100) -> str:
+def text_of(told: SongResult, width: int = 100) -> str:
     return "\n".join(line.plain for line in tell_hearing(told, width=width))
 
 
-def table_text(hearings: list[Hearing], cards: list[DetectorCard], width: int = 110) -> str:
+def table_text(hearings: list[SongResult], cards: list[DetectorCard], width: int = 110) -> str:
     console = Console(file=io.StringIO(), width=width)
     console.print(hearings_table(hearings, cards, width=width))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
@@ -101,9 +103,9 @@ def test_many_stretches_are_counted_and_the_longest_named() -> None:
 
 
 def test_a_detector_that_could_not_judge_and_a_file_that_could_not_be_read() -> None:
-    told = text_of(hearing(Opinion(card(), error="0.1 s long"), opinion(3, of=card("e"))))
+    told = text_of(hearing(DetectorResult(card(), error="0.1 s long"), opinion(3, of=card("e"))))
     assert "d could not judge it: 0.1 s long" in told
-    assert text_of(Hearing(Path("a.mp3"), error="no such file")) == "a.mp3: no such file"
+    assert text_of(SongResult(Path("a.mp3"), error="no such file")) == "a.mp3: no such file"
 
 
 @pytest.mark.parametrize("width", [30, 60, 100, 300])
@@ -115,7 +117,7 @@ def test_lines_fit_the_terminal(width: int) -> None:
 
 
 def test_blocks_rise_with_fakeness_and_leave_blank_what_was_not_heard() -> None:
-    windows = [Stretch(0, 10, -9, 0), Stretch(20, 30, 9, 1), Stretch(30, 40, 0, 0.5)]
+    windows = [Segment(0, 10, -9, 0), Segment(20, 30, 9, 1), Segment(30, 40, 0, 0.5)]
     bar = draw_bar(windows, 40, threshold=0.5, n_cells=8)
     assert bar.plain == "▁▁  ██▅▅"
     low = draw_bar(windows, 40, threshold=0.9, n_cells=4)
@@ -141,8 +143,8 @@ def test_a_table_has_a_row_a_song_with_what_went_wrong() -> None:
     cards = [card("first"), card("second")]
     songs = [
         hearing(opinion(3, of=cards[0]), opinion(-3, of=cards[1]), path="[red]a ü.mp3"),
-        Hearing(Path("text.mp3"), error="a text/HTML file, not audio"),
-        hearing(opinion(0, of=cards[0]), Opinion(cards[1], error="too short"), path="b.mp3"),
+        SongResult(Path("text.mp3"), error="a text/HTML file, not audio"),
+        hearing(opinion(0, of=cards[0]), DetectorResult(cards[1], error="too short"), path="b.mp3"),
     ]
     for width in (110, 50):
         told = table_text(songs, cards, width)
@@ -162,8 +164,8 @@ def test_a_table_of_many_detectors_keeps_every_verdict_in_sight() -> None:
 
 
 def test_remarks_and_limits_are_told_once() -> None:
-    noted = Opinion(card("d"), "says real", -3, 0.05, remarks=("It is short.",))
-    other = Opinion(card("e"), "says real", -3, 0.05, remarks=("It is short.",))
+    noted = DetectorResult(card("d"), "says real", -3, 0.05, remarks=("It is short.",))
+    other = DetectorResult(card("e"), "says real", -3, 0.05, remarks=("It is short.",))
     songs = [hearing(noted, other, path="a.mp3"), hearing(noted, other, path="b.mp3")]
     (line,) = tell_remarks(songs, width=100)
     assert line.plain == "a.mp3 and 1 more, d, e: It is short."
@@ -182,7 +184,7 @@ def test_a_record_survives_json() -> None:
 
 @pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".SVG", b"<svg")])
 def test_pictures_are_drawn(tmp_path: Path, suffix: str, start: bytes) -> None:
-    told = hearing(opinion(-3, 3), Opinion(card("e"), error="too short"), path="[red]é.mp3")
+    told = hearing(opinion(-3, 3), DetectorResult(card("e"), error="too short"), path="[red]é.mp3")
     path = plot_hearing(told, tmp_path / "neu" / f"bild{suffix}")
     content = path.read_bytes()
     assert content.startswith(start)
@@ -194,7 +196,7 @@ def test_pictures_are_drawn(tmp_path: Path, suffix: str, start: bytes) -> None:
 
 def test_there_is_nothing_to_draw_without_a_verdict(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no detector judged it"):
-        plot_hearing(Hearing(Path("a.mp3"), error="gone"), tmp_path / "a.png")
+        plot_hearing(SongResult(Path("a.mp3"), error="gone"), tmp_path / "a.png")
     with pytest.raises(UsageError, match=r"ends in \.png or \.svg"):
         plot_hearing(hearing(opinion(1)), tmp_path / "a.gif")
 

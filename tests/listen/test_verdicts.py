@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.core.cards import ClipContract, DetectorCard
-from earwitness.listen.types import Opinion, Stretch, Verdict
+from earwitness.listen.types import DetectorResult, Segment, Verdict
 from earwitness.listen.verdicts import (
     compare_verdicts,
-    fake_runs,
+    covered_s,
+    fake_segments,
     fakeness,
-    heard_s,
+    label_score,
     probability_of,
-    put_in_words,
     says_both,
     without_overlaps,
 )
@@ -25,11 +25,11 @@ from earwitness.listen.verdicts import (
 PROBS = st.floats(0, 1)
 
 
-def stretch(start_s: float, end_s: float, logit: float) -> Stretch:
-    return Stretch(start_s, end_s, logit, probability_of(logit))
+def stretch(start_s: float, end_s: float, logit: float) -> Segment:
+    return Segment(start_s, end_s, logit, probability_of(logit))
 
 
-def opinion(name: str, verdict: Verdict | None) -> Opinion:
+def opinion(name: str, verdict: Verdict | None) -> DetectorResult:
     card = DetectorCard(
         name=name,
         kind="k",
@@ -39,7 +39,7 @@ def opinion(name: str, verdict: Verdict | None) -> Opinion:
         source="s",
         limits="None.",
     )
-    return Opinion(card, verdict, error=None if verdict else "too short")
+    return DetectorResult(card, verdict, error=None if verdict else "too short")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def opinion(name: str, verdict: Verdict | None) -> Opinion:
     ],
 )
 def test_words_follow_the_threshold(prob: float, threshold: float, verdict: Verdict) -> None:
-    assert put_in_words(prob, threshold) == verdict
+    assert label_score(prob, threshold) == verdict
 
 
 @given(PROBS, PROBS, PROBS)
@@ -80,13 +80,13 @@ def test_where_windows_overlap_their_mean_logit_holds() -> None:
         (7, 10, 2),
         (10, 12, 3),
     ]
-    assert heard_s(windows) == 12
+    assert covered_s(windows) == 12
 
 
 def test_what_was_not_heard_is_in_no_stretch() -> None:
     windows = [stretch(0, 1, 0), stretch(4, 5, 0)]
     assert [s[:2] for s in without_overlaps(windows)] == [(0, 1), (4, 5)]
-    assert heard_s(windows) == 2
+    assert covered_s(windows) == 2
     assert without_overlaps([]) == []
 
 
@@ -100,7 +100,7 @@ def test_stretches_cover_what_windows_cover_once(rows: list[tuple[int, int, floa
     stretches = without_overlaps(windows)
     assert all(a.end_s <= b.start_s for a, b in itertools.pairwise(stretches))
     seconds = {t for start, length, _ in rows for t in range(start, start + length)}
-    assert heard_s(windows) == pytest.approx(len(seconds))
+    assert covered_s(windows) == pytest.approx(len(seconds))
     for second in seconds:
         inside = [w.logit for w in windows if w.start_s <= second < w.end_s]
         (found,) = [s.logit for s in stretches if s.start_s <= second < s.end_s]
@@ -109,8 +109,8 @@ def test_stretches_cover_what_windows_cover_once(rows: list[tuple[int, int, floa
 
 def test_neighbours_that_sound_fake_make_one_run_over_gaps() -> None:
     windows = [stretch(2 * n, 2 * n + 1, logit) for n, logit in enumerate([-1, 2, 3, -1, 2])]
-    assert fake_runs(windows, 0.5) == [(2, 5), (8, 9)]
-    assert fake_runs(windows, 0.99) == []
+    assert fake_segments(windows, 0.5) == [(2, 5), (8, 9)]
+    assert fake_segments(windows, 0.99) == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from earwitness.core.counts import ComparisonRow, Counts
 from earwitness.core.estimate import Estimate
 from earwitness.evaluation.counts import evaluate_counts
 from earwitness.evaluation.schema import Metrics
-from earwitness.report.ranking import are_apart, find_weakest, rank_detectors
+from earwitness.report.ranking import find_weakest, intervals_disjoint, rank_detectors
 from frames import keep, predictions
 
 REAL = pl.col("target") == 0
@@ -69,9 +69,9 @@ def test_intervals_are_apart_or_not_or_cannot_be_told() -> None:
     low = Estimate(value=0.2, low=0.1, high=0.3, method="m")
     high = Estimate(value=0.5, low=0.4, high=0.6, method="m")
     wide = Estimate(value=0.3, low=0.2, high=0.45, method="m")
-    assert are_apart(low, high) is True
-    assert are_apart(low, wide) is are_apart(wide, high) is False
-    assert are_apart(low, Estimate(value=0.9, reason="too few groups")) is None
+    assert intervals_disjoint(low, high) is True
+    assert intervals_disjoint(low, wide) is intervals_disjoint(wide, high) is False
+    assert intervals_disjoint(low, Estimate(value=0.9, reason="too few groups")) is None
 
 
 def test_a_detector_that_calls_everything_real_has_an_f1_and_comes_last() -> None:

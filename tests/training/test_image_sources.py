@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from earwitness.core.errors import DatasetError
-from earwitness.training.examples import Sharing
+from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import find_images, read_image_csvs
 from earwitness.training.resnet import shelve_folder
 
@@ -64,7 +64,7 @@ def test_given_sides_are_kept(tmp_path: Path) -> None:
     shared = [note for note in found.notes if "groups are in" in note]
     assert len(shared) == 3
     assert shared[0].startswith("1 groups are in train and in valid (as '0')")
-    shelves = shelve_folder(found.examples, Sharing(test_share=0.5), valid=found.valid)
+    shelves = shelve_folder(found.examples, SplitConfig(test_share=0.5), valid=found.valid)
     assert shelves.test is None  # a given side is a plan of its own
     assert len(shelves.train.examples) == 4
 

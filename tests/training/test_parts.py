@@ -17,7 +17,7 @@ from earwitness.core.manifest import Manifest
 from earwitness.training.data_checks import look_at_examples, look_at_images
 from earwitness.training.examples import (
     Example,
-    Sharing,
+    SplitConfig,
     check_sides,
     fingerprint,
     hold_out_test,
@@ -27,7 +27,7 @@ from earwitness.training.examples import (
 )
 from earwitness.training.image_sources import list_images
 from earwitness.training.module import cosine_share
-from earwitness.training.pixels import PixelFile, PixelShelf, shelve_images
+from earwitness.training.pixels import ImageDataset, PixelFile, shelve_images
 from earwitness.training.resnet import list_sides
 from earwitness.training.sampling import Augmentation, EpochSampler, epoch_order, rng_for
 from imagefolders import TINY, write_images
@@ -100,11 +100,11 @@ def test_black_stays_black_when_it_gets_louder() -> None:
 @given(st.integers(4, 60), st.integers(0, 9), st.floats(0.05, 0.5))
 def test_a_group_stands_on_one_side(n_groups: int, seed: int, share: float) -> None:
     everyone = examples(n_groups)
-    train, valid = share_groups(everyone, Sharing(share, seed=seed))
+    train, valid = share_groups(everyone, SplitConfig(share, seed=seed))
     assert {e.group for e in train}.isdisjoint(e.group for e in valid)
     assert len(train) + len(valid) == len(everyone)
     assert abs(len({e.group for e in valid}) - share * n_groups) <= 1
-    assert share_groups(everyone[::-1], Sharing(share, seed=seed))[1][::-1] == valid
+    assert share_groups(everyone[::-1], SplitConfig(share, seed=seed))[1][::-1] == valid
 
 
 def test_kinds_of_groups_are_shared_out_alike() -> None:
@@ -112,7 +112,7 @@ def test_kinds_of_groups_are_shared_out_alike() -> None:
     renamed = [
         Example(e.name, e.path, e.target, f"{e.generator}{e.group}", e.generator) for e in everyone
     ]
-    _, valid = share_groups(renamed, Sharing(0.2))
+    _, valid = share_groups(renamed, SplitConfig(0.2))
     assert [sum(e.generator == kind for e in valid) for kind in (None, "a", "b")] == [4, 2, 6]
 
 
@@ -125,11 +125,11 @@ def test_a_track_that_manifests_name_differently_stands_on_one_side(tmp_path: Pa
     names = [f"{side}/{n:06}.mp3" for n in range(20) for side in ("real", "made")]
     named = manifest_of(tmp_path, names, group_id=pl.format("mine{}", pl.int_range(pl.len()) // 2))
     bare = manifest_of(tmp_path, [f"other/../also/{n:06}.mp3" for n in range(20)])
-    train, valid, _ = list_sides([named, bare], [], Sharing())
+    train, valid, _ = list_sides([named, bare], [], SplitConfig())
     assert {e.path.stem for e in train}.isdisjoint(e.path.stem for e in valid)
     assert len(valid) == 4 * 3
     with pytest.raises(DatasetError, match="20 groups stand in train and in valid"):
-        list_sides([named], [bare], Sharing())
+        list_sides([named], [bare], SplitConfig())
 
 
 def test_links_and_spellings_of_one_file_are_of_one_group(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
 @given(st.integers(8, 60), st.integers(0, 9))
 def test_a_test_is_held_out_before_anything_else(n_groups: int, seed: int) -> None:
     everyone = examples(n_groups)
-    sharing = Sharing(0.15, seed=seed, test_share=0.15)
+    sharing = SplitConfig(0.15, seed=seed, test_share=0.15)
     rest, test, how = hold_out_test(everyone, sharing)
     train, valid = share_groups(rest, how)
     groups = [{e.group for e in side} for side in (train, valid, test)]
@@ -194,7 +194,7 @@ def test_a_test_is_held_out_before_anything_else(n_groups: int, seed: int) -> No
     assert all(
         abs(len(g) - s * n_groups) <= 1.5 for g, s in zip(groups, (0.7, 0.15, 0.15), strict=True)
     )
-    other = hold_out_test(everyone, Sharing(0.4, seed=seed, test_share=0.15))[1]
+    other = hold_out_test(everyone, SplitConfig(0.4, seed=seed, test_share=0.15))[1]
     assert other == test
 
 
@@ -209,11 +209,11 @@ def test_a_fingerprint_changes_with_what_is_trained_on(tmp_path: Path) -> None:
     assert fingerprint(found[1:]) == rest
 
 
-def shelf(pixels: np.ndarray, targets: list[int], **told: object) -> PixelShelf:  # type: ignore[type-arg]
+def shelf(pixels: np.ndarray, targets: list[int], **told: object) -> ImageDataset:  # type: ignore[type-arg]
     rows = tuple(Example(f"{n}.png", Path(f"{n}.png"), t, f"g{n}") for n, t in enumerate(targets))
     traits = told.get("traits") or tuple(("same",) for _ in rows)
     places = tuple(range(len(rows)))
-    return PixelShelf(rows, pixels, places, traits, TINY)  # type: ignore[arg-type]
+    return ImageDataset(rows, pixels, places, traits, TINY)  # type: ignore[arg-type]
 
 
 def noise(n: int, seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]

@@ -22,7 +22,7 @@ from earwitness.core.spectrogram import SpectrogramContract
 from earwitness.detectors.loading import open_detector
 from earwitness.detectors.resnet import load_resnet
 from earwitness.scoring.predict import predict
-from earwitness.training.examples import Sharing
+from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import list_images
 from earwitness.training.image_task import ImageLesson, make_network
 from earwitness.training.resnet import (
@@ -32,12 +32,12 @@ from earwitness.training.resnet import (
     shelve_manifests,
     train_classifier,
 )
-from earwitness.training.task import Plan
-from earwitness.training.trainer import Listeners, fit
+from earwitness.training.task import TrainConfig
+from earwitness.training.trainer import Callbacks, fit
 from imagefolders import TINY, write_images
 from resnets import make_network as random_network
 
-QUICK = Plan(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
+QUICK = TrainConfig(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
 TESTS = Path(__file__).resolve().parent.parent
 
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shelves(folder: Path) -> Shelves:
-    return shelve_folder(list_images(folder), Sharing(0.25))
+    return shelve_folder(list_images(folder), SplitConfig(0.25))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def whole(
 ) -> tuple[Path, TrainedClassifier, list[int]]:
     """An unbroken training: its folder, what came of it, and the epochs that were told of."""
     out, told = tmp_path_factory.mktemp("trained") / "mine", []
-    listeners = Listeners(told=lambda row: told.append(int(row["epoch"])))
+    listeners = Callbacks(told=lambda row: told.append(int(row["epoch"])))
     return out, train_classifier(shelves, out, QUICK, init="none", listeners=listeners), told
 
 
@@ -93,9 +93,9 @@ def test_learns_what_sets_the_classes_apart(
 def test_the_held_out_test_is_scored_once_and_never_learned_from(
     folder: Path, tmp_path: Path
 ) -> None:
-    shelves = shelve_folder(list_images(folder), Sharing(0.2, test_share=0.2))
+    shelves = shelve_folder(list_images(folder), SplitConfig(0.2, test_share=0.2))
     assert shelves.test is not None
-    plan = Plan(epochs=2, batch_size=8)
+    plan = TrainConfig(epochs=2, batch_size=8)
     done = train_classifier(shelves, tmp_path / "mine", plan, init="none", published=True)
     assert done.test is not None
     split = pl.read_csv(tmp_path / "mine" / "split.csv").partition_by("split_tag", as_dict=True)
@@ -127,7 +127,7 @@ def test_the_held_out_test_is_scored_once_and_never_learned_from(
 def test_weight_decay_shrinks_weights(shelves: Shelves, tmp_path: Path) -> None:
     def size(weight_decay: float) -> float:
         lesson = ImageLesson(make_network("none", seed=0), shelves.train, shelves.valid)
-        plan = Plan(epochs=1, batch_size=16, learning_rate=1e-3, weight_decay=weight_decay)
+        plan = TrainConfig(epochs=1, batch_size=16, learning_rate=1e-3, weight_decay=weight_decay)
         trained = fit(lesson, plan, tmp_path / str(weight_decay))
         return float(trained.final["layer4.0.conv1.weight"].norm())
 
@@ -233,7 +233,7 @@ def test_a_training_killed_in_its_last_moments_is_not_done(
 def test_ctrl_c_stops_and_another_training_is_refused(shelves: Shelves, tmp_path: Path) -> None:
     with pytest.raises(StoppedError, match="the same command goes on"):
         train_classifier(
-            shelves, tmp_path, QUICK, init="none", listeners=Listeners(stopping=lambda: True)
+            shelves, tmp_path, QUICK, init="none", listeners=Callbacks(should_stop=lambda: True)
         )
     other = replace(QUICK, seed=1)
     with pytest.raises(RunError, match=r"another one: seed was 0, is 1\. Choose"):
@@ -246,20 +246,25 @@ def test_ctrl_c_stops_and_another_training_is_refused(shelves: Shelves, tmp_path
 def test_the_bar_counts_every_example_of_every_epoch(shelves: Shelves, tmp_path: Path) -> None:
     lesson = ImageLesson(make_network("none", seed=0), shelves.train, shelves.valid)
     n = len(shelves.train.examples)
-    plan = Plan(epochs=2, batch_size=10, patience=5)
+    plan = TrainConfig(epochs=2, batch_size=10, patience=5)
     assert n % plan.batch_size  # the last batch is short and left out
     counted: list[bool] = []
     asked: list[bool] = []
 
-    def stopping() -> bool:
+    def should_stop() -> bool:
         asked.append(True)
         return len(asked) > n // plan.batch_size
 
     with pytest.raises(StoppedError):
-        fit(lesson, plan, tmp_path, listeners=Listeners(advance=counted.append, stopping=stopping))
+        fit(
+            lesson,
+            plan,
+            tmp_path,
+            listeners=Callbacks(advance=counted.append, should_stop=should_stop),
+        )
     assert len(counted) == n
     counted.clear()
-    fit(lesson, plan, tmp_path, listeners=Listeners(advance=counted.append))
+    fit(lesson, plan, tmp_path, listeners=Callbacks(advance=counted.append))
     assert len(counted) == 2 * n  # the epoch of the first run, too
 
 
@@ -274,7 +279,7 @@ class Crowded(ImageLesson):
 
 def test_out_of_memory_halves_the_batch_and_goes_on(shelves: Shelves, tmp_path: Path) -> None:
     lesson = Crowded(make_network("none", seed=0), shelves.train, shelves.valid)
-    trained = fit(lesson, Plan(epochs=1, batch_size=32), tmp_path)
+    trained = fit(lesson, TrainConfig(epochs=1, batch_size=32), tmp_path)
     assert trained.remarks == [
         "out of memory: went on with 8 examples at once, gradients added up to a step of about 32"
     ]
@@ -290,12 +295,12 @@ def test_all_but_the_last_layer_is_held_at_first(shelves: Shelves, tmp_path: Pat
     )
     assert start["fc.weight"].shape == (2, 512)
     lesson = ImageLesson(network, shelves.train, shelves.valid)
-    trained = fit(lesson, Plan(epochs=1, batch_size=16, freeze_epochs=1), tmp_path / "held")
+    trained = fit(lesson, TrainConfig(epochs=1, batch_size=16, freeze_epochs=1), tmp_path / "held")
     changed = {
         name for name, values in trained.final.items() if not torch.equal(values, start[name])
     }
     assert changed == {"fc.weight", "fc.bias"}
-    trained = fit(lesson, Plan(epochs=2, batch_size=16, freeze_epochs=1), tmp_path / "freed")
+    trained = fit(lesson, TrainConfig(epochs=2, batch_size=16, freeze_epochs=1), tmp_path / "freed")
     assert not torch.equal(trained.final["conv1.weight"], start["conv1.weight"])
 
 
@@ -339,16 +344,18 @@ def test_audio_is_drawn_in_memory_and_the_network_judges_audio(
     contract = SpectrogramContract(
         height=32, width=32, hop=1000, sample_rate_hz=44_100, band_hz=(20, 22_050)
     )
-    shelves = shelve_manifests([music], [], contract, Sharing(0.34), windows=2, n_workers=0)
+    shelves = shelve_manifests([music], [], contract, SplitConfig(0.34), windows=2, n_workers=0)
     assert [image.shape for image in shelves.train.images()] == [(32, 32)] * 16
     assert len(shelves.valid.examples) == 8
     assert [e.path.name for e, _ in shelves.failures] == ["broken.wav"]
-    done = train_classifier(shelves, tmp_path / "mine", Plan(epochs=1, batch_size=8), init="none")
+    done = train_classifier(
+        shelves, tmp_path / "mine", TrainConfig(epochs=1, batch_size=8), init="none"
+    )
     assert done.card.images == contract
     (prediction,) = predict(music, [str(tmp_path / "mine")], n_workers=0)
     assert (prediction.n_scored, prediction.n_failed) == (12, 1)
     with pytest.raises(DatasetError, match="groups stand in train and in valid"):
-        shelve_manifests([music], [music], contract, Sharing(), n_workers=0)
+        shelve_manifests([music], [music], contract, SplitConfig(), n_workers=0)
 
 
 def test_two_processes_share_the_work(folder: Path, tmp_path: Path) -> None:

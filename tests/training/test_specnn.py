@@ -15,10 +15,10 @@ from earwitness.detectors.nets.specnn import SpecCNN
 from earwitness.detectors.specnn_card import CONTRACT
 from earwitness.scoring.predict import predict
 from earwitness.training.crops import readable
-from earwitness.training.examples import Sharing
+from earwitness.training.examples import SplitConfig
 from earwitness.training.resnet import list_sides
 from earwitness.training.specnn import PUBLISHED, SpecnnLesson, train_specnn
-from earwitness.training.task import Plan
+from earwitness.training.task import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +37,13 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def test_a_network_fitted_here_is_a_detector(music: Manifest, tmp_path: Path) -> None:
-    sides = list_sides([music], [], Sharing(0.25))[:2]
+    sides = list_sides([music], [], SplitConfig(0.25))[:2]
     (train, failures), (valid, more) = (readable(side, CONTRACT) for side in sides)
     assert [e.path.name for e, _ in (*failures, *more)] == ["broken.wav"]
     out = tmp_path / "mine"
-    card, trained = train_specnn(train, valid, out, Plan(epochs=2, batch_size=6, **PUBLISHED))  # type: ignore[arg-type]
+    card, trained = train_specnn(
+        train, valid, out, TrainConfig(epochs=2, batch_size=6, **PUBLISHED)
+    )  # type: ignore[arg-type]
     assert card.encoders == ("real", "comb", "other")
     assert [row["learning_rate"] for row in trained.rows] == [1e-3, 1e-3]
     detector = open_detector(str(out))
@@ -56,7 +58,7 @@ def test_a_network_fitted_here_is_a_detector(music: Manifest, tmp_path: Path) ->
 
 
 def test_slices_are_drawn_mixed_and_scaled(music: Manifest) -> None:
-    train, valid = list_sides([music], [], Sharing(0.25))[:2]
+    train, valid = list_sides([music], [], SplitConfig(0.25))[:2]
     good, _ = readable(train, CONTRACT)
     lesson = SpecnnLesson(SpecCNN(3), good, valid, encoders=("real", "comb", "other"))
     first, again, other = (lesson.train_input(0, np.random.default_rng(s)) for s in (0, 0, 1))
@@ -68,7 +70,7 @@ def test_slices_are_drawn_mixed_and_scaled(music: Manifest) -> None:
 
 
 def test_both_heads_are_weighed(music: Manifest) -> None:
-    train, valid = list_sides([music], [], Sharing(0.25))[:2]
+    train, valid = list_sides([music], [], SplitConfig(0.25))[:2]
     lesson = SpecnnLesson(SpecCNN(3), train, valid, encoders=("real", "comb", "other"))
     logits, encoders = torch.tensor([2.0, -1.0]), torch.tensor([[0.0, 1, 2], [3, 0, 0]])
     losses = lesson.losses((logits, encoders), torch.tensor([1, 0]), torch.tensor([2, -1]))

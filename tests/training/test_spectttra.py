@@ -22,7 +22,7 @@ from earwitness.detectors.loading import open_detector
 from earwitness.scoring.predict import predict
 from earwitness.splits.manifests import read_manifest
 from earwitness.training.crops import draw_crop, read_crop, readable
-from earwitness.training.examples import Example, Sharing
+from earwitness.training.examples import Example, SplitConfig
 from earwitness.training.resnet import list_sides
 from earwitness.training.spectttra import (
     RECIPE,
@@ -30,7 +30,7 @@ from earwitness.training.spectttra import (
     find_start,
     train_spectttra,
 )
-from earwitness.training.task import Plan
+from earwitness.training.task import TrainConfig
 from earwitness.training.trainer import Trained, fit
 from spectttra_folders import write_folder
 
@@ -88,14 +88,14 @@ train_spectttra(
     start, train, valid, Path(sys.argv[2]), plan, listeners=Listeners(stopping=stopping)
 )
 """
-PLAN = Plan(epochs=3, batch_size=4, **RECIPE)
+PLAN = TrainConfig(epochs=3, batch_size=4, **RECIPE)
 
 
 @pytest.fixture(scope="module")
 def sides(music: Manifest, place: Path) -> Sides:
     contract = find_start(NAME, str(place / "start")).card.contract
     (train, failed), (valid, more) = (
-        readable(side, contract) for side in list_sides([music], [], Sharing(0.25))[:2]
+        readable(side, contract) for side in list_sides([music], [], SplitConfig(0.25))[:2]
     )
     assert [e.path.name for e, _ in (*failed, *more)] == ["broken.wav"]
     return train, valid
@@ -141,7 +141,11 @@ def test_the_card_says_what_it_was_begun_with(
     assert not card.training_items.complete
     assert sha256_of(sides[0][0].path) in card.training_items.item_sha256
     again, _ = train_spectttra(
-        find_start(NAME, str(whole[0])), sides[1], sides[0], tmp_path / "again", Plan(epochs=1)
+        find_start(NAME, str(whole[0])),
+        sides[1],
+        sides[0],
+        tmp_path / "again",
+        TrainConfig(epochs=1),
     )
     assert again.training_items is not None
     assert again.training_items.n_items == 16
@@ -157,7 +161,7 @@ def test_published_weights_keep_what_is_known_of_them(
     (shelf / NAME).symlink_to(place / "start")
     monkeypatch.setenv("EARWITNESS_WEIGHTS", str(shelf))
     start = find_start(NAME, None)
-    card, _ = train_spectttra(start, *sides, tmp_path / "mine", Plan(epochs=1, batch_size=8))
+    card, _ = train_spectttra(start, *sides, tmp_path / "mine", TrainConfig(epochs=1, batch_size=8))
     assert card.trained_on == ("SONICS train", "Noise train")
     assert card.selected_on == ("SONICS valid", "Noise train")
     told = json.loads((tmp_path / "mine/card.json").read_text())
@@ -189,11 +193,11 @@ def test_the_front_end_is_not_learned_and_the_encoder_can_be_held(
     contract = find_start(NAME, str(place / "start")).card.contract
     before = {name: values.clone() for name, values in network.state_dict().items()}
     lesson = SpectttraLesson(network, contract, *sides, normalize=True)
-    fit(lesson, Plan(epochs=1, batch_size=4, freeze_epochs=1), tmp_path / "held")
+    fit(lesson, TrainConfig(epochs=1, batch_size=4, freeze_epochs=1), tmp_path / "held")
     after = network.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
-    fit(lesson, Plan(epochs=1, batch_size=4), tmp_path / "freed")
+    fit(lesson, TrainConfig(epochs=1, batch_size=4), tmp_path / "freed")
     still = {name for name in before if torch.equal(before[name], network.state_dict()[name])}
     assert still == {name for name in before if name.startswith("ft_extractor")}
 

@@ -35,7 +35,7 @@ from earwitness.audio.mpeg_frames import walk_frames
 from earwitness.audio.ogg import plan_ogg
 from earwitness.audio.pyav import Packets
 from earwitness.audio.resample import resample_slice, resampled_length
-from earwitness.audio.stderr import quieted
+from earwitness.audio.stderr import capture_stderr
 from earwitness.core.errors import AudioError
 
 __all__ = [
@@ -229,7 +229,7 @@ def scan_packets(path: str | os.PathLike[str]) -> Packets | None:
         AudioError: The file cannot be opened.
     """
     name = os.fspath(path)
-    with opened(name) as fd, quieted():
+    with opened(name) as fd, capture_stderr():
         try:
             return pyav.scan_packets(fd, name)
         except AudioError:
@@ -248,7 +248,7 @@ def mix_down(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 @contextlib.contextmanager
 def _remarks_in_errors() -> Iterator[None]:
     """Silence the decoders; what they wrote becomes part of the reason if they fail."""
-    with quieted() as remarks:
+    with capture_stderr() as remarks:
         try:
             yield
         except AudioError as error:

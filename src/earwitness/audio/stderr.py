@@ -83,7 +83,7 @@ _redirection = _Redirection()
 
 
 @contextlib.contextmanager
-def quieted() -> Iterator[Callable[[], str]]:
+def capture_stderr() -> Iterator[Callable[[], str]]:
     """Keep descriptor 2 silent inside the block; blocks may nest and run in several threads.
 
     Yields:

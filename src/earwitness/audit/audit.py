@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from earwitness import __version__
-from earwitness.audit.context import Outcome, Scene, set_scene
+from earwitness.audit.context import AuditContext, Outcome, make_context
 from earwitness.audit.exposure import list_exposures
-from earwitness.audit.feature_cache import Advance, SoundStore, hear_files
+from earwitness.audit.feature_cache import FeatureCache, OnFileDone, extract_features
 from earwitness.audit.schema import AuditedManifest, AuditReport, Role
 from earwitness.audit.shortcuts.measures import list_nuisances
 from earwitness.core.cards import DetectorCard
@@ -22,7 +22,7 @@ from earwitness.core.manifest import Manifest
 from earwitness.core.registry import Registry
 from earwitness.detectors.catalogue import look_up
 
-Check = Callable[[Scene], list[Outcome]]
+Check = Callable[[AuditContext], list[Outcome]]
 """Takes what there is to look at; returns one outcome or more."""
 
 CHECKS = Registry("check", UsageError)
@@ -54,8 +54,8 @@ def audit(
     weights: Mapping[str, Path] | None = None,
     store: Path | None = None,
     n_workers: int | None = None,
-    advance: Advance | None = None,
-    stopping: Callable[[], bool] = lambda: False,
+    advance: OnFileDone | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> AuditReport:
     """Look for contact, exposure and shortcuts in manifests.
 
@@ -67,7 +67,7 @@ def audit(
         store: Folder that keeps what was heard of files, so that the next call goes on.
         n_workers: Processes that hear files; see ``map_tasks``.
         advance: Told of every file that is done.
-        stopping: Asked before every file and after every check; once it says so, only what is in
+        should_stop: Asked before every file and after every check; once it says so, only what is in
             hand is finished.
 
     Raises:
@@ -78,9 +78,9 @@ def audit(
     audited = [manifests] if isinstance(manifests, Manifest) else list(manifests)
     if not any(len(manifest) for manifest in audited):
         raise UsageError("no rows to audit, expected a manifest with at least one item")
-    scene = set_scene(audited, against, find_cards(detectors, weights=weights))
-    scene = _hear(scene, store, n_workers, advance, stopping)
-    outcomes = list(_check(scene, store, stopping))
+    scene = make_context(audited, against, find_cards(detectors, weights=weights))
+    scene = _hear(scene, store, n_workers, advance, should_stop)
+    outcomes = list(_check(scene, store, should_stop))
     return AuditReport(
         earwitness=__version__,
         manifests=_describe(scene),
@@ -110,28 +110,32 @@ def find_cards(
 
 def count_files(manifests: Sequence[Manifest], against: Sequence[Manifest] = ()) -> int:
     """Return how many files ``audit`` will tell ``advance`` of."""
-    return set_scene(manifests, against, ()).rows["file"].n_unique()
+    return make_context(manifests, against, ()).rows["file"].n_unique()
 
 
 def _hear(
-    scene: Scene,
+    scene: AuditContext,
     folder: Path | None,
     n_workers: int | None,
-    advance: Advance | None,
-    stopping: Callable[[], bool],
-) -> Scene:
+    advance: OnFileDone | None,
+    should_stop: Callable[[], bool],
+) -> AuditContext:
     files = scene.rows["file"].unique(maintain_order=True).to_list()
-    with SoundStore(folder) as store:
-        heard = hear_files(files, store, n_workers=n_workers, advance=advance, stopping=stopping)
+    with FeatureCache(folder) as store:
+        heard = extract_features(
+            files, store, n_workers=n_workers, advance=advance, should_stop=should_stop
+        )
     if len(heard) < len(files):
         raise _stopped(folder)
     return replace(scene, sounds=heard)
 
 
-def _check(scene: Scene, folder: Path | None, stopping: Callable[[], bool]) -> Iterator[Outcome]:
+def _check(
+    scene: AuditContext, folder: Path | None, should_stop: Callable[[], bool]
+) -> Iterator[Outcome]:
     for name in CHECKS:
         yield from CHECKS.load(name)(scene)
-        if stopping():
+        if should_stop():
             raise _stopped(folder)
 
 
@@ -140,7 +144,7 @@ def _stopped(folder: Path | None) -> StoppedError:
     return StoppedError(f"stopped; {kept if folder else 'nothing is kept without a store'}")
 
 
-def _describe(scene: Scene) -> list[AuditedManifest]:
+def _describe(scene: AuditContext) -> list[AuditedManifest]:
     described = []
     for number, manifest in enumerate(scene.manifests):
         role: Role = "audited" if number < scene.n_audited else "against"

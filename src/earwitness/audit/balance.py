@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 from pydantic import JsonValue
 
-from earwitness.audit.context import Outcome, Scene
-from earwitness.audit.results import Subject, conclude, conclude_slices, not_checked
+from earwitness.audit.context import AuditContext, Outcome
+from earwitness.audit.results import CheckSpec, conclude_slices, make_result, not_checked
 from earwitness.audit.schema import Finding
 from earwitness.core.cards import DetectorCard
 from earwitness.splits.grid import UNKNOWN
@@ -20,14 +20,14 @@ from earwitness.splits.grid import UNKNOWN
 MOST_OF_ONE_CLASS = 0.75
 """A set with a larger share of one class is out of balance."""
 
-_BALANCE = Subject(
+_BALANCE = CheckSpec(
     "balance",
     "sets out of balance",
     "shortcuts",
     "draw as many of each class, or read figures that do not depend on the balance: AUROC, EER, "
     "balanced accuracy",
 )
-_ONE_CLASS = Subject(
+_ONE_CLASS = CheckSpec(
     "one_class",
     "corpora of one class in a set of both",
     "shortcuts",
@@ -37,7 +37,7 @@ _ONE_CLASS = Subject(
 _CLASSES = ("real", "fake")
 
 
-def check_balance(scene: Scene) -> list[Outcome]:
+def check_balance(scene: AuditContext) -> list[Outcome]:
     """Compare the numbers of reals and fakes of every audited set that has both."""
     counted = {
         manifest.name: [int((manifest.frame["target"] == label).sum()) for label in (0, 1)]
@@ -67,7 +67,7 @@ def check_balance(scene: Scene) -> list[Outcome]:
     ]
 
 
-def check_one_class(scene: Scene) -> list[Outcome]:
+def check_one_class(scene: AuditContext) -> list[Outcome]:
     """Find corpora whose rows are all real or all fake, where the audited sets have both."""
     corpus = pl.col("source_dataset").fill_null(UNKNOWN).alias("corpus")
     rows = scene.audited_rows.with_columns(corpus)
@@ -95,10 +95,12 @@ def check_one_class(scene: Scene) -> list[Outcome]:
     figures: dict[str, JsonValue] = {
         "corpora": {corpus: {"real": real, "fake": fake} for corpus, real, fake in counted.rows()}
     }
-    return [conclude(_ONE_CLASS, findings, n_checked=rows.height, detail=detail, figures=figures)]
+    return [
+        make_result(_ONE_CLASS, findings, n_checked=rows.height, detail=detail, figures=figures)
+    ]
 
 
-def _only(scene: Scene) -> str:
+def _only(scene: AuditContext) -> str:
     targets = scene.audited_rows["target"].unique().to_list()
     if len(targets) > 1:
         return "every set has one class alone"
@@ -112,18 +114,18 @@ _ADVICE = (
 _NAMES = ("real", "fake")
 
 
-def check_band(scene: Scene) -> list[Outcome]:
+def check_band(scene: AuditContext) -> list[Outcome]:
     """Compare every file's rate with the band of every detector."""
     if not scene.cards:
-        subject = Subject("band", "rates below the band of a detector", "shortcuts", _ADVICE)
+        subject = CheckSpec("band", "rates below the band of a detector", "shortcuts", _ADVICE)
         n = scene.audited_rows.height
         return [not_checked(subject, "no detector was named (--detector)", n_unchecked=n)]
     return [_check_card(scene, card) for card in scene.cards]
 
 
-def _check_card(scene: Scene, card: DetectorCard) -> Outcome:
+def _check_card(scene: AuditContext, card: DetectorCard) -> Outcome:
     title = f"rates below the band of {card.name}"
-    subject = Subject(f"band_{card.name}", title, "shortcuts", _ADVICE)
+    subject = CheckSpec(f"band_{card.name}", title, "shortcuts", _ADVICE)
     rows = [
         (row, rate)
         for row in scene.audited_rows.iter_rows(named=True)
@@ -138,7 +140,7 @@ def _check_card(scene: Scene, card: DetectorCard) -> Outcome:
     of = Counter(_NAMES[row["target"]] for row, _ in rows)
     told = ", ".join(f"{counts[name]} of {of[name]} {name}" for name in _NAMES if of[name])
     figures: dict[str, JsonValue] = {"top_hz": top_hz, **{f"n_{n}": counts[n] for n in _NAMES}}
-    return conclude(
+    return make_result(
         subject,
         [_finding(scene, subject, card, row, rate) for row, rate in below],
         n_checked=len(rows),
@@ -149,7 +151,7 @@ def _check_card(scene: Scene, card: DetectorCard) -> Outcome:
 
 
 def _finding(
-    scene: Scene, subject: Subject, card: DetectorCard, row: dict[str, Any], rate_hz: int
+    scene: AuditContext, subject: CheckSpec, card: DetectorCard, row: dict[str, Any], rate_hz: int
 ) -> Finding:
     top_hz = card.band_hz[1]
     return Finding(

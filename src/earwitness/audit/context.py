@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from earwitness.audit.features import Sound
+from earwitness.audit.features import FileFeatures
 from earwitness.audit.schema import CheckResult, Finding, Link
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import UsageError
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scene:
+class AuditContext:
     """What an audit looks at.
 
     Attributes:
@@ -56,7 +56,7 @@ class Scene:
     n_audited: int
     rows: pl.DataFrame
     cards: tuple[DetectorCard, ...] = ()
-    sounds: Mapping[str, Sound] = field(default_factory=dict)
+    sounds: Mapping[str, FileFeatures] = field(default_factory=dict)
 
     @property
     def has_others(self) -> bool:
@@ -73,9 +73,9 @@ class Scene:
         return self.rows.with_columns(pl.Series(name, values, dtype=pl.String))
 
 
-def set_scene(
+def make_context(
     audited: Sequence[Manifest], against: Sequence[Manifest], cards: Sequence[DetectorCard]
-) -> Scene:
+) -> AuditContext:
     """Return the rows of manifests and what checks ask of them, before any file is heard.
 
     Other sets that go by a name that is taken are told apart by a number.
@@ -88,7 +88,7 @@ def set_scene(
         raise UsageError(f"two manifests go by the name {twins[0]!r}; rename one of the files")
     manifests = (*audited, *_named_apart(against, names))
     rows = pl.concat([_rows_of(number, one) for number, one in enumerate(manifests)])
-    return Scene(manifests, len(audited), rows, tuple(cards))
+    return AuditContext(manifests, len(audited), rows, tuple(cards))
 
 
 def _named_apart(manifests: Sequence[Manifest], taken: Sequence[str]) -> list[Manifest]:

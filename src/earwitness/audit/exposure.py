@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
-from earwitness.audit.context import Outcome, Scene
-from earwitness.audit.results import Subject, conclude, not_checked
-from earwitness.audit.schema import Exposure, Finding, Met
+from earwitness.audit.context import AuditContext, Outcome
+from earwitness.audit.results import CheckSpec, make_result, not_checked
+from earwitness.audit.schema import Exposure, ExposureStatus, Finding
 from earwitness.core.cards import DetectorCard, TrainingItems
 from earwitness.splits.grouping import KNOWN_CORPORA, corpus_of
 
@@ -51,7 +51,7 @@ class Origin(NamedTuple):
     target: int | None
 
 
-def check_exposure(scene: Scene) -> list[Outcome]:
+def check_exposure(scene: AuditContext) -> list[Outcome]:
     """Tell for every detector which rows it was trained or selected on."""
     if not scene.cards:
         n = scene.audited_rows.height
@@ -59,7 +59,7 @@ def check_exposure(scene: Scene) -> list[Outcome]:
     return [_check_card(scene, card) for card in scene.cards]
 
 
-def list_exposures(scene: Scene) -> list[Exposure]:
+def list_exposures(scene: AuditContext) -> list[Exposure]:
     """Return what every detector met of every audited row."""
     return [
         Exposure(scene.manifests[row["set"]].name, row["row"], row["filepath"], card.name, met)
@@ -68,12 +68,12 @@ def list_exposures(scene: Scene) -> list[Exposure]:
     ]
 
 
-def _subject(detector: str, advice: str = _TRAINED) -> Subject:
+def _subject(detector: str, advice: str = _TRAINED) -> CheckSpec:
     name, whom = (f"exposure_{detector}", detector) if detector else ("exposure", "a detector")
-    return Subject(name, f"rows that {whom} was made with", "exposure", advice)
+    return CheckSpec(name, f"rows that {whom} was made with", "exposure", advice)
 
 
-def _check_card(scene: Scene, card: DetectorCard) -> Outcome:
+def _check_card(scene: AuditContext, card: DetectorCard) -> Outcome:
     met = _met_rows(scene, card)
     counts = Counter(how for _, how in met)
     if counts["unknown"] == len(met):
@@ -81,7 +81,7 @@ def _check_card(scene: Scene, card: DetectorCard) -> Outcome:
     findings = [_finding(scene, card, row, how) for row, how in met if how in _STATEMENTS]
     advice = _SELECTED if counts["selected_on"] else _TRAINED
     corpora = Counter(row["source_dataset"] or "no corpus" for row, how in met if how == "unseen")
-    return conclude(
+    return make_result(
         _subject(card.name, advice),
         findings,
         n_checked=len(met) - counts["unknown"],
@@ -98,7 +98,9 @@ def _as_json(counts: Mapping[Any, int]) -> dict[str, JsonValue]:
     return {str(key): n for key, n in counts.items()}
 
 
-def _finding(scene: Scene, card: DetectorCard, row: dict[str, Any], how: Met) -> Finding:
+def _finding(
+    scene: AuditContext, card: DetectorCard, row: dict[str, Any], how: ExposureStatus
+) -> Finding:
     said = ", ".join(getattr(card, how) or ())
     return Finding(
         check=_subject(card.name).name,
@@ -111,7 +113,7 @@ def _finding(scene: Scene, card: DetectorCard, row: dict[str, Any], how: Met) ->
     )
 
 
-def _detail(card: DetectorCard, counts: Counter[Met], corpora: Counter[str]) -> str:
+def _detail(card: DetectorCard, counts: Counter[ExposureStatus], corpora: Counter[str]) -> str:
     said = [
         f"its card says: {words} {', '.join(getattr(card, how) or ()) or 'these items'}"
         for how, words in _STATEMENTS.items()
@@ -128,7 +130,9 @@ def _why_unknown(card: DetectorCard) -> str:
     return "the manifest does not say of which corpus and split its rows are"
 
 
-def _met_rows(scene: Scene, card: DetectorCard) -> list[tuple[dict[str, Any], Met]]:
+def _met_rows(
+    scene: AuditContext, card: DetectorCard
+) -> list[tuple[dict[str, Any], ExposureStatus]]:
     rows = scene.audited_rows.to_dicts()
     if (items := card.training_items) is None:
         return _met_origins(rows, card)
@@ -148,10 +152,10 @@ def _tells_items(card: DetectorCard) -> bool:
 
 def _met_origins(
     rows: Sequence[dict[str, Any]], card: DetectorCard
-) -> list[tuple[dict[str, Any], Met]]:
+) -> list[tuple[dict[str, Any], ExposureStatus]]:
     """Compare by what the card says of corpora and splits."""
     trained, selected = (_origins(said) for said in (card.trained_on, card.selected_on))
-    known: dict[Origin, Met] = {}
+    known: dict[Origin, ExposureStatus] = {}
     met = []
     for row in rows:
         origin = row_origin(row)
@@ -161,7 +165,7 @@ def _met_origins(
     return met
 
 
-def _met_item(scene: Scene, row: dict[str, Any], items: TrainingItems) -> Met:
+def _met_item(scene: AuditContext, row: dict[str, Any], items: TrainingItems) -> ExposureStatus:
     """Compare by the hash of the file and of the group; selection is on nothing."""
     group, sound = row["group_id"], scene.sounds.get(row["file"])
     sha256 = sound.sha256 if sound else None
@@ -171,7 +175,7 @@ def _met_item(scene: Scene, row: dict[str, Any], items: TrainingItems) -> Met:
     return "unknown" if sha256 is None else "unseen"
 
 
-def _met(trained: bool | None, selected: bool | None) -> Met:
+def _met(trained: bool | None, selected: bool | None) -> ExposureStatus:
     if trained:
         return "trained_on"
     if selected:

@@ -19,7 +19,7 @@ from earwitness.audit.features import (
     CRASHED,
     KILLED,
     VERSION,
-    Sound,
+    FileFeatures,
     hear_file,
     read_row,
     sound_row,
@@ -31,7 +31,7 @@ from earwitness.scoring.workers import Death, TaskQueue, map_tasks
 
 _REASONS: dict[Death, str] = {"crashed": CRASHED, "killed": KILLED}
 
-Advance = Callable[[bool], None]
+OnFileDone = Callable[[bool], None]
 """Called once a file, with whether it could be heard."""
 
 
@@ -51,7 +51,7 @@ class Hashed(NamedTuple):
     error: str | None = None
 
 
-class SoundStore:
+class FeatureCache:
     """What was heard, in memory and, where a folder is given, on disk; a context manager.
 
     Args:
@@ -62,7 +62,7 @@ class SoundStore:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self.sounds: dict[str, Sound] = {}
+        self.sounds: dict[str, FileFeatures] = {}
         self.hashes: dict[State, str] = {}
         self._folder = folder
         self._open = ExitStack()
@@ -92,7 +92,7 @@ class SoundStore:
         state = State(str(row["path"]), int(row["n_bytes"]), int(row["changed_ns"]))
         self.hashes[state] = str(row["sha256"])
 
-    def add_sound(self, sound: Sound) -> None:
+    def add_sound(self, sound: FileFeatures) -> None:
         """Keep what was heard of a file whose bytes are known."""
         self.sounds[str(sound.sha256)] = sound
         if self._lines:
@@ -105,14 +105,14 @@ class SoundStore:
             self._lines["files"].append(state._asdict() | {"sha256": sha256})
 
 
-def hear_files(
+def extract_features(
     paths: Iterable[str],
-    store: SoundStore,
+    store: FeatureCache,
     *,
     n_workers: int | None = None,
-    advance: Advance | None = None,
-    stopping: Callable[[], bool] = lambda: False,
-) -> dict[str, Sound]:
+    advance: OnFileDone | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, FileFeatures]:
     """Return what is known of each file; where it was stopped, of some.
 
     Args:
@@ -120,22 +120,22 @@ def hear_files(
         store: What was heard before, and where it is kept.
         n_workers: Processes; see ``map_tasks``.
         advance: Told of every file that is done.
-        stopping: Asked before every file; once it says so, only what is in hand is finished.
+        should_stop: Asked before every file; once it says so, only what is in hand is finished.
     """
     told = advance or (lambda _: None)
-    heard: dict[str, Sound] = {}
+    heard: dict[str, FileFeatures] = {}
     waiting: dict[str, list[str]] = {}
-    for state, sha256, error in _hash_files(paths, store, n_workers, stopping):
+    for state, sha256, error in _hash_files(paths, store, n_workers, should_stop):
         if sha256 is None:
-            heard[state.path] = Sound(error=error)
+            heard[state.path] = FileFeatures(error=error)
         elif sha256 in store.sounds:
             heard[state.path] = store.sounds[sha256]
         else:
             waiting.setdefault(sha256, []).append(state.path)
             continue
         told(heard[state.path].error is None)
-    queue: TaskQueue[tuple[str, str], Sound] = TaskQueue(
-        ((same[0], sha256) for sha256, same in waiting.items()), stopping=stopping
+    queue: TaskQueue[tuple[str, str], FileFeatures] = TaskQueue(
+        ((same[0], sha256) for sha256, same in waiting.items()), should_stop=should_stop
     )
     for sound in map_tasks(hear_file, queue, if_crashed=_crashed, n_workers=n_workers):
         if sound.error not in (
@@ -151,9 +151,9 @@ def hear_files(
 
 def _hash_files(
     paths: Iterable[str],
-    store: SoundStore,
+    store: FeatureCache,
     n_workers: int | None,
-    stopping: Callable[[], bool],
+    should_stop: Callable[[], bool],
 ) -> Iterable[Hashed]:
     """Yield the hash of every file; only files that changed are read."""
     unknown: list[tuple[str]] = []
@@ -165,14 +165,14 @@ def _hash_files(
             yield hashed
     if not unknown:
         return
-    queue: TaskQueue[tuple[str], Hashed] = TaskQueue(unknown, stopping=stopping)
+    queue: TaskQueue[tuple[str], Hashed] = TaskQueue(unknown, should_stop=should_stop)
     for hashed in map_tasks(hash_file, queue, if_crashed=_lost, n_workers=n_workers):
         if hashed.sha256 is not None:
             store.add_hash(hashed.state, hashed.sha256)
         yield hashed
 
 
-def _known(path: str, store: SoundStore) -> Hashed | None:
+def _known(path: str, store: FeatureCache) -> Hashed | None:
     try:
         state = _state(path)
     except AudioError as error:
@@ -202,5 +202,5 @@ def _lost(task: tuple[str], death: Death) -> Hashed:
     return Hashed(State(task[0], 0, 0), None, _REASONS[death])
 
 
-def _crashed(task: tuple[str, str], death: Death) -> Sound:
-    return Sound(task[1], _REASONS[death])
+def _crashed(task: tuple[str, str], death: Death) -> FileFeatures:
+    return FileFeatures(task[1], _REASONS[death])

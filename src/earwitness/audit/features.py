@@ -1,8 +1,8 @@
 """What an audit knows of one file, taken in one pass over it.
 
-Conventions: a ``Sound`` belongs to bytes, not to a path: the same bytes elsewhere are not heard
-again. Of a very long file the beginning is heard. What cannot be read has an ``error`` and nothing
-else but, where it can be read at all, the hash of its bytes.
+Conventions: ``FileFeatures`` belong to bytes, not to a path: equal bytes are decoded once. Of a
+very long file the beginning is used. What cannot be read has an ``error`` and nothing else but, where
+it can be read at all, the hash of its bytes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LONGEST_S = 1_200
 """How much of a file is heard, from its start."""
 
 VERSION = 2
-"""Raised whenever the same file gives another ``Sound``."""
+"""Raised whenever the same file gives another ``FileFeatures``."""
 
 CRASHED = "the audio decoder crashed on this file"
 KILLED = "the process that read this file was killed from outside, or memory ran out"
@@ -52,7 +52,7 @@ _ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Sound:
+class FileFeatures:
     """What is known of one file.
 
     Attributes:
@@ -92,7 +92,7 @@ class Sound:
     chroma: Chroma = field(default_factory=lambda: np.zeros((0, N_CLASSES), dtype=np.int8))
 
 
-def hear_file(path: str, sha256: str) -> Sound:
+def hear_file(path: str, sha256: str) -> FileFeatures:
     """Take everything an audit wants to know of a file; errors become words.
 
     Args:
@@ -105,9 +105,9 @@ def hear_file(path: str, sha256: str) -> Sound:
         samples = read_slice(path, 0, n_samples)
         packets = scan_packets(path)
     except AudioError as error:
-        return Sound(sha256, error.reason)
+        return FileFeatures(sha256, error.reason)
     low = resample(mix_down(samples), info.sample_rate_hz, RATE_HZ)[0]
-    return Sound(
+    return FileFeatures(
         sha256,
         packets_sha256=packets.sha256 if packets else None,
         samples_sha256=_hash_samples(samples, info),
@@ -140,14 +140,14 @@ def _hash_samples(samples: NDArray[np.float32], info: AudioInfo) -> str:
     return digest.hexdigest()
 
 
-def sound_row(sound: Sound) -> dict[str, Any]:
+def sound_row(sound: FileFeatures) -> dict[str, Any]:
     """Return a sound as JSON can hold it: arrays as base64 of their little-endian bytes."""
-    row = {one.name: getattr(sound, one.name) for one in fields(Sound)}
+    row = {one.name: getattr(sound, one.name) for one in fields(FileFeatures)}
     packed = {name: base64.b64encode(row[name].tobytes()).decode() for name in _ARRAYS}
     return row | packed
 
 
-def read_row(row: Any) -> Sound:
+def read_row(row: Any) -> FileFeatures:
     """Return the sound that ``sound_row`` made a row of.
 
     Raises:
@@ -160,4 +160,4 @@ def read_row(row: Any) -> Sound:
         for name, (dtype, shape) in _ARRAYS.items()
     }
     channel = None if row["channel"] is None else Channel(*row["channel"])
-    return Sound(**(row | unpacked | {"channel": channel}))
+    return FileFeatures(**(row | unpacked | {"channel": channel}))

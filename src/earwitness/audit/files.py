@@ -11,56 +11,56 @@ import os
 import posixpath
 from collections import Counter
 
-from earwitness.audit.context import Outcome, Scene
-from earwitness.audit.overlap import Likeness, compare_across, compare_inside
-from earwitness.audit.results import Subject, conclude
+from earwitness.audit.context import AuditContext, Outcome
+from earwitness.audit.overlap import SharedKey, compare_across, compare_inside
+from earwitness.audit.results import CheckSpec, make_result
 from earwitness.audit.schema import Finding
 from earwitness.core.io import tidy_path
 
 _NOT_READ = "no file could be read"
 
-PATH = Likeness("path", "the same path", "there is no row")
-NAME = Likeness(
+PATH = SharedKey("path", "the same path", "there is no row")
+NAME = SharedKey(
     "name",
     "the same file name in the same corpus",
     "no row has a file name",
     advice_across="look whether it is the same music; if so, drop these rows",
 )
-BYTES = Likeness("bytes", "the same bytes", _NOT_READ)
-PACKETS = Likeness(
+BYTES = SharedKey("bytes", "the same bytes", _NOT_READ)
+PACKETS = SharedKey(
     "packets", "the same compressed packets (tags apart)", "no file's packets could be told"
 )
-SAMPLES = Likeness("samples", "the same samples when decoded", "no file could be decoded")
+SAMPLES = SharedKey("samples", "the same samples when decoded", "no file could be decoded")
 
 
-def check_path(scene: Scene) -> list[Outcome]:
+def check_path(scene: AuditContext) -> list[Outcome]:
     """Compare resolved paths."""
     resolved = [_resolved(path) for path in scene.rows["file"].to_list()]
     return [compare_across(scene, PATH, resolved), compare_inside(scene, PATH, resolved)]
 
 
-def check_name(scene: Scene) -> list[Outcome]:
+def check_name(scene: AuditContext) -> list[Outcome]:
     """Compare file names across sets; inside a set, reconstructions bear their track's name."""
     rows = scene.rows.select("filepath", "source_dataset").iter_rows()
     return [compare_across(scene, NAME, [_name(path, corpus) for path, corpus in rows])]
 
 
-def check_bytes(scene: Scene) -> list[Outcome]:
+def check_bytes(scene: AuditContext) -> list[Outcome]:
     """Compare the bytes of files."""
     return _compare_sounds(scene, BYTES, "sha256")
 
 
-def check_packets(scene: Scene) -> list[Outcome]:
+def check_packets(scene: AuditContext) -> list[Outcome]:
     """Compare what files hold besides their tags."""
     return _compare_sounds(scene, PACKETS, "packets_sha256")
 
 
-def check_samples(scene: Scene) -> list[Outcome]:
+def check_samples(scene: AuditContext) -> list[Outcome]:
     """Compare decoded samples."""
     return _compare_sounds(scene, SAMPLES, "samples_sha256")
 
 
-def _compare_sounds(scene: Scene, likeness: Likeness, hashed: str) -> list[Outcome]:
+def _compare_sounds(scene: AuditContext, likeness: SharedKey, hashed: str) -> list[Outcome]:
     files = scene.rows["file"].to_list()
     keys = [getattr(scene.sounds[path], hashed) for path in files]
     return [compare_across(scene, likeness, keys), compare_inside(scene, likeness, keys)]
@@ -79,7 +79,7 @@ def _name(path: str, corpus: str | None) -> str | None:
     return f"{(corpus or '').casefold()}\0{name}" if name else None
 
 
-_SUBJECT = Subject(
+_SUBJECT = CheckSpec(
     "readable",
     "files that cannot be heard",
     "rows",
@@ -88,7 +88,7 @@ _SUBJECT = Subject(
 _SHOWN = 3
 
 
-def check_readable(scene: Scene) -> list[Outcome]:
+def check_readable(scene: AuditContext) -> list[Outcome]:
     """List every audited row whose file is missing, broken or empty."""
     rows = scene.audited_rows
     findings = [
@@ -112,9 +112,9 @@ def check_readable(scene: Scene) -> list[Outcome]:
     lost = [error for sound in _others(scene) if (error := sound)]
     if lost:
         detail = "; ".join(filter(None, (detail, f"{len(lost)} rows of other sets, too")))
-    return [conclude(_SUBJECT, findings, n_checked=rows.height, detail=detail)]
+    return [make_result(_SUBJECT, findings, n_checked=rows.height, detail=detail)]
 
 
-def _others(scene: Scene) -> list[str | None]:
+def _others(scene: AuditContext) -> list[str | None]:
     files = scene.rows["file"].to_list()[scene.audited_rows.height :]
     return [scene.sounds[path].error for path in files]

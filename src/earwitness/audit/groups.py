@@ -9,27 +9,27 @@ from __future__ import annotations
 
 import re
 
-from earwitness.audit.context import Outcome, Scene
-from earwitness.audit.overlap import Likeness, compare_across, compare_groups
+from earwitness.audit.context import AuditContext, Outcome
+from earwitness.audit.overlap import SharedKey, compare_across, compare_groups
 from earwitness.datasets import fakemusiccaps
 from earwitness.splits.grouping import named_files, track_keys
 
 _JOIN = "give these rows one group_id: intervals take rows of different groups for independent"
 
-GROUP = Likeness("group", "the same group_id", "no row has a group_id")
-TRACK = Likeness(
+GROUP = SharedKey("group", "the same group_id", "no row has a group_id")
+TRACK = SharedKey(
     "track",
     "the same track, song or caption",
     "no row is of a corpus whose file names tell (FMA, SONICS, FakeMusicCaps)",
     advice_inside=_JOIN,
 )
-ARTIST = Likeness(
+ARTIST = SharedKey(
     "artist",
     "the same artist",
     "no row names an artist",
     advice_across="drop these rows: detectors learn artists, and would be judged on known ones",
 )
-VIDEO = Likeness(
+VIDEO = SharedKey(
     "video", "the same YouTube video", "no row tells a YouTube id", advice_inside=_JOIN
 )
 
@@ -37,24 +37,24 @@ _NOBODY = {"various artists", "various", "unknown", "unknown artist", "n/a", "no
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
-def check_group(scene: Scene) -> list[Outcome]:
+def check_group(scene: AuditContext) -> list[Outcome]:
     """Compare ``group_id``; inside a set it is what joins rows."""
     return [compare_across(scene, GROUP, scene.rows["group_id"].to_list())]
 
 
-def check_track(scene: Scene) -> list[Outcome]:
+def check_track(scene: AuditContext) -> list[Outcome]:
     """Compare what the file names of known corpora tell."""
     keys = track_keys(scene.rows)
     return [compare_across(scene, TRACK, keys), compare_groups(scene, TRACK, keys)]
 
 
-def check_artist(scene: Scene) -> list[Outcome]:
+def check_artist(scene: AuditContext) -> list[Outcome]:
     """Compare artists, without regard to case and spaces."""
     keys = [_artist(name) for name in scene.rows["artist"].to_list()]
     return [compare_across(scene, ARTIST, keys)]
 
 
-def check_video(scene: Scene) -> list[Outcome]:
+def check_video(scene: AuditContext) -> list[Outcome]:
     """Compare YouTube ids: a column of their own, or FakeMusicCaps' names, which are such ids."""
     named = zip(named_files(scene.rows), scene.rows["youtube_id"].to_list(), strict=True)
     keys = [video or _video(corpus, stem) for (corpus, stem, _), video in named]

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from earwitness.audit.context import Outcome, Scene
-from earwitness.audit.results import Subject, conclude, not_checked
+from earwitness.audit.context import AuditContext, Outcome
+from earwitness.audit.results import CheckSpec, make_result, not_checked
 from earwitness.audit.schema import Finding, Relation
 
 NO_OTHERS = "no set was given to compare with (--against)"
@@ -25,7 +25,7 @@ _CLASSES = ("real", "fake")
 Row = dict[str, Any]
 
 
-class Partners(NamedTuple):
+class Matches(NamedTuple):
     """Rows that share a key.
 
     Attributes:
@@ -45,7 +45,7 @@ class Partners(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Likeness:
+class SharedKey:
     """What rows may share.
 
     Attributes:
@@ -63,19 +63,19 @@ class Likeness:
     advice_inside: str = "keep one row of each; where labels differ, find out which is right"
 
     @property
-    def across(self) -> Subject:
+    def across(self) -> CheckSpec:
         """The check against other sets."""
         title = f"{self.words} in another set"
-        return Subject(f"{self.name}_across", title, "across", self.advice_across)
+        return CheckSpec(f"{self.name}_across", title, "across", self.advice_across)
 
     @property
-    def inside(self) -> Subject:
+    def inside(self) -> CheckSpec:
         """The check inside each audited set."""
         title = f"{self.words} twice in a set"
-        return Subject(f"{self.name}_inside", title, "inside", self.advice_inside)
+        return CheckSpec(f"{self.name}_inside", title, "inside", self.advice_inside)
 
 
-def compare_across(scene: Scene, likeness: Likeness, keys: Sequence[str | None]) -> Outcome:
+def compare_across(scene: AuditContext, likeness: SharedKey, keys: Sequence[str | None]) -> Outcome:
     """Find audited rows that share their key with a row of another set."""
     if not scene.has_others:
         return not_checked(likeness.across, NO_OTHERS, n_unchecked=scene.audited_rows.height)
@@ -92,10 +92,10 @@ def compare_across(scene: Scene, likeness: Likeness, keys: Sequence[str | None])
         _finding(scene, likeness.across, "leak", row, partners[row[_KEY]], words=likeness.words)
         for row in met.iter_rows(named=True)
     ]
-    return conclude(likeness.across, findings, n_checked=audited.height, n_unchecked=n_unknown)
+    return make_result(likeness.across, findings, n_checked=audited.height, n_unchecked=n_unknown)
 
 
-def compare_inside(scene: Scene, likeness: Likeness, keys: Sequence[str | None]) -> Outcome:
+def compare_inside(scene: AuditContext, likeness: SharedKey, keys: Sequence[str | None]) -> Outcome:
     """Find rows that share their key with another row of their own set."""
     known, n_unknown = _known(scene, keys)
     audited = known.filter(pl.col("set") < scene.n_audited)
@@ -106,10 +106,10 @@ def compare_inside(scene: Scene, likeness: Likeness, keys: Sequence[str | None])
         for members in _sharing(audited)
         for finding in _duplicates(scene, likeness, members)
     ]
-    return conclude(likeness.inside, findings, n_checked=audited.height, n_unchecked=n_unknown)
+    return make_result(likeness.inside, findings, n_checked=audited.height, n_unchecked=n_unknown)
 
 
-def compare_groups(scene: Scene, likeness: Likeness, keys: Sequence[str | None]) -> Outcome:
+def compare_groups(scene: AuditContext, likeness: SharedKey, keys: Sequence[str | None]) -> Outcome:
     """Find rows of one set that share their key and are of several groups.
 
     A row without ``group_id`` counts as a group of its own, as other tools take it.
@@ -129,17 +129,17 @@ def compare_groups(scene: Scene, likeness: Likeness, keys: Sequence[str | None])
         for partners in [_partners(members)]
         for row in members
     ]
-    return conclude(likeness.inside, findings, n_checked=audited.height, n_unchecked=n_unknown)
+    return make_result(likeness.inside, findings, n_checked=audited.height, n_unchecked=n_unknown)
 
 
-def _known(scene: Scene, keys: Sequence[str | None]) -> tuple[pl.DataFrame, int]:
+def _known(scene: AuditContext, keys: Sequence[str | None]) -> tuple[pl.DataFrame, int]:
     """Return the rows with a key, and how many audited ones have none."""
     keyed = scene.with_column(_KEY, keys)
     unknown = keyed.filter(pl.col(_KEY).is_null() & (pl.col("set") < scene.n_audited))
     return keyed.filter(pl.col(_KEY).is_not_null()), unknown.height
 
 
-def _by_key(rows: pl.DataFrame) -> dict[str, Partners]:
+def _by_key(rows: pl.DataFrame) -> dict[str, Matches]:
     ordered = rows.sort(_KEY, "set", "row").iter_rows(named=True)
     return {
         key: _partners(list(members))
@@ -147,11 +147,11 @@ def _by_key(rows: pl.DataFrame) -> dict[str, Partners]:
     }
 
 
-def _partners(members: Sequence[Row]) -> Partners:
+def _partners(members: Sequence[Row]) -> Matches:
     by_target: dict[int, Row] = {}
     for row in members:
         by_target.setdefault(row["target"], row)
-    return Partners(members[:2], by_target, len(members))
+    return Matches(members[:2], by_target, len(members))
 
 
 def _sharing(rows: pl.DataFrame) -> Iterator[list[Row]]:
@@ -163,7 +163,9 @@ def _sharing(rows: pl.DataFrame) -> Iterator[list[Row]]:
         yield list(members)
 
 
-def _duplicates(scene: Scene, likeness: Likeness, members: Sequence[Row]) -> Iterable[Finding]:
+def _duplicates(
+    scene: AuditContext, likeness: SharedKey, members: Sequence[Row]
+) -> Iterable[Finding]:
     partners = _partners(members)
     conflicting = len(partners.by_target) > 1
     for row in members:
@@ -179,11 +181,11 @@ def _duplicates(scene: Scene, likeness: Likeness, members: Sequence[Row]) -> Ite
 
 
 def _finding(
-    scene: Scene,
-    subject: Subject,
+    scene: AuditContext,
+    subject: CheckSpec,
     relation: Relation,
     row: Row,
-    partners: Partners,
+    partners: Matches,
     *,
     words: str,
     drop: bool = True,

@@ -17,7 +17,7 @@ from earwitness.audit.schema import CheckResult, Finding, Link, Relation, Scope
 
 
 @dataclass(frozen=True)
-class Subject:
+class CheckSpec:
     """What a check is about.
 
     Attributes:
@@ -34,7 +34,7 @@ class Subject:
 
 
 def not_checked(
-    subject: Subject,
+    subject: CheckSpec,
     why: str,
     *,
     n_unchecked: int = 0,
@@ -54,8 +54,8 @@ def not_checked(
     )
 
 
-def conclude(
-    subject: Subject,
+def make_result(
+    subject: CheckSpec,
     findings: Sequence[Finding],
     *,
     n_checked: int,
@@ -98,7 +98,7 @@ def conclude(
 
 
 def conclude_slices(
-    subject: Subject,
+    subject: CheckSpec,
     *,
     is_finding: bool,
     detail: str,

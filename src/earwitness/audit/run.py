@@ -19,18 +19,18 @@ from pathlib import Path
 import polars as pl
 
 from earwitness.audit.audit import audit, count_files, find_cards
-from earwitness.audit.feature_cache import Advance
+from earwitness.audit.feature_cache import OnFileDone
 from earwitness.audit.schema import AUDIT_JSON, AuditReport, Finding, write_audit
 from earwitness.audit.tables import write_tables
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import AuditError
-from earwitness.core.io import replacing
+from earwitness.core.io import atomic_write
 from earwitness.core.manifest import Manifest
 from earwitness.scoring.interrupts import held_interrupts
 from earwitness.scoring.store import STORE_FOLDER, locked
 from earwitness.splits.manifests import write_manifest
 
-Starting = Callable[[int], Advance]
+OnStart = Callable[[int], OnFileDone]
 """Told how many files are to be heard; returns what is told of each."""
 
 
@@ -55,7 +55,7 @@ def audit_into(
     *,
     against: Sequence[Manifest] = (),
     options: AuditOptions | None = None,
-    starting: Starting | None = None,
+    starting: OnStart | None = None,
 ) -> AuditReport:
     """Audit manifests and write a folder, see above.
 
@@ -74,7 +74,7 @@ def audit_into(
     """
     options = options or AuditOptions()
     cards = find_cards(options.detectors, weights=options.weights)
-    with locked(out), held_interrupts() as stopping:
+    with locked(out), held_interrupts() as should_stop:
         report = audit(
             manifests,
             against=against,
@@ -82,7 +82,7 @@ def audit_into(
             store=out / STORE_FOLDER,
             n_workers=options.n_workers,
             advance=starting(count_files(manifests, against)) if starting else None,
-            stopping=stopping,
+            should_stop=should_stop,
         )
         write_tables(report, out)
         write_audit(report, out / AUDIT_JSON)
@@ -106,7 +106,7 @@ def write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> pl.DataF
         located = [file.absolute().as_posix() for file in rest.locate_all()]
         frame = rest.frame.with_columns(pl.Series("filepath", located, dtype=pl.String))
         rest = replace(rest, frame=frame)
-    with replacing(dropped_beside(path)) as temporary:
+    with atomic_write(dropped_beside(path)) as temporary:
         dropped.write_csv(temporary)
     write_manifest(rest, path)
     return dropped

@@ -61,7 +61,7 @@ row, and the rest is its own. ``undecided``: may be one of the others and may be
 """
 
 
-Met = Literal["trained_on", "selected_on", "unseen", "unknown"]
+ExposureStatus = Literal["trained_on", "selected_on", "unseen", "unknown"]
 """What a detector met of a row when it was made."""
 
 
@@ -136,7 +136,7 @@ class Exposure(NamedTuple):
     row: int
     filepath: str
     detector: str
-    exposure: Met
+    exposure: ExposureStatus
 
 
 class Nuisances(NamedTuple):

@@ -31,7 +31,7 @@ from earwitness.audit.schema import (
     Scope,
     Verdict,
 )
-from earwitness.core.io import replacing
+from earwitness.core.io import atomic_write
 
 FINDINGS_CSV = "findings.csv"
 LINKS_CSV = "links.csv"
@@ -161,7 +161,7 @@ def write_tables(report: AuditReport, folder: Path) -> list[Path]:
         if not rows and name != FINDINGS_CSV:
             path.unlink(missing_ok=True)
             continue
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             _frame(kind, rows).write_csv(temporary)
         written.append(path)
     return written

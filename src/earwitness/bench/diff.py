@@ -23,7 +23,7 @@ from earwitness.core.io import file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.evaluation.compare import Line, compare
 from earwitness.evaluation.rows import Inputs, gather_sides
-from earwitness.evaluation.sources import once, open_sources
+from earwitness.evaluation.sources import deduplicate, open_sources
 from earwitness.scoring.run import predictions_path
 from earwitness.scoring.run_folder import RUN_JSON, read_run
 from earwitness.splits.manifests import read_manifest
@@ -196,7 +196,7 @@ def _diff_scores(detector: str, first: list[Path], second: list[Path], seed: int
 def _scored(rows: pl.DataFrame) -> pl.DataFrame:
     """Return every item that was scored, once."""
     return (
-        once(rows)
+        deduplicate(rows)
         .filter(pl.col("state") == "scored")
         .select("item", "target", "logit", pl.col("pred_prob").alias("prob"), "pred_label")
     )

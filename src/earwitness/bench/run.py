@@ -34,10 +34,10 @@ from earwitness.bench.stages import (
     score_stage,
     scored,
 )
-from earwitness.bench.steps import Ledger, Stage, Watcher, read_ledger, run_stages
+from earwitness.bench.steps import PipelineState, Stage, Watcher, read_ledger, run_stages
 from earwitness.core.errors import PredictionsError
 from earwitness.core.text_table import read_text_table
-from earwitness.scoring.run import PREDS, Starting
+from earwitness.scoring.run import PREDS, OnStart
 from earwitness.scoring.run_folder import ERRORS_CSV, RUN_JSON, read_run, write_errors
 from earwitness.scoring.store import locked
 
@@ -103,7 +103,7 @@ def run_benchmark(
     config: BenchConfig,
     *,
     watcher: Watcher,
-    starting: Starting | None = None,
+    starting: OnStart | None = None,
     retry_errors: bool = False,
 ) -> BenchmarkRun:
     """Run the whole benchmark, or what is left to do of it, into one folder.
@@ -144,7 +144,7 @@ def read_errors(out: Path) -> list[str]:
     return [str(name) for name in rows["detector"]]
 
 
-def _stages(config: BenchConfig, starting: Starting | None, *, retry_errors: bool) -> list[Stage]:
+def _stages(config: BenchConfig, starting: OnStart | None, *, retry_errors: bool) -> list[Stage]:
     out, outputs = config.out, config.outputs
     stages = [
         manifest_stage(config.data, out),
@@ -171,12 +171,12 @@ def _stages(config: BenchConfig, starting: Starting | None, *, retry_errors: boo
 def _after(
     name: str,
     before: Sequence[str],
-    run: Callable[[Ledger], Sequence[Path]],
+    run: Callable[[PipelineState], Sequence[Path]],
     options: Mapping[str, str] | None = None,
 ) -> Stage:
     """Return a stage of one part, known by the files of those before it and by options."""
 
-    def inputs(ledger: Ledger) -> dict[str, Mapping[str, str]]:
+    def inputs(ledger: PipelineState) -> dict[str, Mapping[str, str]]:
         files = {file: sha256 for stage in before for file, sha256 in ledger.files(stage).items()}
         return {"": files | dict(options or {}) | {"earwitness": __version__}}
 
@@ -188,7 +188,7 @@ def _evaluate_stage(section: EvaluateSection) -> Stage:
     options = {name: str(value) for name, value in section}
     stage = _after(_EVALUATE, (SCORE, AUDIT), _evaluate(section), options)
 
-    def inputs(ledger: Ledger) -> dict[str, Mapping[str, str]]:
+    def inputs(ledger: PipelineState) -> dict[str, Mapping[str, str]]:
         described = read_run(ledger.out / RUN_JSON) or {}
         told = json.dumps([described.get(part) for part in ("detectors", "manifests")])
         origins = {"cards and roots": hashlib.sha256(told.encode()).hexdigest()}
@@ -201,8 +201,8 @@ def _aggregated(section: EvaluateSection) -> dict[str, str]:
     return {} if section.aggregate is None else {"aggregate": section.aggregate}
 
 
-def _summarize(section: EvaluateSection) -> Callable[[Ledger], list[Path]]:
-    def run(ledger: Ledger) -> list[Path]:
+def _summarize(section: EvaluateSection) -> Callable[[PipelineState], list[Path]]:
+    def run(ledger: PipelineState) -> list[Path]:
         from earwitness.evaluation.summarize import summarize
         from earwitness.report.comparison import write_comparison
         from earwitness.scoring.prediction_files import read_predictions
@@ -218,8 +218,8 @@ def _summarize(section: EvaluateSection) -> Callable[[Ledger], list[Path]]:
     return run
 
 
-def _evaluate(section: EvaluateSection) -> Callable[[Ledger], list[Path]]:
-    def run(ledger: Ledger) -> list[Path]:
+def _evaluate(section: EvaluateSection) -> Callable[[PipelineState], list[Path]]:
+    def run(ledger: PipelineState) -> list[Path]:
         from earwitness.audit.schema import AUDIT_JSON, read_audit
         from earwitness.evaluation.evaluate import evaluate
         from earwitness.evaluation.schema import write_metrics
@@ -257,8 +257,8 @@ def _with_paths_below(metrics: Metrics, out: Path) -> Metrics:
     return metrics.model_copy(update={"provenance": provenance})
 
 
-def _draw(*, normalized: bool) -> Callable[[Ledger], list[Path]]:
-    def run(ledger: Ledger) -> list[Path]:
+def _draw(*, normalized: bool) -> Callable[[PipelineState], list[Path]]:
+    def run(ledger: PipelineState) -> list[Path]:
         from earwitness.report.comparison import plot_confusions, read_comparison
 
         rows = read_comparison(ledger.out / COMPARISON_CSV)
@@ -267,7 +267,7 @@ def _draw(*, normalized: bool) -> Callable[[Ledger], list[Path]]:
     return run
 
 
-def _write_latex(ledger: Ledger) -> list[Path]:
+def _write_latex(ledger: PipelineState) -> list[Path]:
     from earwitness.report.comparison import read_comparison, write_latex
 
     path = ledger.out / COMPARISON_TEX
@@ -275,13 +275,13 @@ def _write_latex(ledger: Ledger) -> list[Path]:
     return [path]
 
 
-def _export_asvspoof(ledger: Ledger) -> list[Path]:
+def _export_asvspoof(ledger: PipelineState) -> list[Path]:
     from earwitness.evaluation.asvspoof import export_asvspoof
 
     return list(export_asvspoof(scored(ledger), ledger.out / ASVSPOOF))
 
 
-def _write_report(ledger: Ledger) -> list[Path]:
+def _write_report(ledger: PipelineState) -> list[Path]:
     from earwitness.evaluation.schema import read_metrics
     from earwitness.report.page import write_report
 

@@ -22,7 +22,7 @@ from earwitness.bench.config import (
     ManifestsSection,
     ScoringSection,
 )
-from earwitness.bench.steps import Inputs, Ledger, Stage
+from earwitness.bench.steps import Inputs, PipelineState, Stage
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import UsageError
 from earwitness.core.io import sha256_of
@@ -31,8 +31,8 @@ from earwitness.detectors.base import Detector
 from earwitness.detectors.catalogue import hash_weights
 from earwitness.detectors.loading import open_detector
 from earwitness.scoring.run import (
+    OnStart,
     ScoringOptions,
-    Starting,
     predictions_path,
     score_into_own,
     windows_beside,
@@ -40,10 +40,10 @@ from earwitness.scoring.run import (
 from earwitness.scoring.run_folder import (
     RUN_JSON,
     begin_run,
+    check_unique_names,
     copy_manifests,
     drop_changed,
     read_run,
-    refuse_twins,
 )
 from earwitness.splits.build import (
     SplitOptions,
@@ -66,7 +66,7 @@ _DECIDING = ("windows", "keep_windows", "use_skip_time", "threshold", "precision
 
 
 def score_stage(
-    config: BenchConfig, starting: Starting | None = None, *, retry_errors: bool = False
+    config: BenchConfig, starting: OnStart | None = None, *, retry_errors: bool = False
 ) -> Stage:
     """Return the stage that leaves ``preds/`` in a run folder.
 
@@ -78,11 +78,11 @@ def score_stage(
     options = _scoring_options(config.scoring, retry_errors=retry_errors)
     sections = _by_name(config.detectors)
 
-    def inputs(ledger: Ledger) -> dict[str, Inputs]:
+    def inputs(ledger: PipelineState) -> dict[str, Inputs]:
         shared = judged_inputs(ledger) | _options(config.scoring)
         return {name: shared | _identity(section) for name, section in sections.items()}
 
-    def run(ledger: Ledger, parts: Sequence[str]) -> dict[str, Sequence[Path]]:
+    def run(ledger: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:
         manifests = [read_manifest(path) for path in judged(ledger)]
         detectors = [_open(sections[part], config.scoring) for part in parts]
         drop_changed(config.out, manifests, detectors, vars(options))
@@ -93,7 +93,7 @@ def score_stage(
     return Stage(SCORE, inputs, run)
 
 
-def scored(ledger: Ledger) -> list[Path]:
+def scored(ledger: PipelineState) -> list[Path]:
     """Return the prediction files that the stage left, manifests outermost."""
     detectors = ledger.stages.get(SCORE, {})
     return [
@@ -172,7 +172,7 @@ def manifest_stage(data: DataSection, out: Path) -> Stage:
     return _drawn(data, folder, absolute_paths=_wants_absolute(data))
 
 
-def judged(ledger: Ledger) -> list[Path]:
+def judged(ledger: PipelineState) -> list[Path]:
     """Return the manifests that the stage left."""
     return [
         ledger.out / name
@@ -181,7 +181,7 @@ def judged(ledger: Ledger) -> list[Path]:
     ]
 
 
-def judged_inputs(ledger: Ledger) -> dict[str, str]:
+def judged_inputs(ledger: PipelineState) -> dict[str, str]:
     """Return what identifies the manifests and where their files lie."""
     sha256 = ledger.files(MANIFESTS)
     named = {f"manifest {p.stem}": sha256[f"{MANIFESTS}/{p.name}"] for p in judged(ledger)}
@@ -189,7 +189,7 @@ def judged_inputs(ledger: Ledger) -> dict[str, str]:
     return named | {"root": roots[-1].as_posix() if roots else "none"}
 
 
-def judged_roots(ledger: Ledger) -> list[Path]:
+def judged_roots(ledger: PipelineState) -> list[Path]:
     """Return the folders that relative paths in the manifests start from."""
     recorded = ledger.out / MANIFESTS / SPLITS_JSON
     return recorded_roots(recorded) if recorded.is_file() else []
@@ -215,10 +215,10 @@ def _wants_absolute(data: DataSection) -> bool:
 def _drawn(data: DataSection, folder: Path, *, absolute_paths: bool) -> Stage:
     draw = cache(lambda: _draw(data))
 
-    def inputs(ledger: Ledger) -> dict[str, Inputs]:  # noqa: ARG001 - the first stage
+    def inputs(ledger: PipelineState) -> dict[str, Inputs]:  # noqa: ARG001 - the first stage
         return {"": {"what is drawn": _digest(draw()), "absolute paths": str(absolute_paths)}}
 
-    def run(ledger: Ledger, parts: Sequence[str]) -> dict[str, Sequence[Path]]:  # noqa: ARG001 - as above, a single part
+    def run(ledger: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:  # noqa: ARG001 - as above, a single part
         written = write_splits(draw(), folder, absolute_paths=absolute_paths)
         beside = [folder / name for name in (SPLITS_JSON, OMITTED_CSV)]
         return {"": [*written, *(path for path in beside if path.is_file())]}
@@ -240,14 +240,14 @@ def _digest(splits: SplitSet) -> str:
 def _given(given: ManifestsSection, folder: Path) -> Stage:
     paths = [path for at in given.files for path in (list_manifests(at) if at.is_dir() else [at])]
 
-    def inputs(ledger: Ledger) -> dict[str, Inputs]:  # noqa: ARG001 - the first stage
+    def inputs(ledger: PipelineState) -> dict[str, Inputs]:  # noqa: ARG001 - the first stage
         beside = dict.fromkeys(path.parent / SPLITS_JSON for path in paths)
         files = [*paths, *(path for path in beside if path.is_file())]
         return {"": {str(p): sha256_of(p) for p in files} | {"root": str(given.root)}}
 
-    def run(ledger: Ledger, parts: Sequence[str]) -> dict[str, Sequence[Path]]:  # noqa: ARG001 - as above, a single part
+    def run(ledger: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:  # noqa: ARG001 - as above, a single part
         manifests = [read_manifest(path, root=given.root) for path in paths]
-        refuse_twins(manifests)
+        check_unique_names(manifests)
         return {"": copy_manifests(manifests, folder)}
 
     return Stage(MANIFESTS, inputs, run)
@@ -257,7 +257,7 @@ AUDIT = "audit"
 """Name of the stage, and of its folder."""
 
 
-def audit_stage(config: BenchConfig, starting: Starting | None = None) -> Stage:
+def audit_stage(config: BenchConfig, starting: OnStart | None = None) -> Stage:
     """Return the stage that leaves ``audit/`` in a run folder.
 
     Args:
@@ -270,12 +270,12 @@ def audit_stage(config: BenchConfig, starting: Starting | None = None) -> Stage:
         for path in (list_manifests(given) if given.is_dir() else [given])
     ]
 
-    def inputs(ledger: Ledger) -> dict[str, Inputs]:
+    def inputs(ledger: PipelineState) -> dict[str, Inputs]:
         told = hashlib.sha256(json.dumps(_cards(ledger)).encode()).hexdigest()
         others = {f"against {path}": sha256_of(path) for path in paths}
         return {"": judged_inputs(ledger) | others | {"cards": told, "earwitness": __version__}}
 
-    def run(ledger: Ledger, parts: Sequence[str]) -> dict[str, Sequence[Path]]:  # noqa: ARG001 - a single part
+    def run(ledger: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:  # noqa: ARG001 - a single part
         from earwitness.audit.run import AuditOptions, audit_into
 
         folder = ledger.out / AUDIT
@@ -292,7 +292,7 @@ def audit_stage(config: BenchConfig, starting: Starting | None = None) -> Stage:
     return Stage(AUDIT, inputs, run)
 
 
-def _cards(ledger: Ledger) -> list[dict[str, Any]]:
+def _cards(ledger: PipelineState) -> list[dict[str, Any]]:
     """Return the cards of the detectors that scored."""
     described = read_run(ledger.out / RUN_JSON) or {}
     return list(described.get("detectors", []))

@@ -44,7 +44,7 @@ class Record:
 
 
 @dataclass
-class Ledger:
+class PipelineState:
     """What is done in a run folder, by stage and part.
 
     Attributes:
@@ -86,8 +86,8 @@ class Stage:
     """
 
     name: str
-    inputs: Callable[[Ledger], Mapping[str, Inputs]]
-    run: Callable[[Ledger, Sequence[str]], Mapping[str, Sequence[Path]]]
+    inputs: Callable[[PipelineState], Mapping[str, Inputs]]
+    run: Callable[[PipelineState, Sequence[str]], Mapping[str, Sequence[Path]]]
 
 
 class Watcher(Protocol):
@@ -147,11 +147,11 @@ def run_stages(stages: Sequence[Stage], out: Path, watcher: Watcher) -> list[str
     return done
 
 
-def read_ledger(out: Path) -> Ledger:
+def read_ledger(out: Path) -> PipelineState:
     """Read what is done in a run folder; nothing is where there is no ``stages.json``.
 
     Raises:
-        RunError: The file is not what ``Ledger.write`` writes, or names a file outside.
+        RunError: The file is not what ``PipelineState.write`` writes, or names a file outside.
     """
     path = out / STAGES_JSON
     try:
@@ -163,12 +163,12 @@ def read_ledger(out: Path) -> Ledger:
             for stage, parts in content["stages"].items()
         }
     except FileNotFoundError:
-        return Ledger(out)
+        return PipelineState(out)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(
             f"{path}: cannot be read ({error}); delete it, and every stage is looked at anew"
         ) from None
-    return Ledger(out, stages)
+    return PipelineState(out, stages)
 
 
 def _record(content: Any) -> Record:
@@ -180,7 +180,7 @@ def _record(content: Any) -> Record:
     return Record(inputs, files)
 
 
-def _run(stage: Stage, ledger: Ledger, parts: Sequence[str]) -> Mapping[str, Sequence[Path]]:
+def _run(stage: Stage, ledger: PipelineState, parts: Sequence[str]) -> Mapping[str, Sequence[Path]]:
     try:
         return stage.run(ledger, parts)
     except KeyboardInterrupt:
@@ -190,7 +190,7 @@ def _run(stage: Stage, ledger: Ledger, parts: Sequence[str]) -> Mapping[str, Seq
         ) from None
 
 
-def _clear(ledger: Ledger, stage: str, inputs: Mapping[str, Inputs]) -> dict[str, str]:
+def _clear(ledger: PipelineState, stage: str, inputs: Mapping[str, Inputs]) -> dict[str, str]:
     """Return the parts to be done and why; what they and parts that are gone left is deleted."""
     known = ledger.stages.get(stage, {})
     found = {part: _reason(ledger.out, known.get(part), now) for part, now in inputs.items()}
@@ -205,7 +205,7 @@ def _clear(ledger: Ledger, stage: str, inputs: Mapping[str, Inputs]) -> dict[str
     return stale
 
 
-def _leave(ledger: Ledger, stages: set[str]) -> None:
+def _leave(ledger: PipelineState, stages: set[str]) -> None:
     """Forget stages that are no longer asked for."""
     for stage in [name for name in ledger.stages if name not in stages]:
         files = ledger.files(stage)
@@ -213,7 +213,7 @@ def _leave(ledger: Ledger, stages: set[str]) -> None:
         _delete(ledger.out, files)
 
 
-def _forget(ledger: Ledger, stage: str, kept: dict[str, Record]) -> None:
+def _forget(ledger: PipelineState, stage: str, kept: dict[str, Record]) -> None:
     ledger.stages[stage] = kept
     if not kept:
         del ledger.stages[stage]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from earwitness.audio.clips import Windows
     from earwitness.core.manifest import Manifest
     from earwitness.core.spectrogram import SpectrogramContract
-    from earwitness.training.examples import Example, Sharing
+    from earwitness.training.examples import Example, SplitConfig
     from earwitness.training.image_sources import ImageSources
     from earwitness.training.resnet import Shelves
 
@@ -190,7 +190,7 @@ def _noted(sources: ImageSources) -> ImageSources:
     return sources
 
 
-def settle_test(examples: Sequence[Example], sharing: Sharing, *, asked: bool) -> Sharing:
+def settle_test(examples: Sequence[Example], sharing: SplitConfig, *, asked: bool) -> SplitConfig:
     """Return how to share out: without a test where there are too few groups, unless asked for."""
     from earwitness.training.examples import hold_out_test, share_groups
 
@@ -204,7 +204,9 @@ def settle_test(examples: Sequence[Example], sharing: Sharing, *, asked: bool) -
     return replace(sharing, test_share=0.0)
 
 
-def shelve_images(sources: ImageSources, out: Path, sharing: Sharing, *, asked: bool) -> Shelves:
+def shelve_images(
+    sources: ImageSources, out: Path, sharing: SplitConfig, *, asked: bool
+) -> Shelves:
     """Read images."""
     from earwitness.training.resnet import shelve_folder
 
@@ -226,7 +228,7 @@ def shelve_audio(
     sides: tuple[list[Manifest], list[Manifest], list[Manifest]],
     contract: SpectrogramContract,
     out: Path,
-    sharing: Sharing,
+    sharing: SplitConfig,
     *,
     asked: bool,
     windows: Windows,

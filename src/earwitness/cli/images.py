@@ -107,7 +107,7 @@ def render(
     )
     manifests = _manifests(manifest, folder, root)
     n_files = len({path for m in manifests for path in m.locate_all()})
-    with console.progress_bar("drawing", n_files) as advance, held_interrupts() as stopping:
+    with console.progress_bar("drawing", n_files) as advance, held_interrupts() as should_stop:
         done = draw(
             manifests,
             out,
@@ -116,7 +116,7 @@ def render(
             anew=how == "always",
             n_workers=num_workers,
             advance=advance,
-            stopping=stopping,
+            should_stop=should_stop,
         )
     _finish(done, out)
 
@@ -241,9 +241,9 @@ def classify(
     n_images = work.count_images(tables)
     with (
         console.progress_bar("classifying", n_images, "images") as advance,
-        held_interrupts() as stopping,
+        held_interrupts() as should_stop,
     ):
-        answers = work.judge(tables, detector, advance=advance, stopping=stopping)
+        answers = work.judge(tables, detector, advance=advance, should_stop=should_stop)
     if strict:
         work.refuse_differences(answers)
     for table in tables:

@@ -20,7 +20,7 @@ from earwitness.cli.options import (
 if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
     from earwitness.detectors.base import Detector
-    from earwitness.listen.types import Hearing
+    from earwitness.listen.types import SongResult
 
 
 def listen(
@@ -132,7 +132,7 @@ def _open(
     return detectors
 
 
-def _record(hearings: Sequence[Hearing], cards: Sequence[DetectorCard]) -> dict[str, object]:
+def _record(hearings: Sequence[SongResult], cards: Sequence[DetectorCard]) -> dict[str, object]:
     from earwitness import __version__
     from earwitness.cli.detector_text import card_record
     from earwitness.listen.text import hearing_record
@@ -144,7 +144,7 @@ def _record(hearings: Sequence[Hearing], cards: Sequence[DetectorCard]) -> dict[
     }
 
 
-def _tell(hearings: Sequence[Hearing], cards: Sequence[DetectorCard]) -> None:
+def _tell(hearings: Sequence[SongResult], cards: Sequence[DetectorCard]) -> None:
     from earwitness.listen.text import (
         hearings_table,
         tell_hearing,
@@ -163,7 +163,7 @@ def _tell(hearings: Sequence[Hearing], cards: Sequence[DetectorCard]) -> None:
         console.out.print(line)
 
 
-def _draw(hearings: Sequence[Hearing], pictures: Sequence[Path]) -> None:
+def _draw(hearings: Sequence[SongResult], pictures: Sequence[Path]) -> None:
     from earwitness.listen.timeline import plot_hearing
 
     for hearing, path in zip(hearings, pictures, strict=True):

@@ -271,7 +271,7 @@ def train(
         )
         return
     course = None if kind == CLASSIFIER else train_options.course_of(kind, init)
-    from earwitness.training.examples import GROUP_BY, Sharing
+    from earwitness.training.examples import GROUP_BY, SplitConfig
     from earwitness.training.image_task import IMAGENET, NOTHING
 
     out = out or Path("models/experiments")
@@ -291,7 +291,7 @@ def train(
     )
     hardware = train_options.make_hardware(device, gpu, devices, precision)
     how = train_options.check_folder(out, resume)
-    sharing = Sharing(valid_share or (0.2 if course else 0.15), group_by or GROUP_BY, seed)
+    sharing = SplitConfig(valid_share or (0.2 if course else 0.15), group_by or GROUP_BY, seed)
     if course:
         train_options.fit_on_audio(
             course,

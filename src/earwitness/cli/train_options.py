@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from earwitness.core.manifest import Manifest
     from earwitness.scoring.run_folder import Resume
     from earwitness.training.curves import Row
-    from earwitness.training.examples import Example, Sharing
+    from earwitness.training.examples import Example, SplitConfig
     from earwitness.training.resnet import HeldOut
-    from earwitness.training.task import Monitor, Plan
-    from earwitness.training.trainer import Hardware, Listeners, Trained
+    from earwitness.training.task import Monitor, TrainConfig
+    from earwitness.training.trainer import Callbacks, Hardware, Trained
 
 FAKEPRINT, CLASSIFIER, SPECNN = "fakeprint", "resnet18", "specnn_amplitude"
 _MONITORS = ("valid_loss", "valid_auroc")
@@ -40,7 +40,7 @@ def read_all(manifests: list[str] | None, root: Path | None) -> list[Manifest]:
     return read
 
 
-class Course(NamedTuple):
+class Recipe(NamedTuple):
     """How a detector is fitted on audio.
 
     Attributes:
@@ -56,7 +56,7 @@ class Course(NamedTuple):
     learn: Callable[..., tuple[DetectorCard, Trained]]
 
 
-def course_of(kind: str, init: str | None) -> Course:
+def course_of(kind: str, init: str | None) -> Recipe:
     """Return how a detector that hears audio is fitted.
 
     Raises:
@@ -72,33 +72,33 @@ def course_of(kind: str, init: str | None) -> Course:
 
         if init not in (None, "none"):
             raise UsageError(f"--init {init}: {SPECNN} begins with random weights, expected none")
-        return Course(kind, CONTRACT, PUBLISHED, train_specnn)
+        return Recipe(kind, CONTRACT, PUBLISHED, train_specnn)
     if published_name(kind) is None:
         known = f"{CLASSIFIER}, {SPECNN}, {FAKEPRINT} or a SpecTTTra (sonics-spectttra-…)"
         raise UsageError(f"--detector {kind}: cannot be trained, expected {known}")
     from earwitness.training.spectttra import RECIPE, find_start, train_spectttra
 
     start = find_start(kind, init)
-    return Course(kind, start.card.contract, RECIPE, partial(train_spectttra, start))
+    return Recipe(kind, start.card.contract, RECIPE, partial(train_spectttra, start))
 
 
-def make_plan(recipe: Mapping[str, Any], *, monitor: str, **options: Any) -> Plan:
+def make_plan(recipe: Mapping[str, Any], *, monitor: str, **options: Any) -> TrainConfig:
     """Put a plan together; options that are ``None`` take the recipe's own.
 
     Args:
         recipe: Of the detector.
         monitor: The figure to watch.
-        **options: Of ``Plan``.
+        **options: Of ``TrainConfig``.
 
     Raises:
         UsageError: No such figure to watch.
     """
-    from earwitness.training.task import Plan
+    from earwitness.training.task import TrainConfig
 
     if monitor not in _MONITORS:
         raise UsageError(f"--monitor {monitor}: expected {' or '.join(_MONITORS)}")
     given = {name: value for name, value in options.items() if value is not None}
-    return Plan(monitor=cast("Monitor", monitor), **{**recipe, **given})
+    return TrainConfig(monitor=cast("Monitor", monitor), **{**recipe, **given})
 
 
 def make_hardware(device: str, gpu: int | None, n_devices: int, precision: str) -> Hardware:
@@ -140,21 +140,21 @@ def tell_failures(failures: Sequence[tuple[Example, str]], n_shown: int = 5) -> 
 
 
 @contextlib.contextmanager
-def listening(plan: Plan, n_train: int) -> Iterator[Listeners]:
+def listening(plan: TrainConfig, n_train: int) -> Iterator[Callbacks]:
     """Show a bar over all epochs and a line after each; Ctrl-C asks to stop."""
     from earwitness.scoring.interrupts import held_interrupts
-    from earwitness.training.trainer import Listeners
+    from earwitness.training.trainer import Callbacks
 
     with (
         console.progress_bar(
             "training", plan.epochs * n_train, "examples", may_end_early=True
         ) as advance,
-        held_interrupts() as stopping,
+        held_interrupts() as should_stop,
     ):
-        yield Listeners(lambda row: _tell(row, plan), advance, stopping)
+        yield Callbacks(lambda row: _tell(row, plan), advance, should_stop)
 
 
-def _tell(row: Row, plan: Plan) -> None:
+def _tell(row: Row, plan: TrainConfig) -> None:
     console.err.print(
         f"epoch {row['epoch']:.0f} of {plan.epochs}: train loss {row['train_loss']:.4f}, "
         f"valid loss {row['valid_loss']:.4f}, AUROC {row['valid_auroc']:.4f}, "
@@ -197,13 +197,13 @@ def format_estimate(estimate: Estimate) -> str:
 
 
 def fit_on_audio(
-    course: Course,
+    course: Recipe,
     train: list[Manifest],
     valid: list[Manifest],
     out: Path,
-    plan: Plan,
+    plan: TrainConfig,
     *,
-    sharing: Sharing,
+    sharing: SplitConfig,
     num_workers: int | None,
     resume: Resume,
     hardware: Hardware,

@@ -40,7 +40,7 @@ _swept: set[tuple[int, Path]] = set()
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it takes ``path``'s place.
 
     A reader sees the old file or the new one, never half of either. The folder is made if it
@@ -122,7 +122,7 @@ def _sweep_once(folder: Path) -> None:
 
 
 def sweep(folder: Path, *, below: bool = False) -> None:
-    """Remove temporary files of ``replacing`` whose process is gone.
+    """Remove temporary files of ``atomic_write`` whose process is gone.
 
     A process that lives holds a lock on its own. Without such locks (Windows) nothing is removed.
 
@@ -159,7 +159,7 @@ def _take_usual_mode(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 with line feeds at line ends, atomically."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 

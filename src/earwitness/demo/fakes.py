@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
 from scipy.signal import resample_poly
 
-from earwitness.core.io import replacing
+from earwitness.core.io import atomic_write
 from earwitness.demo.music import PEAK, compose
 from earwitness.demo.score import SAMPLE_RATE_HZ, Samples, draw_artist
 
@@ -349,5 +349,5 @@ def write_samples(path: Path, samples: Samples, *, narrow: bool = False) -> None
     )
     content = io.BytesIO()  # libsndfile does not say what a disk refuses
     soundfile.write(content, samples.T, rate, format=path.suffix[1:], **settings)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content.getvalue())

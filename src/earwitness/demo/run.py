@@ -25,7 +25,7 @@ from earwitness.bench.steps import Watcher
 from earwitness.core.errors import UsageError
 from earwitness.demo.workspace import Workspace, make_workspace
 from earwitness.scoring.prediction_files import read_predictions
-from earwitness.scoring.run import Starting
+from earwitness.scoring.run import OnStart
 from earwitness.splits.build import SplitOptions, build_splits
 from earwitness.splits.manifests import read_manifest
 from earwitness.splits.write import write_splits
@@ -126,7 +126,7 @@ def judge_demo(
     *,
     say: Callable[[str], None],
     watcher: Watcher,
-    starting: Starting | None = None,
+    starting: OnStart | None = None,
 ) -> DemoRun:
     """Run the benchmark over what was prepared.
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.core.errors import RunError, UsageError
-from earwitness.core.io import replacing, write_json, write_text
+from earwitness.core.io import atomic_write, write_json, write_text
 from earwitness.demo.fakes import ENCODERS, SONGMAKERS, Copy, Recording, make_recording
 from earwitness.scoring.workers import Death, TaskQueue, map_tasks
 
@@ -279,7 +279,7 @@ def _write_split_file(settings: Settings, folder: Path) -> None:
         split: np.array([f"{i}.mp3" for i in ids])
         for split, ids in draw_track_ids(settings).items()
     }
-    with replacing(folder / "dataset_medium_split_filtered.npy") as temporary:
+    with atomic_write(folder / "dataset_medium_split_filtered.npy") as temporary:
         np.save(temporary, np.array(names, dtype=object), allow_pickle=True)
 
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from earwitness.core.io import replacing
+from earwitness.core.io import atomic_write
 
 SILENCE_S = 30.0
 """Longest wait for a connection, and for the next bytes."""
@@ -160,7 +160,7 @@ def fetch_file(
         n_total = int(length) if length.isdecimal() else None
         if n_total is not None and n_total > max_bytes:
             raise DownloadError(f"{n_total} bytes, expected at most {max_bytes}")
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             n_done = 0
             while chunk := _read(answer, silence_s):
                 n_done += len(chunk)

@@ -19,7 +19,7 @@ from earwitness import __version__
 from earwitness.audio.clips import Clip
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import DetectorError, RunError, WeightsError
-from earwitness.core.io import replacing, write_json, write_text
+from earwitness.core.io import atomic_write, write_json, write_text
 from earwitness.core.spectrogram import SPECTROGRAM_JSON
 from earwitness.detectors.base import Detector
 from earwitness.detectors.loading import CARD_JSON, write_card
@@ -62,7 +62,7 @@ def write_onnx(detector: Detector, out: Path) -> float:
             f"{detector.card.name}: the graph's logits differ by {gap:.2g}, expected at most "
             f"{LARGEST_GAP:g}"
         )
-    with replacing(out / ONNX_FILE) as temporary:
+    with atomic_write(out / ONNX_FILE) as temporary:
         temporary.write_bytes(model)
     write_cards(detector.card, out, graph)
     return gap

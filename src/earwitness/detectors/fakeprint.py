@@ -21,7 +21,7 @@ from earwitness.audio.clips import Clip
 from earwitness.audio.decode import LOUDEST
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import DetectorError, WeightsError
-from earwitness.core.io import replacing, sha256_of
+from earwitness.core.io import atomic_write, sha256_of
 from earwitness.detectors.base import Scores
 from earwitness.detectors.fakeprint_card import (
     BAND_HZ,
@@ -100,7 +100,7 @@ def save_fakeprint(
 ) -> FakeprintDetector:
     """Write a trained detector, atomically and the card last, and return it."""
     path = folder / WEIGHTS_FILE
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         tensors = {"coefficients": coefficients, "intercept": np.array([intercept])}
         save_file(tensors, temporary, metadata={"kind": card.kind})
     card = card.model_copy(update={"weights_sha256": sha256_of(path)})

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from earwitness.core.errors import RunError, WeightsError
-from earwitness.core.io import file_stem, replacing
+from earwitness.core.io import atomic_write, file_stem
 from earwitness.detectors.tensorflow_checkpoint import list_files, list_tensors, read_tensors
 from earwitness.detectors.torch_file import check_file, check_header, check_tensors, load_tensors
 
@@ -220,7 +220,7 @@ def _load_kept(path: Path) -> Tensors | None:
 def _keep(path: Path, tensors: Tensors, *, source: str) -> None:
     """Write converted weights with a checksum of their own."""
     metadata = {"format": _CACHE_FORMAT, "tensors": _hash_tensors(tensors), "source": source}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(save(tensors, metadata=metadata))
 
 

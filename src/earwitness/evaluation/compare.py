@@ -20,7 +20,13 @@ from earwitness.evaluation.estimates import point_values
 from earwitness.evaluation.repeats import Aggregate
 from earwitness.evaluation.rows import Inputs, gather_sides, items_of
 from earwitness.evaluation.schema import Settings
-from earwitness.evaluation.sources import Opened, check_threshold, once, open_sources, source_notes
+from earwitness.evaluation.sources import (
+    Opened,
+    check_threshold,
+    deduplicate,
+    open_sources,
+    source_notes,
+)
 from earwitness.metrics.sample import Items
 from earwitness.metrics.significance import (
     N_SWAPS,
@@ -160,7 +166,7 @@ def _pair(
     if len(sides[0]) == len(sides[1]) == 1:
         sides[1] = [_renamed(sides[1][0], sides[0][0].predictions.dataset)]
     frames = gather_sides(*(Inputs(side, threshold=threshold) for side in sides))
-    common = _paired(*(once(frame) for frame in frames))
+    common = _paired(*(deduplicate(frame) for frame in frames))
     names = [one.name, two.name]
     if one.name == two.name:
         names = [f"{entrant.name} in {entrant.given}" for entrant in (one, two)]
@@ -186,7 +192,9 @@ def _by_dataset(first: pl.DataFrame, second: pl.DataFrame) -> Iterator[tuple[str
         name for name in first["dataset"].unique(maintain_order=True) if name in second["dataset"]
     ]
     for name in shared if len(shared) > 1 else []:
-        pairs = _paired(*(once(f.filter(pl.col("dataset") == name)) for f in (first, second)))
+        pairs = _paired(
+            *(deduplicate(f.filter(pl.col("dataset") == name)) for f in (first, second))
+        )
         if pairs.height:
             yield name, pairs
 

@@ -26,7 +26,7 @@ from earwitness.evaluation.repeats import Aggregate, describe_relabelled
 from earwitness.evaluation.rows import Inputs, gather_sides, items_of
 from earwitness.evaluation.schema import Check, Metrics, OperatingPoint, Settings, Slice, TableRow
 from earwitness.evaluation.slices import Cut, cover, cut
-from earwitness.evaluation.sources import once, open_sources, source_notes, trace
+from earwitness.evaluation.sources import deduplicate, open_sources, source_notes, trace
 from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, comparison_record, is_one_class
 from earwitness.evaluation.thresholds import Fitted, Fitting, Rule, fit, parse_rule
 from earwitness.metrics.bootstrap import N_RESAMPLES
@@ -184,7 +184,7 @@ def _point(overall: Slice, fitting: Fitting, rule: Rule, settings: Settings) -> 
 def _checks(rows: pl.DataFrame, overall: Mapping[str, Slice]) -> Iterator[Check]:
     detector = rows["detector"][0]
     auroc = overall[detector].estimates["auroc"]
-    yield from check(detector, once(rows), auroc)
+    yield from check(detector, deduplicate(rows), auroc)
 
 
 def table_row(row: ComparisonRow, *, n_lost: int) -> TableRow:

@@ -25,8 +25,15 @@ from earwitness.evaluation.schema import (
     Slice,
     Transfer,
 )
-from earwitness.evaluation.sources import once
-from earwitness.evaluation.thresholds import Fitted, Fitting, Rule, decided, fit_on, scale_of
+from earwitness.evaluation.sources import deduplicate
+from earwitness.evaluation.thresholds import (
+    Fitted,
+    Fitting,
+    Rule,
+    apply_threshold,
+    fit_on,
+    scale_of,
+)
 
 PREVALENCES = (0.001, 0.01, 0.1, 0.28)
 """Shares of fakes in what comes in that the worth of a flag is told for."""
@@ -162,7 +169,7 @@ def transfers(frame: pl.DataFrame, rule: Rule, settings: Settings) -> Iterator[T
     for rows in frame.with_columns(for_fit.alias("_fit")).partition_by(
         "detector", maintain_order=True
     ):
-        items = once(rows).filter(state="scored")
+        items = deduplicate(rows).filter(state="scored")
         if items["logit"].count() or items["pred_prob"].count():
             yield from _of_detector(items, rule if rule.is_fitted else USUAL, settings)
 
@@ -176,7 +183,7 @@ def _of_detector(items: pl.DataFrame, rule: Rule, settings: Settings) -> Iterato
         for applied_to in corpora:
             rest = items.filter(~pl.col("_fit"), corpus=applied_to)
             given = f"threshold {threshold:.4g}, fitted on {fitted_on}" if reason is None else None
-            called = decided(rest, column, threshold)
+            called = apply_threshold(rest, column, threshold)
             yield Transfer(
                 detector=items["detector"][0],
                 rule=str(rule),
@@ -226,4 +233,4 @@ def calibrations(fitting: Fitting, settings: Settings) -> Iterator[Calibration]:
 
 def _figures(rows: pl.DataFrame, settings: Settings, given: str | None) -> dict[str, Estimate]:
     told = {} if given is None else dict.fromkeys(OF_PROBS, given)
-    return estimate_some(OF_PROBS, items_of(once(rows)), settings, told)
+    return estimate_some(OF_PROBS, items_of(deduplicate(rows)), settings, told)

@@ -22,7 +22,7 @@ from earwitness.evaluation.schema import (
     Settings,
     Source,
 )
-from earwitness.evaluation.sources import Opened, Origins, once
+from earwitness.evaluation.sources import Opened, Origins, deduplicate
 
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy")
 N_WORST = 10
@@ -35,7 +35,7 @@ def describe(rows: pl.DataFrame, origins: Origins) -> DetectorInfo:
         rows: Its rows, as ``gather`` gives them.
         origins: What run folders tell.
     """
-    items = once(rows).filter(pl.col("state") == "scored")
+    items = deduplicate(rows).filter(pl.col("state") == "scored")
     score = pl.coalesce("logit", "pred_prob")
     alarms = items.filter(target=0, pred_label=1).sort(score, descending=True).head(N_WORST)
     misses = items.filter(target=1, pred_label=0).sort(score).head(N_WORST)

@@ -33,7 +33,9 @@ _TYPES: dict[str, type[pl.DataType]] = {
 }
 
 
-def gather(opened: Sequence[Opened], *, by: Sequence[str], threshold: float | None) -> pl.DataFrame:
+def load_rows(
+    opened: Sequence[Opened], *, by: Sequence[str], threshold: float | None
+) -> pl.DataFrame:
     """Return the rows of all predictions, and those that are missing.
 
     Args:
@@ -54,7 +56,7 @@ def gather(opened: Sequence[Opened], *, by: Sequence[str], threshold: float | No
 
 
 class Inputs(NamedTuple):
-    """Predictions that are evaluated together, see ``gather``."""
+    """Predictions that are evaluated together, see ``load_rows``."""
 
     opened: Sequence[Opened]
     by: Sequence[str] = ()
@@ -62,7 +64,7 @@ class Inputs(NamedTuple):
 
 
 def gather_sides(*sides: Inputs) -> list[pl.DataFrame]:
-    """Return the rows of several sides, see ``gather``; one item has one name and group in all.
+    """Return the rows of several sides, see ``load_rows``; one item has one name and group in all.
 
     Raises:
         UsageError: A side without predictions, or a column that no file of a side has.

@@ -13,7 +13,7 @@ import polars as pl
 
 from earwitness.evaluation.schema import Coverage, SliceKind
 from earwitness.evaluation.sonics import HEADLINES
-from earwitness.evaluation.sources import once
+from earwitness.evaluation.sources import deduplicate
 from earwitness.splits.grid import list_cells, list_makers, split_by
 
 
@@ -43,7 +43,7 @@ def cut(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[Cut]:
         frame: Rows of one detector, as ``gather`` gives them.
         by: Columns to cut by, there as ``by:<column>``.
     """
-    items = once(frame)
+    items = deduplicate(frame)
     yield Cut("overall", "overall", {}, items)
     for name, rows in split_by(frame, "dataset"):
         yield Cut("dataset", name, {"dataset": name}, rows)

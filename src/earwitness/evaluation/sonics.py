@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from earwitness.core.counts import Counts
-from earwitness.core.io import replacing
+from earwitness.core.io import atomic_write
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.sources import is_scored
 from earwitness.metrics import measures
@@ -166,6 +166,6 @@ def _defined(value: float) -> float | None:
 
 
 def _write(path: Path, rows: Sequence[dict[str, str | float | int | None]]) -> Path:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         pl.DataFrame(rows, infer_schema_length=None).write_csv(temporary)
     return path

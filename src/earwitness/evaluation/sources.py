@@ -22,7 +22,7 @@ from earwitness.scoring.run_folder import RUN_JSON, read_run
 _ORDER = {"scored": 0, "abstained": 1, "failed": 2, "missing": 3}
 
 
-def once(frame: pl.DataFrame) -> pl.DataFrame:
+def deduplicate(frame: pl.DataFrame) -> pl.DataFrame:
     """Return every item once, whatever datasets it stands in: a scored row where there is one."""
     order = pl.col("state").replace_strict(_ORDER)
     first = frame.with_row_index("_row").sort(order, "_row")

@@ -21,7 +21,7 @@ from earwitness.evaluation.estimates import OF_DECISIONS, OF_PROBS, costs_of
 from earwitness.evaluation.identity import FITTING_HALF, for_fitting
 from earwitness.evaluation.rows import items_of
 from earwitness.evaluation.schema import Settings
-from earwitness.evaluation.sources import check_threshold, once
+from earwitness.evaluation.sources import check_threshold, deduplicate
 from earwitness.metrics import calibration, measures
 from earwitness.metrics.calibration import LEAST_SCALE, Method, fit_scaling
 from earwitness.metrics.measures import logits
@@ -89,10 +89,12 @@ class Fitting:
         scaled = f"{method} scaling, fitted on {self.where}"
         if one.scaling is not None:
             told |= dict.fromkeys(OF_CALIBRATION, scaled)
-        decided = [scaled] if one.scaling is not None and rule.kind != "file" else []
+        apply_threshold = [scaled] if one.scaling is not None and rule.kind != "file" else []
         if one.threshold is not None:
-            decided.append(f"threshold {one.threshold:.4g}, fitted on {self.where}")
-        return told | (dict.fromkeys(OF_DECISIONS, "; ".join(decided)) if decided else {})
+            apply_threshold.append(f"threshold {one.threshold:.4g}, fitted on {self.where}")
+        return told | (
+            dict.fromkeys(OF_DECISIONS, "; ".join(apply_threshold)) if apply_threshold else {}
+        )
 
 
 def fit(
@@ -120,7 +122,7 @@ def fit(
         fitting, report = frame.filter(chosen), frame.filter(~chosen)
         where = FITTING_HALF
         notes.append(
-            f"Figures are of one half of the groups ({once(report)['item'].n_unique()} of "
+            f"Figures are of one half of the groups ({deduplicate(report)['item'].n_unique()} of "
             f"{frame['item'].n_unique()} items); what was fitted was fitted on the other half."
         )
     else:
@@ -128,7 +130,7 @@ def fit(
     found, parts = {}, []
     for rows in frame.partition_by("detector", maintain_order=True):
         name = rows["detector"][0]
-        own = once(fitting.filter(detector=name, state="scored"))
+        own = deduplicate(fitting.filter(detector=name, state="scored"))
         if own.height == 0:
             raise UsageError(f"{name}: no scored row on {where}, expected some to fit on")
         found[name], moved = _fit_one(own, rows, rule, settings, notes)
@@ -152,7 +154,7 @@ def scale_of(*frames: pl.DataFrame) -> str:
     return "logit" if any(values.null_count() for values in scored) else "pred_prob"
 
 
-def decided(rows: pl.DataFrame, column: str, threshold: float | None) -> pl.DataFrame:
+def apply_threshold(rows: pl.DataFrame, column: str, threshold: float | None) -> pl.DataFrame:
     """Return rows decided anew; without a threshold they have no decision."""
     called = (pl.col(column) >= threshold) if threshold is not None else pl.lit(None)
     label = pl.when(pl.col("state") == "scored").then(called.cast(pl.Int64))
@@ -182,14 +184,16 @@ def _fit_one(
         fitting, rows = (_moved(part, scaling) for part in (fitting, rows))
     column = scale_of(fitting, rows)
     if rule.score is not None:
-        return Fitted(scaling=scaling), decided(rows, column, rule.score)
+        return Fitted(scaling=scaling), apply_threshold(rows, column, rule.score)
     if not rule.is_fitted:
         return Fitted(scaling=scaling), rows
     found = fit_on(fitting, column, rule, settings)
     threshold, reason = (None, found) if isinstance(found, str) else (found, None)
     if reason:
         notes.append(f"{name} has no threshold by {rule}: {reason}; its decisions are undefined.")
-    return Fitted(threshold, reason, fitting.height, scaling), decided(rows, column, threshold)
+    return Fitted(threshold, reason, fitting.height, scaling), apply_threshold(
+        rows, column, threshold
+    )
 
 
 def _scaling(items: Items, method: Method) -> Scaling | str:

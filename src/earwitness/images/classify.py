@@ -118,7 +118,7 @@ def judge(
     detector: ResnetDetector,
     *,
     advance: Callable[[bool], None] | None = None,
-    stopping: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Answers:
     """Look at every image of some tables, once.
 
@@ -126,7 +126,7 @@ def judge(
         tables: CSVs.
         detector: Who looks.
         advance: Told of every image, and whether it could be judged.
-        stopping: Asked before every batch.
+        should_stop: Asked before every batch.
 
     Raises:
         StoppedError: It was stopped; nothing was written.
@@ -134,7 +134,7 @@ def judge(
     answers = Answers()
     with ThreadPoolExecutor(usable_processors(), "reader") as pool:
         for paths in _batches(_distinct(tables), detector.batch_size):
-            if stopping():
+            if should_stop():
                 raise StoppedError("stopped; no CSV was changed")
             seen = list(pool.map(lambda path: _look(path, detector), paths))
             good = [(p, s) for p, s in zip(paths, seen, strict=True) if isinstance(s, _Seen)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from earwitness.core.errors import DatasetError
-from earwitness.core.io import replacing
+from earwitness.core.io import atomic_write
 from earwitness.core.text_table import DELIMITERS, decode, in_known_case, spelled_twice
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -115,7 +115,7 @@ class RawCsv:
             (self.path, self.mark + text.encode(self.encoding, "replace")),
         ):
             if path != backup or not backup.exists():
-                with replacing(path) as temporary:
+                with atomic_write(path) as temporary:
                     temporary.write_bytes(data)
 
 

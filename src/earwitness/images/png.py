@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from earwitness.audio.files import looks_like_text, opened
 from earwitness.audio.spectrogram import colour_table
 from earwitness.core.errors import AudioError, ImageError
-from earwitness.core.io import replacing
+from earwitness.core.io import atomic_write
 from earwitness.core.spectrogram import PNG_CONTRACT, PNG_SOURCE, SpectrogramContract
 
 MOST_PIXELS = 25_000_000
@@ -114,7 +114,7 @@ def write_spectrogram(
     about.add_text(PNG_CONTRACT, contract.model_dump_json())
     about.add_itxt(PNG_SOURCE, json.dumps(shown.__dict__, ensure_ascii=False))
     pixels = levels if contract.mode == "L" else colour_table(contract.colours)[levels]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         Image.fromarray(pixels).save(temporary, "PNG", pnginfo=about)
 
 

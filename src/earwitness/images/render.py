@@ -31,7 +31,7 @@ from earwitness.audio.resample import resampled_length
 from earwitness.audio.spectrogram import draw_levels
 from earwitness.core.cards import clips_for
 from earwitness.core.errors import RunError, StoppedError
-from earwitness.core.io import replacing, write_json
+from earwitness.core.io import atomic_write, write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.spectrogram import PUBLISHED_NAMES, SPECTROGRAM_JSON, SpectrogramContract
 from earwitness.images.items import Item, find_images, image_name, list_items, read_contract
@@ -93,7 +93,7 @@ def render(
     anew: bool = False,
     n_workers: int | None = None,
     advance: Callable[[bool], None] | None = None,
-    stopping: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Rendering:
     """Draw the items of manifests into a folder of images.
 
@@ -105,7 +105,7 @@ def render(
         anew: Draw what is there already, too.
         n_workers: Decoding processes; see ``decode_files``.
         advance: Told of every file that is done, and whether it could be drawn.
-        stopping: Asked before every file; once it says so, only what is in hand is finished.
+        should_stop: Asked before every file; once it says so, only what is in hand is finished.
 
     Raises:
         ManifestError: A file carries both labels.
@@ -131,7 +131,7 @@ def render(
         done,
         n_workers=n_workers,
         advance=advance,
-        stopping=stopping,
+        should_stop=should_stop,
     )
     if len(done.images) + len(done.failures) < len(items):
         raise StoppedError("stopped; the images that are there are whole, the same command goes on")
@@ -160,7 +160,7 @@ def _draw_all(
     *,
     n_workers: int | None,
     advance: Callable[[bool], None] | None,
-    stopping: Callable[[], bool],
+    should_stop: Callable[[], bool],
 ) -> None:
     """Draw items while files are decoded elsewhere, and take down what came of each."""
     by_path = {item.path: item for item in items}
@@ -173,7 +173,7 @@ def _draw_all(
     n_threads = usable_processors()
     with ThreadPoolExecutor(n_threads, "renderer", initializer=_use_one_thread) as pool:
         in_hand: deque[tuple[Item, Future[list[Drawn]]]] = deque()
-        for decoded in decode_files(tasks, n_workers=n_workers, stopping=stopping):
+        for decoded in decode_files(tasks, n_workers=n_workers, should_stop=should_stop):
             item, cut = by_path[decoded.job.path], decoded.cuts[request]
             if isinstance(cut, str):
                 take(item, cut)
@@ -261,5 +261,5 @@ def _write_or_remove(frame: pl.DataFrame, path: Path) -> None:
     if frame.is_empty():
         path.unlink(missing_ok=True)
         return
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         frame.write_csv(temporary)

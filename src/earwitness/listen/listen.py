@@ -25,8 +25,8 @@ from earwitness.core.predictions import ENCODER_PREFIX, Predictions
 from earwitness.datasets.scan import scan_audio
 from earwitness.detectors.base import Detector
 from earwitness.detectors.catalogue import list_detectors
-from earwitness.listen.types import Hearing, Opinion, Silence, Stretch
-from earwitness.listen.verdicts import put_in_words
+from earwitness.listen.types import DetectorResult, Segment, Silence, SongResult
+from earwitness.listen.verdicts import label_score
 from earwitness.scoring.predict import predict
 
 _WHOLE_S = 600
@@ -77,7 +77,7 @@ def listen(
     *,
     windows: Windows | None = None,
     working: Callable[[str], None] | None = None,
-) -> Iterator[Hearing]:
+) -> Iterator[SongResult]:
     """Let detectors judge songs, one song at a time.
 
     Args:
@@ -93,7 +93,7 @@ def listen(
     for number, song in enumerate(songs, 1):
         path, error = song if isinstance(song, Song) else Song(song)
         if error is not None:
-            yield Hearing(path, error=error)
+            yield SongResult(path, error=error)
             continue
         if working:
             working(f"listening to {number} of {len(songs)}" if len(songs) > 1 else "listening")
@@ -117,11 +117,11 @@ def _name_problem(path: Path) -> str | None:
     return None
 
 
-def _hear(path: Path, detectors: Sequence[Detector], windows: Windows | None) -> Hearing:
+def _hear(path: Path, detectors: Sequence[Detector], windows: Windows | None) -> SongResult:
     try:
         info = probe_audio(path)
     except AudioError as error:
-        return Hearing(path, error=error.reason)
+        return SongResult(path, error=error.reason)
     chosen: dict[Windows, list[Detector]] = {}
     for detector in detectors:
         choice = windows or choose_windows(detector.card.contract, info)
@@ -136,7 +136,7 @@ def _hear(path: Path, detectors: Sequence[Detector], windows: Windows | None) ->
     cards = [detector.card for detector in detectors]
     known = _sha256_if_needed(path, cards)
     opinions = tuple(_opinion(card, by_name[card.name], info, known) for card in cards)
-    return Hearing(path, info.duration_s, info.sample_rate_hz, opinions)
+    return SongResult(path, info.duration_s, info.sample_rate_hz, opinions)
 
 
 def choose_windows(contract: ClipContract, info: AudioInfo) -> Windows:
@@ -152,16 +152,16 @@ def choose_windows(contract: ClipContract, info: AudioInfo) -> Windows:
 
 def _opinion(
     card: DetectorCard, prediction: Predictions, info: AudioInfo, sha256: str | None
-) -> Opinion:
+) -> DetectorResult:
     row = prediction.frame.row(0, named=True)
     if row["error"] is not None:
-        return Opinion(card, error=row["error"])
+        return DetectorResult(card, error=row["error"])
     windows, silences = _windows(prediction, info.duration_s)
     if row["abstained"] is not None:
-        return Opinion(card, silences=silences, abstained=row["abstained"])
-    return Opinion(
+        return DetectorResult(card, silences=silences, abstained=row["abstained"])
+    return DetectorResult(
         card,
-        verdict=put_in_words(row["pred_prob"], card.threshold),
+        verdict=label_score(row["pred_prob"], card.threshold),
         logit=row["logit"],
         prob=row["pred_prob"],
         windows=windows,
@@ -173,16 +173,16 @@ def _opinion(
 
 def _windows(
     prediction: Predictions, duration_s: float
-) -> tuple[tuple[Stretch, ...], tuple[Silence, ...]]:
+) -> tuple[tuple[Segment, ...], tuple[Silence, ...]]:
     """Return what was scored and what was abstained from, where the file has it."""
-    scored: list[Stretch] = []
+    scored: list[Segment] = []
     silent: list[Silence] = []
     frame = pl.DataFrame() if prediction.windows is None else prediction.windows
     for row in frame.iter_rows(named=True):
         start_s = row["start_s"]
         end_s = min(start_s + row["duration_s"], duration_s)
         if row["abstained"] is None:
-            scored.append(Stretch(start_s, end_s, row["logit"], row["pred_prob"]))
+            scored.append(Segment(start_s, end_s, row["logit"], row["pred_prob"]))
         else:
             silent.append(Silence(start_s, end_s, row["abstained"]))
     return tuple(scored), tuple(silent)

@@ -17,12 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from earwitness.core.cards import DetectorCard
-from earwitness.listen.types import Hearing, Opinion, Silence, Stretch
+from earwitness.listen.types import DetectorResult, Segment, Silence, SongResult
 from earwitness.listen.verdicts import (
     compare_verdicts,
-    fake_runs,
+    covered_s,
+    fake_segments,
     fakeness,
-    heard_s,
     probability_of,
     says_both,
     without_overlaps,
@@ -47,7 +47,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow"}
 
 
-def describe_score(opinion: Opinion) -> str:
+def describe_score(opinion: DetectorResult) -> str:
     """Return the number that goes with a verdict, called what its card allows."""
     if opinion.prob is None:
         return "no score"
@@ -56,7 +56,7 @@ def describe_score(opinion: Opinion) -> str:
     return f"score {_two_decimals(opinion.prob)}"
 
 
-def describe_song(hearing: Hearing) -> str:
+def describe_song(hearing: SongResult) -> str:
     """Return a song's length and rate."""
     return f"{clock(hearing.duration_s or 0)} long, {hearing.sample_rate_hz} Hz"
 
@@ -66,7 +66,7 @@ def shown_name(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def tell_hearing(hearing: Hearing, *, width: int) -> list[Text]:
+def tell_hearing(hearing: SongResult, *, width: int) -> list[Text]:
     """Return lines that tell one song's hearing in full.
 
     Args:
@@ -88,7 +88,7 @@ def tell_hearing(hearing: Hearing, *, width: int) -> list[Text]:
 
 
 def hearings_table(
-    hearings: Sequence[Hearing], cards: Sequence[DetectorCard], *, width: int
+    hearings: Sequence[SongResult], cards: Sequence[DetectorCard], *, width: int
 ) -> Table:
     """Return a row a song and a column a detector; under a song stands what went wrong with it.
 
@@ -109,7 +109,7 @@ def hearings_table(
     return table
 
 
-def _fill_narrow(table: Table, hearings: Sequence[Hearing]) -> None:
+def _fill_narrow(table: Table, hearings: Sequence[SongResult]) -> None:
     table.add_column("verdict", no_wrap=True)
     for hearing in hearings:
         table.add_row(_song_cell(hearing), _length(hearing), "")
@@ -118,7 +118,7 @@ def _fill_narrow(table: Table, hearings: Sequence[Hearing]) -> None:
         table.add_section()
 
 
-def tell_remarks(hearings: Sequence[Hearing], *, width: int) -> list[Text]:
+def tell_remarks(hearings: Sequence[SongResult], *, width: int) -> list[Text]:
     """Return each remark once, with the songs and detectors that it concerns."""
     detectors: dict[str, dict[str, None]] = {}
     songs: dict[str, dict[str, None]] = {}
@@ -148,7 +148,7 @@ def tell_limits(cards: Sequence[DetectorCard], *, width: int) -> list[Text]:
     return [*lines, *_wrapped(NO_PROOF, width, indent="", style="dim")]
 
 
-def hearing_record(hearing: Hearing) -> dict[str, Any]:
+def hearing_record(hearing: SongResult) -> dict[str, Any]:
     """Return a hearing as JSON has it; windows as they were heard, overlaps and all."""
     return {
         "file": str(hearing.path),
@@ -160,8 +160,8 @@ def hearing_record(hearing: Hearing) -> dict[str, Any]:
     }
 
 
-def _opinion_record(opinion: Opinion) -> dict[str, Any]:
-    runs = fake_runs(opinion.windows, opinion.card.threshold)
+def _opinion_record(opinion: DetectorResult) -> dict[str, Any]:
+    runs = fake_segments(opinion.windows, opinion.card.threshold)
     return {
         "detector": opinion.card.name,
         "verdict": opinion.verdict,
@@ -169,7 +169,7 @@ def _opinion_record(opinion: Opinion) -> dict[str, Any]:
         "pred_prob": opinion.prob,
         "is_probability": opinion.card.score_kind == "probability",
         "threshold": opinion.card.threshold,
-        "heard_s": heard_s(opinion.windows),
+        "heard_s": covered_s(opinion.windows),
         "sounds_fake": [{"start_s": start_s, "end_s": end_s} for start_s, end_s in runs],
         "windows": [
             {"start_s": w.start_s, "end_s": w.end_s, "logit": w.logit, "pred_prob": w.prob}
@@ -184,7 +184,7 @@ def _opinion_record(opinion: Opinion) -> dict[str, Any]:
     }
 
 
-def _tell_opinion(opinion: Opinion, duration_s: float, width: int) -> Iterator[Text]:
+def _tell_opinion(opinion: DetectorResult, duration_s: float, width: int) -> Iterator[Text]:
     name = opinion.card.name
     if opinion.abstained is not None:
         yield from _wrapped(f"{name} gives no verdict: {opinion.abstained}.", width, indent="")
@@ -205,7 +205,7 @@ def _tell_opinion(opinion: Opinion, duration_s: float, width: int) -> Iterator[T
     yield from _wrapped(f"Limits: {opinion.card.limits}", width, style="dim")
 
 
-def _score_in_full(opinion: Opinion) -> str:
+def _score_in_full(opinion: DetectorResult) -> str:
     told = describe_score(opinion)
     is_probability = opinion.card.score_kind == "probability"
     note = "" if is_probability else ", not a probability"
@@ -213,7 +213,7 @@ def _score_in_full(opinion: Opinion) -> str:
     return f"{told} (0 real, 1 fake, threshold {threshold:g}{note})"
 
 
-def _sentences(opinion: Opinion, duration_s: float) -> Iterator[str]:
+def _sentences(opinion: DetectorResult, duration_s: float) -> Iterator[str]:
     yield f"{_where_fake(opinion)} {_how_much_heard(opinion, duration_s)}"
     if opinion.silences:
         yield _where_silent(opinion)
@@ -223,8 +223,8 @@ def _sentences(opinion: Opinion, duration_s: float) -> Iterator[str]:
     yield from opinion.remarks
 
 
-def _where_fake(opinion: Opinion) -> str:
-    runs = fake_runs(opinion.windows, opinion.card.threshold)
+def _where_fake(opinion: DetectorResult) -> str:
+    runs = fake_segments(opinion.windows, opinion.card.threshold)
     stretches = without_overlaps(opinion.windows)
     if not runs:
         return "No stretch of it sounds fake."
@@ -234,12 +234,12 @@ def _where_fake(opinion: Opinion) -> str:
     told = ", ".join(f"{clock(start_s)}–{clock(end_s)}" for start_s, end_s in longest)
     others = len(runs) - len(longest)
     fake_s = sum(s.end_s - s.start_s for s in stretches if s.prob >= opinion.card.threshold)
-    share = fake_s / heard_s(opinion.windows)
+    share = fake_s / covered_s(opinion.windows)
     more = f" and {others} shorter stretch{'es' if others > 1 else ''}" if others else ""
     return f"Sounds fake: {told}{more} ({share:.0%} of what was heard)."
 
 
-def _where_silent(opinion: Opinion) -> str:
+def _where_silent(opinion: DetectorResult) -> str:
     """Tell where a detector abstained, neighbours of one reason joined."""
     runs: list[Silence] = []
     for silence in opinion.silences:
@@ -254,15 +254,15 @@ def _where_silent(opinion: Opinion) -> str:
     return f"No verdict on {told}{more}: {runs[0].reason}."
 
 
-def _how_much_heard(opinion: Opinion, duration_s: float) -> str:
+def _how_much_heard(opinion: DetectorResult, duration_s: float) -> str:
     longest_s = max(window.end_s - window.start_s for window in opinion.windows)
     n = len(opinion.windows)
     windows = f"{n} window{'s' if n > 1 else ''} of {longest_s:.3g} s"
-    share = heard_s(opinion.windows) / duration_s
+    share = covered_s(opinion.windows) / duration_s
     return f"Heard {'all' if share > 0.995 else f'{share:.0%}'} of the song, in {windows}."
 
 
-def _cell(opinion: Opinion, separator: str) -> Text:
+def _cell(opinion: DetectorResult, separator: str) -> Text:
     if opinion.abstained is not None:
         return Text("no verdict", style="dim")
     if opinion.verdict is None:
@@ -271,11 +271,11 @@ def _cell(opinion: Opinion, separator: str) -> Text:
     return Text(f"{opinion.verdict}{separator}{_two_decimals(opinion.prob or 0)}", style=style)
 
 
-def _length(hearing: Hearing) -> str:
+def _length(hearing: SongResult) -> str:
     return "–" if hearing.duration_s is None else clock(hearing.duration_s)
 
 
-def _song_cell(hearing: Hearing) -> Text:
+def _song_cell(hearing: SongResult) -> Text:
     text = Text(shown_name(str(hearing.path)))
     for error in _errors(hearing):
         text.append(f"\n  {error}", style="red")
@@ -284,7 +284,7 @@ def _song_cell(hearing: Hearing) -> Text:
     return text
 
 
-def _errors(hearing: Hearing) -> list[str]:
+def _errors(hearing: SongResult) -> list[str]:
     if hearing.error is not None:
         return [hearing.error]
     reasons = [(each.card.name, each.error or each.abstained) for each in hearing.opinions]
@@ -311,7 +311,7 @@ def clock(seconds: float) -> str:
 
 
 def draw_bar(
-    windows: Sequence[Stretch], duration_s: float, *, threshold: float, n_cells: int
+    windows: Sequence[Segment], duration_s: float, *, threshold: float, n_cells: int
 ) -> Text:
     """Return a block a cell, as high as what was heard in it sounds fake.
 
@@ -333,7 +333,7 @@ def draw_bar(
 
 
 def _cell_logits(
-    stretches: Sequence[Stretch], duration_s: float, n_cells: int
+    stretches: Sequence[Segment], duration_s: float, n_cells: int
 ) -> list[float | None]:
     """Return the mean logit of what was heard in each cell, ``None`` where nothing was."""
     cell_s = duration_s / n_cells
@@ -346,7 +346,7 @@ def _cell_logits(
     return logits
 
 
-def _shared_s(stretch: Stretch, start_s: float, end_s: float) -> float:
+def _shared_s(stretch: Segment, start_s: float, end_s: float) -> float:
     return max(0.0, min(stretch.end_s, end_s) - max(stretch.start_s, start_s))
 
 

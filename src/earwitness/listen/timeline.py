@@ -14,7 +14,7 @@ import altair as alt
 from earwitness.core.errors import UsageError
 from earwitness.core.io import distinct_stems, file_stem
 from earwitness.listen.text import describe_score, describe_song, shown_name, tick_seconds
-from earwitness.listen.types import Hearing, Opinion
+from earwitness.listen.types import DetectorResult, SongResult
 from earwitness.listen.verdicts import compare_verdicts, without_overlaps
 from earwitness.report.charts.style import FONT, broken, ink
 from earwitness.report.svg import PICTURE_SUFFIXES, save_chart
@@ -42,7 +42,7 @@ def choose_pictures(songs: Sequence[Path], save: Path) -> list[Path]:
     return [save / f"{stem}.png" for stem in stems]
 
 
-def plot_hearing(hearing: Hearing, path: str | Path) -> Path:
+def plot_hearing(hearing: SongResult, path: str | Path) -> Path:
     """Draw what was heard over the course of a song.
 
     Args:
@@ -67,13 +67,13 @@ def plot_hearing(hearing: Hearing, path: str | Path) -> Path:
     return path
 
 
-def _band(opinion: Opinion) -> Band:
+def _band(opinion: DetectorResult) -> Band:
     bars = [Bar(s.start_s, s.end_s, s.prob) for s in without_overlaps(opinion.windows)]
     title = f"{opinion.card.name} {opinion.verdict}, {describe_score(opinion)}"
     return Band(title, bars, opinion.card.threshold)
 
 
-def _subtitle(hearing: Hearing) -> str:
+def _subtitle(hearing: SongResult) -> str:
     agreement = compare_verdicts(hearing.opinions)
     return f"{describe_song(hearing)}.{f' {agreement}' if agreement else ''}"
 

@@ -17,7 +17,7 @@ Verdict = Literal["says real", "leans real", "is undecided", "leans fake", "says
 """What a detector said, in words that follow its name."""
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """A stretch of a song and its score.
 
     Attributes:
@@ -48,7 +48,7 @@ class Silence(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Opinion:
+class DetectorResult:
     """What one detector said of one song.
 
     Attributes:
@@ -68,7 +68,7 @@ class Opinion:
     verdict: Verdict | None = None
     logit: float | None = None
     prob: float | None = None
-    windows: tuple[Stretch, ...] = ()
+    windows: tuple[Segment, ...] = ()
     silences: tuple[Silence, ...] = ()
     encoders: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Opinion:
 
 
 @dataclass(frozen=True)
-class Hearing:
+class SongResult:
     """What detectors said of one song.
 
     Attributes:
@@ -91,7 +91,7 @@ class Hearing:
     path: Path
     duration_s: float | None = None
     sample_rate_hz: int | None = None
-    opinions: tuple[Opinion, ...] = ()
+    opinions: tuple[DetectorResult, ...] = ()
     error: str | None = None
 
     @property

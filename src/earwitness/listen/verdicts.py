@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from earwitness.listen.types import Opinion, Stretch, Verdict
+from earwitness.listen.types import DetectorResult, Segment, Verdict
 
 _UPPER_ENDS: tuple[tuple[float, Verdict], ...] = (
     (0.1, "says real"),
@@ -28,7 +28,7 @@ def fakeness(prob: float, threshold: float) -> float:
     return 1.0 if threshold == 1 else 0.5 + 0.5 * (prob - threshold) / (1 - threshold)
 
 
-def put_in_words(prob: float, threshold: float) -> Verdict:
+def label_score(prob: float, threshold: float) -> Verdict:
     """Return the verdict that a detector's number between 0 and 1 stands for."""
     value = fakeness(prob, threshold)
     return next(verdict for end, verdict in _UPPER_ENDS if value <= end)
@@ -40,7 +40,7 @@ def probability_of(logit: float) -> float:
     return 1 / (1 + small) if logit >= 0 else small / (1 + small)
 
 
-def without_overlaps(windows: Sequence[Stretch]) -> list[Stretch]:
+def without_overlaps(windows: Sequence[Segment]) -> list[Segment]:
     """Return stretches that do not overlap: where windows do, their mean logit holds.
 
     Args:
@@ -51,7 +51,7 @@ def without_overlaps(windows: Sequence[Stretch]) -> list[Stretch]:
     """
     edges = sorted({edge for window in windows for edge in window[:2]})
     starting = sorted(windows, key=lambda window: window.start_s)
-    open_windows: list[Stretch] = []
+    open_windows: list[Segment] = []
     stretches, at = [], 0
     for start_s, end_s in itertools.pairwise(edges):
         while at < len(starting) and starting[at].start_s <= start_s:
@@ -60,16 +60,16 @@ def without_overlaps(windows: Sequence[Stretch]) -> list[Stretch]:
         open_windows = [window for window in open_windows if window.end_s > start_s]
         if open_windows:
             logit = math.fsum(w.logit for w in open_windows) / len(open_windows)
-            stretches.append(Stretch(start_s, end_s, logit, probability_of(logit)))
+            stretches.append(Segment(start_s, end_s, logit, probability_of(logit)))
     return stretches
 
 
-def heard_s(windows: Sequence[Stretch]) -> float:
+def covered_s(windows: Sequence[Segment]) -> float:
     """Return how many seconds windows cover, each counted once."""
     return math.fsum(s.end_s - s.start_s for s in without_overlaps(windows))
 
 
-def fake_runs(windows: Sequence[Stretch], threshold: float) -> list[tuple[float, float]]:
+def fake_segments(windows: Sequence[Segment], threshold: float) -> list[tuple[float, float]]:
     """Return where a song sounds fake, ``(start_s, end_s)`` in time order.
 
     Neighbours that both sound fake make one run, with what was not heard between them.
@@ -86,12 +86,12 @@ def fake_runs(windows: Sequence[Stretch], threshold: float) -> list[tuple[float,
     return runs
 
 
-def says_both(opinions: Sequence[Opinion]) -> bool:
+def says_both(opinions: Sequence[DetectorResult]) -> bool:
     """Whether some detectors are on the side of real and some on that of fake."""
     return {"real", "fake"} <= _sides(opinions)
 
 
-def compare_verdicts(opinions: Sequence[Opinion]) -> str | None:
+def compare_verdicts(opinions: Sequence[DetectorResult]) -> str | None:
     """Say whether detectors agree; ``None`` where fewer than two gave a verdict."""
     given = [(o.card.name, o.verdict) for o in opinions if o.verdict is not None]
     if len(given) < 2:
@@ -107,6 +107,6 @@ def compare_verdicts(opinions: Sequence[Opinion]) -> str | None:
     return f"{'Both' if len(given) == 2 else f'All {len(given)}'} detectors are {where}."
 
 
-def _sides(opinions: Sequence[Opinion]) -> set[str]:
+def _sides(opinions: Sequence[DetectorResult]) -> set[str]:
     """Return the last words of the verdicts: real, fake, undecided."""
     return {opinion.verdict.split()[-1] for opinion in opinions if opinion.verdict is not None}

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from earwitness.core.counts import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.errors import PredictionsError
-from earwitness.core.io import distinct_stems, file_stem, replacing, write_text
+from earwitness.core.io import atomic_write, distinct_stems, file_stem, write_text
 from earwitness.core.text_table import read_table
 from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, Cell, comparison_record, is_one_class
 from earwitness.metrics.measures import accuracy
@@ -112,7 +112,7 @@ def _write(rows: Sequence[ComparisonRow], path: Path) -> None:
     types = [pl.String, pl.String, *[pl.Int64] * 5, *[pl.Float64] * 6]
     schema = dict(zip(COMPARISON_COLUMNS, types, strict=True))
     frame = pl.DataFrame([comparison_record(row) for row in rows], schema=schema)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         frame.write_csv(temporary)
 
 

@@ -17,14 +17,14 @@ from earwitness.report import formatting
 from earwitness.report.ranking import (
     Standing,
     Standings,
-    are_apart,
     find_weakest,
+    headline_metric,
+    intervals_disjoint,
     is_telling,
     leaders,
     rank_detectors,
     slices_of,
     speaking_figure,
-    speaking_metric,
 )
 from earwitness.splits.grid import ALL
 
@@ -159,7 +159,7 @@ def _weakness(metrics: Metrics, best: Standing, standings: Standings) -> str:
     untold = _untold(metrics, best.detector, standings.metric)
     if part is None:
         return f"{untold.removeprefix('; ').capitalize()}." if untold else ""
-    name = speaking_metric(part, standings.metric)
+    name = headline_metric(part, standings.metric)
     found = speaking_figure(part, standings.metric)
     is_alone = len(standings.places) == 1
     size = _classes(part)
@@ -211,7 +211,9 @@ def _caveats(metrics: Metrics, standings: Standings, defined: list[Standing]) ->
     elif defined and all(place.estimate.low is None for place in defined):
         reasons = sorted({place.estimate.reason or "" for place in defined})
         told.append(f"No interval is possible: {'; '.join(reasons)}.")
-    elif len(defined) > 1 and are_apart(defined[0].estimate, defined[-1].estimate) is False:
+    elif (
+        len(defined) > 1 and intervals_disjoint(defined[0].estimate, defined[-1].estimate) is False
+    ):
         told.append(
             "The intervals of the first and the last overlap: their order may be chance, and "
             "earwitness compare tests it."
@@ -350,7 +352,9 @@ def _unheard(metrics: Metrics, best: Estimate | None) -> Iterator[str]:
         return
     if (most.auroc.number if most.auroc.low is None else most.auroc.low) <= _TELLING:
         return
-    is_beaten = best is None or (are_apart(best, most.auroc) and best.number > most.auroc.number)
+    is_beaten = best is None or (
+        intervals_disjoint(best, most.auroc) and best.number > most.auroc.number
+    )
     yield (
         f"Files give fakes away unheard: {_UNHEARD[most.baseline]} reach an AUROC of "
         f"{formatting.brief(most.auroc)} on {formatting.tell_size(most.auroc)}"

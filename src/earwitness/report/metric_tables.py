@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from earwitness.core.estimate import Estimate
-from earwitness.core.io import replacing
+from earwitness.core.io import atomic_write
 from earwitness.evaluation.compare import Line, Pair
 from earwitness.evaluation.schema import Baseline, Metrics, OperatingPoint, Slice
 from earwitness.report import formatting
@@ -57,7 +57,7 @@ def write_estimates(metrics: Metrics, path: str | Path) -> None:
         | {"metric": "auroc", **one.auroc.model_dump()}
         for one in metrics.baselines
     ]
-    with replacing(Path(path)) as temporary:
+    with atomic_write(Path(path)) as temporary:
         pl.DataFrame(rows, schema=CSV_TYPES).write_csv(temporary)
 
 

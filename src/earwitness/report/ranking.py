@@ -96,7 +96,7 @@ def is_telling(part: Slice, metric: str) -> bool:
     return found.low is not None or (is_counted and found.n_items >= MIN_GROUPS)
 
 
-def speaking_metric(part: Slice, metric: str) -> str:
+def headline_metric(part: Slice, metric: str) -> str:
     """Return what speaks for a slice: the metric asked for, or the rate of its one class."""
     if part.headline is not None:
         return part.headline
@@ -108,11 +108,11 @@ def speaking_metric(part: Slice, metric: str) -> str:
 
 def speaking_figure(part: Slice, metric: str) -> Estimate:
     """Return a slice's figure of the metric that speaks for it."""
-    name = speaking_metric(part, metric)
+    name = headline_metric(part, metric)
     return part.estimates.get(name, Estimate(reason="not in the file"))
 
 
-def are_apart(one: Estimate, other: Estimate) -> bool | None:
+def intervals_disjoint(one: Estimate, other: Estimate) -> bool | None:
     """Whether two intervals do not overlap; ``None`` where one is missing."""
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return None
@@ -121,7 +121,11 @@ def are_apart(one: Estimate, other: Estimate) -> bool | None:
 
 def leaders(places: Sequence[Standing]) -> list[Standing]:
     """Return the first and all whose interval overlaps with its own, or that have none."""
-    return [place for place in places if are_apart(places[0].estimate, place.estimate) is not True]
+    return [
+        place
+        for place in places
+        if intervals_disjoint(places[0].estimate, place.estimate) is not True
+    ]
 
 
 def _takes_all(part: Slice) -> bool:

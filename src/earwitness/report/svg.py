@@ -14,7 +14,7 @@ import altair as alt
 from markupsafe import Markup
 
 from earwitness.core.errors import ChartError
-from earwitness.core.io import replacing
+from earwitness.core.io import atomic_write
 from earwitness.report.charts.renderer import render
 from earwitness.report.charts.style import PALETTE, printable
 
@@ -33,7 +33,7 @@ def save_chart(chart: alt.TopLevelMixin, path: Path) -> None:
         ChartError: It cannot be drawn.
     """
     content = render(chart, "svg" if path.suffix.lower() == ".svg" else "png")
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 

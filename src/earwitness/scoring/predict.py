@@ -23,7 +23,7 @@ from earwitness.scoring.frames import prediction_frame, window_frame
 from earwitness.scoring.store import RowStore, absolute
 from earwitness.scoring.workers import Task, decode_files
 
-Advance = Callable[[bool], None]
+OnFileDone = Callable[[bool], None]
 """Called once a file, with whether every detector could be asked about it."""
 
 
@@ -70,7 +70,7 @@ def predict(
     threshold: float | None = None,
     batch_size: int | None = None,
     n_workers: int | None = None,
-    advance: Advance | None = None,
+    advance: OnFileDone | None = None,
 ) -> list[Predictions]:
     """Score manifests.
 
@@ -143,8 +143,8 @@ def score_plan(
     plan: Plan,
     *,
     n_workers: int | None = None,
-    advance: Advance | None = None,
-    stopping: Callable[[], bool] = lambda: False,
+    advance: OnFileDone | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Score what a plan says; afterwards its tallies hold every file, unless it was stopped.
 
@@ -152,11 +152,11 @@ def score_plan(
         plan: What is to be done.
         n_workers: Decoding processes; see ``decode_files``.
         advance: Told of every file that is done.
-        stopping: Asked before every file; once it says so, only what is in hand is finished.
+        should_stop: Asked before every file; once it says so, only what is in hand is finished.
     """
     n_parts_done: Counter[Job] = Counter()
     with Scorers([tally.detector for tally in plan.tallies]) as scorers:
-        for decoded in decode_files(plan.tasks, n_workers=n_workers, stopping=stopping):
+        for decoded in decode_files(plan.tasks, n_workers=n_workers, should_stop=should_stop):
             for tally in plan.tallies:
                 tally.add(decoded)
                 for batch in tally.take_batches():

@@ -20,7 +20,7 @@ from pathlib import Path
 import polars as pl
 
 from earwitness.core.errors import PredictionsError
-from earwitness.core.io import files_below, replacing
+from earwitness.core.io import atomic_write, files_below
 from earwitness.core.manifest import KNOWN_COLUMNS, NAME_COLUMNS, PUBLISHED_COLUMNS
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
 from earwitness.core.text_table import (
@@ -109,7 +109,7 @@ def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
     path = Path(path)
     finite = pl.selectors.float()
     frame = frame.with_columns(pl.when(finite.is_finite()).then(finite))
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         if path.suffix.lower() == ".parquet":
             frame.write_parquet(temporary)
         else:

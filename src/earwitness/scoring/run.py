@@ -14,15 +14,15 @@ from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.detectors.base import Detector
 from earwitness.scoring.interrupts import held_interrupts
-from earwitness.scoring.predict import Advance, Plan, plan_scoring, score_plan, tabulate
+from earwitness.scoring.predict import OnFileDone, Plan, plan_scoring, score_plan, tabulate
 from earwitness.scoring.prediction_files import write_predictions
 from earwitness.scoring.run_folder import (
     ERRORS_CSV,
     Resume,
     begin_run,
+    check_unique_names,
     copy_manifests,
     refuse_contents,
-    refuse_twins,
     write_errors,
 )
 from earwitness.scoring.store import STORE_FOLDER, RowStore, locked
@@ -30,7 +30,7 @@ from earwitness.scoring.store import STORE_FOLDER, RowStore, locked
 PREDS = "preds"
 """Folder of predictions in a run folder."""
 
-Starting = Callable[[int, int], Advance]
+OnStart = Callable[[int, int], OnFileDone]
 """Told how many files are to be done and how many are done; returns what is told of each."""
 
 
@@ -66,7 +66,7 @@ def score_into_run(
     out: Path,
     *,
     options: ScoringOptions,
-    starting: Starting | None = None,
+    starting: OnStart | None = None,
 ) -> dict[Path, Predictions]:
     """Score manifests and write a run folder; see ``runfolder``.
 
@@ -88,7 +88,7 @@ def score_into_run(
         RunError: The folder is in use, belongs to another run, or cannot be written.
         StoppedError: Ctrl-C was pressed; what was in hand is finished and kept.
     """
-    refuse_twins(manifests)
+    check_unique_names(manifests)
     if options.resume == "never":
         refuse_contents(out)
     with locked(out):
@@ -103,7 +103,7 @@ def score_into_own(
     out: Path,
     *,
     options: ScoringOptions,
-    starting: Starting | None = None,
+    starting: OnStart | None = None,
 ) -> dict[Path, Predictions]:
     """Score manifests into a run folder that is locked and begun; see ``score_into_run``."""
     with ExitStack() as stack:
@@ -143,7 +143,7 @@ def score_into_files(
     output_csv: Path | None,
     output_dir: Path | None,
     options: ScoringOptions,
-    starting: Starting | None = None,
+    starting: OnStart | None = None,
 ) -> dict[Path, Predictions]:
     """Score one manifest into the file, or the files per detector, of the published scripts.
 
@@ -218,12 +218,12 @@ def _plan(
     )
 
 
-def _score(plan: Plan, options: ScoringOptions, starting: Starting | None, if_stopped: str) -> None:
+def _score(plan: Plan, options: ScoringOptions, starting: OnStart | None, if_stopped: str) -> None:
     """Carry a plan out, unless Ctrl-C ends it before."""
     n_done = plan.n_files - len(plan.tasks)
     advance = starting(len(plan.tasks), n_done) if starting else None
-    with held_interrupts() as stopping:
-        score_plan(plan, n_workers=options.n_workers, advance=advance, stopping=stopping)
+    with held_interrupts() as should_stop:
+        score_plan(plan, n_workers=options.n_workers, advance=advance, should_stop=should_stop)
     if not plan.is_done:
         raise StoppedError(f"stopped; {if_stopped}")
 

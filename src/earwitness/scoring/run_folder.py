@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from earwitness import __version__
 from earwitness.core.errors import PredictionsError, RunError, UsageError
-from earwitness.core.io import file_stem, replacing, write_json
+from earwitness.core.io import atomic_write, file_stem, write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.core.text_table import read_text_table
@@ -98,7 +98,7 @@ def drop_changed(
         write_json(path, before | {"detectors": kept, "manifests": {}})
 
 
-def refuse_twins(manifests: Sequence[Manifest]) -> None:
+def check_unique_names(manifests: Sequence[Manifest]) -> None:
     """Refuse manifests whose files would go by one name.
 
     Raises:
@@ -214,7 +214,7 @@ def write_errors(predictions: Sequence[Predictions], path: Path) -> None:
     if not frames:
         path.unlink(missing_ok=True)
         return
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         pl.concat(frames).write_csv(temporary)
 
 

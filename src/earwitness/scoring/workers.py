@@ -53,7 +53,7 @@ def decode_files(
     tasks: Iterable[Task],
     *,
     n_workers: int | None = None,
-    stopping: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[DecodedFile]:
     """Decode the clips of many files, in the order in which they are ready.
 
@@ -62,9 +62,9 @@ def decode_files(
     Args:
         tasks: Files to read.
         n_workers: Processes; 0 decodes in this one, ``None`` takes ``default_workers``.
-        stopping: Asked before every task; once it says so, only what is in hand is finished.
+        should_stop: Asked before every task; once it says so, only what is in hand is finished.
     """
-    queue = TaskQueue(tasks, stopping=stopping, follow=_further_parts)
+    queue = TaskQueue(tasks, should_stop=should_stop, follow=_further_parts)
     return map_tasks(_cut, queue, if_crashed=_crashed, n_workers=n_workers)
 
 
@@ -118,7 +118,7 @@ class TaskQueue(Generic[_T, _R]):
 
     Args:
         tasks: Arguments of the function that does the work, a tuple each.
-        stopping: Asked before every task; once it says so, only what is in hand is finished.
+        should_stop: Asked before every task; once it says so, only what is in hand is finished.
         follow: Returns the further tasks that a result calls for.
     """
 
@@ -126,12 +126,12 @@ class TaskQueue(Generic[_T, _R]):
         self,
         tasks: Iterable[_T],
         *,
-        stopping: Callable[[], bool] = lambda: False,
+        should_stop: Callable[[], bool] = lambda: False,
         follow: Callable[[_T, _R], Iterable[_T]] = lambda _task, _result: (),
     ) -> None:
         self._tasks = iter(tasks)
         self._next: deque[_T] = deque()
-        self._stopping = stopping
+        self._stopping = should_stop
         self._follow = follow
 
     def take(self) -> _T | None:

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from earwitness.core.errors import ManifestError
-from earwitness.core.io import replacing, spelled_on_disk, tidy_path, write_json
+from earwitness.core.io import atomic_write, spelled_on_disk, tidy_path, write_json
 from earwitness.core.manifest import (
     KNOWN_COLUMNS,
     NAME_COLUMNS,
@@ -115,7 +115,7 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
     The published columns come first, then the known ones that hold anything, then any others.
     """
     path = Path(path)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         if path.suffix.lower() == ".parquet":
             arrange(manifest.frame).write_parquet(temporary)
         else:

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from earwitness.core.io import replacing
+from earwitness.core.io import atomic_write
 from earwitness.core.manifest import Manifest
 from earwitness.splits.build import Source, SplitSet
 from earwitness.splits.manifests import arrange, write_manifest, write_root
@@ -93,5 +93,5 @@ def _write_omitted(splits: SplitSet, path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     frame = pl.DataFrame(rows, schema=["source", "name", "reason"], orient="row")
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         frame.write_csv(temporary)

@@ -15,7 +15,7 @@ import polars as pl
 import pytorch_lightning
 
 from earwitness.core.errors import StoppedError
-from earwitness.core.io import replacing
+from earwitness.core.io import atomic_write
 from earwitness.report.charts.renderer import render
 from earwitness.report.charts.style import FONT, ink
 
@@ -34,7 +34,7 @@ class Curves(pytorch_lightning.Callback):
         n_examples: Examples an epoch counts for ``advance``.
         advance: Called once for each of them; a last short batch that is left out, and epochs of an
             earlier run, count as well, so that the bar ends.
-        stopping: Asked before every batch.
+        should_stop: Asked before every batch.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class Curves(pytorch_lightning.Callback):
         n_examples: int = 0,
         told: Callable[[Row], None] | None = None,
         advance: Callable[[bool], None] | None = None,
-        stopping: Callable[[], bool] = lambda: False,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.rows: list[Row] = []
         self._path = out / CURVES_CSV
         self._told = told
         self._advance = advance
-        self._stopping = stopping
+        self._stopping = should_stop
         self._n_examples = n_examples
         self._n_advanced = 0
 
@@ -88,7 +88,7 @@ class Curves(pytorch_lightning.Callback):
         self.rows.append(row)
         if not trainer.is_global_zero:
             return
-        with replacing(self._path) as temporary:
+        with atomic_write(self._path) as temporary:
             pl.DataFrame(self.rows).write_csv(temporary)
         if self._told:
             self._told(row)
@@ -107,7 +107,7 @@ def draw_curves(rows: list[Row], out: Path, *, title: str, best_epoch: int) -> P
     chart = learning_chart(rows, title=title, best_epoch=best_epoch)
     png = render(chart, "png")
     path = out / CURVES_PNG
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(png)
     return path
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from earwitness.metrics.measures import auroc
 from earwitness.training.examples import SIDES, Example
-from earwitness.training.pixels import PixelShelf
+from earwitness.training.pixels import ImageDataset
 
 _LOPSIDED = 3
 _TELLING = 0.95
@@ -42,7 +42,7 @@ def look_at_examples(
 
 
 def look_at_images(
-    train: PixelShelf, valid: PixelShelf, test: PixelShelf | None = None
+    train: ImageDataset, valid: ImageDataset, test: ImageDataset | None = None
 ) -> Iterator[str]:
     """Yield what is odd about images: constant ones, twins across classes and sides, shortcuts."""
     looks = list(map(_look, train.images()))
@@ -98,7 +98,7 @@ def _digest(image: NDArray[np.uint8]) -> bytes:
     return hashlib.sha256(image.tobytes()).digest()
 
 
-def _constant(shelf: PixelShelf, looks: Sequence[_Look]) -> Iterator[str]:
+def _constant(shelf: ImageDataset, looks: Sequence[_Look]) -> Iterator[str]:
     constant = [e for e, look in zip(shelf.examples, looks, strict=True) if look.is_constant]
     if constant:
         yield (
@@ -107,7 +107,7 @@ def _constant(shelf: PixelShelf, looks: Sequence[_Look]) -> Iterator[str]:
         )
 
 
-def _leaks(shelf: PixelShelf) -> Iterator[str]:
+def _leaks(shelf: ImageDataset) -> Iterator[str]:
     """Yield traits of files that tell the classes apart."""
     for place in range(len(shelf.traits[0]) if shelf.traits else 0):
         of_class: tuple[set[str], set[str]] = (set(), set())
@@ -118,7 +118,7 @@ def _leaks(shelf: PixelShelf) -> Iterator[str]:
             yield f"label leak: the files alone tell the classes apart ({shown})"
 
 
-def _shortcuts(shelf: PixelShelf, looks: Sequence[_Look]) -> Iterator[str]:
+def _shortcuts(shelf: ImageDataset, looks: Sequence[_Look]) -> Iterator[str]:
     """Yield what tells the classes apart without a look at the music."""
     targets = np.array([example.target for example in shelf.examples])
     seen = {

@@ -52,7 +52,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Sharing:
+class SplitConfig:
     """How examples are shared out over training, validation and test.
 
     Attributes:
@@ -208,7 +208,7 @@ class GroupFinder:
 
 
 def share_groups(
-    examples: Sequence[Example], sharing: Sharing
+    examples: Sequence[Example], sharing: SplitConfig
 ) -> tuple[list[Example], list[Example]]:
     """Return the examples to train and to validate with.
 
@@ -220,8 +220,8 @@ def share_groups(
 
 
 def hold_out_test(
-    examples: Sequence[Example], sharing: Sharing
-) -> tuple[list[Example], list[Example], Sharing]:
+    examples: Sequence[Example], sharing: SplitConfig
+) -> tuple[list[Example], list[Example], SplitConfig]:
     """Return the examples to learn from, those held out for a test, and how to share the former.
 
     Args:

@@ -22,7 +22,7 @@ from earwitness.detectors.nets.resnet18 import ResNet18, load_backbone
 from earwitness.detectors.resnet import fake_logits, scale_images
 from earwitness.detectors.weights import cache_folder
 from earwitness.training.examples import Example
-from earwitness.training.pixels import PixelShelf
+from earwitness.training.pixels import ImageDataset
 from earwitness.training.sampling import Augmentation
 
 IMAGENET, NOTHING = "imagenet", "none"
@@ -42,7 +42,7 @@ class ImageLesson:
     n_loaders = 0
 
     def __init__(
-        self, network: ResNet18, train: PixelShelf, valid: PixelShelf, *, augmented: bool = True
+        self, network: ResNet18, train: ImageDataset, valid: ImageDataset, *, augmented: bool = True
     ) -> None:
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._train = train

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from earwitness.metrics.measures import auroc
 from earwitness.training.sampling import EpochSampler, ValidSampler, rng_for
-from earwitness.training.task import Lesson, Plan
+from earwitness.training.task import TrainConfig, TrainingTask
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -26,7 +26,7 @@ _PLATEAU_FACTOR, _PLATEAU_PATIENCE = 0.2, 5
 class Inputs(Dataset[tuple[Any, int, int]]):
     """Inputs by ``(epoch, item)``, each with its class and its label."""
 
-    def __init__(self, lesson: Lesson, *, training: bool, seed: int) -> None:
+    def __init__(self, lesson: TrainingTask, *, training: bool, seed: int) -> None:
         self._lesson = lesson
         self._training = training
         self._seed = seed
@@ -45,7 +45,7 @@ class Inputs(Dataset[tuple[Any, int, int]]):
         return drawn, example.target, self._lesson.label(example)
 
 
-class Learner(pl.LightningModule):
+class LitModule(pl.LightningModule):
     """A lesson that is learned by a plan.
 
     Args:
@@ -54,7 +54,7 @@ class Learner(pl.LightningModule):
         n_at_once: Examples a batch.
     """
 
-    def __init__(self, lesson: Lesson, plan: Plan, n_at_once: int) -> None:
+    def __init__(self, lesson: TrainingTask, plan: TrainConfig, n_at_once: int) -> None:
         super().__init__()
         self._n_at_once = n_at_once
         self.network = lesson.network

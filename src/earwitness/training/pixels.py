@@ -86,7 +86,7 @@ class PixelFile:
 
 
 @dataclass(frozen=True, eq=False)
-class PixelShelf:
+class ImageDataset:
     """Images and what they show.
 
     Attributes:
@@ -120,11 +120,11 @@ class PixelShelf:
         """Yield all images."""
         return map(self.image, range(len(self.examples)))
 
-    def chosen(self, examples: Sequence[Example]) -> PixelShelf:
+    def chosen(self, examples: Sequence[Example]) -> ImageDataset:
         """Return the images of some examples, in their order; those that failed are passed over."""
         places = {example.name: at for at, example in enumerate(self.examples)}
         kept = [places[example.name] for example in examples if example.name in places]
-        return PixelShelf(
+        return ImageDataset(
             tuple(self.examples[at] for at in kept),
             self.pixels,
             tuple(self.places[at] for at in kept),
@@ -139,7 +139,7 @@ def shelve_images(
     *,
     folder: Path | None = None,
     advance: Callable[[bool], None] | None = None,
-) -> PixelShelf:
+) -> ImageDataset:
     """Read images; first of all how large they are and what is in them.
 
     Args:
@@ -159,7 +159,7 @@ def shelve_images(
         read = _each(pool, partial(_read, size=size, grey=grey, notes=notes), examples)
         kept, pixels, failures = _keep(read, folder, size if grey else (*size, 3), advance)
     contracts = {facts[example.name].contract for example in kept}
-    return PixelShelf(
+    return ImageDataset(
         tuple(kept),
         pixels,
         tuple(range(len(kept))),

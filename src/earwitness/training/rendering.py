@@ -21,7 +21,7 @@ from earwitness.core.spectrogram import SpectrogramContract
 from earwitness.scoring.clips import ClipRequest, Job
 from earwitness.scoring.workers import Task, decode_files
 from earwitness.training.examples import Example
-from earwitness.training.pixels import PixelFile, PixelShelf
+from earwitness.training.pixels import ImageDataset, PixelFile
 
 
 def shelve_audio(
@@ -32,7 +32,7 @@ def shelve_audio(
     folder: Path | None = None,
     n_workers: int | None = None,
     advance: Callable[[bool], None] | None = None,
-) -> PixelShelf:
+) -> ImageDataset:
     """Draw audio files; clips that hold nothing to analyse are left out.
 
     Args:
@@ -75,7 +75,7 @@ def shelve_audio(
         for path in by_path
         for start, place in sorted(drawn.get(path, ()))
     ]
-    return PixelShelf(
+    return ImageDataset(
         tuple(example for example, _ in rows),
         pixels,
         tuple(place for _, place in rows),

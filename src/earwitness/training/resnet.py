@@ -22,7 +22,7 @@ from scipy.special import expit
 from earwitness.audio.clips import Windows
 from earwitness.core.cards import DetectorCard
 from earwitness.core.estimate import Estimate
-from earwitness.core.io import replacing, write_json
+from earwitness.core.io import atomic_write, write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.spectrogram import PUBLISHED_NAMES, SpectrogramContract
 from earwitness.detectors.nets.resnet18 import ResNet18, save_resnet
@@ -36,7 +36,7 @@ from earwitness.training import run
 from earwitness.training.data_checks import look_at_examples, look_at_images
 from earwitness.training.examples import (
     Example,
-    Sharing,
+    SplitConfig,
     check_classes,
     check_sides,
     hold_out_test,
@@ -45,10 +45,10 @@ from earwitness.training.examples import (
     share_groups,
 )
 from earwitness.training.image_task import IMAGENET, ImageLesson, make_network
-from earwitness.training.pixels import PixelShelf, shelve_images
+from earwitness.training.pixels import ImageDataset, shelve_images
 from earwitness.training.rendering import shelve_audio
-from earwitness.training.task import Plan
-from earwitness.training.trainer import Hardware, Listeners, Trained, fit
+from earwitness.training.task import TrainConfig
+from earwitness.training.trainer import Callbacks, Hardware, Trained, fit
 
 """What the published pipeline calls its weights, after ``best_`` and ``final_``."""
 
@@ -64,10 +64,10 @@ class Shelves:
         test: To test with in the end; nothing is chosen by it.
     """
 
-    train: PixelShelf
-    valid: PixelShelf
+    train: ImageDataset
+    valid: ImageDataset
     failures: tuple[tuple[Example, str], ...] = ()
-    test: PixelShelf | None = None
+    test: ImageDataset | None = None
 
     @property
     def tested(self) -> tuple[Example, ...]:
@@ -92,7 +92,7 @@ class TrainedClassifier:
 
 def shelve_folder(
     examples: Sequence[Example],
-    sharing: Sharing,
+    sharing: SplitConfig,
     *,
     valid: Sequence[Example] | None = None,
     test: Sequence[Example] | None = None,
@@ -137,7 +137,7 @@ def shelve_manifests(
     train: Sequence[Manifest],
     valid: Sequence[Manifest],
     contract: SpectrogramContract,
-    sharing: Sharing,
+    sharing: SplitConfig,
     *,
     test: Sequence[Manifest] = (),
     windows: Windows = "published",
@@ -177,7 +177,7 @@ def shelve_manifests(
 def list_sides(
     train: Sequence[Manifest],
     valid: Sequence[Manifest],
-    sharing: Sharing,
+    sharing: SplitConfig,
     test: Sequence[Manifest] = (),
 ) -> tuple[list[Example], list[Example], list[Example]]:
     """Return the files to learn from, to validate and to test with.
@@ -207,7 +207,7 @@ def list_sides(
 def train_classifier(
     shelves: Shelves,
     out: Path,
-    plan: Plan,
+    plan: TrainConfig,
     *,
     init: str = IMAGENET,
     augmented: bool = True,
@@ -215,7 +215,7 @@ def train_classifier(
     published: bool = False,
     resume: Resume = "missing",
     hardware: Hardware | None = None,
-    listeners: Listeners | None = None,
+    listeners: Callbacks | None = None,
     remark: Callable[[str], None] = lambda _: None,
 ) -> TrainedClassifier:
     """Train a ResNet-18 on images, or go on where an earlier call stopped.
@@ -308,7 +308,7 @@ class HeldOut:
 def run_test(
     state: Mapping[str, torch.Tensor],
     card: DetectorCard,
-    shelf: PixelShelf,
+    shelf: ImageDataset,
     out: Path,
     hardware: Hardware,
 ) -> HeldOut:
@@ -345,7 +345,7 @@ def run_test(
     return result
 
 
-def _score(detector: ResnetDetector, shelf: PixelShelf) -> NDArray[np.float64]:
+def _score(detector: ResnetDetector, shelf: ImageDataset) -> NDArray[np.float64]:
     images = (i if i.ndim > 2 else np.repeat(i[..., None], 3, axis=2) for i in shelf.images())
     logits = []
     while batch := list(itertools.islice(images, detector.batch_size)):
@@ -354,7 +354,7 @@ def _score(detector: ResnetDetector, shelf: PixelShelf) -> NDArray[np.float64]:
 
 
 def _write_predictions(
-    shelf: PixelShelf, card: DetectorCard, logits: NDArray[np.float64], path: Path
+    shelf: ImageDataset, card: DetectorCard, logits: NDArray[np.float64], path: Path
 ) -> None:
     """Write the scores as ``earwitness predict`` does, so that ``evaluate`` reads them."""
     probs = expit(logits)
@@ -371,5 +371,5 @@ def _write_predictions(
             "pred_label": (probs >= card.threshold).astype(np.int64),
         }
     )
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         frame.write_csv(temporary)

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from earwitness import __version__
 from earwitness.core.cards import DetectorCard, TrainingItems
 from earwitness.core.errors import RunError
-from earwitness.core.io import replacing, sha256_of, sweep, write_json
+from earwitness.core.io import atomic_write, sha256_of, sweep, write_json
 from earwitness.detectors.loading import CARD_JSON
 from earwitness.scoring.run_folder import Resume
 from earwitness.training.curves import CURVES_CSV, draw_curves
@@ -63,7 +63,7 @@ def begin(
                 "another folder, or --resume always to train anew"
             )
     write_json(path, now)
-    with replacing(out / SPLIT_CSV) as temporary:
+    with atomic_write(out / SPLIT_CSV) as temporary:
         split_frame(train, valid, test).write_csv(temporary)
 
 
@@ -145,7 +145,7 @@ def figures_of(trained: Trained, settings: Mapping[str, Any]) -> dict[str, float
 def save_state(state: Mapping[str, torch.Tensor], path: Path, card: DetectorCard) -> str:
     """Write a network's state as safetensors, atomically, and return its SHA-256."""
     plain = {name: values.cpu().contiguous() for name, values in state.items()}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(plain, temporary, metadata={"kind": card.kind})
     return sha256_of(path)
 

@@ -30,8 +30,8 @@ from earwitness.training import run
 from earwitness.training.crops import draw_crop, read_crop
 from earwitness.training.data_checks import look_at_examples
 from earwitness.training.examples import Example, check_sides
-from earwitness.training.task import Plan
-from earwitness.training.trainer import Hardware, Listeners, Trained, fit
+from earwitness.training.task import TrainConfig
+from earwitness.training.trainer import Callbacks, Hardware, Trained, fit
 
 ENCODER_WEIGHT = 0.2
 _QUIETEST_GAIN = 0.5
@@ -118,12 +118,12 @@ def train_specnn(
     train: Sequence[Example],
     valid: Sequence[Example],
     out: Path,
-    plan: Plan,
+    plan: TrainConfig,
     *,
     n_loaders: int = 0,
     resume: Resume = "missing",
     hardware: Hardware | None = None,
-    listeners: Listeners | None = None,
+    listeners: Callbacks | None = None,
     remark: Callable[[str], None] = lambda _: None,
 ) -> tuple[DetectorCard, Trained]:
     """Fit a SpecCNN, or go on where an earlier call stopped.

@@ -20,7 +20,7 @@ from torch import nn
 
 from earwitness.core.cards import ClipContract, DetectorCard, TrainingItems
 from earwitness.core.errors import RunError, UsageError, WeightsError
-from earwitness.core.io import missing, replacing
+from earwitness.core.io import atomic_write, missing
 from earwitness.detectors.hub import is_hub_id
 from earwitness.detectors.loading import (
     OpenOptions,
@@ -43,8 +43,8 @@ from earwitness.training import run
 from earwitness.training.crops import draw_crop, read_crop
 from earwitness.training.data_checks import look_at_examples
 from earwitness.training.examples import Example, check_sides
-from earwitness.training.task import Plan
-from earwitness.training.trainer import Hardware, Listeners, Trained, fit
+from earwitness.training.task import TrainConfig
+from earwitness.training.trainer import Callbacks, Hardware, Trained, fit
 
 RECIPE = {"learning_rate": 5e-5, "weight_decay": 0.05}
 """What a plan says otherwise for weights that have learned already."""
@@ -172,12 +172,12 @@ def train_spectttra(
     train: Sequence[Example],
     valid: Sequence[Example],
     out: Path,
-    plan: Plan,
+    plan: TrainConfig,
     *,
     n_loaders: int = 0,
     resume: Resume = "missing",
     hardware: Hardware | None = None,
-    listeners: Listeners | None = None,
+    listeners: Callbacks | None = None,
     remark: Callable[[str], None] = lambda _: None,
 ) -> tuple[DetectorCard, Trained]:
     """Fine-tune a SpecTTTra, or go on where an earlier call stopped.
@@ -216,7 +216,7 @@ def train_spectttra(
     trained = fit(lesson, plan, out, hardware=hardware, listeners=listeners)
     card = _card(start, train, valid, out)
     sha256 = run.save_state(trained.best, out / SAFETENSORS, card)
-    with replacing(out / CONFIG_JSON) as temporary:
+    with atomic_write(out / CONFIG_JSON) as temporary:
         shutil.copyfile(find_state(start.source.path).with_name(CONFIG_JSON), temporary)
     figures = run.figures_of(trained, settings)
     card = card.model_copy(update={"weights_sha256": sha256, "details": figures})

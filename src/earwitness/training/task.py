@@ -21,7 +21,7 @@ Monitor = Literal["valid_loss", "valid_auroc"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainConfig:
     """How long and how fast to learn.
 
     Attributes:
@@ -56,7 +56,7 @@ class Plan:
     seed: int = 0
 
 
-class Lesson(Protocol):
+class TrainingTask(Protocol):
     """What is learned."""
 
     @property

@@ -26,8 +26,8 @@ from earwitness.core.cards import Precision
 from earwitness.core.errors import DetectorError
 from earwitness.detectors.network import is_out_of_memory
 from earwitness.training.curves import Curves, Row
-from earwitness.training.module import Learner, network_state
-from earwitness.training.task import Lesson, Plan
+from earwitness.training.module import LitModule, network_state
+from earwitness.training.task import TrainConfig, TrainingTask
 
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 
@@ -89,27 +89,27 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Listeners:
+class Callbacks:
     """Who is told of how training goes, and asked whether it should.
 
     Attributes:
         told: Told of every epoch.
         advance: Called for every example of every epoch, see ``Curves``.
-        stopping: Asked before every batch.
+        should_stop: Asked before every batch.
     """
 
     told: Callable[[Row], None] | None = None
     advance: Callable[[bool], None] | None = None
-    stopping: Callable[[], bool] = lambda: False
+    should_stop: Callable[[], bool] = lambda: False
 
 
 def fit(
-    lesson: Lesson,
-    plan: Plan,
+    lesson: TrainingTask,
+    plan: TrainConfig,
     out: Path,
     *,
     hardware: Hardware | None = None,
-    listeners: Listeners | None = None,
+    listeners: Callbacks | None = None,
 ) -> Trained:
     """Learn a lesson, or go on where a folder's last checkpoint is.
 
@@ -135,7 +135,7 @@ def fit(
                 out,
                 n_at_once=n_at_once,
                 hardware=hardware or Hardware(),
-                listeners=listeners or Listeners(),
+                listeners=listeners or Callbacks(),
                 remarks=remarks,
             )
         except RuntimeError as error:
@@ -154,13 +154,13 @@ def fit(
 
 
 def _fit(
-    lesson: Lesson,
-    plan: Plan,
+    lesson: TrainingTask,
+    plan: TrainConfig,
     out: Path,
     *,
     n_at_once: int,
     hardware: Hardware,
-    listeners: Listeners,
+    listeners: Callbacks,
     remarks: list[str],
 ) -> Trained:
     curves = Curves(
@@ -168,7 +168,7 @@ def _fit(
         told=listeners.told,
         n_examples=len(lesson.train),
         advance=listeners.advance,
-        stopping=listeners.stopping,
+        should_stop=listeners.should_stop,
     )
     mode = _MODES[plan.monitor]
     keeper = ModelCheckpoint(
@@ -183,7 +183,7 @@ def _fit(
     stopper = _Stopper(
         plan.monitor, mode=mode, patience=plan.patience, check_on_train_epoch_end=True
     )
-    learner = Learner(lesson, plan, n_at_once)
+    learner = LitModule(lesson, plan, n_at_once)
     last = out / CHECKPOINTS / "last.ckpt"
     with _quiet_lightning():
         trainer = pl.Trainer(

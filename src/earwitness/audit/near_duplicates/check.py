@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from earwitness.audit.context import Outcome, Scene
+from earwitness.audit.context import AuditContext, Outcome
 from earwitness.audit.near_duplicates.alignment import SHORTEST as SHORTEST_VERSION
 from earwitness.audit.near_duplicates.alignment import VARIANTS
 from earwitness.audit.near_duplicates.copies import SHORTEST as SHORTEST_COPY
 from earwitness.audit.near_duplicates.copies import find_copies
-from earwitness.audit.near_duplicates.index import Library
+from earwitness.audit.near_duplicates.index import InvertedIndex
 from earwitness.audit.near_duplicates.null_model import Limits, Null, fit_null
 from earwitness.audit.near_duplicates.pairs import (
     Family,
@@ -39,7 +39,7 @@ from earwitness.audit.near_duplicates.pairs import (
 )
 from earwitness.audit.near_duplicates.versions import find_variants, find_versions, shares_backing
 from earwitness.audit.overlap import NO_OTHERS
-from earwitness.audit.results import Subject, conclude, conclude_slices, not_checked
+from earwitness.audit.results import CheckSpec, conclude_slices, make_result, not_checked
 from earwitness.splits.grid import UNKNOWN
 
 Flags = NDArray[np.bool_]
@@ -64,7 +64,7 @@ _INSIDE = (
 )
 
 
-def check_near_duplicates(scene: Scene) -> list[Outcome]:
+def check_near_duplicates(scene: AuditContext) -> list[Outcome]:
     """Search for copies and, apart from these, for versions."""
     audited = distinct_sounds(scene, scene.audited_rows)
     others = distinct_sounds(scene, scene.rows.slice(scene.audited_rows.height))
@@ -80,10 +80,10 @@ def check_near_duplicates(scene: Scene) -> list[Outcome]:
     return [*copies, *versions, judge_reconstructions(scene, audited, inside.heard)]
 
 
-def _subject(tier: str, scope: str) -> Subject:
+def _subject(tier: str, scope: str) -> CheckSpec:
     if scope == "across":
-        return Subject(f"{tier}_across", f"{_WORDS[tier]} in another set", "across", _ACROSS)
-    return Subject(f"{tier}_inside", f"{_WORDS[tier]} twice in a set", "inside", _INSIDE)
+        return CheckSpec(f"{tier}_across", f"{_WORDS[tier]} in another set", "across", _ACROSS)
+    return CheckSpec(f"{tier}_inside", f"{_WORDS[tier]} twice in a set", "inside", _INSIDE)
 
 
 class _Search:
@@ -93,7 +93,7 @@ class _Search:
         heard: Pairs that were found, those that may be chance left out.
     """
 
-    def __init__(self, scene: Scene, one: Sounds, other: Sounds) -> None:
+    def __init__(self, scene: AuditContext, one: Sounds, other: Sounds) -> None:
         self.heard: list[Pair] = []
         self._scene, self._one, self._other = scene, one, other
         self._same = one is other
@@ -151,7 +151,7 @@ class _Search:
 
     def _conclude(
         self,
-        subject: Subject,
+        subject: CheckSpec,
         tier: Tier,
         pairs: Sequence[Pair],
         *,
@@ -163,7 +163,7 @@ class _Search:
         findings, links = judge_pairs(self._scene, subject.name, tier, pairs)
         by_design = sum(link.relation == "by_design" for link in links)
         counted = f"{by_design} pairs by design" if by_design else ""
-        return conclude(
+        return make_result(
             subject,
             findings,
             n_checked=n_heard,
@@ -220,7 +220,7 @@ class _Search:
         )
 
 
-def _is_long(library: Library, shortest: int) -> Flags:
+def _is_long(library: InvertedIndex, shortest: int) -> Flags:
     """Return which sounds have enough frames that are not silent."""
     values = library.values
     loud: Flags = np.asarray(np.atleast_2d(values.T != 0).any(axis=0), dtype=np.bool_)
@@ -231,7 +231,7 @@ def _both_ways(first: int, second: int) -> set[tuple[int, int]]:
     return {(int(first), int(second)), (int(second), int(first))}
 
 
-SUBJECT = Subject("reconstructions", "reconstructions heard as their own track", "inside", "")
+SUBJECT = CheckSpec("reconstructions", "reconstructions heard as their own track", "inside", "")
 
 
 class Heard(NamedTuple):
@@ -256,7 +256,7 @@ class Heard(NamedTuple):
         return f"{recall}, precision {self.n_own} of {n_pairs}" if n_pairs else recall
 
 
-def judge_reconstructions(scene: Scene, sounds: Sounds, pairs: Iterable[Pair]) -> Outcome:
+def judge_reconstructions(scene: AuditContext, sounds: Sounds, pairs: Iterable[Pair]) -> Outcome:
     """Compare what is heard with what ``group_id`` says, generator by generator.
 
     Args:

@@ -21,8 +21,8 @@ from earwitness.audit.near_duplicates.fingerprints import HOP, N_BITS, RATE_HZ, 
 from earwitness.audit.near_duplicates.index import (
     Candidates,
     Ints,
+    InvertedIndex,
     Keys,
-    Library,
     concatenate,
     find_candidates,
     key_bits,
@@ -118,7 +118,7 @@ class Matches(NamedTuple):
         )
 
 
-def find_copies(one: Library, other: Library, *, same: bool = False) -> Matches:
+def find_copies(one: InvertedIndex, other: InvertedIndex, *, same: bool = False) -> Matches:
     """Return the pairs that are copies; ``similarity`` is the share of equal bits.
 
     Args:
@@ -147,7 +147,7 @@ def find_copies(one: Library, other: Library, *, same: bool = False) -> Matches:
     return Matches(*pairs, columns[2], columns[3], columns[4].astype(np.bool_))
 
 
-def _keys(library: Library, bits: int) -> Iterator[Keys]:
+def _keys(library: InvertedIndex, bits: int) -> Iterator[Keys]:
     """Yield the keys of some sounds at a time."""
     for first in range(0, max(len(library), 1), _CHUNK):
         last = min(first + _CHUNK, len(library))
@@ -170,7 +170,9 @@ def _chosen(words: NDArray[np.uint32], keys: NDArray[np.uint32]) -> Ints:
     return np.flatnonzero(least)
 
 
-def _look_hastily(one: Library, other: Library, found: Candidates) -> Iterator[tuple[int, int]]:
+def _look_hastily(
+    one: InvertedIndex, other: InvertedIndex, found: Candidates
+) -> Iterator[tuple[int, int]]:
     """Yield promising candidates, and the best place by a few words."""
     around = np.arange(-_TOLERANCE, _TOLERANCE + 1)
     _, ends = _overlap(one, other, found.one, found.other, found.shift)
@@ -187,14 +189,14 @@ def _look_hastily(one: Library, other: Library, found: Candidates) -> Iterator[t
 
 
 def _overlap(
-    one: Library, other: Library, first: Ints, second: Ints, shifts: Ints
+    one: InvertedIndex, other: InvertedIndex, first: Ints, second: Ints, shifts: Ints
 ) -> tuple[Ints, Ints]:
     """Return where overlaps begin and end in the first sounds."""
     return np.maximum(shifts, 0), np.minimum(one.lengths()[first], other.lengths()[second] + shifts)
 
 
 def _hasty_errors(
-    one: Library, other: Library, first: Ints, second: Ints, shifts: Ints
+    one: InvertedIndex, other: InvertedIndex, first: Ints, second: Ints, shifts: Ints
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the share of differing bits in some stretches, of all and of the best of them.
 

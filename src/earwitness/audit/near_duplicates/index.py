@@ -1,7 +1,7 @@
 """Finding which of many sequences share keys, and where: an inverted index by sorting.
 
-Conventions: sequences lie end to end in one array (``Library``). Two libraries are joined by equal
-keys; a hit is a key of one that the other has, too. Hits of a pair of sequences are votes for the
+Conventions: sequences are concatenated in one array (``InvertedIndex``). Two indices are joined by
+equal keys; a hit is a key of one that the other has, too. Hits of a pair of sequences are votes for the
 place where one begins in the other; a candidate is a pair with its most voted place. Time and
 memory grow with the number of keys: one side is sorted, the other looked up block by block (each
 in order, for the processor's cache), and keys are the longer the more there are, so that chance
@@ -26,7 +26,7 @@ _HALF = 1 << 20
 Ints = NDArray[np.int64]
 
 
-class Library(NamedTuple):
+class InvertedIndex(NamedTuple):
     """Sequences end to end.
 
     Attributes:
@@ -89,7 +89,7 @@ class Candidates(NamedTuple):
     votes: Ints
 
 
-def stack(sequences: Sequence[NDArray[Any]], *, empty: NDArray[Any]) -> Library:
+def stack(sequences: Sequence[NDArray[Any]], *, empty: NDArray[Any]) -> InvertedIndex:
     """Return sequences as a library.
 
     Args:
@@ -98,7 +98,7 @@ def stack(sequences: Sequence[NDArray[Any]], *, empty: NDArray[Any]) -> Library:
     """
     lengths = [len(sequence) for sequence in sequences]
     starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
-    return Library(np.concatenate([empty, *sequences]), starts)
+    return InvertedIndex(np.concatenate([empty, *sequences]), starts)
 
 
 def key_bits(n_comparisons: int, *, chance_hits: int, among: range) -> int:

@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from earwitness.audit.context import Scene
-from earwitness.audit.features import Sound
+from earwitness.audit.context import AuditContext
+from earwitness.audit.features import FileFeatures
 from earwitness.audit.near_duplicates.copies import Matches
-from earwitness.audit.near_duplicates.index import Library, stack
+from earwitness.audit.near_duplicates.index import InvertedIndex, stack
 from earwitness.audit.schema import Finding, Link, Relation
 from earwitness.splits.grouping import track_keys
 
@@ -46,8 +46,8 @@ class Sounds(NamedTuple):
     sha256: list[str]
     families: list[list[Family]]
     groups: list[frozenset[str]]
-    words: Library
-    chroma: Library
+    words: InvertedIndex
+    chroma: InvertedIndex
 
     def __len__(self) -> int:
         return len(self.sha256)
@@ -92,7 +92,7 @@ class Met(NamedTuple):
     told: list[tuple[Relation, Pair]]
 
 
-def distinct_sounds(scene: Scene, rows: pl.DataFrame) -> Sounds:
+def distinct_sounds(scene: AuditContext, rows: pl.DataFrame) -> Sounds:
     """Return the sounds of the rows that could be heard."""
     grouped = rows.with_columns(pl.Series("track", track_keys(rows), dtype=pl.String))
     by_sound: dict[str, dict[tuple[Any, ...], Family]] = {}
@@ -104,7 +104,7 @@ def distinct_sounds(scene: Scene, rows: pl.DataFrame) -> Sounds:
     families = [list(kin.values()) for kin in by_sound.values()]
     heard = [scene.sounds[first[0]["file"]] for first, *_ in families]
     groups = [frozenset(f[0]["group"] for f in kin if f[0]["group"]) for kin in families]
-    nothing = Sound()
+    nothing = FileFeatures()
     return Sounds(
         list(by_sound),
         families,
@@ -140,7 +140,7 @@ def pair_rows(
 
 
 def judge_pairs(
-    scene: Scene, check: str, tier: Tier, pairs: Iterable[Pair]
+    scene: AuditContext, check: str, tier: Tier, pairs: Iterable[Pair]
 ) -> tuple[list[Finding], list[Link]]:
     """Return the rows that offend, and all pairs with how they do."""
     links: list[Link] = []
@@ -166,7 +166,7 @@ def _turned(pair: Pair) -> Pair:
     return pair._replace(one=pair.other, other=pair.one, offset_s=-pair.offset_s)
 
 
-def _relation(scene: Scene, tier: Tier, pair: Pair) -> Relation | Literal["by_design"]:
+def _relation(scene: AuditContext, tier: Tier, pair: Pair) -> Relation | Literal["by_design"]:
     one, other = pair.one[0], pair.other[0]
     inside = other["set"] < scene.n_audited
     together = inside and one["group"] is not None and one["group"] == other["group"]
@@ -183,7 +183,7 @@ def _relation(scene: Scene, tier: Tier, pair: Pair) -> Relation | Literal["by_de
 
 
 def _links(
-    scene: Scene, tier: Tier, pair: Pair, relation: Relation | Literal["by_design"]
+    scene: AuditContext, tier: Tier, pair: Pair, relation: Relation | Literal["by_design"]
 ) -> Iterator[Link]:
     """Yield the first of one family with every row of the other, and the other way round."""
     rows = [(pair.one[0], other) for other in pair.other]
@@ -228,7 +228,7 @@ def _first_of_each(
     return {place for place in elder if eldest(place) == place}
 
 
-def _finding(scene: Scene, check: str, tier: Tier, met: Met, *, is_first: bool) -> Finding:
+def _finding(scene: AuditContext, check: str, tier: Tier, met: Met, *, is_first: bool) -> Finding:
     relations = {relation for relation, _ in met.told}
     worst = min(relations, key=_SEVEREST.index)
     pairs = [pair for relation, pair in met.told if relation == worst]

@@ -39,8 +39,8 @@ from earwitness.audit.near_duplicates.fingerprints import (
 )
 from earwitness.audit.near_duplicates.index import (
     Ints,
+    InvertedIndex,
     Keys,
-    Library,
     concatenate,
     find_candidates,
     key_bits,
@@ -86,7 +86,7 @@ class Scored(NamedTuple):
 Aligned = Iterator[tuple[int, int, Alignment]]
 
 
-def find_versions(one: Library, other: Library, *, same: bool = False) -> Scored:
+def find_versions(one: InvertedIndex, other: InvertedIndex, *, same: bool = False) -> Scored:
     """Return pairs and their scores: all that were aligned, whatever came of it.
 
     Args:
@@ -101,7 +101,9 @@ def find_versions(one: Library, other: Library, *, same: bool = False) -> Scored
     return _scored((a, b, at, r, z, -1) for a, b, (at, r, z) in aligned)
 
 
-def find_variants(one: Library, other: Library, *, same: bool = False, least: float) -> Scored:
+def find_variants(
+    one: InvertedIndex, other: InvertedIndex, *, same: bool = False, least: float
+) -> Scored:
     """Return pairs where one sounds as a variant of the other, each with its best variant.
 
     Args:
@@ -122,12 +124,12 @@ def find_variants(one: Library, other: Library, *, same: bool = False, least: fl
     return _scored(iter(best.values()))
 
 
-def _are_few(one: Library, other: Library, *, same: bool) -> bool:
+def _are_few(one: InvertedIndex, other: InvertedIndex, *, same: bool) -> bool:
     n_pairs = len(one) * len(other) // (2 if same else 1)
     return n_pairs * transform_length(2 * _longest(one, other)) <= ALL_PAIRS
 
 
-def _longest(*libraries: Library) -> int:
+def _longest(*libraries: InvertedIndex) -> int:
     return max((int(library.lengths().max(initial=0)) for library in libraries), default=0)
 
 
@@ -141,7 +143,7 @@ def _scored(rows: Iterable[tuple[int, int, int, float, float, int]]) -> Scored:
 
 
 def _align_all(
-    one: Library, other: Library, asked: range, *, same: bool, least: float = -np.inf
+    one: InvertedIndex, other: InvertedIndex, asked: range, *, same: bool, least: float = -np.inf
 ) -> Aligned:
     n = transform_length(2 * _longest(one, other))
     for start in range(0, len(other), _CHUNK):
@@ -156,7 +158,7 @@ def _align_all(
 
 
 def _align_variants(
-    one: Library, other: Library, *, same: bool, least: float
+    one: InvertedIndex, other: InvertedIndex, *, same: bool, least: float
 ) -> Iterator[tuple[int, int, int, Alignment]]:
     for number, variant in enumerate(VARIANTS):
         varied, starts = _varied(one, range(len(one)), variant)
@@ -166,7 +168,9 @@ def _align_variants(
             yield number, first, second, _in_first(alignment, starts[first], variant)
 
 
-def _varied(library: Library, numbers: range, variant: Variant) -> tuple[Library, list[int]]:
+def _varied(
+    library: InvertedIndex, numbers: range, variant: Variant
+) -> tuple[InvertedIndex, list[int]]:
     varied = [vary(library.sequence(number), variant) for number in numbers]
     empty = np.zeros((0, N_CLASSES), dtype=np.int8)
     return stack([one for one, _ in varied], empty=empty), [start for _, start in varied]
@@ -177,7 +181,7 @@ def _in_first(alignment: Alignment, start: int, variant: Variant) -> Alignment:
     return alignment._replace(shift=round(start + alignment.shift * variant.speed))
 
 
-def _align_proposed(one: Library, other: Library, *, same: bool) -> Aligned:
+def _align_proposed(one: InvertedIndex, other: InvertedIndex, *, same: bool) -> Aligned:
     bits = _bits(one, other)
     found = find_candidates(
         _keys(one, _STEPS[0], bits, _N_TABLES),
@@ -195,7 +199,7 @@ def _align_proposed(one: Library, other: Library, *, same: bool) -> Aligned:
 
 
 def _align_proposed_variants(
-    one: Library, other: Library, *, same: bool, least: float
+    one: InvertedIndex, other: InvertedIndex, *, same: bool, least: float
 ) -> Iterator[tuple[int, int, int, Alignment]]:
     """Look all variants up at once: the other side is sorted only once."""
     del same  # either may be the varied one; the caller keeps one of the two
@@ -214,7 +218,7 @@ def _align_proposed_variants(
             yield number, first, int(second), _in_first(alignment, start, VARIANTS[number])
 
 
-def _variant_keys(library: Library, bits: int) -> Iterator[Keys]:
+def _variant_keys(library: InvertedIndex, bits: int) -> Iterator[Keys]:
     for number, variant in enumerate(VARIANTS):
         step = _STEPS[1] if variant.speed != 1 else _STEPS[1] // 2
         for start in range(0, len(library), _CHUNK):
@@ -229,7 +233,7 @@ def _near(shift: int) -> range:
     return range(int(shift) - _TOLERANCE + 1, int(shift) + _TOLERANCE)
 
 
-def _bits(one: Library, other: Library) -> int:
+def _bits(one: InvertedIndex, other: InvertedIndex) -> int:
     n_windows = [
         sum(_n_windows(int(n), step) for n in library.lengths())
         for library, step in zip((one, other), _STEPS, strict=True)
@@ -248,7 +252,7 @@ def _n_windows(n_frames: int, step: int) -> int:
     return max((n_frames - _WINDOW) // step + 1, 0)
 
 
-def _keys(library: Library, step: int, bits: int, n_tables: int) -> Iterator[Keys]:
+def _keys(library: InvertedIndex, step: int, bits: int, n_tables: int) -> Iterator[Keys]:
     """Yield, some sounds at a time, a key for every window and table: its number and the signs."""
     planes = _planes(bits)[:, : n_tables * bits]
     for start in range(0, max(len(library), 1), _CHUNK):

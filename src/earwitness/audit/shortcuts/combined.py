@@ -15,8 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from earwitness.audit.context import Outcome, Scene
-from earwitness.audit.results import Subject, conclude_slices, not_checked
+from earwitness.audit.context import AuditContext, Outcome
+from earwitness.audit.results import CheckSpec, conclude_slices, not_checked
 from earwitness.audit.shortcuts.measures import MEASURES, Measure, measured_rows
 from earwitness.audit.shortcuts.separability import (
     LIMIT,
@@ -61,7 +61,7 @@ class Guessed(NamedTuple):
     separation: Separation
 
 
-def check_baselines(scene: Scene) -> list[Outcome]:
+def check_baselines(scene: AuditContext) -> list[Outcome]:
     """Fit and judge both baselines in every slice."""
     rows = measured_rows(scene)
     cells = list_slices(rows)
@@ -75,13 +75,13 @@ def check_baselines(scene: Scene) -> list[Outcome]:
 
 
 def _check(
-    scene: Scene,
+    scene: AuditContext,
     rows: pl.DataFrame,
     baseline: str,
     guessed: Sequence[Guessed],
     n_comparisons: int,
 ) -> Outcome:
-    subject = Subject(f"baseline_{baseline}", _BASELINES[baseline], "shortcuts", _ADVICE)
+    subject = CheckSpec(f"baseline_{baseline}", _BASELINES[baseline], "shortcuts", _ADVICE)
     figures = _figures(baseline, guessed)
     n_rows = scene.audited_rows.height
     if why := _why_not(rows, guessed, n_comparisons):

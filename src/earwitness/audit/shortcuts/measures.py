@@ -12,7 +12,7 @@ from typing import Literal
 
 import polars as pl
 
-from earwitness.audit.context import Scene
+from earwitness.audit.context import AuditContext
 from earwitness.audit.schema import Nuisances
 from earwitness.audit.signal import Channel
 from earwitness.splits.grid import UNKNOWN
@@ -107,7 +107,7 @@ _OF_CHANNEL = frozenset(Channel._fields)
 _OF_SOUND = ("error", *(m.name for m in MEASURES if m.name not in _OF_CHANNEL))
 
 
-def list_nuisances(scene: Scene) -> list[Nuisances]:
+def list_nuisances(scene: AuditContext) -> list[Nuisances]:
     """Return what the file of every audited row gives away."""
     told = []
     for row in scene.audited_rows.iter_rows(named=True):
@@ -121,7 +121,7 @@ def list_nuisances(scene: Scene) -> list[Nuisances]:
     return told
 
 
-def measured_rows(scene: Scene) -> pl.DataFrame:
+def measured_rows(scene: AuditContext) -> pl.DataFrame:
     """Return the audited rows that can be heard, with their measures.
 
     Returns:

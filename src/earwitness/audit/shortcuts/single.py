@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from pydantic import JsonValue
 
-from earwitness.audit.context import Outcome, Scene
-from earwitness.audit.results import Subject, conclude, not_checked
+from earwitness.audit.context import AuditContext, Outcome
+from earwitness.audit.results import CheckSpec, make_result, not_checked
 from earwitness.audit.schema import Finding
 from earwitness.audit.shortcuts.measures import MEASURES, Measure, measured_rows
 from earwitness.audit.shortcuts.separability import (
@@ -59,7 +59,7 @@ class Judged(NamedTuple):
         return f"{self.cell.keys['generator']} {self.cell.keys['fake_corpus']}"
 
 
-def check_alone(scene: Scene) -> list[Outcome]:
+def check_alone(scene: AuditContext) -> list[Outcome]:
     """Judge every measure in every slice."""
     rows = measured_rows(scene)
     cells = list_slices(rows)
@@ -73,7 +73,7 @@ def check_alone(scene: Scene) -> list[Outcome]:
 
 
 def _check(
-    scene: Scene,
+    scene: AuditContext,
     rows: pl.DataFrame,
     measure: Measure,
     judged: Sequence[Judged],
@@ -88,7 +88,7 @@ def _check(
     if why := _why_not(rows, judged, n_comparisons):
         return not_checked(subject, why, n_unchecked=n_rows, figures=figures)
     n_checked = _n_rows_of(rows, measure, decided)
-    return conclude(
+    return make_result(
         subject,
         _findings(scene, rows, measure, decided),
         n_checked=n_checked,
@@ -98,9 +98,9 @@ def _check(
     )
 
 
-def _subject(measure: Measure) -> Subject:
+def _subject(measure: Measure) -> CheckSpec:
     title = f"{measure.words} alone"
-    return Subject(f"alone_{measure.name}", title, "shortcuts", measure.advice)
+    return CheckSpec(f"alone_{measure.name}", title, "shortcuts", measure.advice)
 
 
 def _known(measure: Measure, cell: Cell) -> Cell:
@@ -188,7 +188,7 @@ def _n_rows_of(rows: pl.DataFrame, measure: Measure, decided: Sequence[Judged]) 
 
 
 def _findings(
-    scene: Scene, rows: pl.DataFrame, measure: Measure, decided: Sequence[Judged]
+    scene: AuditContext, rows: pl.DataFrame, measure: Measure, decided: Sequence[Judged]
 ) -> list[Finding]:
     """Return a finding for every fake of a slice where the measure gives fakes away."""
     found = sorted((o for o in decided if o.separation.is_finding), key=lambda o: -o.strength)

@@ -16,7 +16,7 @@ from torch import nn
 
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import WeightsError
-from earwitness.core.io import replacing, sha256_of
+from earwitness.core.io import atomic_write, sha256_of
 from earwitness.core.spectrogram import parse_classes
 from earwitness.detectors.loading import write_card
 from earwitness.detectors.resnet_card import CARD_KEY, KIND, WEIGHTS_FILE
@@ -153,13 +153,13 @@ def save_resnet(
         path = folder / f"{stem}.pth"
         content = io.BytesIO()  # a file's own name would be part of what is saved
         torch.save(_contiguous(_behind_dropout(state) if published else state), content)
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(content.getvalue())
         hashes[f"sha256 {path.name}"] = sha256_of(path)
     details = {n: v for n, v in card.details.items() if not n.startswith("sha256 ")}
     card = card.model_copy(update={"details": details | hashes, "weights_sha256": None})
     path = folder / WEIGHTS_FILE
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         metadata = {"kind": KIND, CARD_KEY: card.model_dump_json()}
         save_file(_contiguous(next(iter(states.values()))), temporary, metadata=metadata)
     card = card.model_copy(update={"weights_sha256": sha256_of(path)})
