@@ -1,8 +1,8 @@
 """What an audit knows of one file, taken in one pass over it.
 
 Conventions: ``FileFeatures`` belong to bytes, not to a path: equal bytes are decoded once. Of a
-very long file the beginning is used. What cannot be read has an ``error`` and nothing else but, where
-it can be read at all, the hash of its bytes.
+very long file the beginning is used. What cannot be read has an ``error`` and nothing else but,
+where it can be read at all, the hash of its bytes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Finding which of many sequences share keys, and where: an inverted index by sorting.
 
 Conventions: sequences are concatenated in one array (``InvertedIndex``). Two indices are joined by
-equal keys; a hit is a key of one that the other has, too. Hits of a pair of sequences are votes for the
-place where one begins in the other; a candidate is a pair with its most voted place. Time and
+equal keys; a hit is a key of one that the other has, too. Hits of a pair of sequences are votes for
+the place where one begins in the other; a candidate is a pair with its most voted place. Time and
 memory grow with the number of keys: one side is sorted, the other looked up block by block (each
 in order, for the processor's cache), and keys are the longer the more there are, so that chance
 gives every sequence as many hits.
