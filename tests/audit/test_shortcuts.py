@@ -300,7 +300,7 @@ def test_balance_and_corpora_of_one_class(tmp_path: Path) -> None:
     assert found.result.verdict == "finding"
     assert found.result.detail == "eval: 1 real, 6 fake"
     (found,) = balance.check_balance(make_context([Manifest("e", frame.filter(target=1))], (), ()))
-    assert (balance.result.verdict, balance.result.detail) == (
+    assert (found.result.verdict, found.result.detail) == (
         "not checked",
         "only fakes are audited",
     )
