@@ -21,7 +21,7 @@ from earwitness.core.errors import ChartError
 from earwitness.report.charts.style import printable
 
 _VERSION: Final = alt.SCHEMA_VERSION.rpartition(".")[0]
-_CHILD: Final = Path(__file__).with_name("rendererchild.py")
+_CHILD: Final = Path(__file__).with_name("renderer_child.py")
 _PNG_SCALE: Final = 2
 _EXPRESSIONS: Final = ("calculate", "expr", "filter", "labelExpr", "test")
 """Code in a specification, which is written in ASCII by this package and never shortened."""
