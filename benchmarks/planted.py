@@ -58,7 +58,7 @@ def search(
     changed: dict[str, FileFeatures], originals: dict[str, FileFeatures]
 ) -> tuple[Counter[str], int]:
     """Return how planted tracks were found, and the number of false matches."""
-    from earwitness.audit.context import make_context
+    from earwitness.audit.checks import make_context
     from earwitness.audit.near_duplicates.check import check_near_duplicates
     from earwitness.core.manifest import Manifest
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from earwitness.audit.context import AuditContext, Outcome, make_context
+from earwitness.audit.checks import AuditContext, Outcome, make_context
 from earwitness.audit.features import FileFeatures
 from earwitness.audit.near_duplicates.alignment import Variant, vary
 from earwitness.audit.near_duplicates.check import check_near_duplicates

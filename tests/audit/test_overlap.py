@@ -206,15 +206,15 @@ def test_what_was_heard_is_not_heard_again(
     sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[str] = []
-    from earwitness.audit import feature_cache
+    from earwitness.audit import features
 
-    hear = feature_cache.hear_file
+    hear = features.hear_file
 
     def listening(path: str, sha256: str) -> Any:
         heard.append(Path(path).name)
         return hear(path, sha256)
 
-    monkeypatch.setattr(feature_cache, "hear_file", listening)
+    monkeypatch.setattr(features, "hear_file", listening)
     rows = [{"filepath": name} for name in ("1.mp3", "copy.mp3", "2.mp3")]
     first = audit(manifest("eval", sound, rows), store=tmp_path, n_workers=0)
     assert heard == ["1.mp3", "2.mp3"]  # the copy has the same bytes

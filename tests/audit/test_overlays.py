@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from earwitness.audit.context import make_context
+from earwitness.audit.audit import drop_offenders
+from earwitness.audit.checks import make_context
 from earwitness.audit.features import FileFeatures
 from earwitness.audit.near_duplicates.check import check_near_duplicates
 from earwitness.audit.near_duplicates.fingerprints import RATE_HZ, fingerprint, time_chroma
-from earwitness.audit.run import drop_offenders
 from earwitness.audit.schema import Finding
 from earwitness.core.manifest import Manifest
 

@@ -17,10 +17,9 @@ from PIL import Image
 from scipy.stats import mannwhitneyu
 
 from earwitness.audit import balance
-from earwitness.audit.audit import audit, find_cards
-from earwitness.audit.context import AuditContext, Outcome, make_context
-from earwitness.audit.feature_cache import FeatureCache, extract_features
-from earwitness.audit.run import write_fixed
+from earwitness.audit.audit import audit, find_cards, write_fixed
+from earwitness.audit.checks import AuditContext, Outcome, make_context
+from earwitness.audit.features import FeatureCache, extract_features
 from earwitness.audit.shortcuts import combined, single
 from earwitness.audit.shortcuts.measures import list_nuisances
 from earwitness.audit.shortcuts.separability import (

@@ -11,8 +11,14 @@ from typing import Any
 import polars as pl
 from pydantic import JsonValue
 
-from earwitness.audit.context import AuditContext, Outcome
-from earwitness.audit.results import CheckSpec, conclude_slices, make_result, not_checked
+from earwitness.audit.checks import (
+    AuditContext,
+    CheckSpec,
+    Outcome,
+    conclude_slices,
+    make_result,
+    not_checked,
+)
 from earwitness.audit.schema import Finding
 from earwitness.core.cards import DetectorCard
 from earwitness.splits.grid import UNKNOWN

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
-from earwitness.audit.context import AuditContext, Outcome
-from earwitness.audit.results import CheckSpec, make_result, not_checked
+from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, make_result, not_checked
 from earwitness.audit.schema import Exposure, ExposureStatus, Finding
 from earwitness.core.cards import DetectorCard, TrainingItems
 from earwitness.splits.grouping import KNOWN_CORPORA, corpus_of

@@ -7,6 +7,10 @@ one, else the first. Time grows with the number of rows, however many share a ke
 
 from __future__ import annotations
 
+import os
+import posixpath
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,9 +18,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from earwitness.audit.context import AuditContext, Outcome
-from earwitness.audit.results import CheckSpec, make_result, not_checked
+from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, make_result, not_checked
 from earwitness.audit.schema import Finding, Relation
+from earwitness.core.io import tidy_path
+from earwitness.datasets import fakemusiccaps
+from earwitness.splits.grouping import named_files, track_keys
 
 NO_OTHERS = "no set was given to compare with (--against)"
 _KEY = "_key"
@@ -205,3 +211,163 @@ def _finding(
         n_others=partners.n - (subject.scope == "inside"),
         drop=drop,
     )
+
+
+_NOT_READ = "no file could be read"
+
+PATH = SharedKey("path", "the same path", "there is no row")
+NAME = SharedKey(
+    "name",
+    "the same file name in the same corpus",
+    "no row has a file name",
+    advice_across="look whether it is the same music; if so, drop these rows",
+)
+BYTES = SharedKey("bytes", "the same bytes", _NOT_READ)
+PACKETS = SharedKey(
+    "packets", "the same compressed packets (tags apart)", "no file's packets could be told"
+)
+SAMPLES = SharedKey("samples", "the same samples when decoded", "no file could be decoded")
+
+
+def check_path(scene: AuditContext) -> list[Outcome]:
+    """Compare resolved paths."""
+    resolved = [_resolved(path) for path in scene.rows["file"].to_list()]
+    return [compare_across(scene, PATH, resolved), compare_inside(scene, PATH, resolved)]
+
+
+def check_name(scene: AuditContext) -> list[Outcome]:
+    """Compare file names across sets; inside a set, reconstructions bear their track's name."""
+    rows = scene.rows.select("filepath", "source_dataset").iter_rows()
+    return [compare_across(scene, NAME, [_name(path, corpus) for path, corpus in rows])]
+
+
+def check_bytes(scene: AuditContext) -> list[Outcome]:
+    """Compare the bytes of files."""
+    return _compare_sounds(scene, BYTES, "sha256")
+
+
+def check_packets(scene: AuditContext) -> list[Outcome]:
+    """Compare what files hold besides their tags."""
+    return _compare_sounds(scene, PACKETS, "packets_sha256")
+
+
+def check_samples(scene: AuditContext) -> list[Outcome]:
+    """Compare decoded samples."""
+    return _compare_sounds(scene, SAMPLES, "samples_sha256")
+
+
+def _compare_sounds(scene: AuditContext, likeness: SharedKey, hashed: str) -> list[Outcome]:
+    files = scene.rows["file"].to_list()
+    keys = [getattr(scene.sounds[path], hashed) for path in files]
+    return [compare_across(scene, likeness, keys), compare_inside(scene, likeness, keys)]
+
+
+def _resolved(path: str) -> str:
+    """Return where a path leads; a name that no disk can hold leads nowhere else."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        return path
+
+
+def _name(path: str, corpus: str | None) -> str | None:
+    name = posixpath.basename(tidy_path(path)).casefold()
+    return f"{(corpus or '').casefold()}\0{name}" if name else None
+
+
+_SUBJECT = CheckSpec(
+    "readable",
+    "files that cannot be heard",
+    "rows",
+    "bring the files back, or drop these rows: whoever judges the rest judges fewer items",
+)
+_SHOWN = 3
+
+
+def check_readable(scene: AuditContext) -> list[Outcome]:
+    """List every audited row whose file is missing, broken or empty."""
+    rows = scene.audited_rows
+    findings = [
+        Finding(
+            check=_SUBJECT.name,
+            manifest=scene.manifests[row["set"]].name,
+            row=row["row"],
+            filepath=row["filepath"],
+            target=row["target"],
+            relation="unreadable",
+            detail=error,
+        )
+        for row in rows.iter_rows(named=True)
+        if (error := scene.sounds[row["file"]].error) is not None
+    ]
+    errors = Counter(finding.detail for finding in findings)
+    commonest = errors.most_common(_SHOWN)
+    detail = ", ".join(f"{error} ({n})" for error, n in commonest)
+    if n_more := errors.total() - sum(n for _, n in commonest):
+        detail += f", other reasons ({n_more})"
+    lost = [error for sound in _others(scene) if (error := sound)]
+    if lost:
+        detail = "; ".join(filter(None, (detail, f"{len(lost)} rows of other sets, too")))
+    return [make_result(_SUBJECT, findings, n_checked=rows.height, detail=detail)]
+
+
+def _others(scene: AuditContext) -> list[str | None]:
+    files = scene.rows["file"].to_list()[scene.audited_rows.height :]
+    return [scene.sounds[path].error for path in files]
+
+
+_JOIN = "give these rows one group_id: intervals take rows of different groups for independent"
+
+GROUP = SharedKey("group", "the same group_id", "no row has a group_id")
+TRACK = SharedKey(
+    "track",
+    "the same track, song or caption",
+    "no row is of a corpus whose file names tell (FMA, SONICS, FakeMusicCaps)",
+    advice_inside=_JOIN,
+)
+ARTIST = SharedKey(
+    "artist",
+    "the same artist",
+    "no row names an artist",
+    advice_across="drop these rows: detectors learn artists, and would be judged on known ones",
+)
+VIDEO = SharedKey(
+    "video", "the same YouTube video", "no row tells a YouTube id", advice_inside=_JOIN
+)
+
+_NOBODY = {"various artists", "various", "unknown", "unknown artist", "n/a", "none"}
+_VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+
+
+def check_group(scene: AuditContext) -> list[Outcome]:
+    """Compare ``group_id``; inside a set it is what joins rows."""
+    return [compare_across(scene, GROUP, scene.rows["group_id"].to_list())]
+
+
+def check_track(scene: AuditContext) -> list[Outcome]:
+    """Compare what the file names of known corpora tell."""
+    keys = track_keys(scene.rows)
+    return [compare_across(scene, TRACK, keys), compare_groups(scene, TRACK, keys)]
+
+
+def check_artist(scene: AuditContext) -> list[Outcome]:
+    """Compare artists, without regard to case and spaces."""
+    keys = [_artist(name) for name in scene.rows["artist"].to_list()]
+    return [compare_across(scene, ARTIST, keys)]
+
+
+def check_video(scene: AuditContext) -> list[Outcome]:
+    """Compare YouTube ids: a column of their own, or FakeMusicCaps' names, which are such ids."""
+    named = zip(named_files(scene.rows), scene.rows["youtube_id"].to_list(), strict=True)
+    keys = [video or _video(corpus, stem) for (corpus, stem, _), video in named]
+    return [compare_across(scene, VIDEO, keys), compare_groups(scene, VIDEO, keys)]
+
+
+def _artist(name: str | None) -> str | None:
+    plain = " ".join((name or "").casefold().split())
+    return None if plain in _NOBODY else plain or None
+
+
+def _video(corpus: str, stem: str) -> str | None:
+    is_id = corpus == fakemusiccaps.SOURCE and _VIDEO_ID.fullmatch(stem)
+    return stem if is_id else None

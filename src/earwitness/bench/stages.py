@@ -276,7 +276,7 @@ def audit_stage(config: BenchConfig, starting: OnStart | None = None) -> Stage:
         return {"": judged_inputs(ledger) | others | {"cards": told, "earwitness": __version__}}
 
     def run(ledger: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:  # noqa: ARG001 - a single part
-        from earwitness.audit.run import AuditOptions, audit_into
+        from earwitness.audit.audit import AuditOptions, audit_into
 
         folder = ledger.out / AUDIT
         cards = [DetectorCard.model_validate(card) for card in _cards(ledger)]

@@ -69,8 +69,7 @@ def audit(
     what detectors met of it when they were made; files that cannot be heard. Every check passes,
     finds something, or says why it was not made.
     """
-    from earwitness.audit.audit import find_cards
-    from earwitness.audit.run import AuditOptions, audit_into
+    from earwitness.audit.audit import AuditOptions, audit_into, find_cards
     from earwitness.audit.tables import audit_table
     from earwitness.core.errors import UsageError
 
@@ -101,7 +100,7 @@ def audit(
 
 
 def _write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> None:
-    from earwitness.audit.run import dropped_beside, write_fixed
+    from earwitness.audit.audit import dropped_beside, write_fixed
 
     dropped = write_fixed(report, manifest, path)
     n_kept = console.thousands(len(manifest) - dropped.height)

@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from earwitness.audit.context import AuditContext, Outcome
+from earwitness.audit.checks import (
+    AuditContext,
+    CheckSpec,
+    Outcome,
+    conclude_slices,
+    make_result,
+    not_checked,
+)
 from earwitness.audit.near_duplicates.alignment import SHORTEST as SHORTEST_VERSION
 from earwitness.audit.near_duplicates.alignment import VARIANTS
 from earwitness.audit.near_duplicates.copies import SHORTEST as SHORTEST_COPY
@@ -39,7 +46,6 @@ from earwitness.audit.near_duplicates.pairs import (
 )
 from earwitness.audit.near_duplicates.versions import find_variants, find_versions, shares_backing
 from earwitness.audit.overlap import NO_OTHERS
-from earwitness.audit.results import CheckSpec, conclude_slices, make_result, not_checked
 from earwitness.splits.grid import UNKNOWN
 
 Flags = NDArray[np.bool_]

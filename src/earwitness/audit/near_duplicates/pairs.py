@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from earwitness.audit.context import AuditContext
+from earwitness.audit.checks import AuditContext
 from earwitness.audit.features import FileFeatures
 from earwitness.audit.near_duplicates.copies import Matches
 from earwitness.audit.near_duplicates.index import InvertedIndex, stack

@@ -15,8 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from earwitness.audit.context import AuditContext, Outcome
-from earwitness.audit.results import CheckSpec, conclude_slices, not_checked
+from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, conclude_slices, not_checked
 from earwitness.audit.shortcuts.measures import MEASURES, Measure, measured_rows
 from earwitness.audit.shortcuts.separability import (
     LIMIT,

@@ -12,7 +12,7 @@ from typing import Literal
 
 import polars as pl
 
-from earwitness.audit.context import AuditContext
+from earwitness.audit.checks import AuditContext
 from earwitness.audit.schema import Nuisances
 from earwitness.audit.signal import Channel
 from earwitness.splits.grid import UNKNOWN

@@ -13,8 +13,7 @@ import numpy as np
 import polars as pl
 from pydantic import JsonValue
 
-from earwitness.audit.context import AuditContext, Outcome
-from earwitness.audit.results import CheckSpec, make_result, not_checked
+from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, make_result, not_checked
 from earwitness.audit.schema import Finding
 from earwitness.audit.shortcuts.measures import MEASURES, Measure, measured_rows
 from earwitness.audit.shortcuts.separability import (

@@ -1,19 +1,127 @@
-"""What a check concludes from the rows it takes offence at.
+"""What an audit looks at: the rows of all manifests, what is known of their files, and cards.
 
-Conventions: a check that looked at nothing was not made, nor was one that cannot decide; rows that
-could not be looked at stand in the detail of a pass, so that it claims no more than it saw.
+Conventions: one row a manifest's row. ``set`` numbers the manifests, audited ones first, ``row``
+counts from 1 within one; text that is empty or blank is ``None``. ``file`` is the absolute path of
+the row's file, which may be shared by several rows.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
+from typing import NamedTuple
 
+import polars as pl
 from pydantic import JsonValue
 
-from earwitness.audit.context import Outcome
+from earwitness.audit.features import FileFeatures
 from earwitness.audit.schema import CheckResult, Finding, Link, Relation, Scope
+from earwitness.core.cards import DetectorCard
+from earwitness.core.errors import UsageError
+from earwitness.core.manifest import Manifest
+
+TEXT_COLUMNS = (
+    "source_dataset",
+    "split_tag",
+    "generator",
+    "group_id",
+    "artist",
+    "youtube_id",
+)
+"""Columns of manifests that checks read; missing ones are empty."""
+
+
+class Outcome(NamedTuple):
+    """What one check gives: its result, the rows that offend, and pairs that sound alike."""
+
+    result: CheckResult
+    findings: Sequence[Finding] = ()
+    links: Sequence[Link] = ()
+
+
+@dataclass(frozen=True)
+class AuditContext:
+    """What an audit looks at.
+
+    Attributes:
+        manifests: All manifests, audited ones first.
+        n_audited: How many are audited.
+        rows: ``set, row, filepath, file, target`` and ``TEXT_COLUMNS``.
+        cards: Detectors whose exposure is asked after.
+        sounds: What is known of each file, by ``file``; empty where no check needs it.
+    """
+
+    manifests: tuple[Manifest, ...]
+    n_audited: int
+    rows: pl.DataFrame
+    cards: tuple[DetectorCard, ...] = ()
+    sounds: Mapping[str, FileFeatures] = field(default_factory=dict)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there is a set that audited ones must not touch."""
+        return len(self.manifests) > self.n_audited
+
+    @property
+    def audited_rows(self) -> pl.DataFrame:
+        """Rows of audited manifests."""
+        return self.rows.filter(pl.col("set") < self.n_audited)
+
+    def with_column(self, name: str, values: Sequence[str | None]) -> pl.DataFrame:
+        """Return the rows with one more column of text."""
+        return self.rows.with_columns(pl.Series(name, values, dtype=pl.String))
+
+
+def make_context(
+    audited: Sequence[Manifest], against: Sequence[Manifest], cards: Sequence[DetectorCard]
+) -> AuditContext:
+    """Return the rows of manifests and what checks ask of them, before any file is heard.
+
+    Other sets that go by a name that is taken are told apart by a number.
+
+    Raises:
+        UsageError: Two audited manifests go by one name.
+    """
+    names = [manifest.name for manifest in audited]
+    if twins := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"two manifests go by the name {twins[0]!r}; rename one of the files")
+    manifests = (*audited, *_named_apart(against, names))
+    rows = pl.concat([_rows_of(number, one) for number, one in enumerate(manifests)])
+    return AuditContext(manifests, len(audited), rows, tuple(cards))
+
+
+def _named_apart(manifests: Sequence[Manifest], taken: Sequence[str]) -> list[Manifest]:
+    apart: list[Manifest] = []
+    for manifest in manifests:
+        known = {*taken, *(other.name for other in apart)}
+        numbered = (f"{manifest.name} ({n})" for n in count(2))
+        name = next(n for n in chain([manifest.name], numbered) if n not in known)
+        apart.append(replace(manifest, name=name))
+    return apart
+
+
+def _rows_of(number: int, manifest: Manifest) -> pl.DataFrame:
+    frame = manifest.frame
+    files = [os.path.abspath(path) for path in manifest.locate_all()]  # noqa: PTH100 - a name may be no valid Path
+    return frame.select(
+        pl.lit(number, dtype=pl.Int32).alias("set"),
+        pl.int_range(1, pl.len() + 1).alias("row"),
+        pl.col("filepath"),
+        pl.Series("file", files, dtype=pl.String),
+        pl.col("target").cast(pl.Int64),
+        *(_text(frame, name) for name in TEXT_COLUMNS),
+    )
+
+
+def _text(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """Return a column as text, blanks as ``None``."""
+    if name not in frame.columns:
+        return pl.lit(None, dtype=pl.String).alias(name)
+    said = pl.col(name).cast(pl.String).str.strip_chars()
+    return pl.when(said != "").then(said).alias(name)
 
 
 @dataclass(frozen=True)
