@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -105,6 +106,16 @@ def download_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
 def remark(text: str) -> None:
     """Print something the user should know, on stderr."""
     err.print(f"note: {text}", markup=False)
+
+
+class _Remarks(logging.Handler):
+    """Prints what the library logs, such as a plug-in that cannot be used."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        remark(record.getMessage())
+
+
+logging.getLogger("earwitness").addHandler(_Remarks())
 
 
 def thousands(n: int) -> str:

@@ -1,16 +1,25 @@
-"""Lazy tables of plug-ins: a name and where its code lives.
+"""Tables of plug-ins by name: those built in, and those that other packages bring.
 
-Convention: nothing is imported until it is asked for, so listing names costs nothing.
+Conventions: other packages register through Python entry points. Names are listed without importing
+anything. A plug-in that cannot be used is reported in one line and left out.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
-from collections.abc import Iterator
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any
 
 from earwitness.core.errors import EarwitnessError
+
+_NAME = re.compile(r"\w[\w.-]*")
+_log = logging.getLogger("earwitness")
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -20,43 +29,145 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 class Registry:
-    """Names of one kind of plug-in, each with the ``"module:attribute"`` that holds it.
+    """Plug-ins of one kind by name.
 
     Args:
         kind: What the names stand for, as error messages say it ("detector").
-        error: The error raised for a name that is not registered.
+        error: The error raised for a name that is not registered or cannot be loaded.
+        group: Group of entry points through which other packages register theirs.
+        accepts: Tells whether what another package registered can be used.
+        expected: What ``accepts`` wants, for the message.
     """
 
-    def __init__(self, kind: str, error: type[EarwitnessError] = EarwitnessError) -> None:
+    def __init__(
+        self,
+        kind: str,
+        error: type[EarwitnessError] = EarwitnessError,
+        *,
+        group: str | None = None,
+        accepts: Callable[[Any], bool] = callable,
+        expected: str = "a function",
+    ) -> None:
         self._kind = kind
         self._error = error
-        self._targets: dict[str, str] = {}
+        self._group = group
+        self._accepts = accepts
+        self._expected = expected
+        self._built_in: dict[str, Any] = {}
+        self._noted: set[str] = set()
 
-    def add(self, name: str, target: str) -> None:
-        """Register ``name`` as living at ``target`` ("module:attribute").
+    def add(self, name: str, target: Any) -> None:
+        """Register ``name`` for an object, or for where one lives ("module:attribute").
 
         Raises:
             ValueError: ``name`` is taken already.
         """
-        if name in self._targets:
-            taken = self._targets[name]
+        if name in self._built_in:
+            taken = self._built_in[name]
             raise ValueError(f"two {self._kind}s are named {name!r}: {taken} and {target}")
-        self._targets[name] = target
+        self._built_in[name] = target
 
     def load(self, name: str) -> Any:
         """Import and return what ``name`` stands for.
 
         Raises:
-            EarwitnessError: No such name (of the type given to the registry).
+            EarwitnessError: No such name, or a plug-in that cannot be loaded (of the type given to
+                the registry).
         """
-        if name not in self._targets:
-            hint = nearest(name, list(self._targets)) or f"; known: {', '.join(sorted(self))}"
+        if name in self._built_in:
+            target = self._built_in[name]
+            if not isinstance(target, str):
+                return target
+            module, _, attribute = target.partition(":")
+            return getattr(importlib.import_module(module), attribute)
+        plugins = self._plugins()
+        if name not in plugins:
+            hint = nearest(name, list(self)) or f"; known: {', '.join(sorted(self))}"
             raise self._error(f"no {self._kind} named {name!r}{hint}")
-        module, _, attribute = self._targets[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return self._load_plugin(plugins[name])
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Import everything and yield names and values; broken plug-ins are left out."""
+        for name in self:
+            try:
+                yield name, self.load(name)
+            except self._error as error:
+                if name in self._built_in:
+                    raise
+                self.skip(str(error))
+
+    def skip(self, problem: str) -> None:
+        """Report, once, that a plug-in is left out because of a problem that names it."""
+        if problem not in self._noted:
+            self._noted.add(problem)
+            _log.warning("%s; left out", problem)
+
+    def is_built_in(self, name: str) -> bool:
+        """Return whether a name is not another package's."""
+        return name in self._built_in
 
     def __contains__(self, name: object) -> bool:
-        return name in self._targets
+        return name in self._built_in or name in self._plugins()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._targets)
+        return iter([*self._built_in, *self._plugins()])
+
+    def _plugins(self) -> dict[str, EntryPoint]:
+        """Return the entry points of other packages by name."""
+        found: dict[str, EntryPoint] = {}
+        for entry in _find_entry_points(self._group, tuple(sys.path)) if self._group else ():
+            if not _NAME.fullmatch(entry.name):
+                problem = "expected a name of letters, digits, '_', '-' and '.'"
+            elif entry.name in self._built_in:
+                problem = f"earwitness has a {self._kind} of that name"
+            elif entry.name in found and entry.value == found[entry.name].value:
+                continue
+            elif entry.name in found:
+                problem = f"{_package(found[entry.name])} has a {self._kind} of that name"
+            else:
+                found[entry.name] = entry
+                continue
+            self.skip(f"{self._describe(entry)}: {problem}")
+        return found
+
+    def _load_plugin(self, entry: EntryPoint) -> Any:
+        try:
+            value = entry.load()
+        except (Exception, SystemExit) as error:
+            raise self._error(f"{self._describe(entry)}: {summarize_error(error)}") from error
+        if not self._accepts(value):
+            raise self._error(
+                f"{self._describe(entry)}: {entry.value} is of type {type(value).__name__}, "
+                f"expected {self._expected}"
+            )
+        return value
+
+    def _describe(self, entry: EntryPoint) -> str:
+        return f"{self._kind} {entry.name!r} of {_package(entry)}"
+
+
+def summarize_error(error: BaseException) -> str:
+    """Return the type and the first line of an exception from foreign code."""
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _package(entry: EntryPoint) -> str:
+    distribution = entry.dist
+    return f"package {distribution.name}" if distribution is not None else "a package"
+
+
+@functools.lru_cache(maxsize=16)
+def _find_entry_points(group: str, search_path: tuple[str, ...]) -> list[EntryPoint]:  # noqa: ARG001 - a key
+    """Return the entry points of all packages in a group, in a fixed order."""
+    try:
+        found = list(entry_points(group=group))
+    except Exception:  # noqa: BLE001 - one package's damaged file must not hide the others
+        found = []
+        for distribution in distributions():
+            try:
+                found += distribution.entry_points.select(group=group)
+            except Exception as error:  # noqa: BLE001 - as above
+                problem = summarize_error(error)
+                _log.warning("package %s: entry_points.txt: %s", distribution.name, problem)
+    return sorted(found, key=lambda entry: (entry.name, entry.value))
