@@ -342,3 +342,23 @@ def test_a_misspelt_option_is_refused_with_the_nearest(run: Run) -> None:
 
 def test_version(run: Run) -> None:
     assert run("--version") == (0, f"earwitness {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["evalute"],
+            "No such command 'evalute'. Did you mean 'evaluate'? (see earwitness --help)",
+        ),
+        (["evaluate"], "Missing argument 'predictions' (see earwitness evaluate --help)"),
+        (["plot", "--what"], "No such option: --what (see earwitness plot --help)"),
+        (["summarize", "--aggregate", "median"], "(see earwitness summarize --help)"),
+    ],
+)
+def test_a_usage_error_is_one_line(run: Run, arguments: list[str], message: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("earwitness: ")
+    assert line.endswith(message)

@@ -196,7 +196,7 @@ def test_compare_prints_both_and_the_difference(run: Run, runs: Path) -> None:
     assert "first: one" in printed
     assert "overall: 177 items, 59 groups" in printed
     assert "clustered DeLong" in printed
-    assert "177 items that both scored; 3 others left out" in printed
+    assert "177 items scored by both; 3 others excluded" in printed
 
 
 def test_compare_two_runs_detector_by_detector(run: Run, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_compare_asvspoof_score_files(run: Run, tmp_path: Path) -> None:
     code, printed, err = run("compare", *files, "--key", tmp_path / "key.tsv")
     assert code == 0, err
     assert "overall: 60 items, 60 groups" in printed
-    assert "60 items that both scored; 0 others left out" in printed
+    assert "60 items scored by both; 0 others excluded" in printed
 
 
 def test_compare_refuses_what_has_nothing_in_common(run: Run, runs: Path) -> None:

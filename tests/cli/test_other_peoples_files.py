@@ -134,7 +134,7 @@ def test_several_rows_a_file_need_a_word(run: Run, tmp_path: Path) -> None:
         code, printed, err = run(*command, "--aggregate", "max")
         assert code == 0
         assert "8 rows of 4 files were aggregated by max: 8 rows, 4 items" in err
-        assert "compare" not in command or "4 items that both scored; 0 others" in printed
+        assert "compare" not in command or "4 items scored by both; 0 others" in printed
     code, _, err = run("evaluate", one, *out, "--aggregate", "median")
     assert (code, err) == (2, "earwitness: --aggregate median: expected mean or max\n")
 

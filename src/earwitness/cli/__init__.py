@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 from earwitness.core.errors import EarwitnessError, StoppedError, UsageError
 from earwitness.core.io import refusal
@@ -28,11 +29,13 @@ def main() -> None:
 
     try:
         _check_paths(Path.cwd(), *sys.argv[1:])
-        app(prog_name="earwitness")
+        sys.exit(app(prog_name="earwitness", standalone_mode=False))
     except EarwitnessError as error:
         print(f"earwitness: {error}", file=sys.stderr)
         sys.exit(INTERRUPTED if isinstance(error, StoppedError) else 2)
     except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of click, or of Typer's copy of it
+            _refuse_usage(error)
         if (reason := refusal(error)) is None:
             raise
         # A copy that fails names its source first; what cannot be written is its target.
@@ -89,6 +92,15 @@ def _settle_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open to the end
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _refuse_usage(error: Any) -> NoReturn:
+    """Print a usage error in one line; a command without arguments has printed its help."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "earwitness"
+    if message := str(error.format_message()).strip().rstrip("."):
+        print(f"earwitness: {message} (see {command} --help)", file=sys.stderr)
+    sys.exit(2)
 
 
 def _say_stopped() -> None:

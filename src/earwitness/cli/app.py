@@ -1,4 +1,4 @@
-"""The commands and what they share."""
+"""The Typer application."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Command(TyperCommand):
 
 
 def _hyphens(option: str) -> str:
-    """The published scripts write ``--out_dir``; both spellings are one option."""
+    """Accept ``--out_dir``, as the published scripts write it, for ``--out-dir``."""
     return option.replace("_", "-")
 
 
@@ -49,9 +49,9 @@ app = typer.Typer(
     context_settings={"token_normalize_func": _hyphens, "help_option_names": ["-h", "--help"]},
     help=(
         "How far can a detector of AI-made music be trusted?\n\n"
-        "From dataset folders to balanced manifests (splits), what is wrong with them (audit), "
-        "scores (predict), a comparison table (summarize) and confusion matrices (plot). 0 is "
-        "real, 1 is fake; scores rise with fakeness. Every option may be written --like-this or "
+        "Build balanced manifests from dataset folders (splits), check them for leakage (audit), "
+        "score them (predict), and evaluate the scores (summarize, plot, evaluate, report). "
+        "0 is real, 1 is fake; higher scores mean fake. Options may be written --like-this or "
         "--like_this."
     ),
 )
@@ -91,7 +91,8 @@ for _command in _COMMANDS:
 
 _bench = typer.Typer(
     no_args_is_help=True,
-    help="A whole benchmark from one file: init writes it, run does it, diff compares two runs.",
+    help="Run a whole benchmark from one file: init writes it, run executes it, diff compares "
+    "two runs.",
 )
 for _part in (bench.init, bench.run, bench.diff):
     _bench.command(cls=_Command, help=_reflowed(_part.__doc__))(_part)

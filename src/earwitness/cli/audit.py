@@ -20,54 +20,58 @@ def audit(
     *,
     manifest: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILES", help="What is audited: manifests or a folder, by comma."),
+        typer.Option(
+            metavar="FILES", help="Manifests to audit, or a folder of them (comma-separated)."
+        ),
     ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILES", help="What it must not touch, such as a training set; likewise."
+            metavar="FILES",
+            help="Manifests that must not overlap with them, such as a training set.",
         ),
     ] = None,
     detector: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAMES",
-            help="Detectors whose exposure is told from their cards, by comma; weights are not "
-            "needed.",
+            help="Detectors whose training data is checked, by their cards (comma-separated); "
+            "weights are not needed.",
         ),
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=PATH", help="Where weights lie, if a card depends on them."),
+        typer.Option(metavar="NAME=PATH", help="Path of weights, where a card depends on them."),
     ] = None,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where audit.json and findings.csv go.")
+        Path, typer.Option(metavar="DIR", help="Output folder of audit.json and findings.csv.")
     ] = Path("audit"),
     fix: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the one audited manifest without rows that offend; what was dropped, and "
-            "why, goes to <name>_dropped.csv beside it.",
+            help="Write the audited manifest (exactly one) without conflicting rows; dropped rows "
+            "and reasons go to <name>_dropped.csv in the same folder.",
         ),
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder that relative paths in the manifests start from."),
+        typer.Option(metavar="DIR", help="Base folder of relative paths in the manifests."),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 1 when anything was found.")
+        bool, typer.Option("--strict", help="Exit with status 1 if there are findings.")
     ] = False,
     num_workers: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Decoding processes; 0 decodes in this one."),
+        typer.Option(min=0, metavar="N", help="Decoding processes; 0 decodes in the main process."),
     ] = None,
 ) -> None:
-    """Find leakage and shortcuts in manifests, before a score is believed.
+    """Check manifests for leakage and shortcuts.
 
-    Contact with other sets and inside one, by path, bytes, packets, samples, sound and origin;
-    what detectors met of it when they were made; files that cannot be heard. Every check passes,
-    finds something, or says why it was not made.
+    Checks overlap within and between manifests by path, bytes, packets, samples, fingerprint and
+    group; overlap with the training and selection data of detectors; unreadable files; and
+    properties that separate the classes without the music. Every check passes, has findings, or
+    says why it was not run.
     """
     from earwitness.audit.audit import AuditOptions, audit_into, find_cards
     from earwitness.audit.tables import audit_table
@@ -91,7 +95,7 @@ def audit(
             out,
             against=others,
             options=options,
-            starting=lambda n: stack.enter_context(console.progress_bar("hearing", n)),
+            starting=lambda n: stack.enter_context(console.progress_bar("reading audio", n)),
         )
     console.out.print(audit_table(report))
     if fix is not None:
@@ -112,11 +116,11 @@ def _write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> None:
 
 
 def _finish(report: AuditReport, out: Path, *, strict: bool) -> None:
-    """Say how it went, and exit 1 where that was asked for."""
+    """Print the summary line; exit with 1 if there are findings and ``strict``."""
     n_open = sum(check.verdict == "not checked" for check in report.checks)
     n_passed = len(report.checks) - report.n_findings - n_open
     console.out.print(
-        f"\nchecks with findings: {report.n_findings}, passed: {n_passed}, not made: {n_open}; "
+        f"\nchecks with findings: {report.n_findings}, passed: {n_passed}, not run: {n_open}; "
         f"written to {out}",
         markup=False,
     )

@@ -1,4 +1,4 @@
-"""Printing: results go to stdout, progress and remarks to stderr."""
+"""Console output: results on stdout, progress and notes on stderr."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 _PIPE_WIDTH = 110
-"""Columns where no terminal says how many it has: the comparison table fits."""
+"""Columns without a terminal: the comparison table fits."""
 
 
 def _console(*, stderr: bool) -> Console:
@@ -38,7 +38,7 @@ out, err = _console(stderr=False), _console(stderr=True)
 
 
 class _Speed(ProgressColumn):
-    """How fast files, or whatever is counted, are done."""
+    """Items per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -53,10 +53,10 @@ class _Speed(ProgressColumn):
 def progress_bar(
     label: str, total: int, unit: str = "files", *, may_end_early: bool = False
 ) -> Iterator[Callable[[bool], None]]:
-    """Show a bar with files per second and time left; yield what is told of every file.
+    """Show a progress bar; yield a function to call after each file.
 
-    The yielded function takes whether the file went well, so that the bar counts failures. A bar
-    that ``may_end_early`` is full once the block ends without an error.
+    The function takes whether the file succeeded; the bar counts failures. With ``may_end_early``
+    the bar is complete when the block ends without an error.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -82,7 +82,7 @@ def progress_bar(
 
 @contextlib.contextmanager
 def download_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Yield a function that takes bytes done and bytes in all; its first call shows a bar."""
+    """Show a download bar; yield a function of bytes done and total, which starts it."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -104,7 +104,7 @@ def download_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 def remark(text: str) -> None:
-    """Print something the user should know, on stderr."""
+    """Print a note on stderr."""
     err.print(f"note: {text}", markup=False)
 
 
@@ -119,11 +119,11 @@ logging.getLogger("earwitness").addHandler(_Remarks())
 
 
 def thousands(n: int) -> str:
-    """Write a count with a thin gap every three digits: ``8 995``."""
+    """Format a count with thin spaces: ``8 995``."""
     return f"{n:,}".replace(",", " ")
 
 
 def shortened(path: Path) -> str:
-    """Write a path as it is reached from the working folder, where it lies below it."""
+    """Return a path relative to the working folder, where it is below it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

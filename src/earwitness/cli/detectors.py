@@ -1,4 +1,4 @@
-"""``earwitness detectors``."""
+"""``earwitness detectors`` and ``export``."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 def detectors(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME…]", help="Show the whole card of these: names or folders."),
+        typer.Argument(metavar="[NAME…]", help="Names or folders of detectors to show in full."),
     ] = None,
     *,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON to stdout, and nothing else there.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")] = False,
 ) -> None:
-    """List detectors: what they are, and where their weights are or how to get them.
+    """List detectors and where their weights are, or how to get them.
 
-    Nothing is downloaded. With a name, hub id or folder, the whole card is shown.
+    Nothing is downloaded. Given a name, hub id or folder, the whole card is shown.
     """
     from earwitness.cli.detector_text import listing_record, tell_card, tell_listing
     from earwitness.detectors.catalogue import list_detectors, look_up
@@ -51,30 +49,29 @@ def export(
         Path,
         typer.Option(
             metavar="PATH",
-            help="Weights: a folder of a detector's, or a .pth or safetensors of a ResNet-18.",
+            help="Detector folder, or a .pth or .safetensors file of a ResNet-18.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for what is written.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")],
     detector: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Whose weights they are, where the folder does not tell."
+            metavar="NAME", help="Name of the detector, if the folder does not contain it."
         ),
     ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="What outputs 0 and 1 of a ResNet-18 without a card stand for, such as "
-            "deepfake,original (the order of class folders).",
+            help="Classes of outputs 0 and 1 of a ResNet-18 without a card, such as "
+            "deepfake,original (in the order of the class folders).",
         ),
     ] = None,
     contract: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A spectrogram.json that says how images are drawn, for a ResNet-18 without a "
-            "card.",
+            help="spectrogram.json with the rendering parameters, for a ResNet-18 without a card.",
         ),
     ] = None,
     format_: Annotated[
@@ -82,24 +79,24 @@ def export(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="onnx; for a ResNet-18 also folder (with a card, as every command takes it) or "
-            "published (the same, its .pth in the shape of the published training script: output 0 "
-            "is the deepfake, the linear layer is fc.1).",
+            help="onnx; for a ResNet-18 also folder (weights with a card, as every command reads "
+            "them) or published (the same with a .pth as the published training script saves it: "
+            "output 0 is deepfake, the linear layer is fc.1).",
         ),
     ] = "onnx",
     push_to_hub: Annotated[
         str | None,
         typer.Option(
             metavar="OWNER/NAME",
-            help="Upload the folder to the Hugging Face hub, too (log in with hf auth login).",
+            help="Also upload the folder to the Hugging Face hub (log in with hf auth login).",
         ),
     ] = None,
 ) -> None:
-    """Write a detector's network for use elsewhere.
+    """Export a detector's network.
 
-    With --format onnx the graph is run with ONNX Runtime before it takes its place; logits must be
-    those of the detector. Beside it: a model card as the Hugging Face hub has it, and the
-    detector's own.
+    With --format onnx, the graph is run with ONNX Runtime and its logits are compared with the
+    detector's before it is written. The model card for the Hugging Face hub and the detector's own
+    card are written too.
     """
     from earwitness.core.errors import UsageError
     from earwitness.detectors.export import ONNX_FILE, push_folder, write_folder, write_onnx

@@ -26,40 +26,39 @@ if TYPE_CHECKING:
 def listen(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", help="Songs; a folder stands for the audio files in it."),
+        typer.Argument(metavar="FILE", help="Songs, or folders of audio files."),
     ],
     *,
     detector: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAMES",
-            help="Detectors by name, hub id or folder, by comma (default: all whose weights are "
-            "here; see earwitness detectors).",
+            help="Detectors by name, hub id or folder, comma-separated (default: all with local "
+            "weights; see earwitness detectors).",
         ),
     ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=PATH",
-            help="Where weights lie; a bare path serves a single detector. Else "
-            "$EARWITNESS_WEIGHTS/NAME is looked for, then the hub.",
+            help="Path of a detector's weights; a bare path is for a single detector. The default "
+            "is $EARWITNESS_WEIGHTS/NAME, then the hub.",
         ),
     ] = None,
     preprocessing: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="correct: audio is brought to the detector's rate. published: as the published "
-            "loader of the SpecTTTra detectors has it, which does not.",
+            help="correct: resample audio to the detector's rate. published: do not resample, as "
+            "the published loader of the SpecTTTra detectors.",
         ),
     ] = "correct",
     windows: Annotated[
         str | None,
         typer.Option(
             metavar="N",
-            help="Clips per song: published (the detector's single one), N spread evenly, or all, "
-            "one after another (default: all, of songs over ten minutes so many that at most ten "
-            "minutes are heard).",
+            help="Clips per song: published (one, as the detector was evaluated), N evenly spaced, "
+            "or all (default: all, up to ten minutes of audio per song).",
         ),
     ] = None,
     device: Annotated[
@@ -69,17 +68,17 @@ def listen(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Draw the timeline: a .png or .svg file; of several songs a folder of PNGs.",
+            help="Save the timeline as .png or .svg; for several songs, a folder of PNGs.",
         ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON to stdout, and nothing else there.")
     ] = False,
 ) -> None:
-    """Hear what detectors say of a song, and of which seconds of it.
+    """Score songs with all detectors, as a whole and over time.
 
-    A verdict says what a detector heard, not how the song was made. Exit code 0 even where some
-    files could not be judged; 1 when none could.
+    A verdict describes a detector's output, not how a song was made. The exit status is 0 if any
+    file was scored, else 1.
     """
     from earwitness.listen.listen import find_songs
     from earwitness.listen.listen import listen as listen_to
@@ -90,15 +89,15 @@ def listen(
     pictures = choose_pictures([song.path for song in songs], save) if save is not None else []
     with console.err.status("opening detectors") as status:
         detectors = _open(detector, weights, preprocessing=preprocessing, device=device)
-        hearings = list(listen_to(songs, detectors, windows=chosen, working=status.update))
+        results = list(listen_to(songs, detectors, windows=chosen, working=status.update))
     cards = [opened.card for opened in detectors]
     if as_json:
-        print(json.dumps(_record(hearings, cards), indent=2, allow_nan=False))
+        print(json.dumps(_record(results, cards), indent=2, allow_nan=False))
     else:
-        _tell(hearings, cards)
+        _tell(results, cards)
     if save is not None:
-        _draw(hearings, pictures)
-    if not any(hearing.is_judged for hearing in hearings):
+        _draw(results, pictures)
+    if not any(result.is_judged for result in results):
         raise typer.Exit(1)
 
 
@@ -127,12 +126,12 @@ def _open(
     for opened in detectors:
         if opened.card.preprocessing != kind and asked:
             console.remark(
-                f"{opened.card.name} knows one preprocessing only: {opened.card.preprocessing}"
+                f"{opened.card.name} has one preprocessing only: {opened.card.preprocessing}"
             )
     return detectors
 
 
-def _record(hearings: Sequence[SongResult], cards: Sequence[DetectorCard]) -> dict[str, object]:
+def _record(results: Sequence[SongResult], cards: Sequence[DetectorCard]) -> dict[str, object]:
     from earwitness import __version__
     from earwitness.cli.detector_text import card_record
     from earwitness.listen.text import hearing_record
@@ -140,11 +139,11 @@ def _record(hearings: Sequence[SongResult], cards: Sequence[DetectorCard]) -> di
     return {
         "earwitness": __version__,
         "detectors": [card_record(card) for card in cards],
-        "songs": [hearing_record(hearing) for hearing in hearings],
+        "songs": [hearing_record(result) for result in results],
     }
 
 
-def _tell(hearings: Sequence[SongResult], cards: Sequence[DetectorCard]) -> None:
+def _tell(results: Sequence[SongResult], cards: Sequence[DetectorCard]) -> None:
     from earwitness.listen.text import (
         hearings_table,
         tell_hearing,
@@ -153,20 +152,20 @@ def _tell(hearings: Sequence[SongResult], cards: Sequence[DetectorCard]) -> None
     )
 
     width = console.out.width
-    if len(hearings) == 1:
-        lines = tell_hearing(hearings[0], width=width)
+    if len(results) == 1:
+        lines = tell_hearing(results[0], width=width)
     else:
-        console.out.print(hearings_table(hearings, cards, width=width), soft_wrap=False)
+        console.out.print(hearings_table(results, cards, width=width), soft_wrap=False)
         console.out.print()
-        lines = [*tell_remarks(hearings, width=width), *tell_limits(cards, width=width)]
+        lines = [*tell_remarks(results, width=width), *tell_limits(cards, width=width)]
     for line in lines:
         console.out.print(line)
 
 
-def _draw(hearings: Sequence[SongResult], pictures: Sequence[Path]) -> None:
+def _draw(results: Sequence[SongResult], pictures: Sequence[Path]) -> None:
     from earwitness.listen.timeline import plot_hearing
 
-    for hearing, path in zip(hearings, pictures, strict=True):
-        if hearing.is_judged:
-            plot_hearing(hearing, path)
+    for result, path in zip(results, pictures, strict=True):
+        if result.is_judged:
+            plot_hearing(result, path)
             console.remark(f"timeline drawn in {path}")

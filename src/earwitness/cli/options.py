@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+import typer
 
 from earwitness.cli import console
 from earwitness.core.errors import UsageError
@@ -24,6 +26,23 @@ PREDICTIONS = Path("ood_eval/preds")
 
 COMPARISON = Path("ood_eval/final_ood_comparison.csv")
 """Where the comparison table goes, and is looked for, likewise."""
+
+Key = Annotated[Path | None, typer.Option(metavar="FILE", help="Key file of ASVspoof score files.")]
+Aggregation = Annotated[
+    Literal["mean", "max"] | None,
+    typer.Option(
+        help="Combine the scores of several rows of one file (default: such files are refused)."
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="SCORE",
+        help="Decision threshold (default: the labels in the file).",
+    ),
+]
 
 _T = TypeVar("_T")
 

@@ -1,4 +1,4 @@
-"""``earwitness summarize``."""
+"""``earwitness summarize``, ``plot`` and ``report``."""
 
 from __future__ import annotations
 
@@ -8,65 +8,48 @@ from typing import Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.options import COMPARISON, PREDICTIONS, refuse_inputs
+from earwitness.cli.options import (
+    COMPARISON,
+    PREDICTIONS,
+    Aggregation,
+    Key,
+    Threshold,
+    refuse_inputs,
+)
 
 
 def summarize(
     predictions: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="Prediction files, or folders that are searched for them (default: "
-            "ood_eval/preds)."
-        ),
+        typer.Argument(help="Prediction files, or folders of them (default: ood_eval/preds)."),
     ] = None,
     *,
     input_csv: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="A prediction file; may be given again."),
+        typer.Option(metavar="FILE", help="Prediction file; repeatable."),
     ] = None,
     output_csv: Annotated[
-        Path, typer.Option(metavar="FILE", help="The comparison table to write.")
+        Path, typer.Option(metavar="FILE", help="Comparison table to write.")
     ] = COMPARISON,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            metavar="SCORE",
-            help="Decide anew at this score (default: the labels in the file).",
-        ),
-    ] = None,
+    threshold: Threshold = None,
     model_name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What the model column says (default: from the file)."),
+        typer.Option(metavar="NAME", help="Value of the model column (default: from the file)."),
     ] = None,
     dataset_name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What the dataset column says (default: from the path)."),
+        typer.Option(metavar="NAME", help="Value of the dataset column (default: from the path)."),
     ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Key file of ASVspoof score files."),
-    ] = None,
-    aggregate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOW",
-            help="Make one item of several rows of a file: mean or max of their scores (default: "
-            "such files are refused).",
-        ),
-    ] = None,
-    append: Annotated[
-        bool, typer.Option("--append", help="Keep the rows that the table has already.")
-    ] = False,
+    key: Key = None,
+    aggregate: Aggregation = None,
+    append: Annotated[bool, typer.Option("--append", help="Append to the existing table.")] = False,
 ) -> None:
-    """Turn prediction files into rows of the comparison table.
+    """Summarize prediction files as rows of the comparison table.
 
-    Takes our files and both published forms (target|y_true with pred_label|y_pred|pred_prob).
-    Rows without a score are not counted, and their number is printed.
+    Reads this package's files and both published forms (target|y_true with
+    pred_label|y_pred|pred_prob). Unscored rows are excluded; their count is printed.
     """
     from earwitness.core.errors import UsageError
-    from earwitness.evaluation.repeats import parse_aggregate
     from earwitness.evaluation.summarize import summarize as make_rows
     from earwitness.report.comparison import comparison_table, write_comparison
 
@@ -83,7 +66,7 @@ def summarize(
         model_name=model_name,
         dataset_name=dataset_name,
         key=key,
-        aggregate=parse_aggregate(aggregate),
+        aggregate=aggregate,
     )
     rows = [summary.row for summary in summaries]
     write_comparison(rows, output_csv, append=append)
@@ -105,17 +88,15 @@ def summarize(
 
 def plot(
     *,
-    input_csv: Annotated[
-        Path, typer.Option(metavar="FILE", help="A comparison table.")
-    ] = COMPARISON,
-    out_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures go.")] = Path(
+    input_csv: Annotated[Path, typer.Option(metavar="FILE", help="Comparison table.")] = COMPARISON,
+    out_dir: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path(
         "ood_eval/confusion_matrices"
     ),
     normalized: Annotated[
-        bool, typer.Option("--normalized", help="Draw row-normalised matrices as well.")
+        bool, typer.Option("--normalized", help="Also draw row-normalised matrices.")
     ] = False,
 ) -> None:
-    """Draw a confusion matrix for every row of a comparison table.
+    """Plot a confusion matrix for each row of a comparison table.
 
     Files are named <dataset>__<model>.png and <dataset>__<model>__normalized.png.
     """
@@ -133,21 +114,19 @@ def report(
         ),
     ],
     *,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the page goes.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Page to write.")] = Path("report.html"),
     audio_root: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="DIR",
-            help="Look for the files of mistakes below this folder, too; may be given again.",
+            help="Folder to search for the audio of mistakes; repeatable.",
         ),
     ] = None,
 ) -> None:
-    """Write one page that says what an evaluation found.
+    """Write an evaluation as one HTML page.
 
-    The page is a single file: it needs no network, prints, and follows light and dark screens.
-    From a comparison table alone it says what counts can say.
+    The page is a single file that works offline, in print, and in light and dark mode. From a
+    comparison table alone it shows the metrics that follow from counts.
     """
     from earwitness.evaluation.counts import evaluate_counts
     from earwitness.evaluation.schema import read_metrics

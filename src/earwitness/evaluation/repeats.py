@@ -15,31 +15,16 @@ import numpy as np
 import polars as pl
 from scipy.special import expit
 
-from earwitness.core.errors import PredictionsError, UsageError
+from earwitness.core.errors import PredictionsError
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
 
 Aggregate = Literal["mean", "max"]
 """How scores of several rows become one."""
 
-AGGREGATES: tuple[Aggregate, ...] = ("mean", "max")
 
 _ITEM, _SCORED = "_item", "_scored"
 _THRESHOLD = 0.5
 _SCORES = ("logit", "pred_prob", "pred_label")
-
-
-def parse_aggregate(text: str | None) -> Aggregate | None:
-    """Read how rows of one item become one.
-
-    Raises:
-        UsageError: Neither ``mean`` nor ``max``.
-    """
-    if text is None:
-        return None
-    for known in AGGREGATES:
-        if text == known:
-            return known
-    raise UsageError(f"--aggregate {text}: expected {' or '.join(AGGREGATES)}")
 
 
 def one_row_each(
