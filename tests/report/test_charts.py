@@ -6,11 +6,16 @@ import itertools
 
 import pytest
 
-from earwitness.report.charts.curves import Curve, det_chart, roc_chart
-from earwitness.report.charts.distribution import distribution_chart
+from earwitness.report.charts.curves import (
+    Bin,
+    Curve,
+    det_chart,
+    distribution_chart,
+    reliability_chart,
+    roc_chart,
+)
 from earwitness.report.charts.forest import Row, forest_chart
-from earwitness.report.charts.heatmap import ALARMS, SHARES, Cell, heatmap_chart
-from earwitness.report.charts.reliability import Bin, reliability_chart
+from earwitness.report.charts.matrices import ALARMS, SHARES, Cell, heatmap_chart
 from earwitness.report.charts.style import PALETTE, RAMP, ink, relabelled, shortened
 
 

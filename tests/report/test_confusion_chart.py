@@ -1,7 +1,7 @@
 import pytest
 
 from earwitness.core.counts import Counts
-from earwitness.report.charts.confusion import confusion_chart
+from earwitness.report.charts.matrices import confusion_chart
 
 NARROW = "\u202f"
 

@@ -8,7 +8,7 @@ import pytest
 from earwitness.core.counts import ComparisonRow, Counts
 from earwitness.evaluation.counts import evaluate_counts
 from earwitness.evaluation.schema import Metrics, Mistake
-from earwitness.report.players import make_finder
+from earwitness.report.page import make_finder
 
 Find = Callable[[str], str | None]
 

@@ -12,11 +12,10 @@ import pytest
 from earwitness.core.counts import Counts
 from earwitness.core.errors import ChartError
 from earwitness.report.charts import renderer, style
-from earwitness.report.charts.confusion import confusion_chart
 from earwitness.report.charts.forest import Row, forest_chart
-from earwitness.report.charts.heatmap import SHARES, Cell, heatmap_chart
+from earwitness.report.charts.matrices import SHARES, Cell, confusion_chart, heatmap_chart
+from earwitness.report.charts.renderer import draw_inline, palette_css, save_chart
 from earwitness.report.charts.style import PALETTE, broken, printable
-from earwitness.report.svg import draw_inline, palette_css, save_chart
 from frames import HOSTILE
 
 

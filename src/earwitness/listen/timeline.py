@@ -16,8 +16,8 @@ from earwitness.core.io import distinct_stems, file_stem
 from earwitness.listen.text import describe_score, describe_song, shown_name, tick_seconds
 from earwitness.listen.types import DetectorResult, SongResult
 from earwitness.listen.verdicts import compare_verdicts, without_overlaps
+from earwitness.report.charts.renderer import PICTURE_SUFFIXES, save_chart
 from earwitness.report.charts.style import FONT, broken, ink
-from earwitness.report.svg import PICTURE_SUFFIXES, save_chart
 
 
 def choose_pictures(songs: Sequence[Path], save: Path) -> list[Path]:

@@ -24,8 +24,8 @@ from earwitness.core.io import atomic_write, distinct_stems, file_stem, write_te
 from earwitness.core.text_table import read_table
 from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, Cell, comparison_record, is_one_class
 from earwitness.metrics.measures import accuracy
-from earwitness.report.charts.confusion import confusion_chart
-from earwitness.report.svg import save_chart
+from earwitness.report.charts.matrices import confusion_chart
+from earwitness.report.charts.renderer import save_chart
 
 BY_CONSTRUCTION = "† by construction: this set holds one class only"
 

@@ -9,29 +9,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
 from earwitness import __version__
 from earwitness.core.io import write_text
-from earwitness.evaluation.schema import Metrics
+from earwitness.evaluation.schema import Metrics, Mistake
 from earwitness.report import formatting
+from earwitness.report.charts.renderer import palette_css
 from earwitness.report.headline import write_headline
-from earwitness.report.players import make_finder
-from earwitness.report.sections.audit import audit
-from earwitness.report.sections.coverage import checks, coverage
-from earwitness.report.sections.curves import curves
-from earwitness.report.sections.decisions import decisions
+from earwitness.report.sections.decisions import decisions, mistakes
 from earwitness.report.sections.grid import grid
 from earwitness.report.sections.leaderboard import leaderboard
-from earwitness.report.sections.mistakes import mistakes
 from earwitness.report.sections.operating import operating
-from earwitness.report.sections.provenance import provenance
-from earwitness.report.sections.scores import scores
-from earwitness.report.svg import palette_css
+from earwitness.report.sections.provenance import audit, checks, coverage, provenance
+from earwitness.report.sections.scores import curves, scores
 from earwitness.report.tables import Chapter, Fact
 
 
@@ -134,3 +131,52 @@ def _facts(metrics: Metrics) -> list[Fact]:
 
 def _plural(n: int, word: str) -> str:
     return word if n == 1 else f"{word}s"
+
+
+PLAYED = frozenset(
+    {".mp3", ".wav", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".mp4", ".webm"}
+)
+"""Suffixes of what browsers play."""
+
+
+def make_finder(
+    metrics: Metrics, page: Path, roots: Sequence[str | Path]
+) -> Callable[[Mistake], str | None]:
+    """Return what tells where a page finds a file, ``None`` where it cannot.
+
+    Args:
+        metrics: Whose manifests tell roots.
+        page: Where the page will lie.
+        roots: Further folders that relative paths may start from.
+    """
+    by_set = {one.name: [*one.roots, *roots] for one in metrics.manifests}
+    folder = page.absolute().parent
+
+    def find(mistake: Mistake) -> str | None:
+        if Path(mistake.filepath).suffix.lower() not in PLAYED:
+            return None
+        there = _located(mistake.filepath, by_set.get(mistake.dataset, roots))
+        return None if there is None else _link(there, folder)
+
+    return find
+
+
+def _located(filepath: str, roots: Iterable[str | Path]) -> Path | None:
+    path = Path(filepath)
+    candidates = [path] if path.is_absolute() else [Path(root) / path for root in roots]
+    for candidate in candidates:
+        try:
+            if candidate.is_file():
+                return candidate.absolute()
+        except (OSError, ValueError):  # a name that no disk takes
+            continue
+    return None
+
+
+def _link(there: Path, folder: Path) -> str:
+    """Return a relative link where page and file lie in one tree, so that both can move."""
+    there = Path(os.path.normpath(there))
+    shared = [a for a, b in zip(there.parts, folder.parts, strict=False) if a == b]
+    if len(shared) > 2:
+        return "./" + quote(Path(os.path.relpath(there, folder)).as_posix())
+    return there.as_uri()

@@ -1,13 +1,14 @@
-"""Curves of one detector, in front of others that stand back.
+"""ROC and DET curves, score histograms and reliability diagrams.
 
-Conventions: the curve in front is dark and thick, those behind it are thin and grey; what is told
-of a point stands on invisible dots along the curve.
+Conventions: scores rise to the right. The curve in front is dark and thick, curves behind it are
+thin and grey; invisible dots along the curve carry its tooltips.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -92,8 +93,8 @@ def det_chart(front: Curve, behind: Sequence[Curve] = ()) -> alt.LayerChart:
     """
     domain = _domain([front, *behind])
     scale = alt.Scale(domain=domain, nice=False, clamp=True)
-    x = alt.X("x:Q", scale=scale, axis=_axis("reals called fake, %", domain))
-    y = alt.Y("y:Q", scale=scale, axis=_axis("fakes called real, %", domain))
+    x = alt.X("x:Q", scale=scale, axis=_probit_axis("reals called fake, %", domain))
+    y = alt.Y("y:Q", scale=scale, axis=_probit_axis("fakes called real, %", domain))
     return finished(line_layers(front, behind, x, y), width=SIZE_PX, height=SIZE_PX)
 
 
@@ -105,10 +106,146 @@ def _domain(curves: Sequence[Curve]) -> list[float]:
     return [math.floor(low * 10) / 10, math.ceil(high * 10) / 10]
 
 
-def _axis(title: str, domain: Sequence[float]) -> alt.Axis:
+def _probit_axis(title: str, domain: Sequence[float]) -> alt.Axis:
     ticks = [(float(norm.ppf(rate)), rate) for rate in _TICKS]
     inside = [(at, rate) for at, rate in ticks if domain[0] <= at <= domain[1]]
     told = "".join(
         f"abs(datum.value - {at:.6f}) < 1e-3 ? '{rate * 100:g}' : " for at, rate in inside
     )
     return alt.Axis(title=title, values=[at for at, _ in inside], labelExpr=told + "''")
+
+
+_WIDTH_PX = 280
+
+
+def distribution_chart(
+    edges: Sequence[float], real: Sequence[int], fake: Sequence[int], *, title: str
+) -> alt.LayerChart:
+    """Draw two histograms back to back.
+
+    Args:
+        edges: Edges of the bins, one more than there are bins.
+        real: Reals in each bin.
+        fake: Fakes in each bin.
+        title: What the scores are.
+    """
+    rows = [*_bars("real", edges, real, 1), *_bars("fake", edges, fake, -1)]
+    reach = max((abs(row["share"]) for row in rows), default=1) * 1.18
+    x = alt.X(
+        "low:Q",
+        scale=alt.Scale(domain=[edges[0], edges[-1]], nice=False),
+        axis=alt.Axis(title=title, grid=False, tickCount=6),
+    )
+    axis = alt.Axis(title="share of its class", labelExpr=_PERCENT, tickCount=5)
+    y = alt.Y("zero:Q", scale=alt.Scale(domain=[-reach, reach], nice=False), axis=axis)
+    bars = (
+        alt.Chart(values_of([row for row in rows if row["share"]]))
+        .mark_rect()
+        .encode(
+            x=x,
+            x2="high:Q",
+            y=y,
+            y2="share:Q",
+            color=alt.Color("color:N", scale=None),
+            description="told:N",
+        )
+    )
+    line = (
+        alt.Chart(values_of([{"zero": 0}]))
+        .mark_rule(color=ink("soft"), strokeWidth=1, aria=False)
+        .encode(y=y)
+    )
+    return finished(
+        [bars, line, *_letters(edges, reach, bool(sum(real)), bool(sum(fake)), y)],
+        width=_WIDTH_PX,
+        height=SIZE_PX,
+    )
+
+
+_PERCENT = "format(abs(datum.value) * 100, '.2~f') + ' %'"
+
+
+def _bars(
+    name: str, edges: Sequence[float], counts: Sequence[int], sign: int
+) -> list[dict[str, Any]]:
+    total = sum(counts) or 1
+    return [
+        {
+            "low": low,
+            "high": high,
+            "zero": 0,
+            "share": sign * n / total,
+            "color": ink(name),
+            "told": f"{n} of {total} {name}s score {low:.3g} to {high:.3g} ({n / total:.1%})",
+        }
+        for (low, high), n in zip(pairwise(edges), counts, strict=True)
+    ]
+
+
+def _letters(
+    edges: Sequence[float], reach: float, has_real: bool, has_fake: bool, y: alt.Y
+) -> list[alt.Chart]:
+    """Write which side is which, in its own colour; a class that is not there says so."""
+    left = edges[0] + (edges[-1] - edges[0]) / 40
+    sides = (("real", has_real, reach * 0.9), ("fake", has_fake, -reach * 0.9))
+    return [
+        alt.Chart(
+            values_of([{"low": left, "zero": at, "told": f"{name}s" if there else f"no {name}s"}])
+        )
+        .mark_text(align="left", fontSize=12, fontWeight="bold", color=ink(name), aria=False)
+        .encode(x="low:Q", y=y, text="told:N")
+        for name, there, at in sides
+    ]
+
+
+class Bin(NamedTuple):
+    """Items of like scores.
+
+    Attributes:
+        mean: Their mean score.
+        share: How many of them are fake.
+        low: Lower end of its interval; ``None`` without one.
+        high: Upper end.
+        n: Items.
+        told: What is told of it in full.
+    """
+
+    mean: float
+    share: float
+    low: float | None
+    high: float | None
+    n: int
+    told: str
+
+
+def reliability_chart(bins: Sequence[Bin]) -> alt.LayerChart:
+    """Draw bins over the unit square."""
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    axis = alt.Axis(title="mean score", values=[0, 0.25, 0.5, 0.75, 1], format=".2~f")
+    x = alt.X("mean:Q", scale=scale, axis=axis)
+    y = alt.Y("share:Q", scale=scale, axis=rate_axis("share that is fake"))
+    base = alt.Chart(values_of([_record(one) for one in bins]))
+    diagonal = (
+        alt.Chart(values_of([{"mean": 0, "share": 0}, {"mean": 1, "share": 1}]))
+        .mark_line(color=ink("faint"), strokeWidth=1, strokeDash=[3, 3], aria=False)
+        .encode(x=x, y=y)
+    )
+    bars = (
+        base.mark_rule(color=ink("band"), strokeWidth=5, strokeCap="round", aria=False)
+        .transform_filter("datum.has_interval")
+        .encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q")
+    )
+    dots = base.mark_point(size=55, strokeWidth=2, opacity=1).encode(
+        x=x,
+        y=y,
+        stroke=alt.value(ink("accent")),
+        fill=alt.when("datum.has_interval")
+        .then(alt.value(ink("accent")))
+        .otherwise(alt.value(ink("paper"))),
+        description="told:N",
+    )
+    return finished([diagonal, bars, dots], width=SIZE_PX, height=SIZE_PX)
+
+
+def _record(one: Bin) -> dict[str, Any]:
+    return one._asdict() | {"has_interval": one.low is not None}

@@ -1,17 +1,16 @@
-"""Decisions: confusion matrices, and the published comparison table."""
+"""Decisions: confusion matrices, the comparison table, and the worst mistakes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from earwitness.core.counts import Counts
-from earwitness.evaluation.schema import Metrics, TableRow
+from earwitness.evaluation.schema import DetectorInfo, Metrics, Mistake, TableRow
 from earwitness.evaluation.summarize import is_one_class
 from earwitness.report import formatting
-from earwitness.report.charts.confusion import confusion_chart
-from earwitness.report.charts.heatmap import SHARES, heatmap_chart
-from earwitness.report.charts.heatmap import Cell as HeatCell
-from earwitness.report.svg import draw_inline
+from earwitness.report.charts.matrices import SHARES, confusion_chart, heatmap_chart
+from earwitness.report.charts.matrices import Cell as HeatCell
+from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.tables import (
     Block,
     Cell,
@@ -21,6 +20,8 @@ from earwitness.report.tables import (
     Gallery,
     Row,
     Table,
+    Wrong,
+    Wrongs,
     count_cell,
     text_cell,
 )
@@ -150,3 +151,52 @@ def _why(counts: Counts) -> str:
     if is_one_class(counts):
         return "only fakes" if counts.n_fake else "only reals"
     return "nothing called fake" if counts.n else "no items"
+
+
+Finder = Callable[[Mistake], str | None]
+"""Returns where the page finds a file, ``None`` where it cannot."""
+
+_MISTAKES_LEAD = (
+    "What each detector was surest of and wrong about. Names are as the predictions have them."
+)
+
+
+def mistakes(metrics: Metrics, find: Finder) -> Chapter | None:
+    """Return a list a detector; ``None`` where the file tells of no rows."""
+    if metrics.basis == "counts":
+        return None
+    blocks: list[Block] = [
+        Folded(
+            _summary(detector),
+            [
+                _list(
+                    "Reals called fake", detector.worst_false_alarms, find, "No real was flagged."
+                ),
+                _list("Fakes called real", detector.worst_misses, find, "No fake was missed."),
+            ],
+            detector=detector.name,
+            is_open=at == 0,
+        )
+        for at, detector in enumerate(metrics.detectors)
+    ]
+    return Chapter("mistakes", "Worst mistakes", _MISTAKES_LEAD, blocks)
+
+
+def _summary(detector: DetectorInfo) -> str:
+    n_shown = len(detector.worst_false_alarms) + len(detector.worst_misses)
+    return f"{detector.name} ({n_shown} shown)"
+
+
+def _list(title: str, found: Sequence[Mistake], find: Finder, none: str) -> Wrongs:
+    return Wrongs(title, [_wrong(one, find) for one in found], none)
+
+
+def _wrong(one: Mistake, find: Finder) -> Wrong:
+    made = " · ".join(part for part in (one.corpus, one.generator, one.dataset) if part)
+    return Wrong(one.filepath or "no file name", made, _score(one), find(one))
+
+
+def _score(one: Mistake) -> str:
+    if one.pred_prob is not None:
+        return f"score {formatting.figure(one.pred_prob)}"
+    return formatting.UNDEFINED if one.logit is None else f"logit {one.logit:.2f}"

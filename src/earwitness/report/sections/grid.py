@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from earwitness.core.estimate import Estimate
 from earwitness.evaluation.schema import Metrics, Slice
 from earwitness.report import formatting
-from earwitness.report.charts.heatmap import GIVEN_AWAY, SHARES, Cell, heatmap_chart
-from earwitness.report.svg import draw_inline
+from earwitness.report.charts.matrices import GIVEN_AWAY, SHARES, Cell, heatmap_chart
+from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.tables import (
     Block,
     Chapter,

@@ -7,9 +7,9 @@ from earwitness.evaluation.schema import Metrics, Slice
 from earwitness.report import formatting
 from earwitness.report.charts.forest import Row as Line
 from earwitness.report.charts.forest import forest_chart
+from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.headline import OF_CHANCE
 from earwitness.report.ranking import Standings, figures_of, rank_detectors
-from earwitness.report.svg import draw_inline
 from earwitness.report.tables import (
     EMPTY,
     Block,

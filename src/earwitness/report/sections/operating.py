@@ -8,9 +8,9 @@ from earwitness.core.estimate import Estimate
 from earwitness.evaluation.operating import PER
 from earwitness.evaluation.schema import Claim, Metrics, OperatingPoint, Transfer
 from earwitness.report import formatting
-from earwitness.report.charts.heatmap import ALARMS, heatmap_chart
-from earwitness.report.charts.heatmap import Cell as HeatCell
-from earwitness.report.svg import draw_inline
+from earwitness.report.charts.matrices import ALARMS, heatmap_chart
+from earwitness.report.charts.matrices import Cell as HeatCell
+from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.tables import (
     Block,
     Card,
