@@ -7,6 +7,8 @@ when they are first used: importing the package loads neither torch nor polars.
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import Any
 
 __version__ = "0.1.0"
@@ -57,6 +59,17 @@ _HOMES = {
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - the names above
+
+
+class _Package(types.ModuleType):
+    """The package. Its public functions win over rooms of the same name (audit, report, listen)."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _HOMES:  # importing earwitness.audit would set it as an attribute
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

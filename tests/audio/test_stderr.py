@@ -68,10 +68,10 @@ def test_remarks_of_several_threads_are_not_mixed_up(capfd: pytest.CaptureFixtur
 def test_closed_descriptor_stays_closed() -> None:
     script = """
 import os
-from earwitness.audio.stderr import quieted
+from earwitness.audio.stderr import capture_stderr
 os.close(2)
 for _ in range(3):
-    with quieted() as remarks:
+    with capture_stderr() as remarks:
         os.write(2, b"said")
         assert remarks() == "said"
     try:

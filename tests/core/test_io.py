@@ -78,8 +78,8 @@ def test_no_name_leaves_its_folder(name: str) -> None:
 WRITER = """
 import os, signal, sys, time
 from pathlib import Path
-from earwitness.core.io import replacing
-with replacing(Path(sys.argv[1])) as temporary:
+from earwitness.core.io import atomic_write
+with atomic_write(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     print("writing", flush=True)
     time.sleep(60)

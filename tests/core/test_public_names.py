@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -16,6 +17,13 @@ def test_every_public_name_resolves(name: str) -> None:
     own_name = {"report": "write_report"}.get(name, name)
     assert own_name in ("__version__", getattr(value, "__name__", None))
     assert value.__doc__
+
+
+def test_functions_keep_their_names_when_rooms_of_the_same_name_are_imported() -> None:
+    for room in ("audit.schema", "listen.types", "report.page"):
+        importlib.import_module(f"earwitness.{room}")
+    for name in ("audit", "listen", "report"):
+        assert callable(getattr(earwitness, name))
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
