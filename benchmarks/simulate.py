@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from earwitness.evaluation.estimates import METRICS, estimate_some, point_values
+from earwitness.evaluation.estimates import estimate_some
 from earwitness.evaluation.schema import Settings
+from earwitness.metrics.measures import METRICS, point_values
 from earwitness.metrics.sample import Items
 from earwitness.metrics.significance import auroc_difference, compare_by_swaps
 
@@ -91,7 +92,7 @@ def truth(n_groups: int, kind: str, **detector: Any) -> dict[str, float]:
     groups = (np.arange(n_copies)[:, None] * size + group).reshape(-1)
     rng = np.random.default_rng(77)
     whole = detect(rng, np.tile(target, n_copies), groups, **detector)
-    return point_values(whole, Settings())
+    return point_values(whole)
 
 
 def coverage(n_rounds: int, aurocs: Sequence[float], *, each: bool) -> Iterator[tuple[str, ...]]:

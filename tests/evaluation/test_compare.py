@@ -9,7 +9,7 @@ import pytest
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.compare import COMPARED, compare
-from earwitness.metrics import measures
+from earwitness.metrics.measures import measure
 from earwitness.metrics.significance import holm
 from earwitness.scoring.prediction_files import write_predictions
 from frames import fail, keep, predictions
@@ -26,7 +26,7 @@ def test_on_the_rows_that_both_scored() -> None:
     auroc = found.lines[0]
     for value, side in ((auroc.first, one), (auroc.second, two)):
         frame = side.frame.filter(common)
-        assert value == measures.auroc(frame["target"], frame["logit"])
+        assert value == measure("auroc", frame["target"], frame["logit"])
     assert auroc.difference.value == pytest.approx(auroc.first - auroc.second)
     assert (auroc.n_items, auroc.n_groups) == (174, 58)
     assert auroc.difference.p == pytest.approx(1 / 51)  # the least that 50 swaps can give

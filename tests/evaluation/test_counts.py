@@ -6,8 +6,8 @@ import pytest
 
 from earwitness.core.counts import ComparisonRow, Counts
 from earwitness.evaluation.counts import NO_GROUPS, NO_SCORES, evaluate_counts
-from earwitness.evaluation.estimates import METRICS
 from earwitness.evaluation.schema import Metrics, read_metrics, write_metrics
+from earwitness.metrics.measures import METRICS
 from earwitness.report.comparison import read_comparison
 
 FAKES = ComparisonRow("m", "fakes", Counts(tp=30, tn=0, fp=0, fn=10))

@@ -10,10 +10,9 @@ import earwitness as ew
 from earwitness.core.counts import Counts
 from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.estimates import METRICS
 from earwitness.evaluation.schema import Metrics, Slice, read_metrics, write_metrics
 from earwitness.evaluation.summarize import summarize
-from earwitness.metrics import measures
+from earwitness.metrics.measures import METRICS, measure
 from frames import audited, fail, keep, predictions
 
 REAL, FAKE = pl.col("target") == 0, pl.col("target") == 1
@@ -41,7 +40,7 @@ def test_figures_are_those_of_the_rows() -> None:
     overall = the(evaluate(whole), "overall")
     frame = whole.frame
     found = overall.estimates["auroc"]
-    assert found.value == measures.auroc(frame["target"], frame["logit"])
+    assert found.value == measure("auroc", frame["target"], frame["logit"])
     assert (found.n_items, found.n_groups) == (180, 60)
     assert found.low < found.value < found.high
     right = (frame["target"] == frame["pred_label"]).mean()
@@ -59,7 +58,7 @@ def test_the_grid_crosses_reals_with_fakes() -> None:
         (REAL & (pl.col("source_dataset") == "FMA"))
         | ((pl.col("generator") == "suno") & (pl.col("source_dataset") == "SONICS"))
     )
-    assert cell.estimates["auroc"].value == measures.auroc(rows["target"], rows["logit"])
+    assert cell.estimates["auroc"].value == measure("auroc", rows["target"], rows["logit"])
     assert cell.name == "FMA × suno (SONICS)"
     assert len(metrics.where(kind="grid")) == 3 * 4
     one_corpus = evaluate(predictions(corpora=["FMA"]))
@@ -110,7 +109,7 @@ def test_lost_rows_are_in_no_figure_and_are_counted() -> None:
     assert (first.n_groups, first.n_groups_real, first.n_groups_fake) == (60, 60, 59)
     (overall, _) = metrics.where(kind="overall")
     kept = broken.frame.drop_nulls("logit")
-    assert overall.estimates["auroc"].value == measures.auroc(kept["target"], kept["logit"])
+    assert overall.estimates["auroc"].value == measure("auroc", kept["target"], kept["logit"])
     assert [row.n_lost for row in metrics.table] == [1, 2]
     lost = [c for c in metrics.checks if c.name == "rows_lost"]
     assert lost[0].detail == "1 of 120 items are not scored; most of FMA suno: 1 of 60"

@@ -19,7 +19,7 @@ from earwitness.evaluation.rows import load_rows
 from earwitness.evaluation.schema import Metrics
 from earwitness.evaluation.sources import open_sources
 from earwitness.evaluation.thresholds import parse_rule
-from earwitness.metrics import measures
+from earwitness.metrics.measures import measure
 from earwitness.report import formatting
 from earwitness.report.metric_tables import _threshold_cells
 from frames import keep, predictions
@@ -42,7 +42,7 @@ def test_a_half_is_fitted_on_and_the_other_reported_on() -> None:
     metrics = evaluate(whole, threshold="eer")
     fitted_on, reported = halves(whole)
     (point,) = metrics.operating_points
-    assert point.threshold == measures.eer_threshold(fitted_on["target"], fitted_on["pred_prob"])
+    assert point.threshold == measure("eer_threshold", fitted_on["target"], fitted_on["pred_prob"])
     assert (point.rule, point.fitted_on, point.n_fitted) == ("eer", "the calibration half", 180)
     overall = metrics.where(kind="overall")[0]
     reals = reported.filter(REAL)["pred_prob"]
@@ -191,7 +191,7 @@ def test_calibration_mends_scores_that_are_too_sure() -> None:
     assert overall.estimates["log_loss"] == found.after["log_loss"]
     _, reported = halves(Predictions("mixed", "cnn", sure))
     assert overall.estimates["auroc"].value == pytest.approx(
-        measures.auroc(reported["target"], reported["logit"])
+        measure("auroc", reported["target"], reported["logit"])
     )
     assert overall.estimates["recall"].conditional_on is None
     anew = evaluate(Predictions("mixed", "cnn", sure), calibrate="temperature", threshold=0.5)

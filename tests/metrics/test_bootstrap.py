@@ -2,21 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from earwitness.core.estimate import TOO_FEW_GROUPS
-from earwitness.metrics import measures
-from earwitness.metrics.bootstrap import bootstrap_intervals, draw_weights, resample
+from earwitness.metrics.bootstrap import bootstrap_intervals, draw_weights
 from earwitness.metrics.intervals import NO_VARIATION
-from earwitness.metrics.sample import Items, numbered
+from earwitness.metrics.measures import METRICS, compute, measure, point_values
+from earwitness.metrics.sample import Items, Options, numbered
 
-OF_DECISIONS = ("accuracy", "balanced_accuracy", "precision", "recall", "specificity")
-OF_DECISIONS += ("f1", "f1_macro", "mcc")
-OF_ORDER = ("auroc", "average_precision", "eer", "eer_threshold", "min_dcf")
-OF_LOGITS = ("cllr", "act_dcf")
-OF_PROBS = ("brier", "log_loss", "ece")
-ALL = (*OF_DECISIONS, *OF_ORDER, *OF_LOGITS, *OF_PROBS)
+ALL = tuple(METRICS)
 
 
 def sample(n: int = 200, n_groups: int = 60, seed: int = 0, shift: float = 1.0) -> Items:
@@ -28,36 +21,13 @@ def sample(n: int = 200, n_groups: int = 60, seed: int = 0, shift: float = 1.0) 
     return Items(target, group, (prob >= 0.5).astype(int), logit, logit, prob)
 
 
-def figures(items: Items) -> dict[str, float]:
-    counts = measures.count_decisions(items.target, items.decision)
-    return (
-        {name: getattr(measures, name)(counts) for name in OF_DECISIONS}
-        | {name: getattr(measures, name)(items.target, items.score) for name in OF_ORDER}
-        | {name: getattr(measures, name)(items.target, items.logit) for name in OF_LOGITS}
-        | {name: getattr(measures, name)(items.target, items.prob) for name in OF_PROBS}
-    )
-
-
-@given(st.integers(0, 10_000))
-def test_a_weighting_is_the_sample_with_its_groups_repeated(seed: int) -> None:
-    items = sample(40, 12, seed)
-    weights = np.random.default_rng(seed).integers(0, 3, (2, items.n_groups))
-    weights[0] = 1
-    found = resample(items, weights, ALL)
-    for row, counts in enumerate(weights):
-        repeated = items.where(np.repeat(np.arange(40), counts[items.group]))
-        if measures.has_both(repeated.target):
-            expected = pytest.approx(figures(repeated), abs=1e-12, nan_ok=True)
-            assert {name: values[row] for name, values in found.items()} == expected
-
-
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     items = sample()
     weights = draw_weights(items, 50, np.random.default_rng(1))
-    whole = resample(items, weights, ALL)
+    whole = compute(items, weights, METRICS)
     for limit in ("ITEMS_AT_ONCE", "GROUPS_AT_ONCE"):
-        monkeypatch.setattr(f"earwitness.metrics.bootstrap.{limit}", 3 * len(items))
-    parts = resample(items, weights, ALL)
+        monkeypatch.setattr(f"earwitness.metrics.measures.{limit}", 3 * len(items))
+    parts = compute(items, weights, METRICS)
     for name in ALL:
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-12)
 
@@ -78,7 +48,7 @@ def test_intervals_hold_the_figure_and_follow_the_seed() -> None:
     found = bootstrap_intervals(items, ALL, seed=7, n_resamples=300)
     assert found == bootstrap_intervals(items, ALL, seed=7, n_resamples=300)
     assert found != bootstrap_intervals(items, ALL, seed=8, n_resamples=300)
-    expected = figures(items)
+    expected = point_values(items)
     for name in set(ALL) - {"eer_threshold", "act_dcf"}:  # not between 0 and 1, not bootstrapped
         assert found[name].low < expected[name] < found[name].high, name
     assert found["f1"].method == "group bootstrap, 300 resamples"
@@ -127,7 +97,7 @@ def test_a_calibrated_detector_may_have_no_calibration_error() -> None:
         target = (rng.random(300) < prob).astype(int)
         items = Items(target, np.arange(300), prob=prob)
         found = bootstrap_intervals(items, ["ece"], seed=seed, n_resamples=200)["ece"]
-        point = measures.ece(target, prob)
+        point = measure("ece", target, prob)
         assert found.low <= point <= found.high
         n_zero += found.low == 0
     assert n_zero >= 26
@@ -139,6 +109,7 @@ def test_the_upper_end_of_min_dcf_allows_for_its_optimism() -> None:
     items = sample(60, 60, seed=2, shift=1.5)
     found = bootstrap_intervals(items, ["min_dcf"], seed=0, n_resamples=300)["min_dcf"]
     weights = draw_weights(items, 300, np.random.default_rng(0))
-    extra = resample(items, weights, ["min_dcf_optimism"])["min_dcf_optimism"]
+    optimism = METRICS["min_dcf"].bias(items, Options())
+    extra = compute(items, weights, {"optimism": optimism})["optimism"]
     assert extra.mean() > 0.02
-    assert found.low <= measures.min_dcf(items.target, items.score) <= found.high <= 1
+    assert found.low <= measure("min_dcf", items.target, items.score) <= found.high <= 1

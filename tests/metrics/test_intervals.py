@@ -10,11 +10,25 @@ from scipy.stats import beta, norm
 
 from earwitness.core.estimate import TOO_FEW_GROUPS
 from earwitness.metrics import intervals
-from earwitness.metrics.intervals import clustered_variance, degrees_of_freedom, place
-from earwitness.metrics.measures import auroc
-from earwitness.metrics.sample import numbered
+from earwitness.metrics.intervals import (
+    Interval,
+    Placements,
+    clustered_variance,
+    degrees_of_freedom,
+    place,
+)
+from earwitness.metrics.measures import measure
+from earwitness.metrics.sample import Items, numbered
 
 HALVES = (0.5, 0.5)
+
+
+def auroc_interval(target: np.ndarray, score: np.ndarray, group: np.ndarray) -> Interval:
+    return intervals.auroc_interval(Items(target, numbered(group), score=score))
+
+
+def placements_of(target: np.ndarray, score: np.ndarray) -> Placements:
+    return place(Items(target, np.arange(len(target)), score=score))
 
 
 def clustered(
@@ -34,14 +48,14 @@ def clustered(
 def test_placements_average_to_auroc_ties_and_all() -> None:
     rng = np.random.default_rng(3)
     target, score = rng.integers(0, 2, 80), rng.integers(0, 6, 80).astype(float)
-    placements = place(target, score)
-    assert placements.mean == pytest.approx(auroc(target, score))
-    assert placements.of_reals.mean() == pytest.approx(auroc(target, score))
+    placements = placements_of(target, score)
+    assert placements.mean == pytest.approx(measure("auroc", target, score))
+    assert placements.of_reals.mean() == pytest.approx(measure("auroc", target, score))
 
 
 def test_groups_of_one_give_delongs_variance() -> None:
     target, score, _ = clustered(0, n_groups=30, n_each=1)
-    placements = place(target, score)
+    placements = placements_of(target, score)
     delong = placements.of_fakes.var(ddof=1) / 30 + placements.of_reals.var(ddof=1) / 30
     found = clustered_variance(placements, target, np.arange(60))
     assert found == pytest.approx(delong)
@@ -49,18 +63,18 @@ def test_groups_of_one_give_delongs_variance() -> None:
 
 def test_copies_within_a_group_add_nothing() -> None:
     target, score, group = clustered(1, n_groups=25, n_each=1)
-    once = intervals.auroc_interval(target, score, group)
+    once = auroc_interval(target, score, group)
     copies = [np.repeat(values, 7) for values in (target, score, group)]
-    again = intervals.auroc_interval(*copies)
+    again = auroc_interval(*copies)
     assert (again.low, again.high) == pytest.approx((once.low, once.high))
-    loose = intervals.auroc_interval(copies[0], copies[1], np.arange(len(copies[0])))
+    loose = auroc_interval(copies[0], copies[1], np.arange(len(copies[0])))
     assert loose.high - loose.low < 0.5 * (once.high - once.low)
 
 
 def test_reals_and_fakes_of_one_group_vary_together() -> None:
     target, score, group = clustered(2, n_groups=40, n_each=3, both=True)
-    together = intervals.auroc_interval(target, score, group)
-    apart = intervals.auroc_interval(target, score, np.where(target == 1, group + 40, group))
+    together = auroc_interval(target, score, group)
+    apart = auroc_interval(target, score, np.where(target == 1, group + 40, group))
     assert together.high - together.low < 0.8 * (apart.high - apart.low)
 
 
@@ -68,23 +82,23 @@ def test_a_perfect_order_has_an_exact_bound_from_its_groups() -> None:
     target = np.repeat([0, 1], 60)
     score = target.astype(float)
     group = np.r_[np.arange(60) % 20, 20 + np.arange(60) % 30]
-    found = intervals.auroc_interval(target, score, group)
+    found = auroc_interval(target, score, group)
     assert (found.low, found.high) == (pytest.approx(0.05 ** (1 / 20)), 1.0)
     assert "one-sided" in str(found.method)
-    turned = intervals.auroc_interval(target, -score, group)
+    turned = auroc_interval(target, -score, group)
     assert (turned.low, turned.high) == (0.0, pytest.approx(1 - 0.05 ** (1 / 20)))
-    shared = intervals.auroc_interval(target, score, np.arange(120) % 30)
+    shared = auroc_interval(target, score, np.arange(120) % 30)
     assert shared.low == pytest.approx(0.05 ** (1 / 15))
 
 
 def test_too_few_groups_and_no_variation() -> None:
     target, score, group = clustered(0, n_groups=9, n_each=50)
-    assert intervals.auroc_interval(target, score, group).reason == TOO_FEW_GROUPS
+    assert auroc_interval(target, score, group).reason == TOO_FEW_GROUPS
     hit = np.ones(90, int)
     assert intervals.rate_interval(hit, np.arange(90) % 9).reason == TOO_FEW_GROUPS
     mixed = intervals.mixed_interval(hit, np.repeat([0, 1], 45), np.arange(90) // 9, HALVES)
     assert mixed.reason == TOO_FEW_GROUPS
-    constant = intervals.auroc_interval(np.repeat([0, 1], 20), np.ones(40), np.arange(40))
+    constant = auroc_interval(np.repeat([0, 1], 20), np.ones(40), np.arange(40))
     assert constant.reason == intervals.NO_VARIATION
     assert math.isnan(constant.low)
 
@@ -150,7 +164,7 @@ def test_a_rate_lies_in_its_interval(rows: list[tuple[int, int]]) -> None:
 def test_ninety_five_percent_cover_the_truth() -> None:
     truth, n_covered = norm.cdf(1.5 / 2), 0  # scores of both classes have variance 2
     for seed in range(300):
-        found = intervals.auroc_interval(*clustered(seed, n_groups=50, n_each=4))
+        found = auroc_interval(*clustered(seed, n_groups=50, n_each=4))
         n_covered += found.low <= truth <= found.high
     assert 0.91 <= n_covered / 300 <= 0.985
 
@@ -161,7 +175,7 @@ def test_a_variance_of_few_groups_has_few_degrees_of_freedom() -> None:
     freedom = {}
     for shift in (0.5, 4.0):
         score = rng.normal(size=800) + shift * target
-        freedom[shift] = degrees_of_freedom(place(target, score), target, group)
+        freedom[shift] = degrees_of_freedom(placements_of(target, score), target, group)
     assert freedom[0.5] > 400
     assert freedom[4.0] < 60
 
@@ -176,16 +190,16 @@ def test_heavy_tailed_groups_near_1_are_covered(n_groups: int) -> None:
         common = rng.standard_t(2.5, 2 * size)[group]
         return target, common + rng.normal(size=len(group)) + 8 * target, group
 
-    truth = auroc(*draw(100_000)[:2])
+    truth = measure("auroc", *draw(100_000)[:2])
     assert truth == pytest.approx(0.988, abs=0.004)
-    found = [intervals.auroc_interval(*draw(n_groups)) for _ in range(150)]
+    found = [auroc_interval(*draw(n_groups)) for _ in range(150)]
     assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.91
 
 
 def test_few_independent_items_near_1_have_no_absurd_interval() -> None:
     target, score = np.repeat([0, 1], 12), np.arange(24.0)
     score[[11, 14]] = score[[14, 11]]
-    found = intervals.auroc_interval(target, score, np.arange(24))
+    found = auroc_interval(target, score, np.arange(24))
     assert 0.6 < found.low < found.high < 1
 
 

@@ -14,7 +14,7 @@ import earwitness as ew
 from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.sources import open_sources
-from earwitness.metrics import measures
+from earwitness.metrics.measures import measure
 from earwitness.scoring.asvspoof import is_score_file, read_scores, write_scores
 from frames import fail, predictions
 
@@ -89,7 +89,7 @@ def test_rows_without_a_score_stand_in_the_key_alone(tmp_path: Path) -> None:
     direct = ew.evaluate([paths[0]], key=paths[1], n_resamples=60).where(kind="overall")[0]
     kept = whole.frame.drop_nulls("logit")
     assert direct.coverage.n_failed == 3
-    assert direct.estimates["auroc"].value == measures.auroc(kept["target"], kept["logit"])
+    assert direct.estimates["auroc"].value == measure("auroc", kept["target"], kept["logit"])
     assert direct.estimates["brier"].reason == "no pred_prob"
     assert metrics.operating_points[0].threshold in kept["logit"]
     (source,) = metrics.provenance.sources

@@ -16,7 +16,6 @@ from earwitness.audit.schema import AuditReport
 from earwitness.core.estimate import Estimate
 from earwitness.evaluation.rows import items_of
 from earwitness.evaluation.schema import Baseline, BaselineName, Check, ManifestInfo, Slice
-from earwitness.metrics import measures
 from earwitness.metrics.sample import Items
 from earwitness.splits.grid import ALL
 
@@ -78,7 +77,7 @@ def _distinct_scores(items: Items) -> Finding | None:
 
 
 def _one_decision(items: Items) -> Finding | None:
-    if items.decision is None or not measures.has_both(items.target):
+    if items.decision is None or not items.has_both:
         return None
     called = int(items.decision.sum())
     if called in (0, len(items)):

@@ -16,10 +16,8 @@ import polars as pl
 
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.estimates import point_values
 from earwitness.evaluation.repeats import Aggregate
 from earwitness.evaluation.rows import Inputs, gather_sides, items_of
-from earwitness.evaluation.schema import Settings
 from earwitness.evaluation.sources import (
     Opened,
     check_threshold,
@@ -27,6 +25,7 @@ from earwitness.evaluation.sources import (
     open_sources,
     source_notes,
 )
+from earwitness.metrics.measures import point_values
 from earwitness.metrics.sample import Items
 from earwitness.metrics.significance import (
     N_SWAPS,
@@ -208,7 +207,7 @@ def _paired(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
 
 def _lines(name: str, pairs: pl.DataFrame, seed: int, n_swaps: int) -> Iterator[Line]:
     one, two = _items(pairs, ""), _items(pairs, "_2")
-    values = [point_values(items, Settings()) for items in (one, two)]
+    values = [point_values(items, COMPARED) for items in (one, two)]
     shared = [metric for metric in COMPARED if all(metric in found for found in values)]
     defined = [m for m in shared if not any(math.isnan(found[m]) for found in values)]
     differences = compare_by_swaps(one, two, defined, seed=seed, n_swaps=n_swaps)

@@ -16,7 +16,7 @@ from earwitness import __version__
 from earwitness.core.counts import ComparisonRow, Counts
 from earwitness.core.estimate import Estimate
 from earwitness.core.io import sha256_of
-from earwitness.evaluation.estimates import METRICS, OF_DECISIONS, why_undefined
+from earwitness.evaluation.estimates import labels
 from earwitness.evaluation.evaluate import table_row
 from earwitness.evaluation.schema import (
     Coverage,
@@ -29,7 +29,7 @@ from earwitness.evaluation.schema import (
     SliceKind,
     Source,
 )
-from earwitness.metrics import measures
+from earwitness.metrics.measures import METRICS, measure_counts
 
 NO_GROUPS = "no interval: counts do not tell which files share a track"
 NO_SCORES = "takes scores, and a comparison table has counts alone"
@@ -59,7 +59,7 @@ def evaluate_counts(rows: Sequence[ComparisonRow], *, source: str | Path) -> Met
     datasets = {row.dataset: row.counts for row in reversed(rows)}
     return Metrics(
         basis="counts",
-        metrics=METRICS,
+        metrics=labels(),
         detectors=[DetectorInfo(name=model) for model in models],
         manifests=[
             ManifestInfo(name=name, n_items=c.n, n_real=c.n_real, n_fake=c.n_fake)
@@ -113,13 +113,13 @@ def _slice(row: ComparisonRow, kind: SliceKind, keys: dict[str, str]) -> Slice:
             n_groups_fake=0,
         ),
         counts=counts,
-        estimates={name: _estimate(name, counts) for name in METRICS},
+        estimates={name: _estimate(name, counts) for name in labels()},
         no_curves=NO_CURVES,
     )
 
 
 def _estimate(name: str, counts: Counts) -> Estimate:
-    if name not in OF_DECISIONS:
+    if name not in METRICS or METRICS[name].needs != "decision":
         return Estimate(n_items=counts.n, reason=NO_SCORES)
     parts = {
         "recall": counts.n_fake,
@@ -130,7 +130,7 @@ def _estimate(name: str, counts: Counts) -> Estimate:
     reason = _why_undefined(name, counts)
     if reason is not None:
         return Estimate(n_items=n_items, reason=reason)
-    return Estimate(value=getattr(measures, name)(counts), n_items=n_items, reason=NO_GROUPS)
+    return Estimate(value=measure_counts(name, counts), n_items=n_items, reason=NO_GROUPS)
 
 
 def _why_undefined(name: str, counts: Counts) -> str | None:
@@ -140,7 +140,7 @@ def _why_undefined(name: str, counts: Counts) -> str | None:
     needed = {"accuracy": counts.n, "recall": counts.n_fake, "specificity": counts.n_real}
     if one_class and not needed.get(name, 0):
         return f"only {'fakes' if counts.n_fake else 'reals'} in this set"
-    return why_undefined(name) if math.isnan(getattr(measures, name)(counts)) else None
+    return METRICS[name].undefined if math.isnan(measure_counts(name, counts)) else None
 
 
 def _provenance(rows: Sequence[ComparisonRow], path: Path) -> Provenance:

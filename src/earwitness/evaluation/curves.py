@@ -22,8 +22,9 @@ from earwitness.evaluation.schema import (
     Settings,
     SliceKind,
 )
-from earwitness.metrics import measures, sweep
+from earwitness.metrics import sweep
 from earwitness.metrics.intervals import rate_interval
+from earwitness.metrics.measures import bin_of
 from earwitness.metrics.sample import Floats, Items
 
 N_POINTS = 200
@@ -47,21 +48,18 @@ def draw_curves(items: Items, kind: SliceKind, settings: Settings) -> Drawn:
     if items.score is None:
         return Drawn(no_curves="no scores to draw curves of")
     histograms = _histograms(items)
-    if not measures.has_both(items.target):
+    if not items.has_both:
         word = "fakes" if items.target[0] == 1 else "reals"
         return Drawn(no_curves=f"only {word} in this slice", histograms=histograms)
     reliability = [] if items.prob is None else _reliability(items, items.prob, settings)
-    return Drawn(_curves(items, items.score), None, histograms, reliability)
+    return Drawn(_curves(items), None, histograms, reliability)
 
 
-def _curves(items: Items, score: Floats) -> Curves:
-    order = sweep.rank(items.target, score)
-    counted = sweep.count_steps(order)
+def _curves(items: Items) -> Curves:
+    counted = sweep.count_steps(items.ranking)
     kept = _thinned(counted.fpr, counted.tpr)
     fpr, tpr = counted.fpr[kept], counted.tpr[kept]
-    shown = score if items.prob is None else items.prob
-    at_end = shown[order.order][order.ends]
-    thresholds = [None if step == 0 else float(at_end[step - 1]) for step in kept]
+    thresholds = [None if step == 0 else float(counted.thresholds[step - 1]) for step in kept]
     inner = (fpr > 0) & (fpr < 1) & (tpr > 0) & (tpr < 1)
     alarms, misses = fpr[inner], 1 - tpr[inner]
     return Curves(
@@ -103,7 +101,7 @@ def _histogram(
 
 def _reliability(items: Items, prob: Floats, settings: Settings) -> list[ReliabilityBin]:
     n_bins = settings.n_ece_bins
-    cell = measures.bin_of(prob, n_bins)
+    cell = bin_of(prob, n_bins)
     return [
         _bin(items.where(cell == index), prob[cell == index], index, settings)
         for index in np.unique(cell).tolist()

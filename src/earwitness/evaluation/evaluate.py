@@ -19,7 +19,7 @@ from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.checks import check, check_audit, is_of, list_baselines
 from earwitness.evaluation.curves import draw_curves
-from earwitness.evaluation.estimates import METRICS, count, estimate_all
+from earwitness.evaluation.estimates import count, estimate_all, labels
 from earwitness.evaluation.operating import calibrations, operating_point, transfers
 from earwitness.evaluation.provenance import describe, manifest_infos, provenance
 from earwitness.evaluation.repeats import Aggregate, describe_relabelled
@@ -28,9 +28,8 @@ from earwitness.evaluation.schema import Check, Metrics, OperatingPoint, Setting
 from earwitness.evaluation.slices import Cut, cover, cut
 from earwitness.evaluation.sources import deduplicate, open_sources, source_notes, trace
 from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, comparison_record, is_one_class
-from earwitness.evaluation.thresholds import Fitted, Fitting, Rule, fit, parse_rule
+from earwitness.evaluation.thresholds import Fitted, Fitting, Method, Rule, fit, parse_rule
 from earwitness.metrics.bootstrap import N_RESAMPLES
-from earwitness.metrics.calibration import Method
 from earwitness.metrics.intervals import CONFIDENCE
 from earwitness.metrics.sample import ASVSPOOF5, Costs
 
@@ -118,7 +117,7 @@ def evaluate(
     manifests = manifest_infos(frame, origins)
     return Metrics(
         basis="scores" if frame["logit"].count() or frame["pred_prob"].count() else "labels",
-        metrics=METRICS,
+        metrics=labels(),
         detectors=[describe(rows, origins) for rows in detectors],
         manifests=manifests,
         slices=slices,

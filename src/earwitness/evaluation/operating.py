@@ -13,7 +13,7 @@ import polars as pl
 from scipy.stats import binom
 
 from earwitness.core.estimate import Estimate
-from earwitness.evaluation.estimates import OF_PROBS, estimate_rate, estimate_some
+from earwitness.evaluation.estimates import estimate_rate, estimate_some
 from earwitness.evaluation.identity import for_fitting
 from earwitness.evaluation.rows import items_of
 from earwitness.evaluation.schema import (
@@ -34,6 +34,7 @@ from earwitness.evaluation.thresholds import (
     fit_on,
     scale_of,
 )
+from earwitness.metrics.measures import names_needing
 
 PREVALENCES = (0.001, 0.01, 0.1, 0.28)
 """Shares of fakes in what comes in that the worth of a flag is told for."""
@@ -232,5 +233,6 @@ def calibrations(fitting: Fitting, settings: Settings) -> Iterator[Calibration]:
 
 
 def _figures(rows: pl.DataFrame, settings: Settings, given: str | None) -> dict[str, Estimate]:
-    told = {} if given is None else dict.fromkeys(OF_PROBS, given)
-    return estimate_some(OF_PROBS, items_of(deduplicate(rows)), settings, told)
+    names = names_needing("prob")
+    told = {} if given is None else dict.fromkeys(names, given)
+    return estimate_some(names, items_of(deduplicate(rows)), settings, told)

@@ -19,7 +19,7 @@ from earwitness.core.registry import nearest
 from earwitness.evaluation.identity import identify, list_keys
 from earwitness.evaluation.sonics import partition_columns
 from earwitness.evaluation.sources import Opened, decide, find_roots, is_scored
-from earwitness.metrics import measures
+from earwitness.metrics.measures import logits
 from earwitness.metrics.sample import Items, numbered
 from earwitness.splits.grid import UNKNOWN
 
@@ -106,7 +106,7 @@ def items_of(frame: pl.DataFrame) -> Items:
         if scored["pred_label"].null_count() == 0
         else None,
         score=prob if logit is None else logit,
-        logit=measures.logits(prob) if logit is None and prob is not None else logit,
+        logit=logits(prob) if logit is None and prob is not None else logit,
         prob=prob,
     )
 

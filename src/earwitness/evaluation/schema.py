@@ -17,6 +17,7 @@ from earwitness.core.counts import Counts
 from earwitness.core.errors import PredictionsError
 from earwitness.core.estimate import Count, Estimate
 from earwitness.core.io import read_model, write_text
+from earwitness.metrics.sample import Costs, Options
 
 SCHEMA_VERSION: Final = 1
 """Version of the file; it rises when a reader of the old form would misread the new one."""
@@ -513,6 +514,12 @@ class Settings(_Part):
     c_false_alarm: float = 1.0
     c_miss: float = 10.0
     n_ece_bins: Count = 15
+
+    @property
+    def options(self) -> Options:
+        """The options of metrics."""
+        costs = Costs(self.p_fake, self.c_false_alarm, self.c_miss)
+        return Options(costs, self.n_ece_bins, self.confidence)
 
 
 class Provenance(_Part):

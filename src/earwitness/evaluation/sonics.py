@@ -13,11 +13,10 @@ from pathlib import Path
 
 import polars as pl
 
-from earwitness.core.counts import Counts
 from earwitness.core.io import atomic_write
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.sources import is_scored
-from earwitness.metrics import measures
+from earwitness.metrics.measures import count_decisions, measure_counts
 
 SONICS = "sonics"
 
@@ -113,14 +112,14 @@ def write_published_tables(predictions: Predictions, folder: Path) -> list[Path]
 
 
 def _summary(model: str, rows: pl.DataFrame) -> dict[str, str | float | None]:
-    counts = measures.count_decisions(rows["target"], rows["pred_label"])
+    counts = count_decisions(rows["target"], rows["pred_label"])
     return {
         "model": model,
         "loss": _loss(rows),
-        "acc": _defined(measures.accuracy(counts)),
-        "f1": _defined(measures.f1(counts)),
-        "sens": _defined(measures.recall(counts)),
-        "spec": _defined(measures.specificity(counts)),
+        "acc": _defined(measure_counts("accuracy", counts)),
+        "f1": _defined(measure_counts("f1", counts)),
+        "sens": _defined(measure_counts("recall", counts)),
+        "spec": _defined(measure_counts("specificity", counts)),
     }
 
 
@@ -131,25 +130,17 @@ def _partitions(rows: pl.DataFrame) -> list[dict[str, str | float | int | None]]
         for (value,), part in (
             rows.drop_nulls(column).sort(column).group_by(column, maintain_order=True)
         ):
-            counts = measures.count_decisions(part["target"], part["pred_label"])
+            counts = count_decisions(part["target"], part["pred_label"])
             found.append(
                 {
                     "partition": partition,
                     "value": str(value),
                     "metric": metric,
-                    "result": _defined(_value(metric, counts)),
+                    "result": _defined(measure_counts(metric, counts)),
                     "n": part.height,
                 }
             )
     return found
-
-
-def _value(metric: str, counts: Counts) -> float:
-    if metric == "recall":
-        return measures.recall(counts)
-    if metric == "specificity":
-        return measures.specificity(counts)
-    return measures.f1_macro(counts)
 
 
 def _loss(rows: pl.DataFrame) -> float | None:

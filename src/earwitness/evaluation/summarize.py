@@ -15,10 +15,12 @@ from earwitness.core.counts import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.repeats import Aggregate
 from earwitness.evaluation.sources import check_threshold, decide, is_scored, open_sources
-from earwitness.metrics import measures
+from earwitness.metrics.measures import count_decisions, measure_counts
 
 NEED_BOTH_CLASSES = ("precision_fake", "f1_fake")
 """Columns that the published table fills for one class, too, where that alone decides them."""
+
+_RATES = ("accuracy", "precision", "recall", "specificity", "f1", "balanced_accuracy")
 
 Cell = str | int | float | None
 """What stands in a cell of the comparison table; ``None`` is undefined."""
@@ -92,12 +94,7 @@ def comparison_record(row: ComparisonRow) -> dict[str, Cell]:
     """
     counts = row.counts
     rates = (
-        measures.accuracy(counts),
-        measures.precision(counts),
-        measures.recall(counts),
-        measures.specificity(counts),
-        measures.f1(counts) if counts.tp else math.nan,
-        measures.balanced_accuracy(counts),
+        measure_counts(name, counts) if name != "f1" or counts.tp else math.nan for name in _RATES
     )
     cells = (row.model, row.dataset, counts.n, counts.tp, counts.tn, counts.fp, counts.fn)
     defined = (None if math.isnan(rate) else rate for rate in rates)
@@ -107,7 +104,7 @@ def comparison_record(row: ComparisonRow) -> dict[str, Cell]:
 def _summarize_one(predictions: Predictions, source: str, threshold: float | None) -> Summary:
     frame = predictions.frame.with_columns(decide(predictions, source, threshold))
     counted = frame.filter(is_scored(frame))
-    counts = measures.count_decisions(counted["target"], counted["pred_label"])
+    counts = count_decisions(counted["target"], counted["pred_label"])
     row = ComparisonRow(predictions.detector, predictions.dataset, counts)
     n_abstained = predictions.n_abstained
     return Summary(

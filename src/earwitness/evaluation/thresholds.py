@@ -14,21 +14,23 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize
 from scipy.special import expit
 
 from earwitness.core.errors import UsageError
-from earwitness.evaluation.estimates import OF_DECISIONS, OF_PROBS, costs_of
 from earwitness.evaluation.identity import FITTING_HALF, for_fitting
 from earwitness.evaluation.rows import items_of
 from earwitness.evaluation.schema import Settings
 from earwitness.evaluation.sources import check_threshold, deduplicate
-from earwitness.metrics import calibration, measures
-from earwitness.metrics.calibration import LEAST_SCALE, Method, fit_scaling
-from earwitness.metrics.measures import logits
-from earwitness.metrics.sample import Costs, Floats, Ints, Items, numbered
+from earwitness.metrics.measures import logits, measure, names_needing
+from earwitness.metrics.sample import Costs, Floats, Ints, Items, has_both, numbered
+from earwitness.metrics.sweep import reals_needed, threshold_at_cost, threshold_at_fpr
 
-OF_CALIBRATION = (*OF_PROBS, "cllr", "act_dcf", "eer_threshold")
-"""Figures that change with calibration."""
+Method = Literal["temperature", "platt"]
+
+LEAST_SCALE = 1e-6
+"""Least scale: what the fit gives where higher scores are not more often fake."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,15 @@ class Fitting:
         told: dict[str, str] = {}
         scaled = f"{method} scaling, fitted on {self.where}"
         if one.scaling is not None:
-            told |= dict.fromkeys(OF_CALIBRATION, scaled)
+            names = (*names_needing("prob", "logit"), "eer_threshold")
+            told |= dict.fromkeys(names, scaled)
         apply_threshold = [scaled] if one.scaling is not None and rule.kind != "file" else []
         if one.threshold is not None:
             apply_threshold.append(f"threshold {one.threshold:.4g}, fitted on {self.where}")
         return told | (
-            dict.fromkeys(OF_DECISIONS, "; ".join(apply_threshold)) if apply_threshold else {}
+            dict.fromkeys(names_needing("decision"), "; ".join(apply_threshold))
+            if apply_threshold
+            else {}
         )
 
 
@@ -166,7 +171,7 @@ def fit_on(rows: pl.DataFrame, column: str, rule: Rule, settings: Settings) -> f
     if rows[column].null_count():
         return f"some rows have no {column}"
     target, score = rows["target"].to_numpy(), rows[column].to_numpy()
-    return fit_threshold(rule, target, score, numbered(rows["group"]), costs_of(settings))
+    return fit_threshold(rule, target, score, numbered(rows["group"]), settings.options.costs)
 
 
 def _fit_one(
@@ -205,6 +210,45 @@ def _scaling(items: Items, method: Method) -> Scaling | str:
     if scale <= LEAST_SCALE * (1 + 1e-6):
         return "higher scores are not more often fake where it was fitted"
     return Scaling(scale, offset, len(items), float(items.target.mean()))
+
+
+def fit_scaling(target: ArrayLike, logit: ArrayLike, method: Method) -> tuple[float, float]:
+    """Return scale and offset under which the logistic function of logits is likeliest.
+
+    Args:
+        target: ``(n_items,)`` of 0 (real) and 1 (fake), both there.
+        logit: ``(n_items,)`` finite numbers.
+        method: ``temperature`` keeps the offset at 0.
+
+    Returns:
+        ``scale`` and ``offset``; NaN with one class only. A scale of ``LEAST_SCALE`` says that
+        higher scores are not more often fake.
+    """
+    if not has_both(target):
+        return math.nan, math.nan
+    truth, given = np.asarray(target), np.asarray(logit, dtype=np.float64)
+    n_fake, n_real = int((truth == 1).sum()), int((truth == 0).sum())
+    wanted = np.where(truth == 1, (n_fake + 1) / (n_fake + 2), 1 / (n_real + 2))
+    unit = float(np.abs(given).max()) or 1.0
+    scaled = given / unit
+
+    def loss(map_: Floats) -> tuple[float, Floats]:
+        moved = map_[0] * scaled + map_[1]
+        value = float((np.logaddexp(0, moved) - wanted * moved).mean())
+        excess = expit(moved) - wanted
+        return value, np.array([(excess * scaled).mean(), excess.mean()])
+
+    offsets = (0.0, 0.0) if method == "temperature" else (None, None)
+    start = np.array([max(1.0, LEAST_SCALE * unit), 0.0])
+    found = minimize(
+        loss,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(LEAST_SCALE * unit, None), offsets],
+        options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000},
+    )
+    return float(found.x[0] / unit), float(found.x[1])
 
 
 def _moved(rows: pl.DataFrame, scaling: Scaling) -> pl.DataFrame:
@@ -314,7 +358,7 @@ def fit_threshold(
         costs: Prior and costs of the evaluation.
     """
     n_groups = len(np.unique(group[target == 0]))
-    needed = measures.reals_needed(rule.value) if rule.kind == "fpr" and rule.value else 0
+    needed = reals_needed(rule.value) if rule.kind == "fpr" and rule.value else 0
     if n_groups < needed:
         return f"takes {needed} groups of reals to fit on, {n_groups} there"
     found = _fit(rule, target, score, costs)
@@ -329,12 +373,12 @@ def fit_threshold(
 
 def _fit(rule: Rule, target: Ints, score: Floats, costs: Costs) -> float:
     if rule.kind == "fpr" and rule.value is not None:
-        return calibration.threshold_at_fpr(target, score, rule.value)
+        return threshold_at_fpr(target, score, rule.value)
     if rule.kind == "eer":
-        return measures.eer_threshold(target, score)
+        return measure("eer_threshold", target, score)
     if rule.value is not None:
         costs = Costs(costs.p_fake, 1.0, rule.value)
-    return calibration.threshold_at_cost(target, score, costs)
+    return threshold_at_cost(target, score, costs)
 
 
 def _lacking(target: Ints) -> str:

@@ -25,9 +25,10 @@ from earwitness.core.estimate import Estimate
 from earwitness.core.io import write_json, write_text
 from earwitness.core.spectrogram import PUBLISHED_NAMES
 from earwitness.evaluation.checks import REVERSED, looks_reversed
-from earwitness.evaluation.estimates import METRICS, count, estimate_some
+from earwitness.evaluation.estimates import count, estimate_some
 from earwitness.evaluation.schema import Settings
 from earwitness.images.classify import Answers, Table
+from earwitness.metrics.measures import METRICS
 from earwitness.metrics.sample import Items, numbered
 from earwitness.report.comparison import draw_confusion
 
@@ -142,7 +143,7 @@ def describe(report: Report, card: DetectorCard) -> str:
         "",
         _classification(report.items),
         f"With intervals of 95 % over {report.items.n_groups} {unit}:",
-        *(f"{METRICS[name]}: {_shown(estimate)}" for name, estimate in estimates.items()),
+        *(f"{METRICS[name].label}: {_shown(estimate)}" for name, estimate in estimates.items()),
     ]
     return "\n".join(lines) + "\n"
 

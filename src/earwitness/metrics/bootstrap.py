@@ -12,7 +12,7 @@ biased metric.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,16 +21,9 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS
-from earwitness.metrics import measures, sums, sweep
-from earwitness.metrics.intervals import (
-    CONFIDENCE,
-    NO_VARIATION,
-    Interval,
-    freedom_of,
-    score_interval,
-)
-from earwitness.metrics.sample import ASVSPOOF5, Costs, Floats, Items
-from earwitness.metrics.sweep import Ranking, Steps
+from earwitness.metrics.intervals import NO_VARIATION, Interval, freedom_of, score_interval
+from earwitness.metrics.measures import Metric, compute, select
+from earwitness.metrics.sample import Floats, Items, Options
 
 N_RESAMPLES = 2000
 HELD = 4_000_000
@@ -39,12 +32,7 @@ HELD = 4_000_000
 MOST_UNDEFINED = 0.05
 """Share of resamples in which a metric may be undefined; they are left out of its variance."""
 
-LOSSES = ("cllr", "log_loss")
-"""Metrics whose upper bound is taken from the sample (``_greatest_losses``)."""
-
 ROUNDING = 1e-12
-BIAS = {"min_dcf": "min_dcf_optimism", "ece": "ece_noise"}
-"""Metric → what measures its bias on the same resamples."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,7 @@ class Spread:
         moments: ``(2, n_groups)``, of ``_moments``.
         n_groups: Groups of the class that has fewer.
         bounds: Least and greatest possible value.
-        bias: ``(n_resamples,)`` what ``BIAS`` names; empty for other metrics.
+        bias: ``(n_resamples,)`` of the metric that measures the bias; empty without one.
     """
 
     value: float
@@ -100,53 +88,51 @@ def bootstrap_intervals(
     *,
     seed: int,
     n_resamples: int = N_RESAMPLES,
-    confidence: float = CONFIDENCE,
-    costs: Costs = ASVSPOOF5,
-    n_bins: int = measures.N_BINS,
+    options: Options | None = None,
 ) -> dict[str, Interval]:
     """Return an interval for every metric, all from the same resamples.
 
     Args:
         items: The sample, reals and fakes.
-        names: Metrics, of ``metrics.json``'s names.
-        seed: Where the draws start.
-        n_resamples: How many resamples.
-        confidence: Level.
-        costs: Prior and costs of ``min_dcf`` and ``act_dcf``.
-        n_bins: Bins of ``ece``.
+        names: Metrics.
+        seed: Seed of the draws.
+        n_resamples: Number of resamples.
+        options: Level, costs and bins.
     """
     n_groups = min(items.groups_of(0), items.groups_of(1))
     if n_groups < MIN_GROUPS:
         return dict.fromkeys(names, Interval(reason=TOO_FEW_GROUPS))
-    taken = [*names, *(BIAS[name] for name in names if name in BIAS)]
+    options, metrics = options or Options(), select(names)
+    biases = {
+        f"bias of {name}": one.bias(items, options) for name, one in metrics.items() if one.bias
+    }
+    taken = metrics | biases
     once = np.ones((1, items.n_groups), dtype=np.int16)
-    point = resample(items, once, taken, costs=costs, n_bins=n_bins)
-    values = np.array([point[name][0] for name in taken])
+    values = np.concatenate(list(compute(items, once, taken, options).values()))
     rng, size = np.random.default_rng(seed), max(1, HELD // items.n_groups)
-    sizes = [min(size, n_resamples - start) for start in range(0, n_resamples, size)]
     moments = np.zeros((2, items.n_groups, len(taken)), dtype=np.float64)
     parts = []
-    for n in sizes:
-        weights = draw_weights(items, n, rng)
-        found = resample(items, weights, taken, costs=costs, n_bins=n_bins)
-        parts.append(np.column_stack([found[name] for name in taken]) - values)
+    for start in range(0, n_resamples, size):
+        weights = draw_weights(items, min(size, n_resamples - start), rng)
+        found = compute(items, weights, taken, options)
+        parts.append(np.column_stack(list(found.values())) - values)
         moments += _moments(weights, parts[-1])
-    least, greatest = {"mcc": -1.0}, _greatest_losses(items)
     shifts = dict(zip(taken, np.concatenate(parts).T, strict=True))
     return {
         name: _interval(
             name,
+            metric,
             Spread(
                 value=float(values[column]),
                 shifts=shifts[name],
                 moments=moments[:, :, column],
                 n_groups=n_groups,
-                bounds=(least.get(name, 0.0), greatest.get(name, 1.0)),
-                bias=shifts.get(BIAS.get(name, ""), np.empty(0)),
+                bounds=metric.bounds_on(items),
+                bias=shifts.get(f"bias of {name}", np.empty(0)),
             ),
-            confidence,
+            options.confidence,
         )
-        for column, name in enumerate(names)
+        for column, (name, metric) in enumerate(metrics.items())
     }
 
 
@@ -182,25 +168,13 @@ def _moments(weights: NDArray[np.int16], shifts: Floats) -> Floats:
     return np.stack(np.split(sums.astype(np.float64), 2, axis=1))
 
 
-def _greatest_losses(items: Items) -> dict[str, float]:
-    """Return what the most confident item would cost if it were wrong: the losses' upper bound."""
-    found = {}
-    both = (items.target, 1 - items.target)
-    if items.logit is not None:
-        found["cllr"] = max(float(measures.cllr_bits(t, items.logit).max()) for t in both)
-    if items.prob is not None:
-        found["log_loss"] = max(float(measures.log_losses(t, items.prob).max()) for t in both)
-    return found
-
-
-def _interval(name: str, spread: Spread, confidence: float) -> Interval:
+def _interval(name: str, metric: Metric, spread: Spread, confidence: float) -> Interval:
     n_undefined = len(spread.shifts) - len(spread.defined)
     if n_undefined > MOST_UNDEFINED * len(spread.shifts):
         return Interval(reason=f"undefined in {n_undefined} of {len(spread.shifts)} resamples")
     least, greatest = spread.bounds
-    if spread.variance <= (ROUNDING * (greatest - least)) ** 2 and (
-        name in LOSSES or least < spread.value < greatest
-    ):
+    is_at_bound = metric.worst is None and not least < spread.value < greatest
+    if spread.variance <= (ROUNDING * (greatest - least)) ** 2 and not is_at_bound:
         return Interval(reason=NO_VARIATION)
     found = score_interval(
         spread.value,
@@ -229,86 +203,3 @@ def _least_ece(spread: Spread, confidence: float) -> float:
         return 0.0
     reach = spread.quantile(confidence) * math.sqrt(spread.variance)
     return min(max(spread.value - spread.shift - reach, 0.0), spread.value)
-
-
-TPR_AT_FPR = {"tpr_at_fpr_1pct": 0.01, "tpr_at_fpr_5pct": 0.05}
-"""Figures that allow a share of reals to be called fake."""
-
-ITEMS_AT_ONCE = 100_000
-"""Weights of items that are held at once: few enough to stay in a processor's own memory."""
-
-GROUPS_AT_ONCE = 2_000_000
-"""Weights of groups that are multiplied at once: many enough for a product of matrices to pay."""
-
-
-def resample(
-    items: Items,
-    weights: NDArray[np.integer],
-    names: Collection[str],
-    *,
-    costs: Costs = ASVSPOOF5,
-    n_bins: int = measures.N_BINS,
-) -> dict[str, Floats]:
-    """Return figures under every weighting.
-
-    Args:
-        items: The sample, with the decisions, scores or probabilities that the figures take.
-        weights: ``(n_samples, n_groups)``, how often each group counts.
-        names: Metrics, of ``metrics.json``'s names; also ``min_dcf_optimism`` and ``ece_noise``,
-            the biases of two of them.
-        costs: Prior and costs of ``min_dcf`` and ``act_dcf``.
-        n_bins: Bins of ``ece``.
-
-    Returns:
-        Name → ``(n_samples,)``.
-    """
-    table = sums.tally(items, costs, n_bins)
-    of_sums = sums.formulas(costs, table)
-    summed = [name for name in names if name in of_sums]
-    ordered = [name for name in names if name not in of_sums]
-    found: dict[str, list[Floats]] = {name: [] for name in names}
-    if summed:
-        for block in _blocks(weights, GROUPS_AT_ONCE // max(items.n_groups, 1)):
-            totals = _summed(block, table)
-            for name in summed:
-                found[name].append(of_sums[name](totals))
-    if ordered and items.score is not None:
-        ranking = sweep.rank(items.target, items.score)
-        of_steps = _of_steps(costs, sweep.count_steps(ranking))
-        for block in _blocks(weights, ITEMS_AT_ONCE // max(len(items), 1)):
-            counted = sweep.count_ordered(ranking, block[:, items.group[ranking.order]])
-            for name in ordered:
-                found[name].append(of_steps[name](ranking, counted))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-def _blocks(weights: NDArray[np.integer], size: int) -> Iterator[NDArray[np.integer]]:
-    size = max(size, 1)
-    return (weights[start : start + size] for start in range(0, len(weights), size))
-
-
-def _summed(block: NDArray[np.integer], table: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return every column's sums in every sample, by one product of matrices."""
-    parts = [values.reshape(len(values), -1) for values in table.values()]
-    product = block.astype(np.float64) @ np.hstack(parts)
-    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
-    return {
-        key: sums if table[key].ndim > 1 else sums[:, 0]
-        for key, sums in zip(table, np.split(product, ends, axis=1), strict=True)
-    }
-
-
-def _of_steps(costs: Costs, whole: Steps) -> dict[str, Callable[[Ranking, Steps], Floats]]:
-    simple: dict[str, Callable[[Ranking, Steps], Floats]] = {
-        "auroc": lambda _, counted: sweep.auroc(counted),
-        "average_precision": lambda _, counted: sweep.average_precision(counted),
-        "eer": lambda _, counted: sweep.eer(counted),
-        "eer_threshold": lambda order, counted: order.thresholds[sweep.eer_step(counted) - 1],
-        "min_dcf": lambda _, counted: sweep.min_dcf(counted, costs),
-        "min_dcf_optimism": lambda _, counted: sweep.min_dcf_optimism(counted, whole, costs),
-    }
-    return simple | {name: _tpr_at(fpr) for name, fpr in TPR_AT_FPR.items()}
-
-
-def _tpr_at(fpr: float) -> Callable[[Ranking, Steps], Floats]:
-    return lambda _, counted: sweep.tpr_at_fpr(counted, fpr)

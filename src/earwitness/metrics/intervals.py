@@ -18,14 +18,13 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import norm, t
 
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS
 from earwitness.metrics import sweep
-from earwitness.metrics.sample import Items
+from earwitness.metrics.sample import Floats, Ints, Items, Options
 
-CONFIDENCE = 0.95
+CONFIDENCE = Options.confidence
 NO_VARIATION = "no variation between groups"
 PRIOR_FREEDOM = 1.5
 """Degrees of freedom that the greatest possible variance counts for, chosen by simulation
@@ -71,7 +70,7 @@ def score_interval(
     Args:
         value: The metric, within its bounds.
         variance: Its variance over samples of groups.
-        freedom: Degrees of freedom of the variance (``clustered.freedom_of``).
+        freedom: Degrees of freedom of the variance (``freedom_of``).
         n_groups: Groups of the class that has fewer.
         confidence: Level.
         bounds: Least and greatest possible value.
@@ -95,25 +94,17 @@ def score_interval(
     )
 
 
-def auroc_interval(
-    target: Ints, score: Floats, group: Ints, confidence: float = CONFIDENCE
-) -> Interval:
-    """Return an interval for AUROC.
+def auroc_interval(items: Items, confidence: float = CONFIDENCE) -> Interval:
+    """Return an interval for AUROC, of reals and fakes with scores.
 
     It is ``score_interval`` with Obuchowski's (1997) variance. At an AUROC of 0 or 1
     no variance can be seen: there the bound is exact and one-sided, from as many disjoint pairs of
     a group with reals and another with fakes as there are (see ``_independent_pairs``).
-
-    Args:
-        target: ``(n_items,)`` of 0 and 1, both there.
-        score: ``(n_items,)`` finite numbers, high for fake.
-        group: ``(n_items,)`` group of each, from 0 up.
-        confidence: Level.
     """
-    n_least = min(len(np.unique(group[target == label])) for label in (0, 1))
+    n_least = min(items.groups_of(0), items.groups_of(1))
     if n_least < MIN_GROUPS:
         return Interval(reason=TOO_FEW_GROUPS)
-    placements = place(target, score)
+    target, group, placements = items.target, items.group, place(items)
     area = placements.mean
     if area in (0, 1):
         bound = (1 - confidence) ** (1 / _independent_pairs(target, group))
@@ -210,13 +201,9 @@ def _quantile(confidence: float, freedom: float) -> float:
     return float(t.ppf((1 + confidence) / 2, max(freedom, 1)))
 
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-
 @dataclass(frozen=True)
 class Placements:
-    """Where items of one class stand among those of the other; ties count half.
+    """Each item's rank among the items of the other class; ties count half.
 
     Attributes:
         of_fakes: ``(n_fake,)`` share of reals below each fake.
@@ -236,15 +223,15 @@ class Placements:
         return Placements(self.of_fakes - other.of_fakes, self.of_reals - other.of_reals)
 
 
-def place(target: Ints, score: Floats) -> Placements:
-    """Place every item among those of the other class.
-
-    Args:
-        target: ``(n_items,)`` of 0 and 1, both there.
-        score: ``(n_items,)`` finite numbers, high for fake.
-    """
-    fakes, reals = score[target == 1], score[target == 0]
-    return Placements(_share_below(fakes, reals), 1 - _share_below(reals, fakes))
+def place(items: Items) -> Placements:
+    """Return where each item of one class is among those of the other; takes both and scores."""
+    steps, step = sweep.count_steps(items.ranking), items.ranking.step_of
+    fake = items.target == 1
+    at_fake, at_real = step[fake], step[~fake]
+    n_real, n_fake = steps.fp[-1], steps.tp[-1]
+    reals_above = steps.fp[at_fake] + steps.fp[at_fake - 1]
+    fakes_above = steps.tp[at_real] + steps.tp[at_real - 1]
+    return Placements((2 * n_real - reals_above) / (2 * n_real), fakes_above / (2 * n_fake))
 
 
 def clustered_variance(placements: Placements, target: Ints, group: Ints) -> float:
@@ -270,10 +257,9 @@ def clustered_variance(placements: Placements, target: Ints, group: Ints) -> flo
 def degrees_of_freedom(placements: Placements, target: Ints, group: Ints) -> float:
     """Return how many degrees of freedom ``clustered_variance`` has on this sample.
 
-    A variance is as uncertain as its terms are uneven: where a few groups make most of it, as
-    at an AUROC near 1, it has few degrees of freedom however many groups there are. They follow
-    from the fourth moment of the groups' parts (Satterthwaite, 1946); for normal parts they are
-    the number of groups.
+    Where a few groups make most of the variance, as at an AUROC near 1, it has few degrees of
+    freedom however many groups there are. They follow from the fourth moment of the groups' parts
+    (Satterthwaite, 1946); for normal parts they are the number of groups.
 
     Args:
         placements: Of one detector, not all alike.
@@ -306,12 +292,6 @@ def _parts(placements: Placements, target: Ints, group: Ints) -> tuple[Floats, F
     return of_fakes, of_reals
 
 
-def _share_below(values: Floats, others: Floats) -> Floats:
-    ordered = np.sort(others)
-    below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
-    return np.asarray(below / (2 * len(others)))
-
-
 def tpr_interval(items: Items, fpr: float, confidence: float = CONFIDENCE) -> Interval:
     """Return an interval for the share of fakes found with at most ``fpr`` of reals called fake.
 
@@ -331,15 +311,12 @@ def tpr_interval(items: Items, fpr: float, confidence: float = CONFIDENCE) -> In
         return Interval(reason=found)
     if items.groups_of(1) < MIN_GROUPS:
         return Interval(reason=TOO_FEW_GROUPS)
-    score = np.asarray(items.score, dtype=np.float64)
-    ranking = sweep.rank(items.target, score)
-    counted = sweep.count_steps(ranking)
-    numbers = range(len(ranking.thresholds) + 1)
+    counted, step_of = sweep.count_steps(items.ranking), items.ranking.step_of
+    numbers = range(counted.fp.shape[-1])
 
     def share(step: int, label: int) -> Interval:
         own = items.target == label
-        threshold = ranking.thresholds[step - 1] if step else math.inf
-        return rate_interval((score[own] >= threshold).astype(int), items.group[own], confidence)
+        return rate_interval((step_of[own] <= step).astype(int), items.group[own], confidence)
 
     strict = bisect_right(numbers, fpr, key=lambda step: share(step, 0).high) - 1
     loose = min(bisect_left(numbers, fpr, key=lambda step: share(step, 0).low), numbers[-1])

@@ -1,13 +1,14 @@
-"""What figures are made of: truth, group and what a detector said, one row an item.
+"""Samples that metrics are computed from, and the options of metrics.
 
-Conventions: 0 is real, 1 is fake; scores rise with fakeness. A group is what is not independent (a
-track with its reconstructions); it may hold reals, fakes or both.
+Conventions: 0 is real, 1 is fake; scores rise with fakeness; one row an item. A group holds items
+that are not independent (a track with its reconstructions): reals, fakes or both.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +17,52 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Values = TypeVar("Values", bound=NDArray[Any])
+Rate = TypeVar("Rate", float, NDArray[np.float64])
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Items by falling score; items with equal scores share a step.
+
+    Attributes:
+        order: ``(n_items,)`` positions of the items, highest score first.
+        is_fake: ``(n_items,)``, in this order.
+        ends: ``(n_steps,)`` where the last item of each distinct score is in this order.
+        thresholds: ``(n_steps,)`` the threshold of each step: the score, or its ``prob``.
+    """
+
+    order: Ints
+    is_fake: NDArray[np.bool_]
+    ends: Ints
+    thresholds: Floats
+
+    @property
+    def step_of(self) -> Ints:
+        """``(n_items,)`` the first step, from 1, at which each item is called fake."""
+        steps = np.empty(len(self.order), dtype=np.int64)
+        steps[self.order] = np.searchsorted(self.ends, np.arange(len(self.order))) + 1
+        return steps
+
+
+def rank(target: ArrayLike, score: ArrayLike) -> Ranking:
+    """Order items by falling score.
+
+    Args:
+        target: ``(n_items,)`` of 0 (real) and 1 (fake).
+        score: ``(n_items,)`` finite numbers, high for fake.
+
+    Raises:
+        ValueError: The shapes differ, or a score is not finite.
+    """
+    truth, scores = np.asarray(target), np.asarray(score, dtype=np.float64)
+    if truth.shape != scores.shape or truth.ndim != 1:
+        raise ValueError(f"shapes {truth.shape} and {scores.shape}, expected (n_items,) twice")
+    if not np.isfinite(scores).all():
+        raise ValueError("score holds NaN or infinity, expected finite numbers")
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) if len(order) else order
+    return Ranking(order, truth[order] == 1, ends, ordered[ends])
 
 
 @dataclass(frozen=True)
@@ -43,36 +90,60 @@ class Items:
 
     @property
     def n_groups(self) -> int:
-        """Groups in all."""
+        """Number of groups."""
         return int(self.group.max()) + 1 if len(self) else 0
+
+    @property
+    def has_both(self) -> bool:
+        """Whether there are reals and fakes."""
+        return has_both(self.target)
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """The items by falling score, sorted once; thresholds are probabilities if there are any.
+
+        Raises:
+            ValueError: There are no scores, or one is not finite.
+        """
+        if self.score is None:
+            raise ValueError("no scores, expected one an item")
+        ranking = rank(self.target, self.score)
+        if self.prob is None or not len(self):
+            return ranking
+        starts = np.append(0, ranking.ends[:-1] + 1)
+        lowest = np.minimum.reduceat(self.prob[ranking.order], starts)
+        return replace(ranking, thresholds=lowest)
 
     def groups_of(self, target: int) -> int:
         """Return how many groups hold an item of a class."""
         return len(np.unique(self.group[self.target == target]))
 
     def where(self, chosen: ArrayLike) -> Items:
-        """Return the items that a mask or positions choose, their groups numbered anew."""
+        """Return the items that a mask or positions choose, their groups renumbered."""
         kept = np.asarray(chosen)
 
-        def taken(values: Values | None) -> Values | None:
+        def select(values: Values | None) -> Values | None:
             return None if values is None else values[kept]
 
         return Items(
             target=self.target[kept],
             group=numbered(self.group[kept]),
-            decision=taken(self.decision),
-            score=taken(self.score),
-            logit=taken(self.logit),
-            prob=taken(self.prob),
+            decision=select(self.decision),
+            score=select(self.score),
+            logit=select(self.logit),
+            prob=select(self.prob),
         )
 
 
 def numbered(labels: ArrayLike) -> Ints:
-    """Return the groups that labels stand for, numbered from 0 without gaps: ``(n_items,)``."""
+    """Return groups numbered from 0 without gaps, one for each distinct label: ``(n_items,)``."""
     return np.unique(np.asarray(labels), return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-Rate = TypeVar("Rate", float, NDArray[np.float64])
+def has_both(target: ArrayLike) -> bool:
+    """Whether there are reals and fakes."""
+    truth = np.asarray(target)
+    return bool((truth == 0).any() and (truth == 1).any())
 
 
 @dataclass(frozen=True)
@@ -80,12 +151,12 @@ class Costs:
     """A prior and two costs; the defaults are those of ASVspoof 5 (Wang et al., 2024).
 
     Attributes:
-        p_fake: Share of fakes that is supposed, between 0 and 1.
-        c_false_alarm: What a real called fake costs, more than 0.
-        c_miss: What a fake called real costs, more than 0.
+        p_fake: Assumed share of fakes, between 0 and 1.
+        c_false_alarm: Cost of calling a real fake, more than 0.
+        c_miss: Cost of calling a fake real, more than 0.
 
     Raises:
-        ValueError: A value lies outside its bounds.
+        ValueError: A value is out of bounds.
     """
 
     p_fake: float = 0.05
@@ -105,7 +176,7 @@ class Costs:
         return math.log(self._false_alarm / self._miss)
 
     def normalised(self, fpr: Rate, fnr: Rate) -> Rate:
-        """Return the expected cost; 1 is what the better of the two constant answers costs.
+        """Return the expected cost, where 1 is the cost of the better constant decision.
 
         Args:
             fpr: Share of reals called fake.
@@ -124,3 +195,18 @@ class Costs:
 
 ASVSPOOF5 = Costs()
 """Settings of ASVspoof 5: 5 % fakes, and a miss costs ten times what a false alarm does."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options that metrics and their intervals depend on.
+
+    Attributes:
+        costs: Prior and costs of ``min_dcf`` and ``act_dcf``.
+        n_bins: Bins of ``ece``, of equal width (Guo et al., 2017: 15).
+        confidence: Level of intervals.
+    """
+
+    costs: Costs = ASVSPOOF5
+    n_bins: int = 15
+    confidence: float = 0.95

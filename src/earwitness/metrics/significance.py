@@ -15,8 +15,6 @@ import numpy as np
 from scipy.stats import rankdata, t
 
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS
-from earwitness.metrics import measures
-from earwitness.metrics.bootstrap import resample
 from earwitness.metrics.intervals import (
     CONFIDENCE,
     NO_VARIATION,
@@ -25,7 +23,8 @@ from earwitness.metrics.intervals import (
     degrees_of_freedom,
     place,
 )
-from earwitness.metrics.sample import ASVSPOOF5, Costs, Floats, Items, Values
+from earwitness.metrics.measures import compute, select
+from earwitness.metrics.sample import Floats, Items, Options, Values
 
 N_SWAPS = 2000
 
@@ -55,7 +54,7 @@ def auroc_difference(first: Items, second: Items, confidence: float = CONFIDENCE
     """Return an interval for a difference of two AUROCs: DeLong's, with Obuchowski's variance.
 
     Student's t takes the place of the normal distribution, on as many degrees of freedom as the
-    variance has (``clustered.degrees_of_freedom``), at most one fewer than the groups of the class
+    variance has (``degrees_of_freedom``), at most one fewer than the groups of the class
     that has fewer.
 
     Args:
@@ -63,7 +62,7 @@ def auroc_difference(first: Items, second: Items, confidence: float = CONFIDENCE
         second: The same items in the same order, as the second did.
         confidence: Level.
     """
-    one, two = (place(items.target, _scores(items)) for items in (first, second))
+    one, two = place(first), place(second)
     value, apart = one.mean - two.mean, one.minus(two)
     n_least = min(first.groups_of(0), first.groups_of(1))
     if n_least < MIN_GROUPS:
@@ -83,31 +82,29 @@ def compare_by_swaps(
     *,
     seed: int,
     n_swaps: int = N_SWAPS,
-    costs: Costs = ASVSPOOF5,
-    n_bins: int = measures.N_BINS,
+    options: Options | None = None,
 ) -> dict[str, Difference]:
-    """Compare any figures by swapping the detectors' answers, a whole group at a time.
+    """Test differences of metrics by permutation: outputs are swapped, a whole group at a time.
 
-    If the detectors did not differ, their answers on a group could change places. The p-value is
-    the share of random swaps (the data as they are being one of them) with a difference at least
-    as great. Scores that items are ordered by are turned into ranks first, as the detectors'
-    scales may differ; logits and probabilities are taken as they are. The difference of two AUROCs
-    has an interval as well (``auroc_difference``).
+    Under the null hypothesis the detectors' outputs on a group are exchangeable. The p-value is
+    the share of random swaps (the data themselves being one of them) with a difference at least
+    as great. Scores that items are ordered by are replaced by ranks first, as the detectors'
+    scales may differ; logits and probabilities are not. The difference of two AUROCs has an
+    interval as well (``auroc_difference``).
 
     Args:
-        first: Items with what the figures take, as the first detector answered.
-        second: The same items in the same order, as the second did.
-        names: Figures, of ``metrics.json``'s names.
-        seed: Where the swaps start.
-        n_swaps: How many.
-        costs: Prior and costs of ``min_dcf`` and ``act_dcf``.
-        n_bins: Bins of ``ece``.
+        first: Items with the columns that the metrics need, scored by the first detector.
+        second: The same items in the same order, scored by the second.
+        names: Metrics.
+        seed: Seed of the swaps.
+        n_swaps: Number of swaps.
+        options: Level, costs and bins.
     """
     pooled, n_groups = _pooled(first, second), first.n_groups
     swapped = np.random.default_rng(seed).integers(0, 2, (n_swaps + 1, n_groups), dtype=np.int8)
     swapped[0] = 0
     as_first, as_second = (
-        resample(pooled, np.hstack(halves), names, costs=costs, n_bins=n_bins)
+        compute(pooled, np.hstack(halves), select(names), options)
         for halves in ((1 - swapped, swapped), (swapped, 1 - swapped))
     )
     few = n_groups < MIN_GROUPS
@@ -167,9 +164,3 @@ def _pooled(first: Items, second: Items) -> Items:
 def _stacked(first: Values | None, second: Values | None) -> Any:
     """Return both, one below the other; ``None`` unless both detectors have them."""
     return None if first is None or second is None else np.concatenate([first, second])
-
-
-def _scores(items: Items) -> Floats:
-    if items.score is None:
-        raise ValueError("no scores, expected them for both detectors")
-    return items.score

@@ -8,6 +8,7 @@ exact; leading axes stand for samples. A figure without reals or without fakes i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,27 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from earwitness.metrics.sample import Costs
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Items by falling score.
-
-    Attributes:
-        order: ``(n_items,)``: which item stands where.
-        is_fake: ``(n_items,)``, in this order.
-        ends: ``(n_steps,)``: where the last item of each distinct score stands.
-        thresholds: ``(n_steps,)`` distinct scores, falling.
-    """
-
-    order: Ints
-    is_fake: NDArray[np.bool_]
-    ends: Ints
-    thresholds: Floats
+from earwitness.metrics.sample import Costs, Floats, Ints, Ranking, has_both, rank
 
 
 @dataclass(frozen=True)
@@ -45,10 +26,12 @@ class Steps:
     Attributes:
         fp: ``(..., n_steps + 1)`` reals called fake, rising from 0 to all of them.
         tp: ``(..., n_steps + 1)`` fakes called fake, rising from 0 to all of them.
+        thresholds: ``(n_steps,)`` distinct scores, falling; step 0 has none.
     """
 
     fp: Ints
     tp: Ints
+    thresholds: Floats
 
     @property
     def n_real(self) -> Ints:
@@ -71,29 +54,8 @@ class Steps:
         return _shares(self.tp, self.n_fake)
 
 
-def rank(target: ArrayLike, score: ArrayLike) -> Ranking:
-    """Order items by falling score.
-
-    Args:
-        target: ``(n_items,)`` of 0 (real) and 1 (fake).
-        score: ``(n_items,)`` finite numbers, high for fake.
-
-    Raises:
-        ValueError: The shapes differ, or a score is not finite.
-    """
-    truth, scores = np.asarray(target), np.asarray(score, dtype=np.float64)
-    if truth.shape != scores.shape or truth.ndim != 1:
-        raise ValueError(f"shapes {truth.shape} and {scores.shape}, expected (n_items,) twice")
-    if not np.isfinite(scores).all():
-        raise ValueError("score holds NaN or infinity, expected finite numbers")
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) if len(order) else order
-    return Ranking(order, truth[order] == 1, ends, ordered[ends])
-
-
 def count_steps(ranking: Ranking, weights: NDArray[np.integer] | None = None) -> Steps:
-    """Count what is called fake at every step.
+    """Count the items called fake at every step.
 
     Args:
         ranking: The items.
@@ -105,9 +67,9 @@ def count_steps(ranking: Ranking, weights: NDArray[np.integer] | None = None) ->
 
 
 def count_ordered(ranking: Ranking, ordered: NDArray[np.integer]) -> Steps:
-    """Count what is called fake at every step, weights standing in the ranking's order."""
+    """Count the items called fake at every step, with weights in the ranking's order."""
     called, tp = (_cumulate(ranking, w) for w in (ordered, ordered * ranking.is_fake))
-    return Steps(called - tp, tp)
+    return Steps(called - tp, tp, ranking.thresholds)
 
 
 def _cumulate(ranking: Ranking, ordered: NDArray[np.integer]) -> Ints:
@@ -120,8 +82,9 @@ def _cumulate(ranking: Ranking, ordered: NDArray[np.integer]) -> Ints:
 
 def auroc(steps: Steps) -> Floats:
     """Return the area under the ROC curve, a tie counting half: ``(...)``."""
-    fpr, tpr = steps.fpr, steps.tpr
-    return _trapezoids(fpr, tpr)
+    widths, heights = np.diff(steps.fpr, axis=-1), steps.tpr[..., 1:] + steps.tpr[..., :-1]
+    area: Floats = (widths * heights / 2).sum(axis=-1)
+    return area
 
 
 def average_precision(steps: Steps) -> Floats:
@@ -166,6 +129,12 @@ def eer(steps: Steps) -> Floats:
     return rate
 
 
+def eer_threshold(steps: Steps) -> Floats:
+    """Return the score from which items are called fake where the error rates are nearest."""
+    threshold: Floats = steps.thresholds[eer_step(steps) - 1]
+    return threshold
+
+
 def min_dcf(steps: Steps, costs: Costs) -> Floats:
     """Return the least normalised cost that any reachable threshold has: ``(...)``."""
     least: Floats = costs.normalised(steps.fpr, 1 - steps.tpr).min(axis=-1)
@@ -205,6 +174,49 @@ def _shares(part: NDArray[Any], whole: Ints) -> Floats:
     return shares
 
 
-def _trapezoids(x: Floats, y: Floats) -> Floats:
-    area: Floats = (np.diff(x, axis=-1) * (y[..., 1:] + y[..., :-1]) / 2).sum(axis=-1)
-    return area
+def threshold_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float) -> float:
+    """Return the lowest score that as a threshold calls at most ``fpr`` of the reals fake.
+
+    Reals alone serve as well. NaN below ``reals_needed(fpr)`` reals.
+
+    Args:
+        target: ``(n_items,)`` of 0 (real) and 1 (fake).
+        score: ``(n_items,)`` finite numbers, high for fake.
+        fpr: Between 0 and 1.
+    """
+    n_real = int((np.asarray(target) == 0).sum())
+    if n_real < reals_needed(fpr):
+        return math.nan
+    steps = count_steps(rank(target, score))
+    return _threshold_of(steps, int(last_step_at(steps, fpr)))
+
+
+def threshold_at_cost(target: ArrayLike, score: ArrayLike, costs: Costs) -> float:
+    """Return the threshold with the least detection cost; of several, the highest.
+
+    NaN with one class alone.
+
+    Args:
+        target: ``(n_items,)`` of 0 (real) and 1 (fake).
+        score: ``(n_items,)`` finite numbers, high for fake.
+        costs: Prior and costs.
+    """
+    if not has_both(target):
+        return math.nan
+    steps = count_steps(rank(target, score))
+    return _threshold_of(steps, int(np.argmin(costs.normalised(steps.fpr, 1 - steps.tpr))))
+
+
+def reals_needed(fpr: float) -> int:
+    """Return how many reals are needed for one of them to be a share of ``fpr``: 100 at 1 %.
+
+    Raises:
+        ValueError: ``fpr`` is not between 0 and 1.
+    """
+    if not 0 < fpr < 1:
+        raise ValueError(f"fpr {fpr}, expected a number between 0 and 1")
+    return math.ceil(round(1 / fpr, 6))
+
+
+def _threshold_of(steps: Steps, step: int) -> float:
+    return math.inf if step == 0 else float(steps.thresholds[step - 1])

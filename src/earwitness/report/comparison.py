@@ -23,7 +23,7 @@ from earwitness.core.errors import PredictionsError
 from earwitness.core.io import atomic_write, distinct_stems, file_stem, write_text
 from earwitness.core.text_table import read_table
 from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, Cell, comparison_record, is_one_class
-from earwitness.metrics.measures import accuracy
+from earwitness.metrics.measures import measure_counts
 from earwitness.report.charts.matrices import confusion_chart
 from earwitness.report.charts.renderer import save_chart
 
@@ -296,7 +296,7 @@ def draw_confusion(row: ComparisonRow, path: Path, *, normalized: bool = False) 
 
 
 def _subtitle(row: ComparisonRow) -> str:
-    share = accuracy(row.counts)
+    share = measure_counts("accuracy", row.counts)
     told = "undefined" if math.isnan(share) else f"{share:.3f}"
     n = f"{row.counts.n:,}".replace(",", "\u202f")
     return f"{row.dataset}\nn = {n}, accuracy {told}"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.metrics.measures import auroc
+from earwitness.metrics.measures import measure
 from earwitness.training.examples import SIDES, Example
 from earwitness.training.pixels import ImageDataset
 
@@ -127,7 +127,7 @@ def _shortcuts(shelf: ImageDataset, looks: Sequence[_Look]) -> Iterator[str]:
         "the share of black": [look.black for look in looks],
     }
     for name, values in seen.items():
-        area = auroc(targets, np.array(values))
+        area = measure("auroc", targets, np.array(values))
         if max(area, 1 - area) >= _TELLING:
             shown = f"AUROC {max(area, 1 - area):.3f}"
             yield f"shortcut: {name} alone tells the classes apart ({shown})"

@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from earwitness.metrics.measures import auroc
+from earwitness.metrics.measures import measure
 from earwitness.training.sampling import EpochSampler, ValidSampler, rng_for
 from earwitness.training.task import TrainConfig, TrainingTask
 
@@ -142,7 +142,7 @@ class LitModule(pl.LightningModule):
         self.log_dict(
             {
                 "valid_loss": _mean_of_classes(losses, fakes),
-                "valid_auroc": auroc(targets.astype(np.int64), logits),
+                "valid_auroc": measure("auroc", targets.astype(np.int64), logits),
                 "valid_balanced_accuracy": _mean_of_classes(right, fakes),
             }
         )

@@ -24,8 +24,8 @@ from earwitness.audit.shortcuts.measures import ITEM
 from earwitness.audit.shortcuts.permutation import rank_p_value, share_p_value
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS, Estimate
 from earwitness.metrics.intervals import auroc_interval
-from earwitness.metrics.measures import auroc
-from earwitness.metrics.sample import Floats, Ints, numbered
+from earwitness.metrics.measures import measure
+from earwitness.metrics.sample import Floats, Ints, Items, numbered
 from earwitness.metrics.significance import holm
 from earwitness.splits.grid import ALL, Cell, list_cells
 
@@ -151,10 +151,10 @@ def _too_few(items: Classed) -> Comparison:
 
 
 def _estimate(items: Classed, scores: Floats) -> Estimate:
-    interval = auroc_interval(items.target, scores, items.group)
+    interval = auroc_interval(Items(items.target, items.group, score=scores))
     low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
     return Estimate(
-        value=auroc(items.target, scores),
+        value=measure("auroc", items.target, scores),
         low=low,
         high=high,
         n_items=len(scores),

@@ -9,14 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.metrics.calibration import (
-    LEAST_SCALE,
-    fit_scaling,
-    threshold_at_cost,
-    threshold_at_fpr,
-)
-from earwitness.metrics.measures import min_dcf
-from earwitness.metrics.sample import Costs
+from earwitness.evaluation.thresholds import LEAST_SCALE, fit_scaling
+from earwitness.metrics.measures import measure
+from earwitness.metrics.sample import Costs, Options
+from earwitness.metrics.sweep import threshold_at_cost, threshold_at_fpr
 
 samples = st.lists(
     st.tuples(st.integers(0, 1), st.integers(-5, 5)), min_size=2, max_size=40
@@ -42,7 +38,7 @@ def test_the_cheapest_threshold_costs_the_least(rows: list[tuple[int, int]], c_m
     found = threshold_at_cost(target, score, costs)
     called = score >= found
     cost = costs.normalised(float(called[target == 0].mean()), float((~called[target == 1]).mean()))
-    assert cost == pytest.approx(min_dcf(target, score, costs))
+    assert cost == pytest.approx(measure("min_dcf", target, score, Options(costs)))
 
 
 def test_one_class_has_no_threshold_and_no_map() -> None:
