@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +42,20 @@ def nothing_left_running() -> Iterator[None]:
     """What a test started ends with it, whether it passed or not."""
     yield
     processes.kill_started()
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Returns what puts a package with entry points on the path of imports."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(package: str, *entries: str, group: str = "earwitness.toys") -> Path:
+        folder = tmp_path / package
+        monkeypatch.syspath_prepend(folder)
+        info = folder / f"{package}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("\n".join((f"[{group}]", *entries)))
+        return folder
+
+    return write

@@ -21,23 +21,6 @@ def registry() -> Registry:
     return table
 
 
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Returns what puts a package with entry points on the path of imports."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def write(package: str, *entries: str, group: str = GROUP) -> Path:
-        folder = tmp_path / package
-        monkeypatch.syspath_prepend(folder)
-        info = folder / f"{package}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("\n".join((f"[{group}]", *entries)))
-        return folder
-
-    return write
-
-
 def test_loads_what_a_name_stands_for(registry: Registry) -> None:
     assert registry.load("specnn_amplitude")({"a": 1}) == '{"a": 1}'
 

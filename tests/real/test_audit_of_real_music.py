@@ -10,7 +10,6 @@ import pytest
 from earwitness.audit.audit import audit
 from earwitness.audit.schema import AuditReport
 from earwitness.core.manifest import Manifest
-from earwitness.datasets import fma
 from earwitness.datasets.fma import catalog_fma
 from earwitness.datasets.sonics import catalog_sonics
 
@@ -43,10 +42,11 @@ def report() -> AuditReport:
     """What the published benchmark judges: FMA's validation tracks, with three reconstructions of
     each, and SONICS' valid split; against SONICS' train split."""
     root = folder_of("root")
+    data = root / "deepfake-detector"
     tracks = catalog_fma(
-        real_root=root / fma.REAL_ROOT,
-        fake_root=root / fma.FAKE_ROOT,
-        split_npy=root / fma.SPLIT_NPY,
+        real_root=data / "fma_real_medium/resampled",
+        fake_root=data / "fma_rebuilt_medium",
+        split_npy=data / "data/dataset_medium_split_filtered.npy",
         encoders=ENCODERS,
     )
     return audit(

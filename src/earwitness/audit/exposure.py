@@ -20,7 +20,8 @@ from pydantic import JsonValue
 from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, make_result, not_checked
 from earwitness.audit.schema import Exposure, ExposureStatus, Finding
 from earwitness.core.cards import DetectorCard, TrainingItems
-from earwitness.splits.grouping import KNOWN_CORPORA, corpus_of
+from earwitness.datasets.catalog import layouts_by_source
+from earwitness.splits.grouping import corpus_of
 
 _SPLITS = {
     "train": "train",
@@ -40,7 +41,7 @@ class Origin(NamedTuple):
     """Where rows come from, as a card or a manifest says it.
 
     Attributes:
-        corpus: One of ``KNOWN_CORPORA``, or what is said instead; empty where none is said.
+        corpus: One whose layout is registered, or what is said instead; empty where none is said.
         split: ``train``, ``valid`` or ``test``; ``None`` where none is said.
         target: The class it is limited to; ``None`` for both.
     """
@@ -196,7 +197,7 @@ def _is_of(origin: Origin, other: Origin) -> bool | None:
     if not origin.corpus:
         return None
     if origin.corpus != other.corpus:
-        return False if other.corpus in KNOWN_CORPORA else None
+        return False if other.corpus in layouts_by_source() else None
     if {origin.target, other.target} == {0, 1}:
         return False
     if origin.split is None or other.split is None:
@@ -211,7 +212,7 @@ def _origins(said: Sequence[str] | None) -> list[Origin] | None:
 def statement_origin(text: str) -> Origin:
     """Read what a card says of data: "FMA-medium train (Deezer split) and its nine …"."""
     words, said = _words(text), text.casefold()
-    known = [name for name in KNOWN_CORPORA if name.casefold() in said]
+    known = [name for name in layouts_by_source() if name.casefold() in said]
     corpus = known[0] if len(known) == 1 else (said.split() or [""])[0]
     return Origin(corpus, _split(words), _target(words))
 

@@ -26,7 +26,8 @@ from earwitness.audio.clips import Windows
 from earwitness.core.cards import Backend, Precision, Preprocessing
 from earwitness.core.errors import UsageError
 from earwitness.core.registry import nearest
-from earwitness.datasets import fma
+from earwitness.datasets.catalog import LAYOUTS
+from earwitness.datasets.fma import ENCODERS
 from earwitness.detectors.hub import is_hub_id
 from earwitness.detectors.loading import DETECTORS, published_name
 
@@ -91,7 +92,7 @@ class SplitsSection(_Section):
     deezer_split_name: Literal["train", "valid", "validation", "test"] = "valid"
     fma_real_root: FilePath | None = None
     fma_fake_root: FilePath | None = None
-    fma_encoders: tuple[str, ...] = fma.ENCODERS
+    fma_encoders: tuple[str, ...] = ENCODERS
     fakemusiccaps_root: FilePath | None = None
     sonics_root: FilePath | None = None
     sonics_eval_csv: FilePath | None = None
@@ -106,6 +107,17 @@ class SplitsSection(_Section):
     one_per_group: bool = False
     stratify_fakemusiccaps: bool = True
     absolute_paths: bool = False
+    datasets: dict[str, FilePath | None] | None = None
+    n_dataset: Count = 2000
+
+    @field_validator("datasets")
+    @classmethod
+    def _are_known(cls, datasets: dict[str, Path | None] | None) -> dict[str, Path | None] | None:
+        for name in datasets or ():
+            if name not in LAYOUTS:
+                hint = nearest(name, list(LAYOUTS)) or f"; known: {', '.join(sorted(LAYOUTS))}"
+                raise ValueError(f"no dataset named {name!r}{hint}")
+        return datasets
 
 
 class FolderSection(_Section):

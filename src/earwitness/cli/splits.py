@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _FMA = "FMA"
 _SONICS = "SONICS"
 _CAPS = "FakeMusicCaps"
+_OTHERS = "Other datasets"
 _OWN = "Your own folders"
 
 
@@ -123,6 +124,25 @@ def splits(
             rich_help_panel=_CAPS,
         ),
     ] = True,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=DIR]",
+            show_default=False,
+            help="Dataset to draw from, and its folder: fma, sonics, fakemusiccaps or one that "
+            "another package registers (default: these three). Repeatable.",
+            rich_help_panel=_OTHERS,
+        ),
+    ] = None,
+    n_dataset: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Items of each class of a dataset without --n-… options of its own.",
+            rich_help_panel=_OTHERS,
+        ),
+    ] = 2000,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -191,10 +211,18 @@ def splits(
                 one_per_group=one_per_group,
                 stratify_fakemusiccaps=stratify_fakemusiccaps,
                 absolute_paths=absolute_paths,
+                datasets=_datasets(dataset),
+                n_dataset=n_dataset,
             )
         )
     write_splits(drawn, out_dir, absolute_paths=absolute_paths)
     _print(drawn, out_dir)
+
+
+def _datasets(values: list[str] | None) -> dict[str, Path | None] | None:
+    """Return the folder of each dataset that ``--dataset`` names; ``None`` is its usual place."""
+    pairs = (value.partition("=") for value in values or ())
+    return {name: Path(folder) if folder else None for name, _, folder in pairs} or None
 
 
 def _print(drawn: SplitSet, out_dir: Path) -> None:

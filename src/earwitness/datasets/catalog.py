@@ -1,17 +1,21 @@
-"""A catalog: what one folder layout holds, before anything is drawn from it.
+"""Catalogs of dataset files, and the registry of folder layouts that make them.
 
 Conventions: one row a file; ``filepath`` is absolute and POSIX; ``target`` is 0 for real and
-1 for fake; ``key`` names a file wherever its dataset lies, so that a draw does not change when
-a dataset is moved.
+1 for fake; ``key`` does not depend on where the dataset is, so a draw is the same after a move.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from earwitness.core.errors import DatasetError
 from earwitness.core.manifest import NAME_COLUMNS
+from earwitness.core.registry import Registry
 from earwitness.core.text_table import clean_names
 
 if TYPE_CHECKING:
@@ -35,13 +39,24 @@ CATALOG_COLUMNS = (
 """Columns every catalog has, in this order; a layout may add its own after them."""
 
 
+class Item(NamedTuple):
+    """One file of a catalog, as the columns of the same names."""
+
+    key: str
+    filepath: str
+    target: int
+    split_tag: str
+    generator: str | None
+    group_id: str
+
+
 class Omission(NamedTuple):
     """A file that is not in the catalog, and why.
 
     Attributes:
         target: 0 or 1; the class it would have had.
-        name: The name it goes by in the split file, CSV or folder.
-        reason: Why it was left out, in words that stand alone ("no such file").
+        name: Its name in the split file, CSV or folder.
+        reason: Why it was left out ("no such file").
     """
 
     target: int
@@ -54,16 +69,94 @@ class Catalog:
     """Files of one dataset.
 
     Attributes:
-        source: Name of the dataset as it stands in ``source_dataset`` ("FMA").
+        source: Name of the dataset in ``source_dataset`` ("FMA").
         frame: One row a file, ``CATALOG_COLUMNS`` first, sorted by ``key``.
         omitted: Files that were listed or found but left out.
-        looked_at: What was read to make it and what was found there, one sentence each.
+        looked_at: What was read and what was found there, one sentence each.
+        split: Published split that the files are of; empty without one.
     """
 
     source: str
     frame: pl.DataFrame
     omitted: tuple[Omission, ...] = ()
     looked_at: tuple[str, ...] = ()
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class CatalogRequest:
+    """What a layout is asked for.
+
+    Attributes:
+        folder: The dataset's folder.
+        n_wanted: Items wanted of each class (0 real, 1 fake).
+        train_check: What items must not share with the train split (``path, name, song``).
+        options: The layout's own options by name; ``None`` where one is not set.
+    """
+
+    folder: Path
+    n_wanted: Mapping[int, int]
+    train_check: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A dataset's folder layout.
+
+    Attributes:
+        source: Name of the dataset in ``source_dataset`` ("FMA").
+        list_files: Returns the catalog for a request.
+        place: Where the dataset's folder is below the workspace root.
+        classes: Classes that the dataset has.
+        options: Options of ``SplitOptions`` that the layout reads.
+        is_stratified: Whether fakes are drawn equally from each generator.
+        track_of: Returns the track, song or caption that a file is of, given its stem and target;
+            ``None`` where file names do not say.
+    """
+
+    source: str
+    list_files: Callable[[CatalogRequest], Catalog]
+    place: Path
+    classes: tuple[int, ...] = (0, 1)
+    options: tuple[str, ...] = ()
+    is_stratified: bool = True
+    track_of: Callable[[str, int], str] | None = None
+
+
+LAYOUTS = Registry(
+    "dataset",
+    DatasetError,
+    group="earwitness.datasets",
+    accepts=lambda value: isinstance(value, Layout),
+    expected="an earwitness.datasets.catalog.Layout",
+)
+LAYOUTS.add("fma", "earwitness.datasets.fma:LAYOUT")
+LAYOUTS.add("sonics", "earwitness.datasets.sonics:LAYOUT")
+LAYOUTS.add("fakemusiccaps", "earwitness.datasets.fakemusiccaps:LAYOUT")
+
+PUBLISHED = ("fma", "sonics", "fakemusiccaps")
+"""Datasets of the published benchmark, in the order they are drawn from."""
+
+
+def layouts_by_source() -> dict[str, Layout]:
+    """Return every layout that can be used by its ``source``; the first of a name wins."""
+    return _layouts_by_source(tuple(sys.path))
+
+
+@lru_cache(maxsize=4)
+def _layouts_by_source(search_path: tuple[str, ...]) -> dict[str, Layout]:  # noqa: ARG001 - a key
+    found: dict[str, Layout] = {}
+    for _, layout in LAYOUTS.items():  # noqa: PERF102 - a registry, which lacks values()
+        found.setdefault(layout.source, layout)
+    return found
+
+
+def items_frame(items: Iterable[Item], *, source: str) -> pl.DataFrame:
+    """Return the frame of a catalog of ``items``; see ``catalog_frame``."""
+    columns = zip(*items, strict=True)
+    named = dict(zip(Item._fields, columns, strict=False)) or dict.fromkeys(Item._fields, ())
+    return catalog_frame(named, source=source)
 
 
 def catalog_frame(columns: Mapping[str, Sequence[Any]], *, source: str) -> pl.DataFrame:

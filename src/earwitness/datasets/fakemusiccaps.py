@@ -3,18 +3,17 @@
 Layout: ``FakeMusicCaps/<generator>/**/<caption id>.wav``; any folder name is taken as a
 generator. Published: audioldm2, MusicGen_medium, musicldm, mustango, stable_audio_open.
 
-Conventions: the group is the caption, whose id is the file's stem: five generators sang it.
+Conventions: the group is the caption, whose id is the file's stem.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from earwitness.datasets.catalog import Catalog, Omission, catalog_frame
+from earwitness.datasets.catalog import Catalog, Item, Layout, Omission, items_frame
 from earwitness.datasets.scan import scan_audio
 
 SOURCE = "FakeMusicCaps"
-ROOT = Path("FakeMusicCaps")
 
 
 def catalog_fakemusiccaps(root: Path) -> Catalog:
@@ -25,21 +24,30 @@ def catalog_fakemusiccaps(root: Path) -> Catalog:
     """
     scanned = scan_audio(root)
     base = root.absolute().as_posix()
-    paths = [path for path in scanned.files if "/" in path]
-    omitted = [
-        *(Omission(1, p, "not in a generator's folder") for p in scanned.files if "/" not in p),
-        *(Omission(1, p, "file name is not valid Unicode") for p in scanned.unreadable),
+    loose = [path for path in scanned.files if "/" not in path]
+    items = [
+        Item(
+            key=path,
+            filepath=f"{base}/{path}",
+            target=1,
+            split_tag="all_fake",
+            generator=path.partition("/")[0],
+            group_id=f"fakemusiccaps:{PurePosixPath(path).stem}",
+        )
+        for path in scanned.files
+        if "/" in path
     ]
-    stems = [path.rpartition("/")[2].rpartition(".")[0] for path in paths]
-    frame = catalog_frame(
-        {
-            "key": paths,
-            "filepath": [f"{base}/{path}" for path in paths],
-            "target": [1] * len(paths),
-            "split_tag": ["all_fake"] * len(paths),
-            "generator": [path.partition("/")[0] for path in paths],
-            "group_id": [f"fakemusiccaps:{stem}" for stem in stems],
-        },
-        source=SOURCE,
-    )
+    omitted = [Omission(1, path, "not in a generator's folder") for path in loose]
+    omitted += scanned.list_unreadable(target=1)
+    frame = items_frame(items, source=SOURCE)
     return Catalog(SOURCE, frame, tuple(omitted), (scanned.describe(),))
+
+
+LAYOUT = Layout(
+    SOURCE,
+    lambda request: catalog_fakemusiccaps(request.options["fakemusiccaps_root"] or request.folder),
+    place=Path("FakeMusicCaps"),
+    classes=(1,),
+    options=("fakemusiccaps_root",),
+    track_of=lambda stem, _: f"{SOURCE}:{stem}",
+)

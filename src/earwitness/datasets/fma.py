@@ -16,14 +16,18 @@ from pathlib import Path, PurePosixPath
 
 from earwitness.core.errors import DatasetError
 from earwitness.core.io import compose
-from earwitness.datasets.catalog import Catalog, Omission, catalog_frame
+from earwitness.datasets.catalog import (
+    Catalog,
+    CatalogRequest,
+    Item,
+    Layout,
+    Omission,
+    items_frame,
+)
 from earwitness.datasets.deezer_split import read_split_file
 from earwitness.datasets.scan import AudioFolder, scan_audio
 
 SOURCE = "FMA"
-REAL_ROOT = Path("deepfake-detector/fma_real_medium/resampled")
-FAKE_ROOT = Path("deepfake-detector/fma_rebuilt_medium")
-SPLIT_NPY = Path("deepfake-detector/data/dataset_medium_split_filtered.npy")
 ENCODERS = (
     "encodec3",
     "encodec6",
@@ -74,26 +78,23 @@ def catalog_fma(
         folders.insert(0, (0, "", real_root))
     sides = [(target, encoder) for target, encoder, _ in folders]
     tracks, omitted = _listed_tracks(splits, split, sides, train_check=train_check)
-    columns: dict[str, list[object]] = {
-        name: [] for name in ("key", "filepath", "target", "split_tag", "generator", "group_id")
-    }
+    items: list[Item] = []
     looked_at = [f"{split_npy}: {len(splits[split])} names in {split!r}"]
     for target, encoder, folder in folders:
         scanned = scan_audio(folder)
         looked_at.append(scanned.describe())
         found = _first_by_stem(scanned, target, encoder, tracks, omitted)
+        split_tag = f"deezer_{split}_{'fake' if target else 'real'}"
         for track in tracks:
             if track not in found:
                 omitted.append(Omission(target, _name(encoder, track), "no such file"))
                 continue
-            columns["key"].append(_name(encoder or "real", found[track]))
-            columns["filepath"].append((folder.absolute() / found[track]).as_posix())
-            columns["target"].append(target)
-            columns["split_tag"].append(f"deezer_{split}_{'fake' if target else 'real'}")
-            columns["generator"].append(encoder or None)
-            columns["group_id"].append(f"fma:{track}")
-    frame = catalog_frame(columns, source=SOURCE)
-    return Catalog(SOURCE, frame, tuple(omitted), tuple(looked_at))
+            key = _name(encoder or "real", found[track])
+            path = (folder.absolute() / found[track]).as_posix()
+            items.append(Item(key, path, target, split_tag, encoder or None, f"fma:{track}"))
+    frame = items_frame(items, source=SOURCE)
+    word = "valid" if split == "validation" else split
+    return Catalog(SOURCE, frame, tuple(omitted), tuple(looked_at), word)
 
 
 def _listed_tracks(
@@ -143,12 +144,35 @@ def _first_by_stem(
             omitted.append(Omission(target, _name(encoder, path), f"second file of {track}"))
         else:
             first[track] = path
-    omitted.extend(
-        Omission(target, _name(encoder, name), "file name is not valid Unicode")
-        for name in scanned.unreadable
-    )
+    omitted += scanned.list_unreadable(target=target, prefix=_name(encoder, ""))
     return first
 
 
 def _name(encoder: str, track: str) -> str:
     return f"{encoder}/{track}" if encoder else track
+
+
+def _list_files(request: CatalogRequest) -> Catalog:
+    options = request.options
+    real_root = options["fma_real_root"] or request.folder / "fma_real_medium/resampled"
+    npy = request.folder / "data/dataset_medium_split_filtered.npy"
+    return catalog_fma(
+        real_root=real_root if request.n_wanted[0] else None,
+        fake_root=options["fma_fake_root"] or real_root.parent.parent / "fma_rebuilt_medium",
+        split_npy=options["deezer_split_npy"] or npy,
+        split_name=options["deezer_split_name"],
+        encoders=options["fma_encoders"] if request.n_wanted[1] else (),
+        train_check="song" in request.train_check,
+    )
+
+
+LAYOUT = Layout(
+    SOURCE,
+    _list_files,
+    place=Path("deepfake-detector"),
+    options=(
+        *("fma_real_root", "fma_fake_root", "fma_encoders"),
+        *("deezer_split_npy", "deezer_split_name"),
+    ),
+    track_of=lambda stem, _: f"{SOURCE}:{stem}",
+)

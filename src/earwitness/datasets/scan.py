@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.core.errors import DatasetError
-from earwitness.datasets.catalog import AUDIO_SUFFIXES
+from earwitness.datasets.catalog import AUDIO_SUFFIXES, Omission
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class AudioFolder:
     n_other: int
     unreadable: tuple[str, ...]
     aliases: tuple[str, ...] = ()
+
+    def list_unreadable(self, *, target: int, prefix: str = "") -> list[Omission]:
+        """Return ``unreadable`` as omissions of a class."""
+        reason = "file name is not valid Unicode"
+        return [Omission(target, prefix + name, reason) for name in self.unreadable]
 
     def describe(self) -> str:
         """Say in one sentence what the folder held."""

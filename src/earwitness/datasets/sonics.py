@@ -25,10 +25,16 @@ import polars as pl
 from earwitness.core.errors import DatasetError
 from earwitness.core.io import spelled_on_disk, tidy_path
 from earwitness.core.text_table import clean_names, labels, numbers, read_table, without_missing
-from earwitness.datasets.catalog import AUDIO_SUFFIXES, Catalog, Omission, catalog_frame
+from earwitness.datasets.catalog import (
+    AUDIO_SUFFIXES,
+    Catalog,
+    CatalogRequest,
+    Layout,
+    Omission,
+    catalog_frame,
+)
 
 SOURCE = "SONICS"
-ROOT = Path("SONICS")
 UPSTREAM_MIN_DURATION_S = 30.0
 TRAIN_CHECKS = ("path", "name", "song")
 """What a row may share with the train split: its path, its file name, the song of its takes."""
@@ -91,7 +97,7 @@ def catalog_sonics(
         f"{evaluated.origin}: {evaluated.frame.height} rows, {kept.height} usable below {root}"
     )
     frame = catalog_frame(_columns(kept, root, split_tag), source=SOURCE)
-    return Catalog(SOURCE, frame, tuple(omitted), (looked_at,))
+    return Catalog(SOURCE, frame, tuple(omitted), (looked_at,), split_tag)
 
 
 def _read_split(root: Path, given: Path | None, split: str) -> _Table:
@@ -232,3 +238,26 @@ def _generators(frame: pl.DataFrame) -> list[str | None]:
     generator = fake.then(pl.coalesce(*named, pl.lit("unknown"))).alias("generator")
     generators: list[str | None] = frame.select(generator)["generator"].to_list()
     return generators
+
+
+def _list_files(request: CatalogRequest) -> Catalog:
+    given, csv = request.options["sonics_root"], request.options["sonics_eval_csv"]
+    root = given or request.folder
+    if csv is not None and given is None and not root.is_dir():
+        root = csv.parent  # a CSV that is given moves the songs only where the usual folder lacks
+    return catalog_sonics(
+        root=root,
+        eval_csv=csv,
+        train_csv=request.options["sonics_train_csv"],
+        train_check=request.train_check,
+    )
+
+
+LAYOUT = Layout(
+    SOURCE,
+    _list_files,
+    place=Path("SONICS"),
+    options=("sonics_root", "sonics_eval_csv", "sonics_train_csv"),
+    is_stratified=False,
+    track_of=lambda stem, target: f"sonics:{song_of(stem, target)}",
+)

@@ -14,10 +14,20 @@ from typing import Any
 
 import polars as pl
 
-from earwitness.core.errors import DatasetError, UsageError
-from earwitness.datasets import fakemusiccaps, fma, sonics
-from earwitness.datasets.catalog import Catalog, Omission
+from earwitness.core.errors import DatasetError, EarwitnessError, UsageError
+from earwitness.core.registry import summarize_error
+from earwitness.datasets.catalog import (
+    CATALOG_COLUMNS,
+    LAYOUTS,
+    PUBLISHED,
+    Catalog,
+    CatalogRequest,
+    Layout,
+    Omission,
+)
+from earwitness.datasets.fma import ENCODERS
 from earwitness.datasets.folder import catalog_folder
+from earwitness.datasets.sonics import TRAIN_CHECKS
 from earwitness.splits.sampling import (
     balance_classes,
     balance_sources,
@@ -33,12 +43,14 @@ SAME_GROUP = "another of its group is kept"
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """What ``build_balanced_ood_splits`` takes, and what we add.
+    """Options of ``build_splits``: those of ``build_balanced_ood_splits``, and ours.
 
     ``train_check`` is ``True`` for all of ``sonics.TRAIN_CHECKS``, some of them, or ``False``. FMA
-    tracks are known by their song alone. Paths left at ``None`` are the published ones below
+    tracks are compared by song only. Paths that are ``None`` default to the published ones below
     ``root``; ``root`` itself defaults to the working folder, or to the folder that all sources
-    share where they are elsewhere.
+    share where they are elsewhere. ``datasets`` maps registered names to folders (``None`` is the
+    usual place below ``root``) and defaults to the three published ones; ``n_dataset`` is the
+    number of items of each class of a dataset that has no ``n_…`` options of its own.
     """
 
     root: Path | None = None
@@ -46,7 +58,7 @@ class SplitOptions:
     deezer_split_name: str = "valid"
     fma_real_root: Path | None = None
     fma_fake_root: Path | None = None
-    fma_encoders: tuple[str, ...] = fma.ENCODERS
+    fma_encoders: tuple[str, ...] = ENCODERS
     fakemusiccaps_root: Path | None = None
     sonics_root: Path | None = None
     sonics_eval_csv: Path | None = None
@@ -61,18 +73,29 @@ class SplitOptions:
     one_per_group: bool = False
     stratify_fakemusiccaps: bool = True
     absolute_paths: bool = False
+    datasets: Mapping[str, Path | None] | None = None
+    n_dataset: int = 2000
 
     @property
     def checks(self) -> tuple[str, ...]:
         """What rows must not share with the train split."""
         if isinstance(self.train_check, bool):
-            return sonics.TRAIN_CHECKS if self.train_check else ()
+            return TRAIN_CHECKS if self.train_check else ()
         return self.train_check
+
+    def n_wanted(self, name: str, layout: Layout) -> dict[int, int]:
+        """Return the items wanted of each class of a dataset."""
+        return {
+            target: getattr(self, f"n_{name}_{word}", self.n_dataset)
+            if target in layout.classes
+            else 0
+            for target, word in enumerate(("real", "fake"))
+        }
 
 
 @dataclass(frozen=True)
 class Source:
-    """One class of one dataset: what was asked of it, what it had and what was taken.
+    """One class of one dataset: what was asked, found and taken.
 
     Attributes:
         name: ``fma_real``, ``sonics_fake``, …
@@ -81,6 +104,7 @@ class Source:
         taken: Rows taken, in random order.
         omitted: Files left out of it, with their reasons.
         stratified: Whether the draw was spread over generators.
+        split: Published split that it is of; empty without one.
     """
 
     name: str
@@ -89,10 +113,11 @@ class Source:
     taken: pl.DataFrame
     omitted: tuple[Omission, ...]
     stratified: bool
+    split: str = ""
 
     @property
     def n_not_drawn(self) -> int:
-        """Items that were there and in nobody's way, and more than were asked for."""
+        """Items that could have been taken but were more than was asked for."""
         in_group = sum(omission.reason == SAME_GROUP for omission in self.omitted)
         return self.found - in_group - self.taken.height
 
@@ -132,19 +157,25 @@ def build_splits(options: SplitOptions) -> SplitSet:
         DatasetError: A folder or file is missing, or a source has nothing to give.
         UsageError: Nothing was asked for.
     """
-    catalogs, wanted = _open_sources(options)
-    sources = [
-        source
-        for catalog in catalogs
-        for source in _draw_source(catalog, wanted[catalog.source], options)
-    ]
-    frames = _frames(sources, options)
+    sources = []
+    looked_at: list[str] = []
+    for name, folder in (options.datasets or dict.fromkeys(PUBLISHED)).items():
+        layout: Layout = LAYOUTS.load(name)
+        wanted = options.n_wanted(name, layout)
+        if any(wanted.values()):
+            catalog = _open_catalog(name, layout, folder, wanted, options)
+            stratified = getattr(options, f"stratify_{name}", layout.is_stratified)
+            sources += _draw_source(name, catalog, wanted, options, is_stratified=stratified)
+            looked_at += catalog.looked_at
+    if not sources:
+        raise UsageError("every --n-… is 0, expected at least one item to be asked for")
+    frames = _frames(sources, seed=options.seed)
     paths = [path for s in sources for path in s.taken["filepath"].to_list()]
     root = options.root.absolute() if options.root else _shared_root(paths)
     warnings = [_shortfall(s) for s in sources if s.asked is not None and s.taken.height < s.asked]
     warnings += _unchecked(options)
-    looked_at = tuple(line for c in catalogs for line in c.looked_at)
-    return SplitSet(root, tuple(sources), frames, tuple(warnings), looked_at, _said(options))
+    said = _said(options)
+    return SplitSet(root, tuple(sources), frames, tuple(warnings), tuple(looked_at), said)
 
 
 def build_folder_splits(
@@ -163,8 +194,8 @@ def build_folder_splits(
     options = SplitOptions(
         root=root, seed=seed, one_per_group=one_per_group, absolute_paths=absolute_paths
     )
-    sources = _draw_source(catalog, {0: None, 1: None}, options)
     name = catalog.source
+    sources = _draw_source(name.lower(), catalog, {0: None, 1: None}, options)
     frames = {f"{s.name}_{s.taken.height}": s.taken for s in sources}
     combined = pl.concat([s.taken for s in sources], how="diagonal")
     frames[f"{name}_combined"] = with_rank(combined, seed=seed, purpose="combined")
@@ -174,55 +205,41 @@ def build_folder_splits(
     return SplitSet(root.absolute(), tuple(sources), frames, (), catalog.looked_at, said)
 
 
-def _open_sources(
+def _open_catalog(
+    name: str,
+    layout: Layout,
+    folder: Path | None,
+    wanted: Mapping[int, int],
     options: SplitOptions,
-) -> tuple[list[Catalog], dict[str, dict[int, int | None]]]:
-    root = options.root or Path()
-    wanted: dict[str, dict[int, int | None]] = {
-        fma.SOURCE: {0: options.n_fma_real, 1: options.n_fma_fake},
-        sonics.SOURCE: {0: options.n_sonics_real, 1: options.n_sonics_fake},
-        fakemusiccaps.SOURCE: {0: 0, 1: options.n_fakemusiccaps_fake},
-    }
-    catalogs = []
-    if any(wanted[fma.SOURCE].values()):
-        real_root = options.fma_real_root or root / fma.REAL_ROOT
-        beside = real_root.parent.parent / fma.FAKE_ROOT.name
-        catalogs.append(
-            fma.catalog_fma(
-                real_root=real_root if options.n_fma_real else None,
-                fake_root=options.fma_fake_root or beside,
-                split_npy=options.deezer_split_npy or root / fma.SPLIT_NPY,
-                split_name=options.deezer_split_name,
-                encoders=options.fma_encoders if options.n_fma_fake else (),
-                train_check="song" in options.checks,
-            )
-        )
-    if any(wanted[sonics.SOURCE].values()):
-        catalogs.append(
-            sonics.catalog_sonics(
-                root=_sonics_root(options, root),
-                eval_csv=options.sonics_eval_csv,
-                train_csv=options.sonics_train_csv,
-                train_check=options.checks,
-            )
-        )
-    if any(wanted[fakemusiccaps.SOURCE].values()):
-        clips = options.fakemusiccaps_root or root / fakemusiccaps.ROOT
-        catalogs.append(fakemusiccaps.catalog_fakemusiccaps(clips))
-    if not catalogs:
-        raise UsageError("every --n-… is 0, expected at least one item to be asked for")
-    return catalogs, wanted
-
-
-def _sonics_root(options: SplitOptions, root: Path) -> Path:
-    """Return where songs are: a CSV that is given moves them only where the usual folder lacks."""
-    usual = options.sonics_root or root / sonics.ROOT
-    csv = options.sonics_eval_csv
-    return usual if csv is None or options.sonics_root or usual.is_dir() else csv.parent
+) -> Catalog:
+    """Return the catalog of a dataset; whatever another package's code raises is one line."""
+    request = CatalogRequest(
+        folder or (options.root or Path()) / layout.place,
+        wanted,
+        options.checks,
+        {option: getattr(options, option) for option in layout.options},
+    )
+    if LAYOUTS.is_built_in(name):
+        return layout.list_files(request)
+    try:
+        catalog = layout.list_files(request)
+        missing = sorted({*CATALOG_COLUMNS} - {*catalog.frame.columns})
+    except EarwitnessError:
+        raise
+    except Exception as error:
+        raise DatasetError(f"dataset {name!r}: {summarize_error(error)}") from error
+    if missing:
+        raise DatasetError(f"dataset {name!r}: its catalog lacks columns {', '.join(missing)}")
+    return catalog
 
 
 def _draw_source(
-    catalog: Catalog, wanted: Mapping[int, int | None], options: SplitOptions
+    name: str,
+    catalog: Catalog,
+    wanted: Mapping[int, int | None],
+    options: SplitOptions,
+    *,
+    is_stratified: bool = True,
 ) -> list[Source]:
     frame = with_rank(catalog.frame, seed=options.seed, purpose=catalog.source)
     omitted = list(catalog.omitted)
@@ -237,14 +254,13 @@ def _draw_source(
         side = frame.filter(pl.col("target") == target)
         if asked == 0 or (asked is None and side.height == 0):
             continue
-        stratified = target == 1 and catalog.source != sonics.SOURCE
-        if catalog.source == fakemusiccaps.SOURCE:
-            stratified = options.stratify_fakemusiccaps
+        stratified = target == 1 and is_stratified
         n = side.height if asked is None else min(asked, side.height)
         rows = take(side, share_out(n, stratum_counts(side))) if stratified else side.head(n)
-        name = f"{catalog.source.lower()}_{'fake' if target else 'real'}"
+        side_name = f"{name}_{'fake' if target else 'real'}"
         left_out = tuple(o for o in omitted if o.target == target)
-        drawn.append(Source(name, asked, found[target], rows, left_out, stratified))
+        n_found = found[target]
+        drawn.append(Source(side_name, asked, n_found, rows, left_out, stratified, catalog.split))
     _refuse_nothing(catalog, drawn)
     return drawn
 
@@ -261,16 +277,14 @@ def _refuse_nothing(catalog: Catalog, drawn: list[Source]) -> None:
     )
 
 
-def _frames(sources: list[Source], options: SplitOptions) -> dict[str, pl.DataFrame]:
-    """Compose the published manifests out of what each source gave."""
+def _frames(sources: list[Source], *, seed: int) -> dict[str, pl.DataFrame]:
+    """Compose the published manifests of what each source gave."""
     taken = {source.name: source.taken for source in sources}
-    frames = {}
-    for name, frame in taken.items():
-        frames["_".join(filter(None, (name, _split_word(name, options), str(frame.height))))] = (
-            frame
-        )
+    frames = {
+        "_".join(filter(None, (source.name, source.split, str(source.taken.height)))): source.taken
+        for source in sources
+    }
     everything = _stack(taken, list(taken))
-    seed = options.seed
     name = "ood_requested_combined"
     frames[name] = with_rank(everything, seed=seed, purpose=name)
     balanced = {
@@ -285,14 +299,6 @@ def _frames(sources: list[Source], options: SplitOptions) -> dict[str, pl.DataFr
     if everything["source_dataset"].n_unique() == 3:
         frames[name] = balance_sources(everything, seed=seed, purpose=name)
     return {name: frame for name, frame in frames.items() if frame.height}
-
-
-def _split_word(name: str, options: SplitOptions) -> str:
-    if name.startswith("fma"):
-        return "valid" if options.deezer_split_name == "validation" else options.deezer_split_name
-    if name.startswith("sonics"):
-        return (options.sonics_eval_csv or Path("valid")).stem
-    return ""
 
 
 def _stack(taken: Mapping[str, pl.DataFrame], parts: list[str]) -> pl.DataFrame:
@@ -317,16 +323,21 @@ def _unchecked(options: SplitOptions) -> list[str]:
     if not options.checks:
         return ["--no-train-check: rows may stand in the train split of their dataset"]
     if options.deezer_split_name == "train" and (options.n_fma_real or options.n_fma_fake):
-        return ["FMA: the train split was asked for; judge no detector trained on it with these"]
-    unchecked = [name for name in sonics.TRAIN_CHECKS if name not in options.checks]
+        return ["FMA: the train split was asked for; do not evaluate detectors trained on it"]
+    unchecked = [name for name in TRAIN_CHECKS if name not in options.checks]
     if unchecked:
         return [f"--train-check: {' and '.join(unchecked)} may be in the train split, too"]
     return []
 
 
 def _said(options: SplitOptions) -> dict[str, Any]:
+    values = dict(vars(options))
+    if options.datasets is None:
+        del values["n_dataset"]
+    else:
+        values["datasets"] = {name: str(folder or "") for name, folder in options.datasets.items()}
     return {
         name: value.as_posix() if isinstance(value, Path) else value
-        for name, value in vars(options).items()
+        for name, value in values.items()
         if value is not None
     }

@@ -1,7 +1,7 @@
 """Groups: which rows are not independent of each other.
 
 Conventions: rows that share any key are of one group, directly or through others. The track, song
-or caption follows from the file name in corpora whose layout is known (FMA, SONICS, FakeMusicCaps).
+or caption follows from the file name in corpora whose layout is registered and says so.
 """
 
 from __future__ import annotations
@@ -14,16 +14,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from earwitness.core.io import compose
-from earwitness.datasets import fakemusiccaps, fma, sonics
-
-KNOWN_CORPORA = (fma.SOURCE, sonics.SOURCE, fakemusiccaps.SOURCE)
-"""Corpora whose layout is known, by the names that ``source_dataset`` gives them."""
+from earwitness.datasets.catalog import layouts_by_source
 
 
 def corpus_of(source_dataset: str | None) -> str:
-    """Return the known corpus that a row's ``source_dataset`` names, or that in small letters."""
+    """Return the known corpus that ``source_dataset`` names, else its own lower-case name."""
     said = (source_dataset or "").casefold()
-    return next((name for name in KNOWN_CORPORA if said.startswith(name.casefold())), said)
+    return next((name for name in layouts_by_source() if said.startswith(name.casefold())), said)
 
 
 def track_keys(rows: pl.DataFrame) -> list[str | None]:
@@ -43,12 +40,9 @@ def named_files(rows: pl.DataFrame) -> Iterable[tuple[str, str, int]]:
 
 
 def track_of(corpus: str, stem: str, target: int) -> str | None:
-    """Return the track, song or caption of a file; ``None`` where its corpus is not known."""
-    if not stem:
-        return None
-    if corpus == sonics.SOURCE:
-        return f"sonics:{sonics.song_of(stem, target)}"
-    return f"{corpus}:{stem}" if corpus in (fma.SOURCE, fakemusiccaps.SOURCE) else None
+    """Return the track, song or caption of a file; ``None`` where its name does not say."""
+    layout = layouts_by_source().get(corpus)
+    return layout.track_of(stem, target) if stem and layout and layout.track_of else None
 
 
 def link_rows(keys: Mapping[str, pl.Series]) -> NDArray[np.int64]:
