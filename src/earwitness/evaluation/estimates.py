@@ -156,4 +156,4 @@ def _why_undefined(metric: Metric, items: Items) -> str:
         return "labels alone, no scores" if items.score is None else "no pred_prob"
     if not items.has_both:
         return f"only {'fakes' if items.target[0] == 1 else 'reals'} in this slice"
-    return metric.undefined.format(n_real=int((items.target == 0).sum()))
+    return metric.undefined.replace("{n_real}", str(int((items.target == 0).sum())))

@@ -87,7 +87,7 @@ def evaluate(
             alone and a threshold was given.
         RunError: A run folder's ``run.json`` cannot be read.
     """
-    rule = parse_rule(threshold)
+    rule, names = parse_rule(threshold), labels()
     if not 0 < confidence < 1:
         raise UsageError(f"confidence {confidence}, expected a number between 0 and 1")
     settings = Settings(
@@ -117,7 +117,7 @@ def evaluate(
     manifests = manifest_infos(frame, origins)
     return Metrics(
         basis="scores" if frame["logit"].count() or frame["pred_prob"].count() else "labels",
-        metrics=labels(),
+        metrics=names,
         detectors=[describe(rows, origins) for rows in detectors],
         manifests=manifests,
         slices=slices,

@@ -11,13 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 from scipy.special import logit as logit_of
 
 from earwitness.core.counts import Counts
+from earwitness.core.errors import UsageError
+from earwitness.core.registry import Registry, summarize_error
 from earwitness.metrics import sweep
 from earwitness.metrics.intervals import (
     Interval,
@@ -32,6 +36,8 @@ from earwitness.metrics.sweep import Steps, reals_needed
 Needs = Literal["decision", "score", "logit", "prob"]
 Sums = Mapping[str, Floats]
 """Column → its sum in every sample, ``(n_samples,)`` or ``(n_samples, n_bins)``."""
+
+Counted = TypeVar("Counted", Sums, Steps)
 
 CLIP = float(np.finfo(np.float64).eps)
 """Probabilities are kept this far from 0 and 1 (2.2e-16) before a logarithm is taken."""
@@ -50,7 +56,7 @@ def _decisions(items: Items, _: Options) -> Sums:
     return {name: cell.astype(float) for name, cell in cells.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Metric:
     """A metric. Exactly one of ``of_sums`` and ``of_steps`` is its formula.
 
@@ -68,7 +74,7 @@ class Metric:
         bias: Returns a metric whose mean over resamples measures the bias of this one.
         one_class: Whether it is defined on reals alone or on fakes alone.
         part: Selects the items that the metric is a share of; ``None`` is all.
-        undefined: Why it may be undefined where there are both classes.
+        undefined: Why it may be undefined where there are both classes; ``{n_real}`` is replaced.
     """
 
     label: str
@@ -98,9 +104,51 @@ class Metric:
         return self.bounds if self.worst is None else (self.bounds[0], self.worst(items))
 
 
-def known_metrics() -> Mapping[str, Metric]:
-    """Return all metrics by name, in the order to show them."""
-    return METRICS
+def known_metrics() -> dict[str, Metric]:
+    """Return all metrics by name, in the order to show them: ours, then those of plug-ins.
+
+    Plug-ins that cannot be loaded, or that fail on a small sample, are reported once and left out.
+    """
+    registry, known = _registry(), {}
+    for name, metric in registry.items():
+        problem = None if registry.is_built_in(name) else _problem_of(metric)
+        if problem is None:
+            known[name] = metric
+        else:
+            registry.skip(f"metric {name!r}: {problem}")
+    return known
+
+
+@cache
+def _registry() -> Registry:
+    registry = Registry(
+        "metric",
+        UsageError,
+        group="earwitness.metrics",
+        accepts=lambda value: isinstance(value, Metric),
+        expected="an earwitness.metrics.measures.Metric",
+    )
+    for name, metric in METRICS.items():
+        registry.add(name, metric)
+    return registry
+
+
+@cache
+def _problem_of(metric: Metric) -> str | None:
+    """Return why another package's metric cannot be used: what it does on a small sample."""
+    target, logit = np.tile([0, 1], 200), np.linspace(-2, 2, 400)
+    prob, group = expit(logit), np.arange(400) // 2
+    items = Items(target, group, (prob >= 0.5).astype(np.int64), logit, logit, prob)
+    weights = np.random.default_rng(0).integers(0, 3, (2, items.n_groups))
+    try:
+        both, *each = (compute(items, w, {"": metric})[""] for w in (weights, *weights[:, None]))
+        if np.shape(both) != (2,) or not np.allclose(both, np.concatenate(each), equal_nan=True):
+            return "expected a formula that returns one value a sample"
+        if metric.interval is not None:
+            metric.interval(metric.part_of(items), Options())
+    except Exception as error:  # noqa: BLE001 - foreign code may raise anything
+        return summarize_error(error)
+    return None
 
 
 def select(names: Collection[str]) -> dict[str, Metric]:
@@ -128,7 +176,6 @@ def compute(
     """
     options = options or Options()
     found: dict[str, list[Floats]] = {name: [] for name in metrics}
-    undefined = [np.full(len(weights), np.nan)]
     if len(items) and any(one.of_sums for one in metrics.values()):
         table = _group_sums(items, metrics.values(), options)
         for block in _blocks(weights, GROUPS_AT_ONCE // max(items.n_groups, 1)):
@@ -136,15 +183,31 @@ def compute(
             both = (sums["n_real"] > 0) & (sums["n_fake"] > 0)
             for name, one in metrics.items():
                 if one.of_sums is not None:
-                    found[name].append(_masked(one, one.of_sums(sums, options), both))
+                    found[name].append(_evaluate(one, one.of_sums, sums, options, both))
     if items.has_both and any(one.of_steps for one in metrics.values()):
         for block in _blocks(weights, ITEMS_AT_ONCE // max(len(items), 1)):
             steps = sweep.count_ordered(items.ranking, block[:, items.group[items.ranking.order]])
             both = (steps.n_real[..., 0] > 0) & (steps.n_fake[..., 0] > 0)
             for name, one in metrics.items():
                 if one.of_steps is not None:
-                    found[name].append(_masked(one, one.of_steps(steps, options), both))
+                    found[name].append(_evaluate(one, one.of_steps, steps, options, both))
+    undefined = [np.full(len(weights), np.nan)]
     return {name: np.concatenate(parts or undefined) for name, parts in found.items()}
+
+
+def _evaluate(
+    metric: Metric,
+    formula: Callable[[Counted, Options], Floats],
+    counted: Counted,
+    options: Options,
+    both: NDArray[np.bool_],
+) -> Floats:
+    """Return the values of a formula; NaN where it is not finite, or takes both classes."""
+    if not (metric.one_class or both.any()):
+        return np.full(len(both), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = formula(counted, options)
+    return np.where(np.isfinite(values) & (both | metric.one_class), values, np.nan)
 
 
 def point_values(
@@ -240,10 +303,6 @@ def _checked_logits(logit: ArrayLike) -> Floats:
     if not np.isfinite(values).all():
         raise ValueError("logit holds NaN or infinity, expected finite numbers")
     return values
-
-
-def _masked(metric: Metric, values: Floats, both: NDArray[np.bool_]) -> Floats:
-    return values if metric.one_class else np.where(both, values, np.nan)
 
 
 def _blocks(weights: NDArray[np.integer], size: int) -> Iterator[NDArray[np.integer]]:

@@ -18,7 +18,9 @@ from rich.text import Text
 from earwitness.core.estimate import Estimate
 from earwitness.core.io import atomic_write
 from earwitness.evaluation.compare import Line, Pair
+from earwitness.evaluation.estimates import labels
 from earwitness.evaluation.schema import Baseline, Metrics, OperatingPoint, Slice
+from earwitness.metrics.measures import METRICS
 from earwitness.report import formatting
 from earwitness.report.formatting import BASELINES
 
@@ -41,7 +43,6 @@ CSV_TYPES = {
 SHOWN = ("auroc", "eer", "recall", "specificity")
 _IN_ONE_LINE = 105
 """Columns that figures and intervals side by side take."""
-_HEADINGS = {"auroc": "AUROC", "eer": "EER", "recall": "recall", "specificity": "specificity"}
 
 
 def write_estimates(metrics: Metrics, path: str | Path) -> None:
@@ -87,7 +88,8 @@ def _estimates_table(
     detector: str, slices: Sequence[Slice], alone: Sequence[Baseline], *, is_wide: bool
 ) -> Table:
     gap = " " if is_wide else "\n"
-    reasons = [part.estimates[name].reason for part in slices for name in SHOWN]
+    names = [*SHOWN, *(name for name in slices[0].estimates if name not in METRICS)]
+    reasons = [part.estimates[name].reason for part in slices for name in names]
     reasons += [one.auroc.reason for one in alone]
     told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
     table = Table(
@@ -100,10 +102,11 @@ def _estimates_table(
         padding=(0, int(is_wide), 0, 0),
     )
     table.add_column("slice", overflow="fold", min_width=18)
-    for heading in ("items", "groups", "lost", *_HEADINGS.values()):
+    headings = [formatting.short(name, labels()) for name in names]
+    for heading in ("items", "groups", "lost", *headings):
         table.add_column(heading, justify="right", no_wrap=True)
     for part in slices:
-        table.add_row(*_cells(part, gap))
+        table.add_row(*_cells(part, names, gap))
         if part.kind == "overall":
             for one in alone:
                 table.add_row(*_alone(one, gap), style="dim")
@@ -141,10 +144,10 @@ def _comparison_table(lines: Sequence[Line]) -> Table:
     return table
 
 
-def _cells(part: Slice, gap: str) -> list[Text]:
+def _cells(part: Slice, names: Sequence[str], gap: str) -> list[Text]:
     covered = part.coverage
     counts = [covered.n_scored, covered.n_groups, covered.n_lost]
-    shown = [Text(_with_interval(part.estimates[name], gap)) for name in SHOWN]
+    shown = [Text(_with_interval(part.estimates[name], gap)) for name in names]
     return [Text(part.name), *(Text(str(n)) for n in counts), *shown]
 
 
