@@ -151,9 +151,9 @@ def told_rate(n_false: int, n_pairs: int) -> str:
 
 
 def words_of(path: Path | None) -> NDArray[np.uint32]:
-    from earwitness.audit.features import FileFeatures, hear_file
+    from earwitness.audit.features import FileFeatures, extract_file_features
 
-    return (hear_file(str(path), "") if path else FileFeatures()).words
+    return (extract_file_features(str(path), "") if path else FileFeatures()).words
 
 
 def make_words(rng: np.random.Generator, n: int) -> NDArray[np.uint32]:

@@ -68,7 +68,7 @@ def search(
         sets.append(Manifest(name, frame, (Path(f"/{name}"),)))
     scene = make_context(sets[:1], sets[1:], ())
     heard = [*changed.values(), *originals.values()]
-    scene = replace(scene, sounds=dict(zip(scene.rows["file"], heard, strict=True)))
+    scene = replace(scene, features=dict(zip(scene.rows["file"], heard, strict=True)))
     found: dict[str, str] = {}
     false = set()
     for outcome in check_near_duplicates(scene):

@@ -12,7 +12,7 @@ import soundfile as sf
 from earwitness.audio.decode import probe_audio, read_audio, read_slice
 from earwitness.audio.mpeg_frames import frames_of, walk_frames
 from earwitness.audio.ogg_pages import checksum, walk_pages
-from earwitness.audit.features import hear_file
+from earwitness.audit.features import extract_file_features
 from earwitness.core.errors import AudioError
 from earwitness.detectors.fakeprint import FakeprintDetector, fakeprint_card
 from earwitness.listen.listen import listen
@@ -577,8 +577,8 @@ def test_all_commands_show_the_same_length_or_error(tmp_path: Path) -> None:
     assert by_name["cut.ogg"].error == reason
     request = ClipRequest(card.contract)
     assert cut_file(Job(str(cut)), [request]).cuts == {request: reason}
-    assert hear_file(str(whole), "0").duration_s == 10
-    assert hear_file(str(cut), "0").error == reason
+    assert extract_file_features(str(whole), "0").duration_s == 10
+    assert extract_file_features(str(cut), "0").error == reason
 
 
 def probe_error(path: Path) -> str:

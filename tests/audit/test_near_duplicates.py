@@ -56,7 +56,7 @@ def scene_of(
     scene = make_context([audited], [other] if n_others else [], ())
     files = scene.rows["file"].to_list()
     return replace(
-        scene, sounds={file: sound for file, (_, sound) in zip(files, rows, strict=True)}
+        scene, features={file: sound for file, (_, sound) in zip(files, rows, strict=True)}
     )
 
 
@@ -95,7 +95,7 @@ def reconstructed(*, swapped: bool = False) -> AuditContext:
     ("swapped", "told", "strange"),
     [
         (False, "codec: recall 12 of 12, precision 12 of 12", 0),
-        (True, "codec: recall 10 of 12, precision 10 of 12; 2 rows could not be looked at", 2),
+        (True, "codec: recall 10 of 12, precision 10 of 12; 2 rows could not be checked", 2),
     ],
 )
 def test_recall_and_precision_of_reconstructions_are_counted(
@@ -187,7 +187,7 @@ def test_silent_files_could_not_be_looked_at() -> None:
     for name in ("copies_inside", "versions_inside"):
         check = result(check_near_duplicates(scene_of(rows)), name).result
         assert (check.verdict, check.n_checked, check.n_unchecked) == ("pass", 9, 1)
-        assert "1 rows could not be looked at" in check.detail
+        assert "1 rows could not be checked" in check.detail
 
 
 def test_what_is_not_looked_for_is_said_wherever_something_was() -> None:

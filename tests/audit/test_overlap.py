@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from builders import write_tone
+from earwitness.audit import features
 from earwitness.audit.audit import audit
 from earwitness.audit.schema import AuditReport
 from earwitness.core.errors import UsageError
@@ -169,7 +170,7 @@ def test_takes_of_a_song_in_two_groups_are_told_and_in_one_are_not(sound: Path) 
 
 def test_two_audited_sets_of_one_name_are_refused(sound: Path) -> None:
     same = manifest("eval", sound, [{"filepath": "0.mp3"}])
-    with pytest.raises(UsageError, match="two manifests go by the name 'eval'"):
+    with pytest.raises(UsageError, match="two manifests are named 'eval'"):
         audit([same, same])
 
 
@@ -205,19 +206,17 @@ def test_unreadable_files_are_all_listed_and_nothing_else_is_lost(sound: Path) -
 def test_what_was_heard_is_not_heard_again(
     sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[str] = []
-    from earwitness.audit import features
+    extracted: list[str] = []
+    extract = features.extract_file_features
 
-    hear = features.hear_file
+    def count(path: str, sha256: str) -> Any:
+        extracted.append(Path(path).name)
+        return extract(path, sha256)
 
-    def listening(path: str, sha256: str) -> Any:
-        heard.append(Path(path).name)
-        return hear(path, sha256)
-
-    monkeypatch.setattr(features, "hear_file", listening)
+    monkeypatch.setattr(features, "extract_file_features", count)
     rows = [{"filepath": name} for name in ("1.mp3", "copy.mp3", "2.mp3")]
     first = audit(manifest("eval", sound, rows), store=tmp_path, n_workers=0)
-    assert heard == ["1.mp3", "2.mp3"]  # the copy has the same bytes
+    assert extracted == ["1.mp3", "2.mp3"]  # the copy has the same bytes
     again = audit(manifest("eval", sound, rows), store=tmp_path, n_workers=0)
-    assert heard == ["1.mp3", "2.mp3"]
+    assert extracted == ["1.mp3", "2.mp3"]
     assert again == first

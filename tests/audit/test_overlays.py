@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from earwitness.audit.audit import drop_offenders
+from earwitness.audit.audit import drop_flagged
 from earwitness.audit.checks import make_context
 from earwitness.audit.features import FileFeatures
 from earwitness.audit.near_duplicates.check import check_near_duplicates
@@ -68,7 +68,7 @@ def findings_of(tracks: Sequence[Samples]) -> tuple[Manifest, list[Finding]]:
     scene = make_context([manifest], [], ())
     files = scene.rows["file"].to_list()
     sounds = [sound_of(str(number), track) for number, track in enumerate(tracks)]
-    scene = replace(scene, sounds=dict(zip(files, sounds, strict=True)))
+    scene = replace(scene, features=dict(zip(files, sounds, strict=True)))
     outcomes = check_near_duplicates(scene)
     return manifest, [finding for outcome in outcomes for finding in outcome.findings]
 
@@ -76,7 +76,7 @@ def findings_of(tracks: Sequence[Samples]) -> tuple[Manifest, list[Finding]]:
 @pytest.mark.parametrize("level_db", [-12, -6, 0, 6, 12])
 def test_no_piece_over_a_shared_backing_is_dropped(level_db: float) -> None:
     manifest, findings = findings_of(pieces(N_PIECES, level_db))
-    rest, dropped = drop_offenders(manifest, findings)
+    rest, dropped = drop_flagged(manifest, findings)
     assert (len(rest), dropped.height) == (N_PIECES, 0)
     assert {finding.relation for finding in findings} <= {"partial", "undecided"}
     if level_db <= 0:
@@ -114,5 +114,5 @@ def faster(track: Samples) -> Samples:
 def test_a_disturbed_copy_is_dropped(change: Callable[[Samples], Samples]) -> None:
     others = [notes(200 + k, low=60, n_harmonics=6) + backing(300 + 2 * k) for k in range(9)]
     manifest, findings = findings_of([*others, change(others[0])])
-    _, dropped = drop_offenders(manifest, findings)
+    _, dropped = drop_flagged(manifest, findings)
     assert dropped["row"].to_list() == [10]

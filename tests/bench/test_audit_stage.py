@@ -94,7 +94,7 @@ def test_ctrl_c_stops_between_checks_and_nothing_is_heard_again(
     whole = audit(manifest, store=store, n_workers=0)
     heard = {path.name: path.read_bytes() for path in store.iterdir()}
     told: list[bool] = []
-    with pytest.raises(StoppedError, match=r"what was heard is kept in .*; the same command"):
+    with pytest.raises(StoppedError, match=r"features are kept in .*; run the same command"):
         audit(manifest, store=store, n_workers=0, advance=told.append, should_stop=after(3))
     assert len(told) == len(manifest)  # all was heard, so checks were stopped
     assert audit(manifest, store=store, n_workers=0) == whole

@@ -100,7 +100,7 @@ def test_fix_of_a_set_that_leaks_whole_is_refused(run: Run, sets: Path) -> None:
     )
     assert code == 2
     assert err.endswith(
-        "train: all 2 rows offend and none would be left; expected one without a finding\n"
+        "train: all 2 rows are flagged and none would be left; expected one without a finding\n"
     )
     assert not (sets / "f.csv").exists()
 

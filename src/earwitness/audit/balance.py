@@ -1,172 +1,184 @@
-"""Reals and fakes by number: sets out of balance, corpora of one class.
-
-Conventions: figures are cut by set and corpus as they are in ``evaluate``.
-"""
+"""Checks of the sets themselves: unreadable files, class balance, sample rates."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import polars as pl
 from pydantic import JsonValue
 
 from earwitness.audit.checks import (
+    CLASSES,
     AuditContext,
     CheckSpec,
     Outcome,
-    conclude_slices,
     make_result,
     not_checked,
 )
-from earwitness.audit.schema import Finding
 from earwitness.core.cards import DetectorCard
 from earwitness.splits.grid import UNKNOWN
 
+NO_DETECTOR = "no detector was named (--detector)"
 MOST_OF_ONE_CLASS = 0.75
 """A set with a larger share of one class is out of balance."""
 
+_N_REASONS = 3
+
+_READABLE = CheckSpec(
+    "readable",
+    "files that cannot be decoded",
+    "rows",
+    "restore the files or drop these rows: every metric would be of fewer items",
+)
 _BALANCE = CheckSpec(
     "balance",
     "sets out of balance",
     "shortcuts",
-    "draw as many of each class, or read figures that do not depend on the balance: AUROC, EER, "
+    "draw as many of each class, or read metrics that do not depend on the balance: AUROC, EER, "
     "balanced accuracy",
 )
 _ONE_CLASS = CheckSpec(
     "one_class",
     "corpora of one class in a set of both",
     "shortcuts",
-    "compare reals and fakes within a corpus too: across corpora a detector may tell the corpora "
-    "apart, and nothing else",
+    "compare reals and fakes within a corpus too: across corpora a detector may separate the "
+    "corpora and nothing else",
 )
-_CLASSES = ("real", "fake")
+_BAND_ADVICE = (
+    "report these rows separately or drop them: part of the detector's band is missing, and "
+    "where it is missing in one class, that alone separates the classes"
+)
 
 
-def check_balance(scene: AuditContext) -> list[Outcome]:
+def check_readable(context: AuditContext) -> list[Outcome]:
+    """Flag every audited row whose file is missing, broken or empty."""
+    rows = context.audited_rows
+    findings = [
+        context.make_finding(_READABLE.name, row, "unreadable", error)
+        for row in rows.iter_rows(named=True)
+        if (error := context.features[row["file"]].error) is not None
+    ]
+    reasons = Counter(finding.detail for finding in findings)
+    common = reasons.most_common(_N_REASONS)
+    parts = [f"{reason} ({n})" for reason, n in common]
+    if n_more := reasons.total() - sum(n for _, n in common):
+        parts.append(f"other reasons ({n_more})")
+    others = context.rows["file"].to_list()[rows.height :]
+    n_lost = sum(context.features[path].error is not None for path in others)
+    lost = f"{n_lost} rows of other sets as well" if n_lost else ""
+    detail = "; ".join(filter(None, (", ".join(parts), lost)))
+    return [make_result(_READABLE, findings, n_checked=rows.height, detail=detail)]
+
+
+def check_balance(context: AuditContext) -> list[Outcome]:
     """Compare the numbers of reals and fakes of every audited set that has both."""
-    counted = {
+    counts = {
         manifest.name: [int((manifest.frame["target"] == label).sum()) for label in (0, 1)]
-        for manifest in scene.manifests[: scene.n_audited]
+        for manifest in context.manifests[: context.n_audited]
     }
-    mixed = {name: counts for name, counts in counted.items() if min(counts)}
-    n_rows = scene.audited_rows.height
-    figures: dict[str, JsonValue] = {
-        name: dict(zip(_CLASSES, counts, strict=True)) for name, counts in counted.items()
-    }
+    mixed = {name: both for name, both in counts.items() if min(both)}
+    n_rows = context.audited_rows.height
     if not mixed:
-        return [not_checked(_BALANCE, _only(scene), n_unchecked=n_rows)]
-    skewed = {n: c for n, c in mixed.items() if max(c) > MOST_OF_ONE_CLASS * sum(c)}
-    detail = "; ".join(
-        f"{name}: {real} real, {fake} fake" for name, (real, fake) in (skewed or mixed).items()
-    )
-    n_checked = sum(sum(counts) for counts in mixed.values())
+        return [not_checked(_BALANCE, _why_one_class(context), n_unchecked=n_rows)]
+    skewed = {name: n for name, n in mixed.items() if max(n) > MOST_OF_ONE_CLASS * sum(n)}
+    shown = (skewed or mixed).items()
+    sets: dict[str, JsonValue] = {
+        name: dict(zip(CLASSES, both, strict=True)) for name, both in counts.items()
+    }
+    n_checked = sum(map(sum, mixed.values()))
     return [
-        conclude_slices(
+        make_result(
             _BALANCE,
-            is_finding=bool(skewed),
-            detail=detail,
+            verdict="finding" if skewed else "pass",
+            detail="; ".join(f"{name}: {real} real, {fake} fake" for name, (real, fake) in shown),
             n_checked=n_checked,
             n_unchecked=n_rows - n_checked,
-            figures={"sets": figures, "limit": MOST_OF_ONE_CLASS},
+            figures={"sets": sets, "limit": MOST_OF_ONE_CLASS},
         )
     ]
 
 
-def check_one_class(scene: AuditContext) -> list[Outcome]:
-    """Find corpora whose rows are all real or all fake, where the audited sets have both."""
+def check_one_class(context: AuditContext) -> list[Outcome]:
+    """Flag the rows of corpora of one class, where the audited sets have both."""
     corpus = pl.col("source_dataset").fill_null(UNKNOWN).alias("corpus")
-    rows = scene.audited_rows.with_columns(corpus)
+    rows = context.audited_rows.with_columns(corpus)
     if rows["target"].n_unique() < 2:
-        return [not_checked(_ONE_CLASS, _only(scene), n_unchecked=rows.height)]
-    counted = rows.group_by("corpus", maintain_order=True).agg(
+        return [not_checked(_ONE_CLASS, _why_one_class(context), n_unchecked=rows.height)]
+    counts = rows.group_by("corpus", maintain_order=True).agg(
         (pl.col("target") == 0).sum().alias("real"), (pl.col("target") == 1).sum().alias("fake")
     )
-    lone = {c: "fakes" if fake else "reals" for c, real, fake in counted.rows() if not real * fake}
+    only = {
+        corpus: f"{corpus} has only {'fakes' if fake else 'reals'}"
+        for corpus, real, fake in counts.rows()
+        if not real * fake
+    }
     findings = [
-        Finding(
-            check=_ONE_CLASS.name,
-            manifest=scene.manifests[row["set"]].name,
-            row=row["row"],
-            filepath=row["filepath"],
-            target=row["target"],
-            relation="shortcut",
-            detail=f"{row['corpus']} has only {lone[row['corpus']]}",
-            drop=False,
-        )
+        context.make_finding(_ONE_CLASS.name, row, "shortcut", only[row["corpus"]], drop=False)
         for row in rows.iter_rows(named=True)
-        if row["corpus"] in lone
+        if row["corpus"] in only
     ]
-    detail = "; ".join(f"{corpus} has only {which}" for corpus, which in lone.items())
-    figures: dict[str, JsonValue] = {
-        "corpora": {corpus: {"real": real, "fake": fake} for corpus, real, fake in counted.rows()}
+    corpora: dict[str, JsonValue] = {
+        corpus: {"real": real, "fake": fake} for corpus, real, fake in counts.rows()
     }
     return [
-        make_result(_ONE_CLASS, findings, n_checked=rows.height, detail=detail, figures=figures)
+        make_result(
+            _ONE_CLASS,
+            findings,
+            n_checked=rows.height,
+            detail="; ".join(only.values()),
+            figures={"corpora": corpora},
+        )
     ]
 
 
-def _only(scene: AuditContext) -> str:
-    targets = scene.audited_rows["target"].unique().to_list()
+def _why_one_class(context: AuditContext) -> str:
+    targets = context.audited_rows["target"].unique().to_list()
     if len(targets) > 1:
-        return "every set has one class alone"
+        return "every set has only one class"
     return f"only {'fakes' if targets == [1] else 'reals'} are audited"
 
 
-_ADVICE = (
-    "report these rows apart or drop them: part of what the detector looks at is not there, and "
-    "where one class lacks it, that alone tells"
-)
-_NAMES = ("real", "fake")
+def check_band(context: AuditContext) -> list[Outcome]:
+    """Flag rows whose own sample rate does not cover the band of a detector."""
+    if not context.cards:
+        spec = CheckSpec("band", "rates below the band of a detector", "shortcuts", _BAND_ADVICE)
+        return [not_checked(spec, NO_DETECTOR, n_unchecked=context.audited_rows.height)]
+    return [_check_card(context, card) for card in context.cards]
 
 
-def check_band(scene: AuditContext) -> list[Outcome]:
-    """Compare every file's rate with the band of every detector."""
-    if not scene.cards:
-        subject = CheckSpec("band", "rates below the band of a detector", "shortcuts", _ADVICE)
-        n = scene.audited_rows.height
-        return [not_checked(subject, "no detector was named (--detector)", n_unchecked=n)]
-    return [_check_card(scene, card) for card in scene.cards]
-
-
-def _check_card(scene: AuditContext, card: DetectorCard) -> Outcome:
+def _check_card(context: AuditContext, card: DetectorCard) -> Outcome:
     title = f"rates below the band of {card.name}"
-    subject = CheckSpec(f"band_{card.name}", title, "shortcuts", _ADVICE)
+    spec = CheckSpec(f"band_{card.name}", title, "shortcuts", _BAND_ADVICE)
     rows = [
         (row, rate)
-        for row in scene.audited_rows.iter_rows(named=True)
-        if (rate := scene.sounds[row["file"]].sample_rate_hz) is not None
+        for row in context.audited_rows.iter_rows(named=True)
+        if (rate := context.features[row["file"]].sample_rate_hz) is not None
     ]
-    n_unchecked = scene.audited_rows.height - len(rows)
+    n_unchecked = context.audited_rows.height - len(rows)
     if not rows:
-        return not_checked(subject, "no file could be heard", n_unchecked=n_unchecked)
+        return not_checked(spec, "no file could be decoded", n_unchecked=n_unchecked)
     top_hz = card.band_hz[1]
-    below = [(row, rate) for row, rate in rows if rate < 2 * top_hz]
-    counts = Counter(_NAMES[row["target"]] for row, _ in below)
-    of = Counter(_NAMES[row["target"]] for row, _ in rows)
-    told = ", ".join(f"{counts[name]} of {of[name]} {name}" for name in _NAMES if of[name])
-    figures: dict[str, JsonValue] = {"top_hz": top_hz, **{f"n_{n}": counts[n] for n in _NAMES}}
+    findings = [
+        context.make_finding(
+            spec.name,
+            row,
+            "shortcut",
+            f"{rate} Hz ends at {rate / 2:g} Hz, the band of {card.name} at {top_hz:g} Hz",
+            drop=False,
+        )
+        for row, rate in rows
+        if rate < 2 * top_hz
+    ]
+    n_below = Counter(CLASSES[finding.target] for finding in findings)
+    n_all = Counter(CLASSES[row["target"]] for row, _ in rows)
+    shares = ", ".join(
+        f"{n_below[name]} of {n_all[name]} {name}" for name in CLASSES if n_all[name]
+    )
     return make_result(
-        subject,
-        [_finding(scene, subject, card, row, rate) for row, rate in below],
+        spec,
+        findings,
         n_checked=len(rows),
         n_unchecked=n_unchecked,
-        detail=told if below else "",
-        figures=figures,
-    )
-
-
-def _finding(
-    scene: AuditContext, subject: CheckSpec, card: DetectorCard, row: dict[str, Any], rate_hz: int
-) -> Finding:
-    top_hz = card.band_hz[1]
-    return Finding(
-        check=subject.name,
-        manifest=scene.manifests[row["set"]].name,
-        row=row["row"],
-        filepath=row["filepath"],
-        target=row["target"],
-        relation="shortcut",
-        detail=f"{rate_hz} Hz ends at {rate_hz / 2:g} Hz, {card.name} looks up to {top_hz:g} Hz",
-        drop=False,
+        detail=shares if findings else "",
+        figures={"top_hz": top_hz, **{f"n_{name}": n_below[name] for name in CLASSES}},
     )

@@ -1,41 +1,40 @@
-"""What an audit looks at: the rows of all manifests, what is known of their files, and cards.
+"""What a check receives, and what it returns.
 
-Conventions: one row a manifest's row. ``set`` numbers the manifests, audited ones first, ``row``
-counts from 1 within one; text that is empty or blank is ``None``. ``file`` is the absolute path of
-the row's file, which may be shared by several rows.
+A check is a function that takes an ``AuditContext`` and returns a list of ``Outcome``, each from
+``make_result``. A check that looked at nothing or cannot decide is "not checked", never a pass, and
+rows that could not be checked are counted in the detail, so that a pass claims no more than it saw.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 from pydantic import JsonValue
 
 from earwitness.audit.features import FileFeatures
-from earwitness.audit.schema import CheckResult, Finding, Link, Relation, Scope
+from earwitness.audit.schema import CheckResult, Finding, Link, Relation, Scope, SliceAuroc, Verdict
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import UsageError
 from earwitness.core.manifest import Manifest
 
-TEXT_COLUMNS = (
-    "source_dataset",
-    "split_tag",
-    "generator",
-    "group_id",
-    "artist",
-    "youtube_id",
-)
+Row = Mapping[str, Any]
+"""A row of ``AuditContext.rows``."""
+
+CLASSES = ("real", "fake")
+"""Names of the targets 0 and 1."""
+
+TEXT_COLUMNS = ("source_dataset", "split_tag", "generator", "group_id", "artist", "youtube_id")
 """Columns of manifests that checks read; missing ones are empty."""
 
 
 class Outcome(NamedTuple):
-    """What one check gives: its result, the rows that offend, and pairs that sound alike."""
+    """The result of one check, the rows it flagged, and the pairs that sound alike."""
 
     result: CheckResult
     findings: Sequence[Finding] = ()
@@ -44,25 +43,27 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class AuditContext:
-    """What an audit looks at.
+    """The manifests of an audit and the features of their files.
 
     Attributes:
         manifests: All manifests, audited ones first.
         n_audited: How many are audited.
-        rows: ``set, row, filepath, file, target`` and ``TEXT_COLUMNS``.
-        cards: Detectors whose exposure is asked after.
-        sounds: What is known of each file, by ``file``; empty where no check needs it.
+        rows: ``set, row, filepath, file, target`` and ``TEXT_COLUMNS``, one row a manifest's row.
+            ``set`` indexes ``manifests``, ``row`` counts from 1 within one, ``file`` is an absolute
+            path, and blank text is ``None``.
+        cards: Detectors whose exposure is checked.
+        features: Features of each file, by ``file``.
     """
 
     manifests: tuple[Manifest, ...]
     n_audited: int
     rows: pl.DataFrame
     cards: tuple[DetectorCard, ...] = ()
-    sounds: Mapping[str, FileFeatures] = field(default_factory=dict)
+    features: Mapping[str, FileFeatures] = field(default_factory=dict)
 
     @property
     def has_others(self) -> bool:
-        """Whether there is a set that audited ones must not touch."""
+        """Whether there are sets to compare the audited ones with."""
         return len(self.manifests) > self.n_audited
 
     @property
@@ -70,40 +71,81 @@ class AuditContext:
         """Rows of audited manifests."""
         return self.rows.filter(pl.col("set") < self.n_audited)
 
-    def with_column(self, name: str, values: Sequence[str | None]) -> pl.DataFrame:
-        """Return the rows with one more column of text."""
-        return self.rows.with_columns(pl.Series(name, values, dtype=pl.String))
+    def name_of(self, row: Row) -> str:
+        """Return the name of a row's manifest."""
+        return self.manifests[row["set"]].name
+
+    def make_finding(
+        self,
+        check: str,
+        row: Row,
+        relation: Relation,
+        detail: str,
+        *,
+        other: Row | None = None,
+        n_others: int = 0,
+        similarity: float | None = None,
+        offset_s: float | None = None,
+        drop: bool = True,
+    ) -> Finding:
+        """Return a finding about an audited row; see ``Finding``.
+
+        Args:
+            check: Name of the check.
+            row: The audited row.
+            relation: What is wrong with it.
+            detail: The same in words.
+            other: The most relevant row that it conflicts with.
+            n_others: Number of rows that it conflicts with.
+            similarity: Of the two, at most 1.
+            offset_s: Where the other begins in it.
+            drop: Whether dropping the row solves the problem.
+        """
+        return Finding(
+            check=check,
+            manifest=self.name_of(row),
+            row=row["row"],
+            filepath=row["filepath"],
+            target=row["target"],
+            relation=relation,
+            detail=detail,
+            other_manifest=None if other is None else self.name_of(other),
+            other_filepath=None if other is None else other["filepath"],
+            other_target=None if other is None else other["target"],
+            n_others=n_others,
+            similarity=similarity,
+            offset_s=offset_s,
+            drop=drop,
+        )
+
+
+Check = Callable[[AuditContext], list[Outcome]]
 
 
 def make_context(
     audited: Sequence[Manifest], against: Sequence[Manifest], cards: Sequence[DetectorCard]
 ) -> AuditContext:
-    """Return the rows of manifests and what checks ask of them, before any file is heard.
+    """Return the context of an audit, without features.
 
-    Other sets that go by a name that is taken are told apart by a number.
+    A number is added to the name of another set where an audited one has the same name.
 
     Raises:
-        UsageError: Two audited manifests go by one name.
+        UsageError: Two audited manifests have one name.
     """
     names = [manifest.name for manifest in audited]
     if twins := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"two manifests go by the name {twins[0]!r}; rename one of the files")
-    manifests = (*audited, *_named_apart(against, names))
-    rows = pl.concat([_rows_of(number, one) for number, one in enumerate(manifests)])
-    return AuditContext(manifests, len(audited), rows, tuple(cards))
-
-
-def _named_apart(manifests: Sequence[Manifest], taken: Sequence[str]) -> list[Manifest]:
-    apart: list[Manifest] = []
-    for manifest in manifests:
-        known = {*taken, *(other.name for other in apart)}
+        raise UsageError(f"two manifests are named {twins[0]!r}; rename one of the files")
+    manifests = list(audited)
+    for manifest in against:
         numbered = (f"{manifest.name} ({n})" for n in count(2))
-        name = next(n for n in chain([manifest.name], numbered) if n not in known)
-        apart.append(replace(manifest, name=name))
-    return apart
+        name = next(n for n in chain([manifest.name], numbered) if n not in names)
+        names.append(name)
+        manifests.append(replace(manifest, name=name))
+    rows = pl.concat([_list_rows(number, one) for number, one in enumerate(manifests)])
+    return AuditContext(tuple(manifests), len(audited), rows, tuple(cards))
 
 
-def _rows_of(number: int, manifest: Manifest) -> pl.DataFrame:
+def _list_rows(number: int, manifest: Manifest) -> pl.DataFrame:
     frame = manifest.frame
     files = [os.path.abspath(path) for path in manifest.locate_all()]  # noqa: PTH100 - a name may be no valid Path
     return frame.select(
@@ -120,8 +162,8 @@ def _text(frame: pl.DataFrame, name: str) -> pl.Expr:
     """Return a column as text, blanks as ``None``."""
     if name not in frame.columns:
         return pl.lit(None, dtype=pl.String).alias(name)
-    said = pl.col(name).cast(pl.String).str.strip_chars()
-    return pl.when(said != "").then(said).alias(name)
+    text = pl.col(name).cast(pl.String).str.strip_chars()
+    return pl.when(text != "").then(text).alias(name)
 
 
 @dataclass(frozen=True)
@@ -142,129 +184,103 @@ class CheckSpec:
 
 
 def not_checked(
-    subject: CheckSpec,
-    why: str,
+    spec: CheckSpec,
+    reason: str,
     *,
     n_unchecked: int = 0,
     figures: Mapping[str, JsonValue] | None = None,
+    slices: Sequence[SliceAuroc] | None = None,
 ) -> Outcome:
-    """Return the outcome of a check that was not made, or that cannot decide."""
-    return Outcome(
-        CheckResult(
-            name=subject.name,
-            title=subject.title,
-            scope=subject.scope,
-            verdict="not checked",
-            detail=why,
-            n_unchecked=n_unchecked,
-            figures=dict(figures or {}),
-        )
+    """Return the outcome of a check that could not be made, or that cannot decide."""
+    return make_result(
+        spec,
+        verdict="not checked",
+        n_checked=0,
+        n_unchecked=n_unchecked,
+        detail=reason,
+        figures=figures,
+        slices=slices,
     )
 
 
 def make_result(
-    subject: CheckSpec,
-    findings: Sequence[Finding],
+    spec: CheckSpec,
+    findings: Sequence[Finding] = (),
     *,
     n_checked: int,
     n_unchecked: int = 0,
     detail: str = "",
+    verdict: Verdict | None = None,
     links: Sequence[Link] = (),
     figures: Mapping[str, JsonValue] | None = None,
+    slices: Sequence[SliceAuroc] | None = None,
 ) -> Outcome:
-    """Return the outcome of a check that looked at rows.
+    """Return the outcome of a check.
 
     Args:
-        subject: What it is about.
-        findings: Rows that offend.
-        n_checked: Rows it looked at, at least one.
+        spec: What it is about.
+        findings: Rows that it flagged.
+        n_checked: Rows that it looked at.
         n_unchecked: Rows that it could not look at.
-        detail: What else to say.
+        detail: What it found; for a check of rows, after their counts.
+        verdict: For a check of whole sets or slices. ``None`` for a check of rows: its verdict
+            follows from the findings.
         links: Pairs that sound alike.
         figures: Numbers behind the detail.
+        slices: AUROCs behind the detail, kept as ``figures["slices"]``.
     """
-    relations = count_relations(findings)
+    relations = _count_relations(findings)
     n_rows = len({(finding.manifest, finding.row) for finding in findings})
-    said = [_rows_told(n_rows, n_checked, relations), detail]
-    if n_unchecked:
-        said.append(f"{n_unchecked} rows could not be looked at")
-    offends = any(finding.relation != "undecided" for finding in findings)
+    parts = [detail]
+    if verdict is None:
+        is_clear = any(relation != "undecided" for relation in relations)
+        verdict = "finding" if is_clear else "not checked" if findings else "pass"
+        parts.insert(0, _describe_counts(n_rows, n_checked, relations))
+    if n_unchecked and n_checked:
+        parts.append(f"{n_unchecked} rows could not be checked")
+    values: dict[str, JsonValue] = dict(figures or {})
+    if slices is not None:
+        values["slices"] = [one.model_dump(exclude_unset=True) for one in slices]
     result = CheckResult(
-        name=subject.name,
-        title=subject.title,
-        scope=subject.scope,
-        verdict="finding" if offends else "not checked" if findings else "pass",
-        detail="; ".join(filter(None, said)),
-        advice=subject.advice if offends else "",
+        name=spec.name,
+        title=spec.title,
+        scope=spec.scope,
+        verdict=verdict,
+        detail="; ".join(filter(None, parts)),
+        advice=spec.advice if verdict == "finding" else "",
         n_rows=n_rows,
         n_checked=n_checked,
         n_unchecked=n_unchecked,
         relations=relations,
-        figures=dict(figures or {}),
+        figures=values,
     )
     return Outcome(result, findings, links)
 
 
-def conclude_slices(
-    subject: CheckSpec,
-    *,
-    is_finding: bool,
-    detail: str,
-    n_checked: int,
-    n_unchecked: int = 0,
-    figures: Mapping[str, JsonValue] | None = None,
-) -> Outcome:
-    """Return the outcome of a check that looked at slices, where no row offends by itself.
-
-    Args:
-        subject: What it is about.
-        is_finding: Whether it found something.
-        detail: What it saw.
-        n_checked: Rows of the slices it looked at, at least one.
-        n_unchecked: Rows that it could not look at.
-        figures: Numbers behind the detail.
-    """
-    lost = f"{n_unchecked} rows could not be looked at" if n_unchecked else ""
-    return Outcome(
-        CheckResult(
-            name=subject.name,
-            title=subject.title,
-            scope=subject.scope,
-            verdict="finding" if is_finding else "pass",
-            detail="; ".join(filter(None, (detail, lost))),
-            advice=subject.advice if is_finding else "",
-            n_checked=n_checked,
-            n_unchecked=n_unchecked,
-            figures=dict(figures or {}),
-        )
-    )
-
-
-def count_relations(findings: Sequence[Finding]) -> dict[Relation, int]:
-    """Return how many rows offend in each way."""
+def _count_relations(findings: Sequence[Finding]) -> dict[Relation, int]:
+    """Return how many rows are flagged for each relation."""
     distinct = {(finding.manifest, finding.row, finding.relation) for finding in findings}
-    counts = Counter(relation for _, _, relation in distinct)
-    return dict(sorted(counts.items()))
+    return dict(sorted(Counter(relation for _, _, relation in distinct).items()))
 
 
-_WORDS: dict[Relation, str] = {
-    "leak": "in another set, too",
-    "duplicate": "again with the same label",
-    "conflict": "again with the other label",
-    "split_group": "of one origin and several groups",
+_RELATION_TEXTS: dict[Relation, str] = {
+    "leak": "also in another set",
+    "duplicate": "duplicated with the same label",
+    "conflict": "duplicated with the other label",
+    "split_group": "of one origin in several groups",
     "partial": "sharing a part or a backing",
-    "undecided": "not decidable",
+    "undecided": "undecided",
     "trained_on": "trained on",
     "selected_on": "selected on",
-    "unreadable": "not readable",
-    "shortcut": "given away",
+    "unreadable": "unreadable",
+    "shortcut": "affected",
 }
 
 
-def _rows_told(n_rows: int, n_checked: int, relations: Mapping[Relation, int]) -> str:
+def _describe_counts(n_rows: int, n_checked: int, relations: Mapping[Relation, int]) -> str:
     if n_rows == 0:
         return f"none of {n_checked} rows"
     if len(relations) == 1:
-        return f"{n_rows} of {n_checked} rows {_WORDS[next(iter(relations))]}"
-    parts = ", ".join(f"{n} {_WORDS[relation]}" for relation, n in relations.items())
+        return f"{n_rows} of {n_checked} rows {_RELATION_TEXTS[next(iter(relations))]}"
+    parts = ", ".join(f"{n} {_RELATION_TEXTS[relation]}" for relation, n in relations.items())
     return f"{n_rows} of {n_checked} rows: {parts}"

@@ -1,8 +1,9 @@
-"""Rows that share something: between audited sets and others, and inside one.
+"""Rows that share a file or an origin, between audited sets and others, and inside one set.
 
-Conventions: a row's key is what it shares (a hash, a name, an artist); ``None`` is not known, and
-such a row was not looked at. The nearest of several rows is one with the other label where there is
-one, else the first. Time grows with the number of rows, however many share a key.
+A row's key is what may be shared: a path, a hash, a track, an artist. ``None`` is unknown, and such
+a row counts as unchecked. Across sets any shared key is a leak. Inside a set, rows of one origin
+are by design where ``group_id`` joins them and a finding where it does not, since confidence
+intervals would take them for independent.
 """
 
 from __future__ import annotations
@@ -10,54 +11,40 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
-from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, make_result, not_checked
+from earwitness.audit.checks import (
+    CLASSES,
+    AuditContext,
+    CheckSpec,
+    Outcome,
+    Row,
+    make_result,
+    not_checked,
+)
 from earwitness.audit.schema import Finding, Relation
 from earwitness.core.io import tidy_path
 from earwitness.datasets import fakemusiccaps
 from earwitness.splits.grouping import named_files, track_keys
 
 NO_OTHERS = "no set was given to compare with (--against)"
+_JOIN = "give these rows one group_id: intervals take rows of different groups for independent"
 _KEY = "_key"
-_CLASSES = ("real", "fake")
-
-Row = dict[str, Any]
-
-
-class Matches(NamedTuple):
-    """Rows that share a key.
-
-    Attributes:
-        first: The first two of them, or the only one.
-        by_target: The first of each label.
-        n: How many there are.
-    """
-
-    first: Sequence[Row]
-    by_target: Mapping[int, Row]
-    n: int
-
-    def nearest(self, row: Row) -> Row:
-        """Return the partner that is told of with a row, another than itself."""
-        others = (self.by_target.get(1 - row["target"]), *self.first)
-        return next(other for other in others if other is not None and other is not row)
 
 
 @dataclass(frozen=True)
 class SharedKey:
-    """What rows may share.
+    """Something that rows may share.
 
     Attributes:
         name: Short name; checks are called ``<name>_across`` and ``<name>_inside``.
         words: What is shared, for people ("the same bytes").
-        unknown: Why rows have no key ("no artist is named").
+        unknown: Why rows have no key ("no row names an artist").
         advice_across: What to do about rows that share it with another set.
         advice_inside: What to do about rows of one set that share it.
     """
@@ -81,192 +68,94 @@ class SharedKey:
         return CheckSpec(f"{self.name}_inside", title, "inside", self.advice_inside)
 
 
-def compare_across(scene: AuditContext, likeness: SharedKey, keys: Sequence[str | None]) -> Outcome:
-    """Find audited rows that share their key with a row of another set."""
-    if not scene.has_others:
-        return not_checked(likeness.across, NO_OTHERS, n_unchecked=scene.audited_rows.height)
-    known, n_unknown = _known(scene, keys)
-    audited = known.filter(pl.col("set") < scene.n_audited)
-    others = known.filter(pl.col("set") >= scene.n_audited)
-    for rows, whose in ((audited, ""), (others, " in the other sets")):
-        if rows.height == 0:
-            n = scene.audited_rows.height
-            return not_checked(likeness.across, likeness.unknown + whose, n_unchecked=n)
-    met = audited.join(others.select(_KEY).unique(), on=_KEY, how="semi")
-    partners = _by_key(others.join(met.select(_KEY).unique(), on=_KEY, how="semi"))
-    findings = [
-        _finding(scene, likeness.across, "leak", row, partners[row[_KEY]], words=likeness.words)
-        for row in met.iter_rows(named=True)
-    ]
-    return make_result(likeness.across, findings, n_checked=audited.height, n_unchecked=n_unknown)
-
-
-def compare_inside(scene: AuditContext, likeness: SharedKey, keys: Sequence[str | None]) -> Outcome:
-    """Find rows that share their key with another row of their own set."""
-    known, n_unknown = _known(scene, keys)
-    audited = known.filter(pl.col("set") < scene.n_audited)
-    if audited.height == 0:
-        return not_checked(likeness.inside, likeness.unknown, n_unchecked=n_unknown)
-    findings = [
-        finding
-        for members in _sharing(audited)
-        for finding in _duplicates(scene, likeness, members)
-    ]
-    return make_result(likeness.inside, findings, n_checked=audited.height, n_unchecked=n_unknown)
-
-
-def compare_groups(scene: AuditContext, likeness: SharedKey, keys: Sequence[str | None]) -> Outcome:
-    """Find rows of one set that share their key and are of several groups.
-
-    A row without ``group_id`` counts as a group of its own, as other tools take it.
-    """
-    known, n_unknown = _known(scene, keys)
-    audited = known.filter(pl.col("set") < scene.n_audited)
-    if audited.height == 0:
-        return not_checked(likeness.inside, likeness.unknown, n_unchecked=n_unknown)
-    own = pl.format("row {}", "row")
-    grouped = audited.with_columns(pl.coalesce("group_id", own).alias("_group"))
-    findings = [
-        _finding(
-            scene, likeness.inside, "split_group", row, partners, words=likeness.words, drop=False
-        )
-        for members in _sharing(grouped)
-        if len({member["_group"] for member in members}) > 1
-        for partners in [_partners(members)]
-        for row in members
-    ]
-    return make_result(likeness.inside, findings, n_checked=audited.height, n_unchecked=n_unknown)
-
-
-def _known(scene: AuditContext, keys: Sequence[str | None]) -> tuple[pl.DataFrame, int]:
-    """Return the rows with a key, and how many audited ones have none."""
-    keyed = scene.with_column(_KEY, keys)
-    unknown = keyed.filter(pl.col(_KEY).is_null() & (pl.col("set") < scene.n_audited))
-    return keyed.filter(pl.col(_KEY).is_not_null()), unknown.height
-
-
-def _by_key(rows: pl.DataFrame) -> dict[str, Matches]:
-    ordered = rows.sort(_KEY, "set", "row").iter_rows(named=True)
-    return {
-        key: _partners(list(members))
-        for key, members in groupby(ordered, key=lambda row: row[_KEY])
-    }
-
-
-def _partners(members: Sequence[Row]) -> Matches:
-    by_target: dict[int, Row] = {}
-    for row in members:
-        by_target.setdefault(row["target"], row)
-    return Matches(members[:2], by_target, len(members))
-
-
-def _sharing(rows: pl.DataFrame) -> Iterator[list[Row]]:
-    """Yield the rows of one set that share a key, two or more at a time, in order."""
-    shared = rows.filter(pl.len().over("set", _KEY) > 1).sort("set", _KEY, "row")
-    for _, members in groupby(
-        shared.iter_rows(named=True), key=lambda row: (row["set"], row[_KEY])
-    ):
-        yield list(members)
-
-
-def _duplicates(
-    scene: AuditContext, likeness: SharedKey, members: Sequence[Row]
-) -> Iterable[Finding]:
-    partners = _partners(members)
-    conflicting = len(partners.by_target) > 1
-    for row in members:
-        yield _finding(
-            scene,
-            likeness.inside,
-            "conflict" if conflicting else "duplicate",
-            row,
-            partners,
-            words=likeness.words,
-            drop=conflicting or row is not members[0],
-        )
-
-
-def _finding(
-    scene: AuditContext,
-    subject: CheckSpec,
-    relation: Relation,
-    row: Row,
-    partners: Matches,
-    *,
-    words: str,
-    drop: bool = True,
-) -> Finding:
-    nearest = partners.nearest(row)
-    return Finding(
-        check=subject.name,
-        manifest=scene.manifests[row["set"]].name,
-        row=row["row"],
-        filepath=row["filepath"],
-        target=row["target"],
-        relation=relation,
-        detail=f"{words} as a {_CLASSES[nearest['target']]} row",
-        other_manifest=scene.manifests[nearest["set"]].name,
-        other_filepath=nearest["filepath"],
-        other_target=nearest["target"],
-        n_others=partners.n - (subject.scope == "inside"),
-        drop=drop,
-    )
-
-
-_NOT_READ = "no file could be read"
-
 PATH = SharedKey("path", "the same path", "there is no row")
 NAME = SharedKey(
     "name",
     "the same file name in the same corpus",
     "no row has a file name",
-    advice_across="look whether it is the same music; if so, drop these rows",
+    advice_across="check whether it is the same music; if so, drop these rows",
 )
-BYTES = SharedKey("bytes", "the same bytes", _NOT_READ)
+BYTES = SharedKey("bytes", "the same bytes", "no file could be read")
 PACKETS = SharedKey(
-    "packets", "the same compressed packets (tags apart)", "no file's packets could be told"
+    "packets", "the same compressed packets (tags apart)", "no file has packets that can be read"
 )
 SAMPLES = SharedKey("samples", "the same samples when decoded", "no file could be decoded")
+GROUP = SharedKey("group", "the same group_id", "no row has a group_id")
+TRACK = SharedKey(
+    "track",
+    "the same track, song or caption",
+    "no row is of a corpus with known file names (FMA, SONICS, FakeMusicCaps)",
+    advice_inside=_JOIN,
+)
+ARTIST = SharedKey(
+    "artist",
+    "the same artist",
+    "no row names an artist",
+    advice_across="drop these rows: detectors learn artists and would be tested on known ones",
+)
+VIDEO = SharedKey("video", "the same YouTube video", "no row has a YouTube id", advice_inside=_JOIN)
 
 
-def check_path(scene: AuditContext) -> list[Outcome]:
-    """Compare resolved paths."""
-    resolved = [_resolved(path) for path in scene.rows["file"].to_list()]
-    return [compare_across(scene, PATH, resolved), compare_inside(scene, PATH, resolved)]
+def check_path(context: AuditContext) -> list[Outcome]:
+    """Compare paths after ``..``, links and relative beginnings are resolved."""
+    keys = [_resolve(path) for path in context.rows["file"].to_list()]
+    return [compare_across(context, PATH, keys), compare_inside(context, PATH, keys)]
 
 
-def check_name(scene: AuditContext) -> list[Outcome]:
-    """Compare file names across sets; inside a set, reconstructions bear their track's name."""
-    rows = scene.rows.select("filepath", "source_dataset").iter_rows()
-    return [compare_across(scene, NAME, [_name(path, corpus) for path, corpus in rows])]
+def check_name(context: AuditContext) -> list[Outcome]:
+    """Compare file names within a corpus, across sets only: reconstructions keep their name."""
+    rows = context.rows.select("filepath", "source_dataset").iter_rows()
+    return [compare_across(context, NAME, [_name(path, corpus) for path, corpus in rows])]
 
 
-def check_bytes(scene: AuditContext) -> list[Outcome]:
+def check_bytes(context: AuditContext) -> list[Outcome]:
     """Compare the bytes of files."""
-    return _compare_sounds(scene, BYTES, "sha256")
+    return _compare_hashes(context, BYTES, "sha256")
 
 
-def check_packets(scene: AuditContext) -> list[Outcome]:
-    """Compare what files hold besides their tags."""
-    return _compare_sounds(scene, PACKETS, "packets_sha256")
+def check_packets(context: AuditContext) -> list[Outcome]:
+    """Compare the compressed packets of files, without their tags."""
+    return _compare_hashes(context, PACKETS, "packets_sha256")
 
 
-def check_samples(scene: AuditContext) -> list[Outcome]:
+def check_samples(context: AuditContext) -> list[Outcome]:
     """Compare decoded samples."""
-    return _compare_sounds(scene, SAMPLES, "samples_sha256")
+    return _compare_hashes(context, SAMPLES, "samples_sha256")
 
 
-def _compare_sounds(scene: AuditContext, likeness: SharedKey, hashed: str) -> list[Outcome]:
-    files = scene.rows["file"].to_list()
-    keys = [getattr(scene.sounds[path], hashed) for path in files]
-    return [compare_across(scene, likeness, keys), compare_inside(scene, likeness, keys)]
+def check_group(context: AuditContext) -> list[Outcome]:
+    """Compare ``group_id`` across sets."""
+    return [compare_across(context, GROUP, context.rows["group_id"].to_list())]
 
 
-def _resolved(path: str) -> str:
-    """Return where a path leads; a name that no disk can hold leads nowhere else."""
+def check_track(context: AuditContext) -> list[Outcome]:
+    """Compare the tracks that file names of known corpora contain."""
+    keys = track_keys(context.rows)
+    return [compare_across(context, TRACK, keys), compare_groups(context, TRACK, keys)]
+
+
+def check_artist(context: AuditContext) -> list[Outcome]:
+    """Compare artists across sets, ignoring case and spaces."""
+    keys = [_artist(name) for name in context.rows["artist"].to_list()]
+    return [compare_across(context, ARTIST, keys)]
+
+
+def check_video(context: AuditContext) -> list[Outcome]:
+    """Compare YouTube ids: a column of their own, or FakeMusicCaps' file names."""
+    named = zip(named_files(context.rows), context.rows["youtube_id"].to_list(), strict=True)
+    keys = [video or _video(corpus, stem) for (corpus, stem, _), video in named]
+    return [compare_across(context, VIDEO, keys), compare_groups(context, VIDEO, keys)]
+
+
+def _compare_hashes(context: AuditContext, shared: SharedKey, name: str) -> list[Outcome]:
+    keys = [getattr(context.features[path], name) for path in context.rows["file"].to_list()]
+    return [compare_across(context, shared, keys), compare_inside(context, shared, keys)]
+
+
+def _resolve(path: str) -> str:
     try:
         return os.path.realpath(path)
-    except ValueError:
+    except ValueError:  # a name that no disk can hold
         return path
 
 
@@ -275,99 +164,143 @@ def _name(path: str, corpus: str | None) -> str | None:
     return f"{(corpus or '').casefold()}\0{name}" if name else None
 
 
-_SUBJECT = CheckSpec(
-    "readable",
-    "files that cannot be heard",
-    "rows",
-    "bring the files back, or drop these rows: whoever judges the rest judges fewer items",
-)
-_SHOWN = 3
-
-
-def check_readable(scene: AuditContext) -> list[Outcome]:
-    """List every audited row whose file is missing, broken or empty."""
-    rows = scene.audited_rows
-    findings = [
-        Finding(
-            check=_SUBJECT.name,
-            manifest=scene.manifests[row["set"]].name,
-            row=row["row"],
-            filepath=row["filepath"],
-            target=row["target"],
-            relation="unreadable",
-            detail=error,
-        )
-        for row in rows.iter_rows(named=True)
-        if (error := scene.sounds[row["file"]].error) is not None
-    ]
-    errors = Counter(finding.detail for finding in findings)
-    commonest = errors.most_common(_SHOWN)
-    detail = ", ".join(f"{error} ({n})" for error, n in commonest)
-    if n_more := errors.total() - sum(n for _, n in commonest):
-        detail += f", other reasons ({n_more})"
-    lost = [error for sound in _others(scene) if (error := sound)]
-    if lost:
-        detail = "; ".join(filter(None, (detail, f"{len(lost)} rows of other sets, too")))
-    return [make_result(_SUBJECT, findings, n_checked=rows.height, detail=detail)]
-
-
-def _others(scene: AuditContext) -> list[str | None]:
-    files = scene.rows["file"].to_list()[scene.audited_rows.height :]
-    return [scene.sounds[path].error for path in files]
-
-
-_JOIN = "give these rows one group_id: intervals take rows of different groups for independent"
-
-GROUP = SharedKey("group", "the same group_id", "no row has a group_id")
-TRACK = SharedKey(
-    "track",
-    "the same track, song or caption",
-    "no row is of a corpus whose file names tell (FMA, SONICS, FakeMusicCaps)",
-    advice_inside=_JOIN,
-)
-ARTIST = SharedKey(
-    "artist",
-    "the same artist",
-    "no row names an artist",
-    advice_across="drop these rows: detectors learn artists, and would be judged on known ones",
-)
-VIDEO = SharedKey(
-    "video", "the same YouTube video", "no row tells a YouTube id", advice_inside=_JOIN
-)
-
-_NOBODY = {"various artists", "various", "unknown", "unknown artist", "n/a", "none"}
-_VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
-
-
-def check_group(scene: AuditContext) -> list[Outcome]:
-    """Compare ``group_id``; inside a set it is what joins rows."""
-    return [compare_across(scene, GROUP, scene.rows["group_id"].to_list())]
-
-
-def check_track(scene: AuditContext) -> list[Outcome]:
-    """Compare what the file names of known corpora tell."""
-    keys = track_keys(scene.rows)
-    return [compare_across(scene, TRACK, keys), compare_groups(scene, TRACK, keys)]
-
-
-def check_artist(scene: AuditContext) -> list[Outcome]:
-    """Compare artists, without regard to case and spaces."""
-    keys = [_artist(name) for name in scene.rows["artist"].to_list()]
-    return [compare_across(scene, ARTIST, keys)]
-
-
-def check_video(scene: AuditContext) -> list[Outcome]:
-    """Compare YouTube ids: a column of their own, or FakeMusicCaps' names, which are such ids."""
-    named = zip(named_files(scene.rows), scene.rows["youtube_id"].to_list(), strict=True)
-    keys = [video or _video(corpus, stem) for (corpus, stem, _), video in named]
-    return [compare_across(scene, VIDEO, keys), compare_groups(scene, VIDEO, keys)]
-
-
 def _artist(name: str | None) -> str | None:
     plain = " ".join((name or "").casefold().split())
-    return None if plain in _NOBODY else plain or None
+    nobody = {"various artists", "various", "unknown", "unknown artist", "n/a", "none"}
+    return None if plain in nobody else plain or None
 
 
 def _video(corpus: str, stem: str) -> str | None:
-    is_id = corpus == fakemusiccaps.SOURCE and _VIDEO_ID.fullmatch(stem)
+    is_id = corpus == fakemusiccaps.SOURCE and re.fullmatch(r"[A-Za-z0-9_-]{11}", stem)
     return stem if is_id else None
+
+
+class Matches(NamedTuple):
+    """Rows that share a key.
+
+    Attributes:
+        first: The first two of them, or the only one.
+        by_target: The first of each label.
+        n: How many there are.
+    """
+
+    first: Sequence[Row]
+    by_target: Mapping[int, Row]
+    n: int
+
+    def nearest(self, row: Row) -> Row:
+        """Return another row than this one, with the other label if there is one."""
+        others = (self.by_target.get(1 - row["target"]), *self.first)
+        return next(other for other in others if other is not None and other is not row)
+
+
+def compare_across(context: AuditContext, shared: SharedKey, keys: Sequence[str | None]) -> Outcome:
+    """Flag audited rows that share their key with a row of another set."""
+    n_rows = context.audited_rows.height
+    if not context.has_others:
+        return not_checked(shared.across, NO_OTHERS, n_unchecked=n_rows)
+    audited, others = _split_known(context, keys)
+    for rows, whose in ((audited, ""), (others, " in the other sets")):
+        if rows.height == 0:
+            return not_checked(shared.across, shared.unknown + whose, n_unchecked=n_rows)
+    leaked = audited.join(others.select(_KEY).unique(), on=_KEY, how="semi")
+    sharing = others.join(leaked.select(_KEY).unique(), on=_KEY, how="semi")
+    matches = {members[0][_KEY]: _match(members) for members in _list_members(sharing, [_KEY])}
+    findings = [
+        _make_finding(context, shared, "leak", row, matches[row[_KEY]])
+        for row in leaked.iter_rows(named=True)
+    ]
+    return _conclude(shared.across, findings, audited, n_rows)
+
+
+def compare_inside(context: AuditContext, shared: SharedKey, keys: Sequence[str | None]) -> Outcome:
+    """Flag rows that share their key with another row of their set; the first may stay."""
+    audited, _ = _split_known(context, keys)
+    if audited.height == 0:
+        n_rows = context.audited_rows.height
+        return not_checked(shared.inside, shared.unknown, n_unchecked=n_rows)
+    findings = []
+    for members in _list_sharing(audited):
+        matches = _match(members)
+        is_conflict = len(matches.by_target) > 1
+        relation: Relation = "conflict" if is_conflict else "duplicate"
+        for row in members:
+            drop = is_conflict or row is not members[0]
+            findings.append(_make_finding(context, shared, relation, row, matches, drop=drop))
+    return _conclude(shared.inside, findings, audited, context.audited_rows.height)
+
+
+def compare_groups(context: AuditContext, shared: SharedKey, keys: Sequence[str | None]) -> Outcome:
+    """Flag rows of one set that share their key and are of several groups.
+
+    A row without ``group_id`` counts as a group of its own, as other tools take it.
+    """
+    audited, _ = _split_known(context, keys)
+    if audited.height == 0:
+        n_rows = context.audited_rows.height
+        return not_checked(shared.inside, shared.unknown, n_unchecked=n_rows)
+    group = pl.coalesce("group_id", pl.format("row {}", "row")).alias("_group")
+    findings = [
+        _make_finding(context, shared, "split_group", row, matches, drop=False)
+        for members in _list_sharing(audited.with_columns(group))
+        if len({member["_group"] for member in members}) > 1
+        for matches in [_match(members)]
+        for row in members
+    ]
+    return _conclude(shared.inside, findings, audited, context.audited_rows.height)
+
+
+def _conclude(
+    spec: CheckSpec, findings: Sequence[Finding], known: pl.DataFrame, n_rows: int
+) -> Outcome:
+    n_checked = known.height
+    return make_result(spec, findings, n_checked=n_checked, n_unchecked=n_rows - n_checked)
+
+
+def _split_known(
+    context: AuditContext, keys: Sequence[str | None]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows with a key: audited ones, and others."""
+    keyed = context.rows.with_columns(pl.Series(_KEY, keys, dtype=pl.String))
+    known = keyed.filter(pl.col(_KEY).is_not_null())
+    is_audited = pl.col("set") < context.n_audited
+    return known.filter(is_audited), known.filter(~is_audited)
+
+
+def _list_sharing(rows: pl.DataFrame) -> Iterator[list[Row]]:
+    """Yield the rows of one set that share a key, two or more at a time, in order."""
+    return _list_members(rows.filter(pl.len().over("set", _KEY) > 1), ["set", _KEY])
+
+
+def _list_members(rows: pl.DataFrame, by: Sequence[str]) -> Iterator[list[Row]]:
+    ordered = rows.sort(*dict.fromkeys([*by, "set", "row"])).iter_rows(named=True)
+    for _, members in groupby(ordered, key=lambda row: [row[name] for name in by]):
+        yield list(members)
+
+
+def _match(members: Sequence[Row]) -> Matches:
+    by_target: dict[int, Row] = {}
+    for row in members:
+        by_target.setdefault(row["target"], row)
+    return Matches(members[:2], by_target, len(members))
+
+
+def _make_finding(
+    context: AuditContext,
+    shared: SharedKey,
+    relation: Relation,
+    row: Row,
+    matches: Matches,
+    *,
+    drop: bool = True,
+) -> Finding:
+    is_across, nearest = relation == "leak", matches.nearest(row)
+    return context.make_finding(
+        (shared.across if is_across else shared.inside).name,
+        row,
+        relation,
+        f"{shared.words} as a {CLASSES[nearest['target']]} row",
+        other=nearest,
+        n_others=matches.n - (not is_across),
+        drop=drop,
+    )

@@ -1,16 +1,15 @@
-"""What an audit looked into and what it found, and its file, ``audit.json``.
+"""Types of an audit, and its file, ``audit.json``.
 
-Conventions: what was not looked into is never said to be fine: a check passes, finds something, or
-says why it was not made. ``findings`` are rows of audited manifests; they go into a table of their
-own and not into ``audit.json``.
+A check passes, finds something, or says why it was not made. Flagged rows go into tables of their
+own, not into ``audit.json``.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -27,16 +26,14 @@ from earwitness.core.estimate import Count, Estimate
 from earwitness.core.io import first_problem, read_model, write_text
 
 AUDIT_JSON = "audit.json"
-"""What an audit is written to, in its folder."""
-
 SCHEMA_VERSION: Final = 1
 """Version of ``audit.json``; it rises when a reader of the old form would misread the new one."""
 
 Verdict = Literal["pass", "finding", "not checked"]
 Role = Literal["audited", "against"]
 Scope = Literal["across", "inside", "rows", "exposure", "shortcuts"]
-"""Between audited sets and others, inside each audited set, row by row, against what a detector
-was made with, and what gives fakes away without listening."""
+"""Between audited sets and others, inside each audited set, row by row, against the training data
+of a detector, and what separates fakes from reals without the music."""
 
 Relation = Literal[
     "leak",
@@ -50,39 +47,30 @@ Relation = Literal[
     "unreadable",
     "shortcut",
 ]
-"""How a row offends.
-
-``leak``: in a set that it should not touch, too. ``duplicate``: again in its own set, with the same
-label. ``conflict``: again in its own set, with the other label. ``split_group``: of one origin with
-a row of another ``group_id``. ``partial``: shares a backing, an excerpt or samples with another
-row, and the rest is its own. ``undecided``: may be one of the others and may be chance.
-``trained_on`` and ``selected_on``: what a detector was made with. ``unreadable``: not audible.
-``shortcut``: of a kind that a file gives away without being heard.
-"""
-
+"""What is wrong with a row; see docs/audit-json.md."""
 
 ExposureStatus = Literal["trained_on", "selected_on", "unseen", "unknown"]
-"""What a detector met of a row when it was made."""
+"""Whether the training or the selection of a detector used a row."""
 
 
 class Finding(NamedTuple):
-    """One row of an audited manifest that a check takes offence at.
+    """One audited row that a check flagged.
 
     Attributes:
         check: Name of the check.
         manifest: Name of the audited manifest.
         row: Its row, from 1.
-        filepath: As it stands there.
+        filepath: As in the manifest.
         target: 0 or 1.
-        relation: How it offends.
-        detail: What was found, in words.
-        other_manifest: Where the nearest row lies that it offends with; ``None`` without one.
+        relation: What is wrong with it.
+        detail: The same in words.
+        other_manifest: Manifest of the most relevant row it conflicts with; ``None`` without one.
         other_filepath: That row's file.
         other_target: That row's label.
-        n_others: Rows that it offends with.
-        similarity: How alike the two sound, 1 at most; ``None`` where that was not measured.
-        offset_s: Where the other's beginning lies in it; ``None`` where that was not measured.
-        drop: Whether leaving the row out mends it.
+        n_others: Number of rows that it conflicts with.
+        similarity: Of the two sounds, at most 1; ``None`` where it was not measured.
+        offset_s: Where the other begins in it; ``None`` where it was not measured.
+        drop: Whether dropping the row solves the problem.
     """
 
     check: str
@@ -102,19 +90,19 @@ class Finding(NamedTuple):
 
 
 class Link(NamedTuple):
-    """Two rows whose sound is the same music, by design or not.
+    """An audited row and another one that are the same music, by design or not.
 
     Attributes:
         tier: ``copy`` or ``version``.
         manifest: Name of the audited manifest.
         row: Row in it, from 1.
-        filepath: As it stands there.
+        filepath: As in the manifest.
         other_manifest: Name of the other's manifest.
         other_row: Row in that.
-        other_filepath: As it stands there.
-        similarity: How alike they sound, 1 at most.
-        offset_s: Where the other's beginning lies in the first.
-        relation: How they offend; ``by_design`` for what ``group_id`` says belongs together.
+        other_filepath: As in that manifest.
+        similarity: Of the two sounds, at most 1.
+        offset_s: Where the other begins in the first.
+        relation: What is wrong; ``by_design`` for rows that ``group_id`` joins.
     """
 
     tier: Literal["copy", "version"]
@@ -130,7 +118,7 @@ class Link(NamedTuple):
 
 
 class Exposure(NamedTuple):
-    """What one detector met of one audited row."""
+    """Whether one detector was trained or selected on one audited row."""
 
     manifest: str
     row: int
@@ -140,61 +128,23 @@ class Exposure(NamedTuple):
 
 
 class Nuisances(NamedTuple):
-    """What the file of one audited row gives away without being heard as music.
+    """Properties of one audited row's file that have nothing to do with the music.
 
     Attributes:
         manifest: Name of the audited manifest.
         row: Row in it, from 1.
-        filepath: As it stands there.
+        filepath: As in the manifest.
         target: 0 or 1.
-        error: Why it cannot be heard; ``None`` where it can.
-        duration_s: Length.
-        sample_rate_hz: Its own rate.
-        n_channels: Channels.
-        codec: Coding of its samples.
-        container: What they are wrapped in.
-        bit_rate_kbps: Mean over its compressed packets.
-        encoder: What wrote it, as its tag says.
-        tag_fields: Names of its other metadata fields, with ``|`` between them.
-        cover_art: ``yes`` or ``no``: whether it holds a cover picture.
-        peak_dbfs: This and the rest: see ``audio.channel``.
+        error: Why it cannot be decoded; ``None`` where it can.
+        measures: Each of ``MEASURES`` by name.
     """
 
     manifest: str
     row: int
     filepath: str
     target: int
-    error: str | None = None
-    duration_s: float | None = None
-    sample_rate_hz: int | None = None
-    n_channels: int | None = None
-    codec: str | None = None
-    container: str | None = None
-    bit_rate_kbps: int | None = None
-    encoder: str | None = None
-    tag_fields: str | None = None
-    cover_art: str | None = None
-    peak_dbfs: float | None = None
-    loudness_lufs: float | None = None
-    crest_db: float | None = None
-    dc_offset: float | None = None
-    clipped_share: float | None = None
-    lead_silence_s: float | None = None
-    trail_silence_s: float | None = None
-    silence_share: float | None = None
-    lead_zeros_s: float | None = None
-    zero_share: float | None = None
-    bit_depth: int | None = None
-    quiet_db: float | None = None
-    bandwidth_hz: float | None = None
-    band_edge_hz: float | None = None
-    below_40_db: float | None = None
-    above_8k_db: float | None = None
-    above_16k_db: float | None = None
-    floor_db: float | None = None
-    stereo_correlation: float | None = None
-    stereo_width_db: float | None = None
-    balance_db: float | None = None
+    error: str | None
+    measures: Mapping[str, int | float | str | None]
 
 
 class _Part(BaseModel):
@@ -202,12 +152,12 @@ class _Part(BaseModel):
 
 
 class AuditedManifest(_Part):
-    """A manifest that took part.
+    """A manifest of an audit.
 
     Attributes:
         name: Its name.
-        digest: ``Manifest.digest``: what was found holds for these very rows.
-        role: ``audited``, or ``against`` for a set that audited ones must not touch.
+        digest: ``Manifest.digest``: the audit holds for exactly these rows.
+        role: ``audited``, or ``against`` for a set to compare with.
         n_rows: Its rows.
         n_real: Reals among them.
         n_fake: Fakes among them.
@@ -231,16 +181,20 @@ def _in_one_line(what: str) -> Iterator[None]:
         raise ValueError(f"{what}: {first_problem(error)}") from None
 
 
-class SliceFigure(_Part):
-    """One of ``figures["slices"]`` of a check: how well something tells fakes from reals.
+class SliceAuroc(_Part):
+    """One entry of ``figures["slices"]`` of a check: how well something separates the classes.
 
     Attributes:
-        real_corpus: Corpus of the reals, or that it is all of them.
-        generator: What made the fakes, likewise.
-        fake_corpus: Corpus of the fakes, likewise.
+        real_corpus: Corpus of the reals, or ``all``.
+        generator: Generator of the fakes, or ``all``.
+        fake_corpus: Corpus of the fakes, or ``all``.
+        baseline: Name of the baseline, of a check of several measures.
+        usual_real: Median or commonest category of the reals, of a check of one measure.
+        usual_fake: The same of the fakes.
+        finding: Whether it separates fakes from reals.
+        p_holm: Corrected p-value; ``None`` without a test.
         auroc: ``None`` where it is undefined, and ``reason`` says why.
         low: Lower end of its interval; this and the rest: see ``Estimate``.
-        finding: Whether it gives fakes away.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
@@ -248,6 +202,11 @@ class SliceFigure(_Part):
     real_corpus: str | None = None
     generator: str | None = None
     fake_corpus: str | None = None
+    baseline: str | None = None
+    usual_real: float | str | None = None
+    usual_fake: float | str | None = None
+    finding: bool = False
+    p_holm: float | None = None
     auroc: float | None
     low: float | None = None
     high: float | None = None
@@ -256,42 +215,44 @@ class SliceFigure(_Part):
     method: str | None = None
     reason: str | None = None
     conditional_on: str | None = None
-    finding: bool = False
+
+    @classmethod
+    def of(cls, estimate: Estimate, **fields: Any) -> Self:
+        """Return the entry of an AUROC, with the fields that an estimate lacks."""
+        named = estimate.model_dump()
+        return cls(auroc=named.pop("value"), **named, **fields)
 
     @property
     def estimate(self) -> Estimate:
         """The AUROC with its interval."""
         named = {name: getattr(self, name) for name in Estimate.model_fields if name != "value"}
-        return Estimate(value=self.auroc, **named | {"reason": self.reason or _unsaid(self)})
+        reason = self.reason or ("not given" if self.low is None else None)
+        return Estimate(value=self.auroc, **named | {"reason": reason})
 
     @model_validator(mode="after")
-    def _is_estimate(self) -> Self:
+    def _check_estimate(self) -> Self:
         with _in_one_line("auroc"):
             self.estimate  # noqa: B018 - making it is the check
         return self
 
 
-def _unsaid(figure: SliceFigure) -> str | None:
-    return "not given" if figure.low is None else None
-
-
-_SLICES: Final = TypeAdapter(list[SliceFigure])
+_SLICES: Final = TypeAdapter(list[SliceAuroc])
 
 
 class CheckResult(_Part):
-    """What came of one check.
+    """Result of one check.
 
     Attributes:
         name: Its name ("bytes_across").
         title: What it looks for, for people ("the same bytes in another set").
         scope: What it compares.
         verdict: ``pass``, ``finding`` or ``not checked``.
-        detail: What was found; for ``not checked``, why nothing was looked into.
+        detail: What was found; for ``not checked``, the reason.
         advice: What to do about a finding; empty without one.
-        n_rows: Rows of audited manifests that offend.
-        n_checked: Rows of audited manifests that were looked at.
-        n_unchecked: Rows of audited manifests that could not be looked at.
-        relations: Offending rows by relation.
+        n_rows: Audited rows that it flagged.
+        n_checked: Audited rows that it looked at.
+        n_unchecked: Audited rows that it could not look at.
+        relations: Flagged rows by relation.
         figures: Numbers and tables behind the detail, by name.
     """
 
@@ -308,14 +269,14 @@ class CheckResult(_Part):
     figures: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
-    def slices(self) -> list[SliceFigure]:
-        """Its ``figures["slices"]``; none where it has none."""
+    def slices(self) -> list[SliceAuroc]:
+        """Its ``figures["slices"]``; empty where it has none."""
         return _SLICES.validate_python(self.figures.get("slices") or [])
 
     @model_validator(mode="after")
-    def _is_honest(self) -> Self:
+    def _check_consistent(self) -> Self:
         if not self.detail:
-            raise ValueError("no detail, expected what was found or why nothing was looked into")
+            raise ValueError("no detail, expected what was found or why nothing was checked")
         if self.verdict == "pass" and self.n_checked == 0:
             raise ValueError("a pass with nothing checked")
         if (self.verdict == "finding") is not bool(self.advice):
@@ -326,18 +287,18 @@ class CheckResult(_Part):
 
 
 class AuditReport(_Part):
-    """What was looked into, and what was found.
+    """Result of an audit.
 
     Attributes:
         schema_version: ``SCHEMA_VERSION``.
         earwitness: Version that made it.
-        manifests: What took part, audited ones first.
-        detectors: Names of the detectors whose exposure was asked after.
-        checks: Every check there is, those that were not made among them.
-        findings: Offending rows; not in ``audit.json``.
-        links: Pairs that sound alike; not in ``audit.json``.
-        exposures: What each detector met of each audited row; not in ``audit.json``.
-        nuisances: What the file of each audited row gives away; not in ``audit.json``.
+        manifests: All manifests, audited ones first.
+        detectors: Names of the detectors whose exposure was checked.
+        checks: Results of all checks, including those that were not made.
+        findings: Flagged rows; this and the rest is not in ``audit.json``.
+        links: Pairs that sound alike.
+        exposures: Exposure of each detector to each audited row.
+        nuisances: Properties of each audited row's file.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -352,11 +313,11 @@ class AuditReport(_Part):
 
     @property
     def n_findings(self) -> int:
-        """Checks that found something."""
+        """Number of checks with a finding."""
         return sum(check.verdict == "finding" for check in self.checks)
 
     def without_rows(self) -> AuditReport:
-        """Return what ``audit.json`` holds of it."""
+        """Return the part that ``audit.json`` holds."""
         return self.model_copy(
             update={"findings": (), "links": (), "exposures": (), "nuisances": ()}
         )
@@ -366,10 +327,10 @@ class AuditReport(_Part):
         return any(m.role == "audited" and m.digest == digest for m in self.manifests)
 
     def check(self, name: str) -> CheckResult:
-        """Return the check of this name.
+        """Return the result of a check by name.
 
         Raises:
-            KeyError: There is none.
+            KeyError: No such check.
         """
         return {check.name: check for check in self.checks}[name]
 
@@ -380,7 +341,7 @@ def write_audit(report: AuditReport, path: str | Path) -> None:
 
 
 def read_audit(path: str | Path) -> AuditReport:
-    """Read ``audit.json``; rows and links stand in the tables beside it and are not read.
+    """Read ``audit.json``, without the tables beside it.
 
     Raises:
         AuditError: The file cannot be read, or is not what ``write_audit`` writes.

@@ -276,7 +276,7 @@ def audit_stage(config: BenchConfig, starting: OnStart | None = None) -> Stage:
         return {"": judged_inputs(ledger) | others | {"cards": told, "earwitness": __version__}}
 
     def run(ledger: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:  # noqa: ARG001 - a single part
-        from earwitness.audit.audit import AuditOptions, audit_into
+        from earwitness.audit.audit import audit_into
 
         folder = ledger.out / AUDIT
         cards = [DetectorCard.model_validate(card) for card in _cards(ledger)]
@@ -284,8 +284,9 @@ def audit_stage(config: BenchConfig, starting: OnStart | None = None) -> Stage:
             [read_manifest(path) for path in judged(ledger)],
             folder,
             against=[read_manifest(path) for path in paths],
-            options=AuditOptions(detectors=cards, n_workers=config.scoring.num_workers),
-            starting=None if starting is None else lambda n_files: starting(n_files, 0),
+            detectors=cards,
+            n_workers=config.scoring.num_workers,
+            on_start=None if starting is None else lambda n_files: starting(n_files, 0),
         )
         return {"": sorted(path for path in folder.iterdir() if path.suffix in (".json", ".csv"))}
 

@@ -73,7 +73,7 @@ def audit(
     properties that separate the classes without the music. Every check passes, has findings, or
     says why it was not run.
     """
-    from earwitness.audit.audit import AuditOptions, audit_into, find_cards
+    from earwitness.audit.audit import audit_into, find_cards
     from earwitness.audit.tables import audit_table
     from earwitness.core.errors import UsageError
 
@@ -82,20 +82,18 @@ def audit(
     if fix is not None and len(audited) != 1:
         raise UsageError(f"--fix {fix}: {len(audited)} manifests, expected exactly one")
     detectors = comma_list(detector)
-    options = AuditOptions(
-        detectors=detectors,
-        weights=weights_by_name(weights, detectors),
-        n_workers=num_workers,
-    )
-    find_cards(detectors, weights=options.weights)
+    paths = weights_by_name(weights, detectors)
+    find_cards(detectors, weights=paths)
     remark_on_manifests([*audited, *others])
     with ExitStack() as stack:
         report = audit_into(
             audited,
             out,
             against=others,
-            options=options,
-            starting=lambda n: stack.enter_context(console.progress_bar("reading audio", n)),
+            detectors=detectors,
+            weights=paths,
+            n_workers=num_workers,
+            on_start=lambda n: stack.enter_context(console.progress_bar("reading audio", n)),
         )
     console.out.print(audit_table(report))
     if fix is not None:
@@ -104,13 +102,12 @@ def audit(
 
 
 def _write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> None:
-    from earwitness.audit.audit import dropped_beside, write_fixed
+    from earwitness.audit.audit import write_fixed
 
-    dropped = write_fixed(report, manifest, path)
-    n_kept = console.thousands(len(manifest) - dropped.height)
+    n_dropped, beside = write_fixed(report, manifest, path)
+    n_kept = console.thousands(len(manifest) - n_dropped)
     console.out.print(
-        f"rows kept: {n_kept} in {path}; dropped: {console.thousands(dropped.height)}, see "
-        f"{dropped_beside(path)}",
+        f"rows kept: {n_kept} in {path}; dropped: {console.thousands(n_dropped)}, see {beside}",
         markup=False,
     )
 

@@ -23,7 +23,6 @@ from earwitness.audit.checks import (
     AuditContext,
     CheckSpec,
     Outcome,
-    conclude_slices,
     make_result,
     not_checked,
 )
@@ -281,9 +280,9 @@ def judge_reconstructions(scene: AuditContext, sounds: Sounds, pairs: Iterable[P
     alike: dict[str, list[str]] = {}
     for generator, one in heard.items():
         alike.setdefault(one.told(), []).append(generator)
-    return conclude_slices(
+    return make_result(
         SUBJECT,
-        is_finding=False,
+        verdict="pass",
         detail="; ".join(f"{', '.join(names)}: {told}" for told, names in alike.items()),
         n_checked=n_linked,
         n_unchecked=n - n_linked,

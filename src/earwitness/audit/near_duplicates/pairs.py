@@ -97,12 +97,12 @@ def distinct_sounds(scene: AuditContext, rows: pl.DataFrame) -> Sounds:
     grouped = rows.with_columns(pl.Series("track", track_keys(rows), dtype=pl.String))
     by_sound: dict[str, dict[tuple[Any, ...], Family]] = {}
     for row in grouped.with_columns(pl.coalesce("group_id", "track").alias("group")).to_dicts():
-        sound = scene.sounds[row["file"]]
+        sound = scene.features[row["file"]]
         if sound.error is None and sound.sha256 is not None:
             kin = tuple(row[name] for name in _KINSHIP)
             by_sound.setdefault(sound.sha256, {}).setdefault(kin, []).append(row)
     families = [list(kin.values()) for kin in by_sound.values()]
-    heard = [scene.sounds[first[0]["file"]] for first, *_ in families]
+    heard = [scene.features[first[0]["file"]] for first, *_ in families]
     groups = [frozenset(f[0]["group"] for f in kin if f[0]["group"]) for kin in families]
     nothing = FileFeatures()
     return Sounds(

@@ -1,8 +1,8 @@
-"""What a file gives away without being heard as music, measure by measure.
+"""Properties of files that have nothing to do with the music.
 
-Conventions: a measure is a number, or a category where values have no order. ``container`` is what
-the file is and how loud; ``channel`` what may be a generator's own mark as well. One row an audited
-row; an item is a distinct file with its label.
+A measure is a number, or a category whose values have no order. The part ``container`` is the file
+format and the level, ``channel`` what may be a generator's own trace as well. An item is a distinct
+file with its label.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Literal
 import polars as pl
 
 from earwitness.audit.checks import AuditContext
+from earwitness.audit.features import FileFeatures
 from earwitness.audit.schema import Nuisances
-from earwitness.audit.signal import Channel
 from earwitness.splits.grid import UNKNOWN
 from earwitness.splits.grouping import link_rows, track_keys
 
 ITEM = ("file", "target")
-"""What tells one item from another."""
+"""Columns that identify an item."""
 
 _TRANSCODE = "transcode reals and fakes alike, with one encoder and one setting"
 _RATE = "bring reals and fakes to one rate, the lowest there is, before they are scored"
@@ -27,8 +27,8 @@ _TAGS = "remove the tags of reals and fakes, or write the same fields to both"
 _TRIM = "trim silence at both ends of reals and fakes alike"
 _LEVEL = "bring reals and fakes to one loudness"
 _BAND = (
-    "low-pass reals and fakes alike, or show that it is the generator's own mark: it goes with "
-    "the next transcoding"
+    "low-pass reals and fakes alike, or show that it is the generator's own trace; the next "
+    "transcoding removes it"
 )
 _LOW_CUT = "high-pass reals and fakes alike"
 _OFFSET = "subtract the mean of each channel from reals and fakes alike"
@@ -40,13 +40,13 @@ _FLOOR = "add the same dither to reals and fakes, or transcode both alike"
 
 @dataclass(frozen=True)
 class Measure:
-    """One thing to measure.
+    """One property of a file.
 
     Attributes:
-        name: Its column in ``nuisances.csv``.
-        words: What people call it.
+        name: Its column in ``nuisances.csv``, and its field in the features of a file.
+        words: Its name for people.
         part: What it belongs to.
-        advice: What to do where it tells fakes from reals.
+        advice: What to do where it separates fakes from reals.
         unit: Of its numbers; empty for a bare number.
         is_category: Whether its values have no order; ``|`` separates several of one file.
     """
@@ -58,12 +58,18 @@ class Measure:
     unit: str = ""
     is_category: bool = False
 
-    def told(self, value: float | str) -> str:
-        """Return a number with its unit, to four digits, or a category that is common."""
+    def format(self, value: float | str) -> str:
+        """Return a number with its unit, to four digits, or a common category."""
         if isinstance(value, str):
             return f"mostly {value}"
         digits = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
         return f"{digits} {self.unit}".rstrip()
+
+    def value_of(self, features: FileFeatures) -> int | float | str | None:
+        """Return the measure of a file."""
+        source = features if hasattr(features, self.name) else features.channel
+        value: int | float | str | None = getattr(source, self.name, None)
+        return value
 
 
 MEASURES = (
@@ -98,58 +104,45 @@ MEASURES = (
     Measure("stereo_width_db", "stereo width", "channel", _STEREO, "dB"),
     Measure("balance_db", "balance of the channels", "channel", _STEREO, "dB"),
 )
-"""Every measure, in the order of ``nuisances.csv``."""
-
-NONE = "none"
-"""The category of files that do not say."""
-
-_OF_CHANNEL = frozenset(Channel._fields)
-_OF_SOUND = ("error", *(m.name for m in MEASURES if m.name not in _OF_CHANNEL))
+"""All measures, in the order of ``nuisances.csv``."""
 
 
-def list_nuisances(scene: AuditContext) -> list[Nuisances]:
-    """Return what the file of every audited row gives away."""
-    told = []
-    for row in scene.audited_rows.iter_rows(named=True):
-        sound = scene.sounds[row["file"]]
-        measured = {name: getattr(sound, name) for name in _OF_SOUND}
-        channel = sound.channel._asdict() if sound.channel else {}
-        name = scene.manifests[row["set"]].name
-        told.append(
-            Nuisances(name, row["row"], row["filepath"], row["target"], **measured, **channel)
-        )
-    return told
+def list_nuisances(context: AuditContext) -> list[Nuisances]:
+    """Return the properties of every audited row's file."""
+    nuisances = []
+    for row in context.audited_rows.iter_rows(named=True):
+        features = context.features[row["file"]]
+        measures = {one.name: one.value_of(features) for one in MEASURES}
+        place = (context.name_of(row), row["row"], row["filepath"], row["target"])
+        nuisances.append(Nuisances(*place, features.error, measures))
+    return nuisances
 
 
-def measured_rows(scene: AuditContext) -> pl.DataFrame:
-    """Return the audited rows that can be heard, with their measures.
+def measured_rows(context: AuditContext) -> pl.DataFrame:
+    """Return the audited rows that can be decoded, with their measures.
 
     Returns:
-        ``set, row, filepath, file, target``, ``corpus, generator, group`` as figures are cut by
-        (groups are numbers: rows that share a ``group_id``, the track that the file name gives, or
-        the file), and a column a measure: floats, or text where it is a category.
+        ``set, row, filepath, file, target``, ``corpus, generator, group`` (numbers: rows that share
+        a ``group_id``, the track that the file name contains, or the file), and a column a measure:
+        floats, or text for a category.
     """
-    nuisances = list_nuisances(scene)
-    text = {"source_dataset": "corpus", "generator": "generator"}
-    rows = scene.audited_rows.select(
+    audited, nuisances = context.audited_rows, list_nuisances(context)
+    keys = audited.select("file", "group_id").to_dict()
+    keys["track"] = pl.Series(track_keys(audited), dtype=pl.String)
+    rows = audited.select(
         *("set", "row", "filepath", "file", "target"),
-        *(pl.col(name).fill_null(UNKNOWN).alias(new) for name, new in text.items()),
-        _groups(scene.audited_rows),
+        pl.col("source_dataset").fill_null(UNKNOWN).alias("corpus"),
+        pl.col("generator").fill_null(UNKNOWN),
+        pl.Series("group", link_rows(keys)),
+        *(_column(measure, nuisances) for measure in MEASURES),
     )
-    heard = pl.Series("heard", [one.error is None for one in nuisances], dtype=pl.Boolean)
-    return rows.with_columns(_column(m, nuisances) for m in MEASURES).filter(heard)
-
-
-def _groups(rows: pl.DataFrame) -> pl.Series:
-    keys = rows.select("file", "group_id").to_dict()
-    keys["track"] = pl.Series(track_keys(rows), dtype=pl.String)
-    return pl.Series("group", link_rows(keys))
+    return rows.filter(pl.Series([one.error is None for one in nuisances], dtype=pl.Boolean))
 
 
 def _column(measure: Measure, nuisances: list[Nuisances]) -> pl.Series:
-    values = [getattr(one, measure.name) for one in nuisances]
+    values = [one.measures[measure.name] for one in nuisances]
     if measure.is_category:
-        said = [NONE if value in (None, "") else str(value) for value in values]
-        return pl.Series(measure.name, said, dtype=pl.String)
+        texts = ["none" if value in (None, "") else str(value) for value in values]
+        return pl.Series(measure.name, texts, dtype=pl.String)
     floats = [None if value is None else float(value) for value in values]
     return pl.Series(measure.name, floats, dtype=pl.Float64)
