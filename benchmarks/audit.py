@@ -104,7 +104,7 @@ def make_music(folder: Path, *, n_tracks: int = N_TRACKS, length_s: float = TRAC
 def print_robustness(given: Path | None) -> None:
     """Change tracks in every way and look each up among all originals."""
     from earwitness.audit.near_duplicates.index import stack
-    from earwitness.datasets.scan import scan_audio
+    from earwitness.datasets.catalog import scan_audio
 
     heads = ("condition", "recognised", "recall", "least equal bits", "false matches")
     with tempfile.TemporaryDirectory() as made:

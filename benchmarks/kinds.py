@@ -75,7 +75,7 @@ def coded(suffix: str, codec: str, kbps: int, times: int = 1) -> Kind:
 
 
 def resampled(samples: Samples, rate: int) -> Samples:
-    from earwitness.audio.resample import resample
+    from earwitness.audio.clips import resample
 
     return resample(samples, rate, RATE_HZ)
 

@@ -32,8 +32,8 @@ N_PLANTED, N_TRACKS, TRACK_S = 8, 49, 30.0
 
 def excerpt(path: Path) -> Samples | None:
     """Return 30 s from the middle of a file in stereo, ``None`` where it is shorter."""
+    from earwitness.audio.clips import resample
     from earwitness.audio.decode import probe_audio, read_slice
-    from earwitness.audio.resample import resample
 
     info = probe_audio(path)
     if info.duration_s < TRACK_S:
@@ -44,8 +44,8 @@ def excerpt(path: Path) -> Samples | None:
 
 
 def sound_of(samples: Samples, name: str) -> FileFeatures:
+    from earwitness.audio.clips import resample
     from earwitness.audio.decode import mix_down
-    from earwitness.audio.resample import resample
     from earwitness.audit.features import FileFeatures
     from earwitness.audit.near_duplicates.fingerprints import RATE_HZ as LOW_HZ
     from earwitness.audit.near_duplicates.fingerprints import fingerprint, time_chroma
@@ -85,7 +85,7 @@ def search(
 
 def main() -> None:
     from audit import make_music
-    from earwitness.datasets.scan import scan_audio
+    from earwitness.datasets.catalog import scan_audio
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--audio", type=Path, help="folder of music (default: made here)")

@@ -115,8 +115,8 @@ def case_index(audio: list[Path]) -> Figures:
 
 def case_slice(audio: list[Path]) -> Figures:
     """Read the 0.78 s in the middle; the baseline decodes the whole file and crops."""
+    from earwitness.audio.clips import resampled_length
     from earwitness.audio.decode import probe_audio, read_slice
-    from earwitness.audio.resample import resampled_length
 
     def plain() -> None:
         for path in audio:
@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=CASES, help="cases to run (default: all)")
     options = parser.parse_args()
     if options.case:
-        from earwitness.datasets.scan import scan_audio
+        from earwitness.datasets.catalog import scan_audio
 
         paths = [options.audio / name for name in scan_audio(options.audio).files]
         with PeakMemory() as peak:

@@ -17,9 +17,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from earwitness.audio.decode import probe_audio, read_audio, read_slice
+from earwitness.audio.decode import capture_stderr, probe_audio, read_audio, read_slice
 from earwitness.audio.mpeg_frames import walk_frames
-from earwitness.audio.stderr import capture_stderr
 from earwitness.core.errors import AudioError
 from soundfiles import music, write_av
 

@@ -13,8 +13,14 @@ import pytest
 import soundfile as sf
 
 from earwitness.audio import decode
-from earwitness.audio.decode import Span, probe_audio, read_audio, read_slice, scan_packets
-from earwitness.audio.stderr import capture_stderr
+from earwitness.audio.decode import (
+    Span,
+    capture_stderr,
+    probe_audio,
+    read_audio,
+    read_slice,
+    scan_packets,
+)
 from earwitness.core.errors import AudioError
 from soundfiles import music, write_av, write_ogg
 

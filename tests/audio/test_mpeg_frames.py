@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from earwitness.audio.decode import capture_stderr
 from earwitness.audio.mpeg_frames import Mp3Frames, walk_frames
-from earwitness.audio.stderr import capture_stderr
 
 
 def walk(path: Path) -> Mp3Frames | None:

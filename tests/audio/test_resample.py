@@ -4,7 +4,7 @@ import soxr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from earwitness.audio.resample import plan_blocks, resample, resample_slice, resampled_length
+from earwitness.audio.clips import plan_blocks, resample, resample_slice, resampled_length
 
 RATES = [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000]
 ROUNDING = 3e-6

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from earwitness.audio.stderr import LONGEST_REMARK, capture_stderr
+from earwitness.audio.decode import LONGEST_REMARK, capture_stderr
 
 
 def test_what_is_written_inside_is_kept_from_stderr(capfd: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +68,7 @@ def test_remarks_of_several_threads_are_not_mixed_up(capfd: pytest.CaptureFixtur
 def test_closed_descriptor_stays_closed() -> None:
     script = """
 import os
-from earwitness.audio.stderr import capture_stderr
+from earwitness.audio.decode import capture_stderr
 os.close(2)
 for _ in range(3):
     with capture_stderr() as remarks:

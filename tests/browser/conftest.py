@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import earwitness as ew
-from earwitness.core.counts import ComparisonRow, Counts
+from earwitness.core.estimate import ComparisonRow, Counts
 from earwitness.evaluation.counts import evaluate_counts
 from earwitness.evaluation.schema import Metrics
 from earwitness.report.page import write_report

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import earwitness as ew
-from earwitness.core.counts import ComparisonRow, Counts
+from earwitness.core.estimate import ComparisonRow, Counts
 from frames import predictions
 
 Run = Callable[..., tuple[int, str, str]]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from earwitness.core.errors import DatasetError
-from earwitness.datasets.deezer_split import read_split_file
+from earwitness.datasets.fma import read_split_file
 
 SPLITS = {
     "train": np.array(["000002.mp3", "000003.mp3"]),

@@ -19,7 +19,7 @@ from earwitness.splits.grouping import corpus_of, track_of
 CODE = """
 from pathlib import Path
 from earwitness.datasets.catalog import Catalog, Item, Layout, items_frame
-from earwitness.datasets.scan import scan_audio
+from earwitness.datasets.catalog import scan_audio
 
 def list_files(request):
     scanned = scan_audio(request.folder)

@@ -8,7 +8,7 @@ import pytest
 
 from builders import touch
 from earwitness.core.errors import DatasetError
-from earwitness.datasets.scan import scan_audio
+from earwitness.datasets.catalog import scan_audio
 
 
 def test_finds_audio_by_suffix_in_any_case_sorted(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.core.counts import ComparisonRow, Counts
+from earwitness.core.estimate import ComparisonRow, Counts
 from earwitness.evaluation.counts import NO_GROUPS, NO_SCORES, evaluate_counts
 from earwitness.evaluation.schema import Metrics, read_metrics, write_metrics
 from earwitness.metrics.measures import METRICS

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 import earwitness as ew
-from earwitness.core.counts import Counts
 from earwitness.core.errors import PredictionsError, UsageError
+from earwitness.core.estimate import Counts
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.schema import Metrics, Slice, read_metrics, write_metrics
 from earwitness.evaluation.summarize import summarize

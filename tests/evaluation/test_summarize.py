@@ -4,8 +4,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from earwitness.core.counts import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.errors import PredictionsError, UsageError
+from earwitness.core.estimate import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.summarize import Summary, comparison_record, summarize
 

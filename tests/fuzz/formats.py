@@ -134,7 +134,7 @@ def _draw_nothing() -> None:
 def _tables() -> list[Format]:
     from earwitness.core.errors import ManifestError
     from earwitness.core.text_table import read_columns, read_table
-    from earwitness.datasets.deezer_split import read_split_file
+    from earwitness.datasets.fma import read_split_file
     from earwitness.detectors.fakeprint import open_fakeprint
     from earwitness.detectors.loading import OpenOptions
     from earwitness.scoring.predict import plan_scoring

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as reference
 
-from earwitness.core.counts import Counts
+from earwitness.core.estimate import Counts
 from earwitness.metrics.measures import (
     CLIP,
     Metric,

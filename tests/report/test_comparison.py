@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from earwitness.core.counts import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.errors import PredictionsError
+from earwitness.core.estimate import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.report.comparison import comparison_table, read_comparison, write_comparison
 
 PUBLISHED = (

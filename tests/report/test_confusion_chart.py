@@ -1,6 +1,6 @@
 import pytest
 
-from earwitness.core.counts import Counts
+from earwitness.core.estimate import Counts
 from earwitness.report.charts.matrices import confusion_chart
 
 NARROW = "\u202f"

@@ -1,6 +1,6 @@
 import struct
 
-from earwitness.core.counts import ComparisonRow, Counts
+from earwitness.core.estimate import ComparisonRow, Counts
 from earwitness.report.comparison import plot_confusions
 
 COUNTS = Counts(tp=10, tn=20, fp=3, fn=4)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.core.counts import ComparisonRow, Counts
+from earwitness.core.estimate import ComparisonRow, Counts
 from earwitness.report.comparison import escape, write_latex
 
 

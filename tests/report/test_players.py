@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.core.counts import ComparisonRow, Counts
+from earwitness.core.estimate import ComparisonRow, Counts
 from earwitness.evaluation.counts import evaluate_counts
 from earwitness.evaluation.schema import Metrics, Mistake
 from earwitness.report.page import make_finder

@@ -4,8 +4,7 @@ import polars as pl
 import pytest
 
 import earwitness as ew
-from earwitness.core.counts import ComparisonRow, Counts
-from earwitness.core.estimate import Estimate
+from earwitness.core.estimate import ComparisonRow, Counts, Estimate
 from earwitness.evaluation.counts import evaluate_counts
 from earwitness.evaluation.schema import Metrics
 from earwitness.report.ranking import find_weakest, intervals_disjoint, rank_detectors

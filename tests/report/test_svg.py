@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import altair as alt
 import pytest
 
-from earwitness.core.counts import Counts
 from earwitness.core.errors import ChartError
+from earwitness.core.estimate import Counts
 from earwitness.report.charts import renderer, style
 from earwitness.report.charts.forest import Row, forest_chart
 from earwitness.report.charts.matrices import SHARES, Cell, confusion_chart, heatmap_chart

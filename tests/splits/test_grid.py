@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from earwitness.splits.grid import list_cells, list_makers
+from earwitness.splits.grouping import list_cells, list_makers
 
 
 def frame(*rows: tuple[int, str, str]) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from earwitness.audit.checks import (
     not_checked,
 )
 from earwitness.core.cards import DetectorCard
-from earwitness.splits.grid import UNKNOWN
+from earwitness.splits.grouping import UNKNOWN
 
 NO_DETECTOR = "no detector was named (--detector)"
 MOST_OF_ONE_CLASS = 0.75

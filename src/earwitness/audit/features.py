@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.audio.clips import resample
 from earwitness.audio.decode import (
     AudioInfo,
     mix_down,
@@ -28,7 +29,6 @@ from earwitness.audio.decode import (
     scan_packets,
 )
 from earwitness.audio.files import stat_regular
-from earwitness.audio.resample import resample
 from earwitness.audit.near_duplicates.fingerprints import (
     N_CLASSES,
     RATE_HZ,

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from earwitness.datasets.catalog import Catalog, Item, Layout, Omission, items_frame
-from earwitness.datasets.scan import scan_audio
+from earwitness.datasets.catalog import Catalog, Item, Layout, Omission, items_frame, scan_audio
 
 SOURCE = "FakeMusicCaps"
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from earwitness.datasets.catalog import Catalog, Item, Omission, items_frame
-from earwitness.datasets.scan import scan_audio
+from earwitness.datasets.catalog import Catalog, Item, Omission, items_frame, scan_audio
 
 
 def catalog_folder(root: Path) -> Catalog:

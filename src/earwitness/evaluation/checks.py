@@ -17,7 +17,7 @@ from earwitness.core.estimate import Estimate
 from earwitness.evaluation.rows import items_of
 from earwitness.evaluation.schema import Baseline, BaselineName, Check, ManifestInfo, Slice
 from earwitness.metrics.sample import Items
-from earwitness.splits.grid import ALL
+from earwitness.splits.grouping import ALL
 
 Finding = tuple[str, Literal["ok", "note", "warning"], str]
 """Name, verdict and detail of a check."""

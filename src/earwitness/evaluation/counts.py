@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from earwitness import __version__
-from earwitness.core.counts import ComparisonRow, Counts
-from earwitness.core.estimate import Estimate
+from earwitness.core.estimate import ComparisonRow, Counts, Estimate
 from earwitness.core.io import sha256_of
 from earwitness.evaluation.estimates import labels
 from earwitness.evaluation.evaluate import table_row

@@ -13,8 +13,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from earwitness.core.counts import Counts
-from earwitness.core.estimate import Estimate
+from earwitness.core.estimate import Counts, Estimate
 from earwitness.evaluation.schema import Settings
 from earwitness.metrics import measures
 from earwitness.metrics.bootstrap import bootstrap_intervals

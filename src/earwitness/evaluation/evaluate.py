@@ -14,8 +14,8 @@ from pathlib import Path
 import polars as pl
 
 from earwitness.audit.schema import AuditReport
-from earwitness.core.counts import ComparisonRow
 from earwitness.core.errors import UsageError
+from earwitness.core.estimate import ComparisonRow
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.checks import check, check_audit, is_of, list_baselines
 from earwitness.evaluation.curves import draw_curves

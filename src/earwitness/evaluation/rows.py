@@ -21,7 +21,7 @@ from earwitness.evaluation.sonics import partition_columns
 from earwitness.evaluation.sources import Opened, decide, find_roots, is_scored
 from earwitness.metrics.measures import logits
 from earwitness.metrics.sample import Items, numbered
-from earwitness.splits.grid import UNKNOWN
+from earwitness.splits.grouping import UNKNOWN
 
 _TEXTS = {"source_dataset": "corpus", "generator": "generator"}
 _SAID = ("logit", "pred_prob", "pred_label", "abstained", "error", "preprocessing", "windows")

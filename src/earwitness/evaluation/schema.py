@@ -13,9 +13,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from earwitness.audit.schema import AuditReport
-from earwitness.core.counts import Counts
 from earwitness.core.errors import PredictionsError
-from earwitness.core.estimate import Count, Estimate
+from earwitness.core.estimate import Count, Counts, Estimate
 from earwitness.core.io import read_model, write_text
 from earwitness.metrics.sample import Costs, Options
 

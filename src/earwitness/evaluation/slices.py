@@ -14,7 +14,7 @@ import polars as pl
 from earwitness.evaluation.schema import Coverage, SliceKind
 from earwitness.evaluation.sonics import HEADLINES
 from earwitness.evaluation.sources import deduplicate
-from earwitness.splits.grid import list_cells, list_makers, split_by
+from earwitness.splits.grouping import list_cells, list_makers, split_by
 
 
 @dataclass(frozen=True)

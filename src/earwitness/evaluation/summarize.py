@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from earwitness.core.counts import COMPARISON_COLUMNS, ComparisonRow, Counts
+from earwitness.core.estimate import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.repeats import Aggregate
 from earwitness.evaluation.sources import check_threshold, decide, is_scored, open_sources

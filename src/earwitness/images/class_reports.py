@@ -20,8 +20,7 @@ from sklearn.metrics import classification_report
 
 from earwitness import __version__
 from earwitness.core.cards import DetectorCard
-from earwitness.core.counts import ComparisonRow, Counts
-from earwitness.core.estimate import Estimate
+from earwitness.core.estimate import ComparisonRow, Counts, Estimate
 from earwitness.core.io import write_json, write_text
 from earwitness.core.spectrogram import PUBLISHED_NAMES
 from earwitness.evaluation.checks import REVERSED, looks_reversed

@@ -26,8 +26,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from earwitness.audio.clips import Clip, Windows, pad_clip, place_windows
-from earwitness.audio.resample import resampled_length
+from earwitness.audio.clips import Clip, Windows, pad_clip, place_windows, resampled_length
 from earwitness.audio.spectrogram import draw_levels
 from earwitness.core.cards import clips_for
 from earwitness.core.errors import RunError, StoppedError

@@ -22,7 +22,7 @@ from earwitness.core.errors import AudioError, UsageError
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import ENCODER_PREFIX, Predictions
-from earwitness.datasets.scan import scan_audio
+from earwitness.datasets.catalog import scan_audio
 from earwitness.detectors.base import Detector
 from earwitness.detectors.catalogue import list_detectors
 from earwitness.listen.types import DetectorResult, Segment, Silence, SongResult

@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from scipy.special import logit as logit_of
 
-from earwitness.core.counts import Counts
 from earwitness.core.errors import UsageError
+from earwitness.core.estimate import Counts
 from earwitness.core.registry import Registry, summarize_error
 from earwitness.metrics import sweep
 from earwitness.metrics.intervals import (

@@ -18,8 +18,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from earwitness.core.counts import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.errors import PredictionsError
+from earwitness.core.estimate import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.io import atomic_write, distinct_stems, file_stem, write_text
 from earwitness.core.text_table import read_table
 from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, Cell, comparison_record, is_one_class

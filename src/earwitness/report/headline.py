@@ -26,7 +26,7 @@ from earwitness.report.ranking import (
     slices_of,
     speaking_figure,
 )
-from earwitness.splits.grid import ALL
+from earwitness.splits.grouping import ALL
 
 _DOES = {
     "auroc": "tells real from fake",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS, Estimate
 from earwitness.evaluation.schema import Metrics, Slice, SliceKind
-from earwitness.splits.grid import ALL
+from earwitness.splits.grouping import ALL
 
 BY = ("auroc", "balanced_accuracy", "recall", "specificity")
 """Figures to order detectors by, the first first."""

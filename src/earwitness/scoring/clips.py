@@ -14,9 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio.clips import Clip, Window, Windows, place_windows
+from earwitness.audio.clips import (
+    Clip,
+    Window,
+    Windows,
+    place_windows,
+    plan_blocks,
+    resample_slice,
+    resampled_length,
+)
 from earwitness.audio.decode import AudioInfo, Span, mix_down, probe_audio, read_spans
-from earwitness.audio.resample import plan_blocks, resample_slice, resampled_length
 from earwitness.core.cards import ClipContract
 from earwitness.core.errors import AudioError
 

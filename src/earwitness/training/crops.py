@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio.clips import describe_lack, pad_clip, place_windows
+from earwitness.audio.clips import describe_lack, pad_clip, place_windows, resampled_length
 from earwitness.audio.decode import probe_audio, read_slice
-from earwitness.audio.resample import resampled_length
 from earwitness.core.cards import ClipContract
 from earwitness.core.errors import AudioError
 from earwitness.training.examples import Example

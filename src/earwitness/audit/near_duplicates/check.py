@@ -45,7 +45,7 @@ from earwitness.audit.near_duplicates.pairs import (
 )
 from earwitness.audit.near_duplicates.versions import find_variants, find_versions, shares_backing
 from earwitness.audit.overlap import NO_OTHERS
-from earwitness.splits.grid import UNKNOWN
+from earwitness.splits.grouping import UNKNOWN
 
 Flags = NDArray[np.bool_]
 

@@ -41,7 +41,7 @@ from earwitness.audit.shortcuts.separability import (
     one_hot,
 )
 from earwitness.core.estimate import MIN_GROUPS
-from earwitness.splits.grid import ALL, Cell
+from earwitness.splits.grouping import ALL, Cell
 
 MOST_ITEMS = 1000
 """Items of a slice that forests use; groups are drawn where there are more."""

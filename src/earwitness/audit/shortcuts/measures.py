@@ -15,8 +15,7 @@ import polars as pl
 from earwitness.audit.checks import AuditContext
 from earwitness.audit.features import FileFeatures
 from earwitness.audit.schema import Nuisances
-from earwitness.splits.grid import UNKNOWN
-from earwitness.splits.grouping import link_rows, track_keys
+from earwitness.splits.grouping import UNKNOWN, link_rows, track_keys
 
 ITEM = ("file", "target")
 """Columns that identify an item."""

@@ -26,7 +26,7 @@ from earwitness.metrics.intervals import auroc_interval
 from earwitness.metrics.measures import measure
 from earwitness.metrics.sample import Floats, Ints, Items, numbered
 from earwitness.metrics.significance import holm
-from earwitness.splits.grid import ALL, Cell, list_cells
+from earwitness.splits.grouping import ALL, Cell, list_cells
 
 LIMIT = 0.7
 """A measure whose AUROC reaches this, or 1 - this from above, is a finding."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
-from earwitness.core.counts import Counts
+from earwitness.core.estimate import Counts
 from earwitness.report.charts.style import (
     FONT,
     RAMP,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from earwitness.core.counts import Counts
+from earwitness.core.estimate import Counts
 from earwitness.evaluation.schema import DetectorInfo, Metrics, Mistake, TableRow
 from earwitness.evaluation.summarize import is_one_class
 from earwitness.report import formatting

@@ -23,7 +23,7 @@ from earwitness.report.tables import (
     interval_notes,
     text_cell,
 )
-from earwitness.splits.grid import ALL
+from earwitness.splits.grouping import ALL
 
 _BY = ("auroc", "balanced_accuracy")
 _SHOWN = ("auroc", "eer", "tpr_at_fpr_1pct", "tpr_at_fpr_5pct", "balanced_accuracy")
