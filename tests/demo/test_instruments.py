@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from earwitness.demo import music
+from earwitness.demo import score
 
 PITCHED = ("pluck", "electric_piano", "organ", "pad", "lead", "bass")
 DRUMS = ("kick", "snare", "hat")
@@ -13,7 +13,7 @@ NOISE = np.random.default_rng(5).standard_normal(100_000, dtype=np.float32)
 
 
 def _play(name: str, frequency_hz: float, length_s: float) -> np.ndarray:
-    return getattr(music, name)(frequency_hz, length_s, NOISE)
+    return getattr(score, name)(frequency_hz, length_s, NOISE)
 
 
 @pytest.mark.parametrize("name", PITCHED + DRUMS)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.demo import music
+from earwitness.demo import score
 from earwitness.demo.score import NOISE_SAMPLES, Bar, draw_artist, draw_events
 
 SEEDS = st.integers(0, 2**32)
@@ -38,7 +38,7 @@ def test_the_same_seed_gives_the_same_artist(seed: int) -> None:
 def test_artists_differ_and_keep_their_instruments() -> None:
     artists = [draw_artist(np.random.default_rng(k), str(k)) for k in range(20)]
     assert len({(a.chords.__name__, a.tune.__name__) for a in artists}) > 5
-    drums = {music.kick, music.snare, music.hat, music.bass}
+    drums = {score.kick, score.snare, score.hat, score.bass}
     for seed in range(3):
         events = draw_events(np.random.default_rng(seed), artists[0], 8.0)
         assert {e.play for e in events} - drums == {artists[0].chords, artists[0].tune}
@@ -55,5 +55,5 @@ def test_pitches_follow_the_scale() -> None:
 def test_no_two_strokes_of_a_track_share_their_noise() -> None:
     rng = np.random.default_rng(1)
     events = draw_events(rng, draw_artist(rng, "anyone"), 8.0)
-    takes = [event.take for event in events if event.play is music.hat]
+    takes = [event.take for event in events if event.play is score.hat]
     assert len(set(takes)) > 0.9 * len(takes) > 10

@@ -139,23 +139,23 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from earwitness.training.resnet import shelve_folder, train_classifier
-from earwitness.training.examples import Sharing
+from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import list_images
-from earwitness.training.task import Plan
-from earwitness.training.trainer import Listeners
+from earwitness.training.task import TrainConfig
+from earwitness.training.trainer import Callbacks
 
 asked = []
 
-def stopping():
+def should_stop():
     asked.append(1)
     if len(asked) == 6:
         os.kill(os.getpid(), signal.SIGKILL)
     return False
 
-shelves = shelve_folder(list_images(Path(sys.argv[1])), Sharing(0.25))
-plan = Plan(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
+shelves = shelve_folder(list_images(Path(sys.argv[1])), SplitConfig(0.25))
+plan = TrainConfig(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
 train_classifier(
-    shelves, Path(sys.argv[2]), plan, init="none", listeners=Listeners(stopping=stopping)
+    shelves, Path(sys.argv[2]), plan, init="none", listeners=Callbacks(should_stop=should_stop)
 )
 """
 
@@ -183,9 +183,9 @@ KILLED_LATE = """
 import os, signal, sys
 from pathlib import Path
 from earwitness.training.resnet import shelve_folder, train_classifier
-from earwitness.training.examples import Sharing
+from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import list_images
-from earwitness.training.task import Plan
+from earwitness.training.task import TrainConfig
 
 def killing(event, arguments):
     if event == "os.rename" and Path(os.fsdecode(arguments[1])).name == sys.argv[3]:
@@ -195,8 +195,8 @@ def killing(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(killing)
-shelves = shelve_folder(list_images(Path(sys.argv[1])), Sharing(0.25))
-plan = Plan(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
+shelves = shelve_folder(list_images(Path(sys.argv[1])), SplitConfig(0.25))
+plan = TrainConfig(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
 train_classifier(shelves, Path(sys.argv[2]), plan, init="none")
 """
 
@@ -364,12 +364,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from earwitness.training.resnet import shelve_folder, train_classifier
-from earwitness.training.examples import Sharing
+from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import list_images
-from earwitness.training.task import Plan
+from earwitness.training.task import TrainConfig
 from earwitness.training.trainer import Hardware
-shelves = shelve_folder(list_images(Path({str(folder)!r})), Sharing(0.25))
-train_classifier(shelves, Path({str(tmp_path)!r}), Plan(epochs=1, batch_size=8), init="none",
+shelves = shelve_folder(list_images(Path({str(folder)!r})), SplitConfig(0.25))
+train_classifier(shelves, Path({str(tmp_path)!r}), TrainConfig(epochs=1, batch_size=8), init="none",
                  hardware=Hardware("cpu", 2))
 """
     path = tmp_path / "two.py"

@@ -66,14 +66,14 @@ from pathlib import Path
 from earwitness.splits.manifests import read_manifest
 from earwitness.training.resnet import list_sides
 from earwitness.training.crops import readable
-from earwitness.training.examples import Sharing
-from earwitness.training.task import Plan
-from earwitness.training.trainer import Listeners
+from earwitness.training.examples import SplitConfig
+from earwitness.training.task import TrainConfig
+from earwitness.training.trainer import Callbacks
 from earwitness.training.spectttra import RECIPE, find_start, train_spectttra
 
 asked = []
 
-def stopping():
+def should_stop():
     asked.append(1)
     if len(asked) == 5:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -81,11 +81,11 @@ def stopping():
 
 place = Path(sys.argv[1])
 start = find_start("sonics-spectttra-gamma-5s", str(place / "start"))
-sides = list_sides([read_manifest(place / "music.csv")], [], Sharing(0.25))[:2]
+sides = list_sides([read_manifest(place / "music.csv")], [], SplitConfig(0.25))[:2]
 train, valid = (readable(side, start.card.contract)[0] for side in sides)
-plan = Plan(epochs=3, batch_size=4, **RECIPE)
+plan = TrainConfig(epochs=3, batch_size=4, **RECIPE)
 train_spectttra(
-    start, train, valid, Path(sys.argv[2]), plan, listeners=Listeners(stopping=stopping)
+    start, train, valid, Path(sys.argv[2]), plan, listeners=Callbacks(should_stop=should_stop)
 )
 """
 PLAN = TrainConfig(epochs=3, batch_size=4, **RECIPE)
