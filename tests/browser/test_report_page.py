@@ -78,8 +78,8 @@ def test_headings_sort_both_ways_and_undefined_stays_last(browse, report):
     page.keyboard.press("Enter")
     assert heading.get_attribute("aria-sort") == "ascending"
     assert first_column(page, caption) == ["first/net@v1", "second<b>net</b>"]
-    page.get_by_text("Every slice: data sets").click()
-    table = table_of(page, "Every slice")
+    page.get_by_text("All slices: data sets").click()
+    table = table_of(page, "All slices")
     for _ in range(2):
         table.locator("th button", has_text="AUROC").click()
         cells = table.locator("tbody tr td:nth-child(4)").all_inner_texts()
@@ -91,14 +91,14 @@ def test_headings_sort_both_ways_and_undefined_stays_last(browse, report):
 
 def test_rows_are_filtered_by_what_they_say(browse, report):
     page = browse(report).page
-    page.get_by_text("Every slice: data sets").click()
+    page.get_by_text("All slices: data sets").click()
     box = page.locator("#leaderboard input[type=search]")
     box.fill("suno")
-    names = first_column(page, "Every slice")
+    names = first_column(page, "All slices")
     assert names
     assert all("suno" in name for name in names)
     box.fill("")
-    assert len(first_column(page, "Every slice")) > len(names)
+    assert len(first_column(page, "All slices")) > len(names)
 
 
 def test_detectors_are_chosen_for_the_whole_page(browse, report):
@@ -148,7 +148,7 @@ def test_text_stands_out_from_its_ground_in_light_and_dark(browse, report, dark)
     page = browse(report, dark=dark).page
     ground = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert (ground < 0.05) == dark
-    for selector in ("h1", ".lead", ".note", "td", "nav a", ".picture svg text"):
+    for selector in ("h1", ".lead", ".note", "td", "nav a", ".chart svg text"):
         ink = page.locator(selector).first.evaluate(
             "part => { const s = getComputedStyle(part);"
             " return part.ownerSVGElement ? s.fill : s.color; }"
@@ -181,7 +181,7 @@ def test_paper_shows_what_is_folded(browse, report):
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert closed.count() == 0
-    assert table_of(page, "Every slice").is_visible()
+    assert table_of(page, "All slices").is_visible()
     assert not page.locator("nav").is_visible()
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert closed.count() == n_closed

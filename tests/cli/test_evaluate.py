@@ -88,7 +88,7 @@ def test_tables_fit_80_columns_and_lose_nothing(run: Run, runs: Path) -> None:
     run(*arguments)
     slices = read_metrics(runs / "metrics.json").slices
     consoled = Console(width=80, file=io.StringIO())
-    for table in estimates_tables(slices, width=80):
+    for table in estimates_tables(slices):
         consoled.print(table)
     printed = consoled.file.getvalue()
     assert "…" not in printed

@@ -18,14 +18,14 @@ def test_metrics_become_a_page(run: Run, tmp_path: Path) -> None:
     code, printed, err = run("report", tmp_path / "metrics.json", "--out", out)
     assert code == 0, err
     assert f"written to {out}" in printed
-    assert "cnn tells real from fake" in out.read_text(encoding="utf-8")
+    assert "cnn separates real from fake" in out.read_text(encoding="utf-8")
 
 
 def test_a_comparison_table_becomes_a_page(run: Run, tmp_path: Path) -> None:
     table, out = tmp_path / "table.csv", tmp_path / "page.html"
     ew.write_comparison([ComparisonRow("m", "d", Counts(3, 4, 1, 2))], table)
     assert run("report", table, "--out", out)[0] == 0
-    assert "m decides with" in out.read_text(encoding="utf-8")
+    assert "m classifies with" in out.read_text(encoding="utf-8")
 
 
 def test_what_is_neither_is_refused_in_a_line(run: Run, tmp_path: Path) -> None:

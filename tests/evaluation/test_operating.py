@@ -21,7 +21,7 @@ from earwitness.evaluation.sources import open_sources
 from earwitness.evaluation.thresholds import parse_rule
 from earwitness.metrics.measures import measure
 from earwitness.report import formatting
-from earwitness.report.metric_tables import _threshold_cells
+from earwitness.report.metric_tables import operating_table
 from frames import keep, predictions
 
 REAL, FAKE = pl.col("target") == 0, pl.col("target") == 1
@@ -147,18 +147,18 @@ def test_ten_reals_that_all_pass_are_a_bound_and_no_certainty() -> None:
     (point,) = evaluate(few).operating_points
     assert (point.specificity.value, point.false_flags_per_100k.value) == (1, 0)
     assert (
-        formatting.tell_share(point.specificity)
-        == f"over {formatting.percent(point.specificity.low)}"
+        formatting.share(point.specificity) == f"over {formatting.percent(point.specificity.low)}"
     )
     assert formatting.share_note(point.specificity) == "all of 10 items"
-    text = "".join(cell for row in [_threshold_cells(point)] for cell in row)
-    assert "100.0%" not in text
-    assert f"< {point.false_flags_per_100k.high:.0f}" in text
+    cells = operating_table(evaluate(few)).rows[0].cells
+    assert not any("100" in cell.text for cell in cells[3:])
+    assert cells[2].text == f"under {formatting.count(round(point.false_flags_per_100k.high))}"
     fewer = predictions(n_tracks=9, shift=30, generators=["suno"], corpora=["own"])
     (point,) = evaluate(fewer).operating_points
-    assert formatting.tell_share(point.specificity) == formatting.UNDEFINED
+    assert formatting.share(point.specificity) == formatting.UNDEFINED
     assert formatting.share_note(point.specificity) == "all of 9 items: too few groups"
-    assert _threshold_cells(point)[2:] == [formatting.UNDEFINED] * 5
+    (row,) = operating_table(evaluate(fewer)).rows
+    assert [cell.text for cell in row.cells[2:]] == [formatting.UNDEFINED] * 5
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ def _results() -> list[Format]:
 
     def metrics(path: Path) -> None:
         made = read_metrics(path)
-        show(*estimates_tables(made.slices, made.baselines, width=100))
-        show(operating_table(made), transfer_table(made))
+        show(*estimates_tables(made.slices, made.baselines))
+        show(operating_table(made), transfer_table(made.transfers))
         write_estimates(made, path.with_name("fuzzed.csv"))
         page(made, path)
 

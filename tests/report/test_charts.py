@@ -14,9 +14,9 @@ from earwitness.report.charts.curves import (
     reliability_chart,
     roc_chart,
 )
-from earwitness.report.charts.forest import Row, forest_chart
-from earwitness.report.charts.matrices import ALARMS, SHARES, Cell, heatmap_chart
-from earwitness.report.charts.style import PALETTE, RAMP, ink, relabelled, shortened
+from earwitness.report.charts.forest import Interval, forest_chart
+from earwitness.report.charts.matrices import ALARMS, SHARES, HeatCell, heatmap_chart
+from earwitness.report.charts.style import PALETTE, RAMP, ink, label_expression, shorten
 
 
 def rows_of(chart):
@@ -52,7 +52,7 @@ def test_words_can_be_read_on_paper(name):
 
 
 def test_shades_follow_figures_and_undefined_has_none():
-    cells = [Cell("r", str(value), value, "t") for value in (0.1, 0.55, 0.99, None)]
+    cells = [HeatCell("r", str(value), value, "t") for value in (0.1, 0.55, 0.99, None)]
     drawn = rows_of(heatmap_chart(cells, steps=SHARES))
     assert [row["fill"] for row in drawn] == [*map(ink, ("low1", "low2", "high4", "empty"))]
     assert [row["letter"] for row in drawn] == [".10", ".55", ".99", "–"]
@@ -61,31 +61,31 @@ def test_shades_follow_figures_and_undefined_has_none():
 
 
 def test_figures_are_not_rounded_to_none_or_all():
-    cells = [Cell("r", str(value), value, "t") for value in (0.0, 0.001, 0.999, 1.0)]
+    cells = [HeatCell("r", str(value), value, "t") for value in (0.0, 0.001, 0.999, 1.0)]
     letters = [row["letter"] for row in rows_of(heatmap_chart(cells, steps=SHARES))]
     assert letters == [".00", "<.01", ">.99", "1.00"]
 
 
 def test_rows_and_columns_keep_their_order():
-    cells = [Cell(r, c, 0.5, "t") for r in ("z", "a") for c in ("9", "1")]
+    cells = [HeatCell(r, c, 0.5, "t") for r in ("z", "a") for c in ("9", "1")]
     encoding = heatmap_chart(cells, steps=SHARES).to_dict()["layer"][0]["encoding"]
     assert (encoding["y"]["sort"], encoding["x"]["sort"]) == (["z", "a"], ["9", "1"])
 
 
 def test_names_are_text_to_the_language_of_charts():
     hostile = '"] + alert(1) + ["'
-    assert relabelled({hostile: "x"}) == '{"\\"] + alert(1) + [\\"": "x"}[datum.value]'
+    assert label_expression({hostile: "x"}) == '{"\\"] + alert(1) + [\\"": "x"}[datum.value]'
 
 
 def test_long_names_lose_their_middle():
-    assert shortened("short", 10) == "short"
-    assert shortened("abcdefghijklmnop", 9) == "abcd…mnop"
-    assert len(shortened("长" * 30, 11)) <= 6
+    assert shorten("short", 10) == "short"
+    assert shorten("abcdefghijklmnop", 9) == "abcd…mnop"
+    assert len(shorten("长" * 30, 11)) <= 6
 
 
 def test_a_row_without_an_interval_is_hollow_and_one_without_a_figure_is_not_there():
-    rows = [Row("a", 0.9, 0.8, 0.95, "t"), Row("b", 0.4, None, None, "t")]
-    rows.append(Row("c", None, None, None, "t"))
+    rows = [Interval("a", 0.9, 0.8, 0.95, "t"), Interval("b", 0.4, None, None, "t")]
+    rows.append(Interval("c", None, None, None, "t"))
     chart = forest_chart(rows, title="AUROC", chance=0.5)
     drawn = {row["name"]: row for row in rows_of(chart) if "name" in row}
     assert [row["has_interval"] for row in drawn.values()] == [True, False, False]
@@ -102,13 +102,13 @@ def test_reals_go_up_and_fakes_down_each_as_a_share_of_its_class():
     drawn = rows_of(distribution_chart([0, 1, 2], [30, 10], [0, 5], title="score"))
     shares = [row["share"] for row in drawn if "share" in row]
     assert shares == [0.75, 0.25, -1.0]
-    told = [row["told"] for row in drawn if "share" in row]
+    told = [row["tooltip"] for row in drawn if "share" in row]
     assert told[0] == "30 of 40 reals score 0 to 1 (75.0%)"
 
 
 def test_a_class_that_is_not_there_says_so():
     drawn = rows_of(distribution_chart([0, 1, 2], [0, 0], [2, 3], title="score"))
-    assert {row["told"] for row in drawn if "share" not in row and "told" in row} == {
+    assert {row["label"] for row in drawn if "label" in row} == {
         "no reals",
         "fakes",
     }
@@ -122,12 +122,12 @@ def test_curves_keep_their_points_in_order(draw):
     drawn = [row for row in rows_of(chart) if row.get("name") == "me"]
     lines = [(row["x"], row["y"]) for row in drawn]
     assert set(lines) >= set(zip(front.x, front.y, strict=True))
-    assert {row["told"] for row in drawn} == {"", "tip"}
+    assert {row["tooltip"] for row in drawn} == {"", "tip"}
     at = [row["at"] for row in drawn[:4]]
     assert all(b > a for a, b in itertools.pairwise(at))
 
 
 def test_reliability_has_a_dot_a_bin():
     bins = [Bin(0.1, 0.2, 0.1, 0.3, 5, "a"), Bin(0.9, 0.8, None, None, 3, "b")]
-    drawn = [row for row in rows_of(reliability_chart(bins)) if "told" in row]
+    drawn = [row for row in rows_of(reliability_chart(bins)) if "tooltip" in row]
     assert [(row["mean"], row["has_interval"]) for row in drawn] == [(0.1, True), (0.9, False)]

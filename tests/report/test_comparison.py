@@ -153,7 +153,7 @@ def test_names_are_no_markup():
 
 
 def test_an_empty_table_prints():
-    assert "dataset / model" in printed([])
+    assert "data set / detector" in printed([])
 
 
 def test_headings_are_known_in_any_case(tmp_path):

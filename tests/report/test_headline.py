@@ -27,7 +27,7 @@ def turned(whole: ew.Predictions, generator: str) -> ew.Predictions:
 
 def test_the_weakness_of_the_best_is_named() -> None:
     lead = write_headline(metrics_of(turned(predictions(shift=5, n_tracks=160), "suno"))).lead
-    assert lead.startswith("cnn tells real from fake with an AUROC of 0.")
+    assert lead.startswith("cnn separates real from fake with an AUROC of 0.")
     assert "It fails on suno against the reals of" in lead
 
 
@@ -39,7 +39,7 @@ def test_chance_is_not_shown_to_be_beaten() -> None:
     two = metrics_of(
         predictions(shift=0, n_tracks=40), predictions(shift=0, n_tracks=40, seed=3, detector="b")
     )
-    assert "Of 2 detectors none is shown to do better than chance" in write_headline(two).lead
+    assert "Of 2 detectors, none is shown to do better than chance" in write_headline(two).lead
 
 
 def test_a_wide_interval_is_not_called_chance() -> None:
@@ -78,14 +78,14 @@ def test_ties_are_ties() -> None:
         predictions(detector="c", shift=0.6),
     )
     lead = write_headline(near).lead
-    assert "Of 3 detectors, b comes first, with an AUROC of 0." in lead
-    assert "; a is not shown to differ from it; c comes last, with 0." in lead
+    assert "Of 3 detectors, b ranks first, with an AUROC of 0." in lead
+    assert "; a is not shown to differ from it; c ranks last, with 0." in lead
     assert " best" not in lead
 
 
 def test_the_best_is_one_whose_interval_is_apart_from_all_others() -> None:
     far = metrics_of(predictions(detector="a", shift=6), predictions(detector="b", shift=1, seed=1))
-    assert "Of 2 detectors, a tells real from fake best, with" in write_headline(far).lead
+    assert "Of 2 detectors, a separates real from fake best, with" in write_headline(far).lead
 
 
 def test_a_slice_of_two_fakes_is_not_where_it_fails() -> None:
@@ -94,7 +94,7 @@ def test_a_slice_of_two_fakes_is_not_where_it_fails() -> None:
     few = keep(whole, ~rare | pl.col("group_id").is_in(["FMA:0", "FMA:2"]))
     lead = write_headline(metrics_of(few)).lead
     assert "on rare" not in lead
-    assert "nothing can be said of " in lead
+    assert " slices are too small to compare" in lead
 
 
 def test_a_generator_whose_files_all_failed_is_no_success() -> None:
@@ -102,7 +102,7 @@ def test_a_generator_whose_files_all_failed_is_no_success() -> None:
     lead = write_headline(
         metrics_of(fail(whole, pl.col("generator").eq_missing(pl.lit("suno"))))
     ).lead
-    assert "holds everywhere" not in lead
+    assert "is robust" not in lead
     assert "80 items have no score" in lead
     assert "on suno" not in lead
     assert "specificity" not in lead
@@ -110,7 +110,7 @@ def test_a_generator_whose_files_all_failed_is_no_success() -> None:
 
 def test_where_all_is_well_the_lowest_is_told() -> None:
     lead = write_headline(metrics_of(predictions(shift=7))).lead
-    assert "It holds everywhere: its lowest AUROC is" in lead
+    assert "It is robust across slices: its lowest AUROC is" in lead
 
 
 def test_best_and_worst_whose_intervals_overlap_are_not_told_apart() -> None:
@@ -126,7 +126,7 @@ def test_warnings_and_missing_intervals_are_told() -> None:
     caveats = write_headline(metrics_of(lost)).caveats
     assert caveats == [
         "No interval is possible: too few groups.",
-        "1 check warns that figures may mislead: see Checks.",
+        "1 check warns that metrics may mislead: see Checks.",
     ]
 
 
@@ -165,11 +165,11 @@ def test_contact_and_length_stand_in_the_sentence() -> None:
     lead = write_headline(found).lead
     assert lead.startswith(write_headline(plain).lead)
     assert lead.endswith(
-        "Read that with care: a was trained or selected on 12 of 360 rows, as was b on its own; "
-        "30 of 360 rows touch a set that they must not; "
-        "length alone tells fakes on udio from reals, AUROC 0.010."
+        "Interpret with care: a was trained or selected on 12 of 360 rows, as was b on its own; "
+        "30 of 360 rows overlap with a set that must be disjoint; "
+        "length alone separates fakes on udio from reals, AUROC 0.010."
     )
-    assert "The audit found something in 6 checks: see Audit." in write_headline(found).caveats
+    assert "6 audit checks have findings: see Audit." in write_headline(found).caveats
 
 
 def test_rows_of_several_manifests_are_told_from_items() -> None:
@@ -179,10 +179,10 @@ def test_rows_of_several_manifests_are_told_from_items() -> None:
     found = plain.model_copy(update={"audit": audit.model_copy(update={"manifests": sets})})
     n_items = plain.slices[0].coverage.n_items
     assert write_headline(found).lead.endswith(
-        f" These are rows of 2 manifests: the {n_items} items have 360 in them."
+        f" Rows are counted in 2 manifests: {n_items} items have 360 rows."
     )
     alone = plain.model_copy(update={"audit": audit.model_copy(update={"manifests": sets[:1]})})
-    assert "These are rows" not in write_headline(alone).lead
+    assert "Rows are counted" not in write_headline(alone).lead
 
 
 @pytest.mark.parametrize("verdict", ["warning", "note"])
@@ -196,14 +196,14 @@ def test_an_audit_of_other_rows_says_nothing_of_these(verdict: str) -> None:
         }
     )
     assert write_headline(found).lead == write_headline(plain).lead
-    told = "The audit may not be of just these rows, and nothing is taken from it: see Audit."
+    told = "The audit may cover other rows than these and is not used here: see Audit."
     assert told in write_headline(found).caveats
 
 
 def test_nothing_to_judge_by_is_said() -> None:
     every = keep(predictions(), pl.col("target") == 1)
     lead = write_headline(metrics_of(fail(every, pl.lit(True)))).lead
-    assert lead == ("No detector has a figure to be judged by: no scored items in this slice.")
+    assert lead == ("No detector can be ranked: no scored items in this slice.")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_nothing_to_judge_by_is_said() -> None:
     [(0, "0.000"), (0.0002, "<0.001"), (0.5, "0.500"), (0.9998, ">0.999"), (1, "1.000")],
 )
 def test_figures_are_not_rounded_to_none_or_all(value: float, text: str) -> None:
-    assert formatting.figure(value) == text
+    assert formatting.number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,10 @@ def test_shares_are_not_rounded_to_none_or_all(value: float, text: str) -> None:
 
 def test_a_figure_is_told_with_its_interval_or_with_why_it_has_none() -> None:
     whole = Estimate(value=0.5, low=0.25, high=0.75, n_items=1234, n_groups=12, method="m")
-    assert formatting.tell(whole) == "0.500 [0.250,\u00a00.750]"
-    assert formatting.tell_size(whole) == "1\u202f234 items of 12 groups"
-    assert formatting.tell(Estimate(value=0.5, reason="too few groups")) == "0.500 (too few groups)"
-    assert formatting.tell(Estimate(reason="only fakes")) == "undefined, only fakes"
+    assert formatting.full_estimate(whole) == "0.500 [0.250,\u00a00.750]"
+    assert formatting.sample_size(whole) == "1\u202f234 items of 12 groups"
+    assert (
+        formatting.full_estimate(Estimate(value=0.5, reason="too few groups"))
+        == "0.500 (too few groups)"
+    )
+    assert formatting.full_estimate(Estimate(reason="only fakes")) == "undefined, only fakes"

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.core.estimate import ComparisonRow, Counts
-from earwitness.report.comparison import escape, write_latex
+from earwitness.report.comparison import write_latex
+from earwitness.report.tables import escape_latex
 
 
 def test_the_table_as_latex_reads_it(tmp_path: Path) -> None:
     rows = [
-        ComparisonRow("a_b", "mix & match", Counts(3, 2, 1, 0)),
+        ComparisonRow("a_b", "a mix & match", Counts(3, 2, 1, 0)),
         ComparisonRow("a_b", "fakes_100%", Counts(3, 0, 0, 1)),
         ComparisonRow("a_b", "reals", Counts(0, 4, 0, 0)),
     ]
@@ -21,7 +22,7 @@ def test_the_table_as_latex_reads_it(tmp_path: Path) -> None:
     assert lines[1:3] == ["\\begin{tabular}{lrrrrrrrrrrr}", "\\toprule"]
     assert lines[4:7] == [
         "\\midrule",
-        "\\multicolumn{12}{l}{\\textbf{mix \\& match}} \\\\",
+        "\\multicolumn{12}{l}{\\textbf{a mix \\& match}} \\\\",
         "\\quad a\\_b & 6 & 3 & 2 & 1 & 0 & 0.833 & 0.750 & 1.000 & 0.667 & 0.857 & 0.833 \\\\",
     ]
     assert "\\textbf{fakes\\_100\\%}" in lines[8]
@@ -48,12 +49,12 @@ def test_no_note_without_a_dagger(tmp_path: Path) -> None:
     ],
 )
 def test_names_are_data(name: str, written: str) -> None:
-    assert escape(name) == written
+    assert escape_latex(name) == written
 
 
 @given(st.text())
 def test_nothing_of_a_name_is_left_to_latex(name: str) -> None:
-    left = escape(name)
+    left = escape_latex(name)
     for word in ("textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater"):
         left = left.replace(f"\\{word}{{}}", "")
     for word in ("textbar", "textquotedbl"):

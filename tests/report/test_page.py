@@ -151,9 +151,9 @@ def test_it_opens_with_what_was_found(metrics: Metrics, page: Reader) -> None:
         for name in ("cnn", "vit")
     )
     assert (
-        f"Of 2 detectors, cnn tells real from fake best, with an AUROC of {best.value:.3f} "
+        f"Of 2 detectors, cnn separates real from fake best, with an AUROC of {best.value:.3f} "
         f"[{best.low:.3f}, {best.high:.3f}] on {best.n_items} items of {best.n_groups} groups; "
-        f"vit comes last, with {worst.value:.3f}" in page.text
+        f"vit ranks last, with {worst.value:.3f}" in page.text
     )
 
 
@@ -172,12 +172,12 @@ def test_what_is_fitted_gets_its_cards(metrics: Metrics, page: Reader, tmp_path:
     assert "50 % 40 % to 60 %" in text
     assert "– 4 of 8 reals flagged: too few groups" in text
     assert "0.1 % 50 % 40 % to 60 %" in text
-    assert "at most 1 % 299 60 none flagged: takes 299" in text
+    assert "at most 1 % 299 60 none flagged: needs 299" in text
     assert "at most 5 % 59 60 none flagged: enough" in text
-    assert "at most 0.1 % 2 995 60 9 flagged: takes 15 702" in text
-    assert "at most 0.01 % 29 956 60 how many are flagged is not known" in text
+    assert "at most 0.1 % 2 995 60 9 flagged: needs 15 702" in text
+    assert "at most 0.01 % 29 956 60 number of flags unknown" in text
     assert "No threshold could be fitted and applied" in text
-    assert "– too few reals" in text
+    assert "not fitted on FMA: too few reals" in text
     assert "platt: 0.5 × logit − 1.25" in text
 
 
@@ -208,11 +208,11 @@ def test_an_audit_tells_findings_first_and_each_once(metrics: Metrics, tmp_path:
     ]
     audit = audited("d1", checks=checks)
     text = page_of(metrics.model_copy(update={"audit": audit}), tmp_path).text
-    assert "2 of 4 checks found something, 1 passed, 1 were not made" in text
+    assert "2 of 4 checks have findings, 1 passed, 1 were not run" in text
     assert "the same bytes · sound 12 of 20 rows drop them 12" in text
     assert "Passed: 1" in text
     assert "container alone, all together too few groups" in text
-    assert "The audit found something in 2 checks: see Audit." in text
+    assert "2 audit checks have findings: see Audit." in text
 
 
 def test_what_files_give_away_stands_beside_detectors_and_is_none(tmp_path: Path) -> None:
@@ -229,9 +229,12 @@ def test_what_files_give_away_stands_beside_detectors_and_is_none(tmp_path: Path
     )
     page = page_of(found, tmp_path)
     assert "file alone: container 0.970 [0.920, 0.990]" in page.text
-    assert "“File alone” is no detector" in page.text
+    assert "“File alone” is a baseline and not a detector" in page.text
     assert "AUROC, file alone: channel" in page.text
-    assert "Files give fakes away unheard: length, rate, codec, tag and level reach" in page.text
+    assert (
+        "Metadata alone separates the classes: length, rate, codec, tags and level reach"
+        in page.text
+    )
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     bodies = re.findall(r"<tbody>.*?</tbody>", html, re.DOTALL)
     assert not any("file alone: c" in body for body in bodies)  # sorting ranks no baseline
@@ -247,9 +250,9 @@ def test_baselines_that_were_not_made_say_why(metrics: Metrics, tmp_path: Path) 
     alone = list_baselines(audit, metrics.slices)
     page = page_of(metrics.model_copy(update={"audit": audit, "baselines": alone}), tmp_path)
     assert "file alone: container – too few groups" in page.text
-    assert "unheard could not be told for any of these pairs: too few groups." in page.text
+    assert "The metadata baselines are undefined for all pairs: too few groups." in page.text
     stream = StringIO()
-    for table in estimates_tables(metrics.where(kind="overall"), alone, width=80):
+    for table in estimates_tables(metrics.where(kind="overall"), alone):
         Console(width=80, file=stream).print(table)
     assert "too few groups" in stream.getvalue()
     assert max(map(len, stream.getvalue().splitlines())) <= 80
@@ -261,8 +264,8 @@ def test_one_class_says_what_cannot_be_said(tmp_path: Path, target: int) -> None
     metrics = ew.evaluate([keep(whole, pl.col("target") == target)], n_resamples=60)
     page = page_of(metrics, tmp_path)
     word, other = (("reals", "fakes"), ("fakes", "reals"))[target]
-    assert f"Only {word} were judged" in page.text
-    assert f"There are no curves here: only {word} in this slice." in page.text
+    assert f"The data has {word} only" in page.text
+    assert f"No curves: only {word} in this slice." in page.text
     assert f"no {other}" in page.text
     assert "grid" not in page.ids
 
@@ -274,7 +277,7 @@ def test_labels_alone_and_too_few_groups_say_so(tmp_path: Path) -> None:
     metrics = ew.evaluate([ew.Predictions("d", "cnn", bare)], n_resamples=60)
     assert metrics.basis == "labels"
     text = page_of(metrics, tmp_path).text
-    assert "There are no curves here: no scores to draw curves of." in text
+    assert "No curves: no scores to draw curves of." in text
     assert "No interval is possible: too few groups." in text
 
 
@@ -282,7 +285,7 @@ def test_counts_alone_make_a_page_that_says_what_they_cannot(shared: Path, tmp_p
     source = shared / "published" / "final_ood_comparison.csv"
     metrics = evaluate_counts(read_comparison(source), source=source)
     page = page_of(metrics, tmp_path)
-    assert "awsaf49/sonics-spectttra-alpha-120s comes first, with a mean balanced" in page.text
+    assert "awsaf49/sonics-spectttra-alpha-120s ranks first, with a mean balanced" in page.text
     assert "No intervals are possible" in page.text
     assert "curves take scores, and a comparison table has counts alone" in page.text
     assert page.text.count("1.000 † by construction") == 20

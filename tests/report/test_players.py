@@ -8,7 +8,7 @@ import pytest
 from earwitness.core.estimate import ComparisonRow, Counts
 from earwitness.evaluation.counts import evaluate_counts
 from earwitness.evaluation.schema import Metrics, Mistake
-from earwitness.report.page import make_finder
+from earwitness.report.page import audio_finder
 
 Find = Callable[[str], str | None]
 
@@ -23,7 +23,7 @@ def metrics(tmp_path: Path) -> Metrics:
 
 @pytest.fixture
 def find(metrics: Metrics, tmp_path: Path) -> Find:
-    finder = make_finder(metrics, tmp_path / "out" / "report.html", [tmp_path / "more"])
+    finder = audio_finder(metrics, tmp_path / "out" / "report.html", [tmp_path / "more"])
     return lambda name: finder(Mistake(filepath=name, dataset="d", target=0))
 
 
@@ -59,6 +59,6 @@ def test_what_is_not_there_or_not_played_is_not_linked(find: Find, tmp_path: Pat
 
 def test_a_file_in_another_tree_is_linked_in_full(metrics: Metrics, tmp_path: Path) -> None:
     there = put(tmp_path / "data" / "a b.wav")
-    finder = make_finder(metrics, Path("/elsewhere/report.html"), [])
+    finder = audio_finder(metrics, Path("/elsewhere/report.html"), [])
     assert finder(Mistake(filepath="a b.wav", dataset="d", target=1)) == there.as_uri()
     assert finder(Mistake(filepath="a b.wav", dataset="another", target=1)) is None

@@ -12,20 +12,23 @@ import pytest
 from earwitness.core.errors import ChartError
 from earwitness.core.estimate import Counts
 from earwitness.report.charts import renderer, style
-from earwitness.report.charts.forest import Row, forest_chart
-from earwitness.report.charts.matrices import SHARES, Cell, confusion_chart, heatmap_chart
+from earwitness.report.charts.forest import Interval, forest_chart
+from earwitness.report.charts.matrices import SHARES, HeatCell, confusion_chart, heatmap_chart
 from earwitness.report.charts.renderer import draw_inline, palette_css, save_chart
-from earwitness.report.charts.style import PALETTE, broken, printable
+from earwitness.report.charts.style import PALETTE, break_lines, printable
 from frames import HOSTILE
 
 
 def heatmap() -> alt.LayerChart:
-    cells = [Cell(HOSTILE, HOSTILE[::-1], 0.7, f"told {HOSTILE}"), Cell("b", "c", None, "none")]
+    cells = [
+        HeatCell(HOSTILE, HOSTILE[::-1], 0.7, f"told {HOSTILE}"),
+        HeatCell("b", "c", None, "none"),
+    ]
     return heatmap_chart(cells, steps=SHARES)
 
 
 def test_colours_are_names_that_have_values_in_light_and_dark() -> None:
-    drawn = draw_inline(heatmap(), told="t")
+    drawn = draw_inline(heatmap(), aria_label="t")
     assert "#" not in re.sub(r'(aria-label|data-tip)="[^"]*"', "", re.sub(r">[^<]*<", "><", drawn))
     used = set(re.findall(r"var\(--([a-z0-9-]+)\)", drawn))
     assert {"high1", "on-high1", "empty"} <= used
@@ -36,7 +39,7 @@ def test_colours_are_names_that_have_values_in_light_and_dark() -> None:
 
 
 def test_marks_tell_and_the_whole_is_one_picture() -> None:
-    root = ET.fromstring(draw_inline(heatmap(), told=HOSTILE))  # noqa: S314
+    root = ET.fromstring(draw_inline(heatmap(), aria_label=HOSTILE))  # noqa: S314
     assert (root.get("role"), root.get("aria-label")) == ("img", HOSTILE)
     tips = [part.get("data-tip") for part in root.iter() if part.get("data-tip")]
     assert tips == [f"told {HOSTILE}", "none"]
@@ -44,7 +47,7 @@ def test_marks_tell_and_the_whole_is_one_picture() -> None:
 
 
 def test_names_are_text_in_the_picture() -> None:
-    root = ET.fromstring(draw_inline(heatmap(), told="t"))  # noqa: S314
+    root = ET.fromstring(draw_inline(heatmap(), aria_label="t"))  # noqa: S314
     assert {part.tag for part in root.iter()} <= {
         "svg",
         "g",
@@ -62,15 +65,15 @@ def test_what_is_not_known_is_not_taken_over() -> None:
     values = alt.InlineData(values=[{"url": "https://example.org/x.png"}])
     image = alt.Chart(values).mark_image(width=5, height=5).encode(url="url:N")
     with pytest.raises(ValueError, match="<image> in a chart"):
-        draw_inline(image, told="t")
+        draw_inline(image, aria_label="t")
 
 
 @pytest.mark.parametrize(
     "chart",
     [
         confusion_chart(Counts(1, 2, 3, 4), normalized=True),
-        forest_chart([Row("a", 0.5, 0.4, 0.6, "t")], title="AUROC"),
-        heatmap_chart([Cell("a", "b", 0.5, "t")], steps=SHARES),
+        forest_chart([Interval("a", 0.5, 0.4, 0.6, "t")], title="AUROC"),
+        heatmap_chart([HeatCell("a", "b", 0.5, "t")], steps=SHARES),
     ],
 )
 def test_the_same_chart_is_a_picture_file_as_well(chart: alt.LayerChart, tmp_path: Path) -> None:
@@ -89,8 +92,8 @@ def test_names_that_cannot_be_drawn_are_escaped(name: str, tmp_path: Path) -> No
     chart = confusion_chart(Counts(1, 2, 3, 4), title=name, subtitle=f"{name}\nx", normalized=True)
     save_chart(chart, tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
-    cells = [Cell(name, f"{name} b", 0.7, f"tip {name}")]
-    root = ET.fromstring(draw_inline(heatmap_chart(cells, steps=SHARES), told=name))  # noqa: S314
+    cells = [HeatCell(name, f"{name} b", 0.7, f"tip {name}")]
+    root = ET.fromstring(draw_inline(heatmap_chart(cells, steps=SHARES), aria_label=name))  # noqa: S314
     escaped = printable(name)
     assert escaped.isprintable()
     assert root.get("aria-label") == escaped
@@ -101,8 +104,10 @@ def test_long_names_stay_distinct_and_become_short() -> None:
     one, other = (printable(f"{'a' * 50_000}{mark}{'b' * 50_000}") for mark in "xy")
     assert one != other
     assert len(one) <= 400
-    assert len(broken("a" * 100_000, 40)) <= 11
-    draw_inline(heatmap_chart([Cell("c" * 100_000, "d", 0.7, "t")], steps=SHARES), told="t")
+    assert len(break_lines("a" * 100_000, 40)) <= 11
+    draw_inline(
+        heatmap_chart([HeatCell("c" * 100_000, "d", 0.7, "t")], steps=SHARES), aria_label="t"
+    )
 
 
 def test_plain_names_stay_as_they_are() -> None:
@@ -119,15 +124,15 @@ def test_a_renderer_that_dies_takes_nothing_along(
     with pytest.raises(ChartError, match="could not be drawn: the renderer ended with status -6"):
         save_chart(chart, tmp_path / "x.png")
     assert not list(tmp_path.iterdir())
-    told = str(draw_inline(chart, told="counts"))
+    told = str(draw_inline(chart, aria_label="counts"))
     assert told.startswith('<p class="note">counts (a chart could not be drawn: ')
-    assert draw_inline(heatmap(), told="t").startswith("<svg")
+    assert draw_inline(heatmap(), aria_label="t").startswith("<svg")
 
 
 def test_one_process_draws_all_charts() -> None:
-    draw_inline(heatmap(), told="t")
+    draw_inline(heatmap(), aria_label="t")
     first = renderer._RENDERER._process
-    draw_inline(heatmap(), told="t")
+    draw_inline(heatmap(), aria_label="t")
     assert renderer._RENDERER._process is first is not None
 
 
@@ -142,8 +147,8 @@ def test_a_chart_that_is_refused_leaves_the_renderer_alive() -> None:
 
 def test_every_row_of_a_heat_map_has_its_label() -> None:
     names = [f"ood_a_rather_long_name_of_a_data_set_{n}" for n in range(30)] + ["a\x1b[31mred"]
-    cells = [Cell(name, "detector", 0.5, "t") for name in names]
-    drawn = draw_inline(heatmap_chart(cells, steps=SHARES), told="t")
+    cells = [HeatCell(name, "detector", 0.5, "t") for name in names]
+    drawn = draw_inline(heatmap_chart(cells, steps=SHARES), aria_label="t")
     for number in range(30):
         assert f"set_{number}<" in drawn
     assert r"\x1b[31mred<" in drawn

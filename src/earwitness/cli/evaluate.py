@@ -130,12 +130,12 @@ def evaluate(
     write_metrics(metrics, out)
     write_estimates(metrics, table)
     shown = (s for s in metrics.slices if s.kind in SHOWN_KINDS)
-    for figures in estimates_tables(shown, metrics.baselines, width=console.out.width):
+    for figures in estimates_tables(shown, metrics.baselines):
         console.out.print(figures, "")
     console.out.print(f"intervals: {confidence:.0%}, over groups", "")
     console.out.print(operating_table(metrics), "")
     if len({line.applied_to for line in metrics.transfers}) > 1:
-        console.out.print(transfer_table(metrics), "")
+        console.out.print(transfer_table(metrics.transfers), "")
     for check in metrics.checks:
         if check.verdict != "ok":
             console.remark(f"{check.detector}: {check.detail}" if check.detector else check.detail)

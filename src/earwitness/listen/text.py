@@ -27,7 +27,7 @@ from earwitness.listen.verdicts import (
     says_both,
     without_overlaps,
 )
-from earwitness.report.charts.style import broken
+from earwitness.report.charts.style import break_lines
 
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 _MOST_TICKS = 10
@@ -101,7 +101,7 @@ def hearings_table(
         _fill_narrow(table, hearings)
         return table
     for card in cards:
-        heading = "\n".join(broken(card.name, _COLUMN_WIDTH))
+        heading = "\n".join(break_lines(card.name, _COLUMN_WIDTH))
         table.add_column(Text(heading), overflow="fold")
     for hearing in hearings:
         cells = [_cell(opinion, "\n") for opinion in hearing.opinions]

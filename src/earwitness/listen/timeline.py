@@ -17,7 +17,7 @@ from earwitness.listen.text import describe_score, describe_song, shown_name, ti
 from earwitness.listen.types import DetectorResult, SongResult
 from earwitness.listen.verdicts import compare_verdicts, without_overlaps
 from earwitness.report.charts.renderer import PICTURE_SUFFIXES, save_chart
-from earwitness.report.charts.style import FONT, broken, ink
+from earwitness.report.charts.style import FONT, break_lines, ink
 
 
 def choose_pictures(songs: Sequence[Path], save: Path) -> list[Path]:
@@ -218,7 +218,7 @@ def _score() -> alt.Y:
 
 def _row_title(text: str) -> alt.TitleParams:
     return alt.TitleParams(
-        text=broken(text, _LINE_UNITS + 10),
+        text=break_lines(text, _LINE_UNITS + 10),
         anchor="start",
         frame="group",
         fontSize=14,
@@ -230,8 +230,8 @@ def _row_title(text: str) -> alt.TitleParams:
 
 def _heading(title: str, subtitle: str) -> alt.TitleParams:
     return alt.TitleParams(
-        text=broken(title, _LINE_UNITS),
-        subtitle=broken(subtitle, _LINE_UNITS + 16),
+        text=break_lines(title, _LINE_UNITS),
+        subtitle=break_lines(subtitle, _LINE_UNITS + 16),
         anchor="start",
         fontSize=17,
         fontWeight="bold",

@@ -1,10 +1,12 @@
-"""Figures in words and digits, as pages show them.
+"""Numbers, shares, counts and intervals as text, for pages, terminals and charts.
 
-Conventions: shares have three decimals; what is neither 0 nor 1 is not rounded to either; ``–`` is
-undefined, and the reason stands with it.
+Conventions: an undefined value is ``–``. A value that is neither 0 nor 1 is never rounded to
+either: it becomes ``<0.001`` or ``>0.999``.
 """
 
 from __future__ import annotations
+
+import math
 
 from earwitness.core.estimate import Estimate
 from earwitness.evaluation.schema import BaselineName
@@ -15,42 +17,97 @@ BASELINES: dict[BaselineName, str] = {
     "container": "file alone: container",
     "channel": "file alone: channel",
 }
-"""What baselines that hear nothing are called beside detectors."""
-
-OF_BASELINES = (
-    "“File alone” is no detector: it goes by length, rate, codec, tag and level (container), or by "
-    "bandwidth, silence and stereo as well (channel), and was fitted on other groups of the same "
-    "sets. What a detector hears is what it has above it."
-)
+"""Names of the metadata baselines, as they appear beside detectors."""
 
 
-def figure(value: float) -> str:
-    """Write a figure with three decimals."""
-    text = f"{value:.3f}".replace("-", "−")
-    if text == "0.000" and value > 0:
-        return "<0.001"
-    if text == "1.000" and value < 1:
-        return ">0.999"
-    return text
+def number(value: float | None, *, decimals: int = 3, signed: bool = False) -> str:
+    """Format a number with fixed decimals; ``None`` and NaN are undefined."""
+    if value is None or math.isnan(value):
+        return UNDEFINED
+    text = f"{value:{'+' if signed else ''}.{decimals}f}"
+    if not signed and value > 0 and float(text) == 0:
+        return f"<{10**-decimals:.{decimals}f}"
+    if not signed and value < 1 and float(text) == 1:
+        return f">{1 - 10**-decimals:.{decimals}f}"
+    return text.replace("-", "−")
 
 
-def percent(value: float) -> str:
-    """Write a share in per cent, without rounding it to none or all."""
-    text = f"{100 * value:.1f}" if value < 0.1 or value > 0.9 else f"{100 * value:.0f}"
-    if value > 0 and float(text) == 0:
+def short_number(value: float | None) -> str:
+    """Format a number from 0 to 1 with two decimals and no leading zero: ``.72``, ``>.99``."""
+    return number(value, decimals=2).replace("0.", ".", 1)
+
+
+def p_value(p: float | None) -> str:
+    """Format a p-value; below one in a thousand it is ``<0.001``."""
+    return "<0.001" if p is not None and p < 0.001 else number(p)
+
+
+def percent(value: float, *, decimals: int | None = None) -> str:
+    """Format a share as a percentage: whole, or one decimal below 10 % and above 90 %.
+
+    Args:
+        value: The share, from 0 to 1.
+        decimals: Always this many decimals.
+    """
+    n_decimals = decimals if decimals is not None else int(value < 0.1 or value > 0.9)
+    if 0 < value < 0.001:
         return "< 0.1 %"
-    if value < 1 and float(text) == 100:
+    if 0.999 < value < 1:
         return "> 99.9 %"
-    return f"{text.removesuffix('.0')} %"
+    text = f"{100 * value:.{n_decimals}f}"
+    return f"{text if decimals else text.removesuffix('.0')} %"
 
 
-def set_percent(value: float) -> str:
-    """Write a share that somebody set, in per cent, as it was set."""
+def exact_percent(value: float) -> str:
+    """Format a share that was set by hand, with all its digits."""
     return f"{100 * value:.6g} %"
 
 
-def tell_share(estimate: Estimate) -> str:
-    """Write a share in per cent; all or none are written as the bound that its items give."""
+def count(n: int) -> str:
+    """Format a count with narrow no-break spaces between thousands."""
+    return f"{n:,}".replace(",", "\u202f")
+
+
+def plural(n: int, noun: str) -> str:
+    """Format a count and its noun: ``1 item``, ``2 items``."""
+    return f"{count(n)} {noun}{'' if n == 1 else 's'}"
+
+
+def interval(estimate: Estimate) -> str:
+    """Format an interval in brackets without a line break; empty where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{number(estimate.low)},\u00a0{number(estimate.high)}]"
+
+
+def short_interval(estimate: Estimate) -> str:
+    """Format an interval without leading zeros, ``.650–.770``; empty where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    ends = (f"{end:.3f}" for end in (estimate.low, estimate.high))
+    return "–".join({"0.000": "0", "1.000": "1"}.get(e, e.removeprefix("0")) for e in ends)
+
+
+def brief_estimate(estimate: Estimate) -> str:
+    """Format an estimate with its interval where it has one."""
+    return f"{number(estimate.value)} {interval(estimate)}".rstrip()
+
+
+def full_estimate(estimate: Estimate) -> str:
+    """Format an estimate with its interval, or with the reason why it has none."""
+    if estimate.value is None:
+        return f"undefined, {estimate.reason}"
+    return f"{number(estimate.value)} {interval(estimate) or f'({estimate.reason})'}"
+
+
+def sample_size(estimate: Estimate) -> str:
+    """Format the number of items and groups behind an estimate."""
+    items = f"{count(estimate.n_items)} items"
+    return f"{items} of {count(estimate.n_groups)} groups" if estimate.n_groups else items
+
+
+def share(estimate: Estimate) -> str:
+    """Format a share as a percentage; all or none becomes the bound of its interval."""
     if estimate.value is None:
         return UNDEFINED
     if estimate.value not in (0, 1):
@@ -61,56 +118,24 @@ def tell_share(estimate: Estimate) -> str:
     return f"{'over' if estimate.value == 1 else 'under'} {percent(bound)}"
 
 
-def share_note(estimate: Estimate) -> str:
-    """Write what stands below a share: its interval, or why there is none, and of how many."""
-    if estimate.value is None:
-        return estimate.reason or ""
-    few = f"{count(estimate.n_items)} items"
-    if estimate.low is None or estimate.high is None:
-        said = percent(estimate.value)
-        if estimate.value in (0, 1):
-            said = "all" if estimate.value else "none"
-        return f"{said} of {few}: {estimate.reason}"
-    if estimate.value in (0, 1):
-        return f"{'all' if estimate.value else 'none'} of {few}"
-    return f"{percent(estimate.low)} to {percent(estimate.high)}, {few}"
-
-
-def count(n: int) -> str:
-    """Write a count with a narrow gap that does not break every three digits."""
-    return f"{n:,}".replace(",", "\u202f")
-
-
-def interval(estimate: Estimate) -> str:
-    """Write an interval in brackets that no line breaks; empty where there is none."""
+def share_interval(estimate: Estimate) -> str:
+    """Format the interval of a share, ``40 % to 60 %``; empty where there is none."""
     if estimate.low is None or estimate.high is None:
         return ""
-    return f"[{figure(estimate.low)},\u00a0{figure(estimate.high)}]"
+    return f"{percent(estimate.low)} to {percent(estimate.high)}"
 
 
-def tell(estimate: Estimate) -> str:
-    """Write a figure with its interval, or with why it has none."""
+def share_note(estimate: Estimate) -> str:
+    """Format what belongs below a share: its interval, or why there is none, and its items."""
     if estimate.value is None:
-        return f"undefined, {estimate.reason}"
-    told = interval(estimate)
-    if told:
-        return f"{figure(estimate.value)} {told}"
-    return f"{figure(estimate.value)} ({estimate.reason})"
-
-
-def brief(estimate: Estimate) -> str:
-    """Write a figure with its interval where it has one."""
-    if estimate.value is None:
-        return UNDEFINED
-    return f"{figure(estimate.value)} {interval(estimate)}".rstrip()
-
-
-def tell_size(estimate: Estimate) -> str:
-    """Say what a figure is made of."""
+        return estimate.reason or ""
     items = f"{count(estimate.n_items)} items"
-    return f"{items} of {count(estimate.n_groups)} groups" if estimate.n_groups else items
+    counted = {0: "none", 1: "all"}.get(estimate.value)  # type: ignore[call-overload]
+    if estimate.low is None:
+        return f"{counted or percent(estimate.value)} of {items}: {estimate.reason}"
+    return f"{counted} of {items}" if counted else f"{share_interval(estimate)}, {items}"
 
 
-def short(metric: str, named: dict[str, str]) -> str:
-    """Return a metric's name without what stands in brackets."""
-    return named.get(metric, metric).split(" (")[0]
+def metric_name(metric: str, labels: dict[str, str]) -> str:
+    """Return a metric's label without its explanation in parentheses."""
+    return labels.get(metric, metric).split(" (")[0]

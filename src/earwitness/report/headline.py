@@ -1,8 +1,8 @@
-"""The sentence on top of the page: what was found, and how far it can be believed.
+"""The headline of the page: the main result, and how far it can be trusted.
 
-Conventions: it names the first and the last detector, where the first is lowest, and whether there
-are intervals at all. Every sentence follows from intervals and names how many items it is about;
-detectors whose intervals overlap are tied.
+Conventions: it names the first and the last detector, the slice where the first is lowest, and
+whether there are intervals. Every statement follows from intervals and gives the number of items;
+detectors with overlapping intervals are tied.
 """
 
 from __future__ import annotations
@@ -12,46 +12,51 @@ from typing import NamedTuple
 
 from earwitness.audit.schema import CheckResult
 from earwitness.core.estimate import Estimate
-from earwitness.evaluation.schema import Metrics, Slice
+from earwitness.evaluation.schema import Metrics
 from earwitness.report import formatting
 from earwitness.report.ranking import (
-    Standing,
-    Standings,
+    Place,
+    Ranking,
     find_weakest,
+    headline_estimate,
     headline_metric,
     intervals_disjoint,
-    is_telling,
+    is_comparable,
     leaders,
     rank_detectors,
     slices_of,
-    speaking_figure,
 )
 from earwitness.splits.grouping import ALL
 
-_DOES = {
-    "auroc": "tells real from fake",
-    "balanced_accuracy": "decides",
+WITH_CHANCE = ("auroc", "balanced_accuracy")
+"""Metrics that are 0.5 by chance."""
+
+_ABILITIES = {
+    "auroc": "separates real from fake",
+    "balanced_accuracy": "classifies",
     "recall": "finds fakes",
-    "specificity": "lets reals pass",
+    "specificity": "passes reals",
 }
-
-
-_HOLDS = 0.8
-"""Lower end of an interval from which on a detector is said to hold in a slice."""
-
-_NAMED = 3
-"""Detectors that are named as tied with the first."""
-
-OF_CHANCE = ("auroc", "balanced_accuracy")
-"""Figures that are a half by chance."""
+_MIN_ROBUST = 0.8
+"""Lower end of an interval from which a detector is called robust in a slice."""
+_MAX_NAMED = 3
+"""Number of detectors that are named as tied with the first."""
+_METADATA = {
+    "container": "length, rate, codec, tags and level",
+    "channel": "container, bandwidth, silence and stereo",
+}
+_MIN_BASELINE = 0.6
+"""AUROC that the interval of a baseline has to exceed to be mentioned."""
+_LENGTH = "alone_duration_s"
+_EXPOSURE = "exposure_"
 
 
 class Headline(NamedTuple):
-    """What was found.
+    """The main result.
 
     Attributes:
-        lead: In a sentence or two.
-        caveats: What to keep in mind.
+        lead: A few sentences.
+        caveats: Limitations.
     """
 
     lead: str
@@ -59,273 +64,226 @@ class Headline(NamedTuple):
 
 
 def write_headline(metrics: Metrics) -> Headline:
-    """Say what was found."""
-    standings = rank_detectors(metrics)
-    defined = [place for place in standings.places if place.estimate.is_defined]
+    """Return the main result."""
+    ranking = rank_detectors(metrics)
+    defined = [place for place in ranking.places if place.estimate.is_defined]
     if not defined:
-        reasons = {place.estimate.reason or "" for place in standings.places}
-        lead = f"No detector has a figure to be judged by: {'; '.join(sorted(reasons))}."
-        return Headline(lead, _caveats(metrics, standings, []))
-    best = defined[0]
-    sentences = [
-        _ranking(metrics, standings, defined),
-        _weakness(metrics, best, standings),
-        audit_sentence(metrics, [place.detector for place in standings.places]),
-    ]
-    lead = " ".join(sentence for sentence in sentences if sentence)
-    return Headline(lead, _caveats(metrics, standings, defined))
-
-
-def _ranking(metrics: Metrics, standings: Standings, defined: list[Standing]) -> str:
-    best, last = defined[0], defined[-1]
-    is_open = standings.metric in OF_CHANCE and not any(
-        _beats_chance(place.estimate, standings) for place in defined
+        reasons = {place.estimate.reason or "" for place in ranking.places}
+        lead = f"No detector can be ranked: {'; '.join(sorted(reasons))}."
+        return Headline(lead, _caveats(metrics, ranking, []))
+    sentences = (
+        _order(metrics, ranking, defined),
+        _weakness(metrics, defined[0], ranking),
+        _audit_sentence(metrics, [place.detector for place in ranking.places]),
     )
-    figure = f"{_figure(best.estimate, standings)}{_size(best.estimate)}"
+    lead = " ".join(sentence for sentence in sentences if sentence)
+    return Headline(lead, _caveats(metrics, ranking, defined))
+
+
+def _order(metrics: Metrics, ranking: Ranking, defined: list[Place]) -> str:
+    best, last = defined[0], defined[-1]
+    is_open = ranking.metric in WITH_CHANCE and not any(
+        _beats_chance(place.estimate, ranking) for place in defined
+    )
+    value = _value(best.estimate, ranking)
     if len(defined) == 1:
         if not is_open:
-            return f"{best.detector} {_DOES[standings.metric]} with {figure}."
-        verdict = _against_chance(best.estimate)
-        return f"{best.detector} {verdict}, with {figure}{_decisions(metrics, best.detector)}."
-    end = f"{last.detector} comes last, with {_bare(last.estimate)}"
+            return f"{best.detector} {_ABILITIES[ranking.metric]} with {value}."
+        verdict = "is not shown to do better than chance"
+        if best.estimate.high is not None and best.estimate.high < 0.5:
+            verdict = "does worse than chance"
+        return f"{best.detector} {verdict}, with {value}{_decisions(metrics, best.detector)}."
+    end = f"{last.detector} ranks last, with {formatting.brief_estimate(last.estimate)}"
     if is_open:
         return (
-            f"Of {len(defined)} detectors none is shown to do better than chance: "
-            f"{best.detector} comes first, with {figure}; {end}."
+            f"Of {len(defined)} detectors, none is shown to do better than chance: "
+            f"{best.detector} ranks first, with {value}; {end}."
         )
     tied = [place.detector for place in leaders(defined)[1:]]
+    first = f"Of {len(defined)} detectors, {best.detector} ranks first, with {value}"
     if not tied:
-        does = _DOES[standings.metric]
-        return f"Of {len(defined)} detectors, {best.detector} {does} best, with {figure}; {end}."
+        ability = _ABILITIES[ranking.metric]
+        return f"Of {len(defined)} detectors, {best.detector} {ability} best, with {value}; {end}."
     if best.estimate.low is None:
-        return f"Of {len(defined)} detectors, {best.detector} comes first, with {figure}; {end}."
-    others = ", ".join(tied[:_NAMED]) + (f" and {len(tied) - _NAMED} more" if tied[_NAMED:] else "")
+        return f"{first}; {end}."
+    n_more = len(tied) - _MAX_NAMED
+    others = ", ".join(tied[:_MAX_NAMED]) + (f" and {n_more} more" if n_more > 0 else "")
     verb = "is" if len(tied) == 1 else "are"
-    first = f"Of {len(defined)} detectors, {best.detector} comes first, with {figure}"
     last_words = "" if last.detector in tied else f"; {end}"
     return f"{first}; {others} {verb} not shown to differ from it{last_words}."
 
 
-def _beats_chance(estimate: Estimate, standings: Standings) -> bool:
-    low = estimate.number if standings.is_mean else estimate.low
+def _beats_chance(estimate: Estimate, ranking: Ranking) -> bool:
+    low = estimate.number if ranking.is_mean else estimate.low
     return low is not None and low > 0.5
 
 
-def _against_chance(estimate: Estimate) -> str:
-    """Say how a figure is to a half; without an interval nothing is said to be shown."""
-    if estimate.high is not None and estimate.high < 0.5:
-        return "does worse than chance"
-    return "is not shown to do better than chance"
-
-
 def _decisions(metrics: Metrics, detector: str) -> str:
-    """Say what decisions show where the order of scores does not."""
+    """Return what the decisions show if the order of scores does not show it."""
     for part in metrics.where(kind="overall", detector=detector):
         for name, chance in (("balanced_accuracy", 0.5), ("mcc", 0.0)):
             found = part.estimates.get(name)
             if found is not None and found.low is not None and found.low > chance:
-                return f"; its decisions are better than chance, {_name(name)} {_bare(found)}"
+                value = formatting.brief_estimate(found)
+                return f"; its decisions are better than chance, {_name(name)} {value}"
     return ""
 
 
-def _bare(estimate: Estimate) -> str:
-    return f"{formatting.figure(estimate.number)}{_brackets(estimate)}"
-
-
-def _size(estimate: Estimate) -> str:
-    return f" on {formatting.tell_size(estimate)}" if estimate.n_items else ""
-
-
-def _figure(estimate: Estimate, standings: Standings) -> str:
-    name = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}.get(standings.metric)
-    name = name or standings.metric
-    mean = (
-        f"a mean {name} over data sets of" if standings.is_mean else f"{_article(name)} {name} of"
-    )
-    return f"{mean} {formatting.figure(estimate.number)}{_brackets(estimate)}"
-
-
-def _article(name: str) -> str:
-    return "an" if name[0] in "AEIOU" else "a"
-
-
-def _brackets(estimate: Estimate) -> str:
-    told = formatting.interval(estimate)
-    return f" {told}" if told else ""
-
-
-def _weakness(metrics: Metrics, best: Standing, standings: Standings) -> str:
-    part = find_weakest(metrics, best.detector, standings.metric)
-    untold = _untold(metrics, best.detector, standings.metric)
-    if part is None:
-        return f"{untold.removeprefix('; ').capitalize()}." if untold else ""
-    name = headline_metric(part, standings.metric)
-    found = speaking_figure(part, standings.metric)
-    is_alone = len(standings.places) == 1
-    size = _classes(part)
-    told = f"{_name(name)} {_bare(found)} on {size}"
-    where = _place(part)
-    if found.high is not None and found.high < 0.5:
-        return f"{'It' if is_alone else 'Even the first'} fails {where}: {told}."
-    who = "It" if is_alone else "The first"
-    if found.low is not None and found.low >= _HOLDS and not untold:
-        lowest = f"its lowest {_name(name)} is {_bare(found)}"
-        return f"{who} holds everywhere: {lowest}, {where} ({size})."
-    return f"{who} is lowest {where}: {told}{untold}."
-
-
-def _untold(metrics: Metrics, detector: str, metric: str) -> str:
-    """Say how many slices nothing can be said of, and how many files have no score."""
-    parts = slices_of(metrics, detector)
-    n_small = sum(not is_telling(part, metric) for part in parts)
-    covered = [part.coverage for part in metrics.where(kind="overall", detector=detector)]
-    n_lost = sum(one.n_items - one.n_scored for one in covered)
-    told = f"; nothing can be said of {n_small} of {len(parts)} slices" if n_small else ""
-    return told + (f"; {formatting.count(n_lost)} items have no score" if n_lost else "")
-
-
-def _classes(part: Slice) -> str:
-    """Return how many items of either class a slice has."""
-    covered = part.coverage
-    counts = [(covered.n_real, "reals"), (covered.n_fake, "fakes")]
-    return " and ".join(f"{formatting.count(n)} {name}" for n, name in counts if n)
+def _value(estimate: Estimate, ranking: Ranking) -> str:
+    name = _name(ranking.metric)
+    article = "an" if name[0] in "AEIOU" else "a"
+    mean = f"a mean {name} over data sets of" if ranking.is_mean else f"{article} {name} of"
+    size = f" on {formatting.sample_size(estimate)}" if estimate.n_items else ""
+    return f"{mean} {formatting.brief_estimate(estimate)}{size}"
 
 
 def _name(metric: str) -> str:
     return {"auroc": "AUROC"}.get(metric, metric.replace("_", " "))
 
 
-def _place(part: Slice) -> str:
+def _weakness(metrics: Metrics, best: Place, ranking: Ranking) -> str:
+    part = find_weakest(metrics, best.detector, ranking.metric)
+    gaps = _gaps(metrics, best.detector, ranking.metric)
+    if part is None:
+        return f"{gaps.removeprefix('; ').capitalize()}." if gaps else ""
+    found = headline_estimate(part, ranking.metric)
+    name, value = _name(headline_metric(part, ranking.metric)), formatting.brief_estimate(found)
+    classes = ((part.coverage.n_real, "reals"), (part.coverage.n_fake, "fakes"))
+    size = " and ".join(f"{formatting.count(n)} {noun}" for n, noun in classes if n)
+    where = f"on {part.name}"
     if part.kind == "grid":
-        fakes, reals = part.keys["generator"], part.keys["real_corpus"]
-        return f"on {fakes} against the reals of {reals}"
-    return f"on {part.name}"
+        where = f"on {part.keys['generator']} against the reals of {part.keys['real_corpus']}"
+    is_only = len(ranking.places) == 1
+    if found.high is not None and found.high < 0.5:
+        who = "It" if is_only else f"Even {best.detector}"
+        return f"{who} fails {where}: {name} {value} on {size}{gaps}."
+    who = "It" if is_only else best.detector
+    if found.low is not None and found.low >= _MIN_ROBUST and not gaps:
+        return f"{who} is robust across slices: its lowest {name} is {value}, {where} ({size})."
+    return f"{who} is lowest {where}: {name} {value} on {size}{gaps}."
 
 
-def _caveats(metrics: Metrics, standings: Standings, defined: list[Standing]) -> list[str]:
-    told = []
+def _gaps(metrics: Metrics, detector: str, metric: str) -> str:
+    """Return how many slices are too small to compare, and how many items have no score."""
+    parts = slices_of(metrics, detector)
+    n_small = sum(not is_comparable(part, metric) for part in parts)
+    n_lost = sum(p.coverage.n_lost for p in metrics.where(kind="overall", detector=detector))
+    gaps = f"; {n_small} of {len(parts)} slices are too small to compare" if n_small else ""
+    return gaps + (f"; {formatting.count(n_lost)} items have no score" if n_lost else "")
+
+
+def _caveats(metrics: Metrics, ranking: Ranking, defined: list[Place]) -> list[str]:
+    caveats = []
     if metrics.basis == "counts":
-        told.append(
+        caveats.append(
             "No intervals are possible: a table of counts does not say which files share a track."
         )
     elif defined and all(place.estimate.low is None for place in defined):
         reasons = sorted({place.estimate.reason or "" for place in defined})
-        told.append(f"No interval is possible: {'; '.join(reasons)}.")
+        caveats.append(f"No interval is possible: {'; '.join(reasons)}.")
     elif (
         len(defined) > 1 and intervals_disjoint(defined[0].estimate, defined[-1].estimate) is False
     ):
-        told.append(
-            "The intervals of the first and the last overlap: their order may be chance, and "
-            "earwitness compare tests it."
+        caveats.append(
+            "The intervals of the first and the last overlap: their order may be chance. Test it "
+            "with earwitness compare."
         )
-    told += _one_class(metrics)
-    is_auroc = bool(standings.metric == "auroc" and defined and not standings.is_mean)
-    told += audit_caveats(metrics, defined[0].estimate if is_auroc else None)
+    caveats += _one_class(metrics)
+    is_auroc = bool(ranking.metric == "auroc" and defined and not ranking.is_mean)
+    caveats += _audit_caveats(metrics, defined[0].estimate if is_auroc else None)
     n_warnings = sum(check.verdict == "warning" for check in metrics.checks)
     if n_warnings:
         verb = "check warns" if n_warnings == 1 else "checks warn"
-        told.append(f"{n_warnings} {verb} that figures may mislead: see Checks.")
-    return told
+        caveats.append(f"{n_warnings} {verb} that metrics may mislead: see Checks.")
+    return caveats
 
 
 def _one_class(metrics: Metrics) -> list[str]:
-    n_real = sum(m.n_real for m in metrics.manifests)
-    n_fake = sum(m.n_fake for m in metrics.manifests)
+    n_real = sum(one.n_real for one in metrics.manifests)
+    n_fake = sum(one.n_fake for one in metrics.manifests)
     if n_fake and not n_real:
-        return ["Only fakes were judged: how often reals are flagged cannot be said."]
+        return ["The data has fakes only: the false positive rate is unknown."]
     if n_real and not n_fake:
-        return ["Only reals were judged: how many fakes would be found cannot be said."]
+        return ["The data has reals only: the recall on fakes is unknown."]
     return []
 
 
-_UNHEARD = {
-    "container": "length, rate, codec, tag and level",
-    "channel": "container, bandwidth, silence and stereo",
-}
-_TELLING = 0.6
-"""AUROC that a baseline has to lie above, by its interval, to be spoken of."""
-
-_LENGTH = "alone_duration_s"
-_EXPOSURE = "exposure_"
-
-
-def why_unbound(metrics: Metrics) -> list[str]:
-    """Return why an audit may not be of just what was judged; nothing where it is."""
+def audit_mismatch(metrics: Metrics) -> list[str]:
+    """Return why an audit may not cover just the evaluated rows; empty if it does."""
     return [c.detail for c in metrics.checks if c.name == "audit_bound" and c.verdict != "ok"]
 
 
-def audit_sentence(metrics: Metrics, order: Sequence[str]) -> str:
-    """Say what takes the ground from under the figures; empty where nothing was found to.
-
-    Args:
-        metrics: What an evaluation found.
-        order: Detectors, best first.
-    """
-    found = _findings(metrics)
-    counted = [*_met(found, order), *_shared(found)]
-    parts = [*counted, *_length(found)]
-    said = f"Read that with care: {'; '.join(parts)}." if parts else ""
-    return said + (_rows_and_items(metrics) if counted else "")
-
-
-def _rows_and_items(metrics: Metrics) -> str:
-    """Say how many rows the items have, where manifests share items: checks count rows."""
-    if metrics.audit is None:
-        return ""
-    audited = [one for one in metrics.audit.manifests if one.role == "audited"]
-    n_rows = sum(one.n_rows for one in audited)
-    n_items = max((s.coverage.n_items for s in metrics.slices if s.kind == "overall"), default=0)
-    if n_rows <= n_items or len(audited) < 2:
-        return ""
-    return (
-        f" These are rows of {len(audited)} manifests: the {formatting.count(n_items)} items have "
-        f"{formatting.count(n_rows)} in them."
-    )
-
-
-def audit_caveats(metrics: Metrics, best: Estimate | None) -> list[str]:
-    """Say how far fakes can be told unheard, and how much the audit found.
-
-    Args:
-        metrics: What an evaluation found.
-        best: AUROC of the best detector over all items, where detectors are ordered by that.
-    """
-    if metrics.audit is not None and why_unbound(metrics):
-        return ["The audit may not be of just these rows, and nothing is taken from it: see Audit."]
-    found = _findings(metrics)
-    told = list(_unheard(metrics, best))
-    if found:
-        verb = "check" if len(found) == 1 else "checks"
-        told.append(f"The audit found something in {len(found)} {verb}: see Audit.")
-    return told
-
-
 def _findings(metrics: Metrics) -> list[CheckResult]:
-    if metrics.audit is None or why_unbound(metrics):
+    if metrics.audit is None or audit_mismatch(metrics):
         return []
     return [check for check in metrics.audit.checks if check.verdict == "finding"]
 
 
-def _met(found: Sequence[CheckResult], order: Sequence[str]) -> Iterator[str]:
-    """Name the best detector that met rows when it was made, and count the others."""
+def _audit_sentence(metrics: Metrics, order: Sequence[str]) -> str:
+    """Return the findings that undermine the metrics; empty without any.
+
+    Args:
+        metrics: Results of an evaluation.
+        order: Detectors, best first.
+    """
+    found = _findings(metrics)
+    counted = [*_exposed(found, order), *_leaked(found)]
+    parts = [*counted, *_length(found)]
+    sentence = f"Interpret with care: {'; '.join(parts)}." if parts else ""
+    return sentence + (_rows_and_items(metrics) if counted else "")
+
+
+def _rows_and_items(metrics: Metrics) -> str:
+    """Return rows against items if manifests share items, since checks count rows."""
+    if metrics.audit is None:
+        return ""
+    audited = [one for one in metrics.audit.manifests if one.role == "audited"]
+    n_rows = sum(one.n_rows for one in audited)
+    n_items = max((s.coverage.n_items for s in metrics.where(kind="overall")), default=0)
+    if n_rows <= n_items or len(audited) < 2:
+        return ""
+    return (
+        f" Rows are counted in {len(audited)} manifests: {formatting.count(n_items)} items have "
+        f"{formatting.count(n_rows)} rows."
+    )
+
+
+def _audit_caveats(metrics: Metrics, best: Estimate | None) -> list[str]:
+    """Return how well metadata alone does, and the number of findings.
+
+    Args:
+        metrics: Results of an evaluation.
+        best: AUROC of the best detector over all items, if detectors are ordered by it.
+    """
+    if metrics.audit is not None and audit_mismatch(metrics):
+        return ["The audit may cover other rows than these and is not used here: see Audit."]
+    found = _findings(metrics)
+    caveats = list(_baseline(metrics, best))
+    if found:
+        verb = "check has" if len(found) == 1 else "checks have"
+        caveats.append(f"{len(found)} audit {verb} findings: see Audit.")
+    return caveats
+
+
+def _exposed(found: Sequence[CheckResult], order: Sequence[str]) -> Iterator[str]:
+    """Yield the best detector trained or selected on evaluated rows, and count the others."""
     named = {c.name.removeprefix(_EXPOSURE): c for c in found if c.scope == "exposure"}
     ordered = [name for name in order if name in named]
     if not ordered:
         return
-    first = named[ordered[0]]
-    more = len(ordered) - 1
-    others = f", as were {more} more detectors on theirs" if more > 1 else ""
-    others = f", as was {ordered[1]} on its own" if more == 1 else others
-    yield f"{ordered[0]} was trained or selected on {_rows(first)}{others}"
+    n_more = len(ordered) - 1
+    others = f", as were {n_more} more detectors on theirs" if n_more > 1 else ""
+    others = f", as was {ordered[1]} on its own" if n_more == 1 else others
+    yield f"{ordered[0]} was trained or selected on {_rows(named[ordered[0]])}{others}"
 
 
-def _shared(found: Sequence[CheckResult]) -> Iterator[str]:
-    """Say how many rows the check counts that sees most rows in sets they must not touch."""
+def _leaked(found: Sequence[CheckResult]) -> Iterator[str]:
+    """Yield the rows of the check that finds most rows in sets that must be disjoint."""
     across = [check for check in found if check.scope == "across"]
     if across:
         most = max(across, key=lambda check: check.n_rows)
-        verb = "touches" if most.n_rows == 1 else "touch"
-        yield f"{_rows(most)} {verb} a set that they must not"
+        verb = "overlaps" if most.n_rows == 1 else "overlap"
+        yield f"{_rows(most)} {verb} with a set that must be disjoint"
 
 
 def _rows(check: CheckResult) -> str:
@@ -333,36 +291,33 @@ def _rows(check: CheckResult) -> str:
 
 
 def _length(found: Sequence[CheckResult]) -> Iterator[str]:
-    """Say where length alone tells fakes from reals: over all items, else where it does best."""
+    """Yield where length alone separates the classes: over all items, else where it does best."""
     for check in found:
-        if check.name != _LENGTH:
+        flagged = [one for one in check.slices if one.finding and one.auroc is not None]
+        if check.name != _LENGTH or not flagged:
             continue
-        telling = [one for one in check.slices if one.finding and one.auroc is not None]
-        overall = [one for one in telling if one.generator == ALL]
-        if telling:
-            most = max(overall or telling, key=lambda one: abs(one.estimate.number - 0.5))
-            where = "" if overall else f" on {most.generator}"
-            yield f"length alone tells fakes{where} from reals, AUROC {_sliced(most.estimate)}"
+        overall = [one for one in flagged if one.generator == ALL]
+        most = max(overall or flagged, key=lambda one: abs(one.estimate.number - 0.5))
+        where = "" if overall else f" on {most.generator}"
+        n = most.estimate.n_items
+        size = f" on {formatting.count(n)} items" if n else ""
+        auroc = formatting.brief_estimate(most.estimate)
+        yield f"length alone separates fakes{where} from reals, AUROC {auroc}{size}"
 
 
-def _unheard(metrics: Metrics, best: Estimate | None) -> Iterator[str]:
+def _baseline(metrics: Metrics, best: Estimate | None) -> Iterator[str]:
+    """Yield the best metadata baseline over all items, if it is well above chance."""
     overall = [one for one in metrics.baselines if one.kind == "overall" and one.auroc.is_defined]
     most = max(overall, key=lambda one: one.auroc.number, default=None)
     if most is None:
         return
-    if (most.auroc.number if most.auroc.low is None else most.auroc.low) <= _TELLING:
+    if (most.auroc.number if most.auroc.low is None else most.auroc.low) <= _MIN_BASELINE:
         return
     is_beaten = best is None or (
         intervals_disjoint(best, most.auroc) and best.number > most.auroc.number
     )
     yield (
-        f"Files give fakes away unheard: {_UNHEARD[most.baseline]} reach an AUROC of "
-        f"{formatting.brief(most.auroc)} on {formatting.tell_size(most.auroc)}"
+        f"Metadata alone separates the classes: {_METADATA[most.baseline]} reach an AUROC of "
+        f"{formatting.brief_estimate(most.auroc)} on {formatting.sample_size(most.auroc)}"
         f"{'' if is_beaten else ', which no detector is shown to beat'}."
     )
-
-
-def _sliced(auroc: Estimate) -> str:
-    """Write the AUROC of an audit's slice with its interval and its number of items."""
-    n = auroc.n_items
-    return formatting.brief(auroc) + (f" on {formatting.count(n)} items" if n else "")

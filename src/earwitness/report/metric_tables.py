@@ -1,28 +1,42 @@
-"""Figures with intervals: on the terminal and as a CSV.
+"""Tables of metrics for terminal and page, and the CSV beside ``metrics.json``.
 
-Conventions: a lone ``–`` is an undefined figure, and the reasons stand below the table; in the CSV
-undefined cells are empty and ``reason`` says why.
+Conventions: rows without a score are in no metric and are counted as lost. In the CSV undefined
+cells are empty and ``reason`` says why.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import polars as pl
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from earwitness.core.estimate import Estimate
 from earwitness.core.io import atomic_write
 from earwitness.evaluation.compare import Line, Pair
-from earwitness.evaluation.estimates import labels
-from earwitness.evaluation.schema import Baseline, Metrics, OperatingPoint, Slice
+from earwitness.evaluation.estimates import labels as metric_labels
+from earwitness.evaluation.schema import Baseline, Metrics, OperatingPoint, Slice, Transfer
 from earwitness.metrics.measures import METRICS
 from earwitness.report import formatting
 from earwitness.report.formatting import BASELINES
+from earwitness.report.tables import (
+    EMPTY,
+    Cell,
+    Column,
+    Row,
+    Table,
+    choose_columns,
+    count_cell,
+    estimate_cell,
+    name_cell,
+    number_cell,
+    number_columns,
+    share_cell,
+    text_cell,
+    text_columns,
+    threshold_cell,
+)
 
 CSV_TYPES = {
     "detector": pl.String,
@@ -40,9 +54,15 @@ CSV_TYPES = {
 }
 """Columns of the CSV beside ``metrics.json``."""
 
-SHOWN = ("auroc", "eer", "recall", "specificity")
-_IN_ONE_LINE = 105
-"""Columns that figures and intervals side by side take."""
+Columns = Mapping[Column, Callable[[Slice], Cell]]
+"""Columns of a table of slices, each with the function that makes its cells."""
+
+_COUNTS: Columns = {
+    Column("items", "count"): lambda part: count_cell(part.coverage.n_scored),
+    Column("groups", "count"): lambda part: count_cell(part.coverage.n_groups),
+    Column("lost", "count"): lambda part: count_cell(part.coverage.n_lost),
+}
+_ON_TERMINAL = ("auroc", "eer", "recall", "specificity")
 
 
 def write_estimates(metrics: Metrics, path: str | Path) -> None:
@@ -62,220 +82,198 @@ def write_estimates(metrics: Metrics, path: str | Path) -> None:
         pl.DataFrame(rows, schema=CSV_TYPES).write_csv(temporary)
 
 
-def estimates_tables(
-    slices: Iterable[Slice], baselines: Sequence[Baseline] = (), *, width: int
-) -> list[Table]:
-    """Return the tables for the terminal, one a detector; what files alone give away beside it.
-
-    An interval stands behind its figure where the terminal is wide enough, else below it.
+def metric_table(
+    caption: str,
+    parts: Sequence[Slice],
+    metrics: Sequence[str],
+    labels: dict[str, str],
+    *,
+    lead: Columns,
+    trail: Columns = _COUNTS,
+    baselines: Sequence[Baseline] = (),
+    notes: Sequence[str] = (),
+    has_filter: bool = False,
+) -> Table:
+    """Return a table of metrics, one row a slice.
 
     Args:
-        slices: What to show.
-        baselines: What to show of them: those over all items.
-        width: Columns of the terminal; 80 do.
+        caption: Title of the table.
+        parts: The slices.
+        metrics: Metrics to show, if any slice has them.
+        labels: Metric → label.
+        lead: Columns before the metrics.
+        trail: Columns after them; by default the numbers of items.
+        baselines: Metadata baselines, shown below the slices.
+        notes: Further notes.
+        has_filter: Whether the page offers a filter over the rows.
+    """
+    names, missing = choose_columns(metrics, labels, [part.estimates for part in parts])
+    rows = [
+        Row(
+            [
+                *(cell(part) for cell in lead.values()),
+                *(estimate_cell(part.estimates.get(name)) for name in names),
+                *(cell(part) for cell in trail.values()),
+            ],
+            part.detector,
+        )
+        for part in parts
+    ]
+    labelled = number_columns(*(formatting.metric_name(name, labels) for name in names))
+    columns = [*lead, *labelled, *trail]
+    foot = [_baseline_row(one, columns) for one in baselines]
+    return Table(caption, columns, rows, [*missing, *notes], has_filter=has_filter, foot=foot)
+
+
+def _baseline_row(baseline: Baseline, columns: Sequence[Column]) -> Row:
+    found = baseline.auroc
+    cells = {
+        columns[0].label: text_cell(BASELINES[baseline.baseline]),
+        "AUROC": estimate_cell(found),
+        "items": count_cell(found.n_items),
+        "groups": count_cell(found.n_groups),
+    }
+    return Row([cells.get(column.label, EMPTY) for column in columns])
+
+
+def estimates_tables(slices: Iterable[Slice], baselines: Sequence[Baseline] = ()) -> list[Table]:
+    """Return the tables for the terminal, one a detector.
+
+    Args:
+        slices: The slices to show.
+        baselines: Metadata baselines; those over all items are shown.
     """
     by_detector: dict[str, list[Slice]] = {}
     for part in slices:
         by_detector.setdefault(part.detector, []).append(part)
-    is_wide = width >= _IN_ONE_LINE
-    alone = [one for one in baselines if one.kind == "overall"]
+    overall = [one for one in baselines if one.kind == "overall"]
+    lead: Columns = {Column("slice", "text"): lambda part: name_cell(part.name), **_COUNTS}
     return [
-        _estimates_table(name, parts, alone, is_wide=is_wide) for name, parts in by_detector.items()
+        metric_table(
+            detector,
+            parts,
+            [*_ON_TERMINAL, *(name for name in parts[0].estimates if name not in METRICS)],
+            metric_labels(),
+            lead=lead,
+            trail={},
+            baselines=overall,
+        )
+        for detector, parts in by_detector.items()
     ]
-
-
-def _estimates_table(
-    detector: str, slices: Sequence[Slice], alone: Sequence[Baseline], *, is_wide: bool
-) -> Table:
-    gap = " " if is_wide else "\n"
-    names = [*SHOWN, *(name for name in slices[0].estimates if name not in METRICS)]
-    reasons = [part.estimates[name].reason for part in slices for name in names]
-    reasons += [one.auroc.reason for one in alone]
-    told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
-    table = Table(
-        title=Text(detector, style="bold"),
-        title_justify="left",
-        caption=Text(f"no interval or –: {told}" if told else ""),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, int(is_wide), 0, 0),
-    )
-    table.add_column("slice", overflow="fold", min_width=18)
-    headings = [formatting.short(name, labels()) for name in names]
-    for heading in ("items", "groups", "lost", *headings):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for part in slices:
-        table.add_row(*_cells(part, names, gap))
-        if part.kind == "overall":
-            for one in alone:
-                table.add_row(*_alone(one, gap), style="dim")
-    return table
 
 
 def comparison_tables(pair: Pair) -> list[Table]:
-    """Return the tables of two detectors for the terminal, one a dataset, 80 columns wide."""
-    by_dataset: dict[str, list[Line]] = {}
-    for line in pair.lines:
-        by_dataset.setdefault(line.dataset, []).append(line)
-    return [_comparison_table(lines) for lines in by_dataset.values()]
+    """Return the differences between two detectors, one table a data set."""
+    return [
+        _differences(dataset, list(lines))
+        for dataset, lines in groupby(pair.lines, key=lambda line: line.dataset)
+    ]
 
 
-def _comparison_table(lines: Sequence[Line]) -> Table:
-    size = f"{lines[0].dataset}: {lines[0].n_items} items, {lines[0].n_groups} groups"
+def _differences(dataset: str, lines: Sequence[Line]) -> Table:
     tests: dict[str, list[str]] = {}
     for line in lines:
-        told = line.difference.method or line.difference.reason or ""
-        tests.setdefault(told, []).append(line.metric)
-    table = Table(
-        title=Text(size, style="bold"),
-        title_justify="left",
-        caption=Text("\n".join(f"{', '.join(names)}: {told}" for told, names in tests.items())),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("metric", no_wrap=True)
-    for heading in ("first", "second", "difference", "p", "Holm"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(*_compared(line))
-    return table
+        tests.setdefault(line.difference.method or line.difference.reason or "", []).append(
+            line.metric
+        )
+    size = f"{lines[0].n_items} items, {lines[0].n_groups} groups"
+    columns = [Column("metric", "text"), *number_columns("first", "second", "difference", "p")]
+    notes = [f"{', '.join(names)}: {test}" for test, names in tests.items()]
+    rows = [
+        Row(
+            [
+                text_cell(line.metric),
+                *(Cell(formatting.number(value), value) for value in (line.first, line.second)),
+                difference_cell(line.difference.value, line.difference.low, line.difference.high),
+                *(Cell(formatting.p_value(p), p) for p in (line.difference.p, line.p_holm)),
+            ]
+        )
+        for line in lines
+    ]
+    return Table(f"{dataset}: {size}", [*columns, Column("Holm")], rows, notes)
 
 
-def _cells(part: Slice, names: Sequence[str], gap: str) -> list[Text]:
-    covered = part.coverage
-    counts = [covered.n_scored, covered.n_groups, covered.n_lost]
-    shown = [Text(_with_interval(part.estimates[name], gap)) for name in names]
-    return [Text(part.name), *(Text(str(n)) for n in counts), *shown]
-
-
-def _alone(baseline: Baseline, gap: str) -> list[Text]:
-    found = baseline.auroc
-    counts = [str(found.n_items), str(found.n_groups)] if found.is_defined else ["", ""]
-    name = BASELINES[baseline.baseline]
-    return [Text(cell) for cell in (name, *counts, "", _with_interval(found, gap))]
-
-
-def _with_interval(estimate: Estimate, gap: str) -> str:
-    if estimate.value is None:
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return _figure(estimate.value)
-    low, high = (_end(end) for end in (estimate.low, estimate.high))
-    return f"{_figure(estimate.value)}{gap}{low}–{high}"
-
-
-def _compared(line: Line) -> Sequence[Text]:
-    found = line.difference
-    gap = _figure(found.value, sign="+")
-    if not math.isnan(found.low):
-        gap += f" [{found.low:+.3f}, {found.high:+.3f}]"
-    cells = (
-        line.metric,
-        _figure(line.first),
-        _figure(line.second),
-        gap,
-        _chance(found.p),
-        _chance(line.p_holm),
-    )
-    return [Text(cell) for cell in cells]
-
-
-def _figure(value: float, sign: str = "") -> str:
-    return "–" if math.isnan(value) else f"{value:{sign}.3f}"
-
-
-def _end(value: float) -> str:
-    """Write an end of an interval shortly: ``.718``, ``0``, ``1``."""
-    written = f"{value:.3f}"
-    return {"0.000": "0", "1.000": "1"}.get(written) or written.removeprefix("0")
-
-
-def _chance(p: float) -> str:
-    return "<0.001" if p < 0.001 else _figure(p)
+def difference_cell(value: float | None, low: float | None, high: float | None) -> Cell:
+    """Return a signed difference with its interval; an end that is NaN or ``None`` is missing."""
+    text = formatting.number(value, signed=True)
+    ends = [formatting.number(end, signed=True) for end in (low, high)]
+    if formatting.UNDEFINED not in ends:
+        text += f" [{', '.join(ends)}]"
+    return Cell(text, value)
 
 
 def operating_table(metrics: Metrics) -> Table:
-    """Return a line a detector: its threshold, false flags, and what a flag is worth."""
+    """Return a row a detector: its threshold, false flags, and the precision by prevalence."""
     points = metrics.operating_points
-    shares = [entry.prevalence for entry in points[0].prevalences] if points else []
-    table = _table("what a flag is worth")
-    table.add_column("detector", overflow="fold", min_width=16)
-    table.add_column("threshold", justify="right", no_wrap=True)
-    table.add_column("false flags\n/ 100 000", justify="right", no_wrap=True)
-    for share in shares:
-        table.add_column(f"right at\n{share:.1%}".replace(".0%", "%"), justify="right")
-    for point in points:
-        table.add_row(*(Text(cell) for cell in _threshold_cells(point)))
-    table.caption = Text(_claims(points))
-    return table
-
-
-def transfer_table(metrics: Metrics) -> Table:
-    """Return a line a detector and pair of corpora; what could not be fitted is told below."""
-    rules = dict.fromkeys(line.rule for line in metrics.transfers)
-    table = _table(f"thresholds carried to other corpora ({', '.join(rules)})")
-    table.add_column("detector", overflow="fold", min_width=18)
-    for heading in ("fitted on", "applied to"):
-        table.add_column(heading, overflow="fold", min_width=13)
-    for heading in ("threshold", "reals\nflagged", "fakes\nflagged"):
-        table.add_column(heading, justify="right")
-    unfitted: dict[str, None] = {}
-    for line in metrics.transfers:
-        if line.threshold is None:
-            unfitted[f"none fitted on {line.fitted_on}: {line.reason}"] = None
-            continue
-        rates = (_share(line.fpr), _share(line.recall))
-        pair = (line.fitted_on, line.applied_to)
-        cells = (line.detector, *pair, f"{line.threshold:.4g}", *rates)
-        table.add_row(*(Text(cell) for cell in cells))
-    table.caption = Text("\n".join(unfitted))
-    return table
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title, style="bold"),
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 0, 0, 0),
-    )
-
-
-def _threshold_cells(point: OperatingPoint) -> list[str]:
-    threshold = point.rule if point.threshold is None else f"{point.threshold:.4g}"
-    worth = [_share(entry.precision) for entry in point.prevalences]
-    return [point.detector, threshold, _count(point.false_flags_per_100k), *worth]
-
-
-def _claims(points: Sequence[OperatingPoint]) -> str:
-    told = [
-        f"{100 * claim.fpr:g}% takes {claim.n_reals}"
+    prevalences = [entry.prevalence for entry in points[0].prevalences] if points else []
+    claims = [
+        f"{formatting.exact_percent(claim.fpr)} takes {formatting.count(claim.n_reals)}"
         for claim in (points[0].claims if points else [])
     ]
-    return (
-        "right at 1%: share of flags that are right where 1% of what comes in is fake\n"
-        f"independent reals, none flagged, to claim a false positive rate: {'; '.join(told)}"
+    return Table(
+        "Precision of flags at the decision threshold",
+        [
+            Column("detector", "text"),
+            Column("threshold"),
+            Column("false flags per 100 000", short="false flags\nper 100 000"),
+            *(
+                Column(f"precision at {share} fakes", short=f"precision\nat {share}")
+                for share in map(formatting.exact_percent, prevalences)
+            ),
+        ],
+        [Row(_operating_cells(point), point.detector) for point in points],
+        [
+            "precision at 1 %: share of flags that are correct where 1 % of the input is fake",
+            "independent reals, none of them flagged, needed to claim a false positive rate: "
+            + "; ".join(claims),
+        ],
     )
 
 
-def _count(estimate: Estimate) -> str:
+def _operating_cells(point: OperatingPoint) -> list[Cell]:
+    found = point.threshold
+    threshold = text_cell(point.rule) if found is None else threshold_cell(found)
+    precisions = [share_cell(entry.precision) for entry in point.prevalences]
+    return [name_cell(point.detector), threshold, _flags(point.false_flags_per_100k), *precisions]
+
+
+def _flags(estimate: Estimate) -> Cell:
     if estimate.value is None or estimate.low is None or estimate.high is None:
-        return formatting.UNDEFINED
+        return number_cell(None, reason=estimate.reason or "")
     if estimate.value == 0:
-        return f"< {estimate.high:.0f}"
-    return f"{estimate.value:.0f}\n{estimate.low:.0f}–{estimate.high:.0f}"
+        return Cell(f"under {formatting.count(round(estimate.high))}", 0)
+    low, text, high = (
+        formatting.count(round(n)) for n in (estimate.low, estimate.value, estimate.high)
+    )
+    return Cell(text, estimate.value, f"{low} to {high}", f"{text}\n{low}–{high}")
 
 
-def _share(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return formatting.UNDEFINED
-    if estimate.low is None or estimate.high is None:
-        return formatting.UNDEFINED if estimate.value in (0, 1) else f"{estimate.value:.1%}"
-    if estimate.value in (0, 1):
-        return f"> {estimate.low:.1%}" if estimate.value else f"< {estimate.high:.1%}"
-    return f"{estimate.value:.1%}\n{100 * estimate.low:.1f}–{100 * estimate.high:.1f}"
+def transfer_table(transfers: Sequence[Transfer]) -> Table:
+    """Return a row a detector and pair of corpora; notes say where no threshold was fitted."""
+    fitted = [one for one in transfers if one.threshold is not None]
+    missing = dict.fromkeys(
+        f"not fitted on {one.fitted_on}: {one.reason}" for one in transfers if one.reason
+    )
+    rules = ", ".join(dict.fromkeys(one.rule for one in transfers))
+    return Table(
+        f"Threshold transfer between corpora ({rules})",
+        [
+            *text_columns("detector", "fitted on", "applied to"),
+            Column("threshold"),
+            Column("reals flagged", short="reals\nflagged"),
+            Column("fakes found", short="fakes\nfound"),
+        ],
+        [
+            Row(
+                [
+                    *map(name_cell, (one.detector, one.fitted_on, one.applied_to)),
+                    threshold_cell(one.threshold),
+                    estimate_cell(one.fpr),
+                    estimate_cell(one.recall),
+                ],
+                one.detector,
+            )
+            for one in fitted
+        ],
+        list(missing),
+    )

@@ -1,8 +1,8 @@
-"""Who stands where: detectors in order, and where each is weakest.
+"""Ranking: detectors in order, and the slice where each is lowest.
 
-Conventions: detectors are ordered by one figure, the first of ``BY`` that any has over all items.
-A comparison table alone has no figures over all items: there it is the mean over data sets, each
-counting the same. Undefined comes last.
+Conventions: detectors are ordered by the first metric of ``RANKED_BY`` that any of them has over
+all items. A comparison table alone has no metrics over all items: there it is the mean over data
+sets, weighted equally. Undefined comes last.
 """
 
 from __future__ import annotations
@@ -15,125 +15,112 @@ from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS, Estimate
 from earwitness.evaluation.schema import Metrics, Slice, SliceKind
 from earwitness.splits.grouping import ALL
 
-BY = ("auroc", "balanced_accuracy", "recall", "specificity")
-"""Figures to order detectors by, the first first."""
+RANKED_BY = ("auroc", "balanced_accuracy", "recall", "specificity")
 
-OVER_DATA_SETS = "a mean over data sets: no interval"
+MEAN_OVER_DATA_SETS = "a mean over data sets: no interval"
 
 
-class Standing(NamedTuple):
-    """A detector's place.
-
-    Attributes:
-        detector: Who.
-        estimate: The figure that detectors are ordered by.
-    """
+class Place(NamedTuple):
+    """A detector and the estimate it is ranked by."""
 
     detector: str
     estimate: Estimate
 
 
-class Standings(NamedTuple):
+class Ranking(NamedTuple):
     """Detectors in order.
 
     Attributes:
-        metric: What they are ordered by; higher is better.
+        metric: Metric they are ordered by; higher is better.
         is_mean: Whether it is a mean over data sets.
-        places: Best first; those without a figure last.
+        places: Best first; undefined last.
     """
 
     metric: str
     is_mean: bool
-    places: list[Standing]
+    places: list[Place]
 
 
-def rank_detectors(metrics: Metrics) -> Standings:
-    """Order the detectors by what there is to order them by."""
+def rank_detectors(metrics: Metrics) -> Ranking:
+    """Order the detectors."""
     overall = {part.detector: [part] for part in metrics.where(kind="overall")}
-    parts = overall or _crossed(metrics) or _by_detector(metrics.where(kind="dataset"))
-    metric = next((name for name in BY if _has(name, parts)), BY[0])
-    places = [Standing(d.name, _mean(metric, parts.get(d.name, []))) for d in metrics.detectors]
+    grid = (part for part in metrics.where(kind="grid") if not _is_total(part))
+    parts = overall or _by_detector(grid) or _by_detector(metrics.where(kind="dataset"))
+    metric = next((name for name in RANKED_BY if _has(name, parts)), RANKED_BY[0])
+    places = [Place(d.name, _mean(metric, parts.get(d.name, []))) for d in metrics.detectors]
     places.sort(key=lambda place: -place.estimate.number if place.estimate.is_defined else 1)
-    return Standings(metric, not overall, places)
+    return Ranking(metric, not overall, places)
 
 
-def figures_of(metrics: Metrics, metric: str) -> dict[str, Estimate]:
-    """Return one figure of each detector: over all items, or the mean over data sets."""
+def values_by_detector(metrics: Metrics, metric: str) -> dict[str, Estimate]:
+    """Return a metric of each detector: over all items, or the mean over data sets."""
     overall = {part.detector: [part] for part in metrics.where(kind="overall")}
     parts = overall or _by_detector(metrics.where(kind="dataset"))
     return {d.name: _mean(metric, parts.get(d.name, [])) for d in metrics.detectors}
 
 
 def find_weakest(metrics: Metrics, detector: str, metric: str) -> Slice | None:
-    """Return the slice with a detector's lowest figure, ``None`` where too few can be compared.
+    """Return the slice with a detector's lowest value; ``None`` if fewer than two compare.
 
-    Slices that are too small for an interval are left out: the smallest would win by chance. Of
-    counts, which give no intervals, those of ``MIN_GROUPS`` items count.
+    Slices too small for an interval are left out, since the smallest would win by chance. Counts
+    give no intervals; there, slices of at least ``MIN_GROUPS`` items are compared.
     """
-    told = [part for part in slices_of(metrics, detector) if is_telling(part, metric)]
-    if len(told) < 2:
+    parts = [part for part in slices_of(metrics, detector) if is_comparable(part, metric)]
+    if len(parts) < 2:
         return None
-    return min(told, key=lambda part: speaking_figure(part, metric).number)
+    return min(parts, key=lambda part: headline_estimate(part, metric).number)
 
 
 def slices_of(metrics: Metrics, detector: str) -> list[Slice]:
-    """Return the finest slices that a detector has several of.
+    """Return the finest kind of slices that a detector has several of.
 
-    Cells of the crossed grid where there are any, else generators, corpora or data sets.
+    These are cells of the crossed grid, else generators, corpora or data sets.
     """
-    cells = [s for s in metrics.where(kind="grid", detector=detector) if not _takes_all(s)]
+    cells = [s for s in metrics.where(kind="grid", detector=detector) if not _is_total(s)]
     kinds: tuple[SliceKind, ...] = ("generator", "corpus", "dataset")
     others = (metrics.where(kind=kind, detector=detector) for kind in kinds)
     return next((parts for parts in (cells, *others) if len(parts) > 1), [])
 
 
-def is_telling(part: Slice, metric: str) -> bool:
+def is_comparable(part: Slice, metric: str) -> bool:
     """Whether a slice is large enough to compare; a cell of the grid needs both classes."""
     if part.kind == "grid" and not (part.coverage.n_real and part.coverage.n_fake):
         return False
-    found = speaking_figure(part, metric)
+    found = headline_estimate(part, metric)
     is_counted = found.is_defined and found.reason != TOO_FEW_GROUPS and not found.n_groups
     return found.low is not None or (is_counted and found.n_items >= MIN_GROUPS)
 
 
 def headline_metric(part: Slice, metric: str) -> str:
-    """Return what speaks for a slice: the metric asked for, or the rate of its one class."""
+    """Return the main metric of a slice: the one given, or the rate of its only class."""
     if part.headline is not None:
         return part.headline
-    covered = part.coverage
-    if covered.n_real and covered.n_fake:
+    if part.coverage.n_real and part.coverage.n_fake:
         return metric
-    return "recall" if covered.n_fake else "specificity"
+    return "recall" if part.coverage.n_fake else "specificity"
 
 
-def speaking_figure(part: Slice, metric: str) -> Estimate:
-    """Return a slice's figure of the metric that speaks for it."""
+def headline_estimate(part: Slice, metric: str) -> Estimate:
+    """Return the estimate of a slice's main metric."""
     name = headline_metric(part, metric)
     return part.estimates.get(name, Estimate(reason="not in the file"))
 
 
 def intervals_disjoint(one: Estimate, other: Estimate) -> bool | None:
-    """Whether two intervals do not overlap; ``None`` where one is missing."""
+    """Whether two intervals do not overlap; ``None`` if one is missing."""
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return None
     return one.low > other.high or other.low > one.high
 
 
-def leaders(places: Sequence[Standing]) -> list[Standing]:
-    """Return the first and all whose interval overlaps with its own, or that have none."""
-    return [
-        place
-        for place in places
-        if intervals_disjoint(places[0].estimate, place.estimate) is not True
-    ]
+def leaders(places: Sequence[Place]) -> list[Place]:
+    """Return the first and all whose intervals overlap with its own or are missing."""
+    first = places[0].estimate
+    return [place for place in places if intervals_disjoint(first, place.estimate) is not True]
 
 
-def _takes_all(part: Slice) -> bool:
+def _is_total(part: Slice) -> bool:
     return part.keys.get("real_corpus") == ALL
-
-
-def _crossed(metrics: Metrics) -> dict[str, list[Slice]]:
-    return _by_detector(part for part in metrics.where(kind="grid") if not _takes_all(part))
 
 
 def _by_detector(parts: Iterable[Slice]) -> dict[str, list[Slice]]:
@@ -144,11 +131,8 @@ def _by_detector(parts: Iterable[Slice]) -> dict[str, list[Slice]]:
 
 
 def _has(metric: str, parts: dict[str, list[Slice]]) -> bool:
-    return any(
-        metric in part.estimates and part.estimates[metric].is_defined
-        for own in parts.values()
-        for part in own
-    )
+    estimates = (part.estimates.get(metric) for own in parts.values() for part in own)
+    return any(found is not None and found.is_defined for found in estimates)
 
 
 def _mean(metric: str, parts: Sequence[Slice]) -> Estimate:
@@ -157,9 +141,9 @@ def _mean(metric: str, parts: Sequence[Slice]) -> Estimate:
         return found[0]
     defined = [one for one in found if one.is_defined]
     if not defined:
-        return Estimate(reason=found[0].reason if found else "nothing was judged")
+        return Estimate(reason=found[0].reason if found else "no scored items")
     return Estimate(
         value=fmean(one.number for one in defined),
         n_items=sum(one.n_items for one in defined),
-        reason=OVER_DATA_SETS,
+        reason=MEAN_OVER_DATA_SETS,
     )

@@ -1,22 +1,52 @@
-"""What a page is made of: chapters of tables, figures and lists, as plain values.
+"""Tables as values, rendered on the terminal, in HTML, as CSV and in LaTeX.
 
-Conventions: every text in here is data and is escaped where it is put into the page; the one
-exception is a figure's picture, which is markup already.
+Conventions: a cell holds its value and its text; an undefined cell is ``–`` with the reason as its
+note. HTML is rendered by ``templates/macros.html``; all text in a table is data and is escaped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import ClassVar, Literal
 
-from markupsafe import Markup
+import polars as pl
+import rich.table
+from rich import box
+from rich.console import Console, ConsoleOptions
+from rich.text import Text
 
 from earwitness.core.estimate import Estimate
+from earwitness.core.io import atomic_write
 from earwitness.report import formatting
 
 Tone = Literal["", "ok", "note", "warning"]
 Look = Literal["", "name", "hash"]
+
+BY_CONSTRUCTION = "by construction: this set holds one class only"
+_TYPES = {"text": pl.String, "count": pl.Int64, "number": pl.Float64}
+_WIDE = 105
+"""Terminal columns from which an interval fits beside its value."""
+_MIN_TEXT_WIDTH = 13
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        label: Heading.
+        kind: What its cells hold; text is aligned left, everything else right.
+        name: Heading in a CSV, if it is another.
+        short: Heading on the terminal, if it is another.
+    """
+
+    label: str
+    kind: Literal["text", "count", "number"] = "number"
+    name: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,29 +54,45 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        text: What is read.
-        sort: What the column is sorted by; ``None`` comes last.
-        small: What stands behind it, smaller: an interval, or why there is no figure.
-        is_none: Whether the figure is undefined.
-        tone: Whether it is good or bad news; said in the text as well.
+        text: Text of the cell.
+        value: Value in a CSV, and the key the column is sorted by; ``None`` comes last.
+        note: Shown beside it in small type: an interval, or why the value is undefined.
+        short: Text on the terminal, if it is another; an interval follows a line feed.
+        by_construction: Whether the lack of one class alone decides the value.
+        tone: Whether it is good or bad news; the text says so as well.
         look: ``name`` for names and paths, ``hash`` for long ones.
     """
 
     text: str
-    sort: float | str | None = None
-    small: str = ""
-    is_none: bool = False
+    value: float | str | None = None
+    note: str = ""
+    short: str = ""
+    by_construction: bool = False
     tone: Tone = ""
     look: Look = ""
 
+    @property
+    def is_undefined(self) -> bool:
+        """Whether there is no value."""
+        return self.text == formatting.UNDEFINED
+
+    @property
+    def sort(self) -> float | str | None:
+        """Sort key: numbers by size, text without regard to case."""
+        return self.value.casefold() if isinstance(self.value, str) else self.value
+
 
 EMPTY = Cell("")
-"""A cell that has nothing to say."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table; the first cell is its heading."""
+    """A row of a table; its first cell is its heading.
+
+    Attributes:
+        cells: One a column.
+        detector: The detector it belongs to, for filters.
+    """
 
     cells: Sequence[Cell]
     detector: str | None = None
@@ -54,210 +100,235 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table; a rich console prints it as it is.
 
     Attributes:
-        caption: What it is a table of.
-        columns: Headings.
+        caption: Title of the table.
+        columns: Its columns.
         rows: Rows, each with as many cells.
-        notes: What stands below it.
-        texts: How many of the first columns are words, not figures.
-        has_filter: Whether rows can be chosen by what they say.
-        foot: Rows that stay below the others however those are sorted.
+        notes: Sentences below the table.
+        has_filter: Whether the page offers a filter over its rows.
+        foot: Rows that stay at the bottom however the others are sorted.
+        is_grouped: Whether the first column is a group heading, on the terminal and in LaTeX.
     """
+
+    kind: ClassVar[str] = "table"
 
     caption: str
-    columns: Sequence[str]
+    columns: Sequence[Column]
     rows: Sequence[Row]
     notes: Sequence[str] = ()
-    texts: int = 1
     has_filter: bool = False
     foot: Sequence[Row] = ()
-    kind: str = "table"
+    is_grouped: bool = False
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[rich.table.Table]:
+        """Yield the table as rich draws it."""
+        yield _rich_table(self, is_wide=options.max_width >= _WIDE)
+
+    @property
+    def groups(self) -> Iterator[tuple[str, list[Sequence[Cell]]]]:
+        """Group headings, each with the other cells of its rows."""
+        for heading, rows in groupby(self.rows, key=lambda row: row.cells[0].text):
+            yield heading, [row.cells[1:] for row in rows]
+
+    def to_csv(self, path: Path, names: Sequence[str]) -> None:
+        """Write the named columns as a CSV, atomically; undefined cells are empty."""
+        schema = {column.name or column.label: _TYPES[column.kind] for column in self.columns}
+        values = [[cell.value for cell in row.cells] for row in self.rows]
+        frame = pl.DataFrame(values, schema=schema, orient="row").select(names)
+        with atomic_write(path) as temporary:
+            frame.write_csv(temporary)
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A picture with its data.
-
-    Attributes:
-        title: Its heading.
-        pictures: Its pictures, side by side; none where ``note`` says why.
-        note: What to know when looking at it.
-        tables: The figures that it shows.
-        detector: Whose it is.
-        is_wide: Whether it takes the whole width.
-    """
-
-    title: str
-    pictures: Sequence[Markup] = ()
-    note: str = ""
-    tables: Sequence[Table] = ()
-    detector: str | None = None
-    is_wide: bool = False
+def text_columns(*labels: str) -> list[Column]:
+    """Return columns of text."""
+    return [Column(label, "text") for label in labels]
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """Figures side by side.
-
-    Attributes:
-        figures: The figures.
-        title: Its heading.
-        has_pairs: Whether figures have two pictures each.
-    """
-
-    figures: Sequence[Figure]
-    title: str = ""
-    has_pairs: bool = False
-    kind: str = "gallery"
+def number_columns(*labels: str) -> list[Column]:
+    """Return columns of numbers."""
+    return [Column(label) for label in labels]
 
 
-@dataclass(frozen=True)
-class Folded:
-    """Something that is opened on demand."""
-
-    summary: str
-    blocks: Sequence[Block]
-    detector: str | None = None
-    is_open: bool = False
-    kind: str = "folded"
+def text_cell(text: str, *, look: Look = "", tone: Tone = "") -> Cell:
+    """Return text."""
+    return Cell(text, text, look=look, tone=tone)
 
 
-@dataclass(frozen=True)
-class Remark:
-    """A sentence that stands out."""
-
-    text: str
-    tone: Tone = "note"
-    label: str = ""
-    detector: str | None = None
-
-
-@dataclass(frozen=True)
-class Remarks:
-    """Sentences that stand out."""
-
-    remarks: Sequence[Remark]
-    kind: str = "remarks"
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A figure in large type and what it is."""
-
-    value: str
-    words: str
-    small: str = ""
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a detector's flags are worth: a few large figures, then tables."""
-
-    title: str
-    subtitle: str
-    facts: Sequence[Fact]
-    tables: Sequence[Table]
-    detector: str | None = None
-
-
-@dataclass(frozen=True)
-class Cards:
-    """Cards side by side."""
-
-    cards: Sequence[Card]
-    kind: str = "cards"
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """An item that was decided wrongly.
-
-    Attributes:
-        name: The file.
-        made: What it is: its corpus, and for a fake what made it.
-        score: What it scored.
-        source: Where the page finds it; ``None`` where it cannot.
-    """
-
-    name: str
-    made: str
-    score: str
-    source: str | None
-
-
-@dataclass(frozen=True)
-class Wrongs:
-    """Items that were decided wrongly, surest first."""
-
-    title: str
-    wrongs: Sequence[Wrong]
-    none: str
-    kind: str = "wrongs"
-
-
-Block = Table | Gallery | Folded | Remarks | Cards | Wrongs
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """A part of the page with a heading of its own.
-
-    Attributes:
-        id: What links point to.
-        title: Its heading.
-        lead: What to know first.
-        blocks: What it shows.
-    """
-
-    id: str
-    title: str
-    lead: str
-    blocks: Sequence[Block] = field(default_factory=list)
-
-
-def estimate_cell(estimate: Estimate | None) -> Cell:
-    """Return a figure with its interval, or a dash with the reason."""
-    if estimate is None:
-        return Cell(formatting.UNDEFINED, None, "not in the file", is_none=True)
-    if estimate.value is None:
-        return Cell(formatting.UNDEFINED, None, estimate.reason or "", is_none=True)
-    return Cell(formatting.figure(estimate.value), estimate.value, formatting.interval(estimate))
+def name_cell(name: str) -> Cell:
+    """Return the name of a file, detector or data set."""
+    return Cell(name, name, look="name")
 
 
 def count_cell(n: int) -> Cell:
     """Return a count."""
-    return Cell(formatting.count(n), n)
+    return Cell(formatting.count(n), n, short=str(n))
 
 
-def text_cell(text: str, *, look: Look = "") -> Cell:
-    """Return words, sorted by their letters."""
-    return Cell(text, text.casefold(), look=look)
+def number_cell(value: float | None, *, by_construction: bool = False, reason: str = "") -> Cell:
+    """Return a number, or a dash with the reason why it is undefined."""
+    if value is None:
+        return Cell(formatting.UNDEFINED, note=reason)
+    return Cell(formatting.number(value), value, by_construction=by_construction)
 
 
-def estimate_columns(
+def threshold_cell(value: float | None) -> Cell:
+    """Return a threshold with four significant digits."""
+    return number_cell(None) if value is None else Cell(f"{value:.4g}", value)
+
+
+def estimate_cell(estimate: Estimate | None) -> Cell:
+    """Return an estimate with its interval, or a dash with the reason."""
+    if estimate is None or estimate.value is None:
+        return number_cell(None, reason=estimate.reason or "" if estimate else "not in the file")
+    text = formatting.number(estimate.value)
+    short = f"{text}\n{formatting.short_interval(estimate)}".rstrip()
+    return Cell(text, estimate.value, formatting.interval(estimate), short)
+
+
+def share_cell(estimate: Estimate) -> Cell:
+    """Return a share as a percentage; all or none without an interval is a dash."""
+    interval = formatting.share_interval(estimate)
+    text = formatting.share(estimate)
+    short = text if estimate.value in (0, 1) else f"{text}\n{interval}".rstrip()
+    return Cell(text, estimate.value, interval or estimate.reason or "", short)
+
+
+def choose_columns(
     names: Sequence[str], labels: dict[str, str], rows: Sequence[dict[str, Estimate]]
 ) -> tuple[list[str], list[str]]:
-    """Choose the columns that have a figure in any row.
+    """Choose the metrics that are defined in any row.
 
     Returns:
-        Names of the columns to show, and what to say of those that are left out.
+        The metrics to show, and notes about intervals that are missing and metrics left out.
     """
     shown = [n for n in names if any(n in row and row[n].is_defined for row in rows)]
     left: dict[str, list[str]] = {}
     for name in names:
         if name not in shown:
             reasons = {row[name].reason or "" for row in rows if name in row}
-            told = reasons.pop() if len(reasons) == 1 else "undefined in every row"
-            left.setdefault(told, []).append(formatting.short(name, labels))
-    notes = [f"Left out: {', '.join(names)} ({reason})." for reason, names in left.items()]
-    return shown, notes
+            reason = reasons.pop() if len(reasons) == 1 else "undefined in every row"
+            left.setdefault(reason, []).append(formatting.metric_name(name, labels))
+    notes = interval_notes(row[n] for row in rows for n in shown if n in row)
+    return shown, notes + [f"Left out: {', '.join(few)} ({why})." for why, few in left.items()]
 
 
 def interval_notes(estimates: Iterable[Estimate]) -> list[str]:
-    """Say once why figures have no interval, where some have none."""
+    """Return a note on why some values have no interval, if some have none."""
     reasons = {e.reason for e in estimates if e.is_defined and e.low is None and e.reason}
-    return [f"Figures without brackets have no interval: {'; '.join(sorted(reasons))}."] * bool(
+    return [f"Values without brackets have no interval: {'; '.join(sorted(reasons))}."] * bool(
         reasons
     )
+
+
+def _rich_table(table: Table, *, is_wide: bool) -> rich.table.Table:
+    made = rich.table.Table(
+        title=Text(table.caption, style="bold"),
+        caption=Text("\n".join([*_reasons(table), *table.notes])),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, int(is_wide), 0, 0),
+    )
+    columns = list(table.columns)
+    if table.is_grouped:
+        columns[:2] = text_columns(f"{columns[0].label} / {columns[1].label}")
+    for column in columns:
+        label = Text(column.short or column.label)
+        if column.kind == "text":
+            made.add_column(label, overflow="fold", min_width=_MIN_TEXT_WIDTH)
+        else:
+            made.add_column(label, justify="right", no_wrap=True)
+    if table.is_grouped:
+        for heading, rows in table.groups:
+            made.add_row(Text(heading, style="bold"))
+            for cells in rows:
+                first = Cell(f" {cells[0].text}")
+                made.add_row(*_rich_cells([first, *cells[1:]], table, is_wide=is_wide))
+            made.add_section()
+        return made
+    for row in table.rows:
+        made.add_row(*_rich_cells(row.cells, table, is_wide=is_wide))
+    for row in table.foot:
+        made.add_row(*_rich_cells(row.cells, table, is_wide=is_wide), style="dim")
+    return made
+
+
+def _rich_cells(cells: Sequence[Cell], table: Table, *, is_wide: bool) -> Iterator[Text]:
+    """Yield cells; a column with daggers has room for one in each, so that points align."""
+    marked = {
+        at - len(row.cells)
+        for row in table.rows
+        for at, cell in enumerate(row.cells)
+        if cell.by_construction
+    }
+    for at, cell in enumerate(cells):
+        text = cell.short or cell.text
+        if at - len(cells) in marked:
+            text += "†" if cell.by_construction else " "
+        is_dim = cell.by_construction or cell.is_undefined
+        yield Text(text.replace("\n", " ") if is_wide else text, style="dim" if is_dim else "")
+
+
+def _reasons(table: Table) -> list[str]:
+    """Return a note on why cells are undefined, if some are."""
+    cells = (cell for row in (*table.rows, *table.foot) for cell in row.cells)
+    reasons = dict.fromkeys(cell.note for cell in cells if cell.is_undefined and cell.note)
+    return [f"{formatting.UNDEFINED}: {'; '.join(reasons)}"] * bool(reasons)
+
+
+_DAGGER = r"\textsuperscript{\dag}"
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    **{character: f"\\{character}" for character in "&%$#_"},
+}
+
+
+def latex_lines(table: Table, headings: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a grouped table in LaTeX, for the package booktabs.
+
+    Args:
+        table: The table.
+        headings: Headings in LaTeX, without that of the groups.
+    """
+    yield "% Needs \\usepackage{booktabs}; to be \\input into a table."
+    yield f"\\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}"
+    yield "\\toprule"
+    yield _latex_row(headings)
+    span = f"\\multicolumn{{{len(headings)}}}{{l}}"
+    for heading, rows in table.groups:
+        yield "\\midrule"
+        yield f"{span}{{\\textbf{{{escape_latex(heading)}}}}} \\\\"
+        for name, *cells in rows:
+            yield _latex_row([f"\\quad {escape_latex(name.text)}", *map(_latex_cell, cells)])
+    yield "\\bottomrule"
+    for note in table.notes:
+        yield f"{span}{{\\footnotesize {note.replace('†', _DAGGER)}}} \\\\"
+    yield "\\end{tabular}"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _latex_cell(cell: Cell) -> str:
+    if not isinstance(cell.value, float):
+        return "--" if cell.value is None else str(cell.value)
+    return f"{cell.value:.3f}{_DAGGER if cell.by_construction else ''}"
+
+
+def escape_latex(text: str) -> str:
+    """Escape text for LaTeX; what cannot be printed becomes ``?``."""
+    return "".join(_ESCAPES.get(c, c if c.isprintable() else "?") for c in text)

@@ -14,56 +14,59 @@ from typing import Any, NamedTuple
 import altair as alt
 from scipy.stats import norm
 
-from earwitness.report.charts.style import finished, ink, rate_axis, values_of
+from earwitness.report.charts.style import ink, inline_data, layer_chart, rate_axis
 
-SIZE_PX = 250
+_SIZE_PX, _WIDTH_PX = 250, 280
+_PERCENT = "format(abs(datum.value) * 100, '.2~f') + ' %'"
+_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
+_LEAST, _MOST = -3.3, 3.3
 
 
 class Curve(NamedTuple):
     """One curve.
 
     Attributes:
-        name: What it is the curve of.
-        x: Where its points lie, from left to right.
-        y: How high they lie.
-        told: What is told of each; empty for a curve that stands back.
+        name: Name of the detector.
+        x: Horizontal coordinates, in order.
+        y: Vertical coordinates.
+        tooltips: Their tooltips; empty for a curve in the background.
     """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
-    told: Sequence[str] = ()
+    tooltips: Sequence[str] = ()
 
 
 def line_layers(front: Curve, behind: Sequence[Curve], x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """Return the layers that draw curves on given axes.
 
     Args:
-        front: The curve that the chart is about.
-        behind: Curves to see it against.
+        front: The curve in front.
+        behind: Curves in the background.
         x: The horizontal axis, of the field ``x``.
         y: The vertical axis, of the field ``y``.
     """
     ghosts = [row for curve in behind for row in _rows(curve)]
     own = _rows(front)
-    grey = alt.Chart(values_of(ghosts)).mark_line(color=ink("ghost"), strokeWidth=1, aria=False)
-    dark = alt.Chart(values_of(own)).mark_line(color=ink("accent"), strokeWidth=2.2, aria=False)
-    dots = alt.Chart(values_of([row for row in own if row["told"]])).mark_circle(
+    grey = alt.Chart(inline_data(ghosts)).mark_line(color=ink("ghost"), strokeWidth=1, aria=False)
+    dark = alt.Chart(inline_data(own)).mark_line(color=ink("accent"), strokeWidth=2.2, aria=False)
+    dots = alt.Chart(inline_data([row for row in own if row["tooltip"]])).mark_circle(
         opacity=0, size=110
     )
     return [
         *([grey.encode(x=x, y=y, detail="name:N", order="at:Q")] if ghosts else []),
         dark.encode(x=x, y=y, order="at:Q"),
-        dots.encode(x=x, y=y, description="told:N"),
+        dots.encode(x=x, y=y, description="tooltip:N"),
     ]
 
 
 def _rows(curve: Curve) -> list[dict[str, Any]]:
-    told = curve.told or [""] * len(curve.x)
-    points = zip(curve.x, curve.y, told, strict=True)
+    tooltips = curve.tooltips or [""] * len(curve.x)
+    points = zip(curve.x, curve.y, tooltips, strict=True)
     return [
-        {"name": curve.name, "at": at, "x": x, "y": y, "told": told}
-        for at, (x, y, told) in enumerate(points)
+        {"name": curve.name, "at": at, "x": x, "y": y, "tooltip": tooltip}
+        for at, (x, y, tooltip) in enumerate(points)
     ]
 
 
@@ -72,16 +75,9 @@ def roc_chart(front: Curve, behind: Sequence[Curve] = ()) -> alt.LayerChart:
     scale = alt.Scale(domain=[0, 1], nice=False)
     x = alt.X("x:Q", scale=scale, axis=rate_axis("reals called fake"))
     y = alt.Y("y:Q", scale=scale, axis=rate_axis("fakes called fake"))
-    chance = (
-        alt.Chart(values_of([{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
-        .mark_line(color=ink("faint"), strokeWidth=1, strokeDash=[3, 3], aria=False)
-        .encode(x=x, y=y)
+    return layer_chart(
+        [_diagonal(x, y), *line_layers(front, behind, x, y)], width=_SIZE_PX, height=_SIZE_PX
     )
-    return finished([chance, *line_layers(front, behind, x, y)], width=SIZE_PX, height=SIZE_PX)
-
-
-_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
-_LEAST, _MOST = -3.3, 3.3
 
 
 def det_chart(front: Curve, behind: Sequence[Curve] = ()) -> alt.LayerChart:
@@ -89,18 +85,18 @@ def det_chart(front: Curve, behind: Sequence[Curve] = ()) -> alt.LayerChart:
 
     Args:
         front: Its curve: ``x`` is the probit of the false positive rate, ``y`` of the miss rate.
-        behind: Curves to see it against.
+        behind: Curves in the background.
     """
     domain = _domain([front, *behind])
     scale = alt.Scale(domain=domain, nice=False, clamp=True)
     x = alt.X("x:Q", scale=scale, axis=_probit_axis("reals called fake, %", domain))
     y = alt.Y("y:Q", scale=scale, axis=_probit_axis("fakes called real, %", domain))
-    return finished(line_layers(front, behind, x, y), width=SIZE_PX, height=SIZE_PX)
+    return layer_chart(line_layers(front, behind, x, y), width=_SIZE_PX, height=_SIZE_PX)
 
 
 def _domain(curves: Sequence[Curve]) -> list[float]:
-    """Return probits that hold all points, from 1 % at least to a half at least."""
-    points = [probit for curve in curves for probit in (*curve.x, *curve.y)]
+    """Return the range of probits, from 1 % or less to 50 % or more."""
+    points = [p for curve in curves for p in (*curve.x, *curve.y) if math.isfinite(p)]
     low = max(min([*points, norm.ppf(0.01)]), _LEAST)
     high = min(max([*points, norm.ppf(0.5)]), _MOST)
     return [math.floor(low * 10) / 10, math.ceil(high * 10) / 10]
@@ -109,13 +105,10 @@ def _domain(curves: Sequence[Curve]) -> list[float]:
 def _probit_axis(title: str, domain: Sequence[float]) -> alt.Axis:
     ticks = [(float(norm.ppf(rate)), rate) for rate in _TICKS]
     inside = [(at, rate) for at, rate in ticks if domain[0] <= at <= domain[1]]
-    told = "".join(
+    labels = "".join(
         f"abs(datum.value - {at:.6f}) < 1e-3 ? '{rate * 100:g}' : " for at, rate in inside
     )
-    return alt.Axis(title=title, values=[at for at, _ in inside], labelExpr=told + "''")
-
-
-_WIDTH_PX = 280
+    return alt.Axis(title=title, values=[at for at, _ in inside], labelExpr=labels + "''")
 
 
 def distribution_chart(
@@ -127,8 +120,9 @@ def distribution_chart(
         edges: Edges of the bins, one more than there are bins.
         real: Reals in each bin.
         fake: Fakes in each bin.
-        title: What the scores are.
+        title: Title of the score axis.
     """
+    edges = edges or [0, 1]
     rows = [*_bars("real", edges, real, 1), *_bars("fake", edges, fake, -1)]
     reach = max((abs(row["share"]) for row in rows), default=1) * 1.18
     x = alt.X(
@@ -139,7 +133,7 @@ def distribution_chart(
     axis = alt.Axis(title="share of its class", labelExpr=_PERCENT, tickCount=5)
     y = alt.Y("zero:Q", scale=alt.Scale(domain=[-reach, reach], nice=False), axis=axis)
     bars = (
-        alt.Chart(values_of([row for row in rows if row["share"]]))
+        alt.Chart(inline_data([row for row in rows if row["share"]]))
         .mark_rect()
         .encode(
             x=x,
@@ -147,22 +141,19 @@ def distribution_chart(
             y=y,
             y2="share:Q",
             color=alt.Color("color:N", scale=None),
-            description="told:N",
+            description="tooltip:N",
         )
     )
     line = (
-        alt.Chart(values_of([{"zero": 0}]))
+        alt.Chart(inline_data([{"zero": 0}]))
         .mark_rule(color=ink("soft"), strokeWidth=1, aria=False)
         .encode(y=y)
     )
-    return finished(
+    return layer_chart(
         [bars, line, *_letters(edges, reach, bool(sum(real)), bool(sum(fake)), y)],
         width=_WIDTH_PX,
-        height=SIZE_PX,
+        height=_SIZE_PX,
     )
-
-
-_PERCENT = "format(abs(datum.value) * 100, '.2~f') + ' %'"
 
 
 def _bars(
@@ -176,7 +167,7 @@ def _bars(
             "zero": 0,
             "share": sign * n / total,
             "color": ink(name),
-            "told": f"{n} of {total} {name}s score {low:.3g} to {high:.3g} ({n / total:.1%})",
+            "tooltip": f"{n} of {total} {name}s score {low:.3g} to {high:.3g} ({n / total:.1%})",
         }
         for (low, high), n in zip(pairwise(edges), counts, strict=True)
     ]
@@ -185,29 +176,31 @@ def _bars(
 def _letters(
     edges: Sequence[float], reach: float, has_real: bool, has_fake: bool, y: alt.Y
 ) -> list[alt.Chart]:
-    """Write which side is which, in its own colour; a class that is not there says so."""
+    """Return the labels of both sides; an absent class is labelled as such."""
     left = edges[0] + (edges[-1] - edges[0]) / 40
     sides = (("real", has_real, reach * 0.9), ("fake", has_fake, -reach * 0.9))
     return [
         alt.Chart(
-            values_of([{"low": left, "zero": at, "told": f"{name}s" if there else f"no {name}s"}])
+            inline_data(
+                [{"low": left, "zero": at, "label": f"{name}s" if there else f"no {name}s"}]
+            )
         )
         .mark_text(align="left", fontSize=12, fontWeight="bold", color=ink(name), aria=False)
-        .encode(x="low:Q", y=y, text="told:N")
+        .encode(x="low:Q", y=y, text="label:N")
         for name, there, at in sides
     ]
 
 
 class Bin(NamedTuple):
-    """Items of like scores.
+    """Items with similar scores.
 
     Attributes:
         mean: Their mean score.
-        share: How many of them are fake.
+        share: Share of fakes among them.
         low: Lower end of its interval; ``None`` without one.
         high: Upper end.
         n: Items.
-        told: What is told of it in full.
+        tooltip: Its tooltip.
     """
 
     mean: float
@@ -215,21 +208,16 @@ class Bin(NamedTuple):
     low: float | None
     high: float | None
     n: int
-    told: str
+    tooltip: str
 
 
 def reliability_chart(bins: Sequence[Bin]) -> alt.LayerChart:
     """Draw bins over the unit square."""
     scale = alt.Scale(domain=[0, 1], nice=False)
     axis = alt.Axis(title="mean score", values=[0, 0.25, 0.5, 0.75, 1], format=".2~f")
-    x = alt.X("mean:Q", scale=scale, axis=axis)
-    y = alt.Y("share:Q", scale=scale, axis=rate_axis("share that is fake"))
-    base = alt.Chart(values_of([_record(one) for one in bins]))
-    diagonal = (
-        alt.Chart(values_of([{"mean": 0, "share": 0}, {"mean": 1, "share": 1}]))
-        .mark_line(color=ink("faint"), strokeWidth=1, strokeDash=[3, 3], aria=False)
-        .encode(x=x, y=y)
-    )
+    x = alt.X("x:Q", scale=scale, axis=axis)
+    y = alt.Y("y:Q", scale=scale, axis=rate_axis("share of fakes"))
+    base = alt.Chart(inline_data([_record(one) for one in bins]))
     bars = (
         base.mark_rule(color=ink("band"), strokeWidth=5, strokeCap="round", aria=False)
         .transform_filter("datum.has_interval")
@@ -242,10 +230,19 @@ def reliability_chart(bins: Sequence[Bin]) -> alt.LayerChart:
         fill=alt.when("datum.has_interval")
         .then(alt.value(ink("accent")))
         .otherwise(alt.value(ink("paper"))),
-        description="told:N",
+        description="tooltip:N",
     )
-    return finished([diagonal, bars, dots], width=SIZE_PX, height=SIZE_PX)
+    return layer_chart([_diagonal(x, y), bars, dots], width=_SIZE_PX, height=_SIZE_PX)
 
 
 def _record(one: Bin) -> dict[str, Any]:
-    return one._asdict() | {"has_interval": one.low is not None}
+    return {**one._asdict(), "x": one.mean, "y": one.share, "has_interval": one.low is not None}
+
+
+def _diagonal(x: alt.X, y: alt.Y) -> alt.Chart:
+    chart: alt.Chart = (
+        alt.Chart(inline_data([{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
+        .mark_line(color=ink("faint"), strokeWidth=1, strokeDash=[3, 3], aria=False)
+        .encode(x=x, y=y)
+    )
+    return chart

@@ -1,8 +1,7 @@
-"""Figures with their intervals, one a row: a dot, and a bar as long as the interval.
+"""Forest plots: values with their intervals, one a row.
 
-Conventions: rows stand in the order given, each under its name; a row without an interval has a
-hollow dot and no bar; one without a figure has a name and ``–``. What is there for comparison is a
-grey square.
+Conventions: a row without an interval has a hollow dot and no bar; a row without a value has its
+name and ``–``. Baselines are grey squares.
 """
 
 from __future__ import annotations
@@ -13,44 +12,46 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
-from earwitness.report.charts.style import finished, ink, shortened, values_of
+from earwitness.report.charts.style import ink, inline_data, layer_chart, shorten
 
 _WIDTH_PX, _ROW_PX = 330, 44
 _NAME_UNITS = 46
 
 
-class Row(NamedTuple):
+class Interval(NamedTuple):
     """One row.
 
     Attributes:
-        name: Whose figure.
-        value: The figure; ``None`` is undefined.
+        name: Its label.
+        value: The value; ``None`` is undefined.
         low: Lower end of the interval; ``None`` without one.
         high: Upper end.
-        told: What is told of it in full.
-        is_aside: Whether it is there for comparison.
+        tooltip: Its tooltip.
+        is_baseline: Whether it is a baseline and not a detector.
     """
 
     name: str
     value: float | None
     low: float | None
     high: float | None
-    told: str
-    is_aside: bool = False
+    tooltip: str
+    is_baseline: bool = False
 
 
-def forest_chart(rows: Sequence[Row], *, title: str, chance: float | None = None) -> alt.LayerChart:
-    """Draw rows of figures between 0 and 1.
+def forest_chart(
+    rows: Sequence[Interval], *, title: str, chance: float | None = None
+) -> alt.LayerChart:
+    """Draw values between 0 and 1 in the order given.
 
     Args:
-        rows: Best first.
-        title: What the figures are.
-        chance: Where a line says what guessing gives.
+        rows: The rows.
+        title: Title of the axis.
+        chance: Value of guessing, drawn as a dashed line.
     """
     names = [row.name for row in rows]
     records = [_record(row) for row in rows]
     y = alt.Y("name:N", sort=names, axis=None)
-    base = alt.Chart(values_of(records)).encode(y=y)
+    base = alt.Chart(inline_data(records)).encode(y=y)
     low = min([0.5, *(r["low"] for r in records), *(r["value"] for r in records if r["is_there"])])
     scale = alt.Scale(domain=[max(0, math.floor(low * 10 - 0.2) / 10), 1], nice=False, zero=False)
     axis = alt.Axis(title=title, tickCount=6, format=".1f", domain=False, grid=False)
@@ -70,18 +71,18 @@ def forest_chart(rows: Sequence[Row], *, title: str, chance: float | None = None
             fill=alt.when("datum.has_interval")
             .then(alt.Fill("colour:N", scale=None))
             .otherwise(alt.value(ink("paper"))),
-            description="told:N",
+            description="tooltip:N",
         )
     )
     layers = [_rails(records, y), bars, dots, *_names(base)]
     if chance is not None:
         layers.insert(0, _chance(chance))
-    return finished(layers, width=_WIDTH_PX, height=_ROW_PX * len(names))
+    return layer_chart(layers, width=_WIDTH_PX, height=_ROW_PX * len(names))
 
 
 def _chance(at: float) -> alt.Chart:
     chart: alt.Chart = (
-        alt.Chart(values_of([{"at": at}]))
+        alt.Chart(inline_data([{"at": at}]))
         .mark_rule(color=ink("faint"), strokeDash=[3, 3], aria=False)
         .encode(x="at:Q")
     )
@@ -89,7 +90,7 @@ def _chance(at: float) -> alt.Chart:
 
 
 def _names(base: alt.Chart) -> list[alt.Chart]:
-    """Write names, on ground of their own so that no line runs through them."""
+    """Return the names, with a halo so that no line runs through them."""
     look: dict[str, Any] = {"align": "left", "baseline": "bottom", "dy": -9, "fontSize": 12.5}
     ground = base.mark_text(stroke=ink("paper"), strokeWidth=5, aria=False, **look)
     letters = base.mark_text(color=ink("ink"), aria=False, **look)
@@ -97,21 +98,22 @@ def _names(base: alt.Chart) -> list[alt.Chart]:
 
 
 def _rails(records: Sequence[Any], y: alt.Y) -> alt.Chart:
-    """Draw what the dots of each row lie on."""
+    """Return a thin line along each row."""
     chart: alt.Chart = (
-        alt.Chart(values_of(records))
+        alt.Chart(inline_data(records))
         .mark_rule(color=ink("line"), strokeWidth=1, aria=False)
         .encode(y=y, x=alt.value(0), x2=alt.value(_WIDTH_PX))
     )
     return chart
 
 
-def _record(row: Row) -> dict[str, Any]:
+def _record(row: Interval) -> dict[str, Any]:
+    is_there = row.value is not None and not math.isnan(row.value)
     return row._asdict() | {
-        "label": shortened(row.name, _NAME_UNITS) + ("" if row.value is not None else "  –"),
-        "shape": "square" if row.is_aside else "circle",
-        "colour": ink("soft" if row.is_aside else "accent"),
-        "is_there": row.value is not None,
+        "label": shorten(row.name, _NAME_UNITS) + ("" if is_there else "  –"),
+        "shape": "square" if row.is_baseline else "circle",
+        "colour": ink("soft" if row.is_baseline else "accent"),
+        "is_there": is_there,
         "has_interval": row.low is not None,
         "low": 1 if row.low is None else row.low,
     }

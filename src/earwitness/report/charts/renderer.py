@@ -1,14 +1,15 @@
-"""Charts to SVG and PNG, drawn by vl-convert in a process of its own.
+"""Charts as SVG and PNG files, and as elements of a page.
 
-Conventions: vl-convert aborts its whole process on some texts (a Rust panic, no exception), so it
-runs in a child, started with the first chart and kept for all further ones. Every text is made
-printable before it gets there.
+Conventions: charts are drawn offline by vl-convert. It aborts its process on some texts (a Rust
+panic, no exception), so it runs in a child process that serves all charts, and all text is made
+printable first. In a page, colours are CSS variables (``var(--ink)``) for light and dark mode.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
+import math
 import subprocess
 import sys
 import threading
@@ -27,9 +28,15 @@ _VERSION: Final = alt.SCHEMA_VERSION.rpartition(".")[0]
 _CHILD: Final = Path(__file__).with_name("renderer_child.py")
 _PNG_SCALE: Final = 2
 _EXPRESSIONS: Final = ("calculate", "expr", "filter", "labelExpr", "test")
-"""Code in a specification, which is written in ASCII by this package and never shortened."""
+"""Keys with code, which this package writes in ASCII; it must not be shortened."""
 _LIMIT_S: Final = 300.0
-"""Longest time that a chart may take; drawing takes a second on an idle machine."""
+"""Time limit of a chart; drawing takes about a second."""
+PICTURE_SUFFIXES = (".png", ".svg")
+
+_SVG: Final = "{http://www.w3.org/2000/svg}"
+_NAMES: Final = {colour.light: name for name, colour in PALETTE.items()}
+_KEPT: Final = frozenset({"svg", "g", "path", "rect", "text", "tspan", "line", "circle"})
+_DROPPED: Final = ("role", "class", "font-family", "pointer-events", "version", "aria-hidden")
 
 
 def render(chart: alt.TopLevelMixin, kind: Literal["svg", "png"]) -> bytes:
@@ -57,13 +64,15 @@ def _printable(value: Any) -> Any:
             _printable(key): part if key in _EXPRESSIONS else _printable(part)
             for key, part in value.items()
         }
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no NaN
     if isinstance(value, list | tuple):
         return [_printable(part) for part in value]
     return value
 
 
 class _Renderer:
-    """A child that draws; another is started where one has died."""
+    """A child process that draws; it is restarted if it has died."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -96,7 +105,7 @@ class _Renderer:
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=none)  # noqa: S603 - ours
 
     def close(self) -> None:
-        """End the child, if there is one."""
+        """End the child process, if there is one."""
         with self._lock:
             self._end()
 
@@ -112,7 +121,7 @@ class _Renderer:
 
 
 def _ask(process: subprocess.Popen[bytes], request: bytes) -> tuple[bytes, bytes]:
-    """Return what kind of answer a request gets, and its content."""
+    """Return the kind of the answer and its content."""
     assert process.stdin is not None  # noqa: S101 - for mypy: both are pipes
     assert process.stdout is not None  # noqa: S101
     process.stdin.write(request)
@@ -133,22 +142,14 @@ def _close(pipe: IO[bytes] | None) -> None:
         try:
             pipe.close()
         except OSError:
-            return  # what was not written yet cannot be
+            return  # the child is gone, and with it the rest of the request
 
 
 _RENDERER: Final = _Renderer()
 
 
-PICTURE_SUFFIXES = (".png", ".svg")
-
-_SVG: Final = "{http://www.w3.org/2000/svg}"
-_NAMES: Final = {colour.light: name for name, colour in PALETTE.items()}
-_KEPT: Final = frozenset({"svg", "g", "path", "rect", "text", "tspan", "line", "circle"})
-_DROPPED: Final = ("role", "class", "font-family", "pointer-events", "version", "aria-hidden")
-
-
 def save_chart(chart: alt.TopLevelMixin, path: Path) -> None:
-    """Write a chart as its path's suffix says, ``.png`` or ``.svg``, atomically.
+    """Write a chart as PNG or SVG, by the suffix of its path, atomically.
 
     Raises:
         ChartError: It cannot be drawn.
@@ -158,38 +159,43 @@ def save_chart(chart: alt.TopLevelMixin, path: Path) -> None:
         temporary.write_bytes(content)
 
 
-def draw_inline(chart: alt.TopLevelMixin, *, told: str) -> Markup:
+def draw_inline(chart: alt.TopLevelMixin, *, aria_label: str) -> Markup:
     """Return a chart as an element of a page.
 
-    What a mark tells is in its ``data-tip``; to screen readers the whole is one picture. A chart
-    that cannot be drawn becomes a note that says so.
+    Tooltips of marks are in ``data-tip``; to screen readers the chart is one image. A chart that
+    cannot be drawn becomes a note with the reason.
 
     Args:
-        chart: A chart whose colours are those of the palette.
-        told: What the picture shows, for those who do not see it.
+        chart: A chart in the colours of the palette.
+        aria_label: Description for screen readers.
     """
     try:
         drawn = ET.fromstring(render(chart, "svg"))  # noqa: S314 - written by vl-convert
     except ChartError as error:
-        return Markup('<p class="note">{} ({})</p>').format(printable(told), error)
+        return Markup('<p class="note">{} ({})</p>').format(printable(aria_label), error)
     width = drawn.get("width", "")
-    drawn.remove(drawn[0])  # the ground, which is the page's own
-    root = _cleaned(drawn)
+    drawn.remove(drawn[0])  # the background; the page has its own
+    root = _clean(drawn)
     root.attrib.pop("height", None)
-    root.attrib |= {"role": "img", "aria-label": printable(told), "width": width, "tabindex": "0"}
+    root.attrib |= {
+        "role": "img",
+        "aria-label": printable(aria_label),
+        "width": width,
+        "tabindex": "0",
+    }
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704 - serialised, so escaped
 
 
-def _cleaned(element: ET.Element) -> ET.Element:
-    """Return an element of a page: known kinds alone, colours by name, no name space."""
+def _clean(element: ET.Element) -> ET.Element:
+    """Return an element of a page: known tags only, colours as CSS variables, no namespace."""
     kind = element.tag.removeprefix(_SVG)
     if kind not in _KEPT:
         raise ValueError(f"<{kind}> in a chart, expected {', '.join(sorted(_KEPT))}")
     clean = ET.Element(kind, _attributes(element))
     clean.text = element.text
     for child in element:
-        if not _is_bare(child):
-            clean.append(_cleaned(child))
+        if not _is_invisible(child):
+            clean.append(_clean(child))
     return clean
 
 
@@ -201,25 +207,25 @@ def _attributes(element: ET.Element) -> dict[str, str]:
             if is_mark and element.get("aria-roledescription") not in ("axis", "legend", "title"):
                 kept["data-tip"] = value
         elif name in ("fill", "stroke"):
-            kept[name] = _named(value)
+            kept[name] = _css_colour(value)
         elif name not in _DROPPED and not name.startswith("aria-"):
             kept[name] = value
     return kept
 
 
-def _named(colour: str) -> str:
+def _css_colour(colour: str) -> str:
     name = _NAMES.get(colour.lower())
     return colour if name is None else f"var(--{name.replace('_', '-')})"
 
 
-def _is_bare(element: ET.Element) -> bool:
-    """Whether nothing would be seen of an element."""
+def _is_invisible(element: ET.Element) -> bool:
+    """Whether an element draws nothing."""
     is_frame = "background" in element.get("class", "") and "fill" not in element.attrib
     return is_frame or element.get("display") == "none" or element.get("d") == ""
 
 
 def palette_css(*, dark: bool) -> str:
-    """Return the values of the colours' names, as declarations."""
+    """Return the colours as declarations of CSS variables."""
     chosen: dict[str, Any] = {
         name: colour.dark if dark else colour.light for name, colour in PALETTE.items()
     }

@@ -1,7 +1,7 @@
-"""The process that draws charts: one JSON request a line in, a byte and a length with content out.
+"""The process that draws charts: reads a JSON request a line, writes a byte, a length and content.
 
-Conventions: run as a script, with vl-convert alone to import; it ends when its input ends. A chart
-that makes the renderer abort ends this process and not the command.
+Conventions: it is run as a script, imports vl-convert only, and ends when its input ends. A chart
+that makes vl-convert abort ends this process and not the command.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The colours of charts: a name, what it is on white paper, and what it is on a dark screen.
+"""Colours, text and frames of charts.
 
-Conventions: charts are drawn in the light colours, each of which stands for one name alone, so
-that a page can put the name in place of the colour and follow its reader's screen. Nothing is
-told by colour alone: shades are lettered, real and fake differ in place or in stroke as well.
+Conventions: charts are drawn in the light colours, each of which has one name, so that a page can
+put the name in place of the colour and follow light and dark mode. Colour is never the only cue:
+shades are labelled, and real and fake differ in position or stroke as well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import altair as alt
 
 
 class Colour(NamedTuple):
-    """One colour on white and on dark ground, as ``#rrggbb``."""
+    """One colour in light and in dark mode, as ``#rrggbb``."""
 
     light: str
     dark: str
@@ -57,23 +57,23 @@ PALETTE: Final = {
 """Name → colour."""
 
 RAMP: Final = ("low1", "low2", "mid", "high1", "high2", "high3", "high4")
-"""Shades from the lowest figures to the highest; ``on_<shade>`` is the ink that is read on it."""
+"""Shades from the lowest values to the highest; ``on_<shade>`` is the colour of text on it."""
 
 
 def ink(name: str) -> str:
-    """Return the colour of a name as charts are drawn with it."""
+    """Return the light-mode colour of a name."""
     return PALETTE[name].light
 
 
-def finished(layers: Sequence[alt.Chart], *, width: float, height: float) -> alt.LayerChart:
-    """Return a chart of layers, with its type, its quiet axes and its ground.
+def layer_chart(layers: Sequence[alt.Chart], *, width: float, height: float) -> alt.LayerChart:
+    """Return a chart of layers, with fonts, axes and background set.
 
     Args:
-        layers: From the ground up.
-        width: Width of what is within the axes, in pixels.
+        layers: From the bottom up.
+        width: Width of the plot area, in pixels.
         height: Its height.
     """
-    done: alt.LayerChart = (
+    chart: alt.LayerChart = (
         alt.LayerChart(layer=list(layers))
         .properties(width=width, height=height)
         .configure(font=FONT, background=ink("paper"), padding=6)
@@ -90,30 +90,43 @@ def finished(layers: Sequence[alt.Chart], *, width: float, height: float) -> alt
             tickColor=ink("rule"),
         )
     )
-    return done
+    return chart
 
 
-def values_of(rows: Sequence[Any]) -> alt.InlineData:
+def heading(text: Sequence[str], subtitle: Sequence[str], *, frame: str) -> alt.TitleParams:
+    """Return the title of a chart that stands on its own, line by line."""
+    return alt.TitleParams(
+        text=list(text),
+        subtitle=list(subtitle),
+        anchor="start",
+        frame=frame,
+        fontSize=16,
+        fontWeight="bold",
+        color=ink("ink"),
+        subtitleFontSize=13,
+        subtitleColor=ink("soft"),
+        subtitlePadding=6,
+        offset=16,
+    )
+
+
+def inline_data(rows: Sequence[Any]) -> alt.InlineData:
     """Return rows as a chart's own data."""
     return alt.InlineData(values=list(rows))
 
 
-def rate_axis(title: str, *, values: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)) -> alt.Axis:
+def rate_axis(title: str) -> alt.Axis:
     """Return an axis for shares, in per cent."""
     return alt.Axis(
         title=title,
-        values=list(values),
+        values=[0, 0.25, 0.5, 0.75, 1],
         labelExpr="round(datum.value * 100) + ' %'",
         labelFlush=False,
     )
 
 
-def relabelled(labels: Mapping[str, str | Sequence[str]]) -> str:
-    """Return an expression that puts other words, or lines of them, in the place of labels.
-
-    Args:
-        labels: Every label and what is to be read there. It is written as text, whatever it holds.
-    """
+def label_expression(labels: Mapping[str, str | Sequence[str]]) -> str:
+    """Return a Vega expression that replaces labels by other text, or by lines of it."""
     texts = {
         printable(label): printable(text) if isinstance(text, str) else [*map(printable, text)]
         for label, text in labels.items()
@@ -135,9 +148,9 @@ _UNPRINTABLE: Final = re.compile(
 
 
 def printable(text: str) -> str:
-    r"""Return a text that can be drawn: what cannot be seen as its escape, ``\x1b``, and not long.
+    r"""Return text that can be drawn: control characters are escaped, as in ``\x1b``.
 
-    A long text keeps its ends and gets a checksum between them, so that texts stay distinct.
+    The middle of a long text is replaced by a checksum, so that texts stay distinct.
     """
     if len(text) > _LONGEST_TEXT:
         half = _LONGEST_TEXT // 2 - 10
@@ -146,8 +159,8 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def broken(text: str, n_units: int) -> list[str]:
-    """Break text into lines of at most ``n_units``, after a separator where there is one."""
+def break_lines(text: str, n_units: int) -> list[str]:
+    """Break text into lines of at most ``n_units``, after a separator if there is one."""
     lines = []
     text = printable(text)
     while _units(text) > n_units:
@@ -158,8 +171,8 @@ def broken(text: str, n_units: int) -> list[str]:
     return [*lines, text]
 
 
-def shortened(text: str, n_units: int) -> str:
-    """Return text of at most ``n_units``; where it is longer, ``…`` stands for its middle."""
+def shorten(text: str, n_units: int) -> str:
+    """Return text of at most ``n_units``; the middle of longer text becomes ``…``."""
     if len(text) <= n_units and _units(text) <= n_units:
         return text
     head, tail = text[:n_units], text[-n_units:]

@@ -2,160 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from markupsafe import Markup
 
 from earwitness.core.estimate import Estimate
-from earwitness.evaluation.schema import Metrics, Slice
+from earwitness.evaluation.schema import Baseline, Metrics, Slice
 from earwitness.report import formatting
-from earwitness.report.charts.matrices import GIVEN_AWAY, SHARES, Cell, heatmap_chart
+from earwitness.report.blocks import Block, Figure, Gallery, Note, Section
+from earwitness.report.charts.matrices import GIVEN_AWAY, SHARES, HeatCell, Steps, heatmap_chart
 from earwitness.report.charts.renderer import draw_inline
-from earwitness.report.tables import (
-    Block,
-    Chapter,
-    Figure,
-    Gallery,
-    Remark,
-    Remarks,
-    Row,
-    Table,
-    estimate_cell,
-    estimate_columns,
-    interval_notes,
-    text_cell,
-)
+from earwitness.report.metric_tables import metric_table
+from earwitness.report.tables import Cell, Column, Row, Table, estimate_cell, name_cell
 from earwitness.splits.grouping import ALL
 
-_BY = ("auroc", "balanced_accuracy")
-_SHOWN = ("auroc", "eer", "tpr_at_fpr_1pct", "tpr_at_fpr_5pct", "balanced_accuracy")
-_MOST_CELLS = 400
-_LEAD = (
-    "Fakes of one generator against the reals of one corpus: what sets of one class cannot say. "
-    "The figure is {name}, 1 is perfect, 0.5 is a coin."
-)
+_RANKED_BY = ("auroc", "balanced_accuracy")
+_METRICS = ("auroc", "eer", "tpr_at_fpr_1pct", "tpr_at_fpr_5pct", "balanced_accuracy")
+_MAX_CELLS = 400
 
 
-def grid(metrics: Metrics) -> Chapter | None:
-    """Return a heat map a detector; ``None`` without reals and fakes to cross."""
+def grid(metrics: Metrics) -> Section | None:
+    """Return a heat map per detector; ``None`` without reals and fakes to cross."""
     cells = metrics.where(kind="grid")
-    metric = next((m for m in _BY if any(s.estimates[m].is_defined for s in cells)), None)
+    metric = next((m for m in _RANKED_BY if any(s.estimates[m].is_defined for s in cells)), None)
     if metric is None:
         return None
-    name = formatting.short(metric, metrics.metrics)
-    figures = []
-    for detector in metrics.detectors:
-        own = sorted(metrics.where(kind="grid", detector=detector.name), key=_made_by)
-        if own:
-            figures.append(_figure(detector.name, own, metric, metrics))
-    alone = _alone(metrics)
-    blocks: list[Block] = [Gallery([*figures, *alone])]
-    if metrics.baselines and not alone:
-        why = "; ".join(dict.fromkeys(filter(None, (b.auroc.reason for b in metrics.baselines))))
-        told = f"What files give away unheard could not be told for any of these pairs: {why}."
-        blocks.append(Remarks([Remark(told)]))
-    if metrics.basis == "counts":
-        told = (
-            "Made from counts: the recall on a set of fakes and the specificity on a set of reals, "
-            "averaged."
+    name = formatting.metric_name(metric, metrics.metrics)
+    figures = [
+        _figure(detector.name, own, metric, metrics)
+        for detector in metrics.detectors
+        if (own := metrics.where(kind="grid", detector=detector.name))
+    ]
+    baselines = _baselines(metrics)
+    blocks: list[Block] = [Gallery([*figures, *baselines])]
+    if metrics.baselines and not baselines:
+        reasons = dict.fromkeys(filter(None, (b.auroc.reason for b in metrics.baselines)))
+        blocks.append(
+            Note(f"The metadata baselines are undefined for all pairs: {'; '.join(reasons)}.")
         )
-        blocks.insert(0, Remarks([Remark(told)]))
-    return Chapter("grid", "Reals against fakes", _LEAD.format(name=name), blocks)
+    if metrics.basis == "counts":
+        note = (
+            "Computed from counts: the mean of the recall on a set of fakes and the specificity "
+            "on a set of reals."
+        )
+        blocks.insert(0, Note(note))
+    lead = (
+        "Fakes of one generator against reals of one corpus, which data sets of one class cannot "
+        f"show. The metric is {name}; 1 is perfect, 0.5 is chance."
+    )
+    return Section("grid", "Reals against fakes", lead, blocks)
 
 
 def _figure(detector: str, cells: Sequence[Slice], metric: str, metrics: Metrics) -> Figure:
-    drawn = cells[:_MOST_CELLS]
-    chart = heatmap_chart([_cell(part, metric) for part in drawn], steps=SHARES)
-    name = formatting.short(metric, metrics.metrics)
+    cells = sorted(cells, key=_fake_corpus)
+    name = formatting.metric_name(metric, metrics.metrics)
     defined = [part for part in cells if part.estimates[metric].is_defined]
     low = min(defined, key=lambda part: part.estimates[metric].number, default=None)
-    told = f"{name} of {detector} for {len(cells)} pairs of a corpus of reals and a generator"
     note = ""
     if low is not None:
-        note = f"Lowest: {low.name}, {formatting.brief(low.estimates[metric])}."
-        told = f"{told}. {note}"
-    if len(drawn) < len(cells):
-        note += f" The first {len(drawn)} of {len(cells)} cells are drawn."
+        note = f"Lowest: {low.name}, {formatting.brief_estimate(low.estimates[metric])}."
+    label = f"{name} of {detector} for {len(cells)} pairs of real corpus and generator. {note}"
+    if len(cells) > _MAX_CELLS:
+        note += f" The first {_MAX_CELLS} of {len(cells)} cells are shown."
     return Figure(
         title=detector,
-        pictures=[draw_inline(chart, told=told)],
+        charts=[_heatmap([(one, one.estimates[metric]) for one in cells], SHARES, label)],
         note=note,
         tables=[_table(detector, cells, metrics)],
         detector=detector,
     )
 
 
-def _alone(metrics: Metrics) -> list[Figure]:
-    """Return a heat map of each baseline that goes by files alone."""
+def _heatmap(
+    found: Sequence[tuple[Slice | Baseline, Estimate]], steps: Steps, label: str
+) -> Markup:
+    cells = [_cell(one.name, one.keys, estimate) for one, estimate in found[:_MAX_CELLS]]
+    return draw_inline(heatmap_chart(cells, steps=steps), aria_label=label)
+
+
+def _cell(name: str, keys: dict[str, str], found: Estimate) -> HeatCell:
+    corpus = keys.get("real_corpus", "")
+    row = name.split(" × ", 1)[-1] if " × " in name else keys.get("generator", "")
+    tooltip = f"{name}: {formatting.full_estimate(found)}, {formatting.sample_size(found)}"
+    return HeatCell(row, "all reals" if corpus == ALL else corpus, found.value, tooltip)
+
+
+def _baselines(metrics: Metrics) -> list[Figure]:
+    """Return a heat map of each metadata baseline."""
     figures = []
-    for baseline, called in formatting.BASELINES.items():
+    for baseline, name in formatting.BASELINES.items():
         cells = [b for b in metrics.baselines if b.kind == "grid" and b.baseline == baseline]
-        own = sorted(cells, key=lambda one: one.keys.get("fake_corpus", ""))
-        if any(one.auroc.is_defined for one in own):
-            drawn = [_drawn(one.name, one.keys, one.auroc) for one in own[:_MOST_CELLS]]
-            rows = [
-                Row([text_cell(one.name, look="name"), estimate_cell(one.auroc)]) for one in own
-            ]
-            title = f"Reals against fakes, {called}"
-            told = (
-                f"AUROC of the {called}, for {len(own)} pairs of a corpus of reals and a generator"
+        cells.sort(key=_fake_corpus)
+        if not any(one.auroc.is_defined for one in cells):
+            continue
+        label = f"AUROC of {name}, for {len(cells)} pairs of real corpus and generator"
+        rows = [Row([name_cell(one.name), estimate_cell(one.auroc)]) for one in cells]
+        columns = [Column("reals × fakes", "text"), Column("AUROC")]
+        figures.append(
+            Figure(
+                title=name,
+                charts=[_heatmap([(one, one.auroc) for one in cells], GIVEN_AWAY, label)],
+                note="A metadata baseline, not a detector: the lower, the better the data.",
+                tables=[Table(f"Reals against fakes, {name}", columns, rows)],
             )
-            figures.append(
-                Figure(
-                    title=called,
-                    pictures=[draw_inline(heatmap_chart(drawn, steps=GIVEN_AWAY), told=told)],
-                    note="No detector: what files give away unheard, the less the better.",
-                    tables=[Table(title, ["reals × fakes", "AUROC"], rows)],
-                )
-            )
+        )
     return figures
 
 
-def _alone_by_name(metrics: Metrics) -> dict[str, dict[str, Estimate]]:
-    """Return the AUROCs of baselines, by what they are called and cell; none where one lacks."""
-    names = {part.name for part in metrics.where(kind="grid")}
-    found: dict[str, dict[str, Estimate]] = {}
-    for one in metrics.baselines:
-        if one.kind == "grid":
-            found.setdefault(f"AUROC, {formatting.BASELINES[one.baseline]}", {})[one.name] = (
-                one.auroc
-            )
-    return {called: own for called, own in found.items() if own.keys() == names}
-
-
-def _made_by(part: Slice) -> str:
-    """Return what puts generators of one corpus below each other."""
+def _fake_corpus(part: Slice | Baseline) -> str:
+    """Sort key that keeps generators of one corpus together."""
     return part.keys.get("fake_corpus", "")
 
 
-def _cell(part: Slice, metric: str) -> Cell:
-    return _drawn(part.name, part.keys, part.estimates[metric])
-
-
-def _drawn(name: str, keys: dict[str, str], found: Estimate) -> Cell:
-    corpus, made = keys.get("real_corpus", ""), keys.get("generator", "")
-    told = f"{name}: {formatting.tell(found)}, {formatting.tell_size(found)}"
-    row = name.split(" × ", 1)[-1] if " × " in name else made
-    return Cell(row, "all reals" if corpus == ALL else corpus, found.value, told)
-
-
 def _table(detector: str, cells: Sequence[Slice], metrics: Metrics) -> Table:
-    names, notes = estimate_columns(_SHOWN, metrics.metrics, [part.estimates for part in cells])
-    alone = _alone_by_name(metrics)
-    rows = [
-        Row(
-            [
-                text_cell(part.name, look="name"),
-                *(estimate_cell(part.estimates.get(name)) for name in names),
-                *(estimate_cell(found[part.name]) for found in alone.values()),
-            ],
-            detector,
-        )
-        for part in cells
-    ]
-    labels = [*(formatting.short(name, metrics.metrics) for name in names), *alone]
-    shown = [part.estimates[name] for part in cells for name in names]
-    return Table(
+    """Return the metrics of each cell and the AUROC of baselines that have one for every cell."""
+    by_label: dict[str, dict[str, Estimate]] = {}
+    for one in metrics.baselines:
+        if one.kind == "grid":
+            label = f"AUROC, {formatting.BASELINES[one.baseline]}"
+            by_label.setdefault(label, {})[one.name] = one.auroc
+    names = {part.name for part in metrics.where(kind="grid")}
+
+    def lookup(found: dict[str, Estimate]) -> Callable[[Slice], Cell]:
+        return lambda part: estimate_cell(found[part.name])
+
+    return metric_table(
         f"Reals against fakes, {detector}",
-        ["reals × fakes", *labels],
-        rows,
-        [*interval_notes(shown), *notes],
+        cells,
+        _METRICS,
+        metrics.metrics,
+        lead={Column("reals × fakes", "text"): lambda part: name_cell(part.name)},
+        trail={Column(name): lookup(own) for name, own in by_label.items() if own.keys() == names},
     )

@@ -1,316 +1,282 @@
-"""Coverage, checks, the audit, and where the metrics come from."""
+"""Coverage, checks, the audit, and the provenance of the metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from earwitness.audit.schema import CheckResult, Verdict
 from earwitness.audit.tables import join_titles
 from earwitness.evaluation.schema import DetectorInfo, Metrics, Slice
-from earwitness.report.headline import why_unbound
+from earwitness.report.blocks import Block, Details, Note, Section
+from earwitness.report.headline import audit_mismatch
 from earwitness.report.tables import (
-    Block,
     Cell,
-    Chapter,
-    Folded,
-    Look,
-    Remark,
-    Remarks,
+    Column,
     Row,
     Table,
-    Tone,
     count_cell,
+    name_cell,
+    number_columns,
     text_cell,
+    text_columns,
 )
 
-_VERDICTS: Mapping[str, Tone] = {"ok": "ok", "note": "note", "warning": "warning"}
-_COVERED = (
-    *("items", "scored", "abstained", "failed", "missing"),
-    *("reals", "fakes", "reals lost", "fakes lost"),
-)
+_UNKNOWN = Cell("unknown")
+_WEIGHTS = "weights (SHA-256)"
 
 
-def coverage(metrics: Metrics) -> Chapter:
-    """Return which rows the figures are made of, and what went wrong with the others."""
-    parts = metrics.where(kind="overall")
-    n_sets = len({part.name for part in metrics.where(kind="dataset")})
-    if n_sets > 1 or not parts:
-        parts = parts + metrics.where(kind="dataset")
-    counts = _covered(parts, knows_groups=metrics.basis != "counts")
-    blocks: list[Block] = [counts]
-    blocks += [table for table in (_abstentions(metrics), _errors(metrics)) if table.rows]
-    lead = (
-        "A detector abstains from files that hold nothing it could analyse, such as digital "
-        "silence. Failed rows have an error in place of a score; missing ones another detector "
-        "has and this one has not. None of them is in any figure."
+def coverage(metrics: Metrics) -> Section:
+    """Return the numbers of rows scored and lost, and why they were lost."""
+    parts = overall = metrics.where(kind="overall")
+    data_sets = metrics.where(kind="dataset")
+    if len({part.name for part in data_sets}) > 1 or not parts:
+        parts = parts + data_sets
+    abstentions = [(part.detector, part.coverage.abstentions) for part in overall]
+    errors = [(part.detector, part.coverage.errors) for part in overall]
+    reasons = (
+        _reasons("Abstentions", "reason", abstentions),
+        _reasons("Most frequent errors", "error", errors),
     )
-    return Chapter("coverage", "Coverage and failures", lead, blocks)
+    lead = (
+        "A detector abstains from files with nothing to analyse, such as digital silence. Failed "
+        "rows have an error instead of a score; missing rows were scored by another detector "
+        "only. None of them is in any metric."
+    )
+    table = _coverage_table(parts, has_groups=metrics.basis != "counts")
+    blocks = [table, *(table for table in reasons if table.rows)]
+    return Section("coverage", "Coverage and failures", lead, blocks)
 
 
-def _covered(parts: list[Slice], *, knows_groups: bool) -> Table:
-    rows = []
-    for part in parts:
-        found = part.coverage
-        numbers = [found.n_items, found.n_scored, found.n_abstained, found.n_failed]
-        numbers.append(found.n_missing)
-        numbers += [found.n_real, found.n_fake, found.n_real_lost, found.n_fake_lost]
-        where = "all items" if part.kind == "overall" else part.name
-        cells = [
-            text_cell(where, look="" if part.kind == "overall" else "name"),
-            text_cell(part.detector, look="name"),
-            *map(count_cell, numbers),
-            *([count_cell(found.n_groups)] if knows_groups else []),
-        ]
-        rows.append(Row(cells, part.detector))
-    columns = ["items of", "detector", *_COVERED, *(["groups"] if knows_groups else [])]
-    notes = [] if knows_groups else ["Groups are not known from counts."]
-    return Table("Rows behind the figures", columns, rows, notes, texts=2)
-
-
-def _abstentions(metrics: Metrics) -> Table:
-    counted = [(part, part.coverage.abstentions) for part in metrics.where(kind="overall")]
-    return _reasons("Abstained from", "reason", counted)
-
-
-def _errors(metrics: Metrics) -> Table:
-    counted = [(part, part.coverage.errors) for part in metrics.where(kind="overall")]
-    return _reasons("Commonest errors", "error", counted)
-
-
-def _reasons(title: str, what: str, counted: list[tuple[Slice, dict[str, int]]]) -> Table:
+def _coverage_table(parts: list[Slice], *, has_groups: bool) -> Table:
+    counted = {
+        "items": "n_items",
+        "scored": "n_scored",
+        "abstained": "n_abstained",
+        "failed": "n_failed",
+        "missing": "n_missing",
+        "reals": "n_real",
+        "fakes": "n_fake",
+        "reals lost": "n_real_lost",
+        "fakes lost": "n_fake_lost",
+    } | ({"groups": "n_groups"} if has_groups else {})
     rows = [
-        Row([text_cell(part.detector, look="name"), text_cell(why), count_cell(n)], part.detector)
-        for part, reasons in counted
+        Row(
+            [
+                text_cell("all items") if part.kind == "overall" else name_cell(part.name),
+                name_cell(part.detector),
+                *(count_cell(getattr(part.coverage, name)) for name in counted.values()),
+            ],
+            part.detector,
+        )
+        for part in parts
+    ]
+    columns = [*text_columns("data set", "detector"), *number_columns(*counted)]
+    notes = [] if has_groups else ["Groups are not known from counts."]
+    return Table("Rows behind the metrics", columns, rows, notes)
+
+
+def _reasons(title: str, what: str, counted: list[tuple[str, dict[str, int]]]) -> Table:
+    rows = [
+        Row([name_cell(detector), text_cell(why), count_cell(n)], detector)
+        for detector, reasons in counted
         for why, n in reasons.items()
     ]
-    return Table(title, ["detector", what, "items"], rows, texts=2)
+    return Table(title, [*text_columns("detector", what), Column("items")], rows)
 
 
-def checks(metrics: Metrics) -> Chapter | None:
-    """Return what was looked into beside the figures; ``None`` without any."""
-    blocks: list[Block] = []
-    loud = [check for check in metrics.checks if check.verdict == "warning"]
-    if loud:
-        told = [
-            Remark(check.detail, "warning", check.detector or "all detectors", check.detector)
-            for check in loud
-        ]
-        blocks.append(Remarks(told))
-    if metrics.notes:
-        blocks.append(Remarks([Remark(note) for note in metrics.notes]))
+def checks(metrics: Metrics) -> Section | None:
+    """Return the checks and notes of the evaluation; ``None`` without any."""
+    blocks: list[Block] = [
+        Note(check.detail, "warning", check.detector or "all detectors", check.detector)
+        for check in metrics.checks
+        if check.verdict == "warning"
+    ]
+    blocks += [Note(note) for note in metrics.notes]
     if metrics.checks:
         rows = [
             Row(
                 [
-                    text_cell(check.detector or "all", look="name" if check.detector else ""),
+                    name_cell(check.detector) if check.detector else text_cell("all"),
                     text_cell(check.name.replace("_", " ")),
-                    _verdict(check.verdict),
+                    text_cell(check.verdict, tone=check.verdict),
                     text_cell(check.detail),
                 ],
                 check.detector,
             )
             for check in metrics.checks
         ]
-        columns = ["detector", "check", "verdict", "found"]
-        blocks.append(Table("What was checked", columns, rows, texts=4))
-    lead = "What was looked into before these figures were believed."
-    return Chapter("checks", "Checks and notes", lead, blocks) if blocks else None
+        columns = text_columns("detector", "check", "verdict", "result")
+        blocks.append(Table("Checks", columns, rows))
+    lead = "Automatic checks of the data and the scores behind these metrics."
+    return Section("checks", "Checks and notes", lead, blocks) if blocks else None
 
 
-def _verdict(word: str) -> Cell:
-    return Cell(word, word, tone=_VERDICTS.get(word, ""))
-
-
-_ASKED = "Is what was judged safe to judge by?"
-
-
-def audit(metrics: Metrics) -> Chapter | None:
+def audit(metrics: Metrics) -> Section | None:
     """Return the audit's checks; ``None`` without an audit."""
     report = metrics.audit
     if report is None:
         return None
-    found = _with_verdict("finding", report.checks)
-    passed, left = _with_verdict("pass", report.checks), _with_verdict("not checked", report.checks)
-    blocks: list[Block] = [
-        Remarks([Remark(why, "warning") for why in why_unbound(metrics)]),
-        _findings(found),
-        Folded(f"Passed: {len(passed)}", [_checks_table("Checks that found nothing", passed)]),
-        Folded(
-            f"Not checked: {len(left)}", [_checks_table("Checks that were not made, and why", left)]
-        ),
-    ]
-    n_checks = len(report.checks)
-    lead = (
-        f"{_ASKED} {len(found)} of {n_checks} checks found something, {len(passed)} passed, "
-        f"{len(left)} were not made. The rows concerned stand in findings.csv beside audit.json."
+    verdicts: tuple[Verdict, ...] = ("finding", "pass", "not checked")
+    found, passed, skipped = (
+        [check for check in report.checks if check.verdict == verdict] for verdict in verdicts
     )
-    return Chapter("audit", "Audit", lead, [block for block in blocks if not _is_empty(block)])
-
-
-def _with_verdict(verdict: Verdict, checks: Sequence[CheckResult]) -> list[CheckResult]:
-    return [check for check in checks if check.verdict == verdict]
+    blocks: list[Block] = [Note(why, "warning") for why in audit_mismatch(metrics)]
+    blocks += [_findings(found)] if found else []
+    folded = (
+        ("Passed", passed, "Checks without findings"),
+        ("Not checked", skipped, "Checks that were not run, and why"),
+    )
+    for summary, some, caption in folded:
+        if some:
+            blocks.append(Details(f"{summary}: {len(some)}", [_checks_table(caption, some)]))
+    lead = (
+        "Is the evaluation data free of leakage and shortcuts? "
+        f"{len(found)} of {len(report.checks)} checks have findings, {len(passed)} passed, "
+        f"{len(skipped)} were not run. The rows concerned are in findings.csv beside audit.json."
+    )
+    return Section("audit", "Audit", lead, blocks)
 
 
 def _findings(found: Sequence[CheckResult]) -> Table:
     rows = [
         Row(
             [
-                text_cell(join_titles([check.title for check in alike])),
-                Cell(alike[0].detail, alike[0].detail, tone="warning"),
-                text_cell(alike[0].advice),
-                count_cell(alike[0].n_rows),
+                text_cell(titles),
+                text_cell(check.detail, tone="warning"),
+                text_cell(check.advice),
+                count_cell(check.n_rows),
             ]
         )
-        for alike in _alike(found)
+        for titles, check in _merge_alike(found)
     ]
-    return Table("What was found", ["check", "found", "what to do", "rows"], rows, texts=3)
-
-
-def _alike(checks: Sequence[CheckResult]) -> list[list[CheckResult]]:
-    """Return checks in order, those together of which the same is said."""
-    said: dict[tuple[str, str, int, int], list[CheckResult]] = {}
-    for check in checks:
-        about = (check.detail, check.advice, check.n_rows, check.n_checked)
-        said.setdefault(about, []).append(check)
-    return list(said.values())
+    columns = [*text_columns("check", "finding", "recommendation"), Column("rows")]
+    return Table("Findings", columns, rows)
 
 
 def _checks_table(caption: str, checks: Sequence[CheckResult]) -> Table:
     rows = [
-        Row(
-            [
-                text_cell(join_titles([check.title for check in alike])),
-                text_cell(alike[0].detail),
-                count_cell(alike[0].n_checked),
-            ]
-        )
-        for alike in _alike(checks)
+        Row([text_cell(titles), text_cell(check.detail), count_cell(check.n_checked)])
+        for titles, check in _merge_alike(checks)
     ]
-    return Table(caption, ["check", "what is said of it", "rows looked at"], rows, texts=2)
+    return Table(caption, [*text_columns("check", "result"), Column("rows checked")], rows)
 
 
-def _is_empty(block: Block) -> bool:
-    if isinstance(block, Folded):
-        return all(_is_empty(inner) for inner in block.blocks)
-    if isinstance(block, Remarks):
-        return not block.remarks
-    return isinstance(block, Table) and not block.rows
+def _merge_alike(checks: Sequence[CheckResult]) -> list[tuple[str, CheckResult]]:
+    """Return checks in order, with the titles of all that share their result."""
+    alike: dict[tuple[str, str, int, int], list[CheckResult]] = {}
+    for check in checks:
+        result = (check.detail, check.advice, check.n_rows, check.n_checked)
+        alike.setdefault(result, []).append(check)
+    return [(join_titles([one.title for one in some]), some[0]) for some in alike.values()]
 
 
-_UNKNOWN = "unknown"
-_WEIGHTS = "weights (SHA-256)"
-
-
-def provenance(metrics: Metrics) -> Chapter:
-    """Return what it takes to make these figures again."""
+def provenance(metrics: Metrics) -> Section:
+    """Return what is needed to reproduce the metrics."""
     blocks: list[Block] = [
         _manifests(metrics),
         _detectors(metrics.detectors),
-        Folded("Versions and settings", [_settings(metrics)]),
-        Folded("The files the figures were made from", [_sources(metrics)]),
+        Details("Versions and settings", [_settings(metrics)]),
+        Details("Source files", [_sources(metrics)]),
     ]
-    lead = "What it takes to make these figures again. Hashes are shown in full."
-    return Chapter("provenance", "Where it comes from", lead, blocks)
+    lead = "What is needed to reproduce these metrics. Hashes are shown in full."
+    return Section("provenance", "Provenance", lead, blocks)
 
 
 def _manifests(metrics: Metrics) -> Table:
     rows = [
         Row(
             [
-                text_cell(one.name, look="name"),
-                _hash(one.digest),
-                count_cell(one.n_items),
-                count_cell(one.n_real),
-                count_cell(one.n_fake),
+                name_cell(one.name),
+                _hash_cell(one.digest),
+                *map(count_cell, (one.n_items, one.n_real, one.n_fake)),
             ]
         )
         for one in metrics.manifests
     ]
-    columns = ["manifest", "digest of its rows (SHA-256)", "items", "reals", "fakes"]
-    return Table("What was judged", columns, rows, texts=2)
+    columns = text_columns("manifest", "digest of its rows (SHA-256)")
+    return Table("Data sets", [*columns, *number_columns("items", "reals", "fakes")], rows)
 
 
 def _detectors(found: list[DetectorInfo]) -> Table:
-    """Return what is known of detectors; what is known of none stands below, in a note."""
-    told = [_told(one) for one in found]
-    names = list(told[0]) if told else []
-    known = [name for name in names if any(one[name] is not None for one in told)]
+    """Return the facts known about any detector; a note names the facts unknown for all."""
+    facts = [_facts(one) for one in found]
+    names = list(facts[0]) if facts else []
+    known = [name for name in names if any(one[name] is not None for one in facts)]
     rows = [
-        Row(
-            [
-                text_cell(info.name, look="name"),
-                *(_known(one[name], look="hash" if name == _WEIGHTS else "") for name in known),
-            ],
-            info.name,
-        )
-        for info, one in zip(found, told, strict=True)
+        Row([name_cell(info.name), *(_fact_cell(name, one[name]) for name in known)], info.name)
+        for info, one in zip(found, facts, strict=True)
     ]
     unknown = [name for name in names if name not in known]
-    notes = [f"Unknown of all: {', '.join(unknown)}."] if unknown else []
-    return Table("Who judged", ["detector", *known], rows, notes, texts=1 + len(known))
+    notes = [f"Unknown for all: {', '.join(unknown)}."] if unknown else []
+    return Table("Detectors", text_columns("detector", *known), rows, notes)
 
 
-def _told(info: DetectorInfo) -> dict[str, str | None]:
+def _facts(info: DetectorInfo) -> dict[str, str | None]:
     card = info.card or {}
     return {
         "preprocessing": info.preprocessing,
         "windows": info.windows,
-        "trained on": _listed(card.get("trained_on")),
-        "selected on": _listed(card.get("selected_on")),
-        "licence": _listed(card.get("licence")),
+        "trained on": _join(card.get("trained_on"), empty="nothing"),
+        "selected on": _join(card.get("selected_on"), empty="nothing"),
+        "licence": _join(card.get("licence"), empty="nothing"),
         _WEIGHTS: info.weights_sha256,
     }
 
 
-def _known(value: str | None, *, look: Look) -> Cell:
-    return Cell(_UNKNOWN) if value is None else text_cell(value, look=look)
+def _fact_cell(name: str, value: str | None) -> Cell:
+    if name == _WEIGHTS:
+        return _hash_cell(value)
+    return _UNKNOWN if value is None else text_cell(value)
 
 
-def _listed(value: object) -> str | None:
-    """Return what a card says, in words: not knowing is not the same as nothing."""
+def _join(value: object, *, empty: str) -> str | None:
+    """Return a value as text; unknown (``None``) is not the same as an empty list."""
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "nothing"
+        return ", ".join(map(str, value)) or empty
     return None if value is None else str(value)
 
 
 def _settings(metrics: Metrics) -> Table:
     found = metrics.provenance
-    shown = {
+    shown: dict[str, object] = {
         "earwitness": found.earwitness,
         "Python": found.python,
         **found.libraries,
         **{name.replace("_", " "): value for name, value in found.settings.model_dump().items()},
     }
-    rows = [Row([text_cell(name), text_cell(_said(value))]) for name, value in shown.items()]
-    return Table("Versions and settings", ["what", "value"], rows, texts=2)
-
-
-def _said(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else f"{value}"
+    words = {True: "yes", False: "no"}
+    rows = [
+        Row(
+            [
+                text_cell(name),
+                text_cell(
+                    words[value]
+                    if isinstance(value, bool)
+                    else _join(value, empty="none") or "none"
+                ),
+            ]
+        )
+        for name, value in shown.items()
+    ]
+    return Table("Versions and settings", text_columns("name", "value"), rows)
 
 
 def _sources(metrics: Metrics) -> Table:
     rows = [
         Row(
             [
-                text_cell(one.path, look="name"),
-                text_cell(one.detector, look="name"),
-                text_cell(one.dataset, look="name"),
+                *map(name_cell, (one.path, one.detector, one.dataset)),
                 text_cell(one.role),
-                _hash(one.sha256),
+                _hash_cell(one.sha256),
                 count_cell(one.n_rows),
             ],
             one.detector,
         )
         for one in metrics.provenance.sources
     ]
-    columns = ["file", "detector", "data set", "role", "SHA-256", "rows"]
-    return Table("Files", columns, rows, texts=5)
+    columns = text_columns("file", "detector", "data set", "role", "SHA-256")
+    return Table("Source files", [*columns, Column("rows")], rows)
 
 
-def _hash(digest: str | None) -> Cell:
-    return Cell(_UNKNOWN, None) if digest is None else Cell(digest, digest, look="hash")
+def _hash_cell(digest: str | None) -> Cell:
+    return _UNKNOWN if digest is None else text_cell(digest, look="hash")

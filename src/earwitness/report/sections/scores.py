@@ -17,6 +17,7 @@ from earwitness.evaluation.schema import (
     Slice,
 )
 from earwitness.report import formatting
+from earwitness.report.blocks import Block, Figure, Gallery, Note, Section
 from earwitness.report.charts.curves import (
     Bin,
     Curve,
@@ -27,178 +28,153 @@ from earwitness.report.charts.curves import (
 )
 from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.tables import (
-    Block,
     Cell,
-    Chapter,
-    Figure,
-    Gallery,
-    Remark,
-    Remarks,
     Row,
     Table,
     count_cell,
     estimate_cell,
+    name_cell,
+    number_cell,
+    number_columns,
     text_cell,
+    text_columns,
 )
 
 T = TypeVar("T")
-_N_TOLD, _N_BEHIND = 24, 40
-_CURVES_LEAD = (
-    "Over all thresholds, on all items; grey curves are those of other detectors. Of ROC curves "
-    "those further up and left are better, of DET curves those further down and left."
-)
+_N_TABLE_POINTS, _N_TOOLTIPS, _N_BEHIND = 24, 48, 40
+_SCALES = {
+    "logit": "logit of the score (0 stands for 0.5)",
+    "pred_prob": "score (0 real, 1 fake)",
+}
 
 
-def curves(metrics: Metrics) -> Chapter:
-    """Return ROC and DET of each detector, or why there are none."""
+def curves(metrics: Metrics) -> Section:
+    """Return ROC and DET curves of each detector, or why there are none."""
     parts = metrics.where(kind="overall") or metrics.where(kind="dataset")
     drawn = [(part, part.curves) for part in parts if part.curves is not None]
     if not drawn:
-        whys = {part.no_curves or "nothing was judged" for part in parts} or {"nothing was judged"}
-        told = f"There are no curves here: {'; '.join(sorted(whys))}."
-        return Chapter("curves", "Curves", "", [Remarks([Remark(told)])])
-    figures = []
-    for part, own in drawn:
-        others = [(other.detector, found) for other, found in drawn if other is not part]
-        figures.append(_curves_figure(part, own, others))
-    blocks: list[Block] = [Gallery(figures, has_pairs=True)]
+        reasons = {part.no_curves or "no scored items" for part in parts} or {"no scored items"}
+        return Section("curves", "Curves", "", [Note(f"No curves: {'; '.join(sorted(reasons))}.")])
+    figures = [
+        _curves_figure(part, own, [(o.detector, found) for o, found in drawn if o is not part])
+        for part, own in drawn
+    ]
     missing = [
-        Remark(f"{part.detector} has no curves: {part.no_curves}.", detector=part.detector)
+        Note(f"{part.detector} has no curves: {part.no_curves}.", detector=part.detector)
         for part in parts
         if part.curves is None
     ]
-    blocks += [Remarks(missing)] if missing else []
-    return Chapter("curves", "Curves", _CURVES_LEAD, blocks)
+    lead = (
+        "Error rates at all thresholds, over all items; grey curves are the other detectors. ROC "
+        "curves are better toward the top left, DET curves toward the bottom left."
+    )
+    return Section("curves", "Curves", lead, [Gallery(figures, has_pairs=True), *missing])
 
 
 def _curves_figure(part: Slice, own: Curves, others: Sequence[tuple[str, Curves]]) -> Figure:
-    area, eer = part.estimates["auroc"], part.estimates["eer"]
-    note = f"AUROC {formatting.tell(area)}; EER {formatting.tell(eer)}."
-    pictures = [_roc(part, own, others)]
+    auroc, eer = (formatting.full_estimate(part.estimates[name]) for name in ("auroc", "eer"))
+    note = f"AUROC {auroc}; EER {eer}."
+    charts = [_draw_roc(part.detector, own, others, auroc)]
     if own.det.fpr:
-        pictures.append(_det(part, own, others))
+        charts.append(_draw_det(part.detector, own, others, eer))
     else:
         note += " No DET curve: at every threshold one of the two error rates is 0."
-    return Figure(
-        part.detector,
-        pictures=pictures,
-        note=note,
-        tables=[_points_table(part, own)],
-        detector=part.detector,
-    )
+    tables = [_points_table(part, own)]
+    return Figure(part.detector, charts, note, tables, detector=part.detector)
 
 
-def _roc(part: Slice, own: Curves, others: Sequence[tuple[str, Curves]]) -> Markup:
+def _draw_roc(name: str, own: Curves, others: Sequence[tuple[str, Curves]], auroc: str) -> Markup:
     roc = own.roc
-    told = [
-        f"called fake from {_threshold(at)} up: {formatting.percent(tpr)} of fakes found, "
+    tooltips = [
+        f"threshold {_threshold(at)}: {formatting.percent(tpr)} of fakes found, "
         f"{formatting.percent(fpr)} of reals flagged"
         for fpr, tpr, at in zip(roc.fpr, roc.tpr, roc.threshold, strict=True)
     ]
-    front = Curve(part.detector, roc.fpr, roc.tpr, _some(told))
-    behind = [Curve(n, _thinned(c.roc.fpr), _thinned(c.roc.tpr)) for n, c in others]
-    area = formatting.tell(part.estimates["auroc"])
-    return draw_inline(roc_chart(front, behind), told=f"ROC curve of {part.detector}, AUROC {area}")
+    front = Curve(name, roc.fpr, roc.tpr, _some(tooltips))
+    behind = [Curve(n, _thin(c.roc.fpr), _thin(c.roc.tpr)) for n, c in others]
+    return draw_inline(roc_chart(front, behind), aria_label=f"ROC curve of {name}, AUROC {auroc}")
 
 
-def _det(part: Slice, own: Curves, others: Sequence[tuple[str, Curves]]) -> Markup:
+def _draw_det(name: str, own: Curves, others: Sequence[tuple[str, Curves]], eer: str) -> Markup:
     det = own.det
-    told = [
+    tooltips = [
         f"{formatting.percent(fpr)} of reals flagged, {formatting.percent(fnr)} of fakes missed"
         for fpr, fnr in zip(det.fpr, det.fnr, strict=True)
     ]
-    front = Curve(part.detector, det.probit_fpr, det.probit_fnr, _some(told))
-    behind = [Curve(n, _thinned(c.det.probit_fpr), _thinned(c.det.probit_fnr)) for n, c in others]
-    eer = formatting.tell(part.estimates["eer"])
-    return draw_inline(det_chart(front, behind), told=f"DET curve of {part.detector}, EER {eer}")
+    front = Curve(name, det.probit_fpr, det.probit_fnr, _some(tooltips))
+    behind = [Curve(n, _thin(c.det.probit_fpr), _thin(c.det.probit_fnr)) for n, c in others]
+    return draw_inline(det_chart(front, behind), aria_label=f"DET curve of {name}, EER {eer}")
 
 
 def _points_table(part: Slice, own: Curves) -> Table:
     points = list(zip(own.roc.threshold, own.roc.fpr, own.roc.tpr, strict=True))
     rows = [
-        Row([Cell(_threshold(at), at), _rate(fpr), _rate(tpr), _rate(1 - tpr)])
-        for at, fpr, tpr in _few(points)
+        Row([Cell(_threshold(at), at), *map(number_cell, (fpr, tpr, 1 - tpr))])
+        for at, fpr, tpr in _thin(points, _N_TABLE_POINTS)
     ]
-    columns = ["threshold", "reals called fake", "fakes called fake", "fakes called real"]
-    return Table(f"Curves of {part.detector}, some points", columns, rows)
-
-
-def _rate(value: float) -> Cell:
-    return Cell(formatting.figure(value), value)
+    columns = number_columns(
+        "threshold", "reals called fake", "fakes called fake", "fakes called real"
+    )
+    return Table(f"Points of the curves of {part.detector}", columns, rows)
 
 
 def _threshold(at: float | None) -> str:
     return "above all" if at is None else f"{at:.4g}"
 
 
-def _kept(n: int, n_most: int) -> set[int]:
-    """Return places evenly spread, the first and the last among them."""
-    if n <= n_most:
-        return set(range(n))
-    return {round(step * (n - 1) / (n_most - 1)) for step in range(n_most)}
+def _spread(n: int, n_max: int) -> list[int]:
+    """Return indices evenly spread, the first and the last among them."""
+    if n <= n_max:
+        return list(range(n))
+    return sorted({round(step * (n - 1) / (n_max - 1)) for step in range(n_max)})
 
 
-def _some(told: Sequence[str]) -> list[str]:
-    kept = _kept(len(told), 2 * _N_TOLD)
-    return [text if at in kept else "" for at, text in enumerate(told)]
+def _some(tooltips: Sequence[str]) -> list[str]:
+    kept = set(_spread(len(tooltips), _N_TOOLTIPS))
+    return [text if at in kept else "" for at, text in enumerate(tooltips)]
 
 
-def _few(points: Sequence[T]) -> list[T]:
-    return [points[at] for at in sorted(_kept(len(points), _N_TOLD))]
+def _thin(points: Sequence[T], n_max: int = _N_BEHIND) -> list[T]:
+    return [points[at] for at in _spread(len(points), n_max)]
 
 
-def _thinned(points: Sequence[float]) -> list[float]:
-    return [points[at] for at in sorted(_kept(len(points), _N_BEHIND))]
-
-
-_SCORES_LEAD = (
-    "How a detector's scores are spread over reals and fakes, on all items, and how many of the "
-    "items with like scores are fake. Only on the dashed line could scores be read as "
-    "probabilities, and only at the share of fakes that is in this data."
-)
-_SCALES = {
-    "logit": "logit of the score (0 stands for 0.5)",
-    "pred_prob": "score (0 real, 1 fake)",
-}
-_CALIBRATION_LEAD = "Calibration, fitted on other rows than it is reported on"
-
-
-def scores(metrics: Metrics) -> Chapter | None:
+def scores(metrics: Metrics) -> Section | None:
     """Return distributions and reliability; ``None`` without scores."""
-    parts = metrics.where(kind="overall")
-    figures = [_scores_figure(part) for part in parts if part.histograms]
+    figures = [_scores_figure(p) for p in metrics.where(kind="overall") if p.histograms]
     if not figures:
         return None
     blocks: list[Block] = [Gallery(figures, has_pairs=True)]
     if metrics.calibrations:
         blocks.append(_calibrations(metrics.calibrations))
-    return Chapter("scores", "Scores", _SCORES_LEAD, blocks)
+    lead = (
+        "The distribution of scores over reals and fakes, over all items, and the share of fakes "
+        "among items with similar scores. Scores on the dashed line are calibrated probabilities, "
+        "at the share of fakes in this data."
+    )
+    return Section("scores", "Scores", lead, blocks)
 
 
 def _scores_figure(part: Slice) -> Figure:
-    """Return histogram and reliability; of histograms the one of logits, whose bins tell more."""
+    """Return histogram and reliability; logits are preferred, since their bins separate more."""
     drawn = next((h for h in part.histograms if h.scale == "logit"), part.histograms[0])
-    pictures, tables = [_spread(part.detector, drawn)], [_bins(part.detector, drawn)]
+    charts, tables = [_draw_histogram(part.detector, drawn)], [_bins(part.detector, drawn)]
     note = "Reals upwards, fakes downwards, each as a share of its class."
     if part.reliability:
-        pictures.append(_reliability(part))
+        charts.append(_draw_reliability(part))
         tables.append(_reliability_table(part))
         ece = part.estimates.get("ece")
-        note += "" if ece is None else f" ECE {formatting.tell(ece)}."
-    return Figure(
-        part.detector, pictures=pictures, note=note, tables=tables, detector=part.detector
-    )
+        note += "" if ece is None else f" ECE {formatting.full_estimate(ece)}."
+    return Figure(part.detector, charts, note, tables, detector=part.detector)
 
 
-def _spread(detector: str, drawn: Histogram) -> Markup:
-    n_real, n_fake = sum(drawn.real), sum(drawn.fake)
-    told = (
-        f"Histogram of the scores of {detector}: {n_real} reals, median about "
-        f"{_median(drawn.edges, drawn.real)}; {n_fake} fakes, median about "
-        f"{_median(drawn.edges, drawn.fake)}."
-    )
+def _draw_histogram(detector: str, drawn: Histogram) -> Markup:
+    classes = [
+        f"{sum(counts)} {name}, median about {_median(drawn.edges, counts)}"
+        for name, counts in (("reals", drawn.real), ("fakes", drawn.fake))
+    ]
     chart = distribution_chart(drawn.edges, drawn.real, drawn.fake, title=_SCALES[drawn.scale])
-    return draw_inline(chart, told=told)
+    label = f"Histogram of the scores of {detector}: {'; '.join(classes)}."
+    return draw_inline(chart, aria_label=label)
 
 
 def _median(edges: list[float], counts: list[int]) -> str:
@@ -212,21 +188,26 @@ def _median(edges: list[float], counts: list[int]) -> str:
 
 
 def _bins(detector: str, drawn: Histogram) -> Table:
+    bins = zip(pairwise(drawn.edges), drawn.real, drawn.fake, strict=True)
     rows = [
         Row([Cell(f"{low:.3g} to {high:.3g}", low), count_cell(real), count_cell(fake)])
-        for (low, high), real, fake in zip(
-            pairwise(drawn.edges), drawn.real, drawn.fake, strict=True
-        )
+        for (low, high), real, fake in bins
         if real or fake
     ]
-    columns = [_SCALES[drawn.scale].split(" (")[0], "reals", "fakes"]
-    return Table(f"Scores of {detector}, bins that hold any", columns, rows)
+    columns = number_columns(_SCALES[drawn.scale].split(" (")[0], "reals", "fakes")
+    return Table(f"Histogram of {detector}, bins that are not empty", columns, rows)
 
 
-def _reliability(part: Slice) -> Markup:
+def _draw_reliability(part: Slice) -> Markup:
     bins = [_bin(one) for one in part.reliability]
-    told = f"Reliability diagram of {part.detector}: " + "; ".join(one.told for one in bins)
-    return draw_inline(reliability_chart(bins), told=told)
+    label = f"Reliability diagram of {part.detector}: {'; '.join(one.tooltip for one in bins)}"
+    return draw_inline(reliability_chart(bins), aria_label=label)
+
+
+def _bin(one: ReliabilityBin) -> Bin:
+    share = one.share_fake
+    tooltip = f"score {one.mean_prob:.2f}: {formatting.full_estimate(share)} fake, {one.n} items"
+    return Bin(one.mean_prob, share.number, share.low, share.high, one.n, tooltip)
 
 
 def _reliability_table(part: Slice) -> Table:
@@ -234,21 +215,15 @@ def _reliability_table(part: Slice) -> Table:
         Row(
             [
                 Cell(f"{one.low:.3f} to {one.high:.3f}", one.low),
-                Cell(formatting.figure(one.mean_prob), one.mean_prob),
+                number_cell(one.mean_prob),
                 estimate_cell(one.share_fake),
                 count_cell(one.n),
             ]
         )
         for one in part.reliability
     ]
-    columns = ["scores", "mean score", "share that is fake", "items"]
+    columns = number_columns("scores", "mean score", "share of fakes", "items")
     return Table(f"Reliability of {part.detector}", columns, rows)
-
-
-def _bin(one: ReliabilityBin) -> Bin:
-    share = one.share_fake
-    told = f"score {one.mean_prob:.2f}: {formatting.tell(share)} fake, {one.n} items"
-    return Bin(one.mean_prob, share.number, share.low, share.high, one.n, told)
 
 
 def _calibrations(found: list[Calibration]) -> Table:
@@ -259,18 +234,14 @@ def _calibrations(found: list[Calibration]) -> Table:
         if one.offset:
             fitted += f" {'+' if one.offset > 0 else '−'} {abs(one.offset):.3g}"
         fake = formatting.percent(one.prevalence_fitted)
-        share = f"{formatting.count(one.n_fitted)} items, {fake} fake"
-        cells = [
-            text_cell(one.detector, look="name"),
-            text_cell(fitted),
-            text_cell(f"{one.fitted_on} ({share})"),
-        ]
-        for name in names:
-            cells += [estimate_cell(one.before.get(name)), estimate_cell(one.after.get(name))]
+        source = f"{one.fitted_on} ({formatting.count(one.n_fitted)} items, {fake} fake)"
+        metrics = [estimate_cell(part.get(n)) for n in names for part in (one.before, one.after)]
+        cells = [name_cell(one.detector), text_cell(fitted), text_cell(source), *metrics]
         rows.append(Row(cells, one.detector))
-    columns = ["detector", "map", "fitted on"]
-    for name in names:
-        label = name.replace("_", " ")
-        columns += [f"{label} before", f"{label} after"]
-    notes = ["After calibration scores are probabilities at the share of fakes it was fitted at."]
-    return Table(_CALIBRATION_LEAD, columns, rows, notes, texts=3)
+    labels = [f"{n.replace('_', ' ')} {when}" for n in names for when in ("before", "after")]
+    return Table(
+        "Calibration, evaluated on rows it was not fitted on",
+        [*text_columns("detector", "map", "fitted on"), *number_columns(*labels)],
+        rows,
+        ["Calibrated scores are probabilities at the share of fakes they were fitted at."],
+    )

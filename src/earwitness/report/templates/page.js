@@ -2,7 +2,7 @@
 (() => {
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
 
-  /* Sorting: figures by what they are, words by their letters; what is undefined stays last. */
+  /* Sorting: numbers by value, text alphabetically; undefined cells stay last. */
   const compare = (a, b, sign) => {
     if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);
     const both = a !== "" && b !== "" && !isNaN(a) && !isNaN(b);
@@ -23,8 +23,8 @@
       head.replaceChildren(button);
       button.addEventListener("click", () => {
         const was = head.getAttribute("aria-sort");
-        const isFigure = head.classList.contains("n");
-        const down = was ? was === "ascending" : isFigure;
+        const isNumber = head.classList.contains("n");
+        const down = was ? was === "ascending" : isNumber;
         heads.forEach((other) => other.removeAttribute("aria-sort"));
         head.setAttribute("aria-sort", down ? "descending" : "ascending");
         sortBy(table, at, down ? -1 : 1);
@@ -32,7 +32,7 @@
     });
   }
 
-  /* Filters: rows by what they say, and the whole page by detector. */
+  /* Filters: rows by their text, and the whole page by detector. */
   for (const label of all(".filter")) {
     const input = label.querySelector("input");
     const rows = all("tbody tr", label.parentElement);
@@ -41,52 +41,52 @@
       const wanted = input.value.trim().toLowerCase();
       for (const row of rows) {
         row.classList.toggle("unmatched", !row.textContent.toLowerCase().includes(wanted));
-        settle(row);
+        updateHidden(row);
       }
     });
   }
-  const settle = (part) => {
-    part.hidden = part.classList.contains("unmatched") || part.classList.contains("unasked");
+  const updateHidden = (part) => {
+    part.hidden = part.classList.contains("unmatched") || part.classList.contains("deselected");
   };
   const chips = document.querySelector(".chips");
   if (chips) {
     chips.hidden = false;
     const buttons = all("button", chips);
-    const asked = new Set();
+    const selected = new Set();
     const show = () => {
       for (const button of buttons) {
         const name = button.dataset.show;
-        const on = name === "" ? asked.size === 0 : asked.has(name);
+        const on = name === "" ? selected.size === 0 : selected.has(name);
         button.setAttribute("aria-pressed", on);
       }
       for (const part of all("[data-detector]")) {
-        const out = asked.size > 0 && !asked.has(part.dataset.detector);
-        part.classList.toggle("unasked", out);
-        settle(part);
+        const out = selected.size > 0 && !selected.has(part.dataset.detector);
+        part.classList.toggle("deselected", out);
+        updateHidden(part);
       }
     };
     for (const button of buttons) {
       button.addEventListener("click", () => {
         const name = button.dataset.show;
-        if (name === "") asked.clear();
-        else if (!asked.delete(name)) asked.add(name);
+        if (name === "") selected.clear();
+        else if (!selected.delete(name)) selected.add(name);
         show();
       });
     }
   }
 
-  /* Tips: what a mark tells, by pointer, by touch, and by arrow keys once a chart has the focus. */
+  /* Tooltips: by pointer, by touch, and by arrow keys once a chart has the focus. */
   const tip = document.querySelector(".tip");
-  let told = null;
+  let active = null;
   const hide = () => {
-    if (told) told.classList.remove("on");
-    told = null;
+    if (active) active.classList.remove("on");
+    active = null;
     tip.hidden = true;
   };
-  const tell = (mark) => {
-    if (mark === told) return;
+  const showTip = (mark) => {
+    if (mark === active) return;
     hide();
-    told = mark;
+    active = mark;
     mark.classList.add("on");
     tip.textContent = mark.dataset.tip;
     tip.hidden = false;
@@ -98,7 +98,7 @@
   };
   document.addEventListener("pointerover", (event) => {
     const mark = event.target.closest("[data-tip]");
-    if (mark) tell(mark);
+    if (mark) showTip(mark);
     else hide();
   });
   document.addEventListener("keydown", (event) => {
@@ -109,14 +109,14 @@
     const marks = all("[data-tip]", chart);
     if (!marks.length) return;
     event.preventDefault();
-    const at = marks.indexOf(told);
+    const at = marks.indexOf(active);
     const next = at < 0 ? (step > 0 ? 0 : marks.length - 1) : at + step;
-    tell(marks[(next + marks.length) % marks.length]);
+    showTip(marks[(next + marks.length) % marks.length]);
   });
   document.addEventListener("focusout", hide);
   addEventListener("scroll", hide, { passive: true });
 
-  /* A player that cannot play says so instead. */
+  /* A player that cannot play its file is replaced by a note. */
   for (const player of all("audio")) {
     player.addEventListener("error", () => {
       const note = document.createElement("span");
@@ -126,7 +126,7 @@
     });
   }
 
-  /* On paper what is folded is open; the data under the charts stays in the file. */
+  /* In print, folded sections are open; the data under the charts is left out. */
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = all("details.fold:not([open])");
