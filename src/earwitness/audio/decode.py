@@ -28,7 +28,6 @@ from earwitness.audio.files import (
     Plan,
     Span,
     check_info,
-    claim,
     looks_like_text,
     opened,
     read_at,
@@ -79,17 +78,20 @@ def _probe(name: str, absolute: str, n_bytes: int, mtime_ns: int) -> AudioInfo: 
     """Probe a file; the further arguments only tell one state of it from another."""
     with opened(name) as fd, _remarks_in_errors():
         plan = _plan(fd, name)
-        if plan.is_mpeg and (frames := walk_frames(fd)):
-            return mpeg.probe(fd, frames, name)
-        try:
-            return libsndfile.probe(fd, name, plan)
-        except libsndfile.NotForLibsndfileError:
-            if looks_like_text(fd):
-                raise AudioError(name, "a text/HTML file, not audio") from None
-            frames = walk_frames(fd) if read_at(fd, 0, 3) in TAG_MARKS else None
-            if frames is not None:
-                return mpeg.probe(fd, frames, name)
-            return check_info(claim(pyav.probe(fd, name), plan))
+        return check_info(_find(fd, name, plan), plan)
+
+
+def _find(fd: int, path: str, plan: Plan) -> AudioInfo:
+    """Return what the first reader that can read a file finds in it."""
+    if plan.is_mpeg and (frames := walk_frames(fd)):
+        return mpeg.probe(fd, frames, path)
+    try:
+        return libsndfile.probe(fd, path, plan)
+    except libsndfile.NotForLibsndfileError:
+        if looks_like_text(fd):
+            raise AudioError(path, "a text/HTML file, not audio") from None
+    frames = walk_frames(fd) if read_at(fd, 0, 3) in TAG_MARKS else None
+    return pyav.probe(fd, path) if frames is None else mpeg.probe(fd, frames, path)
 
 
 def _plan(fd: int, path: str) -> Plan:

@@ -166,12 +166,15 @@ class AudioInfo:
         return self.n_samples / self.sample_rate_hz
 
 
-def check_info(info: AudioInfo, *, slack_s: float = 0.0) -> AudioInfo:
-    """Return ``info`` if the file can be used.
+def check_info(info: AudioInfo, plan: Plan) -> AudioInfo:
+    """Compare what was found in a file with what its header claims.
 
     Args:
-        info: What was found.
-        slack_s: How far a claim of this format may be off on top of 1 % (codec delay).
+        info: What a reader found.
+        plan: Claims of the header, where the reader knows of none.
+
+    Returns:
+        ``info`` with the claimed length.
 
     Raises:
         AudioError: It yields over 1 % less than it claims, holds no samples, or its rate is
@@ -181,20 +184,15 @@ def check_info(info: AudioInfo, *, slack_s: float = 0.0) -> AudioInfo:
     if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
         expected = f"{LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
         raise AudioError(info.path, f"its sample rate is {rate_hz} Hz, expected {expected}")
-    claimed = info.claimed_samples or 0
-    if info.n_samples < SMALLEST_YIELD * claimed - slack_s * rate_hz:
-        reason = f"truncated at {info.duration_s:.2f} s"
-        raise AudioError(info.path, f"{reason} (its header claims {claimed / rate_hz:.2f} s)")
-    if info.n_samples == 0:
-        raise AudioError(info.path, "holds no samples")
-    return info
-
-
-def claim(info: AudioInfo, plan: Plan) -> AudioInfo:
-    """Return ``info`` with the length that the header claims, where its reader found none."""
     claimed = info.claimed_samples or plan.claimed_samples
     if claimed is None and plan.claimed_share > 1:
         claimed = round(info.n_samples * plan.claimed_share)
+    if info.n_samples < SMALLEST_YIELD * (claimed or 0):
+        reason = f"truncated at {info.duration_s:.2f} s"
+        claims_s = (claimed or 0) / rate_hz
+        raise AudioError(info.path, f"{reason} (its header claims {claims_s:.2f} s)")
+    if info.n_samples == 0:
+        raise AudioError(info.path, "holds no samples")
     return replace(info, claimed_samples=claimed)
 
 
@@ -311,7 +309,7 @@ def fill_spans(
     info: AudioInfo,
     spans: Sequence[Span],
     blocks: Iterable[NDArray[np.float32]],
-    n_skipped: int = 0,
+    position: int = 0,
 ) -> list[NDArray[np.float32]]:
     """Return ``(n_channels, n_samples)`` of each span.
 
@@ -319,13 +317,13 @@ def fill_spans(
         info: What is known of the file.
         spans: Stretches, in order, not overlapping.
         blocks: Decoded sound ``(n_channels, n)``, in order; taken no further than needed.
-        n_skipped: Samples of it that are before the file's first one.
+        position: Sample of the file that the blocks begin at; negative before its first one.
 
     Raises:
         AudioError: The blocks end before the last span does.
     """
     parts = [np.empty((info.n_channels, s.stop - s.start), dtype=np.float32) for s in spans]
-    position, last = -n_skipped, max((span.stop for span in spans), default=0)
+    last = max((span.stop for span in spans), default=0)
     for block in blocks:
         if position >= last:
             break

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -32,16 +33,18 @@ from earwitness.audio.files import (
     Reader,
     Span,
     View,
-    check_info,
-    claim,
     describe_change,
+    fill_spans,
     open_view,
 )
 from earwitness.audio.mpeg import check_damage
 from earwitness.audio.mpeg_frames import Mp3Frames, walk_frames
 from earwitness.core.errors import AudioError
 
-BLOCK_SAMPLES = 1 << 12
+COUNTED_SAMPLES = 1 << 12
+"""Samples decoded at a time where damage may count as the end: what is before it is counted."""
+
+READ_SAMPLES = 1 << 16
 MP3_LEAD_SAMPLES = 16 * 1152
 HIGHEST_COUNT = 1 << 40
 """A header that claims more samples than this does not know its length."""
@@ -125,16 +128,16 @@ def probe(fd: int, path: str, plan: Plan) -> AudioInfo:
         plan: How to read it.
 
     Raises:
-        AudioError: The file is truncated, damaged or holds nothing.
+        AudioError: The file is damaged, or its rate or channels change.
         NotForLibsndfileError: The format is another, or libsndfile cannot give it whole.
     """
     if plan.is_foreign:
         raise NotForLibsndfileError("FFmpeg reads it")
     if not plan.views:
-        info = claim(_probe_one(fd, path, None), plan)
+        info = _probe_one(fd, path, None)
         if info.container == "w64" and plan.claimed_samples:  # it reads on to the file's end
             info = replace(info, n_samples=min(info.n_samples, plan.claimed_samples))
-        return check_info(info)
+        return info
     infos = [_probe_one(fd, path, view) for view in plan.views]
     kinds = [(info.sample_rate_hz, info.n_channels) for info in infos]
     n_samples = 0
@@ -146,8 +149,7 @@ def probe(fd: int, path: str, plan: Plan) -> AudioInfo:
         Part(view, info.n_samples, info.reader == "seek")
         for view, info in zip(plan.views, infos, strict=True)
     )
-    whole = replace(infos[0], n_samples=n_samples, claimed_samples=None, parts=parts)
-    return check_info(claim(whole, plan))
+    return replace(infos[0], n_samples=n_samples, claimed_samples=None, parts=parts)
 
 
 def _probe_one(fd: int, path: str, view: View | None) -> AudioInfo:
@@ -254,11 +256,10 @@ def _count(fd: int, path: str, view: View | None = None, *, damage_is_end: bool)
     """
     n_samples = 0
     with _sound(fd, path, view) as sound:
-        buffer = np.empty((BLOCK_SAMPLES, sound.channels), dtype=np.float32)
         sound.go_to(0)
         try:
-            while len(block := sound.read(out=buffer)):
-                n_samples += len(block)
+            for block in _blocks(sound, sys.maxsize, COUNTED_SAMPLES):
+                n_samples += block.shape[1]
         except soundfile.LibsndfileError as error:
             if not damage_is_end:
                 at = f"{n_samples / sound.samplerate:.2f} s"
@@ -305,28 +306,31 @@ def _read_one(
     fd: int, info: AudioInfo, spans: Sequence[Span], view: View | None
 ) -> list[NDArray[np.float32]]:
     """Return the spans of a file, or of a view of it."""
-    lead = MP3_LEAD_SAMPLES if info.container == "mp3" else 0
-    parts, position = [], -1
+    parts: list[NDArray[np.float32]] = []
     with _opened_again(fd, info, view) as sound:
-        for span in spans:
-            first = max(0, span.start - lead) if info.reader == "seek" else 0
-            if position < first:
-                sound.go_to(first)
-                position = first
-            position += _skip(sound, span.start - position)
+        for first, group in _passes(info, spans):
+            sound.go_to(first)
+            blocks = _blocks(sound, group[-1].stop - first, READ_SAMPLES)
             try:
-                frames = sound.read(span.stop - span.start, dtype="float32", always_2d=True)
+                parts += fill_spans(info, group, blocks, first)
             except soundfile.LibsndfileError:
                 if info.container != "mp3":  # whose frames were all seen: it has changed since
                     _count(fd, info.path, view, damage_is_end=False)
                 raise
-            position += len(frames)
-            if position < span.stop:
-                ends_s = position / info.sample_rate_hz
-                reason = f"ends at {ends_s:.2f} s, expected {info.duration_s:.2f} s"
-                raise AudioError(info.path, reason)
-            parts.append(frames.T)
     return parts
+
+
+def _passes(info: AudioInfo, spans: Sequence[Span]) -> list[tuple[int, list[Span]]]:
+    """Return where to seek to, and the spans that are read from there without a further seek."""
+    passes: list[tuple[int, list[Span]]] = []
+    lead = MP3_LEAD_SAMPLES if info.container == "mp3" else 0
+    for span in spans:
+        first = max(0, span.start - lead) if info.reader == "seek" else 0
+        if passes and first <= passes[-1][1][-1].stop:
+            passes[-1][1].append(span)
+        else:
+            passes.append((first, [span]))
+    return passes
 
 
 @contextlib.contextmanager
@@ -338,13 +342,9 @@ def _opened_again(fd: int, info: AudioInfo, view: View | None) -> Iterator[_Forw
         raise AudioError(info.path, f"changed while it was read: {_reason(error)}") from error
 
 
-def _skip(sound: _ForwardSound, n_samples: int) -> int:
-    """Decode and drop samples; return how many there were, fewer at the end."""
-    buffer = np.empty((BLOCK_SAMPLES, sound.channels), dtype=np.float32)
-    skipped = 0
-    while skipped < n_samples:
-        block = sound.read(out=buffer[: min(BLOCK_SAMPLES, n_samples - skipped)])
-        if len(block) == 0:
-            break
-        skipped += len(block)
-    return skipped
+def _blocks(sound: _ForwardSound, n_samples: int, size: int) -> Iterator[NDArray[np.float32]]:
+    """Yield ``(n_channels, n)`` of the next samples; each block is overwritten by the one after."""
+    buffer = np.empty((size, sound.channels), dtype=np.float32)
+    while n_samples and len(block := sound.read(out=buffer[: min(size, n_samples)])):
+        n_samples -= len(block)
+        yield block.T

@@ -20,7 +20,6 @@ from earwitness.audio.files import (
     SMALLEST_YIELD,
     AudioInfo,
     Span,
-    check_info,
     describe_change,
     fill_spans,
 )
@@ -44,7 +43,7 @@ def probe(fd: int, frames: Mp3Frames, path: str) -> AudioInfo:
     trimmed = frames.delay + (frames.padding if _ends_in_padding(fd, frames) else 0)
     if frames.claimed_frames is not None:
         claimed = max(0, frames.claimed_frames * kind.samples - trimmed)
-    info = AudioInfo(
+    return AudioInfo(
         path=path,
         sample_rate_hz=kind.rate_hz,
         n_channels=kind.n_channels,
@@ -54,7 +53,6 @@ def probe(fd: int, frames: Mp3Frames, path: str) -> AudioInfo:
         claimed_samples=claimed,
         reader="frames",
     )
-    return check_info(info)
 
 
 def check_damage(frames: Mp3Frames, path: str) -> None:
@@ -134,7 +132,7 @@ def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.flo
     frames = walk_frames(fd)
     if frames is None:
         raise AudioError(info.path, "changed while it was read: its frames are gone")
-    return fill_spans(info, spans, _decoded(fd, frames), frames.delay)
+    return fill_spans(info, spans, _decoded(fd, frames), -frames.delay)
 
 
 def _decoded(fd: int, frames: Mp3Frames) -> Iterator[NDArray[np.float32]]:

@@ -22,7 +22,6 @@ from earwitness.audio.files import (
     SMALLEST_YIELD,
     AudioInfo,
     Span,
-    check_info,
     describe_change,
     fill_spans,
 )
@@ -37,9 +36,6 @@ FORMATS = (
     "mov,asf,aac,loas,matroska,mp3,ogg,flac,wav,w64,aiff,au,caf,ac3,eac3,dts,ape,wv,tta,tak,"
     "mpc,mpc8,amr,amrnb,amrwb,dsf,iff,oma,truehd,mlp,avi,flv,mpegts,mpeg"
 )
-CLAIM_SLACK_S = 0.1
-"""Encoder delay and padding that a claimed length may include."""
-
 LONGEST_TAG = 80
 """Letters of an encoder's tag that are kept."""
 
@@ -102,7 +98,7 @@ def probe(fd: int, path: str) -> AudioInfo:
     """Return format and length by decoding the whole file, keeping no samples.
 
     Raises:
-        AudioError: FFmpeg cannot decode it, or it is truncated or holds nothing.
+        AudioError: FFmpeg cannot decode it, or it holds nothing.
     """
     n_samples, rate_hz, n_channels = 0, 0, 0
     with _opened(fd, path) as stream:
@@ -115,7 +111,7 @@ def probe(fd: int, path: str) -> AudioInfo:
     if n_samples == 0:
         raise AudioError(path, "holds no samples")
     claimed = None if stream.claimed_s is None else round(stream.claimed_s * rate_hz)
-    info = AudioInfo(
+    return AudioInfo(
         path=path,
         sample_rate_hz=rate_hz,
         n_channels=n_channels,
@@ -125,7 +121,6 @@ def probe(fd: int, path: str) -> AudioInfo:
         claimed_samples=claimed,
         reader="ffmpeg",
     )
-    return check_info(info, slack_s=CLAIM_SLACK_S)
 
 
 def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
