@@ -189,7 +189,7 @@ def search(kind: str, n: int) -> dict[str, float]:
     from earwitness.audit.near_duplicates.alignment import VARIANTS, vary
     from earwitness.audit.near_duplicates.copies import find_copies
     from earwitness.audit.near_duplicates.index import InvertedIndex
-    from earwitness.audit.near_duplicates.versions import find_variants, find_versions
+    from earwitness.audit.near_duplicates.versions import find_versions
 
     rng = np.random.default_rng(0)
     if kind == "copies":
@@ -211,7 +211,8 @@ def search(kind: str, n: int) -> dict[str, float]:
     if kind == "copies":
         matches = find_copies(*libraries)
     else:
-        find = find_versions if kind == "versions" else partial(find_variants, least=10)
+        find = find_versions if kind == "versions" else partial(find_versions, variants=VARIANTS)
+        find = partial(find, least=10)
         found = find(*libraries)
         matches = found.matches.take(np.flatnonzero(found.score > 10).tolist())
     seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - busy

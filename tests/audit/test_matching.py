@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 
 from earwitness.audit.near_duplicates import versions
 from earwitness.audit.near_duplicates.alignment import (
+    MARGIN,
     SHORTEST,
     VARIANTS,
+    Spectra,
     Variant,
     align,
     align_near,
+    align_pairs,
+    screen,
+    screen_near,
+    transform_length,
     vary,
 )
 from earwitness.audit.near_duplicates.copies import find_copies, most_bit_error
@@ -26,7 +32,7 @@ from earwitness.audit.near_duplicates.index import (
     stack,
 )
 from earwitness.audit.near_duplicates.null_model import fit_chance
-from earwitness.audit.near_duplicates.versions import find_variants, find_versions
+from earwitness.audit.near_duplicates.versions import find_versions
 
 NO_WORDS = np.zeros(0, dtype=np.uint32)
 NO_CHROMA = np.zeros((0, 12), dtype=np.int8)
@@ -235,10 +241,50 @@ def test_changed_pitch_and_speed_are_found_by_either_way(
     originals = [random_chroma(seed, 300) for seed in range(20)]
     changed, _ = vary(originals[7], variant)
     one, other = stack(originals, empty=NO_CHROMA), stack([changed], empty=NO_CHROMA)
-    found = find_variants(one, other, least=7)
+    found = find_versions(one, other, least=7, variants=VARIANTS)
     assert found.matches.one.tolist() == [7]
     assert VARIANTS[int(found.variant[0])] == variant
     assert abs(found.matches.offset_s[0]) < 0.5
+
+
+def over_loop(seed: int, *, n: int = 232, period: int = 56) -> NDArray[np.int8]:
+    """Return a melody of its own over one chord progression that comes back every 7 s."""
+    loop = np.tile(random_chroma(1, period), (n // period + 1, 1))[:n]
+    return (loop * 0.8 + random_chroma(seed, n) * 0.6).clip(-127, 127).astype(np.int8)
+
+
+def test_pieces_over_one_progression_do_not_stand_out_and_a_changed_piece_does() -> None:
+    pieces = [over_loop(seed) for seed in range(50, 56)]
+    shared = find_versions(*[stack(pieces, empty=NO_CHROMA)] * 2, same=True, least=8)
+    assert len(shared.score) == 15
+    assert shared.margin.max() < MARGIN
+    changed, _ = vary(pieces[0], Variant(1.0, 1.045))  # between two variants
+    one, other = stack(pieces[:1], empty=NO_CHROMA), stack([changed], empty=NO_CHROMA)
+    found = find_versions(one, other, least=7, variants=VARIANTS)
+    assert found.margin.tolist() > [MARGIN]
+
+
+def test_screening_keeps_every_pair_that_reaches_the_score() -> None:
+    lengths = np.random.default_rng(0).integers(30, 300, 24)
+    sounds = [over_loop(seed, n=n) for seed, n in enumerate(lengths)]
+    sounds[3][20:] = 0
+    numbers = range(len(sounds))
+    pairs = [(a, b) for a in numbers for b in numbers]
+    delay, n = max(lengths), transform_length(2 * max(lengths))
+    passed = screen(Spectra(sounds, n, delay=delay), Spectra(sounds, n), delay, 5.0)
+    exact = align_pairs([sounds[a] for a, _ in pairs], [sounds[b] for _, b in pairs])
+    near = screen_near(
+        [sounds[a] for a, _ in pairs],
+        [sounds[b] for _, b in pairs],
+        exact.shift + 2,
+        reach=4,
+        least=5.0,
+    )
+    reaching = exact.score >= 5
+    assert 0 < reaching.sum() < len(pairs)
+    assert passed.ravel()[reaching].all()
+    assert near[reaching].all()
+    assert passed.sum() < 1.2 * reaching.sum()
 
 
 def test_pairs_that_are_no_strangers_do_not_raise_the_limit() -> None:

@@ -26,8 +26,8 @@ from earwitness.audit.checks import (
     make_result,
     not_checked,
 )
+from earwitness.audit.near_duplicates.alignment import MARGIN, UNCHANGED, VARIANTS
 from earwitness.audit.near_duplicates.alignment import SHORTEST as SHORTEST_VERSION
-from earwitness.audit.near_duplicates.alignment import VARIANTS
 from earwitness.audit.near_duplicates.copies import SHORTEST as SHORTEST_COPY
 from earwitness.audit.near_duplicates.copies import find_copies
 from earwitness.audit.near_duplicates.index import InvertedIndex
@@ -43,7 +43,7 @@ from earwitness.audit.near_duplicates.pairs import (
     judge_pairs,
     pair_rows,
 )
-from earwitness.audit.near_duplicates.versions import find_variants, find_versions, shares_backing
+from earwitness.audit.near_duplicates.versions import find_versions, shares_backing
 from earwitness.audit.overlap import NO_OTHERS
 from earwitness.splits.grouping import UNKNOWN
 
@@ -130,8 +130,9 @@ class _Search:
         n = self._n_comparisons()
         limits = null.limits(n)
         detail = (
-            f"versions fainter than a score of {limits.clear:.1f} are not decidable "
-            f"({null.plain.n_strangers} strangers, {n} comparisons)"
+            f"versions with a score below {limits.clear:.1f} ({null.plain.n_strangers} unrelated "
+            f"pairs, {n} comparisons), or hardly above that at another place of the same pair (a "
+            "shared chord progression), are not decidable"
         )
         figures: dict[str, JsonValue] = {
             "limit": limits.clear,
@@ -187,26 +188,27 @@ class _Search:
     def _versions(self, limits: Limits) -> Iterator[Pair]:
         """Yield pairs above the limits that are no copies."""
         one, other, same = self._one, self._other, self._same
-        plain = find_versions(one.chroma, other.chroma, same=same)
-        changed = find_variants(one.chroma, other.chroma, same=same, least=limits.changed)
+        found = []
+        for least, clear, variants in (
+            (limits.faint, limits.clear, (UNCHANGED,)),
+            (limits.changed, limits.changed, VARIANTS),
+        ):
+            scored = find_versions(
+                one.chroma, other.chroma, same=same, least=least, variants=variants
+            )
+            for number in range(len(scored.score)):
+                is_clear = bool(scored.score[number] >= clear and scored.margin[number] >= MARGIN)
+                change = variants[scored.variant[number]]
+                found.append((is_clear, scored.matches.take([number]), change))
         known = set(self._copies)
-        for found, faint in ((plain, limits.faint), (changed, limits.changed)):
-            matches = found.matches
-            numbers = [
-                int(number)
-                for number in np.flatnonzero(found.score >= faint)
-                if known.isdisjoint(_both_ways(matches.one[number], matches.other[number]))
-            ]
-            matches = matches.take(numbers)
-            kinds = []
-            for number, first, second, offset_s in zip(numbers, *matches[:3], strict=True):
-                change = VARIANTS[found.variant[number]].describe() if found is changed else ""
-                clear = found is changed or bool(found.score[number] >= limits.clear)
-                partial = not change and self._shares_backing(first, second, offset_s)
-                kinds.append(PairKind(clear, partial, change))
-                if clear:
-                    known.add((int(first), int(second)))
-            yield from pair_rows(one, other, matches, same, kinds)
+        for is_clear, match, change in sorted(found, key=lambda one: not one[0]):
+            first, second, offset_s = int(match.one[0]), int(match.other[0]), match.offset_s[0]
+            if not known.isdisjoint(_both_ways(first, second)):
+                continue
+            known.add((first, second))
+            partial = change == UNCHANGED and self._shares_backing(first, second, offset_s)
+            kind = PairKind(is_clear, partial, change.describe())
+            yield from pair_rows(one, other, match, same, [kind])
 
     def _shares_backing(self, first: int, second: int, offset_s: float) -> bool:
         return shares_backing(

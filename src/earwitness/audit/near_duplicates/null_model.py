@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from earwitness.audit.near_duplicates.alignment import VARIANTS, align, vary
+from earwitness.audit.near_duplicates.alignment import VARIANTS, align_pairs, vary
+from earwitness.audit.near_duplicates.fingerprints import Chroma
 from earwitness.audit.near_duplicates.pairs import Sounds
 
 FALSE_LINKS = 0.01
@@ -157,14 +158,14 @@ def _strangers(audited: Sounds, others: Sounds) -> Scores:
     """
     sounds = [(one, number) for one in (audited, others) for number in range(len(one))]
     rng = np.random.default_rng(_SEED)
-    scores: dict[frozenset[str], tuple[float, float]] = {}
+    pairs: dict[frozenset[str], tuple[Chroma, Chroma]] = {}
     for first, second in rng.integers(max(len(sounds), 1), size=(2 * N_STRANGERS, 2)):
-        if len(sounds) < 2 or len(scores) == N_STRANGERS:
+        if len(sounds) < 2 or len(pairs) == N_STRANGERS:
             break
         (one, a), (other, b) = sounds[first], sounds[second]
         pair = frozenset((one.sha256[a], other.sha256[b]))
-        if len(pair) == 2 and pair not in scores and not one.groups[a] & other.groups[b]:
-            chroma = one.chroma.sequence(a), other.chroma.sequence(b)
-            varied, _ = vary(chroma[0], VARIANTS[len(scores) % len(VARIANTS)])
-            scores[pair] = (align(*chroma).score, align(varied, chroma[1]).score)
-    return np.array(list(scores.values()), dtype=np.float64).reshape(-1, 2)
+        if len(pair) == 2 and pair not in pairs and not one.groups[a] & other.groups[b]:
+            pairs[pair] = one.chroma.sequence(a), other.chroma.sequence(b)
+    firsts, seconds = [one for one, _ in pairs.values()], [other for _, other in pairs.values()]
+    changed = [vary(c, VARIANTS[k % len(VARIANTS)])[0] for k, c in enumerate(firsts)]
+    return np.stack([align_pairs(side, seconds).score for side in (firsts, changed)], axis=1)

@@ -57,7 +57,7 @@ class PairKind(NamedTuple):
     """What is known of a pair.
 
     Attributes:
-        is_clear: Whether chance can be left out.
+        is_clear: Whether it is neither chance nor a shared chord progression.
         is_partial: Whether the two share a part or a backing and not everything.
         change: What was done to pitch and speed, in words; empty for nothing.
     """
@@ -256,4 +256,6 @@ def _describe(tier: Tier, pair: Pair, label: str) -> str:
     if pair.kind.is_partial:
         return f"shares a part or its backing with a {label} row"
     changed = f" ({pair.kind.change})" if pair.kind.change else ""
+    if not pair.kind.is_clear:
+        return f"is a {tier} of a {label} row or shares its harmony{changed}"
     return f"sounds like a {tier} of a {label} row{changed}"

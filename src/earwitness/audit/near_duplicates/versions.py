@@ -9,7 +9,7 @@ its score must be follows from how high strangers come by chance.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -19,12 +19,16 @@ from scipy.ndimage import uniform_filter1d
 
 from earwitness.audit.near_duplicates.alignment import (
     FRAMES_PER_S,
+    LONGEST,
+    MARGIN,
+    UNCHANGED,
     VARIANTS,
-    Alignment,
     Spectra,
     Variant,
     align_near,
-    slide,
+    align_pairs,
+    screen,
+    screen_near,
     transform_length,
     vary,
 )
@@ -55,6 +59,9 @@ _THINNED = 4
 _STEPS = (4, 16)
 """Frames between windows of the side that asks and of the side that answers."""
 
+_STEP_OF_VARIANT = (8, 16)
+"""Frames between windows of the side that asks, at the same speed and at another."""
+
 _N_TABLES = 32
 _N_VARIANT_TABLES = 16
 _BITS = range(8, 27)
@@ -63,6 +70,13 @@ _CHANCE_HITS = 2_000
 
 _TOLERANCE = 4
 _FEWEST_VOTES = 2
+_AT_ONCE = 32
+"""Sounds that are slid over others at once."""
+
+_FINER_PERCENT = (-2, -1.5, -1, -0.5, 0.5, 1, 1.5, 2)
+"""Changes of speed that are tried around a variant."""
+
+_SLOWEST = min(variant.speed for variant in VARIANTS)
 _SEED = 20_260_101
 _WORD_BITS = 32
 _CHUNK = 512
@@ -73,55 +87,83 @@ class Scored(NamedTuple):
     """Matches and their scores.
 
     Attributes:
-        matches: Proposed pairs; ``similarity`` is their correlation.
-        score: ``(n,)`` what is held against chance.
-        variant: ``(n,)`` number in ``VARIANTS``, -1 for none.
+        matches: Pairs; ``similarity`` is their correlation.
+        score: ``(n,)`` compared with scores of unrelated sounds.
+        margin: ``(n,)`` of the score over that of any other place; see ``Alignment``.
+        variant: ``(n,)`` index into the variants that were searched.
     """
 
     matches: Matches
     score: NDArray[np.float64]
+    margin: NDArray[np.float64]
     variant: Ints
 
 
-Aligned = Iterator[tuple[int, int, Alignment]]
+Variants = tuple[Variant, ...]
 
 
-def find_versions(one: InvertedIndex, other: InvertedIndex, *, same: bool = False) -> Scored:
-    """Return pairs and their scores: all that were aligned, whatever came of it.
+class _Aligned(NamedTuple):
+    """Two sounds where they are most alike: numbers of both and of the variant."""
+
+    first: int
+    second: int
+    variant: int
+    shift: int
+    correlation: float
+    score: float
+    margin: float
+
+
+def find_versions(
+    one: InvertedIndex,
+    other: InvertedIndex,
+    *,
+    same: bool = False,
+    least: float = -np.inf,
+    variants: Variants = (UNCHANGED,),
+) -> Scored:
+    """Return the pairs that reach a score, each in its best variant.
 
     Args:
-        one: Time–chroma of sounds.
+        one: Time–chroma of sounds, which are varied.
         other: Time–chroma of others.
         same: Both are one library: each pair is given once, and no sound with itself.
-    """
-    if _are_few(one, other, same=same):
-        aligned = _align_all(one, other, range(len(one)), same=same)
-    else:
-        aligned = _align_proposed(one, other, same=same)
-    return _scored((a, b, at, r, z, -1) for a, b, (at, r, z) in aligned)
-
-
-def find_variants(
-    one: InvertedIndex, other: InvertedIndex, *, same: bool = False, least: float
-) -> Scored:
-    """Return pairs where one sounds as a variant of the other, each with its best variant.
-
-    Args:
-        one: Time–chroma of sounds.
-        other: Time–chroma of others.
-        same: Both are one library.
         least: Lowest score that counts.
+        variants: Changes of pitch and speed to search.
     """
-    few = _are_few(one, other, same=same)
-    find = _align_variants if few else _align_proposed_variants
-    best: dict[tuple[int, int], tuple[int, int, int, float, float, int]] = {}
-    for number, first, second, (at, r, z) in find(one, other, same=same, least=least):
-        pair = (min(first, second), max(first, second)) if same else (first, second)
-        if first == second and same:
-            continue
-        if pair not in best or z > best[pair][4]:
-            best[pair] = (first, second, at, r, z, number)
-    return _scored(iter(best.values()))
+    propose = _screen if _are_few(one, other, same=same) else _look_up
+    best: dict[tuple[int, int], _Aligned] = {}
+    for aligned in propose(one, other, variants, same=same, least=least):
+        pair = aligned.first, aligned.second
+        key = (min(pair), max(pair)) if same else pair
+        if -math.inf < aligned.score >= least and (
+            key not in best or aligned.score > best[key].score
+        ):
+            best[key] = aligned
+    kept = [_refine_margin(one, other, aligned, variants) for aligned in best.values()]
+    columns = np.array(kept, dtype=np.float64).reshape(-1, 7).T
+    first, second, variant = columns[:3].astype(np.int64)
+    partial = np.zeros(len(kept), dtype=np.bool_)
+    matches = Matches(first, second, columns[3] / FRAMES_PER_S, columns[4], partial)
+    return Scored(matches, columns[5], columns[6], variant)
+
+
+def _refine_margin(
+    one: InvertedIndex, other: InvertedIndex, aligned: _Aligned, variants: Variants
+) -> _Aligned:
+    """Return the margin at the exact speed: a little beside it, a place stands out less."""
+    if aligned.margin >= MARGIN:
+        return aligned
+    variant, chroma = variants[aligned.variant], one.sequence(aligned.first)
+    tries = [
+        vary(chroma, variant._replace(speed=variant.speed * (1 + percent / 100)))[0]
+        for percent in _FINER_PERCENT
+    ]
+    found = align_pairs(tries, [other.sequence(aligned.second)] * len(tries))
+    best = int(found.score.argmax())
+    if found.score[best] < aligned.score:
+        return aligned
+    return aligned._replace(margin=float(found.margin[best]))
 
 
 def _are_few(one: InvertedIndex, other: InvertedIndex, *, same: bool) -> bool:
@@ -133,104 +175,88 @@ def _longest(*libraries: InvertedIndex) -> int:
     return max((int(library.lengths().max(initial=0)) for library in libraries), default=0)
 
 
-def _scored(rows: Iterable[tuple[int, int, int, float, float, int]]) -> Scored:
-    kept = [row for row in rows if row[4] > -np.inf]
-    columns = np.array(kept, dtype=np.float64).reshape(-1, 6).T
-    pairs = (columns[0].astype(np.int64), columns[1].astype(np.int64))
-    partial = np.zeros(len(kept), dtype=np.bool_)
-    matches = Matches(*pairs, columns[2] / FRAMES_PER_S, columns[3], partial)
-    return Scored(matches, columns[4], columns[5].astype(np.int64))
-
-
-def _align_all(
-    one: InvertedIndex, other: InvertedIndex, asked: range, *, same: bool, least: float = -np.inf
-) -> Aligned:
-    n = transform_length(2 * _longest(one, other))
+def _screen(
+    one: InvertedIndex, other: InvertedIndex, variants: Variants, *, same: bool, least: float
+) -> Iterator[_Aligned]:
+    """Align all pairs that may reach the score."""
+    if not len(one) or not len(other):
+        return
+    delay = _longest(other)
+    n = transform_length(int(min(_longest(one), LONGEST) / _SLOWEST) + _longest(one), delay)
     for start in range(0, len(other), _CHUNK):
         others = range(start, min(start + _CHUNK, len(other)))
         answering = Spectra([other.sequence(number) for number in others], n)
-        for number in range(others.stop - 1) if same else asked:
-            found = slide(Spectra([one.sequence(number)], n), 0, answering)
-            for row in np.flatnonzero(found[2] >= least):
-                if not same or number < others[row]:
-                    at, r, z = (column[row] for column in found)
-                    yield number, others[row], Alignment(int(at), float(r), float(z))
+        for number, variant in enumerate(variants):
+            for at in range(0, others.stop if same else len(one), _AT_ONCE):
+                asking = range(at, min(at + _AT_ONCE, len(one)))
+                varied = [vary(one.sequence(a), variant)[0] for a in asking]
+                found = screen(Spectra(varied, n, delay=delay), answering, delay, least)
+                rows, columns = np.nonzero(found)
+                pairs = np.stack([rows + at, columns + start], axis=1)
+                if same:
+                    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+                yield from _align(one, other, pairs, number, variants)
 
 
-def _align_variants(
-    one: InvertedIndex, other: InvertedIndex, *, same: bool, least: float
-) -> Iterator[tuple[int, int, int, Alignment]]:
-    for number, variant in enumerate(VARIANTS):
-        varied, starts = _varied(one, range(len(one)), variant)
-        for first, second, alignment in _align_all(
-            varied, other, range(len(one)), same=same, least=least
-        ):
-            yield number, first, second, _in_first(alignment, starts[first], variant)
-
-
-def _varied(
-    library: InvertedIndex, numbers: range, variant: Variant
-) -> tuple[InvertedIndex, list[int]]:
-    varied = [vary(library.sequence(number), variant) for number in numbers]
-    empty = np.zeros((0, N_CLASSES), dtype=np.int8)
-    return stack([one for one, _ in varied], empty=empty), [start for _, start in varied]
-
-
-def _in_first(alignment: Alignment, start: int, variant: Variant) -> Alignment:
-    """Return an alignment with a varied middle as one with the whole sound."""
-    return alignment._replace(shift=round(start + alignment.shift * variant.speed))
-
-
-def _align_proposed(one: InvertedIndex, other: InvertedIndex, *, same: bool) -> Aligned:
-    bits = _bits(one, other)
+def _look_up(
+    one: InvertedIndex, other: InvertedIndex, variants: Variants, *, same: bool, least: float
+) -> Iterator[_Aligned]:
+    """Align the pairs that share buckets. All variants at once: the other side is sorted once."""
+    bits, plain = _bits(one, other), variants == (UNCHANGED,)
+    n_tables = _N_TABLES if plain else _N_VARIANT_TABLES
     found = find_candidates(
-        _keys(one, _STEPS[0], bits, _N_TABLES),
-        concatenate(_keys(other, _STEPS[1], bits, _N_TABLES)),
+        _variant_keys(one, variants, bits, n_tables),
+        concatenate(_keys(other, _STEPS[1], bits, n_tables)),
         tolerance=_TOLERANCE,
         fewest=_FEWEST_VOTES,
-        same=same,
+        same=same and plain,  # of two variants either sound may be the changed one
     )
-    for first, second, shift in zip(found.one, found.other, found.shift, strict=True):
-        yield (
-            int(first),
-            int(second),
-            align_near(one.sequence(first), other.sequence(second), _near(shift)),
+    numbers, firsts = np.divmod(found.one, len(one))
+    order = np.lexsort((firsts, numbers))
+    for number in range(len(variants)):
+        some = order[slice(*np.searchsorted(numbers[order], (number, number + 1)))]
+        for at in range(0, len(some), _CHUNK):
+            few = some[at : at + _CHUNK]
+            few = few[firsts[few] != found.other[few]] if same else few
+            pairs = np.stack([firsts[few], found.other[few]], axis=1)
+            varied = {a: vary(one.sequence(a), variants[number])[0] for a in set(firsts[few])}
+            near = screen_near(
+                [varied[a] for a in firsts[few]],
+                [other.sequence(b) for b in found.other[few]],
+                found.shift[few],
+                reach=_TOLERANCE,
+                least=least,
+            )
+            yield from _align(one, other, pairs[near], number, variants)
+
+
+def _align(
+    one: InvertedIndex, other: InvertedIndex, pairs: Ints, number: int, variants: Variants
+) -> Iterator[_Aligned]:
+    """Align pairs, the first of each changed; the shift is one of the whole first sound."""
+    for at in range(0, len(pairs), _CHUNK):
+        some = pairs[at : at + _CHUNK]
+        varied, starts = zip(
+            *(vary(one.sequence(a), variants[number]) for a in some[:, 0]), strict=True
         )
+        found = align_pairs(varied, [other.sequence(b) for b in some[:, 1]])
+        shifts = np.rint(np.array(starts) + found.shift * variants[number].speed)
+        for (a, b), shift, *rest in zip(some, shifts, *found[1:], strict=True):
+            yield _Aligned(int(a), int(b), number, int(shift), *map(float, rest))
 
 
-def _align_proposed_variants(
-    one: InvertedIndex, other: InvertedIndex, *, same: bool, least: float
-) -> Iterator[tuple[int, int, int, Alignment]]:
-    """Look all variants up at once: the other side is sorted only once."""
-    del same  # either may be the varied one; the caller keeps one of the two
-    bits = _bits(one, other)
-    found = find_candidates(
-        _variant_keys(one, bits),
-        concatenate(_keys(other, _STEPS[1], bits, _N_VARIANT_TABLES)),
-        tolerance=_TOLERANCE,
-        fewest=_FEWEST_VOTES,
-    )
-    for owner, second, shift in zip(found.one, found.other, found.shift, strict=True):
-        number, first = divmod(int(owner), len(one))
-        varied, start = vary(one.sequence(first), VARIANTS[number])
-        alignment = align_near(varied, other.sequence(second), _near(shift))
-        if alignment.score >= least:
-            yield number, first, int(second), _in_first(alignment, start, VARIANTS[number])
-
-
-def _variant_keys(library: InvertedIndex, bits: int) -> Iterator[Keys]:
-    for number, variant in enumerate(VARIANTS):
-        step = _STEPS[1] if variant.speed != 1 else _STEPS[1] // 2
-        for start in range(0, len(library), _CHUNK):
+def _variant_keys(
+    library: InvertedIndex, variants: Variants, bits: int, n_tables: int
+) -> Iterator[Keys]:
+    empty = np.zeros((0, N_CLASSES), dtype=np.int8)
+    for number, variant in enumerate(variants):
+        step = _STEP_OF_VARIANT[variant.speed != 1] if len(variants) > 1 else _STEPS[0]
+        for start in range(0, max(len(library), 1), _CHUNK):
             numbers = range(start, min(start + _CHUNK, len(library)))
-            varied, _ = _varied(library, numbers, variant)
-            owner = number * len(library) + start
-            for keys in _keys(varied, step, bits, _N_VARIANT_TABLES):
-                yield keys._replace(owner=keys.owner + np.int32(owner))
-
-
-def _near(shift: int) -> range:
-    return range(int(shift) - _TOLERANCE + 1, int(shift) + _TOLERANCE)
+            varied = stack([vary(library.sequence(n), variant)[0] for n in numbers], empty=empty)
+            owner = np.int32(number * len(library) + start)
+            for keys in _keys(varied, step, bits, n_tables):
+                yield keys._replace(owner=keys.owner + owner)
 
 
 def _bits(one: InvertedIndex, other: InvertedIndex) -> int:
@@ -323,7 +349,7 @@ def shares_backing(
     if not _ERRORS[0] <= error <= _ERRORS[1]:
         return False
     least = _LEAST_SHARE + _SHARE_SLOPE * alignment.correlation
-    return _share_of_largest(*chroma, alignment.shift) >= least
+    return bool(_share_of_largest(*chroma, alignment.shift) >= least)
 
 
 def _share_of_largest(one: Chroma, other: Chroma, shift: int) -> float:
