@@ -13,14 +13,20 @@ add checks by entry points in the group ``earwitness.checks``. The folder::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from earwitness import __version__
-from earwitness.audit.checks import AuditContext, Outcome, make_context
+from earwitness.audit.checks import (
+    AuditContext,
+    CheckSpec,
+    Outcome,
+    make_context,
+    not_checked,
+)
 from earwitness.audit.exposure import list_exposures
 from earwitness.audit.features import FeatureCache, OnFileDone, extract_features
 from earwitness.audit.schema import (
@@ -36,13 +42,13 @@ from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import AuditError, StoppedError, UsageError
 from earwitness.core.io import atomic_write
 from earwitness.core.manifest import Manifest
-from earwitness.core.registry import Registry
+from earwitness.core.registry import Registry, summarize_error
 from earwitness.detectors.catalogue import look_up
 from earwitness.scoring.interrupts import held_interrupts
 from earwitness.scoring.store import STORE_FOLDER, locked
 from earwitness.splits.manifests import write_manifest
 
-CHECKS = Registry("check", UsageError)
+CHECKS = Registry("check", UsageError, group="earwitness.checks")
 """All checks, in the order of the report."""
 CHECKS.add("readable", "earwitness.audit.balance:check_readable")
 CHECKS.add("path", "earwitness.audit.overlap:check_path")
@@ -106,7 +112,7 @@ def audit(
     context = replace(context, features=features)
     outcomes: list[Outcome] = []
     for name in CHECKS:
-        outcomes += CHECKS.load(name)(context)
+        outcomes += _run_check(name, context, {one.result.name for one in outcomes})
         if should_stop():
             raise _stopped(store)
     return AuditReport(
@@ -119,6 +125,27 @@ def audit(
         exposures=tuple(list_exposures(context)),
         nuisances=tuple(list_nuisances(context)),
     )
+
+
+def _run_check(name: str, context: AuditContext, taken: Set[str]) -> list[Outcome]:
+    """Return the outcomes of a check; another package's that fails is not checked."""
+    if CHECKS.is_built_in(name):
+        outcomes: list[Outcome] = CHECKS.load(name)(context)
+        return outcomes
+    try:
+        outcomes = list(CHECKS.load(name)(context))
+        if not outcomes or not all(isinstance(one, Outcome) for one in outcomes):
+            raise UsageError(f"check {name!r}: expected a list of Outcome")
+        if twice := taken & {one.result.name for one in outcomes}:
+            raise UsageError(f"check {name!r}: there is another result named {min(twice)!r}")
+    except UsageError as error:
+        problem = str(error)
+    except Exception as error:  # noqa: BLE001 - a fault of another package's code
+        problem = f"check {name!r}: {summarize_error(error)}"
+    else:
+        return outcomes
+    spec = CheckSpec(name, f"check {name!r} of another package", "rows", "")
+    return [not_checked(spec, problem, n_unchecked=context.audited_rows.height)]
 
 
 def find_cards(

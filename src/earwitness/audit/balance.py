@@ -53,6 +53,8 @@ _BAND_ADVICE = (
 def check_readable(context: AuditContext) -> list[Outcome]:
     """Flag every audited row whose file is missing, broken or empty."""
     rows = context.audited_rows
+    if rows.height == 0:
+        return [not_checked(_READABLE, "there is no row")]
     findings = [
         context.make_finding(_READABLE.name, row, "unreadable", error)
         for row in rows.iter_rows(named=True)

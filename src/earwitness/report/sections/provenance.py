@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from earwitness.audit.schema import CheckResult, Verdict
-from earwitness.audit.tables import join_titles
+from earwitness.audit.schema import Verdict
+from earwitness.audit.tables import ResultGroup, group_results
 from earwitness.evaluation.schema import DetectorInfo, Metrics, Slice
 from earwitness.report.blocks import Block, Details, Note, Section
 from earwitness.report.headline import audit_mismatch
@@ -116,58 +116,50 @@ def audit(metrics: Metrics) -> Section | None:
     report = metrics.audit
     if report is None:
         return None
-    verdicts: tuple[Verdict, ...] = ("finding", "pass", "not checked")
-    found, passed, skipped = (
-        [check for check in report.checks if check.verdict == verdict] for verdict in verdicts
-    )
+    n_checks, n_found = len(report.checks), report.n_findings
+    n_passed = sum(check.verdict == "pass" for check in report.checks)
+    n_skipped = n_checks - n_found - n_passed
     blocks: list[Block] = [Note(why, "warning") for why in audit_mismatch(metrics)]
-    blocks += [_findings(found)] if found else []
-    folded = (
-        ("Passed", passed, "Checks without findings"),
-        ("Not checked", skipped, "Checks that were not run, and why"),
+    if found := group_results(report.checks, "finding"):
+        blocks.append(_findings(found))
+    folded: tuple[tuple[str, int, Verdict, str], ...] = (
+        ("Passed", n_passed, "pass", "Checks without findings"),
+        ("Not checked", n_skipped, "not checked", "Checks that were not run, and why"),
     )
-    for summary, some, caption in folded:
-        if some:
-            blocks.append(Details(f"{summary}: {len(some)}", [_checks_table(caption, some)]))
+    for summary, n, verdict, caption in folded:
+        if n:
+            table = _checks_table(caption, group_results(report.checks, verdict))
+            blocks.append(Details(f"{summary}: {n}", [table]))
     lead = (
         "Is the evaluation data free of leakage and shortcuts? "
-        f"{len(found)} of {len(report.checks)} checks have findings, {len(passed)} passed, "
-        f"{len(skipped)} were not run. The rows concerned are in findings.csv beside audit.json."
+        f"{n_found} of {n_checks} checks have findings, {n_passed} passed, "
+        f"{n_skipped} were not run. The rows concerned are in findings.csv beside audit.json."
     )
     return Section("audit", "Audit", lead, blocks)
 
 
-def _findings(found: Sequence[CheckResult]) -> Table:
+def _findings(found: Sequence[ResultGroup]) -> Table:
     rows = [
         Row(
             [
-                text_cell(titles),
-                text_cell(check.detail, tone="warning"),
-                text_cell(check.advice),
-                count_cell(check.n_rows),
+                text_cell(group.title),
+                text_cell(group.detail, tone="warning"),
+                text_cell(group.advice),
+                count_cell(group.n_rows),
             ]
         )
-        for titles, check in _merge_alike(found)
+        for group in found
     ]
     columns = [*text_columns("check", "finding", "recommendation"), Column("rows")]
     return Table("Findings", columns, rows)
 
 
-def _checks_table(caption: str, checks: Sequence[CheckResult]) -> Table:
+def _checks_table(caption: str, groups: Sequence[ResultGroup]) -> Table:
     rows = [
-        Row([text_cell(titles), text_cell(check.detail), count_cell(check.n_checked)])
-        for titles, check in _merge_alike(checks)
+        Row([text_cell(group.title), text_cell(group.detail), count_cell(group.n_checked)])
+        for group in groups
     ]
     return Table(caption, [*text_columns("check", "result"), Column("rows checked")], rows)
-
-
-def _merge_alike(checks: Sequence[CheckResult]) -> list[tuple[str, CheckResult]]:
-    """Return checks in order, with the titles of all that share their result."""
-    alike: dict[tuple[str, str, int, int], list[CheckResult]] = {}
-    for check in checks:
-        result = (check.detail, check.advice, check.n_rows, check.n_checked)
-        alike.setdefault(result, []).append(check)
-    return [(join_titles([one.title for one in some]), some[0]) for some in alike.values()]
 
 
 def provenance(metrics: Metrics) -> Section:
