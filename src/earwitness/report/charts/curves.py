@@ -122,8 +122,8 @@ def distribution_chart(
         fake: Fakes in each bin.
         title: Title of the score axis.
     """
-    edges = edges or [0, 1]
     rows = [*_bars("real", edges, real, 1), *_bars("fake", edges, fake, -1)]
+    edges = edges or [0, 1]
     reach = max((abs(row["share"]) for row in rows), default=1) * 1.18
     x = alt.X(
         "low:Q",
