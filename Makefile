@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench simulate clean
+.PHONY: demo test lint bench simulate mutate clean
 
 demo: $(READY)
 	$(BIN)/earwitness demo --out demo-run
@@ -25,6 +25,9 @@ bench: $(READY)
 
 simulate: $(READY)
 	$(BIN)/python benchmarks/simulate.py
+
+mutate: $(READY)
+	$(BIN)/python benchmarks/mutate.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
