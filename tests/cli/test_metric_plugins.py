@@ -16,7 +16,7 @@ from frames import predictions
 Run = Callable[..., tuple[int, str, str]]
 
 CODE = """
-from earwitness.metrics.measures import Metric
+from earwitness.metrics.compute import Metric
 
 YOUDEN = Metric(
     label="Youden's J (informedness)",

@@ -13,10 +13,9 @@ import sklearn.metrics as learn
 from earwitness.core.estimate import TOO_FEW_GROUPS, Estimate
 from earwitness.evaluation.estimates import estimate_all
 from earwitness.evaluation.schema import Settings
+from earwitness.metrics.compute import compute, count_decisions
 from earwitness.metrics.measures import (
     METRICS,
-    compute,
-    count_decisions,
     measure,
     measure_counts,
     names_needing,

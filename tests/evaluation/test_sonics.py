@@ -10,7 +10,8 @@ import pytest
 import earwitness as ew
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.sonics import partition_columns
-from earwitness.metrics.measures import count_decisions, measure_counts
+from earwitness.metrics.compute import count_decisions
+from earwitness.metrics.measures import measure_counts
 from frames import predictions
 
 

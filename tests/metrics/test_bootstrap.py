@@ -5,8 +5,9 @@ import pytest
 
 from earwitness.core.estimate import TOO_FEW_GROUPS
 from earwitness.metrics.bootstrap import bootstrap_intervals, draw_weights
+from earwitness.metrics.compute import compute
 from earwitness.metrics.intervals import NO_VARIATION
-from earwitness.metrics.measures import METRICS, compute, measure, point_values
+from earwitness.metrics.measures import METRICS, measure, point_values
 from earwitness.metrics.sample import Items, Options, numbered
 
 ALL = tuple(METRICS)
@@ -26,7 +27,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = draw_weights(items, 50, np.random.default_rng(1))
     whole = compute(items, weights, METRICS)
     for limit in ("ITEMS_AT_ONCE", "GROUPS_AT_ONCE"):
-        monkeypatch.setattr(f"earwitness.metrics.measures.{limit}", 3 * len(items))
+        monkeypatch.setattr(f"earwitness.metrics.compute.{limit}", 3 * len(items))
     parts = compute(items, weights, METRICS)
     for name in ALL:
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-12)

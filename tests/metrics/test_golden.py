@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from earwitness.metrics.measures import count_decisions, measure, measure_counts
+from earwitness.metrics.compute import count_decisions
+from earwitness.metrics.measures import measure, measure_counts
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "metrics"
 EXPECTED = {row["case"]: row for row in pl.read_csv(GOLDEN / "expected.csv").to_dicts()}

@@ -7,16 +7,9 @@ import pytest
 import sklearn.metrics as reference
 
 from earwitness.core.estimate import Counts
-from earwitness.metrics.measures import (
-    CLIP,
-    Metric,
-    bin_of,
-    count_decisions,
-    logits,
-    measure,
-    measure_counts,
-)
-from earwitness.metrics.sample import Costs, Options, rank
+from earwitness.metrics.compute import Metric, count_decisions
+from earwitness.metrics.measures import measure, measure_counts
+from earwitness.metrics.sample import CLIP, Costs, Options, bin_of, logits, rank
 from earwitness.metrics.sweep import count_steps, reals_needed, tpr_at_fpr
 
 

@@ -24,8 +24,7 @@ from earwitness.evaluation.schema import (
 )
 from earwitness.metrics import sweep
 from earwitness.metrics.intervals import rate_interval
-from earwitness.metrics.measures import bin_of
-from earwitness.metrics.sample import Floats, Items
+from earwitness.metrics.sample import Floats, Items, bin_of
 
 N_POINTS = 200
 N_BINS = 40

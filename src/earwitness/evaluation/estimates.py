@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike
 
 from earwitness.core.estimate import Counts, Estimate
 from earwitness.evaluation.schema import Settings
-from earwitness.metrics import measures
 from earwitness.metrics.bootstrap import bootstrap_intervals
+from earwitness.metrics.compute import Metric, count_decisions
 from earwitness.metrics.intervals import Interval, rate_interval
-from earwitness.metrics.measures import Metric, known_metrics, point_values, select
+from earwitness.metrics.measures import known_metrics, point_values, select
 from earwitness.metrics.sample import Items
 
 
@@ -31,7 +31,7 @@ def count(items: Items) -> Counts | None:
     """Return how decisions fell out; ``None`` without decisions."""
     if items.decision is None:
         return None
-    return measures.count_decisions(items.target, items.decision)
+    return count_decisions(items.target, items.decision)
 
 
 def estimate_all(

@@ -19,8 +19,7 @@ from earwitness.core.registry import nearest
 from earwitness.evaluation.identity import identify, list_keys
 from earwitness.evaluation.sonics import partition_columns
 from earwitness.evaluation.sources import Opened, decide, find_roots, is_scored
-from earwitness.metrics.measures import logits
-from earwitness.metrics.sample import Items, numbered
+from earwitness.metrics.sample import Items, logits, numbered
 from earwitness.splits.grouping import UNKNOWN
 
 _TEXTS = {"source_dataset": "corpus", "generator": "generator"}

@@ -16,7 +16,8 @@ import polars as pl
 from earwitness.core.io import atomic_write
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.sources import is_scored
-from earwitness.metrics.measures import count_decisions, measure_counts
+from earwitness.metrics.compute import count_decisions
+from earwitness.metrics.measures import measure_counts
 
 SONICS = "sonics"
 

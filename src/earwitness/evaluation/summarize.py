@@ -15,7 +15,8 @@ from earwitness.core.estimate import COMPARISON_COLUMNS, ComparisonRow, Counts
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.repeats import Aggregate
 from earwitness.evaluation.sources import check_threshold, decide, is_scored, open_sources
-from earwitness.metrics.measures import count_decisions, measure_counts
+from earwitness.metrics.compute import count_decisions
+from earwitness.metrics.measures import measure_counts
 
 NEED_BOTH_CLASSES = ("precision_fake", "f1_fake")
 """Columns that the published table fills for one class, too, where that alone decides them."""

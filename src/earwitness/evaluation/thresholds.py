@@ -23,8 +23,8 @@ from earwitness.evaluation.identity import FITTING_HALF, for_fitting
 from earwitness.evaluation.rows import items_of
 from earwitness.evaluation.schema import Settings
 from earwitness.evaluation.sources import check_threshold, deduplicate
-from earwitness.metrics.measures import logits, measure, names_needing
-from earwitness.metrics.sample import Costs, Floats, Ints, Items, has_both, numbered
+from earwitness.metrics.measures import measure, names_needing
+from earwitness.metrics.sample import Costs, Floats, Ints, Items, has_both, logits, numbered
 from earwitness.metrics.sweep import reals_needed, threshold_at_cost, threshold_at_fpr
 
 Method = Literal["temperature", "platt"]

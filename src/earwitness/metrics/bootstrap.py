@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS
+from earwitness.metrics.compute import Metric, compute
 from earwitness.metrics.intervals import NO_VARIATION, Interval, freedom_of, score_interval
-from earwitness.metrics.measures import Metric, compute, select
+from earwitness.metrics.measures import select
 from earwitness.metrics.sample import Floats, Items, Options
 
 N_RESAMPLES = 2000

@@ -13,11 +13,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logit as logit_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Values = TypeVar("Values", bound=NDArray[Any])
 Rate = TypeVar("Rate", float, NDArray[np.float64])
+
+
+CLIP = float(np.finfo(np.float64).eps)
+"""Probabilities are kept this far from 0 and 1 (2.2e-16) before a logarithm is taken."""
 
 
 @dataclass(frozen=True)
@@ -210,3 +215,42 @@ class Options:
     costs: Costs = ASVSPOOF5
     n_bins: int = 15
     confidence: float = 0.95
+
+
+def logits(prob: ArrayLike) -> Floats:
+    """Return the logits of probabilities, clipped by ``CLIP``: from -36.04 to 36.04."""
+    return np.asarray(logit_of(clip_probs(prob)), dtype=np.float64)
+
+
+def bin_of(prob: ArrayLike, n_bins: int) -> Ints:
+    """Return the bin of each probability, from 0: ``(n_items,)``; the last bin holds 1."""
+    scaled = check_probs(prob) * n_bins
+    return np.minimum(scaled.astype(np.int64), n_bins - 1)
+
+
+def given(values: Values | None) -> Values:
+    """Return a column of items; ``ValueError`` if they do not have it."""
+    if values is None:
+        raise ValueError("a metric needs a column that the items do not have")
+    return values
+
+
+def clip_probs(prob: ArrayLike) -> Floats:
+    """Return probabilities clipped by ``CLIP``."""
+    return np.clip(check_probs(prob), CLIP, 1 - CLIP)
+
+
+def check_probs(prob: ArrayLike) -> Floats:
+    """Return probabilities; ``ValueError`` if one is NaN or outside 0 to 1."""
+    values = np.asarray(prob, dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("prob holds NaN or values outside 0 to 1, expected numbers from 0 to 1")
+    return values
+
+
+def check_logits(logit: ArrayLike) -> Floats:
+    """Return logits; ``ValueError`` if one is NaN or infinite."""
+    values = np.asarray(logit, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("logit holds NaN or infinity, expected finite numbers")
+    return values

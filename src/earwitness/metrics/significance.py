@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import rankdata, t
 
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS
+from earwitness.metrics.compute import compute
 from earwitness.metrics.intervals import (
     CONFIDENCE,
     NO_VARIATION,
@@ -23,7 +24,7 @@ from earwitness.metrics.intervals import (
     degrees_of_freedom,
     place,
 )
-from earwitness.metrics.measures import compute, select
+from earwitness.metrics.measures import select
 from earwitness.metrics.sample import Floats, Items, Options, Values
 
 N_SWAPS = 2000

@@ -25,7 +25,7 @@ from earwitness.core.errors import PredictionsError
 from earwitness.core.io import write_text
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions
 from earwitness.core.text_table import decode
-from earwitness.metrics.measures import logits
+from earwitness.metrics.sample import logits
 
 SCORE_COLUMNS = ("filename", "cm-score")
 KEY_COLUMNS = ("filename", "cm-label")
