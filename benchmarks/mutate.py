@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--module", help="mutants of this module alone")
     options = parser.parse_args()
     os.chdir(ROOT)
-    import scipy.optimize  # noqa: F401 - loaded once, in the parent
+    import scipy.optimize
     import scipy.stats  # noqa: F401
     import sklearn.metrics  # noqa: F401
 
