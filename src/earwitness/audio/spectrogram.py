@@ -38,8 +38,8 @@ def log_power_spectrogram(
         n_fft: Length of window and transform, in samples.
         hop: Samples between the starts of frames.
         n_bins: Bins kept, from 0 Hz upwards; at most ``n_fft // 2 + 1``.
-        floor: Lowest power told apart.
-        ceiling: Highest power told apart.
+        floor: Lowest power; what is below is raised to it.
+        ceiling: Highest power; what is above is lowered to it.
         mean: Subtracted from the logarithm.
         spread: What the difference is divided by.
 
@@ -47,17 +47,27 @@ def log_power_spectrogram(
         ``(n_clips, n_frames, n_bins)`` float32 on the same device.
     """
     window = torch.hann_window(n_fft, periodic=True, dtype=torch.float32)
+    window = window.to(samples.device, torch.float64)
+    power = _power(samples.to(torch.float64), window, n_fft=n_fft, hop=hop, center=False)
+    level = power[:, :n_bins].clamp(floor, ceiling).log10_()
+    return level.sub_(mean).div_(spread).to(torch.float32).transpose(1, 2)
+
+
+def _power(
+    samples: torch.Tensor, window: torch.Tensor, *, n_fft: int, hop: int, center: bool
+) -> torch.Tensor:
+    """Return ``|STFT|²``, ``(n_clips, n_fft // 2 + 1, n_frames)``; centred frames are mirrored."""
     spectrum = torch.stft(
-        samples.to(torch.float64),
+        samples,
         n_fft=n_fft,
         hop_length=hop,
-        window=window.to(samples.device, torch.float64),
-        center=False,
+        win_length=len(window),
+        window=window,
+        center=center,
+        pad_mode="reflect",
         return_complex=True,
-    )[:, :n_bins]
-    power = spectrum.real.square() + spectrum.imag.square()
-    level = power.clamp_(floor, ceiling).log10_()
-    return level.sub_(mean).div_(spread).to(torch.float32).transpose(1, 2)
+    )
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 _POWER_FLOOR = 1e-10
@@ -78,9 +88,7 @@ def mel_filters(
     Returns:
         ``(n_fft // 2 + 1, n_mels)`` float32 in [0, 1].
     """
-    low, high = (2595 * np.log10(1 + hz / 700) for hz in band_hz)
-    corners_hz = 700 * (10 ** (np.linspace(low, high, n_mels + 2) / 2595) - 1)
-    bins_hz = np.linspace(0, sample_rate_hz / 2, n_fft // 2 + 1)[:, None]
+    corners_hz, bins_hz = _corners_and_bins("mel", n_fft, n_mels, sample_rate_hz, band_hz)
     left, peak, right = corners_hz[:-2], corners_hz[1:-1], corners_hz[2:]
     rising, falling = (bins_hz - left) / (peak - left), (right - bins_hz) / (right - peak)
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
@@ -108,18 +116,9 @@ def mel_levels(
     Returns:
         ``(n_clips, n_mels, n_samples // hop + 1)`` float32 in [-top_db, 0].
     """
-    spectrum = torch.stft(
-        samples,
-        n_fft=n_fft,
-        hop_length=hop,
-        win_length=len(window),
-        window=window,
-        center=True,
-        pad_mode="reflect",
-        return_complex=True,
-    )
-    power = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2) @ filters
-    levels = power.clamp_(min=_POWER_FLOOR).log10_().mul_(10).transpose(1, 2)
+    power = _power(samples, window, n_fft=n_fft, hop=hop, center=True)
+    bands = power.transpose(1, 2) @ filters
+    levels = bands.clamp_(min=_POWER_FLOOR).log10_().mul_(10).transpose(1, 2)
     return (levels - levels.amax(dim=(1, 2), keepdim=True)).clamp_(min=-top_db)
 
 
@@ -155,17 +154,11 @@ def draw_levels(samples: torch.Tensor, contract: SpectrogramContract) -> torch.T
         ``(n, height, width)`` uint8 on the same device.
     """
     window = torch.hann_window(contract.n_fft, dtype=torch.float64, device=samples.device)
-    spectrum = torch.stft(
-        samples.to(torch.float64),
-        n_fft=contract.n_fft,
-        hop_length=contract.hop,
-        window=window / window.sum(),
-        center=True,
-        pad_mode="reflect",
-        return_complex=True,
+    window /= window.sum()
+    power = _power(
+        samples.to(torch.float64), window, n_fft=contract.n_fft, hop=contract.hop, center=True
     )
-    power = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
-    bands = power @ torch.from_numpy(_filters_of(contract)).to(samples.device)
+    bands = power.transpose(1, 2) @ torch.from_numpy(_filters_of(contract)).to(samples.device)
     levels_db = bands.clamp_(min=_IMAGE_POWER_FLOOR).log10_().mul_(10)
     if contract.n_frames is not None:
         levels_db = adaptive_avg_pool1d(levels_db.transpose(1, 2), contract.width).transpose(1, 2)
@@ -209,9 +202,7 @@ def band_filters(
     Returns:
         ``(n_fft // 2 + 1, n_bands)`` in [0, 1], the lowest band first.
     """
-    low, high = (_to_scale(np.array(hz), scale) for hz in band_hz)
-    corners = _from_scale(np.linspace(low, high, n_bands + 2), scale)
-    bins = np.linspace(0, sample_rate_hz / 2, n_fft // 2 + 1)[:, None]
+    corners, bins = _corners_and_bins(scale, n_fft, n_bands, sample_rate_hz, band_hz)
     peaks, step = corners[1:-1], sample_rate_hz / n_fft
     rising = 1 - (peaks - bins) / np.maximum(peaks - corners[:-2], step)
     falling = 1 - (bins - peaks) / np.maximum(corners[2:] - peaks, step)
@@ -228,6 +219,19 @@ def _filters_of(contract: SpectrogramContract) -> NDArray[np.float64]:
         sample_rate_hz=contract.sample_rate_hz,
         band_hz=contract.band_hz,
     )
+
+
+def _corners_and_bins(
+    scale: FrequencyScale,
+    n_fft: int,
+    n_bands: int,
+    sample_rate_hz: int,
+    band_hz: tuple[float, float],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return corners of triangles, evenly spaced on a scale, and bins ``(n, 1)``, in hertz."""
+    low, high = (_to_scale(np.array(hz), scale) for hz in band_hz)
+    corners = _from_scale(np.linspace(low, high, n_bands + 2), scale)
+    return corners, np.linspace(0, sample_rate_hz / 2, n_fft // 2 + 1)[:, None]
 
 
 def _to_scale(hz: NDArray[np.float64], scale: FrequencyScale) -> NDArray[np.float64]:
