@@ -11,7 +11,7 @@ import soundfile as sf
 
 from earwitness.audio.decode import probe_audio, read_audio, read_slice
 from earwitness.audio.mpeg_frames import frames_of, walk_frames
-from earwitness.audio.ogg_pages import checksum, walk_pages
+from earwitness.audio.ogg import checksum, walk_pages
 from earwitness.audit.features import extract_file_features
 from earwitness.core.errors import AudioError
 from earwitness.detectors.fakeprint import FakeprintDetector, fakeprint_card

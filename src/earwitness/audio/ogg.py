@@ -1,6 +1,6 @@
-"""How an Ogg file is read: its links, whole or where they are damaged.
+"""Ogg files: their pages (RFC 3533) and links, and how to read what is damaged.
 
-Conventions: granules are samples at the codec's rate; Opus counts them at 48 kHz, which is the
+Conventions: offsets are bytes. Granules are samples at the codec's rate; Opus counts them at 48 kHz, which is the
 rate it is decoded at whatever rate its header names (RFC 7845: that is the rate of the sound
 before it was coded). A link is one stream from its first page to its last; files that were put
 one behind another have several.
@@ -9,25 +9,24 @@ one behind another have several.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from earwitness.audio.files import SMALLEST_YIELD, Plan, View, patched, read_at
-from earwitness.audio.ogg_pages import Page, checksum, end_granule, walk_pages
 from earwitness.core.errors import AudioError
 
 OPUS_RATE_HZ = 48_000
 _ENDS_STREAM = 4
-_LITTLE: Literal["little", "big"] = "little"
+_OPUS_RATE_AT = 12
 _RATES_AT: dict[bytes, tuple[int, Literal["little", "big"], int]] = {
-    b"OpusHead": (12, "little", 0),
+    b"OpusHead": (_OPUS_RATE_AT, "little", 0),
     b"\x01vorbis": (12, "little", 0),
     b"\x7fFLAC": (27, "big", 12),
     b"Speex   ": (36, "little", 0),
 }
 """Where the first packet of a coding names its rate, in four bytes and how many bits to drop."""
-
-_OPUS_RATE_AT = 12
 
 
 class _Link(NamedTuple):
@@ -61,11 +60,10 @@ class _Link(NamedTuple):
         """Granules per second."""
         if self.is_opus:
             return OPUS_RATE_HZ
-        at, order, shift = next(
-            (place for mark, place in _RATES_AT.items() if self.head.startswith(mark)),
-            (0, _LITTLE, 0),
-        )
-        return int.from_bytes(self.head[at : at + 4], order) >> shift or 1
+        for mark, (at, order, shift) in _RATES_AT.items():
+            if self.head.startswith(mark):
+                return int.from_bytes(self.head[at : at + 4], order) >> shift or 1
+        return 1
 
     @property
     def is_simple(self) -> bool:
@@ -98,8 +96,8 @@ def plan_ogg(fd: int, path: str) -> Plan:
     views = [_mended(fd, link) for link in links]
     if len(links) == 1 and links[0].pages[0].start == 0 and views == [None]:
         return Plan()
-    whole = [view or _range(link) for view, link in zip(views, links, strict=True)]
-    return Plan(tuple(whole))
+    ranges = [((link.pages[0].start, link.pages[-1].stop),) for link in links]
+    return Plan(tuple(view or whole for view, whole in zip(views, ranges, strict=True)))
 
 
 def _links(fd: int) -> Iterator[_Link]:
@@ -119,15 +117,9 @@ def _links(fd: int) -> Iterator[_Link]:
 def _together(fd: int, streams: dict[int, list[Page]], stop: int) -> Iterator[_Link]:
     end = max((pages[-1].stop for pages in streams.values()), default=0)
     for pages in streams.values():
-        yield _Link(pages, _head(fd, pages[0]), end, stop, len(streams) > 1)
-
-
-def _head(fd: int, page: Page) -> bytes:
-    return read_at(fd, page.content, min(64, page.stop - page.content))
-
-
-def _range(link: _Link) -> View:
-    return ((link.pages[0].start, link.pages[-1].stop),)
+        first = pages[0]
+        head = read_at(fd, first.content, min(64, first.stop - first.content))
+        yield _Link(pages, head, end, stop, len(streams) > 1)
 
 
 def _check_pages(fd: int, link: _Link, before_s: float, path: str) -> int:
@@ -161,9 +153,10 @@ def _mended(fd: int, link: _Link) -> View | None:
     first, last = link.pages[0], link.pages[-1]
     patches = []
     end = end_granule(fd, link.pages, is_opus=link.is_opus)
-    if link.is_opus and _opus_rate_hz(link) != OPUS_RATE_HZ:
+    if link.is_opus and _u32(link.head, _OPUS_RATE_AT) != OPUS_RATE_HZ:
         at = first.content - first.start + _OPUS_RATE_AT
-        patches.append((first.start, _patched_page(fd, first, at, _u32(OPUS_RATE_HZ))))
+        rate = OPUS_RATE_HZ.to_bytes(4, "little")
+        patches.append((first.start, _patched_page(fd, first, at, rate)))
     if end != last.granule or (link.is_opus and not last.ends):
         flags = read_at(fd, last.start + 5, 1)[0] | _ENDS_STREAM
         content = bytes([flags]) + end.to_bytes(8, "little", signed=True)
@@ -171,16 +164,232 @@ def _mended(fd: int, link: _Link) -> View | None:
     return patched(patches, first.start, last.stop) if patches else None
 
 
-def _opus_rate_hz(link: _Link) -> int:
-    return int.from_bytes(link.head[_OPUS_RATE_AT : _OPUS_RATE_AT + 4], "little")
-
-
-def _u32(value: int) -> bytes:
-    return value.to_bytes(4, "little")
-
-
 def _patched_page(fd: int, page: Page, at: int, content: bytes) -> bytes:
     """Return a page with other bytes at an offset, its checksum made right."""
     old = read_at(fd, page.start, page.stop - page.start)
     new = old[:at] + content + old[at + len(content) :]
-    return new[:22] + _u32(checksum(new)) + new[26:]
+    return new[:22] + checksum(new).to_bytes(4, "little") + new[26:]
+
+
+CHUNK_BYTES = 1 << 20
+HEADER_BYTES = 27
+LONGEST_PAGE = HEADER_BYTES + 255 + 255 * 255
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_ALL_BITS = 0xFFFFFFFF
+_MOST_DAMAGED = 2_000
+"""Marks without a right page behind them after which no more pages are looked for."""
+
+
+class Page(NamedTuple):
+    """One page whose checksum is right.
+
+    Attributes:
+        start: Its offset.
+        content: Offset of its first segment.
+        stop: Offset after it.
+        serial: Which stream it belongs to.
+        sequence: Its number in that stream.
+        granule: Position after it, -1 where no packet ends in it.
+        begins: Whether it is the first of its stream.
+        ends: Whether it is marked as the last of its stream.
+        sizes: Sizes of its segments.
+    """
+
+    start: int
+    content: int
+    stop: int
+    serial: int
+    sequence: int
+    granule: int
+    begins: bool
+    ends: bool
+    sizes: bytes
+
+
+def walk_pages(fd: int) -> Iterator[Page]:
+    """Yield the pages of a file; what is none, or a damaged one, is passed over."""
+    size = os.fstat(fd).st_size
+    position, n_damaged = 0, 0
+    while position < size:
+        chunk = read_at(fd, position, CHUNK_BYTES)
+        at, whole = 0, len(chunk) - LONGEST_PAGE if position + len(chunk) < size else len(chunk)
+        while (at := chunk.find(b"OggS", at)) >= 0 and at <= whole:
+            page = _page_at(chunk, at)
+            if page is None:
+                at, n_damaged = at + 1, n_damaged + 1
+                if n_damaged > _MOST_DAMAGED:
+                    return
+                continue
+            at = page.stop
+            yield page._replace(
+                start=page.start + position,
+                content=page.content + position,
+                stop=page.stop + position,
+            )
+        if position + len(chunk) >= size:
+            return
+        position += at if at >= 0 else max(1, len(chunk) - 3)
+
+
+def _page_at(chunk: bytes, at: int) -> Page | None:
+    """Return the page that begins at an offset of ``chunk``, or ``None`` where none does."""
+    content = at + HEADER_BYTES + (chunk[at + 26] if at + HEADER_BYTES <= len(chunk) else 0)
+    if content > len(chunk) or chunk[at + 4] != 0:
+        return None
+    sizes = chunk[at + HEADER_BYTES : content]
+    stop = content + sum(sizes)
+    if stop > len(chunk) or checksum(chunk[at:stop]) != _u32(chunk, at + 22):
+        return None
+    flags = chunk[at + 5]
+    return Page(
+        start=at,
+        content=content,
+        stop=stop,
+        serial=_u32(chunk, at + 14),
+        sequence=_u32(chunk, at + 18),
+        granule=int.from_bytes(chunk[at + 6 : at + 14], "little", signed=True),
+        begins=bool(flags & 2),
+        ends=bool(flags & 4),
+        sizes=sizes,
+    )
+
+
+def checksum(page: bytes) -> int:
+    """Return the checksum of a page; its CRC-32 takes the highest bit first, unlike zlib's."""
+    cleared = page[:22] + bytes(4) + page[26:]
+    crc = zlib.crc32(cleared.translate(_REVERSED), _ALL_BITS) ^ _ALL_BITS
+    return int.from_bytes(crc.to_bytes(4, "little").translate(_REVERSED), "big")
+
+
+def _u32(chunk: bytes, at: int) -> int:
+    return int.from_bytes(chunk[at : at + 4], "little")
+
+
+_FRAME_SAMPLES = ((480, 960, 1920, 2880), (480, 960), (120, 240, 480, 960))
+"""By mode: SILK, hybrid, CELT."""
+
+_N_VORBIS_HEADERS = 3
+_MODE_BITS = 41
+_MOST_MODES = 64
+_LONGEST_SETUP = 1 << 20
+
+
+class _Packet(NamedTuple):
+    """A packet: in which of some pages it ends, and its first two bytes."""
+
+    page: int
+    head: bytes
+
+
+class _Blocks(NamedTuple):
+    """Block sizes of a Vorbis stream: short and long, and whether each mode is long."""
+
+    sizes: tuple[int, int]
+    modes: tuple[bool, ...]
+
+    def of(self, packet: bytes) -> int:
+        """Return the block size of a packet."""
+        n_bits = (len(self.modes) - 1).bit_length()
+        mode = packet[0] >> 1 & ((1 << n_bits) - 1)
+        return self.sizes[self.modes[mode] if mode < len(self.modes) else 0]
+
+
+def end_granule(fd: int, pages: Sequence[Page], *, is_opus: bool) -> int:
+    """Return the granule after the last sample of a stream.
+
+    The last page's own is the end where it is marked as such, but some name more than their
+    packets hold. Without the mark it is where the packets end. What is not Opus is Vorbis.
+    """
+    last = pages[-1]
+    known = [n for n, page in enumerate(pages[:-1]) if page.granule > 0]
+    if not is_opus and not known:
+        return last.granule
+    begin = known[-1] if known else 1
+    packets = list(_packets(fd, pages[begin:]))
+    held = pages[begin].granule if known else 0
+    if is_opus:
+        held += sum(_opus_samples(p.head) for p in packets if p.page > 0 or not known)
+    else:
+        blocks = _vorbis_blocks(fd, pages)
+        if blocks is None:
+            return last.granule
+        held += sum(
+            (blocks.of(before.head) + blocks.of(packet.head)) // 4
+            for before, packet in pairwise(packets)
+            if packet.page > 0
+        )
+    return min(last.granule, held) if last.ends and last.granule >= 0 else held
+
+
+def _packets(fd: int, pages: Sequence[Page]) -> Iterator[_Packet]:
+    """Yield the packets that end in some pages, but one that began before them."""
+    head = b""
+    is_begun = read_at(fd, pages[0].start + 5, 1)[0] & 1
+    for number, page in enumerate(pages):
+        at = page.content
+        for size in page.sizes:
+            head = head or (b"" if is_begun else read_at(fd, at, min(2, size)))
+            at += size
+            if size < 255:
+                if head:
+                    yield _Packet(number, head)
+                head, is_begun = b"", 0
+
+
+def _opus_samples(packet: bytes) -> int:
+    """Return the length of an Opus packet by its first bytes (RFC 6716, 3.1)."""
+    config, code = packet[0] >> 3, packet[0] & 3
+    mode, size = (0, config & 3) if config < 12 else (1, config & 1)
+    if config >= 16:
+        mode, size = 2, config & 3
+    n_frames = (packet[1] & 63 if len(packet) > 1 else 0) if code == 3 else (1, 2, 2)[code]
+    return _FRAME_SAMPLES[mode][size] * n_frames
+
+
+def _vorbis_blocks(fd: int, pages: Sequence[Page]) -> _Blocks | None:
+    """Return the block sizes that the headers name, ``None`` where they cannot be told."""
+    first, setup = _vorbis_headers(fd, pages)
+    if len(first) < 29 or not setup:
+        return None
+    sizes = 1 << (first[28] & 15), 1 << (first[28] >> 4)
+    modes = _modes_at_end(setup)
+    return _Blocks(sizes, modes) if modes else None
+
+
+def _vorbis_headers(fd: int, pages: Sequence[Page]) -> tuple[bytes, bytes]:
+    """Return the identification and the setup header; empty where they are not whole."""
+    headers, packet = [], b""
+    for page in pages:
+        content = read_at(fd, page.content, page.stop - page.content)
+        at = 0
+        for size in page.sizes:
+            packet += content[at : at + size]
+            at += size
+            if size < 255:
+                headers.append(packet)
+                packet = b""
+            if len(headers) == _N_VORBIS_HEADERS:
+                return headers[0], headers[2]
+        if len(packet) > _LONGEST_SETUP:
+            break
+    return b"", b""
+
+
+def _modes_at_end(setup: bytes) -> tuple[bool, ...]:
+    """Return which modes are long, read from the end of a setup header.
+
+    Modes come last, before one set bit; reading from the end spares the codebooks before them.
+    The number of modes, six bits before the first, tells where they begin.
+    """
+    bits = int.from_bytes(setup[-512:], "little")
+    stop = bits.bit_length() - 1
+    modes: tuple[bool, ...] = ()
+    found: tuple[bool, ...] = ()
+    while len(modes) < _MOST_MODES and (stop := stop - _MODE_BITS) >= 6:
+        mode = bits >> stop & ((1 << _MODE_BITS) - 1)
+        if mode >> 1 & 0xFFFFFFFF:
+            break
+        modes = (bool(mode & 1), *modes)
+        if (bits >> (stop - 6) & 63) == len(modes) - 1:
+            found = modes
+    return found

@@ -1,8 +1,4 @@
-"""Parquet files read as text, without trusting the sizes that they state.
-
-Convention: a file is read in a process of its own first. Polars believes a size in the file, and
-where that cannot be had its allocator ends the whole process, which no handler can catch.
-"""
+"""Parquet files read as text, without trusting the sizes that they state."""
 
 from __future__ import annotations
 
@@ -25,6 +21,7 @@ import io, sys
 import polars as pl
 held = pl.scan_parquet(io.BytesIO(sys.stdin.buffer.read()))
 n_cells = held.select(pl.len()).collect().item() * held.collect_schema().len()
+print(n_cells)
 if n_cells <= int(sys.argv[1]):
     held.collect()
 """
@@ -34,6 +31,9 @@ _CRASHED = 1 << 30
 
 def read_parquet(path: Path, content: bytes, *, error: type[EarwitnessError]) -> pl.DataFrame:
     """Return a Parquet file's columns, cast to text.
+
+    It is read in a process of its own first: Polars believes a size in the file, and where that
+    cannot be had its allocator ends the whole process, which no handler can catch.
 
     Args:
         path: Named in errors.
@@ -45,20 +45,15 @@ def read_parquet(path: Path, content: bytes, *, error: type[EarwitnessError]) ->
     """
     import polars as pl
 
-    _try_in_a_process(path, content, error)
-    try:
-        held = pl.scan_parquet(io.BytesIO(content))
-        n_cells = held.select(pl.len()).collect().item() * held.collect_schema().len()
-        if n_cells > MOST_CELLS:
-            raise error(f"{path}: {n_cells} cells, expected at most {MOST_CELLS}")
-        return held.collect().with_columns(pl.all().cast(pl.String))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as reason:
-        first = (str(reason).splitlines() or [type(reason).__name__])[0]
-        raise error(f"{path}: cannot be read as a table ({first})") from None
-
-
-def _try_in_a_process(path: Path, content: bytes, error: type[EarwitnessError]) -> None:
     command = [sys.executable, "-P", "-c", _TRIAL, str(MOST_CELLS)]
     done = subprocess.run(command, input=content, capture_output=True, check=False)  # noqa: S603 - ours
     if not 0 <= done.returncode < _CRASHED:
         raise error(f"{path}: cannot be read as a table (it crashes the reader of Parquet)")
+    n_cells = int(done.stdout or 0)
+    if n_cells > MOST_CELLS:
+        raise error(f"{path}: {n_cells} cells, expected at most {MOST_CELLS}")
+    try:
+        return pl.scan_parquet(io.BytesIO(content)).collect().with_columns(pl.all().cast(pl.String))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as reason:
+        first = (str(reason).splitlines() or [type(reason).__name__])[0]
+        raise error(f"{path}: cannot be read as a table ({first})") from None
