@@ -4,36 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from bench.test_steps import Watching
+from demo.conftest import SmallDemo
 from earwitness.cli.demo import _lesson
 from earwitness.core.errors import UsageError
-from earwitness.demo import run as demo
-from earwitness.demo.run import Outcome, judge_demo, prepare_demo
+from earwitness.demo.run import Outcome, prepare_demo
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A workspace that is made in seconds."""
-    made = demo.make_workspace
-
-    def make_small(root: Path, **options: object) -> object:
-        sizes = {"n_tracks": 12, "n_songs": 4, "n_captions": 2, "clip_s": 4.0}
-        return made(root, **sizes, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(demo, "make_workspace", make_small)
-
-
-@pytest.mark.usefixtures("small")
-def test_everything_lies_below_one_folder(tmp_path: Path) -> None:
-    said: list[str] = []
-    data = prepare_demo(tmp_path / "out", say=said.append)
-    done = judge_demo(data, say=said.append, watcher=Watching())
-    assert [line[:3] for line in said] == ["1/3", "2/3", "3/3"]
-    table = (tmp_path / "out" / "run" / "final_ood_comparison.csv").read_text().splitlines()
+def test_everything_is_below_one_folder(small_demo: SmallDemo) -> None:
+    run, done = small_demo.out / "run", small_demo.done
+    assert [line[:3] for line in small_demo.steps] == ["1/3", "2/3", "3/3"]
+    table = (run / "final_ood_comparison.csv").read_text().splitlines()
     assert len(table) == 1 + 10
-    figures = list((tmp_path / "out" / "run" / "confusion").iterdir())
-    assert len(figures) == 20
-    assert all(path.stat().st_size > 1000 for path in figures)
+    charts = list((run / "confusion").iterdir())
+    assert len(charts) == 20
+    assert all(path.stat().st_size > 1000 for path in charts)
     assert len(done.benchmark.predictions) == 10
     assert "errors" not in done.benchmark.places()
     assert done.benchmark.places()["report"].read_text().startswith("<!doctype html>")

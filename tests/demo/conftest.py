@@ -1,0 +1,45 @@
+"""One small run of the demo, shared by all tests of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bench.test_steps import Watching
+from earwitness.cli import console
+from earwitness.cli import demo as command
+from earwitness.demo import run as demo
+from earwitness.demo.run import DemoRun, judge_demo, prepare_demo
+
+SMALL = {"n_tracks": 12, "n_songs": 4, "n_captions": 2, "clip_s": 4.0}
+
+
+@dataclass(frozen=True)
+class SmallDemo:
+    """A finished demo: its folder, its steps, what it printed, its result."""
+
+    out: Path
+    steps: list[str]
+    terminal: str
+    done: DemoRun
+
+
+@pytest.fixture(scope="session")
+def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDemo]:
+    """The demo at seed 0 on a workspace that is made in seconds."""
+    out, steps = tmp_path_factory.mktemp("demo") / "out", list[str]()
+    printed = Console(file=io.StringIO(), width=110, highlight=False, soft_wrap=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EARWITNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(demo, "make_workspace", partial(demo.make_workspace, **SMALL))
+        patch.setattr(console, "out", printed)
+        data = prepare_demo(out, seed=0, say=steps.append)
+        done = judge_demo(data, say=steps.append, watcher=Watching())
+        command._print(data, done)
+    yield SmallDemo(out, steps, printed.file.getvalue(), done)  # type: ignore[attr-defined]
