@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ class SmallDemo:
 
 
 @pytest.fixture(scope="session")
-def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDemo]:
+def small_demo(tmp_path_factory: pytest.TempPathFactory) -> SmallDemo:
     """The demo at seed 0 on a workspace that is made in seconds."""
     out, steps = tmp_path_factory.mktemp("demo") / "out", list[str]()
     printed = Console(file=io.StringIO(), width=110, highlight=False, soft_wrap=True)
@@ -42,4 +41,4 @@ def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDemo]:
         data = prepare_demo(out, seed=0, say=steps.append)
         done = judge_demo(data, say=steps.append, watcher=Watching())
         command._print(data, done)
-    yield SmallDemo(out, steps, printed.file.getvalue(), done)  # type: ignore[attr-defined]
+    return SmallDemo(out, steps, printed.file.getvalue(), done)  # type: ignore[attr-defined]

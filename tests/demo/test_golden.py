@@ -28,7 +28,6 @@ VOLATILE = {
     r"\d{4}-\d\d-\d\d": "DATE",
     r"\b[0-9a-f]{12,64}\b": "HASH",
     r"\b\d+\.\d+\.\d+[\w.+]*": "VERSION",
-    r"\b\d[\d.]* (s|ms|min|items/s|files/s)\b": "DURATION",
 }
 
 
