@@ -41,7 +41,7 @@ _HOMES = {
     "SplitOptions": "earwitness.splits.build",
     "build_splits": "earwitness.splits.build",
     "build_folder_splits": "earwitness.splits.build",
-    "write_splits": "earwitness.splits.write",
+    "write_splits": "earwitness.splits.build",
     "open_detector": "earwitness.detectors.loading",
     "list_detectors": "earwitness.detectors.catalogue",
     "audit": "earwitness.audit.audit",

@@ -21,9 +21,8 @@ from earwitness.core.manifest import Manifest
 from earwitness.detectors.base import Detector
 from earwitness.detectors.loading import open_detector
 from earwitness.scoring.predict import predict
-from earwitness.splits.build import SplitOptions, build_splits
+from earwitness.splits.build import SplitOptions, build_splits, write_splits
 from earwitness.splits.manifests import list_manifests, read_manifest
-from earwitness.splits.write import write_splits
 from earwitness.training.fakeprint import train_fakeprint
 
 ENCODERS = ("griffin256", "griffin512", "lyra3", "lyra9")

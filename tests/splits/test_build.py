@@ -13,9 +13,14 @@ import pytest
 
 from builders import touch, write_split_file
 from earwitness.core.errors import DatasetError, UsageError
-from earwitness.splits.build import SplitOptions, SplitSet, build_folder_splits, build_splits
+from earwitness.splits.build import (
+    SplitOptions,
+    SplitSet,
+    build_folder_splits,
+    build_splits,
+    write_splits,
+)
 from earwitness.splits.manifests import read_manifest
-from earwitness.splits.write import write_splits
 
 ENCODERS = ("encodec3", "griffin256", "musika")
 GENERATORS = ("MusicGen_medium", "mustango")

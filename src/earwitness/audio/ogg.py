@@ -1,9 +1,9 @@
 """Ogg files: their pages (RFC 3533) and links, and how to read what is damaged.
 
-Conventions: offsets are bytes. Granules are samples at the codec's rate; Opus counts them at 48 kHz, which is the
-rate it is decoded at whatever rate its header names (RFC 7845: that is the rate of the sound
-before it was coded). A link is one stream from its first page to its last; files that were put
-one behind another have several.
+Conventions: offsets are bytes. Granules are samples at the codec's rate; Opus counts them at 48
+kHz, which is the rate it is decoded at whatever rate its header names (RFC 7845: the rate of the
+sound before it was coded). A link is one stream from its first page to its last; files that were
+put one behind another have several.
 """
 
 from __future__ import annotations

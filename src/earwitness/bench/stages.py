@@ -46,10 +46,12 @@ from earwitness.scoring.run_folder import (
     read_run,
 )
 from earwitness.splits.build import (
+    OMITTED_CSV,
     SplitOptions,
     SplitSet,
     build_folder_splits,
     build_splits,
+    write_splits,
 )
 from earwitness.splits.manifests import (
     SPLITS_JSON,
@@ -57,7 +59,6 @@ from earwitness.splits.manifests import (
     read_manifest,
     recorded_roots,
 )
-from earwitness.splits.write import OMITTED_CSV, write_splits
 
 SCORE = "score"
 """Name of the stage."""

@@ -180,7 +180,7 @@ def splits(
     from earwitness.core.errors import UsageError
     from earwitness.datasets import fma
     from earwitness.splits import build as jobs
-    from earwitness.splits.write import write_splits
+    from earwitness.splits.build import write_splits
 
     if folder is not None and root is not None:
         raise UsageError("--folder and --root: expected one of them")

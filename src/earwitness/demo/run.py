@@ -26,9 +26,8 @@ from earwitness.core.errors import UsageError
 from earwitness.demo.workspace import Workspace, make_workspace
 from earwitness.scoring.prediction_files import read_predictions
 from earwitness.scoring.run import OnStart
-from earwitness.splits.build import SplitOptions, build_splits
+from earwitness.splits.build import SplitOptions, build_splits, write_splits
 from earwitness.splits.manifests import read_manifest
-from earwitness.splits.write import write_splits
 from earwitness.training.fakeprint import FittedDetector, train_fakeprint
 
 DETECTOR = "fakeprint-demo"

@@ -1,12 +1,12 @@
 """The published evaluation splits: from dataset folders to ten balanced, leakage-safe manifests.
 
 Conventions: options keep the names and defaults of the published script; each source is drawn
-by its own ranks, so what one holds never changes what is drawn from another.
+by its own ranks, so what one holds never changes what is drawn from another. Paths in manifests are
+POSIX and relative to the root that ``splits.json`` records, or absolute where asked for.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Any
 import polars as pl
 
 from earwitness.core.errors import DatasetError, EarwitnessError, UsageError
+from earwitness.core.io import atomic_write
+from earwitness.core.manifest import Manifest
 from earwitness.core.registry import summarize_error
 from earwitness.datasets.catalog import (
     CATALOG_COLUMNS,
@@ -28,15 +30,8 @@ from earwitness.datasets.catalog import (
 from earwitness.datasets.fma import ENCODERS
 from earwitness.datasets.folder import catalog_folder
 from earwitness.datasets.sonics import TRAIN_CHECKS
-from earwitness.splits.sampling import (
-    balance_classes,
-    balance_sources,
-    one_per_group,
-    share_out,
-    stratum_counts,
-    take,
-    with_rank,
-)
+from earwitness.splits import sampling
+from earwitness.splits.manifests import arrange, shared_root, write_manifest, write_root
 
 SAME_GROUP = "another of its group is kept"
 
@@ -85,12 +80,9 @@ class SplitOptions:
 
     def n_wanted(self, name: str, layout: Layout) -> dict[int, int]:
         """Return the items wanted of each class of a dataset."""
-        return {
-            target: getattr(self, f"n_{name}_{word}", self.n_dataset)
-            if target in layout.classes
-            else 0
-            for target, word in enumerate(("real", "fake"))
-        }
+        names = (f"n_{name}_real", f"n_{name}_fake")
+        n = {target: getattr(self, names[target], self.n_dataset) for target in layout.classes}
+        return {0: 0, 1: 0} | n
 
 
 @dataclass(frozen=True)
@@ -137,7 +129,7 @@ class SplitSet:
         frames: Rows of each manifest, by the stem of its file.
         warnings: What the user should know, one sentence each.
         looked_at: What was read and what it held.
-        options: What was asked, for ``splits.json``.
+        options: Options that were set, for ``splits.json``.
     """
 
     root: Path
@@ -171,8 +163,12 @@ def build_splits(options: SplitOptions) -> SplitSet:
         raise UsageError("every --n-… is 0, expected at least one item to be asked for")
     frames = _frames(sources, seed=options.seed)
     paths = [path for s in sources for path in s.taken["filepath"].to_list()]
-    root = options.root.absolute() if options.root else _shared_root(paths)
-    warnings = [_shortfall(s) for s in sources if s.asked is not None and s.taken.height < s.asked]
+    root = options.root.absolute() if options.root else shared_root(paths)
+    warnings = [
+        f"{s.name}: {s.asked} asked, {s.taken.height} there; all of them taken"
+        for s in sources
+        if s.asked is not None and s.taken.height < s.asked
+    ]
     warnings += _unchecked(options)
     said = _said(options)
     return SplitSet(root, tuple(sources), frames, tuple(warnings), tuple(looked_at), said)
@@ -198,9 +194,11 @@ def build_folder_splits(
     sources = _draw_source(name.lower(), catalog, {0: None, 1: None}, options)
     frames = {f"{s.name}_{s.taken.height}": s.taken for s in sources}
     combined = pl.concat([s.taken for s in sources], how="diagonal")
-    frames[f"{name}_combined"] = with_rank(combined, seed=seed, purpose="combined")
+    frames[f"{name}_combined"] = sampling.with_rank(combined, seed=seed, purpose="combined")
     if combined["target"].n_unique() == 2:
-        frames[f"{name}_balanced"] = balance_classes(combined, seed=seed, purpose="balanced")
+        frames[f"{name}_balanced"] = sampling.balance_classes(
+            combined, seed=seed, purpose="balanced"
+        )
     said = {"folder": str(root), "seed": seed, "one_per_group": one_per_group}
     return SplitSet(root.absolute(), tuple(sources), frames, (), catalog.looked_at, said)
 
@@ -241,11 +239,13 @@ def _draw_source(
     *,
     is_stratified: bool = True,
 ) -> list[Source]:
-    frame = with_rank(catalog.frame, seed=options.seed, purpose=catalog.source)
+    frame = sampling.with_rank(catalog.frame, seed=options.seed, purpose=catalog.source)
     omitted = list(catalog.omitted)
     found = {target: frame.filter(pl.col("target") == target).height for target in (0, 1)}
     if options.one_per_group:
-        kept = one_per_group(frame, {t: found[t] if n is None else n for t, n in wanted.items()})
+        kept = sampling.one_per_group(
+            frame, {t: found[t] if n is None else n for t, n in wanted.items()}
+        )
         beside = frame.join(kept, on="key", how="anti").select("target", "key").sort("key")
         omitted += [Omission(t, key, SAME_GROUP) for t, key in beside.rows()]
         frame = kept
@@ -256,7 +256,11 @@ def _draw_source(
             continue
         stratified = target == 1 and is_stratified
         n = side.height if asked is None else min(asked, side.height)
-        rows = take(side, share_out(n, stratum_counts(side))) if stratified else side.head(n)
+        rows = (
+            sampling.take(side, sampling.share_out(n, sampling.stratum_counts(side)))
+            if stratified
+            else side.head(n)
+        )
         side_name = f"{name}_{'fake' if target else 'real'}"
         left_out = tuple(o for o in omitted if o.target == target)
         n_found = found[target]
@@ -269,8 +273,8 @@ def _refuse_nothing(catalog: Catalog, drawn: list[Source]) -> None:
     empty = [source.name for source in drawn if source.taken.height == 0]
     if drawn and not empty:
         return
-    reasons = sorted({o.reason for o in catalog.omitted})
-    left_out = f"; left out: {', '.join(reasons)}" if reasons else ""
+    reasons = ", ".join(sorted({o.reason for o in catalog.omitted}))
+    left_out = f"; left out: {reasons}" if reasons else ""
     raise DatasetError(
         f"{' and '.join(empty) or catalog.source}: nothing to take; "
         f"looked at {'; '.join(catalog.looked_at)}{left_out}"
@@ -281,12 +285,11 @@ def _frames(sources: list[Source], *, seed: int) -> dict[str, pl.DataFrame]:
     """Compose the published manifests of what each source gave."""
     taken = {source.name: source.taken for source in sources}
     frames = {
-        "_".join(filter(None, (source.name, source.split, str(source.taken.height)))): source.taken
-        for source in sources
+        "_".join(filter(None, (s.name, s.split, str(len(s.taken))))): s.taken for s in sources
     }
-    everything = _stack(taken, list(taken))
+    everything = pl.concat(taken.values(), how="diagonal")
     name = "ood_requested_combined"
-    frames[name] = with_rank(everything, seed=seed, purpose=name)
+    frames[name] = sampling.with_rank(everything, seed=seed, purpose=name)
     balanced = {
         "ood_requested_combined_balanced": list(taken),
         "ood_sonics_test_balanced": ["sonics_real", "sonics_fake"],
@@ -294,29 +297,12 @@ def _frames(sources: list[Source], *, seed: int) -> dict[str, pl.DataFrame]:
     }
     for name, parts in balanced.items():
         if all(part in taken for part in parts):
-            frames[name] = balance_classes(_stack(taken, parts), seed=seed, purpose=name)
+            both = pl.concat([taken[part] for part in parts], how="diagonal")
+            frames[name] = sampling.balance_classes(both, seed=seed, purpose=name)
     name = "ood_three_source_balanced"
     if everything["source_dataset"].n_unique() == 3:
-        frames[name] = balance_sources(everything, seed=seed, purpose=name)
+        frames[name] = sampling.balance_sources(everything, seed=seed, purpose=name)
     return {name: frame for name, frame in frames.items() if frame.height}
-
-
-def _stack(taken: Mapping[str, pl.DataFrame], parts: list[str]) -> pl.DataFrame:
-    return pl.concat([taken[part] for part in parts], how="diagonal")
-
-
-def _shared_root(paths: list[str]) -> Path:
-    here = Path.cwd()
-    if all(Path(path).is_relative_to(here) for path in paths):
-        return here
-    try:
-        return Path(os.path.commonpath(paths))
-    except ValueError:  # on several Windows drives nothing is shared
-        return here
-
-
-def _shortfall(source: Source) -> str:
-    return f"{source.name}: {source.asked} asked, {source.taken.height} there; all of them taken"
 
 
 def _unchecked(options: SplitOptions) -> list[str]:
@@ -341,3 +327,70 @@ def _said(options: SplitOptions) -> dict[str, Any]:
         for name, value in values.items()
         if value is not None
     }
+
+
+OMITTED_CSV = "omitted.csv"
+
+
+def write_splits(splits: SplitSet, out_dir: Path, *, absolute_paths: bool = False) -> list[Path]:
+    """Write manifests, ``splits.json`` and, if files were left out, ``omitted.csv``.
+
+    Returns:
+        Paths of the manifests.
+    """
+    written: list[Path] = []
+    prefix = "" if absolute_paths else splits.root.as_posix().rstrip("/") + "/"
+    recorded: dict[str, Any] = {}
+    for name, frame in splits.frames.items():
+        rows = frame.drop("key").with_columns(pl.col("filepath").str.strip_prefix(prefix))
+        manifest = Manifest(name, arrange(rows))
+        path = out_dir / f"{name}.csv"
+        write_manifest(manifest, path)
+        written.append(path)
+        recorded[name] = {"file": path.name, "digest": manifest.digest} | _class_counts(rows)
+    _write_omitted(splits, out_dir / OMITTED_CSV)
+    write_root(
+        out_dir,
+        splits.root,
+        options=splits.options,
+        warnings=list(splits.warnings),
+        looked_at=list(splits.looked_at),
+        sources={source.name: _record(source) for source in splits.sources},
+        manifests=recorded,
+    )
+    return written
+
+
+def _record(source: Source) -> dict[str, Any]:
+    reasons = [omission.reason for omission in source.omitted]
+    dropped = {reason: reasons.count(reason) for reason in sorted(set(reasons))}
+    missing = dropped.pop("no such file", 0)
+    return {
+        "asked": source.asked,
+        "found": source.found,
+        "missing": missing,
+        "not_drawn": source.n_not_drawn,
+        "dropped": dropped,
+        "taken": source.taken.height,
+        "stratified_over_generators": source.stratified,
+        "per_generator": sampling.stratum_counts(source.taken),
+        "n_groups": source.taken["group_id"].n_unique(),
+    }
+
+
+def _class_counts(rows: pl.DataFrame) -> dict[str, Any]:
+    by_source = sampling.count_by_source(rows).items()
+    per_source = {source: {"real": n.n_real, "fake": n.n_fake} for source, n in by_source}
+    n_fake = int((rows["target"] == 1).sum())
+    counts = {"n": rows.height, "real": rows.height - n_fake, "fake": n_fake}
+    return counts | {"per_source": per_source}
+
+
+def _write_omitted(splits: SplitSet, path: Path) -> None:
+    rows = [(s.name, o.name, o.reason) for s in splits.sources for o in s.omitted]
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    frame = pl.DataFrame(rows, schema=["source", "name", "reason"], orient="row")
+    with atomic_write(path) as temporary:
+        frame.write_csv(temporary)

@@ -140,6 +140,17 @@ def write_root(folder: Path, root: Path, **more: Any) -> None:
     write_json(folder / SPLITS_JSON, here | more)
 
 
+def shared_root(paths: list[str]) -> Path:
+    """Return the working folder if all paths are in it, else the folder that they share."""
+    here = Path.cwd()
+    if all(Path(path).is_relative_to(here) for path in paths):
+        return here
+    try:
+        return Path(os.path.commonpath(paths))
+    except ValueError:  # on several Windows drives nothing is shared
+        return here
+
+
 def list_manifests(folder: Path) -> list[Path]:
     """Return the manifests of a folder: those of its ``splits.json``, else every CSV in it.
 

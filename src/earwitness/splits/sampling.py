@@ -140,7 +140,7 @@ def balance_classes(frame: pl.DataFrame, *, seed: int, purpose: str) -> pl.DataF
 def balance_sources(frame: pl.DataFrame, *, seed: int, purpose: str) -> pl.DataFrame:
     """Take as equal a share of each source as its classes allow, as many real as fake."""
     ranked = with_rank(frame, seed=seed, purpose=purpose)
-    sizes = _sizes(ranked)
+    sizes = count_by_source(ranked)
     parts = []
     for source, share in share_sources(sizes).items():
         for target, n in enumerate(share):
@@ -186,7 +186,8 @@ def _equal_shares(sizes: dict[str, Share], each: int) -> dict[str, Share] | None
     return {n: Share(least[n] + extra[n], each - least[n] - extra[n]) for n in sizes}
 
 
-def _sizes(frame: pl.DataFrame) -> dict[str, Share]:
+def count_by_source(frame: pl.DataFrame) -> dict[str, Share]:
+    """Return the real and fake rows of each ``source_dataset``, sorted by name."""
     counts = frame.group_by("source_dataset").agg(
         (pl.col("target") == 0).sum().alias("real"), (pl.col("target") == 1).sum().alias("fake")
     )
