@@ -111,7 +111,7 @@ def trained(music: Path) -> Manifest:
 def clean(music: Path, trained: Manifest) -> AuditReport:
     rows = [row(f"e{number:02d}.flac") for number in range(N - 2)]
     evaluated = Manifest("eval", pl.DataFrame(rows), (music,))
-    return audit(evaluated, against=[trained], store=music / "store")
+    return audit(evaluated, against=[trained], store=music / "store", n_workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,10 @@ def planted(music: Path, trained: Manifest) -> AuditReport:
     rows.append(row("e00.flac", artist="Artist of  T12.mp3"))
     rows.append(row("fake_00003_suno_1.flac", target=1, source_dataset="SONICS"))
     return audit(
-        Manifest("eval", pl.DataFrame(rows), (music,)), against=[trained], store=music / "store"
+        Manifest("eval", pl.DataFrame(rows), (music,)),
+        against=[trained],
+        store=music / "store",
+        n_workers=0,
     )
 
 
