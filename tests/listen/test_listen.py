@@ -1,4 +1,4 @@
-"""Listening: what is heard of songs long and short, and files that are none."""
+"""Results for songs long and short, and for files that are not audio."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from earwitness.listen.listen import (
     find_songs,
     listen,
 )
-from earwitness.listen.text import hearing_record, tell_hearing
+from earwitness.listen.text import describe_in_full, song_record
 from earwitness.listen.types import SongResult
 
 
@@ -68,7 +68,7 @@ def half_loud(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_song_is_heard_whole_and_in_order(half_loud: Path) -> None:
+def test_a_song_is_analysed_whole_and_in_order(half_loud: Path) -> None:
     hearing = hear(half_loud)
     (opinion,) = hearing.opinions
     assert (hearing.duration_s, hearing.sample_rate_hz, hearing.error) == (4, 16_000, None)
@@ -106,7 +106,7 @@ def test_what_to_know_of_a_song_and_a_detector_is_remarked(half_loud: Path) -> N
     (remarks,) = zip(*(opinion.remarks for opinion in opinions), strict=True)
     for remark, told in zip(
         remarks,
-        ("shorter than the 5 s", "nothing above 8000 Hz", "is not known", "this very file"),
+        ("input of 5 s", "no content above 8000 Hz", "is unknown", "in its training data"),
         strict=True,
     ):
         assert told in remark
@@ -133,7 +133,7 @@ def test_files_that_are_no_audio_are_hearings_with_the_reason(tmp_path: Path) ->
         tmp_path / "folder",
     ]
     hearings = list(listen(find_songs(songs), [Loudness()]))
-    reasons = ["text/HTML", "empty", "no such file", "a folder without audio files"]
+    reasons = ["text/HTML", "empty", "no such file", "the folder contains no audio files"]
     assert [hearing.path for hearing in hearings] == songs
     for hearing, reason in zip(hearings, reasons, strict=True):
         assert reason in (hearing.error or "")
@@ -157,7 +157,7 @@ def test_what_is_worked_on_is_told(half_loud: Path, tmp_path: Path) -> None:
     told: list[str] = []
     other = write_comb(tmp_path / "other.wav", 1)
     list(listen([half_loud, other], [Loudness()], working=told.append))
-    assert told == ["listening to 1 of 2", "listening to 2 of 2"]
+    assert told == ["analysing song 1 of 2", "analysing song 2 of 2"]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_detectors_at_hand_are_those_whose_weights_are_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"no detector has weights here; --detector .* fetches"):
+    with pytest.raises(UsageError, match=r"no detector has local weights; --detector .* downloads"):
         find_detectors()
     monkeypatch.setenv("EARWITNESS_WEIGHTS", str(tmp_path / "shelf"))
     card = fakeprint_card(name="mine", trained_on=None, training_items=None)
@@ -193,7 +193,7 @@ def test_detectors_at_hand_are_those_whose_weights_are_here(
     found, problems = find_detectors()
     assert found == {str(tmp_path / "shelf" / "mine"): tmp_path / "shelf" / "mine"}
     (problem,) = problems
-    assert problem.startswith("fakeprint is left out: ")
+    assert problem.startswith("skipped fakeprint: ")
 
 
 def test_a_song_without_content_gets_no_verdict(tmp_path: Path) -> None:
@@ -206,15 +206,15 @@ def test_a_song_without_content_gets_no_verdict(tmp_path: Path) -> None:
     assert (opinion.verdict, opinion.prob, opinion.error) == (None, None, None)
     assert opinion.abstained == "nothing to analyse (digital silence)"
     assert not hearing.is_judged
-    told = "\n".join(str(line) for line in tell_hearing(hearing, width=100))
-    assert "loudness gives no verdict: nothing to analyse (digital silence)." in told
+    told = "\n".join(str(line) for line in describe_in_full(hearing, width=100))
+    assert "loudness abstained: nothing to analyse (digital silence)." in told
     assert "fake" not in told
-    record = hearing_record(hearing)["opinions"][0]
+    record = song_record(hearing)["opinions"][0]
     assert (record["abstained"], record["verdict"]) == (opinion.abstained, None)
     assert len(record["silences"]) == 4
 
 
-def test_silent_stretches_are_left_out_of_a_verdict(tmp_path: Path) -> None:
+def test_silent_segments_are_left_out_of_a_verdict(tmp_path: Path) -> None:
     import soundfile
 
     path = tmp_path / "pause.wav"
@@ -226,5 +226,5 @@ def test_silent_stretches_are_left_out_of_a_verdict(tmp_path: Path) -> None:
     assert [w.start_s for w in opinion.windows] == [0, 0.5, 2, 2.5, 3.5]
     assert [s.start_s for s in opinion.silences] == [1, 1.5, 3]
     assert opinion.verdict == "leans fake"
-    told = " ".join(str(line).strip() for line in tell_hearing(hearing, width=100))
-    assert "No verdict on 0:01–0:02, 0:03–0:03: nothing to analyse (digital silence)." in told
+    told = " ".join(str(line).strip() for line in describe_in_full(hearing, width=100))
+    assert "Abstained on 0:01–0:02, 0:03–0:03: nothing to analyse (digital silence)." in told

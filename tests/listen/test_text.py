@@ -14,16 +14,16 @@ from earwitness.core.errors import UsageError
 from earwitness.listen.text import (
     NO_PROOF,
     clock,
+    describe_in_full,
     describe_score,
     draw_bar,
-    hearing_record,
-    hearings_table,
-    tell_hearing,
-    tell_limits,
-    tell_remarks,
+    limit_lines,
+    remark_lines,
+    results_table,
+    song_record,
     write_axis,
 )
-from earwitness.listen.timeline import choose_pictures, plot_hearing
+from earwitness.listen.timeline import choose_images, plot_hearing
 from earwitness.listen.types import DetectorResult, Segment, SongResult
 from earwitness.listen.verdicts import label_score, probability_of
 
@@ -60,12 +60,12 @@ def hearing(
 
 
 def text_of(told: SongResult, width: int = 100) -> str:
-    return "\n".join(line.plain for line in tell_hearing(told, width=width))
+    return "\n".join(line.plain for line in describe_in_full(told, width=width))
 
 
 def table_text(hearings: list[SongResult], cards: list[DetectorCard], width: int = 110) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(hearings_table(hearings, cards, width=width))
+    console.print(results_table(hearings, cards, width=width))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
@@ -77,7 +77,7 @@ def test_only_a_card_makes_a_number_a_probability() -> None:
     assert "not a probability" not in text_of(hearing(calibrated))
 
 
-@pytest.mark.parametrize(("logit", "told"), [(9, "> 0.99"), (-9, "< 0.01"), (800, "1.00")])
+@pytest.mark.parametrize(("logit", "told"), [(9, ">0.99"), (-9, "<0.01"), (800, "1.00")])
 def test_numbers_are_not_rounded_to_certainty(logit: float, told: str) -> None:
     assert describe_score(opinion(logit)) == f"score {told}"
 
@@ -86,10 +86,10 @@ def test_a_song_in_full() -> None:
     song = hearing(opinion(-3, -3, 3, 3, -3, 3), opinion(-3, of=card("e"), length_s=30))
     told = " ".join(text_of(song).split())
     assert told.startswith("song.mp3 0:30 long, 44100 Hz")
-    assert "Sounds fake: 0:10–0:20, 0:25–0:30 (50% of what was heard)." in told
-    assert "Heard all of the song, in 6 windows of 5 s." in told
-    assert "No stretch of it sounds fake. Heard all of the song, in 1 window of 30 s." in told
-    assert "The detectors agree in part: d is undecided, e says real." in told
+    assert "Scores as fake: 0:10–0:20, 0:25–0:30 (50% of the analysed audio)." in told
+    assert "Analysed all of the song, in 6 windows of 5 s." in told
+    assert "No segment scores as fake. Analysed all of the song, in 1 window of 30 s." in told
+    assert "The detectors agree only in part: d is undecided, e says real." in told
     assert "Limits: Hears loudness alone." in told
     assert told.endswith(NO_PROOF)
     assert "is AI" not in told
@@ -98,25 +98,25 @@ def test_a_song_in_full() -> None:
 def test_many_stretches_are_counted_and_the_longest_named() -> None:
     song = hearing(opinion(*[3, -3] * 8, 3, 3, -3, length_s=1), duration_s=60)
     told = " ".join(text_of(song).split())
-    assert "0:16–0:18 and 5 shorter stretches" in told
-    assert "Heard 32% of the song" in told
+    assert "0:16–0:18 and 5 shorter ones" in told
+    assert "Analysed 32% of the song" in told
 
 
 def test_a_detector_that_could_not_judge_and_a_file_that_could_not_be_read() -> None:
     told = text_of(hearing(DetectorResult(card(), error="0.1 s long"), opinion(3, of=card("e"))))
-    assert "d could not judge it: 0.1 s long" in told
+    assert "d failed: 0.1 s long" in told
     assert text_of(SongResult(Path("a.mp3"), error="no such file")) == "a.mp3: no such file"
 
 
 @pytest.mark.parametrize("width", [30, 60, 100, 300])
 def test_lines_fit_the_terminal(width: int) -> None:
     told = hearing(opinion(-3, 3, length_s=15), opinion(3, of=card("e"), length_s=30))
-    lines = tell_hearing(told, width=width)
+    lines = describe_in_full(told, width=width)
     wrapped = [line.plain for line in lines if "threshold" not in line.plain]
     assert max(map(len, wrapped)) <= min(width, 100)
 
 
-def test_blocks_rise_with_fakeness_and_leave_blank_what_was_not_heard() -> None:
+def test_blocks_rise_with_fakeness_and_leave_gaps_blank() -> None:
     windows = [Segment(0, 10, -9, 0), Segment(20, 30, 9, 1), Segment(30, 40, 0, 0.5)]
     bar = draw_bar(windows, 40, threshold=0.5, n_cells=8)
     assert bar.plain == "▁▁  ██▅▅"
@@ -167,14 +167,14 @@ def test_remarks_and_limits_are_told_once() -> None:
     noted = DetectorResult(card("d"), "says real", -3, 0.05, remarks=("It is short.",))
     other = DetectorResult(card("e"), "says real", -3, 0.05, remarks=("It is short.",))
     songs = [hearing(noted, other, path="a.mp3"), hearing(noted, other, path="b.mp3")]
-    (line,) = tell_remarks(songs, width=100)
+    (line,) = remark_lines(songs, width=100)
     assert line.plain == "a.mp3 and 1 more, d, e: It is short."
-    limits = [line.plain for line in tell_limits([card("d"), card("e")], width=100)]
+    limits = [line.plain for line in limit_lines([card("d"), card("e")], width=100)]
     assert limits == ["d, e: Hears loudness alone.", NO_PROOF]
 
 
 def test_a_record_survives_json() -> None:
-    record = hearing_record(hearing(opinion(-3, 3)))
+    record = song_record(hearing(opinion(-3, 3)))
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     (told,) = record["opinions"]
     assert told["sounds_fake"] == [{"start_s": 5, "end_s": 10}]
@@ -195,7 +195,7 @@ def test_pictures_are_drawn(tmp_path: Path, suffix: str, start: bytes) -> None:
 
 
 def test_there_is_nothing_to_draw_without_a_verdict(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no detector judged it"):
+    with pytest.raises(UsageError, match="no detector gave a verdict"):
         plot_hearing(SongResult(Path("a.mp3"), error="gone"), tmp_path / "a.png")
     with pytest.raises(UsageError, match=r"ends in \.png or \.svg"):
         plot_hearing(hearing(opinion(1)), tmp_path / "a.gif")
@@ -203,13 +203,13 @@ def test_there_is_nothing_to_draw_without_a_verdict(tmp_path: Path) -> None:
 
 def test_where_pictures_go(tmp_path: Path) -> None:
     one, two = [Path("a/song.mp3")], [Path("a/song.mp3"), Path("b/Song.mp3")]
-    assert choose_pictures(one, tmp_path / "x.svg") == [tmp_path / "x.svg"]
-    assert choose_pictures(one, tmp_path) == [tmp_path / "song.png"]
-    assert choose_pictures(two, tmp_path / "neu") == [
+    assert choose_images(one, tmp_path / "x.svg") == [tmp_path / "x.svg"]
+    assert choose_images(one, tmp_path) == [tmp_path / "song.png"]
+    assert choose_images(two, tmp_path / "neu") == [
         tmp_path / "neu" / "song.png",
         tmp_path / "neu" / "Song__2.png",
     ]
-    with pytest.raises(UsageError, match="one picture for 2 songs, expected a folder"):
-        choose_pictures(two, tmp_path / "x.png")
+    with pytest.raises(UsageError, match="one image for 2 songs, expected a folder"):
+        choose_images(two, tmp_path / "x.png")
     with pytest.raises(UsageError, match=r"expected a \.png or \.svg file, or a folder"):
-        choose_pictures(one, tmp_path / "x.jpg")
+        choose_images(one, tmp_path / "x.jpg")

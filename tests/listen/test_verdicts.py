@@ -1,4 +1,4 @@
-"""Scores in words, windows without overlaps, and stretches that sound fake."""
+"""Scores in words, windows without overlaps, and segments that sound fake."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from earwitness.listen.verdicts import (
     covered_s,
     fake_segments,
     fakeness,
+    is_contested,
     label_score,
+    merge_windows,
     probability_of,
-    says_both,
-    without_overlaps,
 )
 
 PROBS = st.floats(0, 1)
 
 
-def stretch(start_s: float, end_s: float, logit: float) -> Segment:
+def segment(start_s: float, end_s: float, logit: float) -> Segment:
     return Segment(start_s, end_s, logit, probability_of(logit))
 
 
@@ -73,8 +73,8 @@ def test_fakeness_rises_and_passes_one_half_at_the_threshold(
 
 
 def test_where_windows_overlap_their_mean_logit_holds() -> None:
-    windows = [stretch(0, 5, -2), stretch(5, 10, 1), stretch(7, 12, 3)]
-    assert [(s.start_s, s.end_s, s.logit) for s in without_overlaps(windows)] == [
+    windows = [segment(0, 5, -2), segment(5, 10, 1), segment(7, 12, 3)]
+    assert [(s.start_s, s.end_s, s.logit) for s in merge_windows(windows)] == [
         (0, 5, -2),
         (5, 7, 1),
         (7, 10, 2),
@@ -83,11 +83,11 @@ def test_where_windows_overlap_their_mean_logit_holds() -> None:
     assert covered_s(windows) == 12
 
 
-def test_what_was_not_heard_is_in_no_stretch() -> None:
-    windows = [stretch(0, 1, 0), stretch(4, 5, 0)]
-    assert [s[:2] for s in without_overlaps(windows)] == [(0, 1), (4, 5)]
+def test_gaps_are_in_no_segment() -> None:
+    windows = [segment(0, 1, 0), segment(4, 5, 0)]
+    assert [s[:2] for s in merge_windows(windows)] == [(0, 1), (4, 5)]
     assert covered_s(windows) == 2
-    assert without_overlaps([]) == []
+    assert merge_windows([]) == []
 
 
 @given(
@@ -96,19 +96,19 @@ def test_what_was_not_heard_is_in_no_stretch() -> None:
     )
 )
 def test_stretches_cover_what_windows_cover_once(rows: list[tuple[int, int, float]]) -> None:
-    windows = [stretch(start, start + length, logit) for start, length, logit in rows]
-    stretches = without_overlaps(windows)
-    assert all(a.end_s <= b.start_s for a, b in itertools.pairwise(stretches))
+    windows = [segment(start, start + length, logit) for start, length, logit in rows]
+    segments = merge_windows(windows)
+    assert all(a.end_s <= b.start_s for a, b in itertools.pairwise(segments))
     seconds = {t for start, length, _ in rows for t in range(start, start + length)}
     assert covered_s(windows) == pytest.approx(len(seconds))
     for second in seconds:
         inside = [w.logit for w in windows if w.start_s <= second < w.end_s]
-        (found,) = [s.logit for s in stretches if s.start_s <= second < s.end_s]
+        (found,) = [s.logit for s in segments if s.start_s <= second < s.end_s]
         assert found == pytest.approx(sum(inside) / len(inside))
 
 
 def test_neighbours_that_sound_fake_make_one_run_over_gaps() -> None:
-    windows = [stretch(2 * n, 2 * n + 1, logit) for n, logit in enumerate([-1, 2, 3, -1, 2])]
+    windows = [segment(2 * n, 2 * n + 1, logit) for n, logit in enumerate([-1, 2, 3, -1, 2])]
     assert fake_segments(windows, 0.5) == [(2, 5), (8, 9)]
     assert fake_segments(windows, 0.99) == []
 
@@ -118,12 +118,12 @@ def test_neighbours_that_sound_fake_make_one_run_over_gaps() -> None:
     [
         (["says fake"], None, False),
         (["says fake", None], None, False),
-        (["says fake", "leans fake"], "Both detectors are on the side of fake.", False),
-        (["says real"] * 3, "All 3 detectors are on the side of real.", False),
+        (["says fake", "leans fake"], "Both detectors point to fake.", False),
+        (["says real"] * 3, "All 3 detectors point to real.", False),
         (["is undecided"] * 2, "Both detectors are undecided.", False),
         (
             ["says fake", "is undecided"],
-            "The detectors agree in part: d0 says fake, d1 is undecided.",
+            "The detectors agree only in part: d0 says fake, d1 is undecided.",
             False,
         ),
         (
@@ -136,7 +136,7 @@ def test_neighbours_that_sound_fake_make_one_run_over_gaps() -> None:
 def test_agreement_is_said(verdicts: list[Verdict | None], told: str | None, both: bool) -> None:
     opinions = [opinion(f"d{n}", verdict) for n, verdict in enumerate(verdicts)]
     assert compare_verdicts(opinions) == told
-    assert says_both(opinions) is both
+    assert is_contested(opinions) is both
 
 
 def test_extreme_logits_do_not_overflow() -> None:

@@ -82,11 +82,11 @@ def listen(
     """
     from earwitness.listen.listen import find_songs
     from earwitness.listen.listen import listen as listen_to
-    from earwitness.listen.timeline import choose_pictures
+    from earwitness.listen.timeline import choose_images
 
     chosen = windows_choice(windows) if windows is not None else None
     songs = find_songs(files)
-    pictures = choose_pictures([song.path for song in songs], save) if save is not None else []
+    pictures = choose_images([song.path for song in songs], save) if save is not None else []
     with console.err.status("opening detectors") as status:
         detectors = _open(detector, weights, preprocessing=preprocessing, device=device)
         results = list(listen_to(songs, detectors, windows=chosen, working=status.update))
@@ -134,30 +134,30 @@ def _open(
 def _record(results: Sequence[SongResult], cards: Sequence[DetectorCard]) -> dict[str, object]:
     from earwitness import __version__
     from earwitness.cli.detector_text import card_record
-    from earwitness.listen.text import hearing_record
+    from earwitness.listen.text import song_record
 
     return {
         "earwitness": __version__,
         "detectors": [card_record(card) for card in cards],
-        "songs": [hearing_record(result) for result in results],
+        "songs": [song_record(result) for result in results],
     }
 
 
 def _tell(results: Sequence[SongResult], cards: Sequence[DetectorCard]) -> None:
     from earwitness.listen.text import (
-        hearings_table,
-        tell_hearing,
-        tell_limits,
-        tell_remarks,
+        describe_in_full,
+        limit_lines,
+        remark_lines,
+        results_table,
     )
 
     width = console.out.width
     if len(results) == 1:
-        lines = tell_hearing(results[0], width=width)
+        lines = describe_in_full(results[0], width=width)
     else:
-        console.out.print(hearings_table(results, cards, width=width), soft_wrap=False)
+        console.out.print(results_table(results, cards, width=width), soft_wrap=False)
         console.out.print()
-        lines = [*tell_remarks(results, width=width), *tell_limits(cards, width=width)]
+        lines = [*remark_lines(results, width=width), *limit_lines(cards, width=width)]
     for line in lines:
         console.out.print(line)
 

@@ -1,8 +1,8 @@
-"""One song, or a few: what every detector at hand says of it, and when.
+"""Run detectors on one song or a few.
 
-Conventions: a file that cannot be judged is a hearing with its error. A song of ordinary length is
-heard whole, window after window; of a longer one so many windows are taken, evenly spread, that
-time and memory stay bounded however long it is.
+Conventions: a file that cannot be read gives a result with its error. Songs of ordinary length are
+analysed whole, window after window; from longer songs windows are sampled evenly, so that time and
+memory stay bounded.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ from earwitness.listen.types import DetectorResult, Segment, Silence, SongResult
 from earwitness.listen.verdicts import label_score
 from earwitness.scoring.predict import predict
 
-_WHOLE_S = 600
-"""Songs up to this length are heard whole; of longer ones no more than this is heard."""
-_MOST_WINDOWS = 400
-_FEWEST_WINDOWS = 3
-_MOST_PASSED_S: dict[Reader, float] = {"seek": 1e6, "stream": 6e4, "frames": 6e4, "ffmpeg": 6e4}
-"""What may be passed over on the way to windows, which costs time even where a reader seeks."""
+_MAX_WHOLE_S = 600
+"""Songs up to this length are analysed whole; from longer ones this much is sampled."""
+_MAX_WINDOWS = 400
+_MIN_WINDOWS = 3
+_MAX_SKIPPED_S: dict[Reader, float] = {"seek": 1e6, "stream": 6e4, "frames": 6e4, "ffmpeg": 6e4}
+"""Limit on audio skipped between windows, which takes time even if a reader seeks."""
 
 
 class Song(NamedTuple):
-    """A file to listen to, or the reason why it cannot be."""
+    """A file to analyse, or the reason why it cannot be."""
 
     path: Path
     error: str | None = None
 
 
 def find_songs(paths: Sequence[Path]) -> list[Song]:
-    """Return the files to listen to, each once; a folder stands for the audio files in it."""
+    """Return the files to analyse, each once; a folder stands for the audio files in it."""
     return list(dict.fromkeys(song for path in paths for song in _songs_at(path)))
 
 
 def find_detectors() -> tuple[dict[str, Path], list[str]]:
-    """Return detectors whose weights are here with where they lie, and what is wrong with others.
+    """Return detectors with local weights and their paths, and the problems of others.
 
     Raises:
-        UsageError: There is none.
+        UsageError: No detector has local weights.
     """
     listings = list_detectors()
     found = {each.asked: each.weights for each in listings if each.weights and each.is_here}
-    problems = [f"{each.asked} is left out: {each.problem}" for each in listings if each.problem]
+    problems = [f"skipped {each.asked}: {each.problem}" for each in listings if each.problem]
     if not found:
         raise UsageError(
             "; ".join(
                 [
                     *problems,
-                    "no detector has weights here; --detector sonics-spectttra-gamma-5s fetches "
-                    "some from the hub, `earwitness detectors` says how to get others",
+                    "no detector has local weights; --detector sonics-spectttra-gamma-5s downloads "
+                    "some from the hub, and `earwitness detectors` lists how to get the others",
                 ]
             )
         )
@@ -78,17 +78,17 @@ def listen(
     windows: Windows | None = None,
     working: Callable[[str], None] | None = None,
 ) -> Iterator[SongResult]:
-    """Let detectors judge songs, one song at a time.
+    """Run detectors on songs, one song at a time.
 
     Args:
-        songs: What is judged.
-        detectors: Who judges.
-        windows: Clips per song, see ``predict``; ``None`` hears songs up to ten minutes whole and
-            of longer ones so many windows, evenly spread, as come to ten minutes at most.
-        working: Told what is being worked on, in words.
+        songs: The songs.
+        detectors: The detectors.
+        windows: Clips per song, see ``predict``; ``None`` analyses songs up to ten minutes whole
+            and samples at most ten minutes of longer ones.
+        working: Called with a progress message for each song.
 
     Yields:
-        A hearing a song, in order.
+        One result per song, in order.
     """
     for number, song in enumerate(songs, 1):
         path, error = song if isinstance(song, Song) else Song(song)
@@ -96,8 +96,8 @@ def listen(
             yield SongResult(path, error=error)
             continue
         if working:
-            working(f"listening to {number} of {len(songs)}" if len(songs) > 1 else "listening")
-        yield _hear(path, detectors, windows)
+            working(f"analysing song {number} of {len(songs)}" if len(songs) > 1 else "analysing")
+        yield _analyse(path, detectors, windows)
 
 
 def _songs_at(path: Path) -> list[Song]:
@@ -106,7 +106,7 @@ def _songs_at(path: Path) -> list[Song]:
     folder = scan_audio(path)
     songs = [Song(path / name, _name_problem(path)) for name in folder.files]
     songs += [Song(path / name, "its name is not valid Unicode") for name in folder.unreadable]
-    return songs or [Song(path, "a folder without audio files, expected audio")]
+    return songs or [Song(path, "the folder contains no audio files")]
 
 
 def _name_problem(path: Path) -> str | None:
@@ -117,7 +117,7 @@ def _name_problem(path: Path) -> str | None:
     return None
 
 
-def _hear(path: Path, detectors: Sequence[Detector], windows: Windows | None) -> SongResult:
+def _analyse(path: Path, detectors: Sequence[Detector], windows: Windows | None) -> SongResult:
     try:
         info = probe_audio(path)
     except AudioError as error:
@@ -135,22 +135,22 @@ def _hear(path: Path, detectors: Sequence[Detector], windows: Windows | None) ->
     by_name = {prediction.detector: prediction for prediction in given}
     cards = [detector.card for detector in detectors]
     known = _sha256_if_needed(path, cards)
-    opinions = tuple(_opinion(card, by_name[card.name], info, known) for card in cards)
-    return SongResult(path, info.duration_s, info.sample_rate_hz, opinions)
+    results = tuple(_detector_result(card, by_name[card.name], info, known) for card in cards)
+    return SongResult(path, info.duration_s, info.sample_rate_hz, results)
 
 
 def choose_windows(contract: ClipContract, info: AudioInfo) -> Windows:
-    """Return how many windows of a file are heard where nobody says; see ``listen``."""
+    """Return the default number of windows of a file; see ``listen``."""
     rate_hz = contract.rate_for(info.sample_rate_hz)
     clip_samples = contract.clip_samples or contract.max_samples
-    if info.duration_s <= _WHOLE_S or clip_samples is None:
+    if info.duration_s <= _MAX_WHOLE_S or clip_samples is None:
         return "all"
-    in_time = _MOST_PASSED_S[info.reader] / info.duration_s
-    n_windows = min(_MOST_WINDOWS, in_time, _WHOLE_S * rate_hz / clip_samples)
-    return max(_FEWEST_WINDOWS, int(n_windows))
+    in_time = _MAX_SKIPPED_S[info.reader] / info.duration_s
+    n_windows = min(_MAX_WINDOWS, in_time, _MAX_WHOLE_S * rate_hz / clip_samples)
+    return max(_MIN_WINDOWS, int(n_windows))
 
 
-def _opinion(
+def _detector_result(
     card: DetectorCard, prediction: Predictions, info: AudioInfo, sha256: str | None
 ) -> DetectorResult:
     row = prediction.frame.row(0, named=True)
@@ -174,7 +174,7 @@ def _opinion(
 def _windows(
     prediction: Predictions, duration_s: float
 ) -> tuple[tuple[Segment, ...], tuple[Silence, ...]]:
-    """Return what was scored and what was abstained from, where the file has it."""
+    """Return the windows that were scored, and those on which the detector abstained."""
     scored: list[Segment] = []
     silent: list[Silence] = []
     frame = pl.DataFrame() if prediction.windows is None else prediction.windows
@@ -191,26 +191,29 @@ def _windows(
 def _remarks(
     card: DetectorCard, row: dict[str, Any], info: AudioInfo, sha256: str | None
 ) -> Iterator[str]:
-    """Yield what to know of this detector and this song."""
+    """Yield notes on this detector and this song."""
     contract, rate_hz = card.contract, info.sample_rate_hz
     clip_s = (contract.clip_samples or 0) / contract.rate_for(rate_hz)
     if info.duration_s < 0.995 * clip_s:
         yield (
-            f"The song is shorter than the {clip_s:g} s that it hears at once; silence filled "
-            "the rest."
+            f"The song is shorter than the detector's input of {clip_s:g} s and was padded with "
+            "silence."
         )
     if row["below_band"]:
         yield (
-            f"At {rate_hz} Hz the file holds nothing above {rate_hz / 2:g} Hz; part of the band "
-            f"that it looks at, up to {card.band_hz[1]:g} Hz, is empty."
+            f"At {rate_hz} Hz the file has no content above {rate_hz / 2:g} Hz, so part of the "
+            f"detector's band, up to {card.band_hz[1]:g} Hz, is empty."
         )
     if contract.native_rate and rate_hz != contract.sample_rate_hz:
         why = "in the published code" if card.preprocessing == "published" else "in its training"
-        yield (f"The file's {rate_hz} Hz were taken for {contract.sample_rate_hz} Hz, as {why}.")
+        yield (
+            f"Audio at {rate_hz} Hz was treated as {contract.sample_rate_hz} Hz without "
+            f"resampling, as {why}."
+        )
     if card.trained_on is None:
-        yield "What it was trained on is not known; it may have met this song before."
+        yield "Its training data is unknown and may include this song."
     if card.training_items is not None and sha256 in card.training_items.item_sha256:
-        yield "It was trained on this very file, so its verdict says little."
+        yield "This file is in its training data, so the verdict is not informative."
 
 
 def _sha256_if_needed(path: Path, cards: Sequence[DetectorCard]) -> str | None:

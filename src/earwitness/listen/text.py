@@ -1,7 +1,7 @@
-"""Hearings in words: for a person at a terminal, and as records for JSON.
+"""Results for one song as text for the terminal, and as records for JSON.
 
-Conventions: a number is called a probability only where the detector's card does so. Bars of
-blocks tell by height alone, colour repeats it.
+Conventions: a score is called a probability only if the detector's card does so. Bars show scores
+by height; colour only repeats it.
 """
 
 from __future__ import annotations
@@ -23,288 +23,277 @@ from earwitness.listen.verdicts import (
     covered_s,
     fake_segments,
     fakeness,
+    is_contested,
+    merge_windows,
     probability_of,
-    says_both,
-    without_overlaps,
 )
+from earwitness.report import formatting
 from earwitness.report.charts.style import break_lines
 
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
-_MOST_TICKS = 10
+_MAX_TICKS = 10
 
 NO_PROOF = (
-    "A detector reports traces like those it was trained to find; no verdict proves how a song "
-    "was made."
+    "A detector finds artifacts like those it was trained on; no verdict proves how a song was "
+    "made."
 )
-LEGEND = "▁ sounds real · █ sounds fake · the threshold is half way up · a blank was not heard"
-_WIDEST = 100
-_MOST_RUNS = 4
+LEGEND = "▁ real · █ fake · the threshold is at half height · blank: not analysed"
+_MAX_WIDTH = 100
+_MAX_SEGMENTS = 4
 _TOUCHING_S = 0.01
 _COLUMN_WIDTH = len("is undecided")
-_NARROWEST_SONG = 36
+_MIN_SONG_WIDTH = 36
 REAL_STYLE, FAKE_STYLE = "blue", "red"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow"}
 
 
-def describe_score(opinion: DetectorResult) -> str:
-    """Return the number that goes with a verdict, called what its card allows."""
-    if opinion.prob is None:
+def describe_score(result: DetectorResult) -> str:
+    """Return the score as text, called a probability only if the card allows it."""
+    if result.prob is None:
         return "no score"
-    if opinion.card.score_kind == "probability":
-        return f"probability of fake {_two_decimals(opinion.prob)}"
-    return f"score {_two_decimals(opinion.prob)}"
+    if result.card.score_kind == "probability":
+        return f"probability of fake {formatting.number(result.prob, decimals=2)}"
+    return f"score {formatting.number(result.prob, decimals=2)}"
 
 
-def describe_song(hearing: SongResult) -> str:
-    """Return a song's length and rate."""
-    return f"{clock(hearing.duration_s or 0)} long, {hearing.sample_rate_hz} Hz"
+def describe_song(song: SongResult) -> str:
+    """Return a song's length and sample rate as text."""
+    return f"{clock(song.duration_s or 0)} long, {song.sample_rate_hz} Hz"
 
 
-def shown_name(name: str) -> str:
-    """Return a file's name as it can be printed: what is no valid Unicode is replaced."""
+def printable_name(name: str) -> str:
+    """Return a file name with invalid Unicode replaced."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def tell_hearing(hearing: SongResult, *, width: int) -> list[Text]:
-    """Return lines that tell one song's hearing in full.
-
-    Args:
-        hearing: What was said of it.
-        width: Columns of the terminal.
-    """
-    width = min(width, _WIDEST)
-    name = Text(shown_name(str(hearing.path)), style="bold")
-    if hearing.error is not None:
-        return [name.append(f": {hearing.error}", style="not bold")]
-    lines = [name.append(f"  {describe_song(hearing)}", style="not bold dim"), Text()]
-    for opinion in hearing.opinions:
-        lines += [*_tell_opinion(opinion, hearing.duration_s or 0, width), Text()]
-    if agreement := compare_verdicts(hearing.opinions):
-        lines += _wrapped(agreement, width, indent="")
-    if hearing.is_judged:
-        lines += [Text(LEGEND, style="dim"), *_wrapped(NO_PROOF, width, indent="", style="dim")]
+def describe_in_full(song: SongResult, *, width: int) -> list[Text]:
+    """Return all results for one song as lines for a terminal of ``width`` columns."""
+    width = min(width, _MAX_WIDTH)
+    name = Text(printable_name(str(song.path)), style="bold")
+    if song.error is not None:
+        return [name.append(f": {song.error}", style="not bold")]
+    lines = [name.append(f"  {describe_song(song)}", style="not bold dim"), Text()]
+    for result in song.opinions:
+        lines += [*_detector_lines(result, song.duration_s or 0, width), Text()]
+    if agreement := compare_verdicts(song.opinions):
+        lines += _wrap(agreement, width, indent="")
+    if song.is_judged:
+        lines += [Text(LEGEND, style="dim"), *_wrap(NO_PROOF, width, indent="", style="dim")]
     return lines
 
 
-def hearings_table(
-    hearings: Sequence[SongResult], cards: Sequence[DetectorCard], *, width: int
+def results_table(
+    results: Sequence[SongResult], cards: Sequence[DetectorCard], *, width: int
 ) -> Table:
-    """Return a row a song and a column a detector; under a song stands what went wrong with it.
+    """Return a row a song and a column a detector, with errors below the song.
 
-    Where so many columns do not fit, detectors stand under each song, a row each.
+    If the columns do not fit, each detector is a row below the song instead.
     """
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
     table.add_column("song", overflow="fold")
     table.add_column("length", justify="right", no_wrap=True)
-    if width < _NARROWEST_SONG + (_COLUMN_WIDTH + 2) * len(cards):
-        _fill_narrow(table, hearings)
+    if width < _MIN_SONG_WIDTH + (_COLUMN_WIDTH + 2) * len(cards):
+        _fill_narrow(table, results)
         return table
     for card in cards:
         heading = "\n".join(break_lines(card.name, _COLUMN_WIDTH))
         table.add_column(Text(heading), overflow="fold")
-    for hearing in hearings:
-        cells = [_cell(opinion, "\n") for opinion in hearing.opinions]
-        table.add_row(_song_cell(hearing), _length(hearing), *(cells or [Text("–")] * len(cards)))
+    for song in results:
+        cells = [_cell(result, "\n") for result in song.opinions]
+        table.add_row(_song_cell(song), _length(song), *(cells or [Text("–")] * len(cards)))
     return table
 
 
-def _fill_narrow(table: Table, hearings: Sequence[SongResult]) -> None:
+def _fill_narrow(table: Table, results: Sequence[SongResult]) -> None:
     table.add_column("verdict", no_wrap=True)
-    for hearing in hearings:
-        table.add_row(_song_cell(hearing), _length(hearing), "")
-        for opinion in hearing.opinions:
-            table.add_row(Text(f"  {opinion.card.name}"), "", _cell(opinion, " "))
+    for song in results:
+        table.add_row(_song_cell(song), _length(song), "")
+        for result in song.opinions:
+            table.add_row(Text(f"  {result.card.name}"), "", _cell(result, " "))
         table.add_section()
 
 
-def tell_remarks(hearings: Sequence[SongResult], *, width: int) -> list[Text]:
-    """Return each remark once, with the songs and detectors that it concerns."""
+def remark_lines(results: Sequence[SongResult], *, width: int) -> list[Text]:
+    """Return each remark once, with its songs and detectors."""
     detectors: dict[str, dict[str, None]] = {}
     songs: dict[str, dict[str, None]] = {}
-    for hearing in hearings:
-        for opinion in hearing.opinions:
-            for remark in opinion.remarks:
-                detectors.setdefault(remark, {})[opinion.card.name] = None
-                songs.setdefault(remark, {})[shown_name(str(hearing.path))] = None
+    for song in results:
+        for result in song.opinions:
+            for remark in result.remarks:
+                detectors.setdefault(remark, {})[result.card.name] = None
+                songs.setdefault(remark, {})[printable_name(str(song.path))] = None
     lines = []
     for remark, names in detectors.items():
         first, *others = songs[remark]
         more = f" and {len(others)} more" if others else ""
         told = f"{first}{more}, {', '.join(names)}: {remark}"
-        lines += _wrapped(told, min(width, _WIDEST), indent="")
+        lines += _wrap(told, min(width, _MAX_WIDTH), indent="")
     return lines
 
 
-def tell_limits(cards: Sequence[DetectorCard], *, width: int) -> list[Text]:
-    """Return what is known not to be told by detectors, each kind of limit once."""
+def limit_lines(cards: Sequence[DetectorCard], *, width: int) -> list[Text]:
+    """Return the limits of the detectors, each once."""
     by_limits: dict[str, list[str]] = {}
     for card in cards:
         by_limits.setdefault(card.limits, []).append(card.name)
-    width = min(width, _WIDEST)
+    width = min(width, _MAX_WIDTH)
     lines = []
     for limits, names in by_limits.items():
-        lines += _wrapped(f"{', '.join(names)}: {limits}", width, indent="")
-    return [*lines, *_wrapped(NO_PROOF, width, indent="", style="dim")]
+        lines += _wrap(f"{', '.join(names)}: {limits}", width, indent="")
+    return [*lines, *_wrap(NO_PROOF, width, indent="", style="dim")]
 
 
-def hearing_record(hearing: SongResult) -> dict[str, Any]:
-    """Return a hearing as JSON has it; windows as they were heard, overlaps and all."""
+def song_record(song: SongResult) -> dict[str, Any]:
+    """Return the results for a song as a record for JSON; windows may overlap."""
     return {
-        "file": str(hearing.path),
-        "duration_s": hearing.duration_s,
-        "sample_rate_hz": hearing.sample_rate_hz,
-        "error": hearing.error,
-        "summary": compare_verdicts(hearing.opinions),
-        "opinions": [_opinion_record(opinion) for opinion in hearing.opinions],
+        "file": str(song.path),
+        "duration_s": song.duration_s,
+        "sample_rate_hz": song.sample_rate_hz,
+        "error": song.error,
+        "summary": compare_verdicts(song.opinions),
+        "opinions": [_detector_record(result) for result in song.opinions],
     }
 
 
-def _opinion_record(opinion: DetectorResult) -> dict[str, Any]:
-    runs = fake_segments(opinion.windows, opinion.card.threshold)
+def _detector_record(result: DetectorResult) -> dict[str, Any]:
+    runs = fake_segments(result.windows, result.card.threshold)
     return {
-        "detector": opinion.card.name,
-        "verdict": opinion.verdict,
-        "logit": opinion.logit,
-        "pred_prob": opinion.prob,
-        "is_probability": opinion.card.score_kind == "probability",
-        "threshold": opinion.card.threshold,
-        "heard_s": covered_s(opinion.windows),
+        "detector": result.card.name,
+        "verdict": result.verdict,
+        "logit": result.logit,
+        "pred_prob": result.prob,
+        "is_probability": result.card.score_kind == "probability",
+        "threshold": result.card.threshold,
+        "heard_s": covered_s(result.windows),
         "sounds_fake": [{"start_s": start_s, "end_s": end_s} for start_s, end_s in runs],
         "windows": [
             {"start_s": w.start_s, "end_s": w.end_s, "logit": w.logit, "pred_prob": w.prob}
-            for w in opinion.windows
+            for w in result.windows
         ],
-        "silences": [silence._asdict() for silence in opinion.silences],
-        "encoders": dict(opinion.encoders),
-        "limits": opinion.card.limits,
-        "remarks": list(opinion.remarks),
-        "abstained": opinion.abstained,
-        "error": opinion.error,
+        "silences": [silence._asdict() for silence in result.silences],
+        "encoders": dict(result.encoders),
+        "limits": result.card.limits,
+        "remarks": list(result.remarks),
+        "abstained": result.abstained,
+        "error": result.error,
     }
 
 
-def _tell_opinion(opinion: DetectorResult, duration_s: float, width: int) -> Iterator[Text]:
-    name = opinion.card.name
-    if opinion.abstained is not None:
-        yield from _wrapped(f"{name} gives no verdict: {opinion.abstained}.", width, indent="")
+def _detector_lines(result: DetectorResult, duration_s: float, width: int) -> Iterator[Text]:
+    name = result.card.name
+    if result.abstained is not None:
+        yield from _wrap(f"{name} abstained: {result.abstained}.", width, indent="")
         return
-    if opinion.verdict is None:
-        yield from _wrapped(f"{name} could not judge it: {opinion.error}", width, indent="")
+    if result.verdict is None:
+        yield from _wrap(f"{name} failed: {result.error}", width, indent="")
         return
-    style = _STYLES[opinion.verdict.split()[-1]]
-    headline = Text(name, style="bold").append(f" {opinion.verdict}", style=style)
-    yield headline.append(f", {_score_in_full(opinion)}", style="not bold")
+    style = _STYLES[result.verdict.split()[-1]]
+    headline = Text(name, style="bold").append(f" {result.verdict}", style=style)
+    yield headline.append(f", {_score_in_full(result)}", style="not bold")
     n_cells = width - 4
-    threshold = opinion.card.threshold
-    bar = draw_bar(opinion.windows, duration_s, threshold=threshold, n_cells=n_cells)
+    threshold = result.card.threshold
+    bar = draw_bar(result.windows, duration_s, threshold=threshold, n_cells=n_cells)
     yield Text("  ").append_text(bar)
     yield Text("  " + write_axis(duration_s, n_cells), style="dim")
-    for sentence in _sentences(opinion, duration_s):
-        yield from _wrapped(sentence, width)
-    yield from _wrapped(f"Limits: {opinion.card.limits}", width, style="dim")
+    for sentence in _sentences(result, duration_s):
+        yield from _wrap(sentence, width)
+    yield from _wrap(f"Limits: {result.card.limits}", width, style="dim")
 
 
-def _score_in_full(opinion: DetectorResult) -> str:
-    told = describe_score(opinion)
-    is_probability = opinion.card.score_kind == "probability"
+def _score_in_full(result: DetectorResult) -> str:
+    told = describe_score(result)
+    is_probability = result.card.score_kind == "probability"
     note = "" if is_probability else ", not a probability"
-    threshold = opinion.card.threshold
+    threshold = result.card.threshold
     return f"{told} (0 real, 1 fake, threshold {threshold:g}{note})"
 
 
-def _sentences(opinion: DetectorResult, duration_s: float) -> Iterator[str]:
-    yield f"{_where_fake(opinion)} {_how_much_heard(opinion, duration_s)}"
-    if opinion.silences:
-        yield _where_silent(opinion)
-    likeliest = max(opinion.encoders, key=lambda name: opinion.encoders[name], default="real")
-    if opinion.verdict in ("leans fake", "says fake") and likeliest != "real":
-        yield f"Of the encoders it knows, {likeliest} is nearest."
-    yield from opinion.remarks
+def _sentences(result: DetectorResult, duration_s: float) -> Iterator[str]:
+    yield f"{_fake_sentence(result)} {_coverage_sentence(result, duration_s)}"
+    if result.silences:
+        yield _abstention_sentence(result)
+    likeliest = max(result.encoders, key=lambda name: result.encoders[name], default="real")
+    if result.verdict in ("leans fake", "says fake") and likeliest != "real":
+        yield f"Nearest of its known encoders: {likeliest}."
+    yield from result.remarks
 
 
-def _where_fake(opinion: DetectorResult) -> str:
-    runs = fake_segments(opinion.windows, opinion.card.threshold)
-    stretches = without_overlaps(opinion.windows)
+def _fake_sentence(result: DetectorResult) -> str:
+    runs = fake_segments(result.windows, result.card.threshold)
+    segments = merge_windows(result.windows)
     if not runs:
-        return "No stretch of it sounds fake."
-    if all(stretch.prob >= opinion.card.threshold for stretch in stretches):
-        return "All that was heard sounds fake."
-    longest = sorted(sorted(runs, key=lambda run: run[0] - run[1])[:_MOST_RUNS])
+        return "No segment scores as fake."
+    if all(segment.prob >= result.card.threshold for segment in segments):
+        return "All analysed segments score as fake."
+    longest = sorted(sorted(runs, key=lambda run: run[0] - run[1])[:_MAX_SEGMENTS])
     told = ", ".join(f"{clock(start_s)}–{clock(end_s)}" for start_s, end_s in longest)
     others = len(runs) - len(longest)
-    fake_s = sum(s.end_s - s.start_s for s in stretches if s.prob >= opinion.card.threshold)
-    share = fake_s / covered_s(opinion.windows)
-    more = f" and {others} shorter stretch{'es' if others > 1 else ''}" if others else ""
-    return f"Sounds fake: {told}{more} ({share:.0%} of what was heard)."
+    fake_s = sum(s.end_s - s.start_s for s in segments if s.prob >= result.card.threshold)
+    share = fake_s / covered_s(result.windows)
+    more = f" and {formatting.plural(others, 'shorter one')}" if others else ""
+    return f"Scores as fake: {told}{more} ({share:.0%} of the analysed audio)."
 
 
-def _where_silent(opinion: DetectorResult) -> str:
-    """Tell where a detector abstained, neighbours of one reason joined."""
+def _abstention_sentence(result: DetectorResult) -> str:
+    """Return where a detector abstained; neighbours with one reason are joined."""
     runs: list[Silence] = []
-    for silence in opinion.silences:
+    for silence in result.silences:
         last = runs[-1] if runs else None
         if last and last.reason == silence.reason and silence.start_s <= last.end_s + _TOUCHING_S:
             runs[-1] = last._replace(end_s=max(last.end_s, silence.end_s))
         else:
             runs.append(silence)
-    told = ", ".join(f"{clock(run.start_s)}–{clock(run.end_s)}" for run in runs[:_MOST_RUNS])
-    others = len(runs) - _MOST_RUNS
+    told = ", ".join(f"{clock(run.start_s)}–{clock(run.end_s)}" for run in runs[:_MAX_SEGMENTS])
+    others = len(runs) - _MAX_SEGMENTS
     more = f" and {others} more" if others > 0 else ""
-    return f"No verdict on {told}{more}: {runs[0].reason}."
+    return f"Abstained on {told}{more}: {runs[0].reason}."
 
 
-def _how_much_heard(opinion: DetectorResult, duration_s: float) -> str:
-    longest_s = max(window.end_s - window.start_s for window in opinion.windows)
-    n = len(opinion.windows)
-    windows = f"{n} window{'s' if n > 1 else ''} of {longest_s:.3g} s"
-    share = covered_s(opinion.windows) / duration_s
-    return f"Heard {'all' if share > 0.995 else f'{share:.0%}'} of the song, in {windows}."
+def _coverage_sentence(result: DetectorResult, duration_s: float) -> str:
+    longest_s = max(window.end_s - window.start_s for window in result.windows)
+    n = len(result.windows)
+    windows = f"{formatting.plural(n, 'window')} of {longest_s:.3g} s"
+    share = covered_s(result.windows) / duration_s
+    return f"Analysed {'all' if share > 0.995 else f'{share:.0%}'} of the song, in {windows}."
 
 
-def _cell(opinion: DetectorResult, separator: str) -> Text:
-    if opinion.abstained is not None:
-        return Text("no verdict", style="dim")
-    if opinion.verdict is None:
+def _cell(result: DetectorResult, separator: str) -> Text:
+    if result.abstained is not None:
+        return Text("abstained", style="dim")
+    if result.verdict is None:
         return Text("–", style="dim")
-    style = _STYLES[opinion.verdict.split()[-1]]
-    return Text(f"{opinion.verdict}{separator}{_two_decimals(opinion.prob or 0)}", style=style)
+    score = formatting.number(result.prob, decimals=2)
+    return Text(f"{result.verdict}{separator}{score}", style=_STYLES[result.verdict.split()[-1]])
 
 
-def _length(hearing: SongResult) -> str:
-    return "–" if hearing.duration_s is None else clock(hearing.duration_s)
+def _length(song: SongResult) -> str:
+    return "–" if song.duration_s is None else clock(song.duration_s)
 
 
-def _song_cell(hearing: SongResult) -> Text:
-    text = Text(shown_name(str(hearing.path)))
-    for error in _errors(hearing):
+def _song_cell(song: SongResult) -> Text:
+    text = Text(printable_name(str(song.path)))
+    for error in _errors(song):
         text.append(f"\n  {error}", style="red")
-    if says_both(hearing.opinions):
+    if is_contested(song.opinions):
         text.append("\n  the detectors disagree", style="dim")
     return text
 
 
-def _errors(hearing: SongResult) -> list[str]:
-    if hearing.error is not None:
-        return [hearing.error]
-    reasons = [(each.card.name, each.error or each.abstained) for each in hearing.opinions]
+def _errors(song: SongResult) -> list[str]:
+    if song.error is not None:
+        return [song.error]
+    reasons = [(each.card.name, each.error or each.abstained) for each in song.opinions]
     return [f"{name}: {reason}" for name, reason in reasons if reason]
 
 
-def _two_decimals(prob: float) -> str:
-    """Two decimals; what is neither 0 nor 1 is not rounded to either."""
-    if 0 < prob < 0.005:
-        return "< 0.01"
-    return "> 0.99" if 0.995 <= prob < 1 else f"{prob:.2f}"
-
-
-def _wrapped(text: str, width: int, *, indent: str = "  ", style: str = "") -> list[Text]:
+def _wrap(text: str, width: int, *, indent: str = "  ", style: str = "") -> list[Text]:
     lines = textwrap.wrap(text, width - len(indent), break_on_hyphens=False) or [""]
     return [Text(indent + line, style=style) for line in lines]
 
 
 def clock(seconds: float) -> str:
-    """Write a time as ``m:ss`` or ``h:mm:ss``."""
+    """Format a time as ``m:ss`` or ``h:mm:ss``."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
@@ -313,16 +302,16 @@ def clock(seconds: float) -> str:
 def draw_bar(
     windows: Sequence[Segment], duration_s: float, *, threshold: float, n_cells: int
 ) -> Text:
-    """Return a block a cell, as high as what was heard in it sounds fake.
+    """Return a bar of block characters whose height rises with fakeness.
 
     Args:
-        windows: What was heard of a song.
+        windows: Windows with scores.
         duration_s: Length of the song.
-        threshold: Number between 0 and 1 that stands half way up.
-        n_cells: Characters to draw.
+        threshold: Score at half height.
+        n_cells: Number of characters.
     """
     text = Text()
-    for logit in _cell_logits(without_overlaps(windows), duration_s, n_cells):
+    for logit in _cell_logits(merge_windows(windows), duration_s, n_cells):
         if logit is None:
             text.append(" ")
             continue
@@ -333,27 +322,27 @@ def draw_bar(
 
 
 def _cell_logits(
-    stretches: Sequence[Segment], duration_s: float, n_cells: int
+    segments: Sequence[Segment], duration_s: float, n_cells: int
 ) -> list[float | None]:
-    """Return the mean logit of what was heard in each cell, ``None`` where nothing was."""
+    """Return the mean logit in each cell; ``None`` where nothing was analysed."""
     cell_s = duration_s / n_cells
     logits: list[float | None] = []
     for at in range(n_cells):
-        inside = [(s.logit, _shared_s(s, at * cell_s, (at + 1) * cell_s)) for s in stretches]
+        inside = [(s.logit, _shared_s(s, at * cell_s, (at + 1) * cell_s)) for s in segments]
         total_s = sum(shared_s for _, shared_s in inside)
         weighted = sum(logit * shared_s for logit, shared_s in inside)
         logits.append(weighted / total_s if total_s > 1e-6 * cell_s else None)
     return logits
 
 
-def _shared_s(stretch: Segment, start_s: float, end_s: float) -> float:
-    return max(0.0, min(stretch.end_s, end_s) - max(stretch.start_s, start_s))
+def _shared_s(segment: Segment, start_s: float, end_s: float) -> float:
+    return max(0.0, min(segment.end_s, end_s) - max(segment.start_s, start_s))
 
 
 def write_axis(duration_s: float, n_cells: int) -> str:
-    """Return times under the cells that they fall into."""
+    """Return a time axis below the bar."""
     line = ""
-    for tick in tick_seconds(duration_s, n_most=max(2, n_cells // 9)):
+    for tick in tick_seconds(duration_s, n_max=max(2, n_cells // 9)):
         column = int(tick / duration_s * n_cells)
         label = clock(tick)
         if column + len(label) <= n_cells:
@@ -361,8 +350,8 @@ def write_axis(duration_s: float, n_cells: int) -> str:
     return line
 
 
-def tick_seconds(duration_s: float, n_most: int = _MOST_TICKS) -> list[int]:
-    """Return round times within a song, at most ``n_most`` and the start always among them."""
-    step = next((s for s in _STEPS_S if duration_s / s < n_most), None)
-    step = step or math.ceil(duration_s / n_most / _STEPS_S[-1]) * _STEPS_S[-1]
+def tick_seconds(duration_s: float, n_max: int = _MAX_TICKS) -> list[int]:
+    """Return at most ``n_max`` round times within a song, always including 0."""
+    step = next((s for s in _STEPS_S if duration_s / s < n_max), None)
+    step = step or math.ceil(duration_s / n_max / _STEPS_S[-1]) * _STEPS_S[-1]
     return list(range(0, math.floor(duration_s) + 1, step))

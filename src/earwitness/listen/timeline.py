@@ -1,88 +1,23 @@
-"""Pictures of hearings: one song a file, PNG or SVG by its suffix.
-
-Conventions: drawn offline and without a browser.
-"""
+"""Timelines: the scores of one song over time, as a PNG or SVG."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import altair as alt
 
 from earwitness.core.errors import UsageError
 from earwitness.core.io import distinct_stems, file_stem
-from earwitness.listen.text import describe_score, describe_song, shown_name, tick_seconds
+from earwitness.listen.text import describe_score, describe_song, printable_name, tick_seconds
 from earwitness.listen.types import DetectorResult, SongResult
-from earwitness.listen.verdicts import compare_verdicts, without_overlaps
+from earwitness.listen.verdicts import compare_verdicts, merge_windows
 from earwitness.report.charts.renderer import PICTURE_SUFFIXES, save_chart
-from earwitness.report.charts.style import FONT, break_lines, ink
+from earwitness.report.charts.style import FONT, break_lines, heading, ink, inline_data
 
-
-def choose_pictures(songs: Sequence[Path], save: Path) -> list[Path]:
-    """Return where the picture of each song goes.
-
-    Args:
-        songs: The files.
-        save: A ``.png`` or ``.svg`` file for a single song, else a folder for PNGs.
-
-    Raises:
-        UsageError: One picture for several songs, or a suffix that is no picture's.
-    """
-    if save.suffix.lower() in PICTURE_SUFFIXES and not save.is_dir():
-        if len(songs) > 1:
-            raise UsageError(
-                f"--save {save}: one picture for {len(songs)} songs, expected a folder"
-            )
-        return [save]
-    if save.is_file() or (save.suffix and not save.is_dir() and len(songs) == 1):
-        raise UsageError(f"--save {save}: expected a .png or .svg file, or a folder")
-    stems = distinct_stems(file_stem(shown_name(song.stem)) for song in songs)
-    return [save / f"{stem}.png" for stem in stems]
-
-
-def plot_hearing(hearing: SongResult, path: str | Path) -> Path:
-    """Draw what was heard over the course of a song.
-
-    Args:
-        hearing: One that at least one detector judged.
-        path: The picture, ``.png`` or ``.svg``; its folder is made if it is missing.
-
-    Raises:
-        UsageError: Another suffix, or nothing to draw.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
-        raise UsageError(f"{path}: expected a name that ends in {' or '.join(PICTURE_SUFFIXES)}")
-    if hearing.duration_s is None or not hearing.is_judged:
-        raise UsageError(f"{hearing.path}: no detector judged it, so there is nothing to draw")
-    chart = timeline_chart(
-        [_band(opinion) for opinion in hearing.opinions if opinion.verdict is not None],
-        title=shown_name(hearing.path.name),
-        subtitle=_subtitle(hearing),
-        duration_s=hearing.duration_s,
-    )
-    save_chart(chart, path)
-    return path
-
-
-def _band(opinion: DetectorResult) -> Band:
-    bars = [Bar(s.start_s, s.end_s, s.prob) for s in without_overlaps(opinion.windows)]
-    title = f"{opinion.card.name} {opinion.verdict}, {describe_score(opinion)}"
-    return Band(title, bars, opinion.card.threshold)
-
-
-def _subtitle(hearing: SongResult) -> str:
-    agreement = compare_verdicts(hearing.opinions)
-    return f"{describe_song(hearing)}.{f' {agreement}' if agreement else ''}"
-
-
-_WIDTH_PX, _HEIGHT_PX = 760, 84
-_LINE_UNITS = 84
-_FAKE, _REAL = ink("fake"), ink("real")
-_FAKE_GROUND, _REAL_GROUND = "#fdf1e8", "#eaf3fa"
-_INK, _GREY_INK = ink("ink"), ink("soft")
+_WIDTH_PX, _HEIGHT_PX, _LINE_UNITS = 760, 84, 84
+_FAKE_BACKGROUND, _REAL_BACKGROUND = "#fdf1e8", "#eaf3fa"
 _CLOCK = (
     "(datum.value >= 3600 ? floor(datum.value / 3600) + ':' : '')"
     " + (datum.value >= 3600 ? format(floor(datum.value % 3600 / 60), '02d')"
@@ -90,8 +25,64 @@ _CLOCK = (
 )
 
 
+def choose_images(songs: Sequence[Path], save: Path) -> list[Path]:
+    """Return the image path of each song.
+
+    Args:
+        songs: The files.
+        save: A ``.png`` or ``.svg`` file for a single song, else a folder for PNGs.
+
+    Raises:
+        UsageError: One file for several songs, or a suffix other than .png and .svg.
+    """
+    if save.suffix.lower() in PICTURE_SUFFIXES and not save.is_dir():
+        if len(songs) > 1:
+            raise UsageError(f"--save {save}: one image for {len(songs)} songs, expected a folder")
+        return [save]
+    if save.is_file() or (save.suffix and not save.is_dir() and len(songs) == 1):
+        raise UsageError(f"--save {save}: expected a .png or .svg file, or a folder")
+    stems = distinct_stems(file_stem(printable_name(song.stem)) for song in songs)
+    return [save / f"{stem}.png" for stem in stems]
+
+
+def plot_hearing(song: SongResult, path: str | Path) -> Path:
+    """Draw the scores of a song over time.
+
+    Args:
+        song: Results with at least one verdict.
+        path: The image, ``.png`` or ``.svg``; its folder is created if it is missing.
+
+    Raises:
+        UsageError: Another suffix, or there is no verdict.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        raise UsageError(f"{path}: expected a name that ends in {' or '.join(PICTURE_SUFFIXES)}")
+    if song.duration_s is None or not song.is_judged:
+        raise UsageError(f"{song.path}: no detector gave a verdict, so there is nothing to draw")
+    chart = timeline_chart(
+        [_band(result) for result in song.opinions if result.verdict is not None],
+        title=printable_name(song.path.name),
+        subtitle=_subtitle(song),
+        duration_s=song.duration_s,
+    )
+    save_chart(chart, path)
+    return path
+
+
+def _band(result: DetectorResult) -> Band:
+    bars = [Bar(s.start_s, s.end_s, s.prob) for s in merge_windows(result.windows)]
+    title = f"{result.card.name} {result.verdict}, {describe_score(result)}"
+    return Band(title, bars, result.card.threshold)
+
+
+def _subtitle(song: SongResult) -> str:
+    agreement = compare_verdicts(song.opinions)
+    return f"{describe_song(song)}.{f' {agreement}' if agreement else ''}"
+
+
 class Bar(NamedTuple):
-    """A stretch of a song, seconds from its start, and its score between 0 and 1."""
+    """A segment of a song and its score between 0 and 1."""
 
     start_s: float
     end_s: float
@@ -102,9 +93,9 @@ class Band(NamedTuple):
     """One detector's scores.
 
     Attributes:
-        title: What it said, over the band.
+        title: Its verdict, over the band.
         bars: Its scores, without overlaps.
-        threshold: Score from which on it calls a stretch fake.
+        threshold: Score from which a segment counts as fake.
     """
 
     title: str
@@ -119,35 +110,52 @@ def timeline_chart(
 
     Args:
         bands: One a detector.
-        title: Over all of them; broken into lines where it is long.
+        title: Title, broken into lines if it is long.
         subtitle: Under the title.
         duration_s: Length of the song.
     """
     last = len(bands) - 1
     rows = [_row(band, duration_s, is_last=at == last) for at, band in enumerate(bands)]
+    lines = break_lines(title, _LINE_UNITS), break_lines(subtitle, _LINE_UNITS + 16)
     chart: alt.VConcatChart = (
         alt.vconcat(*rows, spacing=22)
-        .properties(padding=16, title=_heading(title, subtitle))
+        .properties(padding=16, title=heading(*lines, frame="bounds"))
         .configure(font=FONT, background=ink("paper"))
         .configure_view(stroke=None)
-        .configure_axis(labelFontSize=13, titleFontSize=13, labelColor=_INK, titleColor=_INK)
+        .configure_axis(
+            labelFontSize=13, titleFontSize=13, labelColor=ink("ink"), titleColor=ink("ink")
+        )
     )
     return chart
 
 
 def _row(band: Band, duration_s: float, *, is_last: bool) -> alt.LayerChart:
+    title = alt.TitleParams(
+        text=break_lines(band.title, _LINE_UNITS + 10),
+        anchor="start",
+        frame="group",
+        fontSize=14,
+        fontWeight="bold",
+        color=ink("ink"),
+        offset=6,
+    )
+    threshold = (
+        alt.Chart(inline_data([{"threshold": band.threshold}]))
+        .mark_rule(color=ink("ink"), strokeWidth=1)
+        .encode(x=alt.X(), y="threshold:Q")
+    )
     chart: alt.LayerChart = (
-        alt.layer(*_grounds(band, duration_s), _bars(band), _threshold(band))
+        alt.layer(*_backgrounds(band, duration_s), _bars(band), threshold)
         .encode(x=_time(duration_s, is_last=is_last), y=_score())
-        .properties(width=_WIDTH_PX, height=_HEIGHT_PX, title=_row_title(band.title))
+        .properties(width=_WIDTH_PX, height=_HEIGHT_PX, title=title)
     )
     return chart
 
 
-def _grounds(band: Band, duration_s: float) -> list[alt.Chart]:
-    halves = ((band.threshold, 1.0, _FAKE_GROUND), (0.0, band.threshold, _REAL_GROUND))
+def _backgrounds(band: Band, duration_s: float) -> list[alt.Chart]:
+    halves = ((band.threshold, 1.0, _FAKE_BACKGROUND), (0.0, band.threshold, _REAL_BACKGROUND))
     return [
-        alt.Chart(_values([{"from": 0, "to": duration_s, "low": low, "high": high}]))
+        alt.Chart(inline_data([{"from": 0, "to": duration_s, "low": low, "high": high}]))
         .mark_rect(color=color)
         .encode(x="from:Q", x2="to:Q", y="low:Q", y2="high:Q")
         for low, high, color in halves
@@ -161,12 +169,12 @@ def _bars(band: Band) -> alt.Chart:
             "to": bar.end_s,
             "base": band.threshold,
             "score": bar.score,
-            "color": _FAKE if bar.score >= band.threshold else _REAL,
+            "color": ink("fake" if bar.score >= band.threshold else "real"),
         }
         for bar in band.bars
     ]
     chart: alt.Chart = (
-        alt.Chart(_values(rows))
+        alt.Chart(inline_data(rows))
         .mark_rect(strokeWidth=0.5)
         .encode(
             x="from:Q",
@@ -176,15 +184,6 @@ def _bars(band: Band) -> alt.Chart:
             color=alt.Color("color:N", scale=None),
             stroke=alt.Stroke("color:N", scale=None),
         )
-    )
-    return chart
-
-
-def _threshold(band: Band) -> alt.Chart:
-    chart: alt.Chart = (
-        alt.Chart(_values([{"threshold": band.threshold}]))
-        .mark_rule(color=_INK, strokeWidth=1)
-        .encode(x=alt.X(), y="threshold:Q")
     )
     return chart
 
@@ -214,34 +213,3 @@ def _score() -> alt.Y:
         labelPadding=8,
     )
     return alt.Y("base:Q", scale=alt.Scale(domain=[0, 1]), axis=axis)
-
-
-def _row_title(text: str) -> alt.TitleParams:
-    return alt.TitleParams(
-        text=break_lines(text, _LINE_UNITS + 10),
-        anchor="start",
-        frame="group",
-        fontSize=14,
-        fontWeight="bold",
-        color=_INK,
-        offset=6,
-    )
-
-
-def _heading(title: str, subtitle: str) -> alt.TitleParams:
-    return alt.TitleParams(
-        text=break_lines(title, _LINE_UNITS),
-        subtitle=break_lines(subtitle, _LINE_UNITS + 16),
-        anchor="start",
-        fontSize=17,
-        fontWeight="bold",
-        color=_INK,
-        subtitleFontSize=13,
-        subtitleColor=_GREY_INK,
-        subtitlePadding=6,
-        offset=14,
-    )
-
-
-def _values(rows: list[Any]) -> alt.InlineData:
-    return alt.InlineData(values=rows)

@@ -1,7 +1,7 @@
-"""Hearings: what detectors said of one song, as a whole and over its course.
+"""Results for one song: one per detector, overall and over time.
 
-Conventions: scores rise with fakeness; times are seconds from the start of the file. An opinion
-has a verdict, a reason why the detector abstained, or an error.
+Conventions: scores rise with fakeness; times are seconds from the start of the file. A detector's
+result has a verdict, a reason to abstain, or an error.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Literal, NamedTuple
 from earwitness.core.cards import DetectorCard
 
 Verdict = Literal["says real", "leans real", "is undecided", "leans fake", "says fake"]
-"""What a detector said, in words that follow its name."""
+"""A verdict in words that follow the detector's name."""
 
 
 class Segment(NamedTuple):
-    """A stretch of a song and its score.
+    """A segment of a song and its score.
 
     Attributes:
-        start_s: Where it begins.
-        end_s: Where it ends.
-        logit: The detector's score, any real number.
-        prob: The detector's number between 0 and 1.
+        start_s: Start.
+        end_s: End.
+        logit: Score on the whole real line.
+        prob: Score between 0 and 1.
     """
 
     start_s: float
@@ -34,11 +34,11 @@ class Segment(NamedTuple):
 
 
 class Silence(NamedTuple):
-    """A stretch of a song from which a detector abstained.
+    """A segment of a song on which a detector abstained.
 
     Attributes:
-        start_s: Where it begins.
-        end_s: Where it ends.
+        start_s: Start.
+        end_s: End.
         reason: Why, such as "nothing to analyse (digital silence)".
     """
 
@@ -49,19 +49,19 @@ class Silence(NamedTuple):
 
 @dataclass(frozen=True)
 class DetectorResult:
-    """What one detector said of one song.
+    """The result of one detector on one song.
 
     Attributes:
         card: The detector's card.
-        verdict: Its verdict in words; ``None`` where it abstained or could not judge.
-        logit: Mean over what it heard.
-        prob: The same as a number between 0 and 1.
-        windows: What it scored, window by window in time order; they may overlap.
-        silences: What it abstained from, window by window in time order; they may overlap.
-        encoders: Its encoder head, by class; empty where it has none.
-        remarks: What to know of this detector and this song, a sentence each.
-        abstained: Why it gave no verdict: the song holds nothing that it could analyse.
-        error: Why it could not judge.
+        verdict: Its verdict in words; ``None`` if it abstained or failed.
+        logit: Mean score over the windows.
+        prob: The same between 0 and 1.
+        windows: Windows with scores, in time order; they may overlap.
+        silences: Windows on which it abstained, in time order; they may overlap.
+        encoders: Output of its encoder head, by class; empty if it has none.
+        remarks: Notes on this detector and this song, a sentence each.
+        abstained: Why it abstained: the song has nothing to analyse.
+        error: Why it failed.
     """
 
     card: DetectorCard
@@ -78,13 +78,13 @@ class DetectorResult:
 
 @dataclass(frozen=True)
 class SongResult:
-    """What detectors said of one song.
+    """The results of all detectors on one song.
 
     Attributes:
         path: The file.
-        duration_s: Its length; ``None`` where it could not be read.
-        sample_rate_hz: Its own rate; ``None`` where it could not be read.
-        opinions: One a detector; none where the file could not be read.
+        duration_s: Its length; ``None`` if it could not be read.
+        sample_rate_hz: Its sample rate; ``None`` if it could not be read.
+        opinions: One result per detector; none if the file could not be read.
         error: Why the file could not be read.
     """
 
@@ -97,4 +97,4 @@ class SongResult:
     @property
     def is_judged(self) -> bool:
         """Whether any detector gave a verdict."""
-        return any(opinion.verdict is not None for opinion in self.opinions)
+        return any(result.verdict is not None for result in self.opinions)

@@ -1,7 +1,7 @@
-"""What a score says in words, and which stretches of a song it says it of.
+"""Verdicts for scores, and the segments of a song that score as fake.
 
-Conventions: a verdict tells what a detector heard, never how a song was made. The threshold lies
-in the middle between real and fake, wherever on the detector's own scale it is.
+Conventions: a verdict describes a detector's score, never how a song was made. The threshold maps
+to the middle between real and fake, wherever it is on the detector's own scale.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+
+from scipy.special import expit
 
 from earwitness.listen.types import DetectorResult, Segment, Verdict
 
@@ -22,37 +24,32 @@ _UPPER_ENDS: tuple[tuple[float, Verdict], ...] = (
 
 
 def fakeness(prob: float, threshold: float) -> float:
-    """Return where a number lies from 0 (real) over one half (the threshold) to 1 (fake)."""
+    """Map a score to 0 (real), 0.5 (the threshold) and 1 (fake), linearly between."""
     if prob < threshold:
         return 0.5 * prob / threshold
     return 1.0 if threshold == 1 else 0.5 + 0.5 * (prob - threshold) / (1 - threshold)
 
 
 def label_score(prob: float, threshold: float) -> Verdict:
-    """Return the verdict that a detector's number between 0 and 1 stands for."""
+    """Return the verdict for a score between 0 and 1."""
     value = fakeness(prob, threshold)
     return next(verdict for end, verdict in _UPPER_ENDS if value <= end)
 
 
 def probability_of(logit: float) -> float:
-    """Return the logistic function, without overflow at either end."""
-    small = math.exp(-abs(logit))
-    return 1 / (1 + small) if logit >= 0 else small / (1 + small)
+    """Return the logistic function of a logit."""
+    return float(expit(logit))
 
 
-def without_overlaps(windows: Sequence[Segment]) -> list[Segment]:
-    """Return stretches that do not overlap: where windows do, their mean logit holds.
+def merge_windows(windows: Sequence[Segment]) -> list[Segment]:
+    """Return segments without overlap, in time order: overlapping windows are averaged.
 
-    Args:
-        windows: In any order.
-
-    Returns:
-        Stretches in time order; what no window covers is in none of them.
+    Gaps that no window covers are in none of them.
     """
     edges = sorted({edge for window in windows for edge in window[:2]})
     starting = sorted(windows, key=lambda window: window.start_s)
     open_windows: list[Segment] = []
-    stretches, at = [], 0
+    segments, at = [], 0
     for start_s, end_s in itertools.pairwise(edges):
         while at < len(starting) and starting[at].start_s <= start_s:
             open_windows.append(starting[at])
@@ -60,53 +57,53 @@ def without_overlaps(windows: Sequence[Segment]) -> list[Segment]:
         open_windows = [window for window in open_windows if window.end_s > start_s]
         if open_windows:
             logit = math.fsum(w.logit for w in open_windows) / len(open_windows)
-            stretches.append(Segment(start_s, end_s, logit, probability_of(logit)))
-    return stretches
+            segments.append(Segment(start_s, end_s, logit, probability_of(logit)))
+    return segments
 
 
 def covered_s(windows: Sequence[Segment]) -> float:
-    """Return how many seconds windows cover, each counted once."""
-    return math.fsum(s.end_s - s.start_s for s in without_overlaps(windows))
+    """Return the number of seconds that windows cover, each counted once."""
+    return math.fsum(s.end_s - s.start_s for s in merge_windows(windows))
 
 
 def fake_segments(windows: Sequence[Segment], threshold: float) -> list[tuple[float, float]]:
-    """Return where a song sounds fake, ``(start_s, end_s)`` in time order.
+    """Return the segments that score as fake, ``(start_s, end_s)`` in time order.
 
-    Neighbours that both sound fake make one run, with what was not heard between them.
+    Neighbours are joined, together with any gap between them.
     """
     runs: list[tuple[float, float]] = []
     follows = False
-    for stretch in without_overlaps(windows):
-        is_fake = stretch.prob >= threshold
+    for segment in merge_windows(windows):
+        is_fake = segment.prob >= threshold
         if is_fake and follows:
-            runs[-1] = (runs[-1][0], stretch.end_s)
+            runs[-1] = (runs[-1][0], segment.end_s)
         elif is_fake:
-            runs.append((stretch.start_s, stretch.end_s))
+            runs.append((segment.start_s, segment.end_s))
         follows = is_fake
     return runs
 
 
-def says_both(opinions: Sequence[DetectorResult]) -> bool:
-    """Whether some detectors are on the side of real and some on that of fake."""
-    return {"real", "fake"} <= _sides(opinions)
+def is_contested(results: Sequence[DetectorResult]) -> bool:
+    """Whether some detectors point to real and some to fake."""
+    return {"real", "fake"} <= _sides(results)
 
 
-def compare_verdicts(opinions: Sequence[DetectorResult]) -> str | None:
-    """Say whether detectors agree; ``None`` where fewer than two gave a verdict."""
-    given = [(o.card.name, o.verdict) for o in opinions if o.verdict is not None]
+def compare_verdicts(results: Sequence[DetectorResult]) -> str | None:
+    """Return whether detectors agree; ``None`` with fewer than two verdicts."""
+    given = [(o.card.name, o.verdict) for o in results if o.verdict is not None]
     if len(given) < 2:
         return None
-    told = ", ".join(f"{name} {verdict}" for name, verdict in given)
-    if says_both(opinions):
-        return f"The detectors disagree: {told}."
-    sides = _sides(opinions)
+    verdicts = ", ".join(f"{name} {verdict}" for name, verdict in given)
+    if is_contested(results):
+        return f"The detectors disagree: {verdicts}."
+    sides = _sides(results)
     if len(sides) > 1:
-        return f"The detectors agree in part: {told}."
+        return f"The detectors agree only in part: {verdicts}."
     side = sides.pop()
-    where = side if side == "undecided" else f"on the side of {side}"
-    return f"{'Both' if len(given) == 2 else f'All {len(given)}'} detectors are {where}."
+    where = "are undecided" if side == "undecided" else f"point to {side}"
+    return f"{'Both' if len(given) == 2 else f'All {len(given)}'} detectors {where}."
 
 
-def _sides(opinions: Sequence[DetectorResult]) -> set[str]:
+def _sides(results: Sequence[DetectorResult]) -> set[str]:
     """Return the last words of the verdicts: real, fake, undecided."""
-    return {opinion.verdict.split()[-1] for opinion in opinions if opinion.verdict is not None}
+    return {result.verdict.split()[-1] for result in results if result.verdict is not None}
