@@ -11,8 +11,8 @@ import pytest
 
 import earwitness as ew
 from earwitness.core.estimate import ComparisonRow, Counts
-from earwitness.evaluation.counts import evaluate_counts
 from earwitness.evaluation.schema import Metrics
+from earwitness.evaluation.summarize import evaluate_counts
 from earwitness.report.page import write_report
 from frames import HOSTILE, fail, keep, predictions
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.evaluation.thresholds import LEAST_SCALE, fit_scaling
+from earwitness.evaluation.calibration import LEAST_SCALE, fit_scaling
 from earwitness.metrics.measures import measure
 from earwitness.metrics.sample import Costs, Options
 from earwitness.metrics.sweep import threshold_at_cost, threshold_at_fpr

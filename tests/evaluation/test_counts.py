@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from earwitness.core.estimate import ComparisonRow, Counts
-from earwitness.evaluation.counts import NO_GROUPS, NO_SCORES, evaluate_counts
 from earwitness.evaluation.schema import Metrics, read_metrics, write_metrics
+from earwitness.evaluation.summarize import NO_GROUPS, NO_SCORES, evaluate_counts
 from earwitness.metrics.measures import METRICS
 from earwitness.report.comparison import read_comparison
 

@@ -10,7 +10,8 @@ import earwitness as ew
 from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.estimate import Counts
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.schema import Metrics, Slice, read_metrics, write_metrics
+from earwitness.evaluation.schema import Metrics, read_metrics, write_metrics
+from earwitness.evaluation.slice_schema import Slice
 from earwitness.evaluation.summarize import summarize
 from earwitness.metrics.measures import METRICS, measure
 from frames import audited, fail, keep, predictions

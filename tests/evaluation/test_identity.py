@@ -13,9 +13,9 @@ import pytest
 import earwitness as ew
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.identity import for_fitting
-from earwitness.evaluation.rows import Inputs, gather_sides, load_rows
-from earwitness.evaluation.sources import Opened, deduplicate, open_sources
+from earwitness.evaluation.identity import deduplicate
+from earwitness.evaluation.rows import Inputs, Opened, gather_sides, load_rows, open_sources
+from earwitness.evaluation.thresholds import for_fitting
 from frames import predictions
 
 N = 200

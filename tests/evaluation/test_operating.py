@@ -13,12 +13,10 @@ import earwitness as ew
 from earwitness.core.errors import UsageError
 from earwitness.core.estimate import Estimate
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.identity import for_fitting
 from earwitness.evaluation.operating import false_flags, precision_at, reals_to_claim
-from earwitness.evaluation.rows import load_rows
+from earwitness.evaluation.rows import load_rows, open_sources
 from earwitness.evaluation.schema import Metrics
-from earwitness.evaluation.sources import open_sources
-from earwitness.evaluation.thresholds import parse_rule
+from earwitness.evaluation.thresholds import for_fitting, parse_rule
 from earwitness.metrics.measures import measure
 from earwitness.report import formatting
 from earwitness.report.metric_tables import operating_table

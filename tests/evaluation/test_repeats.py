@@ -8,11 +8,10 @@ import pytest
 
 from earwitness.core.errors import PredictionsError
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.asvspoof import export_asvspoof
 from earwitness.evaluation.compare import compare
 from earwitness.evaluation.evaluate import evaluate
-from earwitness.evaluation.repeats import Aggregate
-from earwitness.evaluation.sources import open_sources
+from earwitness.evaluation.identity import Aggregate
+from earwitness.evaluation.rows import export_asvspoof, open_sources
 from earwitness.evaluation.summarize import summarize
 from earwitness.scoring.prediction_files import read_predictions
 

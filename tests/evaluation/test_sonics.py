@@ -9,7 +9,7 @@ import pytest
 
 import earwitness as ew
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.sonics import partition_columns
+from earwitness.evaluation.slices import partition_columns
 from earwitness.metrics.compute import count_decisions
 from earwitness.metrics.measures import measure_counts
 from frames import predictions

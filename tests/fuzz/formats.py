@@ -71,9 +71,9 @@ def _results() -> list[Format]:
     from earwitness.audit.schema import read_audit
     from earwitness.audit.tables import audit_table
     from earwitness.evaluation.checks import list_baselines
-    from earwitness.evaluation.counts import evaluate_counts
     from earwitness.evaluation.evaluate import evaluate
     from earwitness.evaluation.schema import Metrics, read_metrics
+    from earwitness.evaluation.summarize import evaluate_counts
     from earwitness.report.comparison import comparison_table, read_comparison
     from earwitness.report.metric_tables import (
         estimates_tables,

@@ -15,7 +15,6 @@ import earwitness as ew
 from earwitness.audit.schema import CheckResult
 from earwitness.core.estimate import Estimate
 from earwitness.evaluation.checks import list_baselines
-from earwitness.evaluation.counts import evaluate_counts
 from earwitness.evaluation.schema import (
     Calibration,
     Claim,
@@ -24,6 +23,7 @@ from earwitness.evaluation.schema import (
     Prevalence,
     Transfer,
 )
+from earwitness.evaluation.summarize import evaluate_counts
 from earwitness.report.comparison import read_comparison
 from earwitness.report.metric_tables import estimates_tables, write_estimates
 from earwitness.report.page import write_report

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from earwitness.core.estimate import ComparisonRow, Counts
-from earwitness.evaluation.counts import evaluate_counts
 from earwitness.evaluation.schema import Metrics, Mistake
+from earwitness.evaluation.summarize import evaluate_counts
 from earwitness.report.page import audio_finder
 
 Find = Callable[[str], str | None]

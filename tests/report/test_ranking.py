@@ -5,8 +5,8 @@ import pytest
 
 import earwitness as ew
 from earwitness.core.estimate import ComparisonRow, Counts, Estimate
-from earwitness.evaluation.counts import evaluate_counts
 from earwitness.evaluation.schema import Metrics
+from earwitness.evaluation.summarize import evaluate_counts
 from earwitness.report.ranking import find_weakest, intervals_disjoint, rank_detectors
 from frames import keep, predictions
 

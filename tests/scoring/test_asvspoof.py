@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import earwitness as ew
 from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.sources import open_sources
+from earwitness.evaluation.rows import open_sources
 from earwitness.metrics.measures import measure
 from earwitness.scoring.asvspoof import is_score_file, read_scores, write_scores
 from frames import fail, predictions

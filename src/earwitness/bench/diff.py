@@ -22,8 +22,8 @@ from earwitness.core.errors import RunError, UsageError
 from earwitness.core.io import file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.evaluation.compare import Line, compare
-from earwitness.evaluation.rows import Inputs, gather_sides
-from earwitness.evaluation.sources import deduplicate, open_sources
+from earwitness.evaluation.identity import deduplicate
+from earwitness.evaluation.rows import Inputs, gather_sides, open_sources
 from earwitness.scoring.run import predictions_path
 from earwitness.scoring.run_folder import RUN_JSON, read_run
 from earwitness.splits.manifests import read_manifest

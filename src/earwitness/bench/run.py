@@ -276,7 +276,7 @@ def _write_latex(ledger: PipelineState) -> list[Path]:
 
 
 def _export_asvspoof(ledger: PipelineState) -> list[Path]:
-    from earwitness.evaluation.asvspoof import export_asvspoof
+    from earwitness.evaluation.rows import export_asvspoof
 
     return list(export_asvspoof(scored(ledger), ledger.out / ASVSPOOF))
 

@@ -92,10 +92,11 @@ def evaluate(
     """
     from earwitness.audit.schema import read_audit
     from earwitness.core.errors import UsageError
-    from earwitness.evaluation.asvspoof import export_asvspoof
+    from earwitness.evaluation.calibration import parse_method
     from earwitness.evaluation.evaluate import evaluate as make_metrics
+    from earwitness.evaluation.rows import export_asvspoof
     from earwitness.evaluation.schema import write_metrics
-    from earwitness.evaluation.thresholds import parse_costs, parse_method
+    from earwitness.evaluation.thresholds import parse_costs
     from earwitness.report.metric_tables import (
         estimates_tables,
         operating_table,

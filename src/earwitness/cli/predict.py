@@ -216,7 +216,7 @@ def predict(
     from earwitness.cli.options import choose_device
     from earwitness.core.errors import UsageError
     from earwitness.detectors.loading import open_detectors
-    from earwitness.evaluation.sonics import write_published_tables
+    from earwitness.evaluation.summarize import write_published_tables
     from earwitness.scoring import run
     from earwitness.scoring.frames import list_remarks
     from earwitness.scoring.sections import check_sections

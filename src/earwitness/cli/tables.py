@@ -128,8 +128,8 @@ def report(
     The page is a single file that works offline, in print, and in light and dark mode. From a
     comparison table alone it shows the metrics that follow from counts.
     """
-    from earwitness.evaluation.counts import evaluate_counts
     from earwitness.evaluation.schema import read_metrics
+    from earwitness.evaluation.summarize import evaluate_counts
     from earwitness.report.comparison import read_comparison
     from earwitness.report.page import write_report
 

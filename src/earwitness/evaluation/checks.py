@@ -15,7 +15,8 @@ import polars as pl
 from earwitness.audit.schema import AuditReport
 from earwitness.core.estimate import Estimate
 from earwitness.evaluation.rows import items_of
-from earwitness.evaluation.schema import Baseline, BaselineName, Check, ManifestInfo, Slice
+from earwitness.evaluation.schema import Baseline, BaselineName, Check, ManifestInfo
+from earwitness.evaluation.slice_schema import Slice
 from earwitness.metrics.sample import Items
 from earwitness.splits.grouping import ALL
 

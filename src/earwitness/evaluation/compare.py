@@ -16,12 +16,13 @@ import polars as pl
 
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.repeats import Aggregate
-from earwitness.evaluation.rows import Inputs, gather_sides, items_of
-from earwitness.evaluation.sources import (
+from earwitness.evaluation.identity import Aggregate, deduplicate
+from earwitness.evaluation.rows import (
+    Inputs,
     Opened,
     check_threshold,
-    deduplicate,
+    gather_sides,
+    items_of,
     open_sources,
     source_notes,
 )

@@ -17,18 +17,20 @@ from earwitness.audit.schema import AuditReport
 from earwitness.core.errors import UsageError
 from earwitness.core.estimate import ComparisonRow
 from earwitness.core.predictions import Predictions
+from earwitness.evaluation.calibration import Fitted, Fitting, Method, calibrations, fit
 from earwitness.evaluation.checks import check, check_audit, is_of, list_baselines
-from earwitness.evaluation.curves import draw_curves
-from earwitness.evaluation.estimates import count, estimate_all, labels
-from earwitness.evaluation.operating import calibrations, operating_point, transfers
-from earwitness.evaluation.provenance import describe, manifest_infos, provenance
-from earwitness.evaluation.repeats import Aggregate, describe_relabelled
-from earwitness.evaluation.rows import Inputs, gather_sides, items_of
-from earwitness.evaluation.schema import Check, Metrics, OperatingPoint, Settings, Slice, TableRow
+from earwitness.evaluation.estimates import count, draw_curves, estimate_all, labels
+from earwitness.evaluation.identity import Aggregate, deduplicate, describe_relabelled
+from earwitness.evaluation.operating import operating_point
+from earwitness.evaluation.provenance import describe, manifest_infos, provenance, trace
+from earwitness.evaluation.rows import Inputs, gather_sides, items_of, open_sources, source_notes
+from earwitness.evaluation.schema import Check, Metrics, OperatingPoint, Settings
+from earwitness.evaluation.slice_schema import Slice, TableRow
 from earwitness.evaluation.slices import Cut, cover, cut
-from earwitness.evaluation.sources import deduplicate, open_sources, source_notes, trace
-from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, comparison_record, is_one_class
-from earwitness.evaluation.thresholds import Fitted, Fitting, Method, Rule, fit, parse_rule
+from earwitness.evaluation.summarize import (
+    table_row,
+)
+from earwitness.evaluation.thresholds import Rule, parse_rule, transfers
 from earwitness.metrics.bootstrap import N_RESAMPLES
 from earwitness.metrics.intervals import CONFIDENCE
 from earwitness.metrics.sample import ASVSPOOF5, Costs
@@ -184,23 +186,6 @@ def _checks(rows: pl.DataFrame, overall: Mapping[str, Slice]) -> Iterator[Check]
     detector = rows["detector"][0]
     auroc = overall[detector].estimates["auroc"]
     yield from check(detector, deduplicate(rows), auroc)
-
-
-def table_row(row: ComparisonRow, *, n_lost: int) -> TableRow:
-    """Return a row of the comparison table, with what one class alone decides named."""
-    record = comparison_record(row)
-    values = {
-        name: cell for name, cell in record.items() if isinstance(cell, float) or cell is None
-    }
-    by_lack = [name for name in NEED_BOTH_CLASSES if values[name] is not None]
-    return TableRow(
-        model=row.model,
-        dataset=row.dataset,
-        counts=row.counts,
-        values=values,
-        by_construction=by_lack if is_one_class(row.counts) else [],
-        n_lost=n_lost,
-    )
 
 
 def _table(slices: Sequence[Slice]) -> list[TableRow]:

@@ -7,34 +7,14 @@ which no benchmark tells: precision is given for several shares of fakes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
-import polars as pl
 from scipy.stats import binom
 
 from earwitness.core.estimate import Estimate
-from earwitness.evaluation.estimates import estimate_rate, estimate_some
-from earwitness.evaluation.identity import for_fitting
-from earwitness.evaluation.rows import items_of
-from earwitness.evaluation.schema import (
-    Calibration,
-    Claim,
-    OperatingPoint,
-    Prevalence,
-    Settings,
-    Slice,
-    Transfer,
-)
-from earwitness.evaluation.sources import deduplicate
-from earwitness.evaluation.thresholds import (
-    Fitted,
-    Fitting,
-    Rule,
-    apply_threshold,
-    fit_on,
-    scale_of,
-)
-from earwitness.metrics.measures import names_needing
+from earwitness.evaluation.calibration import Fitted
+from earwitness.evaluation.schema import Claim, OperatingPoint, Prevalence, Settings
+from earwitness.evaluation.slice_schema import Slice
+from earwitness.evaluation.thresholds import Rule
 
 PREVALENCES = (0.001, 0.01, 0.1, 0.28)
 """Shares of fakes in what comes in that the worth of a flag is told for."""
@@ -152,87 +132,3 @@ def _precision(prevalence: float, recall: float, specificity: float) -> float:
     right = prevalence * recall
     flags = right + (1 - prevalence) * (1 - specificity)
     return right / flags if flags > 0 else math.nan
-
-
-USUAL = Rule("fpr", 0.05)
-"""Rule of the table where the evaluation fits no threshold."""
-
-
-def transfers(frame: pl.DataFrame, rule: Rule, settings: Settings) -> Iterator[Transfer]:
-    """Yield a line for each detector and pair of corpora.
-
-    Args:
-        frame: Rows of all detectors, as ``gather`` gives them.
-        rule: How thresholds are fitted; ``USUAL`` where it fits none.
-        settings: Seed, costs and the level of the intervals.
-    """
-    for_fit = for_fitting(frame, settings.seed)
-    for rows in frame.with_columns(for_fit.alias("_fit")).partition_by(
-        "detector", maintain_order=True
-    ):
-        items = deduplicate(rows).filter(state="scored")
-        if items["logit"].count() or items["pred_prob"].count():
-            yield from _of_detector(items, rule if rule.is_fitted else USUAL, settings)
-
-
-def _of_detector(items: pl.DataFrame, rule: Rule, settings: Settings) -> Iterator[Transfer]:
-    column = scale_of(items)
-    corpora = sorted(items["corpus"].unique())
-    for fitted_on in corpora:
-        found = fit_on(items.filter("_fit", corpus=fitted_on), column, rule, settings)
-        threshold, reason = (None, found) if isinstance(found, str) else (found, None)
-        for applied_to in corpora:
-            rest = items.filter(~pl.col("_fit"), corpus=applied_to)
-            given = f"threshold {threshold:.4g}, fitted on {fitted_on}" if reason is None else None
-            called = apply_threshold(rest, column, threshold)
-            yield Transfer(
-                detector=items["detector"][0],
-                rule=str(rule),
-                fitted_on=fitted_on,
-                threshold=threshold,
-                applied_to=applied_to,
-                fpr=_called_fake(called, 0, reason or f"no reals in {applied_to}", given, settings),
-                recall=_called_fake(
-                    called, 1, reason or f"no fakes in {applied_to}", given, settings
-                ),
-                reason=reason,
-            )
-
-
-def _called_fake(
-    called: pl.DataFrame, target: int, reason: str, given: str | None, settings: Settings
-) -> Estimate:
-    """Return the share of a class that is called fake."""
-    own = called.filter(target=target).drop_nulls("pred_label")
-    return estimate_rate(
-        own["pred_label"].to_numpy(),
-        own["group"].to_numpy(),
-        confidence=settings.confidence,
-        reason=reason,
-        conditional_on=given,
-    )
-
-
-def calibrations(fitting: Fitting, settings: Settings) -> Iterator[Calibration]:
-    """Yield a line for each detector that was calibrated."""
-    for name, found in fitting.found.items():
-        if found.scaling is None or settings.calibrate is None or fitting.where is None:
-            continue
-        given = f"{settings.calibrate} scaling, fitted on {fitting.where}"
-        yield Calibration(
-            detector=name,
-            method=settings.calibrate,
-            scale=found.scaling.scale,
-            offset=found.scaling.offset,
-            fitted_on=fitting.where,
-            n_fitted=found.scaling.n_items,
-            prevalence_fitted=found.scaling.prevalence,
-            before=_figures(fitting.before.filter(detector=name), settings, None),
-            after=_figures(fitting.report.filter(detector=name), settings, given),
-        )
-
-
-def _figures(rows: pl.DataFrame, settings: Settings, given: str | None) -> dict[str, Estimate]:
-    names = names_needing("prob")
-    told = {} if given is None else dict.fromkeys(names, given)
-    return estimate_some(names, items_of(deduplicate(rows)), settings, told)

@@ -6,14 +6,20 @@ Convention: what is not known is ``None``; a run folder tells digests, roots, we
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
 from earwitness import __version__
 from earwitness.core.io import sha256_of
+from earwitness.core.manifest import PUBLISHED_COLUMNS, Manifest
+from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
+from earwitness.evaluation.identity import deduplicate
+from earwitness.evaluation.rows import Opened, find_manifest, find_run
 from earwitness.evaluation.schema import (
     DetectorInfo,
     ManifestInfo,
@@ -22,7 +28,6 @@ from earwitness.evaluation.schema import (
     Settings,
     Source,
 )
-from earwitness.evaluation.sources import Opened, Origins, deduplicate
 
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy")
 N_WORST = 10
@@ -116,3 +121,71 @@ def _only(values: pl.Series) -> str | None:
     """Return what all rows say that say anything; ``None`` where they differ."""
     found = values.drop_nulls().unique()
     return str(found[0]) if len(found) == 1 else None
+
+
+@dataclass(frozen=True)
+class Origins:
+    """What is known of where predictions come from.
+
+    Attributes:
+        digests: Dataset → digest of its manifest.
+        roots: Dataset → folders that its relative paths start from.
+        cards: Detector → its card.
+        notes: What runs contradict each other in.
+    """
+
+    digests: dict[str, str] = field(default_factory=dict)
+    roots: dict[str, list[str]] = field(default_factory=dict)
+    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def trace(opened: Sequence[Opened]) -> Origins:
+    """Return what run folders, or the predictions themselves, tell.
+
+    Raises:
+        RunError: A ``run.json`` cannot be read as one.
+    """
+    digests: dict[str, list[str]] = {}
+    cards: dict[str, list[dict[str, Any]]] = {}
+    origins = Origins()
+    known: dict[Path, dict[str, Any] | None] = {}
+    for one in opened:
+        dataset, detector = one.predictions.dataset, one.predictions.detector
+        run = find_run(one, known)
+        judged = find_manifest(run, dataset) if run else None
+        digest = judged.get("digest") if judged else digest_of(one.predictions)
+        digests.setdefault(dataset, []).extend([digest] if digest else [])
+        if judged:
+            seen = origins.roots.setdefault(dataset, [])
+            seen += [root for root in judged.get("roots", []) if root not in seen]
+        told = (card for card in (run or {}).get("detectors", []) if card.get("name") == detector)
+        cards.setdefault(detector, []).extend(told)
+    _keep_agreed("manifest", digests, origins.digests, origins.notes)
+    _keep_agreed("card", cards, origins.cards, origins.notes)
+    return origins
+
+
+def digest_of(predictions: Predictions) -> str | None:
+    """Return the digest of the manifest whose columns predictions hold; ``None`` if they do not."""
+    frame = predictions.frame
+    if not set(PUBLISHED_COLUMNS) <= set(frame.columns):
+        return None
+    added = {*PREDICTION_COLUMNS, *encoder_columns(frame.columns)}
+    own = [name for name in frame.columns if name not in added]
+    return Manifest(predictions.dataset, frame.select(own)).digest
+
+
+def _keep_agreed(
+    what: str, told: dict[str, list[Any]], agreed: dict[str, Any], notes: list[str]
+) -> None:
+    for name, values in told.items():
+        if _all_alike(values):
+            agreed[name] = values[0]
+        elif values:
+            notes.append(f"{name}: the sources tell of different {what}s by this name.")
+
+
+def _all_alike(values: Iterable[Any]) -> bool:
+    values = list(values)
+    return bool(values) and all(value == values[0] for value in values)

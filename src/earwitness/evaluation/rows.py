@@ -1,26 +1,198 @@
-"""All predictions in one table: one row a detector, dataset and item, lost ones among them.
+"""Predictions as they were opened, and all of them in one table: lost rows among them.
 
-Conventions: ``item`` names the file, however its path is spelled, or its place in the dataset where
-there is none; ``group`` is what it is not independent of, see ``identity``; ``state`` is
-``scored``, ``abstained`` (nothing to analyse), ``failed`` (an error in place of a score) or
-``missing`` (another detector has the item in this dataset, and this one has not).
+Conventions: one row a detector, dataset and item. ``item`` names the file, however its path is
+spelled, or its place in the dataset where there is none; ``group`` holds what it is not independent
+of, see ``identity``; ``state`` is ``scored``, ``abstained`` (nothing to analyse), ``failed`` (an
+error in place of a score) or ``missing`` (only another detector has the item in this dataset).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import PredictionsError, RunError, UsageError
+from earwitness.core.io import file_stem
+from earwitness.core.predictions import Predictions
 from earwitness.core.registry import nearest
-from earwitness.evaluation.identity import identify, list_keys
-from earwitness.evaluation.sonics import partition_columns
-from earwitness.evaluation.sources import Opened, decide, find_roots, is_scored
+from earwitness.evaluation.identity import Aggregate, identify, item_keys, list_keys, one_row_each
+from earwitness.evaluation.slices import partition_columns
 from earwitness.metrics.sample import Items, logits, numbered
+from earwitness.scoring.asvspoof import holds_labels, is_score_file, read_scores, write_scores
+from earwitness.scoring.prediction_files import find_predictions, read_predictions
+from earwitness.scoring.run_folder import RUN_JSON, read_run
 from earwitness.splits.grouping import UNKNOWN
+
+
+def open_sources(
+    sources: Sequence[str | Path | Predictions],
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    key: str | Path | None = None,
+    aggregate: Aggregate | None = None,
+) -> list[Opened]:
+    """Open predictions, in the order given.
+
+    Args:
+        sources: Prediction files, folders that are searched for them, or predictions.
+        model: Name of who judged, in place of those that the sources tell.
+        dataset: Name of what was judged, likewise.
+        key: The key file of those sources that are ASVspoof score files.
+        aggregate: How several rows of one file become one; ``None`` refuses them.
+
+    Raises:
+        UsageError: Two would go by the same detector and dataset, or a score file has no key.
+        PredictionsError: A file is not what it should be, or has several rows for one item.
+    """
+    opened: list[Opened] = []
+    for source in sources:
+        if isinstance(source, Predictions):
+            named = replace(
+                source, dataset=dataset or source.dataset, detector=model or source.detector
+            )
+            opened.append(Opened(named, f"{named.detector} on {named.dataset}"))
+            continue
+        path = Path(source)
+        if path.is_file() and is_score_file(path):
+            opened.append(_open_scores(path, key, model, dataset))
+            continue
+        for file in find_predictions(path) if path.is_dir() else [path]:
+            found = read_predictions(file, dataset=dataset, detector=model)
+            opened += [Opened(predictions, str(file), file) for predictions in found]
+    _refuse_twins(opened)
+    return _settled(opened, aggregate)
+
+
+def _settled(opened: Sequence[Opened], aggregate: Aggregate | None) -> list[Opened]:
+    """Return sources with one row for each item."""
+    try:
+        roots = find_roots(opened)
+    except RunError:  # it concerns where files are, and is raised where more depends on it
+        roots = [[] for _ in opened]
+    settled = []
+    for one, folders in zip(opened, roots, strict=True):
+        items = identify(item_keys(one.predictions, folders))["item"]
+        whole = one_row_each(one.predictions, items, source=one.source, aggregate=aggregate)
+        settled.append(replace(one, predictions=whole))
+    return settled
+
+
+def source_notes(opened: Iterable[Opened]) -> list[str]:
+    """Return what the readers of sources noted, each once."""
+    return list(dict.fromkeys(note for one in opened for note in one.predictions.notes))
+
+
+def _open_scores(
+    path: Path, key: str | Path | None, model: str | None, dataset: str | None
+) -> Opened:
+    if key is None and not holds_labels(path):
+        raise UsageError(f"{path}: an ASVspoof score file, expected a key file with it (--key)")
+    found = read_scores(path, key, dataset=dataset, detector=model)
+    return Opened(found, str(path), path, Path(path if key is None else key))
+
+
+def _refuse_twins(opened: Iterable[Opened]) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for one in opened:
+        key = (one.predictions.detector, one.predictions.dataset)
+        if key in seen:
+            raise UsageError(
+                f"{one.source}: model {key[0]!r} on dataset {key[1]!r} again, after "
+                f"{seen[key]}; expected one file for each, or names given one file at a time"
+            )
+        seen[key] = one.source
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Predictions and where they came from.
+
+    Attributes:
+        predictions: Rows of one detector on one dataset.
+        source: The prediction file, or names where the predictions came from memory.
+        path: The file; ``None`` for predictions from memory.
+        key: The key file that tells the truth of an ASVspoof score file.
+    """
+
+    predictions: Predictions
+    source: str
+    path: Path | None = None
+    key: Path | None = None
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Check a decision threshold.
+
+    Raises:
+        UsageError: It is not from 0 to 1.
+    """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError(f"threshold {threshold:g}, expected a number from 0 to 1")
+
+
+def is_scored(frame: pl.DataFrame) -> pl.Expr:
+    """Return which rows of a prediction table have a score that counts."""
+    reasons = [name for name in ("abstained", "error") if name in frame.columns]
+    return pl.all_horizontal(pl.col("pred_label").is_not_null(), pl.col(reasons).is_null())
+
+
+def decide(predictions: Predictions, source: str, threshold: float | None) -> pl.Expr:
+    """Return the decisions, ``pred_label``: the file's own, or anew from a threshold up.
+
+    Raises:
+        PredictionsError: A threshold, and labels alone.
+    """
+    frame, label = predictions.frame, pl.col("pred_label")
+    if threshold is None:
+        return label
+    if frame["pred_prob"].count() == 0 and frame["pred_label"].count():
+        raise PredictionsError(
+            f"{source}: labels alone, expected pred_prob or y_pred to decide at {threshold:g}"
+        )
+    return (pl.col("pred_prob") >= threshold).cast(pl.Int8).alias("pred_label")
+
+
+def find_roots(opened: Sequence[Opened]) -> list[list[str]]:
+    """Return the folders that relative paths of each start from, as run folders say it.
+
+    Raises:
+        RunError: A ``run.json`` cannot be read as one.
+    """
+    known: dict[Path, dict[str, Any] | None] = {}
+    found = []
+    for one in opened:
+        run = find_run(one, known)
+        judged = find_manifest(run, one.predictions.dataset) if run else None
+        found.append([str(root) for root in (judged or {}).get("roots", [])])
+    return found
+
+
+def find_run(one: Opened, known: dict[Path, dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Return the ``run.json`` of the run that predictions are of; ``known`` caches files."""
+    if one.path is None:
+        return None
+    folder = one.path.absolute().parent.parent
+    if folder.name != "preds":
+        return None
+    path = folder.parent / RUN_JSON
+    if path not in known:
+        known[path] = read_run(path)
+    return known[path]
+
+
+def find_manifest(run: dict[str, Any], dataset: str) -> dict[str, Any] | None:
+    """Return what ``run.json`` says of the manifest of a dataset."""
+    for name, told in run["manifests"].items():
+        if dataset in (name, file_stem(name)) and isinstance(told, dict):
+            return dict(told)
+    return None
+
 
 _TEXTS = {"source_dataset": "corpus", "generator": "generator"}
 _SAID = ("logit", "pred_prob", "pred_label", "abstained", "error", "preprocessing", "windows")
@@ -163,3 +335,34 @@ def _check_columns(opened: Sequence[Opened], by: Sequence[str]) -> None:
         if name not in known:
             hint = nearest(name, known) or f"; columns: {', '.join(known)}"
             raise UsageError(f"--by {name}: no such column{hint}")
+
+
+def export_asvspoof(
+    predictions: Sequence[str | Path | Predictions],
+    folder: Path,
+    *,
+    key: Path | None = None,
+    aggregate: Aggregate | None = None,
+) -> dict[Path, int]:
+    """Write a score file for each detector and dataset, and a key for each dataset.
+
+    Args:
+        predictions: See ``evaluate``.
+        folder: Where the files go.
+        key: The key file that tells the truth of ASVspoof score files.
+        aggregate: How several rows of one file become one item: ``mean`` or ``max``; ``None``
+            refuses them.
+
+    Returns:
+        Score file → how many files have no score and stand in the key alone; key files with 0.
+
+    Raises:
+        PredictionsError: A file is not what it should be, or a path cannot stand in such a file.
+    """
+    written: dict[Path, int] = {}
+    for one in open_sources(predictions, key=key, aggregate=aggregate):
+        dataset, detector = map(file_stem, (one.predictions.dataset, one.predictions.detector))
+        scores, keys = folder / f"{detector}__{dataset}.tsv", folder / f"{dataset}.key.tsv"
+        written[scores] = write_scores(one.predictions, scores, keys)
+        written[keys] = 0
+    return written

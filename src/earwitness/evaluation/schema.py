@@ -6,16 +6,16 @@ here, so that a page can be made from the file alone. ``docs/metrics-json.md`` d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import Field
 
 from earwitness.audit.schema import AuditReport
 from earwitness.core.errors import PredictionsError
-from earwitness.core.estimate import Count, Counts, Estimate
+from earwitness.core.estimate import Count, Estimate
 from earwitness.core.io import read_model, write_text
+from earwitness.evaluation.slice_schema import Part, Slice, SliceKind, TableRow
 from earwitness.metrics.sample import Costs, Options
 
 SCHEMA_VERSION: Final = 1
@@ -25,160 +25,9 @@ _RETIRED_CHECKS = frozenset({"label_shuffle"})
 """Checks that older files hold and that are no longer shown: they could not fail."""
 
 BaselineName = Literal["container", "channel"]
-SliceKind = Literal["overall", "dataset", "corpus", "generator", "grid", "sonics", "column"]
 
 
-def _whole(counts: Counts) -> Counts:
-    _COUNTS.validate_python([counts.tp, counts.tn, counts.fp, counts.fn])
-    return counts
-
-
-_COUNTS: Final = TypeAdapter(list[Count])
-
-WholeCounts = Annotated[Counts, AfterValidator(_whole)]
-"""Counts from a file."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _same_lengths(*columns: Sequence[float | None]) -> None:
-    if len(set(map(len, columns))) > 1:
-        raise ValueError(f"lengths {', '.join(str(len(c)) for c in columns)}, expected the same")
-
-
-class Coverage(_Part):
-    """Which rows the figures are made of.
-
-    Attributes:
-        n_items: Items that were to be judged, missing ones among them.
-        n_scored: Items with a score: those the figures are made of.
-        n_abstained: Items that hold nothing to analyse, for the detector abstained.
-        n_failed: Items with an error in place of a score.
-        n_missing: Items that other detectors have on these data sets, and this one has no row of.
-        n_real: Scored reals.
-        n_fake: Scored fakes.
-        n_real_lost: Reals without a score, for whatever reason.
-        n_fake_lost: Fakes without a score, for whatever reason.
-        n_groups: Groups of the scored items.
-        n_groups_real: Groups that hold a scored real.
-        n_groups_fake: Groups that hold a scored fake; a group may hold both.
-        errors: The commonest errors and how many items have them.
-        abstentions: The commonest reasons to abstain and how many items have them.
-    """
-
-    n_items: Count
-    n_scored: Count
-    n_abstained: Count = 0
-    n_failed: Count
-    n_missing: Count
-    n_real: Count
-    n_fake: Count
-    n_real_lost: Count
-    n_fake_lost: Count
-    n_groups: Count
-    n_groups_real: Count
-    n_groups_fake: Count
-    errors: dict[str, Count] = Field(default_factory=dict)
-    abstentions: dict[str, Count] = Field(default_factory=dict)
-
-    @property
-    def n_lost(self) -> int:
-        """Items without a score, for whatever reason."""
-        return self.n_items - self.n_scored
-
-
-class Roc(_Part):
-    """Receiver operating characteristic, thinned; both rates rise from 0 to 1.
-
-    Attributes:
-        fpr: Share of reals called fake.
-        tpr: Share of fakes called fake.
-        threshold: ``pred_prob`` (the logit where there is no ``pred_prob``) from which on an item
-            is called fake; ``None`` at the first point, where nothing is.
-    """
-
-    fpr: list[float]
-    tpr: list[float]
-    threshold: list[float | None]
-
-    @model_validator(mode="after")
-    def _is_even(self) -> Self:
-        _same_lengths(self.fpr, self.tpr, self.threshold)
-        return self
-
-
-class Det(_Part):
-    """Detection error trade-off, thinned: rates and their probits, for axes that are linear.
-
-    Points at which a rate is 0 or 1 have no probit and are left out.
-
-    Attributes:
-        fpr: Share of reals called fake.
-        fnr: Share of fakes called real.
-        probit_fpr: Quantile of the standard normal distribution at ``fpr``.
-        probit_fnr: The same at ``fnr``.
-    """
-
-    fpr: list[float]
-    fnr: list[float]
-    probit_fpr: list[float]
-    probit_fnr: list[float]
-
-    @model_validator(mode="after")
-    def _is_even(self) -> Self:
-        _same_lengths(self.fpr, self.fnr, self.probit_fpr, self.probit_fnr)
-        return self
-
-
-class Curves(_Part):
-    """Curves of one slice."""
-
-    roc: Roc
-    det: Det
-
-
-class Histogram(_Part):
-    """How scores are spread, real against fake.
-
-    Attributes:
-        scale: ``pred_prob`` (from 0 to 1) or ``logit``.
-        edges: Edges of the bins, one more than there are bins; the last bin holds its upper edge.
-        real: Reals in each bin.
-        fake: Fakes in each bin.
-    """
-
-    scale: Literal["pred_prob", "logit"]
-    edges: list[float]
-    real: list[Count]
-    fake: list[Count]
-
-    @model_validator(mode="after")
-    def _is_even(self) -> Self:
-        _same_lengths(self.edges[1:], self.real, self.fake)
-        return self
-
-
-class ReliabilityBin(_Part):
-    """One bin of the reliability diagram; bins without items are left out.
-
-    Attributes:
-        low: Lower edge; the bin holds it.
-        high: Upper edge; the last bin alone holds it.
-        n: Items.
-        mean_prob: Their mean ``pred_prob``.
-        share_fake: How many of them are fake.
-    """
-
-    low: float
-    high: float
-    n: Count
-    mean_prob: float
-    share_fake: Estimate
-
-
-class Mistake(_Part):
+class Mistake(Part):
     """An item that was decided wrongly, and far from the threshold.
 
     Attributes:
@@ -200,64 +49,7 @@ class Mistake(_Part):
     logit: float | None = None
 
 
-class Slice(_Part):
-    """Figures of one detector on some of the items.
-
-    Attributes:
-        detector: Who judged.
-        kind: ``overall`` (every item once), ``dataset`` (one manifest), ``corpus`` (one
-            ``source_dataset``), ``generator`` (fakes of one generator), ``grid`` (reals of one
-            corpus against fakes of one generator), ``sonics`` (upstream's partitions), ``column``
-            (one value of a column that was asked for).
-        name: What people read ("FMA × encodec24").
-        keys: What it was cut by: ``dataset``, ``corpus``, ``real_corpus``, ``fake_corpus``,
-            ``generator``, ``partition`` and ``value``, or ``column`` and ``value``.
-        headline: The metric that speaks for a slice of one kind alone: upstream's choice for a
-            SONICS partition (``recall``, ``specificity``, ``f1_macro``); ``None`` elsewhere.
-        coverage: Which rows the figures are made of.
-        counts: How decisions fell out; ``None`` where there are no decisions.
-        estimates: Metric → estimate; the same metrics in every slice.
-        curves: ROC and DET; ``None`` where there are none, and ``no_curves`` says why.
-        no_curves: Why there are no curves.
-        histograms: How scores are spread; overall and per data set only.
-        reliability: Bins of the reliability diagram; overall and per data set only.
-    """
-
-    detector: str
-    kind: SliceKind
-    name: str
-    keys: dict[str, str] = Field(default_factory=dict)
-    headline: str | None = None
-    coverage: Coverage
-    counts: WholeCounts | None = None
-    estimates: dict[str, Estimate]
-    curves: Curves | None = None
-    no_curves: str | None = None
-    histograms: list[Histogram] = Field(default_factory=list)
-    reliability: list[ReliabilityBin] = Field(default_factory=list)
-
-
-class TableRow(_Part):
-    """A row of the published comparison table.
-
-    Attributes:
-        model: The detector.
-        dataset: What it judged.
-        counts: How its decisions fell out.
-        values: Column → figure, ``None`` where the published table has an empty cell.
-        by_construction: Columns that the lack of one class alone decides; a page marks them.
-        n_lost: Rows without a score, which are not counted.
-    """
-
-    model: str
-    dataset: str
-    counts: WholeCounts
-    values: dict[str, float | None]
-    by_construction: list[str] = Field(default_factory=list)
-    n_lost: Count = 0
-
-
-class Prevalence(_Part):
+class Prevalence(Part):
     """What a flag is worth where this share of what comes in is fake.
 
     Attributes:
@@ -270,7 +62,7 @@ class Prevalence(_Part):
     precision: Estimate
 
 
-class Claim(_Part):
+class Claim(Part):
     """How many reals it takes to claim a false positive rate.
 
     Attributes:
@@ -293,7 +85,7 @@ class Claim(_Part):
         return self.n_reals_flagged is not None and self.n_reals_here >= self.n_reals_flagged
 
 
-class OperatingPoint(_Part):
+class OperatingPoint(Part):
     """What a detector does at its decision threshold.
 
     Attributes:
@@ -326,7 +118,7 @@ class OperatingPoint(_Part):
     reason: str | None = None
 
 
-class Transfer(_Part):
+class Transfer(Part):
     """What a threshold that was fitted on one corpus does on another.
 
     Thresholds are fitted on one half of the groups and applied to the other half, so that
@@ -353,7 +145,7 @@ class Transfer(_Part):
     reason: str | None = None
 
 
-class Calibration(_Part):
+class Calibration(Part):
     """A map from scores to probabilities that was fitted; figures are after it.
 
     ``pred_prob`` becomes the logistic function of ``scale * logit + offset``.
@@ -381,7 +173,7 @@ class Calibration(_Part):
     after: dict[str, Estimate]
 
 
-class Baseline(_Part):
+class Baseline(Part):
     """What files give away unheard in one slice: a detector that goes by the file alone.
 
     Attributes:
@@ -400,7 +192,7 @@ class Baseline(_Part):
     auroc: Estimate
 
 
-class Check(_Part):
+class Check(Part):
     """Something that was looked into beside the figures.
 
     Attributes:
@@ -417,7 +209,7 @@ class Check(_Part):
     detail: str
 
 
-class DetectorInfo(_Part):
+class DetectorInfo(Part):
     """Who judged.
 
     Attributes:
@@ -439,7 +231,7 @@ class DetectorInfo(_Part):
     worst_misses: list[Mistake] = Field(default_factory=list)
 
 
-class ManifestInfo(_Part):
+class ManifestInfo(Part):
     """What was judged.
 
     Attributes:
@@ -460,7 +252,7 @@ class ManifestInfo(_Part):
     roots: list[str] = Field(default_factory=list)
 
 
-class Source(_Part):
+class Source(Part):
     """A file that figures were made from.
 
     Attributes:
@@ -482,7 +274,7 @@ class Source(_Part):
     key_sha256: str | None = None
 
 
-class Settings(_Part):
+class Settings(Part):
     """What the evaluation was asked for.
 
     Attributes:
@@ -521,7 +313,7 @@ class Settings(_Part):
         return Options(costs, self.n_ece_bins, self.confidence)
 
 
-class Provenance(_Part):
+class Provenance(Part):
     """Where the figures come from."""
 
     earwitness: str
@@ -531,7 +323,7 @@ class Provenance(_Part):
     settings: Settings
 
 
-class Metrics(_Part):
+class Metrics(Part):
     """Slice × metric → estimate, and everything a report shows beside it.
 
     Attributes:

@@ -16,7 +16,8 @@ from earwitness.core.estimate import Estimate
 from earwitness.core.io import atomic_write
 from earwitness.evaluation.compare import Line, Pair
 from earwitness.evaluation.estimates import labels as metric_labels
-from earwitness.evaluation.schema import Baseline, Metrics, OperatingPoint, Slice, Transfer
+from earwitness.evaluation.schema import Baseline, Metrics, OperatingPoint, Transfer
+from earwitness.evaluation.slice_schema import Slice
 from earwitness.metrics.measures import METRICS
 from earwitness.report import formatting
 from earwitness.report.formatting import BASELINES

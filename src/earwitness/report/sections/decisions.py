@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from earwitness.core.estimate import ComparisonRow, Counts
-from earwitness.evaluation.schema import DetectorInfo, Metrics, Mistake, TableRow
+from earwitness.evaluation.schema import DetectorInfo, Metrics, Mistake
+from earwitness.evaluation.slice_schema import TableRow
 from earwitness.evaluation.summarize import is_one_class
 from earwitness.report import formatting
 from earwitness.report.blocks import (

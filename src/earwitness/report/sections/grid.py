@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 from earwitness.core.estimate import Estimate
-from earwitness.evaluation.schema import Baseline, Metrics, Slice
+from earwitness.evaluation.schema import Baseline, Metrics
+from earwitness.evaluation.slice_schema import Slice
 from earwitness.report import formatting
 from earwitness.report.blocks import Block, Figure, Gallery, Note, Section
 from earwitness.report.charts.matrices import GIVEN_AWAY, SHARES, HeatCell, Steps, heatmap_chart

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from earwitness.core.estimate import Estimate
-from earwitness.evaluation.schema import Metrics, Slice
+from earwitness.evaluation.schema import Metrics
+from earwitness.evaluation.slice_schema import Slice
 from earwitness.report import formatting
 from earwitness.report.blocks import Block, Details, Figure, Gallery, Section
 from earwitness.report.charts.forest import Interval, forest_chart

@@ -8,14 +8,8 @@ from typing import TypeVar
 
 from markupsafe import Markup
 
-from earwitness.evaluation.schema import (
-    Calibration,
-    Curves,
-    Histogram,
-    Metrics,
-    ReliabilityBin,
-    Slice,
-)
+from earwitness.evaluation.schema import Calibration, Metrics
+from earwitness.evaluation.slice_schema import Curves, Histogram, ReliabilityBin, Slice
 from earwitness.report import formatting
 from earwitness.report.blocks import Block, Figure, Gallery, Note, Section
 from earwitness.report.charts.curves import (
