@@ -39,7 +39,7 @@ class Clip:
     Attributes:
         samples: ``(n_channels, n_samples)`` float32, nominally in [-1, 1].
         sample_rate_hz: Rate of the samples.
-        window: Where it lies in its file, padding left out; ``None`` where that is not known.
+        window: Its position in the file, without padding; ``None`` if unknown.
     """
 
     samples: NDArray[np.float32]
@@ -55,10 +55,10 @@ class Clip:
 def place_windows(
     n_samples: int, contract: ClipContract, windows: Windows = "published"
 ) -> list[Window]:
-    """Return where the clips of a file lie.
+    """Return the windows of a file's clips.
 
     ``published`` is the one clip of the contract's crop policy. A number spreads clips evenly: one
-    lies in the centre; of several the first starts at the start of the file, the last ends at its
+    is in the centre; of several the first starts at the start of the file, the last ends at its
     end, and they overlap where the file is short of room. ``all`` puts one clip after another; the
     last ends at the end of the file and overlaps the one before it by what is left over. A file no
     longer than a clip gives one window, whatever was asked for.
@@ -69,7 +69,7 @@ def place_windows(
         windows: Which clips, see above; a number is at least 1.
 
     Returns:
-        Windows that lie inside the file, in time order; none is longer than the file.
+        Windows inside the file, in time order; none is longer than the file.
     """
     length = contract.clip_samples or contract.max_samples or n_samples
     if length >= n_samples:
@@ -133,15 +133,15 @@ def describe_lack(
     """
     needs = needs or ContentNeed()
     band_hz = band_hz or (0.0, contract.sample_rate_hz / 2)
-    heard = mix_first_two(samples)[None] if needs.mix == "first_two" else samples
-    is_constant = not np.ptp(heard, axis=1).any()
+    mixed = mix_first_two(samples)[None] if needs.mix == "first_two" else samples
+    is_constant = not np.ptp(mixed, axis=1).any()
     level_dbfs = _LOWEST_DBFS
     if not is_constant:
-        level_dbfs = _loudest_dbfs(heard, contract, band_hz, enough_dbfs=needs.min_level_dbfs)
+        level_dbfs = _loudest_dbfs(mixed, contract, band_hz, enough_dbfs=needs.min_level_dbfs)
     if level_dbfs >= needs.min_level_dbfs:
         return None
     if is_constant:
-        return f"nothing to analyse ({'a constant level' if heard.any() else 'digital silence'})"
+        return f"nothing to analyse ({'a constant level' if mixed.any() else 'digital silence'})"
     return (
         f"nothing to analyse (at most {level_dbfs:.0f} dBFS from {band_hz[0]:g} to "
         f"{band_hz[1]:g} Hz, needs {needs.min_level_dbfs:g} dBFS)"

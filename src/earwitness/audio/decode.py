@@ -148,7 +148,7 @@ def read_slice(
 
     Raises:
         AudioError: The file cannot be read, is damaged, or the slice holds NaN or infinities.
-        ValueError: ``start`` does not lie in the file, or a number is negative.
+        ValueError: ``start`` is outside the file, or a number is negative.
     """
     info = probe_audio(path)
     length = _length_at(info, sample_rate_hz)
@@ -192,8 +192,8 @@ def read_spans(info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float3
     """Return stretches of a file at its own rate, in one pass over it.
 
     Args:
-        info: What ``probe_audio`` said of the file.
-        spans: Stretches that lie in the file, in order, not overlapping.
+        info: Result of ``probe_audio``.
+        spans: Stretches inside the file, in order, not overlapping.
 
     Returns:
         ``(n_channels, n_samples)`` float32 of each.
@@ -226,9 +226,9 @@ def _check_values(path: str, samples: NDArray[np.float32]) -> None:
 
 
 def scan_packets(path: str | os.PathLike[str]) -> Packets | None:
-    """Return what is known of a file's compressed packets, or ``None`` where they cannot be told.
+    """Return hash and tags of a file's compressed packets, or ``None`` if it cannot be demuxed.
 
-    Tags and pictures lie outside of them, so a copy with other tags has the same hash.
+    Tags and pictures are outside of them, so a copy with other tags has the same hash.
 
     Raises:
         AudioError: The file cannot be opened.

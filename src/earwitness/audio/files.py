@@ -1,4 +1,4 @@
-"""Opening regular files, and only those.
+"""Opening regular files, and the types that readers share.
 
 Conventions: links are followed; a pipe, socket, device or folder is refused before it is
 opened, since opening alone may hang or act.

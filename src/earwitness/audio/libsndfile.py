@@ -78,7 +78,7 @@ class NotForLibsndfileError(Exception):
 
 
 class _ForwardSound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A sound file whose reads go on where the last one ended.
+    """A sound file whose reads continue where the last one ended.
 
     soundfile seeks to its own idea of the position after each read of a seekable file, and a
     seek in an MP3 or OGG file disturbs the decoder, so that blocks would differ from the whole.
@@ -114,7 +114,7 @@ def _sound(fd: int, path: str, view: View | None = None) -> Iterator[_ForwardSou
 
 
 def _reason(error: Exception) -> str:
-    """Return what libsndfile says, on one line."""
+    """Return libsndfile's message, on one line."""
     text = str(getattr(error, "error_string", error)) or type(error).__name__
     return " ".join(text.split()).rstrip(".")
 
@@ -272,8 +272,8 @@ def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.flo
 
     Args:
         fd: The file, opened.
-        info: What ``probe`` said of it.
-        spans: Stretches that lie in the file, in order, not overlapping.
+        info: Result of ``probe``.
+        spans: Stretches inside the file, in order, not overlapping.
 
     Raises:
         AudioError: Decoding fails or ends before its time.

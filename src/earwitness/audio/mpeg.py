@@ -107,7 +107,7 @@ def _losses(frames: Mp3Frames) -> list[tuple[int, int]]:
 
 
 def _ends_in_padding(fd: int, frames: Mp3Frames) -> bool:
-    """Tell whether the last samples are the padding that the header at the start speaks of.
+    """Return whether the last samples are the padding that the first header declares.
 
     They are not where the end is missing, nor where a second file follows, with its own padding.
     """
@@ -123,8 +123,8 @@ def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.flo
 
     Args:
         fd: The file, opened.
-        info: What ``probe`` said of it.
-        spans: Stretches that lie in the file, in order, not overlapping.
+        info: Result of ``probe``.
+        spans: Stretches inside the file, in order, not overlapping.
 
     Raises:
         AudioError: The file changed since it was probed.

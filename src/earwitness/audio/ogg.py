@@ -347,7 +347,7 @@ def _opus_samples(packet: bytes) -> int:
 
 
 def _vorbis_blocks(fd: int, pages: Sequence[Page]) -> _Blocks | None:
-    """Return the block sizes that the headers name, ``None`` where they cannot be told."""
+    """Return the block sizes that the headers name, ``None`` where they are not readable."""
     first, setup = _vorbis_headers(fd, pages)
     if len(first) < 29 or not setup:
         return None

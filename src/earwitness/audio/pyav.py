@@ -128,8 +128,8 @@ def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.flo
 
     Args:
         fd: The file, opened.
-        info: What ``probe`` said of it.
-        spans: Stretches that lie in the file, in order, not overlapping.
+        info: Result of ``probe``.
+        spans: Stretches inside the file, in order, not overlapping.
 
     Raises:
         AudioError: Decoding fails or ends before its time.

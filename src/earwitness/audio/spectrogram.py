@@ -30,7 +30,7 @@ def log_power_spectrogram(
 ) -> torch.Tensor:
     """Return ``(log10(clip(|STFT|², floor, ceiling)) - mean) / spread``.
 
-    The window is a periodic Hann window of ``n_fft`` samples. Frames lie wholly inside the clip:
+    The window is a periodic Hann window of ``n_fft`` samples. Frames are wholly inside the clip:
     the first starts at its first sample, and samples after the last whole frame are left out.
 
     Args:
@@ -189,8 +189,8 @@ def band_filters(
 ) -> NDArray[np.float64]:
     """Return triangular filters whose peaks are evenly spaced on a scale.
 
-    A triangle is never narrower than two bins: where bands lie closer together than bins, it takes
-    what lies between two bins from both, so that no band is empty.
+    A triangle is never narrower than two bins: where bands are closer together than bins, it takes
+    what is between two bins from both, so that no band is empty.
 
     Args:
         scale: What the spacing is even on.

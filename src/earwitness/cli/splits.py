@@ -41,9 +41,9 @@ def splits(
         ),
     ] = None,
     out_dir: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where the manifests go.")
+        Path, typer.Option(metavar="DIR", help="Folder of the manifests.")
     ] = MANIFESTS,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of every draw.")] = 42,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 42,
     deezer_split_npy: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Deezer's split file (.npy).", rich_help_panel=_FMA),

@@ -1,4 +1,4 @@
-"""What a detector says of itself.
+"""Detector cards: name, input contract, origin and limits.
 
 Convention: ``None`` means unknown, which is not the same as nothing.
 """
@@ -19,18 +19,18 @@ Backend = Literal["torch", "onnxruntime"]
 
 
 class ClipContract(BaseModel):
-    """The audio a detector wants for one clip.
+    """Audio that a detector expects for one clip.
 
     Attributes:
-        sample_rate_hz: Rate that the detector is made for, and that the audio is brought to.
-        native_rate: Do not resample: clips keep their file's own rate, all lengths are counted in
-            samples at that rate, and the detector takes them for samples at its own.
+        sample_rate_hz: Rate of the detector, to which audio is resampled.
+        native_rate: Do not resample: clips keep their file's rate, all lengths are in samples at
+            that rate, and the detector treats them as samples at its own.
         clip_samples: Length of a clip; ``None`` takes the whole file.
-        max_samples: With ``clip_samples=None``, the longest stretch taken of a file.
+        max_samples: With ``clip_samples=None``, the maximum length taken of a file.
         min_samples: A shorter file cannot be scored (0: it is zero-padded at its end).
-        crop: Where the published single clip of a file lies: with as much of the file before it
-            as after it, or with three times as much before it.
-        skip_time: Whether what a manifest says to skip is left out at the start of a file.
+        crop: Position of the published single clip in a file: as much of the file before it as
+            after it, or three times as much before it.
+        skip_time: Whether the manifest's ``skip_time`` is cut from the start of a file.
         mono: Whether clips are the mean over channels, taken before resampling.
     """
 
@@ -46,12 +46,12 @@ class ClipContract(BaseModel):
     mono: bool = False
 
     def rate_for(self, native_rate_hz: int) -> int:
-        """Return the rate of the clips of a file that has this rate of its own."""
+        """Return the rate of the clips of a file with this native rate."""
         return native_rate_hz if self.native_rate else self.sample_rate_hz
 
 
 def clips_for(images: SpectrogramContract) -> ClipContract:
-    """Return the audio that images of a contract are made of."""
+    """Return the audio contract of images."""
     return ClipContract(
         sample_rate_hz=images.sample_rate_hz,
         native_rate=images.native_rate,
@@ -61,13 +61,13 @@ def clips_for(images: SpectrogramContract) -> ClipContract:
 
 
 class ContentNeed(BaseModel):
-    """What a clip must hold for a detector to say anything of it.
+    """Minimum content of a clip; a detector abstains from clips with less.
 
     Attributes:
         min_level_dbfs: RMS that the loudest stretch of the clip must reach in the detector's
-            band, its mean taken off; 0 dBFS is an RMS of 1. One step of 16-bit audio is -90.3
-            dBFS: what stays below holds dither and rounding.
-        mix: What is measured: the loudest channel, or the mean of the first two.
+            band, without its mean; 0 dBFS is an RMS of 1. One step of 16-bit audio is -90.3
+            dBFS: anything below is dither and rounding.
+        mix: Measured signal: the loudest channel, or the mean of the first two.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -77,14 +77,14 @@ class ContentNeed(BaseModel):
 
 
 class TrainingItems(BaseModel):
-    """Hashes of what a detector was fitted on, so that exposure can be told later.
+    """Hashes of a detector's training items, from which audits compute exposure.
 
     Attributes:
         manifest_digest: Digest of the training manifest.
         n_items: Items it was fitted on.
         item_sha256: SHA-256 of each training file's bytes.
         group_sha256: SHA-256 of each training group's id (UTF-8).
-        complete: Whether that is all; not so where it began with weights that had learned before.
+        complete: Whether these are all; not if training started from pretrained weights.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -101,30 +101,30 @@ class DetectorCard(BaseModel):
 
     Attributes:
         name: Registered name, or the stem of the weights folder for a detector trained here.
-        kind: Registered name of what it is, or the name of its architecture (``spectttra``) for
-            weights that are not said to be the published ones.
-        summary: What it is, in half a sentence; empty where nobody said.
-        contract: The audio it wants.
-        images: How its images are drawn of audio, for a detector that looks at images; ``None``
-            for the others and where it is unknown.
-        classes: Names of its outputs by number, where it has one for each class.
-        preprocessing: ``correct`` resamples to the detector's rate; ``published`` does what the
-            published loader did, faults and all.
-        precision: Number format that its network computes in; features are always ``fp32``.
-        band_hz: Lowest and highest frequency it looks at.
-        needs: What a clip must hold; from others it abstains.
-        score_kind: Whether the number between 0 and 1 is a calibrated probability.
-        threshold: Decision threshold on that number.
+        kind: Registered name of the detector, or of its architecture (``spectttra``) for weights
+            other than the published ones.
+        summary: One-line summary; may be empty.
+        contract: Expected audio.
+        images: How its spectrogram images are rendered; ``None`` for audio detectors and where it
+            is unknown.
+        classes: Names of its outputs by index, where it has one per class.
+        preprocessing: ``correct`` resamples to the detector's rate; ``published`` reproduces the
+            published loader, faults included.
+        precision: Number format of the network; features are always ``fp32``.
+        band_hz: Lowest and highest frequency it uses.
+        needs: Minimum content of a clip; it abstains from others.
+        score_kind: Whether ``pred_prob`` is a calibrated probability.
+        threshold: Decision threshold on ``pred_prob``.
         encoders: Classes of its encoder head in order, ``()`` where it has none.
         trained_on: Data sets and splits it was trained on; ``None`` means unknown.
-        selected_on: Data it was early-stopped or chosen on; ``None`` means unknown.
+        selected_on: Data of early stopping or model selection; ``None`` means unknown.
         training_items: Hashes of the training items where it was trained here.
         licence: Licence of the weights and of the method.
         source: Where it was published.
-        weights_from: How its weights are come by; empty where nobody said.
-        limits: What it is known not to do, in a sentence or two.
+        weights_from: How to get its weights; may be empty.
+        limits: Known limitations, in a sentence or two.
         weights_sha256: SHA-256 of the weights it runs with; ``None`` before they are loaded.
-        details: Further settings that its code needs to run again.
+        details: Further settings that its code needs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

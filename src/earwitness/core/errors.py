@@ -51,28 +51,11 @@ class RunError(EarwitnessError):
 
 
 class StoppedError(RunError):
-    """Ctrl-C ended a run after what was in hand was finished; says how to go on."""
+    """Ctrl-C ended a run after the work in progress; says how to resume."""
 
 
-class AudioError(EarwitnessError):
-    """One audio file cannot be turned into samples.
-
-    Attributes:
-        path: The file.
-        reason: What is wrong with it, without the path.
-    """
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
-class ImageError(EarwitnessError):
-    """One image file cannot be turned into pixels.
+class _FileError(EarwitnessError):
+    """One file cannot be used.
 
     Attributes:
         path: The file.
@@ -86,6 +69,14 @@ class ImageError(EarwitnessError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class AudioError(_FileError):
+    """One audio file cannot be decoded."""
+
+
+class ImageError(_FileError):
+    """One image file cannot be read."""
 
 
 class ChartError(EarwitnessError):

@@ -202,7 +202,7 @@ def spelled_on_disk(folder: Path, path: str) -> str | None:
 
 
 def missing(path: Path) -> str:
-    """Say that nothing is at a path, and what lies near it."""
+    """Return an error message for a path that does not exist, with similar names in its folder."""
     folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path())
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     wanted = path.absolute().relative_to(folder).parts[0]

@@ -1,4 +1,4 @@
-"""The manifest: which items are judged.
+"""Manifests: tables of the items to score.
 
 Conventions: one row an item (a file); ``target`` is 0 for real and 1 for fake; paths are data,
 POSIX, relative to one of the manifest's roots or absolute.
@@ -52,7 +52,7 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the rows and their order; where the files lie (the roots) is left out."""
+        """SHA-256 of the rows and their order; the roots do not count."""
         return hashlib.sha256(self.frame.write_csv().encode()).hexdigest()
 
     def where(self, *conditions: pl.Expr) -> Manifest:
@@ -60,13 +60,9 @@ class Manifest:
         return replace(self, frame=self.frame.filter(*conditions))
 
     def locate(self, filepath: str) -> Path:
-        """Return where an item's file is: under the first root that holds it.
+        """Return the path of an item's file: below the first root that has it, else the first.
 
-        A path that is not there as it is spelled may be spelled otherwise on disk, see
-        ``spelled_on_disk``.
-
-        A file that no root holds is given under the first root, so that the error of the one
-        who opens it says where it was expected.
+        Its spelling on disk may differ, see ``spelled_on_disk``.
         """
         if filepath in self.moved:
             return Path(self.moved[filepath])

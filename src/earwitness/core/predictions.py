@@ -1,10 +1,10 @@
 """Predictions: a manifest and, for each item and detector, a score or an error.
 
-Conventions: scores rise with fakeness. ``logit`` is any real number, ``pred_prob`` lies between
-0 and 1. A row has a score, or ``abstained`` says why its detector gave none of content that holds
-nothing to analyse (digital silence), or ``error`` says why it could not be scored; never two.
-``native_rate_hz`` is the file's own rate; ``below_band`` says that it is too low for the band that
-the detector looks at. Both are empty where the file could not be read.
+Conventions: scores rise with fakeness. ``logit`` is any real number, ``pred_prob`` is from 0 to 1.
+A row has a score, or ``abstained`` (the clip holds nothing to analyse, such as digital silence), or
+``error`` (it could not be scored): exactly one of them, with its reason. ``native_rate_hz`` is the
+file's own rate; ``below_band`` says that it is too low for the detector's band. Both are empty
+where the file could not be read.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class WindowScore(NamedTuple):
 
 
 class FileScore(NamedTuple):
-    """What one detector said of one file: windows or an error, never neither.
+    """Result of one detector for one file: windows or an error, never neither.
 
     Attributes:
         windows: Windows in time order, at least one; ``()`` where there is an error.

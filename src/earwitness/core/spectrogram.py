@@ -1,7 +1,7 @@
-"""How sound becomes an image: the contract between whoever renders and whoever looks.
+"""Spectrogram contracts: everything that decides the pixels of an image of audio.
 
 Conventions: time runs to the right and frequency upwards; an image shows one clip, in decibels
-below the loudest point of that clip. The contract stands in ``spectrogram.json`` beside rendered
+below the loudest point of that clip. The contract is in ``spectrogram.json`` beside rendered
 images, in the metadata of each of them, and on the card of a network that was trained on them.
 """
 

@@ -4,7 +4,7 @@ Conventions: every value comes back as the text it is, so that the reader decide
 is and can show what it found; an empty cell is ``None``. A CSV may be UTF-8, UTF-16 or Latin-1,
 with or without a byte-order mark, delimited by ``,``, ``;``, a tab or ``|``, with any line ends.
 Blank lines, comment lines (``#``) before the header and comments of one cell between rows are
-passed over. A name that stands twice in a header is refused: nobody can say which column is meant.
+skipped. A name that is in a header twice is an error: it is ambiguous which column is meant.
 The names that a reader knows are found in any case (``FilePath``); one spelled exactly wins.
 """
 
@@ -35,7 +35,7 @@ MARKS = {
 """Byte-order marks and the encodings that they announce."""
 
 DELIMITERS = (",", ";", "\t", "|")
-"""What may lie between the fields of a CSV."""
+"""Delimiters of CSV fields, in order of preference."""
 
 MISSING_WORDS = frozenset(
     {"nan", "-nan", "none", "null", "na", "n/a", "#n/a", "#na", "<na>", "nat", "-"}

@@ -1,1 +1,1 @@
-"""Folder layouts, one file each: what lies where, who made it, what belongs together."""
+"""Folder layouts of datasets, one file each."""

@@ -199,7 +199,7 @@ def read_split_file(path: Path) -> dict[str, tuple[str, ...]]:
             ``train``, ``validation`` and ``test`` arrays of file names.
 
     Returns:
-        Names as they stand, in order, by split; ``valid`` is read as ``validation``.
+        Names as written, in order, by split; ``valid`` is read as ``validation``.
 
     Raises:
         DatasetError: No such file, another kind of file, or a pickle that asks for anything

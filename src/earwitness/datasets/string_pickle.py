@@ -25,7 +25,7 @@ _COPIES = 4
 
 
 class PickleContentError(ValueError):
-    """The pickle holds something else; the text says what, in words that stand alone."""
+    """The pickle holds something else; the message says what."""
 
 
 class _Name(NamedTuple):

@@ -170,8 +170,8 @@ def build_splits(options: SplitOptions) -> SplitSet:
         if s.asked is not None and s.taken.height < s.asked
     ]
     warnings += _unchecked(options)
-    said = _said(options)
-    return SplitSet(root, tuple(sources), frames, tuple(warnings), tuple(looked_at), said)
+    chosen = _list_options(options)
+    return SplitSet(root, tuple(sources), frames, tuple(warnings), tuple(looked_at), chosen)
 
 
 def build_folder_splits(
@@ -199,8 +199,8 @@ def build_folder_splits(
         frames[f"{name}_balanced"] = sampling.balance_classes(
             combined, seed=seed, purpose="balanced"
         )
-    said = {"folder": str(root), "seed": seed, "one_per_group": one_per_group}
-    return SplitSet(root.absolute(), tuple(sources), frames, (), catalog.looked_at, said)
+    chosen = {"folder": str(root), "seed": seed, "one_per_group": one_per_group}
+    return SplitSet(root.absolute(), tuple(sources), frames, (), catalog.looked_at, chosen)
 
 
 def _open_catalog(
@@ -307,7 +307,7 @@ def _frames(sources: list[Source], *, seed: int) -> dict[str, pl.DataFrame]:
 
 def _unchecked(options: SplitOptions) -> list[str]:
     if not options.checks:
-        return ["--no-train-check: rows may stand in the train split of their dataset"]
+        return ["--no-train-check: rows may be in the train split of their dataset"]
     if options.deezer_split_name == "train" and (options.n_fma_real or options.n_fma_fake):
         return ["FMA: the train split was asked for; do not evaluate detectors trained on it"]
     unchecked = [name for name in TRAIN_CHECKS if name not in options.checks]
@@ -316,7 +316,7 @@ def _unchecked(options: SplitOptions) -> list[str]:
     return []
 
 
-def _said(options: SplitOptions) -> dict[str, Any]:
+def _list_options(options: SplitOptions) -> dict[str, Any]:
     values = dict(vars(options))
     if options.datasets is None:
         del values["n_dataset"]

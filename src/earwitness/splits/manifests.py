@@ -1,4 +1,4 @@
-"""Manifests on disk: CSV or Parquet by suffix, and the ``splits.json`` that tells their root.
+"""Manifests on disk: CSV or Parquet by suffix, and the ``splits.json`` that records their root.
 
 Conventions: the five published columns come first; a path is relative to the manifest's root
 or absolute; targets are 0 and 1; empty is unknown.
@@ -57,7 +57,7 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
 
 
 def _repeats(path: Path, frame: pl.DataFrame) -> tuple[str, ...]:
-    """Note files that stand in several rows."""
+    """Return notes on files that are in several rows."""
     targets: dict[str, list[int]] = {}
     for filepath, target in frame.select("filepath", "target").iter_rows():
         targets.setdefault(tidy_path(filepath), []).append(target)
@@ -125,13 +125,13 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
 def write_root(folder: Path, root: Path, **more: Any) -> None:
     """Record in ``splits.json`` what relative paths in a folder's manifests start from.
 
-    Both where the root lies and how to get there from the folder are written, so that either
-    may move; on two Windows drives there is no way from one to the other.
+    Both the absolute root and the path to it from the folder are written, so that either may
+    move; there is no relative path between two Windows drives.
 
     Args:
         folder: Folder of manifests.
         root: What their paths are relative to.
-        **more: What else ``splits.json`` tells.
+        **more: Further content of ``splits.json``.
     """
     here = {"root": root.absolute().as_posix()}
     with contextlib.suppress(ValueError):
@@ -225,7 +225,7 @@ def _roots(path: Path, given: str | Path | None) -> tuple[Path, ...]:
 
 
 def recorded_roots(path: Path) -> list[Path]:
-    """Both forms of the root in ``splits.json``: how to get there from here, and where it lay."""
+    """Return both roots of ``splits.json``: relative to its folder, and absolute."""
     content = _recorded(path)
     from_here = content.get("root_from_here")
     roots = [Path(os.path.normpath(path.parent / from_here))] if from_here else []
@@ -233,7 +233,7 @@ def recorded_roots(path: Path) -> list[Path]:
 
 
 def _recorded(path: Path) -> dict[str, Any]:
-    """What ``splits.json`` says, checked for what is read of it."""
+    """Read ``splits.json`` and check the keys that are used."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         known = {"root": str(content["root"])}
