@@ -1,1 +1,1 @@
-"""Is a data set safe to evaluate with? One file a check, one folder a family of checks."""
+"""Checks of data sets for leakage and shortcuts."""

@@ -1,8 +1,8 @@
-"""What the channel leaves on a sound: level, silence, clipping, band, stereo.
+"""Level, loudness, silence, clipping, bandwidth and stereo field of a sound.
 
-Conventions: samples are ``(n_channels, n_samples)`` in [-1, 1]; decibels are of power, relative to
-full scale or to the sound itself; ``None`` is not defined (the crest factor of silence, the
-correlation of one channel). None of it needs ears: it is what a detector might go by instead.
+Samples are ``(n_channels, n_samples)`` in [-1, 1]; decibels are of power, relative to full scale or
+to the sound itself; ``None`` is undefined (the crest factor of silence, the correlation of one
+channel).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SILENT_DBFS = -60.0
 """A 20 ms frame below this is silent."""
 
 CLIPPED = 0.999
-"""Three samples in a row from here up are clipped."""
+"""Three consecutive samples from here up are clipped."""
 
 QUIETEST_DB = -80.0
-"""Lower bound of the level of quiet passages: below it is rounding."""
+"""Lower bound of the level of quiet passages; below it is rounding noise."""
 
 BAND_EDGE_DB = -80.0
 """The band ends where the mean power of a bin falls this far below the strongest bin."""
@@ -57,8 +57,8 @@ class Channel(NamedTuple):
         lead_silence_s: Silence before the first sound.
         trail_silence_s: Silence after the last sound.
         silence_share: Silent frames.
-        lead_zeros_s: Digital silence at the very start: samples that repeat in all channels.
-        zero_share: Samples in digital silence, see ``traces.constant_runs``.
+        lead_zeros_s: Digital silence at the very start; see ``traces.constant_runs``.
+        zero_share: Samples in digital silence.
         bit_depth: Bits that the samples use; ``None`` where they are on no grid.
         quiet_db: Power of the quietest frames (the lowest twentieth), relative to all power.
         bandwidth_hz: Highest frequency with energy.
@@ -68,7 +68,7 @@ class Channel(NamedTuple):
         above_16k_db: Power above 16 kHz, relative to all.
         floor_db: Quiet bins (the lowest tenth) of the uppermost band, relative to all power.
         stereo_correlation: Correlation of the first two channels.
-        stereo_width_db: Side by middle, see ``traces.stereo_width_db``.
+        stereo_width_db: Side by mid; see ``traces.stereo_width_db``.
         balance_db: Power of the first channel by that of the second.
     """
 
@@ -141,8 +141,8 @@ def measure_channel(samples: NDArray[np.float32], sample_rate_hz: int) -> Channe
 def mean_power_spectrum(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the mean over frames and channels of the power spectrum.
 
-    Frames of 2048 samples do not overlap; a Blackman-Harris window keeps what is loud from leaking
-    above the end of the band.
+    Frames of 2048 samples do not overlap; a Blackman-Harris window limits leakage above the end of
+    the band.
 
     Args:
         samples: ``(n_channels, n_samples)``; a sound shorter than a frame is padded with zeros.
@@ -231,7 +231,7 @@ def _silences(
 
 
 def _clipped_share(samples: NDArray[np.float32]) -> float:
-    """Return the share of samples that lie in runs at full scale."""
+    """Return the share of samples in runs at full scale."""
     n_clipped = 0
     for channel in samples:
         at_top = np.abs(channel) >= CLIPPED
@@ -252,7 +252,7 @@ def _correlation(samples: NDArray[np.float32]) -> float | None:
 
 
 LOWEST_RATE_HZ = 8_000
-"""Below it the shelf of the weighting lies too near the highest frequency there is."""
+"""Below it the shelf of the K-weighting is too near the Nyquist frequency."""
 
 ABSOLUTE_GATE_LUFS = -70.0
 RELATIVE_GATE_LU = -10.0
@@ -331,7 +331,7 @@ def _power_at(lufs: float) -> float:
 def _step_powers(
     channel: NDArray[np.float32], filters: Floats, sample_rate_hz: int, n_steps: int
 ) -> Floats:
-    """Return the weighted power of every 100 ms, filtering a stretch at a time."""
+    """Return the weighted power of every 100 ms, filtering some seconds at a time."""
     state = np.zeros((len(filters), 2))
     powers = []
     for edges in _edges(sample_rate_hz, n_steps):

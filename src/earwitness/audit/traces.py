@@ -1,7 +1,6 @@
-"""Traces of how a sound was made: bit depth, digital silence, steepest filter edge, stereo field.
+"""Traces of production in a sound: bit depth, digital silence, filter edge, stereo width.
 
-Conventions: samples are ``(n_channels, n_samples)`` in [-1, 1]; ``None`` is not defined (the width
-of one channel).
+Samples are ``(n_channels, n_samples)`` in [-1, 1]; ``None`` is undefined (the width of mono).
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ LOWEST_DB = -160.0
 """Lower bound of any relative power."""
 
 LOWEST_WIDTH_DB = -80.0
-"""Lower bound of the stereo width, one channel copied to both, and by its sign the upper one."""
+"""Lower bound of the stereo width (mono); its negative is the upper bound."""
 
 DIGITAL_RUN = 32
-"""So many equal samples in a row are digital silence."""
+"""Minimum number of consecutive equal samples that count as digital silence."""
 
 _DEEPEST_BITS = 24
 _HIGHEST = 64
@@ -35,7 +34,7 @@ _WIDTH_QUANTILE = 0.9
 
 
 def bit_depth(samples: NDArray[np.float32]) -> int | None:
-    """Return how many bits the samples use; ``None`` for silence and what no whole numbers give.
+    """Return how many bits the samples use; ``None`` for silence and samples on no integer grid.
 
     Decoded lossy audio is not on a grid of 24 bits; 16-bit audio in a 24-bit file uses 16.
     """
@@ -54,8 +53,8 @@ def bit_depth(samples: NDArray[np.float32]) -> int | None:
 def constant_runs(samples: NDArray[np.float32]) -> tuple[int, float]:
     """Return the equal samples at the start, and the share of samples in digital silence.
 
-    Digital silence is ``DIGITAL_RUN`` samples or more that repeat in all channels, at any level: a
-    DC offset does not hide it.
+    Digital silence is ``DIGITAL_RUN`` samples or more that repeat in all channels, at any level, so
+    that a DC offset does not hide it.
     """
     same = np.ones(samples.shape[1] - 1, dtype=bool)
     for channel in samples:
@@ -68,7 +67,7 @@ def constant_runs(samples: NDArray[np.float32]) -> tuple[int, float]:
 
 
 def band_edge_hz(power: NDArray[np.float64], sample_rate_hz: int) -> float | None:
-    """Return where the spectrum falls most steeply, from 2 kHz up: the edge of a low-pass.
+    """Return the frequency of the steepest fall of the spectrum from 2 kHz up, as of a low-pass.
 
     The fall is the mean level of the 500 Hz below less that of the 500 Hz above.
 
@@ -105,10 +104,10 @@ def low_power(samples: NDArray[np.float32], sample_rate_hz: int) -> float:
 
 
 def stereo_width_db(samples: NDArray[np.float32]) -> float | None:
-    """Return side by middle: the ratio of powers that a tenth of the loud spectral bins exceed.
+    """Return the side/mid power ratio that a tenth of the loud spectral bins exceed.
 
-    Frames of 2048 samples do not overlap and are spread over the sound, at most 1000 of them; a bin
-    is loud within 30 dB of the mean. ``None`` for one channel or silence.
+    At most 1000 non-overlapping frames of 2048 samples, spread over the sound; a bin is loud within
+    30 dB of the mean. ``None`` for one channel or silence.
     """
     if len(samples) < 2:
         return None

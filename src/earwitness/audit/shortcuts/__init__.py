@@ -1,1 +1,1 @@
-"""What tells the classes apart without the music: metadata, level, bandwidth."""
+"""Shortcuts: what separates the classes without the music."""

@@ -1,9 +1,8 @@
-"""Permutation tests of labels: would a measure differ as much if labels meant nothing?
+"""Permutation tests of labels that respect groups.
 
-Conventions: labels are permuted as groups. A group of one class keeps its items together and
-exchanges its label with other groups of one class; in a group of both classes the labels of its
-items are permuted among themselves. P-values are two-sided; the observed labelling counts as one
-permutation.
+A group of one class keeps its items together and exchanges its label with other groups of one
+class; in a group of both classes the labels of its items are permuted among themselves. P-values
+are two-sided; the observed labelling counts as one permutation.
 """
 
 from __future__ import annotations
@@ -19,21 +18,20 @@ from scipy.stats import norm, rankdata
 from earwitness.metrics.sample import Floats, Ints
 
 FEWEST_DRAWS = 1_000
-"""Permutations of a test at least."""
+"""Minimum number of permutations."""
 
 DRAWS_A_COMPARISON = 100
-"""Permutations by the number of comparisons: the smallest p-value is then a fifth of what the
-correction for as many comparisons asks for."""
+"""Permutations a comparison: the smallest p-value is a fifth of what the correction needs."""
 
 MOST_NUMBERS = 2_000_000
-"""Random numbers of a test, unless ``FEWEST_DRAWS`` takes more."""
+"""Maximum number of random numbers, unless ``FEWEST_DRAWS`` needs more."""
 
 _AT_ONCE = 1_000_000
 _SEED = 0
 
 
 class Units(NamedTuple):
-    """What labels are permuted among.
+    """Units whose labels are permuted.
 
     Attributes:
         block: ``(n_units,)`` labels are permuted within a block.
@@ -63,16 +61,16 @@ def make_units(target: Ints, group: Ints) -> Units:
 
 
 def rank_p_value(target: Ints, group: Ints, values: Floats, n_comparisons: int) -> float:
-    """Return the p-value of an AUROC: its distance from 0.5 against permuted labels.
+    """Return the p-value of an AUROC's distance from 0.5.
 
-    The statistic is the sum of the fakes' centred midranks; for equally many items a group it
-    orders labellings as AUROC does.
+    The statistic is the sum of the fakes' centred midranks, which orders labellings as AUROC does
+    where groups have equal sizes.
 
     Args:
-        target: ``(n_items,)`` of 0 and 1, both there.
+        target: ``(n_items,)`` of 0 and 1, both present.
         group: ``(n_items,)`` from 0 up without gaps.
         values: ``(n_items,)`` finite numbers.
-        n_comparisons: Tests that this one is corrected with.
+        n_comparisons: Number of tests in the correction.
     """
     units = make_units(target, group)
     ranks = rankdata(values) - (len(values) + 1) / 2
@@ -95,16 +93,16 @@ def rank_p_value(target: Ints, group: Ints, values: Floats, n_comparisons: int) 
 def share_p_value(
     target: Ints, group: Ints, has_kind: NDArray[np.bool_], n_comparisons: int
 ) -> float:
-    """Return the p-value of categories: how much shares differ between classes.
+    """Return the p-value of the difference of category shares between classes.
 
     The statistic is Pearson's: squared differences of a category's share among fakes and among
     reals, by its number of items.
 
     Args:
-        target: ``(n_items,)`` of 0 and 1, both there.
+        target: ``(n_items,)`` of 0 and 1, both present.
         group: ``(n_items,)`` from 0 up without gaps.
         has_kind: ``(n_items, n_kinds)`` whether an item is of a category; each has an item.
-        n_comparisons: Tests that this one is corrected with.
+        n_comparisons: Number of tests in the correction.
     """
     units = make_units(target, group)
     counts = np.zeros((len(units.label), has_kind.shape[1] + 1))
@@ -125,7 +123,7 @@ def share_p_value(
 
 
 def _moments(units: Units, sums: Floats) -> tuple[float, float]:
-    """Return mean and variance of the fakes' sum over permutations (sampling without return)."""
+    """Return mean and variance of the fakes' sum over permutations."""
     n = np.bincount(units.block)
     n_fake = np.bincount(units.block, units.label, len(n))
     total = np.bincount(units.block, sums, len(n))
@@ -138,7 +136,7 @@ def _moments(units: Units, sums: Floats) -> tuple[float, float]:
 
 
 def _permuted(units: Units, n_comparisons: int) -> Iterator[NDArray[np.int8]]:
-    """Yield permuted labels, ``(n_draws, n_units)``, as many as the correction asks for."""
+    """Yield permuted labels, ``(n_draws, n_units)``, as many as the correction needs."""
     n_units = len(units.label)
     n_draws = min(DRAWS_A_COMPARISON * n_comparisons, MOST_NUMBERS // n_units)
     n_draws = max(FEWEST_DRAWS, n_draws)
