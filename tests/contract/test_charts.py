@@ -20,12 +20,13 @@ from earwitness.listen.timeline import Band, Bar, timeline_chart
 from earwitness.report.charts.curves import (
     Bin,
     Curve,
+    Interval,
     det_chart,
     distribution_chart,
+    forest_chart,
     reliability_chart,
     roc_chart,
 )
-from earwitness.report.charts.forest import Interval, forest_chart
 from earwitness.report.charts.matrices import SHARES, HeatCell, confusion_chart, heatmap_chart
 from earwitness.report.charts.renderer import render
 from earwitness.report.charts.style import printable

@@ -9,12 +9,13 @@ import pytest
 from earwitness.report.charts.curves import (
     Bin,
     Curve,
+    Interval,
     det_chart,
     distribution_chart,
+    forest_chart,
     reliability_chart,
     roc_chart,
 )
-from earwitness.report.charts.forest import Interval, forest_chart
 from earwitness.report.charts.matrices import ALARMS, SHARES, HeatCell, heatmap_chart
 from earwitness.report.charts.style import PALETTE, RAMP, ink, label_expression, shorten
 

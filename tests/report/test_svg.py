@@ -12,7 +12,7 @@ import pytest
 from earwitness.core.errors import ChartError
 from earwitness.core.estimate import Counts
 from earwitness.report.charts import renderer, style
-from earwitness.report.charts.forest import Interval, forest_chart
+from earwitness.report.charts.curves import Interval, forest_chart
 from earwitness.report.charts.matrices import SHARES, HeatCell, confusion_chart, heatmap_chart
 from earwitness.report.charts.renderer import draw_inline, palette_css, save_chart
 from earwitness.report.charts.style import PALETTE, break_lines, printable

@@ -127,8 +127,8 @@ def remark_lines(results: Sequence[SongResult], *, width: int) -> list[Text]:
     for remark, names in detectors.items():
         first, *others = songs[remark]
         more = f" and {len(others)} more" if others else ""
-        told = f"{first}{more}, {', '.join(names)}: {remark}"
-        lines += _wrap(told, min(width, _MAX_WIDTH), indent="")
+        remark_line = f"{first}{more}, {', '.join(names)}: {remark}"
+        lines += _wrap(remark_line, min(width, _MAX_WIDTH), indent="")
     return lines
 
 
@@ -202,11 +202,11 @@ def _detector_lines(result: DetectorResult, duration_s: float, width: int) -> It
 
 
 def _score_in_full(result: DetectorResult) -> str:
-    told = describe_score(result)
+    score = describe_score(result)
     is_probability = result.card.score_kind == "probability"
     note = "" if is_probability else ", not a probability"
     threshold = result.card.threshold
-    return f"{told} (0 real, 1 fake, threshold {threshold:g}{note})"
+    return f"{score} (0 real, 1 fake, threshold {threshold:g}{note})"
 
 
 def _sentences(result: DetectorResult, duration_s: float) -> Iterator[str]:
@@ -227,12 +227,12 @@ def _fake_sentence(result: DetectorResult) -> str:
     if all(segment.prob >= result.card.threshold for segment in segments):
         return "All analysed segments score as fake."
     longest = sorted(sorted(runs, key=lambda run: run[0] - run[1])[:_MAX_SEGMENTS])
-    told = ", ".join(f"{clock(start_s)}–{clock(end_s)}" for start_s, end_s in longest)
+    ranges = ", ".join(f"{clock(start_s)}–{clock(end_s)}" for start_s, end_s in longest)
     others = len(runs) - len(longest)
     fake_s = sum(s.end_s - s.start_s for s in segments if s.prob >= result.card.threshold)
     share = fake_s / covered_s(result.windows)
     more = f" and {formatting.plural(others, 'shorter one')}" if others else ""
-    return f"Scores as fake: {told}{more} ({share:.0%} of the analysed audio)."
+    return f"Scores as fake: {ranges}{more} ({share:.0%} of the analysed audio)."
 
 
 def _abstention_sentence(result: DetectorResult) -> str:
@@ -244,10 +244,10 @@ def _abstention_sentence(result: DetectorResult) -> str:
             runs[-1] = last._replace(end_s=max(last.end_s, silence.end_s))
         else:
             runs.append(silence)
-    told = ", ".join(f"{clock(run.start_s)}–{clock(run.end_s)}" for run in runs[:_MAX_SEGMENTS])
+    ranges = ", ".join(f"{clock(run.start_s)}–{clock(run.end_s)}" for run in runs[:_MAX_SEGMENTS])
     others = len(runs) - _MAX_SEGMENTS
     more = f" and {others} more" if others > 0 else ""
-    return f"Abstained on {told}{more}: {runs[0].reason}."
+    return f"Abstained on {ranges}{more}: {runs[0].reason}."
 
 
 def _coverage_sentence(result: DetectorResult, duration_s: float) -> str:

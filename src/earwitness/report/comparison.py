@@ -6,7 +6,6 @@ a file and a dash elsewhere. Every rate follows from the four counts, so only th
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -217,8 +216,9 @@ def plot_confusions(
 def draw_confusion(row: ComparisonRow, path: Path, *, normalized: bool = False) -> Path:
     """Draw the confusion matrix of one row as a PNG, atomically, and return its path."""
     share = measure_counts("accuracy", row.counts)
-    told = "undefined" if math.isnan(share) else formatting.number(share)
-    subtitle = f"{row.dataset}\nn = {formatting.count(row.counts.n)}, accuracy {told}"
+    subtitle = (
+        f"{row.dataset}\nn = {formatting.count(row.counts.n)}, accuracy {formatting.number(share)}"
+    )
     chart = confusion_chart(row.counts, title=row.model, subtitle=subtitle, normalized=normalized)
     save_chart(chart, path)
     return path

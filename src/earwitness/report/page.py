@@ -25,10 +25,8 @@ from earwitness.report import formatting
 from earwitness.report.blocks import Section, Stat
 from earwitness.report.charts.renderer import palette_css
 from earwitness.report.headline import write_headline
-from earwitness.report.sections.decisions import FindAudio, decisions, mistakes
-from earwitness.report.sections.grid import grid
-from earwitness.report.sections.leaderboard import leaderboard
-from earwitness.report.sections.operating import operating
+from earwitness.report.sections.decisions import FindAudio, decisions, mistakes, operating
+from earwitness.report.sections.leaderboard import grid, leaderboard
 from earwitness.report.sections.provenance import audit, checks, coverage, provenance
 from earwitness.report.sections.scores import curves, scores
 

@@ -1,11 +1,19 @@
-"""Decisions: confusion matrices, the comparison table, and the worst mistakes."""
+"""Decisions: confusion matrices, the comparison table, mistakes and operating points."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from earwitness.core.estimate import ComparisonRow, Counts
-from earwitness.evaluation.schema import DetectorInfo, Metrics, Mistake
+from earwitness.core.estimate import ComparisonRow, Counts, Estimate
+from earwitness.evaluation.operating import PER
+from earwitness.evaluation.schema import (
+    Claim,
+    DetectorInfo,
+    Metrics,
+    Mistake,
+    OperatingPoint,
+    Transfer,
+)
 from earwitness.evaluation.slice_schema import TableRow
 from earwitness.evaluation.summarize import is_one_class
 from earwitness.report import formatting
@@ -16,12 +24,32 @@ from earwitness.report.blocks import (
     Gallery,
     Misclassified,
     MisclassifiedList,
+    Note,
     Section,
+    Stat,
+    StatCard,
 )
-from earwitness.report.charts.matrices import SHARES, HeatCell, confusion_chart, heatmap_chart
+from earwitness.report.charts.matrices import (
+    ALARMS,
+    SHARES,
+    HeatCell,
+    confusion_chart,
+    heatmap_chart,
+)
 from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.comparison import comparison_table
-from earwitness.report.tables import Column, Row, Table, count_cell, number_columns, text_cell
+from earwitness.report.metric_tables import transfer_table
+from earwitness.report.tables import (
+    Cell,
+    Column,
+    Row,
+    Table,
+    count_cell,
+    interval_notes,
+    number_columns,
+    share_cell,
+    text_cell,
+)
 
 _MAX_MATRICES = 24
 
@@ -134,3 +162,148 @@ def _misclassified(one: Mistake, find_audio: FindAudio) -> Misclassified:
     if one.pred_prob is not None:
         score = f"score {formatting.number(one.pred_prob)}"
     return Misclassified(one.filepath or "no file name", origin, score, find_audio(one))
+
+
+def operating(metrics: Metrics) -> Section | None:
+    """Return a card per detector and the transfer of thresholds; ``None`` without any."""
+    blocks: list[Block] = []
+    if metrics.operating_points:
+        confidence = formatting.exact_percent(metrics.provenance.settings.confidence)
+        blocks.append(Gallery([_card(point, confidence) for point in metrics.operating_points]))
+    if metrics.transfers:
+        blocks += _transfers(metrics)
+    lead = (
+        "Each detector at its decision threshold. The precision of its flags depends on the share "
+        "of fakes in the input."
+    )
+    return Section("operating", "Operating points", lead, blocks) if blocks else None
+
+
+def _card(point: OperatingPoint, confidence: str) -> StatCard:
+    stats = [
+        Stat(formatting.share(found), label, formatting.share_note(found))
+        for found, label in ((point.recall, "of fakes found"), (point.specificity, "of reals pass"))
+    ]
+    return StatCard(
+        title=point.detector,
+        subtitle=_threshold_text(point),
+        stats=[*stats, _false_flags(point.false_flags_per_100k)],
+        tables=[_precisions(point), _claims(point, confidence)],
+        detector=point.detector,
+    )
+
+
+def _threshold_text(point: OperatingPoint) -> str:
+    if point.reason is not None:
+        return f"rule {point.rule}: no threshold, {point.reason}"
+    if point.rule == "file":
+        return "labels as in the prediction file"
+    at = "" if point.threshold is None else f"threshold {point.threshold:.4g}, "
+    if point.fitted_on is None:
+        return f"{at}set by hand"
+    fitted = f"fitted on {point.fitted_on} ({formatting.count(point.n_fitted)} items)"
+    return f"{at}rule {point.rule}, {fitted}; metrics are from other rows"
+
+
+def _false_flags(found: Estimate) -> Stat:
+    """Return false flags with their range; with none flagged, the upper bound."""
+    label = "false flags per 100 000 reals"
+    if found.value is None:
+        return Stat(formatting.UNDEFINED, label, found.reason or "")
+    reals = f"{formatting.count(found.n_items)} reals"
+    if found.low is None or found.high is None:
+        n_flagged = round(found.value / PER * found.n_items)
+        note = f"{n_flagged} of {reals} flagged: {found.reason}"
+        return Stat(formatting.UNDEFINED, label, note)
+    low, value, high = (formatting.count(round(n)) for n in (found.low, found.value, found.high))
+    if found.value == 0:
+        return Stat(f"under {high}", label, f"none of {reals} flagged")
+    return Stat(value, label, f"{low} to {high}, {reals}")
+
+
+def _precisions(point: OperatingPoint) -> Table:
+    rows = [
+        Row(
+            [
+                Cell(formatting.exact_percent(one.prevalence), one.prevalence),
+                share_cell(one.precision),
+            ]
+        )
+        for one in point.prevalences
+    ]
+    notes = interval_notes(one.precision for one in point.prevalences)
+    columns = number_columns("fakes in the input", "correct flags")
+    return Table("Precision by prevalence", columns, rows, notes)
+
+
+def _claims(point: OperatingPoint, confidence: str) -> Table:
+    rows = [
+        Row(
+            [
+                Cell(f"at most {formatting.exact_percent(one.fpr)}", one.fpr),
+                count_cell(one.n_reals),
+                Cell(formatting.count(one.n_reals_here), one.n_reals_here, _is_enough(one)),
+            ]
+        )
+        for one in point.claims
+    ]
+    note = (
+        f"Groups of reals needed to claim a false positive rate with {confidence} confidence if "
+        "none of them is flagged. Each flag raises that number; the last column takes the flags "
+        "seen here into account."
+    )
+    columns = number_columns("false positive rate", "reals needed", "reals here")
+    return Table("Claims that the data can support", columns, rows, [note])
+
+
+def _is_enough(one: Claim) -> str:
+    if one.n_flagged_here is None or one.n_reals_flagged is None:
+        return "number of flags unknown"
+    flagged = f"{formatting.count(one.n_flagged_here) if one.n_flagged_here else 'none'} flagged"
+    enough = "enough" if one.is_shown else f"needs {formatting.count(one.n_reals_flagged)}"
+    return f"{flagged}: {enough}"
+
+
+def _transfers(metrics: Metrics) -> list[Block]:
+    detectors = dict.fromkeys(found.detector for found in metrics.transfers)
+    figures = [
+        _transfer(name, [t for t in metrics.transfers if t.detector == name]) for name in detectors
+    ]
+    note = (
+        "A threshold that keeps the false positive rate low on one corpus may not do so on "
+        "another. Rows are the corpus that the threshold was fitted on, columns the corpus it was "
+        "applied to; fitting and applying use different groups."
+    )
+    return [Note(note), Gallery(figures, title="Thresholds on other corpora")]
+
+
+def _transfer(detector: str, found: Sequence[Transfer]) -> Figure:
+    cells = [
+        HeatCell(
+            f"fitted on {one.fitted_on}",
+            one.applied_to,
+            one.fpr.value,
+            f"fitted on {one.fitted_on}, applied to {one.applied_to}: "
+            f"{formatting.full_estimate(one.fpr)} of reals flagged, "
+            f"{formatting.full_estimate(one.recall)} of fakes found",
+        )
+        for one in _drawable(found)
+    ]
+    label = f"Share of reals that {detector} flags at thresholds fitted on other corpora"
+    chart = [draw_inline(heatmap_chart(cells, steps=ALARMS), aria_label=label)] if cells else []
+    rules = ", ".join(dict.fromkeys(one.rule for one in found))
+    undefined = "No threshold could be fitted and applied; the reasons are in the data."
+    return Figure(
+        title=detector,
+        charts=chart,
+        note=f"Share of reals flagged; rule {rules}." if cells else undefined,
+        tables=[transfer_table(found)],
+        detector=detector,
+    )
+
+
+def _drawable(found: Sequence[Transfer]) -> list[Transfer]:
+    """Leave out corpora on which nothing could be fitted, or to which nothing was applied."""
+    defined = [one for one in found if one.fpr.is_defined]
+    fitted, applied = {one.fitted_on for one in defined}, {one.applied_to for one in defined}
+    return [one for one in found if one.fitted_on in fitted and one.applied_to in applied]
