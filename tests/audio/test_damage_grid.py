@@ -24,7 +24,7 @@ from soundfiles import music, write_av
 
 N_CASES = int(os.environ.get("EARWITNESS_DAMAGE_CASES", "10"))
 SEED = int(os.environ.get("EARWITNESS_DAMAGE_SEED", "0"))
-SECONDS = 6.0
+SECONDS = 3.0
 RATE = 44_100
 SIZES = (1, 3, 20, 300, 2_000, 20_000)
 SLACK_S = 0.06

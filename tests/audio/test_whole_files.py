@@ -585,3 +585,11 @@ def probe_error(path: Path) -> str:
     with pytest.raises(AudioError) as caught:
         probe_audio(path)
     return caught.value.reason
+
+
+def test_a_claim_that_counts_encoder_padding_is_no_truncation(tmp_path: Path) -> None:
+    path = tmp_path / "short.wma"
+    write_av(path, music(44_100, 3.0, 2), 44_100, "wmav2", format="asf")
+    info = probe_audio(path)
+    assert info.claimed_samples is not None
+    assert info.n_samples < 0.99 * info.claimed_samples

@@ -56,16 +56,14 @@ def fuzz(
     only: str = "",
     keep: Path | None = None,
     n_rounds: int = sys.maxsize,
+    folder: Path,
 ) -> Outcome:
-    """Try mutants for some time, in rounds of one a format."""
+    """Try mutants of the seeds in ``folder`` for some time, in rounds of one a format."""
     from fuzz.formats import all_formats
-    from fuzz.seeds import write_seeds
 
     formats = [one for one in all_formats() if only in ("", one.file)]
     outcome = Outcome(Counter(), [])
-    with tempfile.TemporaryDirectory() as temporary, _Children(Path(temporary)) as children:
-        folder = Path(temporary)
-        write_seeds(folder)
+    with _Children(folder) as children:
         valid = {one.file: (folder / one.file).read_bytes() for one in formats}
         ends_at = time.monotonic() + seconds
         for number in range(n_rounds):
@@ -186,7 +184,17 @@ def main() -> None:
     parser.add_argument("--format", default="", help="a single kind of file, by its name")
     parser.add_argument("--keep", type=Path, help="folder for mutants that fell")
     options = parser.parse_args()
-    n_tried, falls = fuzz(options.seconds, options.seed, only=options.format, keep=options.keep)
+    from fuzz.seeds import write_seeds
+
+    with tempfile.TemporaryDirectory() as temporary:
+        write_seeds(Path(temporary))
+        n_tried, falls = fuzz(
+            options.seconds,
+            options.seed,
+            only=options.format,
+            keep=options.keep,
+            folder=Path(temporary),
+        )
     for kind, n in Counter((fall.file, fall.how) for fall in falls).most_common():
         print(n, *kind)
     for file, n in n_tried.items():

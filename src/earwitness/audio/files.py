@@ -124,6 +124,8 @@ start."""
 LOWEST_RATE_HZ = 1_000
 HIGHEST_RATE_HZ = 1_536_000
 SMALLEST_YIELD = 0.99
+CLAIM_SLACK_S = 0.1
+"""Encoder delay and padding that the length which FFmpeg's formats claim may include."""
 
 
 class Span(NamedTuple):
@@ -187,7 +189,8 @@ def check_info(info: AudioInfo, plan: Plan) -> AudioInfo:
     claimed = info.claimed_samples or plan.claimed_samples
     if claimed is None and plan.claimed_share > 1:
         claimed = round(info.n_samples * plan.claimed_share)
-    if info.n_samples < SMALLEST_YIELD * (claimed or 0):
+    slack_s = CLAIM_SLACK_S if info.reader == "ffmpeg" else 0.0
+    if info.n_samples < SMALLEST_YIELD * (claimed or 0) - slack_s * rate_hz:
         reason = f"truncated at {info.duration_s:.2f} s"
         claims_s = (claimed or 0) / rate_hz
         raise AudioError(info.path, f"{reason} (its header claims {claims_s:.2f} s)")
