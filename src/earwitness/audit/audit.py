@@ -194,14 +194,7 @@ def audit_into(
 ) -> AuditReport:
     """Audit manifests and write the folder described above; for the arguments see ``audit``.
 
-    Args:
-        manifests: Audited manifests.
-        out: The folder.
-        against: Sets that these must not overlap.
-        detectors: Detectors whose exposure is checked.
-        weights: Paths of weights by detector name.
-        n_workers: Decoding processes.
-        on_start: Called with the number of files; returns what is called after every file.
+    ``on_start`` is called with the number of files and returns what is called after every file.
 
     Raises:
         UsageError: Two manifests have one name.

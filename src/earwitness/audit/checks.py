@@ -88,19 +88,7 @@ class AuditContext:
         offset_s: float | None = None,
         drop: bool = True,
     ) -> Finding:
-        """Return a finding about an audited row; see ``Finding``.
-
-        Args:
-            check: Name of the check.
-            row: The audited row.
-            relation: What is wrong with it.
-            detail: The same in words.
-            other: The most relevant row that it conflicts with.
-            n_others: Number of rows that it conflicts with.
-            similarity: Of the two, at most 1.
-            offset_s: Where the other begins in it.
-            drop: Whether dropping the row solves the problem.
-        """
+        """Return a finding about an audited row, and another that it conflicts with."""
         return Finding(
             check=check,
             manifest=self.name_of(row),

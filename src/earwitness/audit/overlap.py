@@ -131,7 +131,10 @@ def check_group(context: AuditContext) -> list[Outcome]:
 def check_track(context: AuditContext) -> list[Outcome]:
     """Compare the tracks that file names of known corpora contain."""
     keys = track_keys(context.rows)
-    return [compare_across(context, TRACK, keys), compare_groups(context, TRACK, keys)]
+    return [
+        compare_across(context, TRACK, keys),
+        compare_inside(context, TRACK, keys, by_group=True),
+    ]
 
 
 def check_artist(context: AuditContext) -> list[Outcome]:
@@ -144,7 +147,10 @@ def check_video(context: AuditContext) -> list[Outcome]:
     """Compare YouTube ids: a column of their own, or FakeMusicCaps' file names."""
     named = zip(named_files(context.rows), context.rows["youtube_id"].to_list(), strict=True)
     keys = [video or _video(corpus, stem) for (corpus, stem, _), video in named]
-    return [compare_across(context, VIDEO, keys), compare_groups(context, VIDEO, keys)]
+    return [
+        compare_across(context, VIDEO, keys),
+        compare_inside(context, VIDEO, keys, by_group=True),
+    ]
 
 
 def _compare_hashes(context: AuditContext, shared: SharedKey, name: str) -> list[Outcome]:
@@ -213,41 +219,30 @@ def compare_across(context: AuditContext, shared: SharedKey, keys: Sequence[str 
     return _conclude(shared.across, findings, audited, n_rows)
 
 
-def compare_inside(context: AuditContext, shared: SharedKey, keys: Sequence[str | None]) -> Outcome:
-    """Flag rows that share their key with another row of their set; the first may stay."""
-    audited, _ = _split_known(context, keys)
-    if audited.height == 0:
-        n_rows = context.audited_rows.height
-        return not_checked(shared.inside, shared.unknown, n_unchecked=n_rows)
-    findings = []
-    for members in _list_sharing(audited):
-        matches = _match(members)
-        is_conflict = len(matches.by_target) > 1
-        relation: Relation = "conflict" if is_conflict else "duplicate"
-        for row in members:
-            drop = is_conflict or row is not members[0]
-            findings.append(_make_finding(context, shared, relation, row, matches, drop=drop))
-    return _conclude(shared.inside, findings, audited, context.audited_rows.height)
+def compare_inside(
+    context: AuditContext, shared: SharedKey, keys: Sequence[str | None], *, by_group: bool = False
+) -> Outcome:
+    """Flag rows that share their key with another row of their set; the first may stay.
 
-
-def compare_groups(context: AuditContext, shared: SharedKey, keys: Sequence[str | None]) -> Outcome:
-    """Flag rows of one set that share their key and are of several groups.
-
-    A row without ``group_id`` counts as a group of its own, as other tools take it.
+    With ``by_group``, flag rows of several groups that share it, to join their groups. A row
+    without ``group_id`` is a group of its own, as other tools take it.
     """
-    audited, _ = _split_known(context, keys)
+    n_rows, (audited, _) = context.audited_rows.height, _split_known(context, keys)
     if audited.height == 0:
-        n_rows = context.audited_rows.height
         return not_checked(shared.inside, shared.unknown, n_unchecked=n_rows)
     group = pl.coalesce("group_id", pl.format("row {}", "row")).alias("_group")
-    findings = [
-        _make_finding(context, shared, "split_group", row, matches, drop=False)
-        for members in _list_sharing(audited.with_columns(group))
-        if len({member["_group"] for member in members}) > 1
-        for matches in [_match(members)]
-        for row in members
-    ]
-    return _conclude(shared.inside, findings, audited, context.audited_rows.height)
+    findings = []
+    for members in _list_sharing(audited.with_columns(group)):
+        matches = _match(members)
+        relation: Relation = "conflict" if len(matches.by_target) > 1 else "duplicate"
+        if by_group:
+            relation = "split_group"
+            if len({member["_group"] for member in members}) == 1:
+                continue
+        for row in members:
+            drop = relation == "conflict" or (relation == "duplicate" and row is not members[0])
+            findings.append(_make_finding(context, shared, relation, row, matches, drop=drop))
+    return _conclude(shared.inside, findings, audited, n_rows)
 
 
 def _conclude(
