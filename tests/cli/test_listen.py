@@ -107,7 +107,7 @@ def test_weights_and_preprocessing_can_be_named(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--windows", "0"), "--windows 0: expected published, all or a number"),
+        (("--windows", "0"), "--windows 0: expected published, all or a whole number"),
         (("--device", "toaster"), "--device toaster: expected auto"),
         (("--detector", "specnn"), "did you mean 'specnn_amplitude'"),
         (("--save", "bild.jpg"), "--save bild.jpg: expected a .png or .svg file"),

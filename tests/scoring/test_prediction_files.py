@@ -212,10 +212,23 @@ def test_a_path_is_no_pattern(tmp_path, name):
     assert find_predictions(tmp_path / "d[1]") == [tmp_path / "d[1]" / name]
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(st.tuples(texts, floats, st.floats(0, 1)), min_size=1, max_size=6))
-def test_what_is_written_reads_back(tmp_path, suffix, rows):
+ROWS = st.lists(st.tuples(texts, floats, st.floats(0, 1)), min_size=1, max_size=6)
+SHARED_FOLDER = [HealthCheck.function_scoped_fixture]
+
+
+@settings(deadline=None, suppress_health_check=SHARED_FOLDER)
+@given(rows=ROWS)
+def test_csv_reads_back_as_written(tmp_path, rows):
+    check_round_trip(tmp_path / "file.csv", rows)
+
+
+@settings(deadline=None, suppress_health_check=SHARED_FOLDER, max_examples=5)  # a process each
+@given(rows=ROWS)
+def test_parquet_reads_back_as_written(tmp_path, rows):
+    check_round_trip(tmp_path / "file.parquet", rows)
+
+
+def check_round_trip(path, rows):
     names, logits, probs = (list(column) for column in zip(*rows, strict=True))
     logits.sort(key=lambda logit: (logit is not None, logit))
     probs.sort()  # they must not contradict each other
@@ -223,7 +236,6 @@ def test_what_is_written_reads_back(tmp_path, suffix, rows):
         {"filepath": names, "target": [1] * len(rows), "logit": logits, "pred_prob": probs},
         schema_overrides={"logit": pl.Float64},
     )
-    path = tmp_path / f"file.{suffix}"
     write_predictions(frame, path)
     back = read_one(path).frame
     assert back.select(frame.columns).rows() == frame.rows()

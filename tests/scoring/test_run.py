@@ -11,10 +11,11 @@ from builders import write_tone
 from earwitness.core.errors import RunError, UsageError
 from earwitness.detectors.base import Detector
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
-from earwitness.scoring.run import ScoringOptions, score_into_files, score_into_run
+from earwitness.scoring.options import ScoringOptions
+from earwitness.scoring.run import score_into_files, score_into_run
 from earwitness.splits.manifests import read_manifest, write_root
 
-HERE = ScoringOptions(n_workers=0)
+HERE = ScoringOptions(num_workers=0)
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_a_second_run_replaces_what_the_first_left(tmp_path: Path, detector: Det
     mended = read_manifest(make_manifest(tmp_path / "m", "one", "there.wav"))
     with pytest.raises(RunError, match=r'manifest one digest was "[0-9a-f]{58}…, is "'):
         score_into_run([mended], [detector], tmp_path / "run", options=HERE)
-    anew = ScoringOptions(n_workers=0, resume="always")
+    anew = ScoringOptions(num_workers=0, resume="always")
     score_into_run([mended], [detector], tmp_path / "run", options=anew)
     assert not (tmp_path / "run" / "errors.csv").exists()
     copy = read_manifest(tmp_path / "run" / "manifests" / "one.csv")

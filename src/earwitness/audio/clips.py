@@ -13,16 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from earwitness.core.cards import ClipContract, ContentNeed, CropPolicy
-
-Windows = int | Literal["published", "all"]
-"""Clips taken of a file: the published single one, so many spread evenly, or one after another."""
+from earwitness.core.cards import ClipContract, ContentNeed, CropPolicy, Windows
 
 
 class Window(NamedTuple):

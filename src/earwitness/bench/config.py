@@ -7,14 +7,11 @@ file lies in (the working folder for a configuration made in Python) and is abso
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PlainValidator,
     ValidationInfo,
@@ -22,16 +19,13 @@ from pydantic import (
     model_validator,
 )
 
-from earwitness.audio.clips import Windows
-from earwitness.core.cards import Backend, Precision, Preprocessing
 from earwitness.core.errors import UsageError
 from earwitness.core.registry import nearest
 from earwitness.datasets.catalog import LAYOUTS
 from earwitness.datasets.fma import ENCODERS
 from earwitness.detectors.hub import is_hub_id
 from earwitness.detectors.loading import DETECTORS, published_name
-
-_DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+|mps")
+from earwitness.scoring.options import DetectorOptions, ScoringSection, Section
 
 FOLDER = "folder"
 """Key of the validation context that says where relative paths start."""
@@ -40,27 +34,6 @@ FOLDER = "folder"
 def _from_folder(path: Path, info: ValidationInfo) -> Path:
     base: Path = (info.context or {}).get(FOLDER, Path())
     return Path(os.path.abspath(base / path.expanduser()))  # noqa: PTH100 - links stay as they are
-
-
-def _windows(value: Any) -> Windows:
-    if value in ("published", "all") or (type(value) is int and value >= 1):
-        windows: Windows = value
-        return windows
-    raise ValueError("expected published, all or a whole number from 1 up")
-
-
-def _device(name: str) -> str:
-    if _DEVICE.fullmatch(name):
-        return name
-    raise ValueError("expected auto, cpu, cuda, cuda:N or mps")
-
-
-def _batch_size(value: Any) -> int | None:
-    if value is None or value == "auto":
-        return None
-    if type(value) is int and value >= 1:
-        return value
-    raise ValueError("expected auto or a whole number from 1 up")
 
 
 def _rule(value: Any) -> float | str | None:
@@ -77,14 +50,9 @@ def _rule(value: Any) -> float | str | None:
 
 FilePath = Annotated[Path, AfterValidator(_from_folder)]
 Count = Annotated[int, Field(ge=0, strict=True)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SplitsSection(_Section):
+class SplitsSection(Section):
     """Data sets in the published tree; see ``SplitOptions``, whose names these are."""
 
     root: FilePath = Field(default=Path(), validate_default=True)
@@ -120,7 +88,7 @@ class SplitsSection(_Section):
         return datasets
 
 
-class FolderSection(_Section):
+class FolderSection(Section):
     """A folder of anyone's own, ``real/**`` and ``fake/<generator>/**``."""
 
     path: FilePath
@@ -129,7 +97,7 @@ class FolderSection(_Section):
     absolute_paths: bool = False
 
 
-class ManifestsSection(_Section):
+class ManifestsSection(Section):
     """Manifests that are there already.
 
     Attributes:
@@ -141,7 +109,7 @@ class ManifestsSection(_Section):
     root: FilePath | None = None
 
 
-class DataSection(_Section):
+class DataSection(Section):
     """What is judged: exactly one of the three."""
 
     splits: SplitsSection | None = None
@@ -157,20 +125,18 @@ class DataSection(_Section):
         return self
 
 
-class DetectorSection(_Section):
-    """Who judges; a name alone may stand for the section.
+class _NamedWeights(Section):
+    name: str = Field(min_length=1)
+    weights: FilePath | None = None
+
+
+class DetectorSection(DetectorOptions, _NamedWeights):
+    """A detector and its options; a name alone may stand for the section.
 
     Attributes:
         name: Registered name, hub id, or folder of weights.
-        weights: Where its weights lie; see ``open_detector``.
-        preprocessing: How audio is made ready for it.
-        n_encoders: Classes of its encoder head.
+        weights: Path of its weights; see ``open_detector``.
     """
-
-    name: str = Field(min_length=1)
-    weights: FilePath | None = None
-    preprocessing: Preprocessing = "correct"
-    n_encoders: int = Field(default=10, ge=2, strict=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -191,21 +157,7 @@ class DetectorSection(_Section):
         raise ValueError(f"expected a detector's name, a hub id or a folder of weights{hint}")
 
 
-class ScoringSection(_Section):
-    """How it is scored; see ``ScoringOptions`` and ``open_detector``."""
-
-    windows: Annotated[Windows, PlainValidator(_windows)] = "published"
-    keep_windows: bool = False
-    use_skip_time: bool = False
-    threshold: Share | None = None
-    precision: Precision = "fp32"
-    backend: Backend = "torch"
-    device: Annotated[str, AfterValidator(_device)] = "auto"
-    batch_size: Annotated[int | None, PlainValidator(_batch_size)] = None
-    num_workers: Count | None = None
-
-
-class AuditSection(_Section):
+class AuditSection(Section):
     """What is asked of the manifests themselves; see ``audit``.
 
     Attributes:
@@ -217,7 +169,7 @@ class AuditSection(_Section):
     against: tuple[FilePath, ...] = ()
 
 
-class EvaluateSection(_Section):
+class EvaluateSection(Section):
     """What is said of the scores; see ``evaluate``."""
 
     seed: Count = 0
@@ -232,7 +184,7 @@ class EvaluateSection(_Section):
     c_false_alarm: float = Field(default=1.0, gt=0)
 
 
-class OutputsSection(_Section):
+class OutputsSection(Section):
     """What is written beside predictions, comparison table and metrics."""
 
     confusion: bool = True
@@ -242,7 +194,7 @@ class OutputsSection(_Section):
     asvspoof: bool = False
 
 
-class BenchConfig(_Section):
+class BenchConfig(Section):
     """A whole benchmark.
 
     Attributes:

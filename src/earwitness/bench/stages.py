@@ -20,7 +20,6 @@ from earwitness.bench.config import (
     DataSection,
     DetectorSection,
     ManifestsSection,
-    ScoringSection,
 )
 from earwitness.bench.steps import Inputs, PipelineState, Stage
 from earwitness.core.cards import DetectorCard
@@ -30,9 +29,9 @@ from earwitness.core.manifest import Manifest
 from earwitness.detectors.base import Detector
 from earwitness.detectors.catalogue import hash_weights
 from earwitness.detectors.loading import open_detector
+from earwitness.scoring.options import ScoringOptions, ScoringSection, deciding
 from earwitness.scoring.run import (
     OnStart,
-    ScoringOptions,
     predictions_path,
     score_into_own,
     windows_beside,
@@ -63,8 +62,6 @@ from earwitness.splits.manifests import (
 SCORE = "score"
 """Name of the stage."""
 
-_DECIDING = ("windows", "keep_windows", "use_skip_time", "threshold", "precision")
-
 
 def score_stage(
     config: BenchConfig, starting: OnStart | None = None, *, retry_errors: bool = False
@@ -76,7 +73,7 @@ def score_stage(
         starting: Told how many files there are to score, and how many are scored already.
         retry_errors: Try rows again that could not be scored, where a part is done at all.
     """
-    options = _scoring_options(config.scoring, retry_errors=retry_errors)
+    options = ScoringOptions(**dict(config.scoring), retry_errors=retry_errors)
     sections = _by_name(config.detectors)
 
     def inputs(ledger: PipelineState) -> dict[str, Inputs]:
@@ -86,8 +83,8 @@ def score_stage(
     def run(ledger: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:
         manifests = [read_manifest(path) for path in judged(ledger)]
         detectors = [_open(sections[part], config.scoring) for part in parts]
-        drop_changed(config.out, manifests, detectors, vars(options))
-        begin_run(config.out, manifests, detectors, vars(options), resume="missing")
+        drop_changed(config.out, manifests, detectors, options)
+        begin_run(config.out, manifests, detectors, options)
         score_into_own(manifests, detectors, config.out, options=options, starting=starting)
         return {part: _left(config.out, manifests, part) for part in parts}
 
@@ -116,7 +113,7 @@ def _by_name(sections: Sequence[DetectorSection]) -> dict[str, DetectorSection]:
 
 
 def _options(scoring: ScoringSection) -> dict[str, str]:
-    return {name: str(getattr(scoring, name)) for name in _DECIDING}
+    return {name: str(value) for name, value in scoring if name in deciding("scores", "files")}
 
 
 def _identity(section: DetectorSection) -> dict[str, str]:
@@ -130,18 +127,6 @@ def _identity(section: DetectorSection) -> dict[str, str]:
 
 def _weights(section: DetectorSection) -> Mapping[str, Path]:
     return {section.name: section.weights} if section.weights else {}
-
-
-def _scoring_options(scoring: ScoringSection, *, retry_errors: bool) -> ScoringOptions:
-    return ScoringOptions(
-        windows=scoring.windows,
-        use_skip_time=scoring.use_skip_time,
-        keep_windows=scoring.keep_windows,
-        threshold=scoring.threshold,
-        batch_size=scoring.batch_size,
-        n_workers=scoring.num_workers,
-        retry_errors=retry_errors,
-    )
 
 
 def _open(section: DetectorSection, scoring: ScoringSection) -> Detector:

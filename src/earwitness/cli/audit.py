@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.options import comma_list, open_manifests, remark_on_manifests, weights_by_name
+from earwitness.cli.options import (
+    comma_list,
+    open_manifests,
+    predict_option,
+    remark_on_manifests,
+    weights_by_name,
+)
 
 if TYPE_CHECKING:
     from earwitness.audit.schema import AuditReport
@@ -61,10 +67,7 @@ def audit(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with status 1 if there are findings.")
     ] = False,
-    num_workers: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Decoding processes; 0 decodes in the main process."),
-    ] = None,
+    num_workers: Annotated[int | None, predict_option("num_workers")] = None,
 ) -> None:
     """Check manifests for leakage and shortcuts.
 

@@ -14,7 +14,7 @@ from earwitness.cli.options import comma_list, two_numbers
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from earwitness.audio.clips import Windows
+    from earwitness.core.cards import Windows
     from earwitness.core.manifest import Manifest
     from earwitness.core.spectrogram import SpectrogramContract
     from earwitness.training.examples import Example, SplitConfig

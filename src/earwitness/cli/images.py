@@ -12,9 +12,9 @@ from earwitness.cli.image_options import parse_size
 from earwitness.cli.options import (
     comma_list,
     open_manifests,
+    parse_option,
+    predict_option,
     remark_on_manifests,
-    resume_choice,
-    windows_choice,
 )
 
 if TYPE_CHECKING:
@@ -72,10 +72,7 @@ def render(
             "refuses the folder.",
         ),
     ] = "missing",
-    num_workers: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Decoding processes; 0 decodes in this one."),
-    ] = None,
+    num_workers: Annotated[int | None, predict_option("num_workers")] = None,
 ) -> None:
     """Draw audio as spectrogram images.
 
@@ -90,7 +87,7 @@ def render(
 
     if (manifest is None) == (folder is None):
         raise UsageError("expected one of --manifest FILES, --folder DIR")
-    how = resume_choice(resume)
+    how = parse_option("resume", resume)
     if how == "never":
         refuse_contents(out)
     drawn_by = image_options.contract_of(
@@ -112,7 +109,7 @@ def render(
             manifests,
             out,
             contract=drawn_by,
-            windows=windows_choice(windows),
+            windows=parse_option("windows", windows),
             anew=how == "always",
             n_workers=num_workers,
             advance=advance,
@@ -205,9 +202,7 @@ def classify(
             "could not be judged.",
         ),
     ] = False,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
-    ] = "auto",
+    device: Annotated[str, predict_option("device")] = "auto",
     gpu: Annotated[
         int | None,
         typer.Option(min=-1, metavar="N", help="N is --device cuda:N, -1 is --device cpu."),

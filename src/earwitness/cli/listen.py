@@ -12,9 +12,9 @@ import typer
 from earwitness.cli import console
 from earwitness.cli.options import (
     comma_list,
-    preprocessing_choice,
+    parse_option,
+    predict_option,
     weights_by_name,
-    windows_choice,
 )
 
 if TYPE_CHECKING:
@@ -45,14 +45,7 @@ def listen(
             "is $EARWITNESS_WEIGHTS/NAME, then the hub.",
         ),
     ] = None,
-    preprocessing: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="correct: resample audio to the detector's rate. published: do not resample, as "
-            "the published loader of the SpecTTTra detectors.",
-        ),
-    ] = "correct",
+    preprocessing: Annotated[str, predict_option("preprocessing")] = "correct",
     windows: Annotated[
         str | None,
         typer.Option(
@@ -61,9 +54,7 @@ def listen(
             "or all (default: all, up to ten minutes of audio per song).",
         ),
     ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
-    ] = "auto",
+    device: Annotated[str, predict_option("device")] = "auto",
     save: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +75,7 @@ def listen(
     from earwitness.listen.listen import listen as listen_to
     from earwitness.listen.timeline import choose_images
 
-    chosen = windows_choice(windows) if windows is not None else None
+    chosen = parse_option("windows", windows) if windows is not None else None
     songs = find_songs(files)
     pictures = choose_images([song.path for song in songs], save) if save is not None else []
     with console.err.status("opening detectors") as status:
@@ -109,7 +100,7 @@ def _open(
     from earwitness.detectors.loading import open_detectors
     from earwitness.listen.listen import find_detectors
 
-    kind = preprocessing_choice(preprocessing)
+    kind = parse_option("preprocessing", preprocessing)
     names = comma_list(asked)
     if names:
         places = weights_by_name(given, names)

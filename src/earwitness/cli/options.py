@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+import functools
+import inspect
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from annotated_types import Ge, Le
+from pydantic import PlainValidator, ValidationError
+from pydantic.fields import FieldInfo
 
 from earwitness.cli import console
 from earwitness.core.errors import UsageError
+from earwitness.scoring.options import ScoringOptions, fields, option_of
 
 if TYPE_CHECKING:
-    from earwitness.audio.clips import Windows
-    from earwitness.core.cards import Backend, Precision, Preprocessing
     from earwitness.core.manifest import Manifest
-    from earwitness.scoring.run_folder import Resume
 
 MANIFESTS = Path("ood_eval/manifests")
 """Where manifests go, and are looked for, unless it is said: the published folder."""
@@ -43,14 +45,6 @@ Threshold = Annotated[
         help="Decision threshold (default: the labels in the file).",
     ),
 ]
-
-_T = TypeVar("_T")
-
-_WINDOWS: dict[str, Windows] = {"published": "published", "all": "all"}
-_PREPROCESSINGS: dict[str, Preprocessing] = {"correct": "correct", "published": "published"}
-_PRECISIONS: dict[str, Precision] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
-_BACKENDS: dict[str, Backend] = {"torch": "torch", "onnxruntime": "onnxruntime"}
-_RESUMES: dict[str, Resume] = {"missing": "missing", "always": "always", "never": "never"}
 
 
 def comma_list(values: Iterable[str] | None) -> list[str]:
@@ -135,53 +129,87 @@ def weights_by_name(values: Iterable[str] | None, detectors: list[str]) -> dict[
     return weights
 
 
-def windows_choice(text: str) -> Windows:
-    """Read ``--windows``.
+def parse_option(name: str, text: str) -> Any:
+    """Return the value of one option of ``predict``, which other commands may have too.
 
     Raises:
-        UsageError: Neither ``published`` nor ``all`` nor a number from 1 up.
+        UsageError: The text is not one of its values.
     """
-    if text in _WINDOWS:
-        return _WINDOWS[text]
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    raise UsageError(f"--windows {text}: expected published, all or a number from 1 up")
+    return getattr(_parse_options({name: text}), name)
 
 
-def preprocessing_choice(text: str) -> Preprocessing:
-    """Read ``--preprocessing``.
-
-    Raises:
-        UsageError: Neither ``correct`` nor ``published``.
-    """
-    return _one_of("--preprocessing", text, _PREPROCESSINGS)
+def predict_option(name: str) -> Any:
+    """Return an option of ``predict`` for the signature of another command."""
+    return _typer_option(name, fields()[name])
 
 
-def precision_choice(text: str) -> Precision:
-    """Read ``--precision``.
+def with_scoring_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameter ``options`` of a command by an option for every scoring option."""
+    parameters = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        parameters += _parameters() if parameter.name == "options" else [parameter]
 
-    Raises:
-        UsageError: None of ``fp32``, ``bf16``, ``fp16``.
-    """
-    return _one_of("--precision", text, _PRECISIONS)
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        options = _parse_options({name: given.pop(name) for name in fields()})
+        command(**given, options=options)
 
-
-def backend_choice(text: str) -> Backend:
-    """Read ``--backend``.
-
-    Raises:
-        UsageError: Neither ``torch`` nor ``onnxruntime``.
-    """
-    return _one_of("--backend", text, _BACKENDS)
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
-def resume_choice(text: str) -> Resume:
-    """Read ``--resume``.
+def _parameters() -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=option_of(field).shown_default or field.default,
+            annotation=Annotated[_typer_type(field), _typer_option(name, field)],
+        )
+        for name, field in fields().items()
+    ]
 
-    Raises:
-        UsageError: None of ``missing``, ``always``, ``never``.
-    """
-    return _one_of("--resume", text, _RESUMES)
+
+def _typer_type(field: FieldInfo) -> Any:
+    """Return the type that Typer reads: choices are text there, and checked with the others."""
+    is_parsed = any(isinstance(part, PlainValidator) for part in field.metadata)
+    plain = (bool, int, float, int | None, float | None)
+    return field.annotation if field.annotation in plain and not is_parsed else str
+
+
+def _typer_option(name: str, field: FieldInfo) -> Any:
+    option = option_of(field)
+    bounds = {type(part): part for part in field.metadata}
+    low, high = bounds.get(Ge), bounds.get(Le)
+    return typer.Option(
+        _flag(name),
+        help=option.help,
+        metavar=option.metavar,
+        rich_help_panel=option.panel,
+        min=low.ge if low else None,
+        max=high.le if high else None,
+    )
+
+
+def _flag(name: str) -> str:
+    return option_of(fields()[name]).flag or f"--{name.replace('_', '-')}"
+
+
+def _parse_options(given: dict[str, Any]) -> ScoringOptions:
+    values = {name: _number(value) for name, value in given.items()}
+    try:
+        return ScoringOptions.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        choices = first.get("ctx", {}).get("expected", "").replace("'", "")
+        expected = f"expected {choices}" if choices else first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{_flag(name)} {given[name]}: {expected}") from None
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def two_numbers(option: str, text: str) -> tuple[float, float]:
@@ -195,19 +223,6 @@ def two_numbers(option: str, text: str) -> tuple[float, float]:
     except ValueError as error:
         raise UsageError(f"{option} {text!r}, expected two frequencies like 5000,16000") from error
     return low, high
-
-
-def batch_size_choice(text: str) -> int | None:
-    """Read ``--batch-size``: ``None`` for ``auto``.
-
-    Raises:
-        UsageError: Neither ``auto`` nor a number from 1 up.
-    """
-    if text == "auto":
-        return None
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    raise UsageError(f"--batch-size {text}: expected auto or a number from 1 up")
 
 
 def train_checks(text: str) -> tuple[str, ...]:
@@ -225,15 +240,6 @@ def train_checks(text: str) -> tuple[str, ...]:
     return TRAIN_CHECKS if "all" in keys else tuple(k for k in TRAIN_CHECKS if k in keys)
 
 
-def _one_of(option: str, text: str, known: Mapping[str, _T]) -> _T:
-    if text not in known:
-        raise UsageError(f"{option} {text}: expected {' or '.join(known)}")
-    return known[text]
-
-
-_DEVICE = re.compile(r"^(auto|cpu|cuda|cuda:\d+|mps)$")
-
-
 def choose_device(device: str, gpu: int | None, remark: Callable[[str], None]) -> str:
     """Return the device asked for, or the CPU where it is not there.
 
@@ -247,8 +253,7 @@ def choose_device(device: str, gpu: int | None, remark: Callable[[str], None]) -
     """
     if gpu is not None:
         device = f"cuda:{gpu}" if gpu >= 0 else "cpu"
-    if not _DEVICE.match(device):
-        raise UsageError(f"--device {device}: expected auto, cpu, cuda, cuda:N or mps")
+    device = parse_option("device", device)
     if device in ("auto", "cpu"):
         return device
     import torch

@@ -11,26 +11,24 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.options import (
-    backend_choice,
-    batch_size_choice,
+    choose_device,
     comma_list,
     open_manifests,
-    precision_choice,
-    preprocessing_choice,
     remark_on_manifests,
-    resume_choice,
     weights_by_name,
-    windows_choice,
+    with_scoring_options,
 )
+from earwitness.scoring.options import ScoringOptions
 
 if TYPE_CHECKING:
     from earwitness.core.manifest import Manifest
     from earwitness.core.predictions import Predictions
     from earwitness.detectors.base import Detector
 
-_PUBLISHED = "As the published scripts have them"
+_PUBLISHED = "As in the published scripts"
 
 
+@with_scoring_options
 def predict(
     *,
     detector: Annotated[
@@ -73,87 +71,7 @@ def predict(
         Path | None,
         typer.Option(metavar="DIR", help="Folder that relative paths in the manifests start from."),
     ] = None,
-    preprocessing: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="correct: audio is brought to the detector's rate. published: as the published "
-            "loader of the SpecTTTra detectors has it, which does not.",
-        ),
-    ] = "correct",
-    windows: Annotated[
-        str,
-        typer.Option(
-            metavar="N",
-            help="Clips per file: published (the detector's single one), N spread evenly, or all, "
-            "one after another. Logits are averaged.",
-        ),
-    ] = "published",
-    keep_windows: Annotated[
-        bool,
-        typer.Option(
-            "--keep-windows", help="Write the score of every window to <detector>_windows.csv."
-        ),
-    ] = False,
-    use_skip_time: Annotated[
-        bool,
-        typer.Option(
-            "--use-skip-time",
-            help="Leave out the manifest's skip_time (seconds) at the start of files, for every "
-            "detector.",
-        ),
-    ] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            metavar="SCORE",
-            help="Fake from this score up (default: the card's, 0.5).",
-        ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
-    ] = "auto",
-    precision: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="What networks compute in: fp32, bf16 or fp16. The last two move scores; by how "
-            "much is said.",
-        ),
-    ] = "fp32",
-    backend: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="What computes networks: torch, or onnxruntime (CPU alone; pip install "
-            "'earwitness[onnx]').",
-        ),
-    ] = "torch",
-    batch_size: Annotated[
-        str,
-        typer.Option(
-            metavar="N",
-            help="Clips per step at most, or auto; scores do not depend on it. Where memory runs "
-            "out it is halved.",
-        ),
-    ] = "auto",
-    num_workers: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Decoding processes; 0 decodes in this one."),
-    ] = None,
-    resume: Annotated[
-        str,
-        typer.Option(
-            metavar="HOW",
-            help="What a run folder holds already: missing keeps it and scores what is missing, "
-            "always scores anew, never refuses the folder.",
-        ),
-    ] = "missing",
-    retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Try rows again that could not be scored.")
-    ] = False,
+    options: ScoringOptions,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 when any row could not be scored.")
     ] = False,
@@ -191,12 +109,6 @@ def predict(
             rich_help_panel=_PUBLISHED,
         ),
     ] = 1,
-    model_n_encoders: Annotated[
-        int,
-        typer.Option(
-            min=2, metavar="N", help="Classes of the encoder head.", rich_help_panel=_PUBLISHED
-        ),
-    ] = 10,
     eval_sections: Annotated[
         str | None,
         typer.Option(
@@ -213,7 +125,6 @@ def predict(
     even then (--strict: 1); 1 when every row failed. Finished rows are on disk at once: after
     Ctrl-C or a crash the same command goes on where it stopped.
     """
-    from earwitness.cli.options import choose_device
     from earwitness.core.errors import UsageError
     from earwitness.detectors.loading import open_detectors
     from earwitness.evaluation.summarize import write_published_tables
@@ -223,7 +134,7 @@ def predict(
 
     if sum(target is not None for target in (out, output_csv, output_dir)) != 1:
         raise UsageError("expected one of --out RUN_FOLDER, --output-csv FILE, --output-dir DIR")
-    if out is None and (resume != "missing" or retry_errors):
+    if out is None and (options.resume != "missing" or options.retry_errors):
         raise UsageError("--resume and --retry-errors: expected --out RUN_FOLDER with them")
     manifests = open_manifests(manifest, root)
     sections = comma_list([eval_sections or "all,encoder,real"])
@@ -234,21 +145,11 @@ def predict(
     detectors = open_detectors(
         names,
         weights=weights_by_name(weights, names),
-        device=choose_device(device, gpu, console.remark),
-        n_encoders=model_n_encoders,
-        preprocessing=preprocessing_choice(preprocessing),
-        precision=precision_choice(precision),
-        backend=backend_choice(backend),
-    )
-    options = run.ScoringOptions(
-        windows=windows_choice(windows),
-        use_skip_time=use_skip_time,
-        keep_windows=keep_windows,
-        threshold=threshold,
-        batch_size=batch_size_choice(batch_size),
-        n_workers=num_workers,
-        resume=resume_choice(resume),
-        retry_errors=retry_errors,
+        device=choose_device(options.device, gpu, console.remark),
+        n_encoders=options.n_encoders,
+        preprocessing=options.preprocessing,
+        precision=options.precision,
+        backend=options.backend,
     )
     remark_on_manifests(manifests)
     with ExitStack() as stack:
@@ -275,7 +176,7 @@ def predict(
         list(written.values()), [d.card for d in detectors], as_published=out is None
     ):
         console.remark(line)
-    _remark_on(manifests, detectors, preprocessing)
+    _remark_on(manifests, detectors, options.preprocessing)
     _finish(written, strict=strict)
 
 

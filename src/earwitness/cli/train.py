@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from earwitness.cli import console, image_options, train_options
-from earwitness.cli.options import two_numbers, windows_choice
+from earwitness.cli.options import parse_option, two_numbers
 from earwitness.cli.train_options import CLASSIFIER, FAKEPRINT, SPECNN
 from earwitness.core.errors import UsageError
 
@@ -344,7 +344,7 @@ def train(
             out,
             sharing,
             asked=asked,
-            windows=windows_choice(windows),
+            windows=parse_option("windows", windows),
             num_workers=num_workers,
         )
     train_options.tell_failures(shelves.failures)

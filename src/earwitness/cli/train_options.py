@@ -12,9 +12,8 @@ from earwitness.cli import console
 from earwitness.cli.options import (
     choose_device,
     open_manifests,
-    precision_choice,
+    parse_option,
     remark_on_manifests,
-    resume_choice,
 )
 from earwitness.core.errors import UsageError
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from earwitness.core.cards import ClipContract, DetectorCard
     from earwitness.core.estimate import Estimate
     from earwitness.core.manifest import Manifest
-    from earwitness.scoring.run_folder import Resume
+    from earwitness.scoring.options import Resume
     from earwitness.training.curves import Row
     from earwitness.training.examples import Example, SplitConfig
     from earwitness.training.resnet import HeldOut
@@ -107,7 +106,9 @@ def make_hardware(device: str, gpu: int | None, n_devices: int, precision: str) 
     from earwitness.training.trainer import Hardware
 
     chosen = choose_device(device, gpu, console.remark)
-    taken = native_precision(chosen) if precision == "auto" else precision_choice(precision)
+    taken = (
+        native_precision(chosen) if precision == "auto" else parse_option("precision", precision)
+    )
     return Hardware(chosen, n_devices, taken)
 
 
@@ -116,7 +117,7 @@ def check_folder(out: Path, resume: str) -> Resume:
     from earwitness.scoring.run_folder import refuse_contents
     from earwitness.training.run import refuse_finished
 
-    how = resume_choice(resume)
+    how: Resume = parse_option("resume", resume)
     if how == "never":
         refuse_contents(out)
     refuse_finished(out, resume=how)

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from earwitness.core.spectrogram import SpectrogramContract
 
+Windows = int | Literal["published", "all"]
+"""Clips taken of a file: the published single one, so many spread evenly, or one after another."""
+
 ScoreKind = Literal["probability", "uncalibrated"]
 CropPolicy = Literal["centre", "three_quarters"]
 Preprocessing = Literal["correct", "published"]

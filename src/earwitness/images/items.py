@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from earwitness.audio.clips import Windows
+from earwitness.core.cards import Windows
 from earwitness.core.errors import DatasetError, ManifestError, RunError
 from earwitness.core.io import distinct_stems, file_stem, missing
 from earwitness.core.manifest import Manifest

@@ -26,9 +26,9 @@ import numpy as np
 import polars as pl
 import torch
 
-from earwitness.audio.clips import Clip, Windows, pad_clip, place_windows, resampled_length
+from earwitness.audio.clips import Clip, pad_clip, place_windows, resampled_length
 from earwitness.audio.spectrogram import draw_levels
-from earwitness.core.cards import clips_for
+from earwitness.core.cards import Windows, clips_for
 from earwitness.core.errors import RunError, StoppedError
 from earwitness.core.io import atomic_write, write_json
 from earwitness.core.manifest import Manifest

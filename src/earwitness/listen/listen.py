@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from earwitness.audio.clips import Windows
 from earwitness.audio.decode import AudioInfo, probe_audio
 from earwitness.audio.files import Reader
-from earwitness.core.cards import ClipContract, DetectorCard
+from earwitness.core.cards import ClipContract, DetectorCard, Windows
 from earwitness.core.errors import AudioError, UsageError
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest

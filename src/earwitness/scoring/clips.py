@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from earwitness.audio.clips import (
     Clip,
     Window,
-    Windows,
     place_windows,
     plan_blocks,
     resample_slice,
     resampled_length,
 )
 from earwitness.audio.decode import AudioInfo, Span, mix_down, probe_audio, read_spans
-from earwitness.core.cards import ClipContract
+from earwitness.core.cards import ClipContract, Windows
 from earwitness.core.errors import AudioError
 
 PART_BYTES = 32 * 2**20

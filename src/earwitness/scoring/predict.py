@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from earwitness.audio.clips import Windows
+from earwitness.core.cards import Windows
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.detectors.base import Detector

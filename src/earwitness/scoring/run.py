@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-from earwitness.audio.clips import Windows
 from earwitness.core.errors import StoppedError, UsageError
 from earwitness.core.io import file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.detectors.base import Detector
 from earwitness.scoring.interrupts import held_interrupts
+from earwitness.scoring.options import ScoringOptions
 from earwitness.scoring.predict import OnFileDone, Plan, plan_scoring, score_plan, tabulate
 from earwitness.scoring.prediction_files import write_predictions
 from earwitness.scoring.run_folder import (
     ERRORS_CSV,
-    Resume,
     begin_run,
     check_unique_names,
     copy_manifests,
@@ -32,32 +30,6 @@ PREDS = "preds"
 
 OnStart = Callable[[int, int], OnFileDone]
 """Told how many files are to be done and how many are done; returns what is told of each."""
-
-
-@dataclass(frozen=True)
-class ScoringOptions:
-    """How to score; see ``predict``.
-
-    Attributes:
-        windows: Clips per file.
-        use_skip_time: Skip for every detector.
-        keep_windows: Write the score of every window.
-        threshold: Decision threshold; ``None`` takes each card's own.
-        batch_size: Clips at once at most; ``None`` lets each detector choose.
-        n_workers: Decoding processes.
-        resume: What happens to rows of a run folder that are finished already: ``missing`` keeps
-            them, ``always`` scores them anew, ``never`` refuses a folder that holds anything.
-        retry_errors: Try rows again that could not be scored.
-    """
-
-    windows: Windows = "published"
-    use_skip_time: bool = False
-    keep_windows: bool = False
-    threshold: float | None = None
-    batch_size: int | None = None
-    n_workers: int | None = None
-    resume: Resume = "missing"
-    retry_errors: bool = False
 
 
 def score_into_run(
@@ -92,7 +64,7 @@ def score_into_run(
     if options.resume == "never":
         refuse_contents(out)
     with locked(out):
-        begin_run(out, manifests, detectors, vars(options), resume=options.resume)
+        begin_run(out, manifests, detectors, options)
         copy_manifests(manifests, out / "manifests")
         return score_into_own(manifests, detectors, out, options=options, starting=starting)
 
@@ -223,7 +195,7 @@ def _score(plan: Plan, options: ScoringOptions, starting: OnStart | None, if_sto
     n_done = plan.n_files - len(plan.tasks)
     advance = starting(len(plan.tasks), n_done) if starting else None
     with held_interrupts() as should_stop:
-        score_plan(plan, n_workers=options.n_workers, advance=advance, should_stop=should_stop)
+        score_plan(plan, n_workers=options.num_workers, advance=advance, should_stop=should_stop)
     if not plan.is_done:
         raise StoppedError(f"stopped; {if_stopped}")
 

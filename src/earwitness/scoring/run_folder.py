@@ -17,7 +17,7 @@ import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -29,6 +29,7 @@ from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.core.text_table import read_text_table
 from earwitness.detectors.base import Detector
+from earwitness.scoring.options import ScoringOptions, deciding
 from earwitness.scoring.store import STORE_FOLDER
 from earwitness.splits.manifests import SPLITS_JSON, recorded_roots, write_manifest, write_root
 
@@ -41,9 +42,7 @@ def begin_run(
     out: Path,
     manifests: Sequence[Manifest],
     detectors: Sequence[Detector],
-    options: Mapping[str, Any],
-    *,
-    resume: Resume,
+    options: ScoringOptions,
 ) -> None:
     """Check that a run may go on in a folder, and write its ``run.json``.
 
@@ -57,7 +56,7 @@ def begin_run(
     if before is None:
         write_json(path, now)
         return
-    if resume == "always":
+    if options.resume == "always":
         judged = [card["name"] for card in now["detectors"]]
         others = [card for card in before["detectors"] if card["name"] not in judged]
         before = before | {"detectors": others}
@@ -75,7 +74,7 @@ def drop_changed(
     out: Path,
     manifests: Sequence[Manifest],
     detectors: Sequence[Detector],
-    options: Mapping[str, Any],
+    options: ScoringOptions,
 ) -> None:
     """Drop from a run folder what ``begin_run`` would refuse to go on with.
 
@@ -135,7 +134,7 @@ def _earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str
 
 
 def _describe(
-    manifests: Sequence[Manifest], detectors: Sequence[Detector], options: Mapping[str, Any]
+    manifests: Sequence[Manifest], detectors: Sequence[Detector], options: ScoringOptions
 ) -> dict[str, Any]:
     return {
         "earwitness": __version__,
@@ -143,7 +142,7 @@ def _describe(
         "machine": platform.platform(),
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "earlier": [],
-        "options": dict(options),
+        "options": options.record(),
         "manifests": {
             manifest.name: {
                 "n": len(manifest),
@@ -218,13 +217,10 @@ def write_errors(predictions: Sequence[Predictions], path: Path) -> None:
         pl.concat(frames).write_csv(temporary)
 
 
-Resume = Literal["missing", "always", "never"]
-"""What happens to rows that are finished: kept, scored anew, or not to be there at all."""
-
 RUN_JSON = "run.json"
 """What describes a run, in its folder."""
 
-_OPTIONS = ("windows", "use_skip_time")
+_OPTIONS = deciding("scores")
 _CARD = (
     "kind",
     "contract",

@@ -278,10 +278,12 @@ def worker_pool(n_workers: int) -> Iterator[Submit]:
     except BaseException:
         is_done.set()
         _break(pool)
-        pool.shutdown(wait=True, kill_workers=True)
         raise
-    is_done.set()
-    pool.shutdown(wait=True)
+    finally:
+        is_done.set()
+        # Nothing is left to do, and asking workers to end could block: one that was killed while it
+        # waited for work still holds the lock that the others need to be asked.
+        pool.shutdown(wait=True, kill_workers=True)
 
 
 def _watch(pool: ProcessPoolExecutor, is_done: threading.Event) -> None:

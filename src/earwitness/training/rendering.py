@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earwitness.audio.clips import Clip, Windows, describe_lack, pad_clip
+from earwitness.audio.clips import Clip, describe_lack, pad_clip
 from earwitness.audio.spectrogram import colour_table, draw_levels
-from earwitness.core.cards import clips_for
+from earwitness.core.cards import Windows, clips_for
 from earwitness.core.errors import DatasetError
 from earwitness.core.spectrogram import SpectrogramContract
 from earwitness.scoring.clips import ClipRequest, Job

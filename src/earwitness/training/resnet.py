@@ -19,8 +19,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from earwitness.audio.clips import Windows
-from earwitness.core.cards import DetectorCard
+from earwitness.core.cards import DetectorCard, Windows
 from earwitness.core.estimate import Estimate
 from earwitness.core.io import atomic_write, write_json
 from earwitness.core.manifest import Manifest
@@ -31,7 +30,7 @@ from earwitness.detectors.resnet_card import STEM, resnet_card
 from earwitness.evaluation.estimates import count, estimate_some
 from earwitness.evaluation.schema import Settings
 from earwitness.metrics.sample import Items, numbered
-from earwitness.scoring.run_folder import Resume
+from earwitness.scoring.options import Resume
 from earwitness.training import run
 from earwitness.training.data_checks import look_at_examples, look_at_images
 from earwitness.training.examples import (

@@ -25,7 +25,7 @@ from earwitness.detectors.loading import write_card
 from earwitness.detectors.nets.specnn import SpecCNN
 from earwitness.detectors.specnn import amplitude_features
 from earwitness.detectors.specnn_card import CONTRACT, WEIGHTS_FILE, specnn_card
-from earwitness.scoring.run_folder import Resume
+from earwitness.scoring.options import Resume
 from earwitness.training import run
 from earwitness.training.crops import draw_crop, read_crop
 from earwitness.training.data_checks import look_at_examples

@@ -38,7 +38,7 @@ from earwitness.detectors.spectttra_config import (
     find_state,
     read_config,
 )
-from earwitness.scoring.run_folder import Resume
+from earwitness.scoring.options import Resume
 from earwitness.training import run
 from earwitness.training.crops import draw_crop, read_crop
 from earwitness.training.data_checks import look_at_examples
