@@ -16,6 +16,12 @@ def metrics_of(*sources: ew.Predictions) -> Metrics:
     return ew.evaluate(list(sources), n_resamples=60)
 
 
+@pytest.fixture(scope="module")
+def plain() -> Metrics:
+    """One detector."""
+    return metrics_of(predictions())
+
+
 def turned(whole: ew.Predictions, generator: str) -> ew.Predictions:
     """The same with the scores of one generator's fakes turned round, far."""
     own = pl.col("generator").eq_missing(pl.lit(generator))
@@ -83,8 +89,15 @@ def test_ties_are_ties() -> None:
     assert " best" not in lead
 
 
-def test_the_best_is_one_whose_interval_is_apart_from_all_others() -> None:
-    far = metrics_of(predictions(detector="a", shift=6), predictions(detector="b", shift=1, seed=1))
+@pytest.fixture(scope="module")
+def far() -> Metrics:
+    """Two detectors whose intervals do not overlap."""
+    return metrics_of(
+        predictions(detector="a", shift=6), predictions(detector="b", shift=1, seed=1)
+    )
+
+
+def test_the_best_is_one_whose_interval_is_apart_from_all_others(far: Metrics) -> None:
     assert "Of 2 detectors, a separates real from fake best, with" in write_headline(far).lead
 
 
@@ -113,10 +126,9 @@ def test_where_all_is_well_the_lowest_is_told() -> None:
     assert "It is robust across slices: its lowest AUROC is" in lead
 
 
-def test_best_and_worst_whose_intervals_overlap_are_not_told_apart() -> None:
+def test_best_and_worst_whose_intervals_overlap_are_not_told_apart(far: Metrics) -> None:
     near = metrics_of(predictions(detector="a"), predictions(detector="b", seed=1))
     assert any("their order may be chance" in told for told in write_headline(near).caveats)
-    far = metrics_of(predictions(detector="a"), predictions(detector="b", seed=1, shift=6))
     assert write_headline(far).caveats == []
 
 
@@ -142,8 +154,8 @@ def slice_of(generator: str, auroc: float, *, is_finding: bool) -> dict[str, obj
     return {**keys, "auroc": auroc, "finding": is_finding}
 
 
-def test_contact_and_length_stand_in_the_sentence() -> None:
-    plain = metrics_of(predictions(detector="a", shift=6), predictions(detector="b", seed=1))
+def test_contact_and_length_stand_in_the_sentence(far: Metrics) -> None:
+    plain = far
     checks = [
         finding("exposure_b", "exposure", 7),
         finding("exposure_a", "exposure", 12),
@@ -172,8 +184,7 @@ def test_contact_and_length_stand_in_the_sentence() -> None:
     assert "6 audit checks have findings: see Audit." in write_headline(found).caveats
 
 
-def test_rows_of_several_manifests_are_told_from_items() -> None:
-    plain = metrics_of(predictions())
+def test_rows_of_several_manifests_are_told_from_items(plain: Metrics) -> None:
     audit = audited("d1", checks=[finding("track_across", "across", 30)])
     sets = [audit.manifests[0].model_copy(update={"n_rows": 180, "name": n}) for n in "ab"]
     found = plain.model_copy(update={"audit": audit.model_copy(update={"manifests": sets})})
@@ -186,8 +197,7 @@ def test_rows_of_several_manifests_are_told_from_items() -> None:
 
 
 @pytest.mark.parametrize("verdict", ["warning", "note"])
-def test_an_audit_of_other_rows_says_nothing_of_these(verdict: str) -> None:
-    plain = metrics_of(predictions())
+def test_an_audit_of_other_rows_says_nothing_of_these(plain: Metrics, verdict: str) -> None:
     bound = Check(detector=None, name="audit_bound", verdict=verdict, detail="of others")
     found = plain.model_copy(
         update={

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earwitness.core.estimate import ComparisonRow, Counts
@@ -52,6 +52,7 @@ def test_names_are_data(name: str, written: str) -> None:
     assert escape_latex(name) == written
 
 
+@settings(max_examples=40)
 @given(st.text())
 def test_nothing_of_a_name_is_left_to_latex(name: str) -> None:
     left = escape_latex(name)

@@ -12,7 +12,6 @@ import pytest
 from earwitness.core.errors import ChartError
 from earwitness.core.estimate import Counts
 from earwitness.report.charts import renderer, style
-from earwitness.report.charts.curves import Interval, forest_chart
 from earwitness.report.charts.matrices import SHARES, HeatCell, confusion_chart, heatmap_chart
 from earwitness.report.charts.renderer import draw_inline, palette_css, save_chart
 from earwitness.report.charts.style import PALETTE, break_lines, printable
@@ -68,24 +67,16 @@ def test_what_is_not_known_is_not_taken_over() -> None:
         draw_inline(image, aria_label="t")
 
 
-@pytest.mark.parametrize(
-    "chart",
-    [
-        confusion_chart(Counts(1, 2, 3, 4), normalized=True),
-        forest_chart([Interval("a", 0.5, 0.4, 0.6, "t")], title="AUROC"),
-        heatmap_chart([HeatCell("a", "b", 0.5, "t")], steps=SHARES),
-    ],
-)
-def test_the_same_chart_is_a_picture_file_as_well(chart: alt.LayerChart, tmp_path: Path) -> None:
-    save_chart(chart, tmp_path / "x.svg")
-    save_chart(chart, tmp_path / "x.png")
+def test_the_same_chart_is_a_picture_file_as_well(tmp_path: Path) -> None:
+    for name in ("x.svg", "x.png"):
+        save_chart(heatmap(), tmp_path / name)
     assert (tmp_path / "x.svg").read_text("utf-8").startswith("<svg")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["a\x00b", "a\x01b", "a\x1b[31mb", "a\x7f\x9fb", "a\ud800b", "a\ufffeb", "a\u202eb\u2066"],
+    ["a\x00b\x01\x1b[31mc", "a\x7f\x9fb\u202ec\u2066", "a\ud800b\ufffe"],
     ids=ascii,
 )
 def test_names_that_cannot_be_drawn_are_escaped(name: str, tmp_path: Path) -> None:
