@@ -20,12 +20,10 @@ from earwitness.audio.clips import pad_clip
 from earwitness.audio.spectrogram import mix_first_two
 from earwitness.core.cards import Backend, ClipContract, DetectorCard
 from earwitness.detectors.base import Detector
-from earwitness.detectors.nets.specnn import SpecCNN
-from earwitness.detectors.nets.spectttra import SpecTTTra
-from earwitness.detectors.sonics import SonicsDetector
-from earwitness.detectors.specnn import SpecnnAmplitude, amplitude_features
-from earwitness.detectors.specnn_card import CLIP_SAMPLES, ENCODERS, SAMPLE_RATE_HZ
-from earwitness.detectors.spectttra_config import SpectttraConfig
+from earwitness.detectors.nets.specnn import SpecCNN, SpecnnAmplitude, amplitude_features
+from earwitness.detectors.nets.spectttra import SpecTTTra, SpectttraDetector
+from earwitness.detectors.specnn import CLIP_SAMPLES, ENCODERS, SAMPLE_RATE_HZ
+from earwitness.detectors.spectttra import SpectttraConfig
 
 
 class Case(NamedTuple):
@@ -130,7 +128,9 @@ def _spectttra(name: str, backend: Backend) -> Case:
     contract = ClipContract(
         sample_rate_hz=_SONICS_HZ, clip_samples=length, crop="three_quarters", mono=True
     )
-    detector = SonicsDetector(network, config, _card(name, contract), device="cpu", backend=backend)
+    detector = SpectttraDetector(
+        network, config, _card(name, contract), device="cpu", backend=backend
+    )
 
     def plain(path: Path) -> object:
         samples = read_whole(path, _SONICS_HZ, mono=True)

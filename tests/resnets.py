@@ -8,8 +8,9 @@ import torch
 
 from earwitness.core.cards import DetectorCard
 from earwitness.core.spectrogram import SpectrogramContract
-from earwitness.detectors.nets.resnet18 import ResNet18, save_resnet
-from earwitness.detectors.resnet_card import resnet_card
+from earwitness.detectors.nets.resnet18 import ResNet18
+from earwitness.detectors.resnet import resnet_card
+from earwitness.detectors.resnet_checkpoints import save_resnet
 
 SMALL = SpectrogramContract(height=32)
 """Images that are quick to judge; their clips are those of the usual contract."""

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from earwitness.detectors.nets.spectttra import SpecTTTra
-from earwitness.detectors.spectttra_config import SpectttraConfig
+from earwitness.detectors.spectttra import SpectttraConfig
 
 STRETCHES = {"alpha": (1, 3), "beta": (3, 5), "gamma": (5, 7)}
 """Bands and frames a token of each published network."""

@@ -43,7 +43,7 @@ _HOMES = {
     "build_folder_splits": "earwitness.splits.build",
     "write_splits": "earwitness.splits.build",
     "open_detector": "earwitness.detectors.loading",
-    "list_detectors": "earwitness.detectors.catalogue",
+    "list_detectors": "earwitness.detectors.loading",
     "audit": "earwitness.audit.audit",
     "predict": "earwitness.scoring.predict",
     "summarize": "earwitness.evaluation.summarize",

@@ -14,8 +14,8 @@ from earwitness.audit.schema import AuditReport
 from earwitness.core.cards import DetectorCard, TrainingItems
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
-from earwitness.detectors.catalogue import look_up
-from earwitness.detectors.fakeprint_card import fakeprint_card
+from earwitness.detectors.fakeprint import fakeprint_card
+from earwitness.detectors.loading import look_up
 
 ROWS = [
     {"filepath": "f1", "target": 0, "source_dataset": "FMA", "split_tag": "deezer_train_real"},

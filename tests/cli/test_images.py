@@ -14,7 +14,7 @@ from PIL import Image
 from builders import write_comb, write_tone
 from checkpoints import behind_dropout
 from earwitness.core.spectrogram import SpectrogramContract
-from earwitness.detectors.resnet import load_resnet
+from earwitness.detectors.nets.resnet18 import load_resnet
 from resnets import SMALL, make_network, write_resnet
 
 Run = Callable[..., Any]

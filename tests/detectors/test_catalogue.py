@@ -12,9 +12,8 @@ import pytest
 import bundles
 import spectttra_folders
 from earwitness.core.errors import DetectorError, WeightsError
-from earwitness.detectors.catalogue import Listing, list_detectors, look_up
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
-from earwitness.detectors.loading import DETECTORS
+from earwitness.detectors.loading import DETECTORS, Listing, list_detectors, look_up
 
 GAMMA = "sonics-spectttra-gamma-5s"
 
@@ -101,7 +100,7 @@ def test_the_hub_cache_is_looked_into_without_asking_the_hub(tmp_path: Path) -> 
     (repository / "refs" / "main").write_text(commit)
     code = (
         "import socket; socket.socket.connect = None\n"
-        "from earwitness.detectors.catalogue import look_up\n"
+        "from earwitness.detectors.loading import look_up\n"
         f"print(look_up({GAMMA!r}).weights)"
     )
     environment = {"HF_HOME": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
@@ -119,7 +118,7 @@ def test_the_hub_cache_is_looked_into_without_asking_the_hub(tmp_path: Path) -> 
 def test_listing_loads_neither_torch_nor_polars_nor_scipy(shelf: Path) -> None:
     spectttra_folders.write_folder(shelf / GAMMA, GAMMA)
     code = (
-        "import sys; from earwitness.detectors.catalogue import list_detectors\n"
+        "import sys; from earwitness.detectors.loading import list_detectors\n"
         "assert any(each.is_here for each in list_detectors())\n"
         "assert not {'torch', 'polars', 'scipy'} & set(sys.modules)"
     )

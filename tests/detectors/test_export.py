@@ -25,10 +25,9 @@ from earwitness.detectors import export as work
 from earwitness.detectors import onnx
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 from earwitness.detectors.loading import open_detector
-from earwitness.detectors.nets.resnet18 import ResNet18
+from earwitness.detectors.nets.resnet18 import ResNet18, load_resnet, scale_images
 from earwitness.detectors.network import HasGraph
 from earwitness.detectors.onnx import LARGEST_GAP
-from earwitness.detectors.resnet import load_resnet, scale_images
 from resnets import write_resnet
 
 GAMMA = "sonics-spectttra-gamma-5s"

@@ -9,13 +9,14 @@ import pytest
 
 from earwitness.audio.clips import Clip
 from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.detectors.base import OpenOptions
 from earwitness.detectors.fakeprint import (
     FakeprintDetector,
     fakeprint_card,
     open_fakeprint,
     save_fakeprint,
 )
-from earwitness.detectors.loading import OpenOptions, open_detector
+from earwitness.detectors.loading import open_detector
 
 N_BINS = 4_087
 

@@ -16,8 +16,7 @@ from earwitness.audio.spectrogram import colour_table, draw_levels
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.core.spectrogram import SpectrogramContract, parse_classes, parse_label
 from earwitness.detectors.loading import open_detector
-from earwitness.detectors.nets.resnet18 import ResNet18, load_backbone, read_resnet
-from earwitness.detectors.resnet import load_resnet
+from earwitness.detectors.nets.resnet18 import ResNet18, load_backbone, load_resnet, read_resnet
 from resnets import SMALL, make_network, write_resnet
 
 State = dict[str, torch.Tensor]

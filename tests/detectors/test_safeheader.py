@@ -9,10 +9,10 @@ import pytest
 
 from benches import write_weights
 from earwitness.core.errors import WeightsError
+from earwitness.detectors.base import OpenOptions
 from earwitness.detectors.fakeprint import open_fakeprint
-from earwitness.detectors.loading import OpenOptions
-from earwitness.detectors.resnet_card import find_card
-from earwitness.detectors.weights import read_state
+from earwitness.detectors.resnet import find_card
+from earwitness.detectors.torch_file import read_state
 
 EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 HEADERS = {

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import bundles
 from earwitness.audio.clips import Clip, mix_first_two, pad_clip, place_windows
 from earwitness.core.errors import DetectorError, WeightsError
-from earwitness.detectors.loading import OpenOptions
-from earwitness.detectors.specnn import amplitude_features, load_specnn, open_specnn
-from earwitness.detectors.specnn_card import CLIP_SAMPLES, ENCODERS
+from earwitness.detectors.base import OpenOptions
+from earwitness.detectors.nets.specnn import amplitude_features, load_specnn, open_specnn
+from earwitness.detectors.specnn import CLIP_SAMPLES, ENCODERS
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
 RATE_HZ = 44_100

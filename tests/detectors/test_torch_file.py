@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from earwitness.core.errors import WeightsError
-from earwitness.detectors.weights import read_content, read_state
+from earwitness.detectors.torch_file import read_content, read_state
 
 STATE = {"a": torch.arange(100.0), "b": torch.ones(3, 4, dtype=torch.int64)}
 

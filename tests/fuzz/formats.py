@@ -135,8 +135,8 @@ def _tables() -> list[Format]:
     from earwitness.core.errors import ManifestError
     from earwitness.core.text_table import read_columns, read_table
     from earwitness.datasets.fma import read_split_file
+    from earwitness.detectors.base import OpenOptions
     from earwitness.detectors.fakeprint import open_fakeprint
-    from earwitness.detectors.loading import OpenOptions
     from earwitness.scoring.predict import plan_scoring
     from earwitness.splits.manifests import read_manifest
 
@@ -158,12 +158,12 @@ def _tables() -> list[Format]:
 
 
 def _weights() -> list[Format]:
+    from earwitness.detectors.base import OpenOptions
     from earwitness.detectors.fakeprint import open_fakeprint
-    from earwitness.detectors.loading import OpenOptions
-    from earwitness.detectors.resnet import open_resnet
-    from earwitness.detectors.sonics import open_sonics
+    from earwitness.detectors.nets.resnet18 import open_resnet
+    from earwitness.detectors.nets.spectttra import open_sonics
     from earwitness.detectors.tensorflow_checkpoint import list_tensors, read_tensors
-    from earwitness.detectors.weights import read_state
+    from earwitness.detectors.torch_file import read_state
 
     def folder(open_it: Callable[[Path, OpenOptions], object]) -> Read:
         return lambda path: open_it(path.parent, OpenOptions(path.parent.name))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from earwitness.core.errors import DatasetError, StoppedError, UsageError
 from earwitness.core.spectrogram import SpectrogramContract
-from earwitness.detectors.resnet import ResnetDetector, load_resnet
+from earwitness.detectors.nets.resnet18 import ResnetDetector, load_resnet
 from earwitness.images.classify import (
     Answers,
     Table,

@@ -20,7 +20,7 @@ from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
 from earwitness.core.spectrogram import SpectrogramContract
 from earwitness.detectors.loading import open_detector
-from earwitness.detectors.resnet import load_resnet
+from earwitness.detectors.nets.resnet18 import load_resnet
 from earwitness.scoring.predict import predict
 from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import list_images

@@ -9,10 +9,9 @@ import torch
 
 from builders import write_comb
 from earwitness.core.manifest import Manifest
-from earwitness.detectors.catalogue import look_up
-from earwitness.detectors.loading import open_detector
+from earwitness.detectors.loading import look_up, open_detector
 from earwitness.detectors.nets.specnn import SpecCNN
-from earwitness.detectors.specnn_card import CONTRACT
+from earwitness.detectors.specnn import CONTRACT
 from earwitness.scoring.predict import predict
 from earwitness.training.crops import readable
 from earwitness.training.examples import SplitConfig

@@ -17,8 +17,7 @@ from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import DatasetError, RunError, UsageError, WeightsError
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
-from earwitness.detectors.catalogue import look_up
-from earwitness.detectors.loading import open_detector
+from earwitness.detectors.loading import look_up, open_detector
 from earwitness.scoring.predict import predict
 from earwitness.splits.manifests import read_manifest
 from earwitness.training.crops import draw_crop, read_crop, readable
@@ -187,7 +186,7 @@ def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
 def test_the_front_end_is_not_learned_and_the_encoder_can_be_held(
     place: Path, sides: Sides, tmp_path: Path
 ) -> None:
-    from earwitness.detectors.sonics import load_spectttra
+    from earwitness.detectors.nets.spectttra import load_spectttra
 
     network, _ = load_spectttra(place / "start")
     contract = find_start(NAME, str(place / "start")).card.contract

@@ -43,7 +43,7 @@ from earwitness.core.errors import AuditError, StoppedError, UsageError
 from earwitness.core.io import atomic_write
 from earwitness.core.manifest import Manifest
 from earwitness.core.registry import Registry, summarize_error
-from earwitness.detectors.catalogue import look_up
+from earwitness.detectors.loading import look_up
 from earwitness.scoring.interrupts import held_interrupts
 from earwitness.scoring.store import STORE_FOLDER, locked
 from earwitness.splits.manifests import write_manifest

@@ -27,8 +27,7 @@ from earwitness.core.errors import UsageError
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
 from earwitness.detectors.base import Detector
-from earwitness.detectors.catalogue import hash_weights
-from earwitness.detectors.loading import open_detector
+from earwitness.detectors.loading import hash_weights, open_detector
 from earwitness.scoring.options import ScoringOptions, ScoringSection, deciding
 from earwitness.scoring.run import (
     OnStart,

@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from earwitness.core.cards import DetectorCard
-from earwitness.detectors.catalogue import Listing
+from earwitness.detectors.loading import Listing
 
 _WIDEST = 100
 _LABEL_WIDTH = 16

@@ -28,7 +28,7 @@ def detectors(
     Nothing is downloaded. Given a name, hub id or folder, the whole card is shown.
     """
     from earwitness.cli.detector_text import listing_record, tell_card, tell_listing
-    from earwitness.detectors.catalogue import list_detectors, look_up
+    from earwitness.detectors.loading import list_detectors, look_up
 
     listings = [look_up(name) for name in names] if names else list_detectors()
     if as_json:
@@ -123,7 +123,7 @@ def _open(
     from earwitness.core.errors import UsageError, WeightsError
     from earwitness.core.io import missing
     from earwitness.detectors.loading import open_detector
-    from earwitness.detectors.resnet import load_resnet
+    from earwitness.detectors.nets.resnet18 import load_resnet
     from earwitness.images.items import read_contract
 
     if not weights.exists():

@@ -218,7 +218,7 @@ def classify(
     from earwitness.cli.options import choose_device
     from earwitness.core.errors import WeightsError
     from earwitness.core.io import missing
-    from earwitness.detectors.resnet import load_resnet
+    from earwitness.detectors.nets.resnet18 import load_resnet
     from earwitness.images import classify as work
     from earwitness.scoring.interrupts import held_interrupts
 

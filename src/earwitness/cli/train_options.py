@@ -66,7 +66,7 @@ def course_of(kind: str, init: str | None) -> Recipe:
     from earwitness.detectors.loading import published_name
 
     if kind == SPECNN:
-        from earwitness.detectors.specnn_card import CONTRACT
+        from earwitness.detectors.specnn import CONTRACT
         from earwitness.training.specnn import PUBLISHED, train_specnn
 
         if init not in (None, "none"):

@@ -6,6 +6,7 @@ anything. A plug-in that cannot be used is reported in one line and left out.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -89,12 +90,20 @@ class Registry:
     def items(self) -> Iterator[tuple[str, Any]]:
         """Import everything and yield names and values; broken plug-ins are left out."""
         for name in self:
-            try:
+            with self.tolerate(name):
                 yield name, self.load(name)
-            except self._error as error:
-                if name in self._built_in:
-                    raise
-                self.skip(str(error))
+
+    @contextlib.contextmanager
+    def tolerate(self, name: str) -> Iterator[None]:
+        """Report what fails with a plug-in and carry on; errors of what is built in pass."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            if name in self._built_in:
+                raise
+            known = isinstance(error, EarwitnessError)
+            problem = str(error) if known else f"{self._kind} {name!r}: {summarize_error(error)}"
+            self.skip(problem)
 
     def skip(self, problem: str) -> None:
         """Report, once, that a plug-in is left out because of a problem that names it."""

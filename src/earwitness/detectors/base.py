@@ -1,23 +1,32 @@
-"""What a detector is, and how one is found by name.
+"""What a detector is, how one is opened, and the card beside its weights.
 
 Conventions: scores rise with fakeness; a score never depends on batch mates or their order.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from earwitness.audio.clips import Clip
-from earwitness.core.cards import DetectorCard
-from earwitness.core.errors import DetectorError
+from earwitness.core.cards import Backend, DetectorCard, Precision, Preprocessing
+from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.core.io import write_json
+
+CARD_JSON, CONFIG_JSON = "card.json", "config.json"
+WEIGHTS_FILE = "weights.safetensors"
+"""Weights of a detector trained here, in its folder."""
 
 
 class Scores(NamedTuple):
-    """What a detector says of some clips.
+    """Scores of a batch of clips.
 
     Attributes:
         logits: ``(n_clips,)`` float64, finite, higher is more fake; the number shown between
@@ -30,19 +39,25 @@ class Scores(NamedTuple):
     encoders: NDArray[np.float64] | None = None
 
 
+def mean_channel(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mean over channels, ``(n_samples,)``."""
+    mean: NDArray[np.float64] = samples.mean(axis=0, dtype=np.float64)
+    return mean
+
+
 def mix_checked(
     clip: Clip,
     at: int,
     card: DetectorCard,
     mix: Callable[[NDArray[np.float32]], NDArray[np.floating]],
 ) -> NDArray[np.floating]:
-    """Mix a clip down, after checking that it follows a contract of fixed length.
+    """Return a mono mix of a clip that meets a card's contract of fixed length.
 
     Args:
         clip: A clip of a batch.
-        at: Where it stands in the batch, for the message.
-        card: Whose contract it should follow.
-        mix: Makes ``(n_samples,)`` of ``(n_channels, n_samples)``.
+        at: Its position in the batch, for the message.
+        card: Card with the contract.
+        mix: Maps ``(n_channels, n_samples)`` to ``(n_samples,)``.
 
     Raises:
         DetectorError: Another rate or length, no channel, or a mix that is not finite.
@@ -62,16 +77,16 @@ def mix_checked(
 
 
 class Detector(Protocol):
-    """Anything that judges clips."""
+    """Scores clips."""
 
     @property
     def card(self) -> DetectorCard:
-        """What it is, what audio it wants and what its scores mean."""
+        """Its identity, its input contract and what its scores mean."""
         ...
 
     @property
     def device(self) -> str:
-        """Where it runs, as torch names it; ``cpu`` is asked by several threads at a time."""
+        """Torch's name of its device; on ``cpu``, ``score`` is called from several threads."""
         ...
 
     @property
@@ -81,21 +96,81 @@ class Detector(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """Clips it likes best to be given at once."""
+        """Preferred batch size."""
         ...
 
     @property
     def remarks(self) -> Sequence[str]:
-        """What a user should know of how scoring went, in phrases without a full stop."""
+        """Notes for the user on how scoring went, in phrases without a full stop."""
         ...
 
     def score(self, clips: Sequence[Clip]) -> Scores:
-        """Judge clips that follow the card's contract.
+        """Score clips that meet the card's contract.
 
         Args:
             clips: Any number of clips at the contract's rate, of its length where it has one.
 
         Raises:
-            DetectorError: A clip does not follow the contract.
+            DetectorError: A clip does not meet the contract.
         """
         ...
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """Options for opening a detector; each ignores what does not apply to it.
+
+    Attributes:
+        name: Its name in the output.
+        device: Torch's name of its device.
+        n_encoders: Number of classes of its encoder head.
+        preprocessing: How audio is prepared.
+        precision: Number format its network computes in.
+        backend: What computes its network.
+        published: Registered name whose published weights these should be.
+    """
+
+    name: str
+    device: str = "cpu"
+    n_encoders: int = 10
+    preprocessing: Preprocessing = "correct"
+    precision: Precision = "fp32"
+    backend: Backend = "torch"
+    published: str | None = None
+
+
+class DetectorKind(NamedTuple):
+    """A registered kind of detector.
+
+    Attributes:
+        describe: Returns the card that the detector opened from these weights would have, or a
+            card without a hash where the weights are ``None``. Must not import torch.
+        open: Opens the detector.
+        weights: Weights that come with the package, if any; others can still be given.
+    """
+
+    describe: Callable[[Path | None, OpenOptions], DetectorCard]
+    open: Callable[[Path, OpenOptions], Detector]
+    weights: Path | None = None
+
+
+def read_card(folder: Path) -> DetectorCard:
+    """Read the ``card.json`` of a folder of weights.
+
+    Raises:
+        WeightsError: It cannot be read or is no card.
+    """
+    path = folder / CARD_JSON
+    try:
+        return DetectorCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise WeightsError(f"{path}: {where}: {first['msg']}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: cannot be read as a detector's card ({error})") from error
+
+
+def write_card(card: DetectorCard, folder: Path) -> None:
+    """Write a card as ``card.json``, atomically."""
+    write_json(folder / CARD_JSON, card.model_dump(mode="json"))

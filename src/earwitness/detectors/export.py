@@ -21,13 +21,12 @@ from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import DetectorError, RunError, WeightsError
 from earwitness.core.io import atomic_write, write_json, write_text
 from earwitness.core.spectrogram import SPECTROGRAM_JSON
-from earwitness.detectors.base import Detector
-from earwitness.detectors.loading import CARD_JSON, write_card
-from earwitness.detectors.nets.resnet18 import save_resnet
+from earwitness.detectors.base import CARD_JSON, Detector, write_card
+from earwitness.detectors.nets.resnet18 import ResnetDetector
 from earwitness.detectors.network import Graph, HasGraph
 from earwitness.detectors.onnx import LARGEST_GAP, check_installed, export_onnx, open_session
-from earwitness.detectors.resnet import ResnetDetector
-from earwitness.detectors.resnet_card import STEM
+from earwitness.detectors.resnet import STEM
+from earwitness.detectors.resnet_checkpoints import save_resnet
 
 ONNX_FILE, README = "model.onnx", "README.md"
 _LEVELS = (1e-4, 1e-2, 0.1, 0.5, 1.0)

@@ -1,9 +1,4 @@
-"""The fakeprint detector: logistic regression on spectral peaks of up-sampling layers.
-
-Conventions: the weights are a folder of ``weights.safetensors`` (``coefficients``
-``(n_bins,)``, ``intercept`` ``(1,)``, both float64) and ``card.json``; there are no published
-weights, it is trained in seconds (``earwitness train``).
-"""
+"""What a fakeprint detector says of itself, told without loading anything to compute with."""
 
 from __future__ import annotations
 
@@ -15,33 +10,84 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from scipy import fft, interpolate
 
 from earwitness.audio.clips import Clip
-from earwitness.audio.decode import LOUDEST
-from earwitness.core.cards import DetectorCard
+from earwitness.core.cards import ClipContract, DetectorCard, TrainingItems
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.core.io import atomic_write, sha256_of
-from earwitness.detectors.base import Scores
-from earwitness.detectors.fakeprint_card import (
-    BAND_HZ,
-    N_FFT,
-    SAMPLE_RATE_HZ,
+from earwitness.detectors.base import (
     WEIGHTS_FILE,
-    fakeprint_card,
+    DetectorKind,
+    OpenOptions,
+    Scores,
+    read_card,
+    write_card,
 )
-from earwitness.detectors.loading import OpenOptions, read_card, write_card
-from earwitness.detectors.torch_file import check_header
+from earwitness.detectors.weights import check_header
 
-__all__ = [
-    "BAND_HZ",
-    "SAMPLE_RATE_HZ",
-    "FakeprintDetector",
-    "clip_fakeprint",
-    "fakeprint_card",
-    "open_fakeprint",
-    "save_fakeprint",
-]
+N_FFT = 16_384
+BAND_HZ = (5_000.0, 16_000.0)
+SAMPLE_RATE_HZ = 44_100
+_LONGEST_S = 120
+_FEWEST_BINS = 100
+
+
+def fakeprint_card(
+    *,
+    name: str,
+    trained_on: tuple[str, ...] | None,
+    training_items: TrainingItems | None,
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
+    band_hz: tuple[float, float] = BAND_HZ,
+) -> DetectorCard:
+    """Return the card of a fakeprint detector, before its weights are written.
+
+    Raises:
+        DetectorError: The band does not lie below half the sample rate.
+    """
+    narrowest_hz = _FEWEST_BINS * sample_rate_hz / N_FFT
+    if not 0 <= band_hz[0] <= band_hz[1] - narrowest_hz <= sample_rate_hz / 2 - narrowest_hz:
+        raise DetectorError(
+            f"band {band_hz[0]:g} to {band_hz[1]:g} Hz, expected two rising frequencies "
+            f"up to {sample_rate_hz / 2:g} Hz (half the sample rate), {narrowest_hz:.0f} Hz apart"
+        )
+    return DetectorCard(
+        name=name,
+        kind="fakeprint",
+        summary="logistic regression on the spectral peaks that up-sampling layers leave",
+        contract=ClipContract(
+            sample_rate_hz=sample_rate_hz,
+            max_samples=_LONGEST_S * sample_rate_hz,
+            min_samples=N_FFT,
+        ),
+        band_hz=band_hz,
+        trained_on=trained_on,
+        selected_on=(),
+        training_items=training_items,
+        licence="research use: the method has patents filed (Deezer); weights are the trainer's",
+        source='Afchar et al., ISMIR 2025, "A Fourier Explanation of AI-music Artifacts"',
+        weights_from="trained by you in seconds: earwitness train --manifest FILE --out DIR",
+        limits=(
+            "Knows the up-sampling layers it was trained on; generators without such layers, or "
+            "with others, look real to it. Audio without content in its band tells it nothing."
+        ),
+        details={"n_fft": N_FFT},
+    )
+
+
+def describe_fakeprint(weights: Path | None, options: OpenOptions) -> DetectorCard:
+    """Return the card as the detector opened from this folder would have it.
+
+    Raises:
+        WeightsError: The folder holds no card or no weights.
+    """
+    if weights is None:
+        return fakeprint_card(name=options.name, trained_on=None, training_items=None)
+    path = weights / WEIGHTS_FILE
+    if not path.is_file():
+        raise WeightsError(f"{path}: not there, expected the weights beside the card")
+    changes = {"name": options.name, "weights_sha256": sha256_of(path)}
+    return read_card(weights).model_copy(update=changes)
 
 
 class FakeprintDetector:
@@ -79,6 +125,8 @@ def clip_fakeprint(clip: Clip, card: DetectorCard) -> NDArray[np.float64]:
         DetectorError: The clip's rate is another, it is shorter than one frame, or its samples are
             not finite or too large for its arithmetic.
     """
+    from earwitness.audio.decode import LOUDEST  # it loads libsndfile
+
     wanted = card.contract
     if clip.sample_rate_hz != wanted.sample_rate_hz or clip.n_samples < wanted.min_samples:
         raise DetectorError(
@@ -142,6 +190,9 @@ def open_fakeprint(folder: Path, options: OpenOptions) -> FakeprintDetector:
     return FakeprintDetector(card, coefficients.astype(np.float64), float(intercept[0]))
 
 
+FAKEPRINT = DetectorKind(describe_fakeprint, open_fakeprint)
+
+
 def _band_bins(card: DetectorCard) -> NDArray[np.float64]:
     frequencies = np.linspace(0, card.contract.sample_rate_hz / 2, N_FFT // 2 + 1)
     inside = (frequencies > card.band_hz[0]) & (frequencies < card.band_hz[1])
@@ -172,6 +223,8 @@ def mean_spectrum_db(
     Returns:
         ``(n_fft // 2 + 1,)`` decibels.
     """
+    from scipy import fft
+
     window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
     total = np.zeros(n_fft // 2 + 1)
     n_frames = 0
@@ -215,6 +268,8 @@ def fakeprint(
 
 
 def _lower_hull(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy import interpolate
+
     windows = sliding_window_view(y, _HULL_BINS)
     lowest = np.argmin(windows, axis=1) + np.arange(len(windows))
     knots = np.unique(np.concatenate(([0], lowest, [len(y) - 1])))

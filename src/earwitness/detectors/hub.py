@@ -23,8 +23,9 @@ from urllib.parse import urlsplit
 
 from earwitness.core.errors import WeightsError
 from earwitness.core.io import write_text
+from earwitness.detectors.base import CONFIG_JSON
 from earwitness.detectors.downloads import DownloadError, check_address, fetch_file, within
-from earwitness.detectors.spectttra_config import CONFIG_JSON, STATE_FILES
+from earwitness.detectors.spectttra import STATE_FILES
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+(/[\w.-]+)*)?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")

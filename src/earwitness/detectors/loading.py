@@ -7,71 +7,48 @@ Conventions: a detector is asked for by its registered name, by the id of a hub 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from earwitness.core.cards import Backend, DetectorCard, Precision, Preprocessing
 from earwitness.core.errors import DetectorError, UsageError, WeightsError
-from earwitness.core.io import write_json
+from earwitness.core.io import sha256_of
 from earwitness.core.registry import Registry
-from earwitness.detectors.base import Detector
-from earwitness.detectors.spectttra_config import CONFIG_JSON
-from earwitness.detectors.weights import resolve_weights
+from earwitness.detectors.base import (
+    CARD_JSON,
+    CONFIG_JSON,
+    Detector,
+    DetectorKind,
+    OpenOptions,
+    read_card,
+)
+from earwitness.detectors.tensorflow_checkpoint import list_files
+from earwitness.detectors.weights import find_bundle, resolve_weights, weights_shelf
 
-CARD_JSON = "card.json"
-
-DETECTORS = Registry("detector", DetectorError)
-"""Every kind of detector: its name and the function that opens it."""
-DETECTORS.add("specnn_amplitude", "earwitness.detectors.specnn:open_specnn")
-DETECTORS.add("fakeprint", "earwitness.detectors.fakeprint:open_fakeprint")
-DETECTORS.add("resnet18", "earwitness.detectors.resnet:open_resnet")
-
-CARDS = Registry("detector", DetectorError)
-"""The same names and the function that tells a detector's card without loading PyTorch."""
-CARDS.add("specnn_amplitude", "earwitness.detectors.specnn_card:describe_specnn")
-CARDS.add("fakeprint", "earwitness.detectors.fakeprint_card:describe_fakeprint")
-CARDS.add("resnet18", "earwitness.detectors.resnet_card:describe_resnet")
+DETECTORS = Registry(
+    "detector",
+    DetectorError,
+    group="earwitness.detectors",
+    accepts=lambda value: isinstance(value, DetectorKind),
+    expected="a DetectorKind",
+)
+DETECTORS.add("specnn_amplitude", "earwitness.detectors.specnn:SPECNN")
+DETECTORS.add("fakeprint", "earwitness.detectors.fakeprint:FAKEPRINT")
+DETECTORS.add("resnet18", "earwitness.detectors.resnet:RESNET")
 
 HUB_OWNER = "awsaf49/"
-"""Who publishes the weights of the detectors in ``HUB_NAMES``, under the same names."""
+"""Publishes the weights of the detectors in ``HUB_NAMES``, under the same names."""
 HUB_NAMES = tuple(
     f"sonics-spectttra-{size}-{duration}"
     for size in ("alpha", "beta", "gamma")
     for duration in ("5s", "120s")
 )
 _HUB_KIND = HUB_NAMES[0]
-"""What opens weights that are laid out as on the hub, whatever their name."""
+"""Opens weights in the hub's layout, whatever their name."""
 for _name in HUB_NAMES:
-    DETECTORS.add(_name, "earwitness.detectors.sonics:open_sonics")
-    CARDS.add(_name, "earwitness.detectors.sonics_card:describe_sonics")
-
-
-@dataclass(frozen=True)
-class OpenOptions:
-    """How to open a detector.
-
-    Attributes:
-        name: The name it goes by in the output.
-        device: Where its network runs, as PyTorch names it.
-        n_encoders: Classes of the encoder head, for detectors that have one.
-        preprocessing: How audio is made ready, for detectors that have a choice.
-        precision: What its network computes in, for detectors that have one.
-        backend: What computes its network, for detectors that have one.
-        published: The registered name whose published weights these are said to be.
-    """
-
-    name: str
-    device: str = "cpu"
-    n_encoders: int = 10
-    preprocessing: Preprocessing = "correct"
-    precision: Precision = "fp32"
-    backend: Backend = "torch"
-    published: str | None = None
+    DETECTORS.add(_name, "earwitness.detectors.spectttra:SPECTTTRA")
 
 
 def open_detector(
@@ -105,8 +82,12 @@ def open_detector(
     options = OpenOptions(
         source.name, device, n_encoders, preprocessing, precision, backend, source.published
     )
-    detector: Detector = DETECTORS.load(source.kind)(source.path, options)
-    return detector
+    return _kind(source.kind).open(source.path, options)
+
+
+def _kind(name: str) -> DetectorKind:
+    kind: DetectorKind = DETECTORS.load(name)
+    return kind
 
 
 class Source(NamedTuple):
@@ -144,8 +125,9 @@ def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = Tru
         fetch = _fetch if download else _take_cached
         path = resolve_weights(asked, weights, fetch=lambda: fetch(asked))
         return Source(asked, published or _HUB_KIND, path, published)
-    CARDS.load(asked)  # an unknown name is told before its weights are looked for
-    return Source(asked, asked, resolve_weights(asked, weights))
+    shipped = _kind(asked).weights
+    fetch_shipped = (lambda: shipped) if shipped is not None else None
+    return Source(asked, asked, resolve_weights(asked, weights, fetch=fetch_shipped))
 
 
 def published_name(asked: str) -> str | None:
@@ -231,23 +213,126 @@ def open_detectors(
     return detectors
 
 
-def read_card(folder: Path) -> DetectorCard:
-    """Read the ``card.json`` of a folder of weights.
+@dataclass(frozen=True)
+class Listing:
+    """A detector and its weights, as far as they are here.
+
+    Attributes:
+        asked: What ``open_detector`` takes for it: a name, a hub id or a folder.
+        card: Its card; ``None`` for a folder whose files cannot be read as a detector's.
+        weights: Where its weights lie; ``None`` where they are not here.
+        problem: Why the weights that lie there cannot be used, as far as that shows unopened.
+    """
+
+    asked: str
+    card: DetectorCard | None
+    weights: Path | None = None
+    problem: str | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it can be opened without a download."""
+        return self.weights is not None and self.problem is None
+
+
+def list_detectors() -> list[Listing]:
+    """Return every registered detector, then the folders of weights in ``$EARWITNESS_WEIGHTS``."""
+    listings = []
+    for name in DETECTORS:
+        with DETECTORS.tolerate(name):
+            listings.append(look_up(name))
+    return [*listings, *(_look_into(folder) for folder in _folders_of_ones_own())]
+
+
+def look_up(asked: str, *, weights: Mapping[str, Path] | None = None) -> Listing:
+    """Return what is known of one detector.
+
+    Args:
+        asked: A name, hub id or folder, as ``open_detector`` takes it.
+        weights: Where the weights of named detectors lie.
 
     Raises:
-        WeightsError: It cannot be read or is no card.
+        DetectorError: No such detector.
+        WeightsError: A folder that holds no detector, or a hub id that is neither a published
+            detector's nor in the hub's cache.
     """
-    path = folder / CARD_JSON
+    published = published_name(asked)
+    known = published or (asked if asked in DETECTORS else None)
+    options = OpenOptions(asked, published=published)
     try:
-        return DetectorCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise WeightsError(f"{path}: {where}: {first['msg']}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: cannot be read as a detector's card ({error})") from error
+        source = find_source(asked, weights or {}, download=False)
+    except WeightsError:
+        if known is None or asked in (weights or {}):
+            raise
+        return Listing(asked, _kind(known).describe(None, options))
+    options = OpenOptions(source.name, published=source.published)
+    try:
+        return Listing(asked, _kind(source.kind).describe(source.path, options), source.path)
+    except WeightsError as error:
+        card = _kind(known).describe(None, options) if known else None
+        return Listing(asked, card, source.path, str(error))
 
 
-def write_card(card: DetectorCard, folder: Path) -> None:
-    """Write a card as ``card.json``, atomically."""
-    write_json(folder / CARD_JSON, card.model_dump(mode="json"))
+def _look_into(folder: Path) -> Listing:
+    try:
+        return look_up(str(folder))
+    except WeightsError as error:
+        return Listing(str(folder), None, folder, str(error))
+
+
+def _folders_of_ones_own() -> list[Path]:
+    """Return folders of weights on the shelf that no registered name stands for."""
+    shelf = weights_shelf()
+    if shelf is None or not shelf.is_dir():
+        return []
+    return sorted(
+        folder
+        for folder in shelf.iterdir()
+        if published_name(folder.name.replace("__", "/").replace("--", "@")) is None
+        and folder.name not in DETECTORS
+        and any((folder / name).is_file() for name in (CARD_JSON, CONFIG_JSON))
+    )
+
+
+_CHECKPOINT_KIND = "specnn_amplitude"
+_BESIDE = (CARD_JSON, CONFIG_JSON)
+
+
+def hash_weights(asked: str, weights: Mapping[str, Path]) -> dict[str, str]:
+    """Return file name → SHA-256 of what a detector would be opened from.
+
+    Args:
+        asked: See ``open_detector``.
+        weights: Where the weights of named detectors lie.
+
+    Returns:
+        Nothing where the weights would have to be downloaded first.
+
+    Raises:
+        DetectorError: No such detector.
+        WeightsError: A file that should be there is not, or cannot be read.
+    """
+    try:
+        source = find_source(asked, weights, download=False)
+    except WeightsError:
+        if asked in weights:
+            raise
+        return {}
+    return {path.name: _hash(path) for path in _files(source)}
+
+
+def _files(source: Source) -> list[Path]:
+    trained = (source.path / CARD_JSON).is_file()
+    if source.kind == _CHECKPOINT_KIND and not trained:
+        return list_files(find_bundle(source.path))
+    if source.path.is_dir():
+        return sorted(p for p in source.path.iterdir() if p.is_file() and p.name[0] != ".")
+    beside = (source.path.parent / name for name in _BESIDE)
+    return [source.path, *(path for path in beside if path.is_file())]
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -1,9 +1,8 @@
-"""Running a network over clips: in batches that fit, in the precision that was asked for.
+"""Detectors that are PyTorch networks: device, precision, backend and batches.
 
-Conventions: features are always computed in float32, outside of any reduced precision. On a CPU
-every clip goes through the network alone, so that its score is the same to the last bit whatever
-clips come with it: matrix products of other shapes, or other rows of one, round differently. On a
-GPU batches are large, and halved when memory runs out.
+Conventions: features are always computed in float32. On a CPU every clip is a batch of its own, so
+that its score is the same to the last bit whatever clips come with it: matrix products of other
+shapes round differently. On a GPU batches are large, and halved when memory runs out.
 """
 
 from __future__ import annotations
@@ -16,12 +15,14 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import special
 from torch import nn
 
-from earwitness.core.cards import Precision
+from earwitness.audio.clips import Clip
+from earwitness.core.cards import Backend, DetectorCard, Precision
 from earwitness.core.errors import DetectorError
-
-Outputs = tuple[torch.Tensor, ...]
+from earwitness.detectors.base import Scores, mean_channel, mix_checked
+from earwitness.detectors.onnx import Outputs, choose_network
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -156,26 +157,113 @@ class HasGraph(Protocol):
         ...
 
 
-class Judge(nn.Module):
-    """A network, and what is made of it for a graph.
+class ScoringModule(nn.Module):
+    """A network followed by what turns its outputs into a detector's.
 
     Args:
         network: The network.
-        judge: Of the network and features, a tuple of outputs.
+        score: Maps the network and its features to a tuple of outputs.
+    """
+
+    def __init__(self, network: nn.Module, score: Callable[[Any, torch.Tensor], Outputs]) -> None:
+        super().__init__()
+        self.network = network
+        self._score = score
+
+    def forward(self, features: torch.Tensor) -> Outputs:
+        """Return the outputs."""
+        return self._score(self.network, features)
+
+
+class NetworkDetector:
+    """A network that scores clips of a fixed length.
+
+    Args:
+        network: Maps features to the logits of fake ``(n,)`` and, where the card names encoders,
+            their logits ``(n, n_encoders)``.
+        card: Its card.
+        features: Maps samples ``(n, n_samples)`` float32 on the device to the network's input.
+        about: The features in a sentence.
+        mix: Maps the channels of a clip to mono.
+        device: Torch's name of its device ("cpu", "cuda:0").
+        backend: What computes the network.
+        batch_sizes: Clips in a batch on a CPU and on a GPU.
+
+    Raises:
+        DetectorError: There is no such device, or the backend cannot run it.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        judge: Callable[[Any, torch.Tensor], tuple[torch.Tensor, ...]],
+        card: DetectorCard,
+        *,
+        features: Callable[[torch.Tensor], torch.Tensor],
+        about: str,
+        mix: Callable[[NDArray[np.float32]], NDArray[np.floating]] = mean_channel,
+        device: str = "cpu",
+        backend: Backend = "torch",
+        batch_sizes: tuple[int, int] = (8, 256),
     ) -> None:
-        super().__init__()
-        self.network = network
-        self._judge = judge
+        self.card = card
+        self.backend = backend
+        self._device = open_device(device)
+        self.device = str(self._device)
+        outputs = ("fake_logit", "encoder_logits") if card.encoders else ("fake_logit",)
+        self._graph = Graph(network.eval().to(self._device), features, outputs, about)
+        self._mix = mix
+        self._batch_size = batch_sizes[self._device.type != "cpu"]
+        self._network = choose_network(
+            self._graph.network,
+            features,
+            n_samples=card.contract.clip_samples or 0,
+            backend=backend,
+            device=self._device,
+            precision=card.precision,
+        )
+        self._runner = self._make_runner(features)
 
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the outputs."""
-        return self._judge(self.network, features)
+    def _make_runner(self, features: Callable[[torch.Tensor], torch.Tensor]) -> NetworkRunner:
+        return NetworkRunner(
+            features,
+            self._network,
+            device=self._device,
+            precision=self.card.precision,
+            batch_size=self._batch_size,
+            one_by_one=self._device.type == "cpu",
+        )
+
+    @property
+    def batch_size(self) -> int:
+        """Preferred batch size."""
+        return self._runner.batch_size
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Notes for the user on how scoring went."""
+        return self._runner.remarks
+
+    def graph(self) -> Graph:
+        """Return the network as a graph."""
+        return self._graph
+
+    def score(self, clips: Sequence[Clip]) -> Scores:
+        """Score clips that meet the card's contract.
+
+        Raises:
+            DetectorError: A clip has another rate or length, no channel, or samples that are not
+                finite.
+        """
+        samples = [self._mono_samples(clip, at) for at, clip in enumerate(clips)]
+        n_encoders = len(self.card.encoders)
+        if not samples:
+            return Scores(np.empty(0), np.empty((0, n_encoders)) if n_encoders else None)
+        logits, *encoders = self._runner.run(samples)
+        return Scores(logits, special.softmax(encoders[0], axis=1) if encoders else None)
+
+    def _mono_samples(self, clip: Clip, at: int) -> NDArray[np.float32]:
+        """Return ``(clip_samples,)`` of a clip that meets the contract."""
+        return mix_checked(clip, at, self.card, self._mix).astype(np.float32, copy=False)
 
 
 def open_device(name: str) -> torch.device:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LARGEST_GAP = 1e-4
 """By how much an output may differ from PyTorch's, relative to the largest where that is over 1."""
 
+Outputs = tuple[torch.Tensor, ...]
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _N_ROWS = 2  # a batch of one would be taken for a network of batches of one
 
@@ -53,7 +54,7 @@ class OnnxNetwork:
                     f"at most {LARGEST_GAP:g}"
                 )
 
-    def __call__(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def __call__(self, features: torch.Tensor) -> Outputs:
         """Return what the network returns."""
         fed = {self._session.get_inputs()[0].name: features.numpy()}
         return tuple(torch.from_numpy(rows) for rows in self._session.run(None, fed))

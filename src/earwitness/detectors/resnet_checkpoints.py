@@ -9,16 +9,22 @@ refused by name.
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors.torch import save_file
 
+from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import WeightsError
+from earwitness.core.io import atomic_write, sha256_of
 from earwitness.core.spectrogram import parse_classes
-from earwitness.detectors.weights import read_content
+from earwitness.detectors.base import WEIGHTS_FILE, write_card
+from earwitness.detectors.resnet import CARD_KEY, KIND
+from earwitness.detectors.torch_file import read_content
 
 _TABLES = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights")
 _MAX_DEPTH = 3
@@ -211,3 +217,67 @@ def _join(names: Collection[object]) -> str:
     shown = [str(name)[:60] for name in names][:_N_SHOWN]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def save_resnet(
+    card: DetectorCard,
+    states: Mapping[str, Mapping[str, torch.Tensor]],
+    folder: Path,
+    *,
+    published: bool = False,
+    beside: Callable[[DetectorCard], object] = lambda _: None,
+) -> DetectorCard:
+    """Write a trained network, atomically and the card last, and return its card.
+
+    Every state goes into a plain ``.pth``; the first one is the detector's, and goes into
+    ``weights.safetensors`` with its card as well.
+
+    Args:
+        card: Its card, without hashes.
+        states: Stem of the ``.pth`` → tensors by torchvision's names; the detector's comes first.
+        folder: Where they go.
+        published: Write each ``.pth`` in the shape of the published training script: output 0 is
+            the deepfake, and the linear layer is ``fc.1``, behind dropout. The card says so.
+        beside: Writes what else belongs into the folder, given the card, before the card is there.
+    """
+    if published:
+        turned = parse_classes(card.classes) == 1
+        states = {stem: _two_outputs(state, turned=turned) for stem, state in states.items()}
+        names = card.classes[::-1] if turned else card.classes
+        card = card.model_copy(update={"classes": names})
+    hashes: dict[str, float | int | str] = {}
+    for stem, state in states.items():
+        path = folder / f"{stem}.pth"
+        content = io.BytesIO()  # a file's own name would be part of what is saved
+        torch.save(_contiguous(_behind_dropout(state) if published else state), content)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content.getvalue())
+        hashes[f"sha256 {path.name}"] = sha256_of(path)
+    details = {n: v for n, v in card.details.items() if not n.startswith("sha256 ")}
+    card = card.model_copy(update={"details": details | hashes, "weights_sha256": None})
+    path = folder / WEIGHTS_FILE
+    with atomic_write(path) as temporary:
+        metadata = {"kind": KIND, CARD_KEY: card.model_dump_json()}
+        save_file(_contiguous(next(iter(states.values()))), temporary, metadata=metadata)
+    card = card.model_copy(update={"weights_sha256": sha256_of(path)})
+    beside(card)
+    write_card(card, folder)
+    return card
+
+
+def _two_outputs(state: Mapping[str, torch.Tensor], *, turned: bool) -> dict[str, torch.Tensor]:
+    """Return a state with two outputs, in reversed order where ``turned``."""
+    changed = dict(state)
+    for name in ("fc.weight", "fc.bias"):
+        rows = state[name]
+        rows = rows if len(rows) == 2 else torch.cat([torch.zeros_like(rows), rows])
+        changed[name] = rows.flip(0) if turned else rows
+    return changed
+
+
+def _behind_dropout(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.replace("fc.", "fc.1.", 1): values for name, values in state.items()}
+
+
+def _contiguous(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: values.detach().cpu().contiguous() for name, values in state.items()}

@@ -21,7 +21,7 @@ from scipy.special import expit
 from earwitness.core.errors import DatasetError, ImageError, StoppedError, UsageError
 from earwitness.core.io import missing
 from earwitness.core.spectrogram import PUBLISHED_NAMES
-from earwitness.detectors.resnet import ResnetDetector
+from earwitness.detectors.nets.resnet18 import ResnetDetector
 from earwitness.images.csv_columns import RawCsv
 from earwitness.images.items import (
     GROUP,

@@ -23,7 +23,7 @@ from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import ENCODER_PREFIX, Predictions
 from earwitness.datasets.catalog import scan_audio
 from earwitness.detectors.base import Detector
-from earwitness.detectors.catalogue import list_detectors
+from earwitness.detectors.loading import list_detectors
 from earwitness.listen.types import DetectorResult, Segment, Silence, SongResult
 from earwitness.listen.verdicts import label_score
 from earwitness.scoring.predict import predict

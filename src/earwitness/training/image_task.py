@@ -18,8 +18,7 @@ from torch import nn
 from earwitness.core.errors import WeightsError
 from earwitness.core.io import missing, sha256_of
 from earwitness.detectors.downloads import DownloadError, OnProgress, fetch_file
-from earwitness.detectors.nets.resnet18 import ResNet18, load_backbone
-from earwitness.detectors.resnet import fake_logits, scale_images
+from earwitness.detectors.nets.resnet18 import ResNet18, fake_logits, load_backbone, scale_images
 from earwitness.detectors.weights import cache_folder
 from earwitness.training.examples import Example
 from earwitness.training.pixels import ImageDataset

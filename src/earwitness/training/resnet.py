@@ -24,9 +24,9 @@ from earwitness.core.estimate import Estimate
 from earwitness.core.io import atomic_write, write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.spectrogram import PUBLISHED_NAMES, SpectrogramContract
-from earwitness.detectors.nets.resnet18 import ResNet18, save_resnet
-from earwitness.detectors.resnet import ResnetDetector
-from earwitness.detectors.resnet_card import STEM, resnet_card
+from earwitness.detectors.nets.resnet18 import ResNet18, ResnetDetector
+from earwitness.detectors.resnet import STEM, resnet_card
+from earwitness.detectors.resnet_checkpoints import save_resnet
 from earwitness.evaluation.estimates import count, estimate_some
 from earwitness.evaluation.schema import Settings
 from earwitness.metrics.sample import Items, numbered

@@ -22,7 +22,7 @@ from earwitness import __version__
 from earwitness.core.cards import DetectorCard, TrainingItems
 from earwitness.core.errors import RunError
 from earwitness.core.io import atomic_write, sha256_of, sweep, write_json
-from earwitness.detectors.loading import CARD_JSON
+from earwitness.detectors.base import CARD_JSON
 from earwitness.scoring.options import Resume
 from earwitness.training.curves import CURVES_CSV, draw_curves
 from earwitness.training.examples import Example, fingerprint, split_frame

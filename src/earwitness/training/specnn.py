@@ -21,10 +21,9 @@ from torch import nn
 
 from earwitness.audio.clips import mix_first_two
 from earwitness.core.cards import DetectorCard
-from earwitness.detectors.loading import write_card
-from earwitness.detectors.nets.specnn import SpecCNN
-from earwitness.detectors.specnn import amplitude_features
-from earwitness.detectors.specnn_card import CONTRACT, WEIGHTS_FILE, specnn_card
+from earwitness.detectors.base import WEIGHTS_FILE, write_card
+from earwitness.detectors.nets.specnn import SpecCNN, amplitude_features
+from earwitness.detectors.specnn import CONTRACT, specnn_card
 from earwitness.scoring.options import Resume
 from earwitness.training import run
 from earwitness.training.crops import draw_crop, read_crop

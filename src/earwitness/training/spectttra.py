@@ -21,20 +21,14 @@ from torch import nn
 from earwitness.core.cards import ClipContract, DetectorCard, TrainingItems
 from earwitness.core.errors import RunError, UsageError, WeightsError
 from earwitness.core.io import atomic_write, missing
+from earwitness.detectors.base import CONFIG_JSON, OpenOptions, write_card
 from earwitness.detectors.hub import is_hub_id
-from earwitness.detectors.loading import (
-    OpenOptions,
-    Source,
-    find_source,
-    published_name,
-    write_card,
-)
-from earwitness.detectors.nets.spectttra import SpecTTTra
-from earwitness.detectors.sonics import load_spectttra, scale_samples
-from earwitness.detectors.sonics_card import check_name, describe_sonics
-from earwitness.detectors.spectttra_config import (
-    CONFIG_JSON,
+from earwitness.detectors.loading import Source, find_source, published_name
+from earwitness.detectors.nets.spectttra import SpecTTTra, load_spectttra, scale_samples
+from earwitness.detectors.spectttra import (
     SAFETENSORS,
+    check_name,
+    describe_sonics,
     find_state,
     read_config,
 )
@@ -98,7 +92,7 @@ class SpectttraLesson:
         """Return logits of the fake."""
         with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
             images = self.network.make_images(inputs)
-        return (self.network.judge(images),)
+        return (self.network.logits(images),)
 
     def losses(
         self,

@@ -7,11 +7,28 @@ frames, temporal tokens stretches of frames over all bands.
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from earwitness.audio.clips import Clip
 from earwitness.audio.spectrogram import mel_filters, mel_levels, standardise
-from earwitness.detectors.spectttra_config import MelSettings, ModelSettings, SpectttraConfig
+from earwitness.core.cards import Backend, DetectorCard
+from earwitness.core.errors import WeightsError
+from earwitness.detectors.base import OpenOptions, mean_channel, mix_checked
+from earwitness.detectors.network import NetworkDetector, ScoringModule
+from earwitness.detectors.spectttra import (
+    MelSettings,
+    ModelSettings,
+    SpectttraConfig,
+    describe_sonics,
+    find_state,
+    read_config,
+)
+from earwitness.detectors.torch_file import load_state
 
 _TOKEN_NORM_EPSILON = 1e-6
 _START_SPREAD = 0.02
@@ -197,7 +214,7 @@ class SpecTTTra(nn.Module):
         resized = nn.functional.interpolate(images, size=self._input_shape, mode="bilinear")
         return resized.squeeze(1)
 
-    def judge(self, images: torch.Tensor) -> torch.Tensor:
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits of "fake" ``(n,)`` of images ``(n, n_bands, n_frames)``."""
         tokens = self.encoder(images)
         logits: torch.Tensor = self.classifier(tokens.mean(dim=1))
@@ -205,4 +222,94 @@ class SpecTTTra(nn.Module):
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
         """Return logits of "fake" ``(n,)`` of samples ``(n, n_samples)`` float32."""
-        return self.judge(self.make_images(samples))
+        return self.logits(self.make_images(samples))
+
+
+_CPU_TOKENS, _GPU_TOKENS = 1024, 65_536
+_QUIETEST_SPREAD = 1e-6
+_FILTER_TOLERANCE = 1e-3
+
+
+class SpectttraDetector(NetworkDetector):
+    """A SpecTTTra network with the scaling of samples that its config asks for.
+
+    Args:
+        network: The network with its weights.
+        config: Its ``config.json``.
+        card: Its card.
+        device: Torch's name of its device.
+        backend: What computes the network.
+
+    Raises:
+        DetectorError: There is no such device, or the backend cannot run it.
+    """
+
+    def __init__(
+        self,
+        network: SpecTTTra,
+        config: SpectttraConfig,
+        card: DetectorCard,
+        *,
+        device: str,
+        backend: Backend = "torch",
+    ) -> None:
+        self._normalize = bool(config.audio.normalize)
+        n_tokens = config.model.n_tokens
+        super().__init__(
+            ScoringModule(network, lambda network, images: (network.logits(images),)),
+            card,
+            features=network.make_images,
+            about="mel spectrograms in dB, each of mean 0 and spread 1, resized to the network's "
+            "input shape, as config.json says",
+            device=device,
+            backend=backend,
+            batch_sizes=(max(1, _CPU_TOKENS // n_tokens), max(1, _GPU_TOKENS // n_tokens)),
+        )
+
+    def _mono_samples(self, clip: Clip, at: int) -> NDArray[np.float32]:
+        mono = mix_checked(clip, at, self.card, mean_channel)
+        return scale_samples(mono, normalize=self._normalize)
+
+
+def scale_samples(mono: NDArray[np.floating], *, normalize: bool) -> NDArray[np.float32]:
+    """Return samples as the network takes them.
+
+    Args:
+        mono: ``(n_samples,)``.
+        normalize: Divide them by their spread, where its config says so.
+    """
+    return (mono / max(mono.std(), _QUIETEST_SPREAD) if normalize else mono).astype(np.float32)
+
+
+def open_sonics(weights: Path, options: OpenOptions) -> SpectttraDetector:
+    """Open a detector from a folder laid out as on the hub, or from the file of weights in one.
+
+    Raises:
+        WeightsError: Files are missing or damaged, or do not fit one another or the name.
+        DetectorError: There is no such device here.
+    """
+    card = describe_sonics(weights, options)
+    network, config = load_spectttra(weights)
+    return SpectttraDetector(network, config, card, device=options.device, backend=options.backend)
+
+
+def load_spectttra(weights: Path) -> tuple[SpecTTTra, SpectttraConfig]:
+    """Return the network of a folder, or of the file of weights in one, and its config.
+
+    Raises:
+        WeightsError: Files are missing or damaged, or do not fit one another.
+    """
+    path = find_state(weights)
+    config = read_config(path.parent)
+    network = SpecTTTra(config)
+    _load(network, path)
+    return network, config
+
+
+def _load(network: SpecTTTra, path: Path) -> None:
+    """Load the state, whose mel filters must be those that the config asks for."""
+    name = "ft_extractor.audio2melspec.mel_scale.fb"
+    asked = network.get_buffer(name).clone()
+    load_state(network, path)
+    if not torch.allclose(network.get_buffer(name), asked, atol=_FILTER_TOLERANCE):
+        raise WeightsError(f"{path}: {name} holds other mel filters than config.json asks for")
