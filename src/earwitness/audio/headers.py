@@ -68,10 +68,7 @@ class _Sound(NamedTuple):
 def plan_by_header(fd: int, path: str, begin: int = 0) -> Plan:
     """Return what the header of a file claims, and a view where its sizes would mislead.
 
-    Args:
-        fd: The file, opened.
-        path: Its name.
-        begin: Where the format begins, behind tags.
+    ``begin`` is where the format begins, behind tags.
 
     Raises:
         AudioError: Over 1 % of the file is behind the sound and no part of its format.

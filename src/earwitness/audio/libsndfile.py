@@ -122,11 +122,6 @@ def _reason(error: Exception) -> str:
 def probe(fd: int, path: str, plan: Plan) -> AudioInfo:
     """Return format and decoded length; MP3 frames are counted, a FLAC's last sample is tried.
 
-    Args:
-        fd: The file, opened.
-        path: Its name.
-        plan: How to read it.
-
     Raises:
         AudioError: The file is damaged, or its rate or channels change.
         NotForLibsndfileError: The format is another, or libsndfile cannot give it whole.
@@ -268,12 +263,7 @@ def _count(fd: int, path: str, view: View | None = None, *, damage_is_end: bool)
 
 
 def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
-    """Return ``(n_channels, n_samples)`` of each span, in one pass over the file.
-
-    Args:
-        fd: The file, opened.
-        info: Result of ``probe``.
-        spans: Stretches inside the file, in order, not overlapping.
+    """Return ``(n_channels, n_samples)`` of each span; see ``decode.read_spans``.
 
     Raises:
         AudioError: Decoding fails or ends before its time.

@@ -119,12 +119,7 @@ def _ends_in_padding(fd: int, frames: Mp3Frames) -> bool:
 
 
 def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
-    """Return ``(n_channels, n_samples)`` of each span, in one pass over the file.
-
-    Args:
-        fd: The file, opened.
-        info: Result of ``probe``.
-        spans: Stretches inside the file, in order, not overlapping.
+    """Return ``(n_channels, n_samples)`` of each span; see ``decode.read_spans``.
 
     Raises:
         AudioError: The file changed since it was probed.

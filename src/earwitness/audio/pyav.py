@@ -124,12 +124,7 @@ def probe(fd: int, path: str) -> AudioInfo:
 
 
 def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
-    """Return ``(n_channels, n_samples)`` of each span, in one pass over the file.
-
-    Args:
-        fd: The file, opened.
-        info: Result of ``probe``.
-        spans: Stretches inside the file, in order, not overlapping.
+    """Return ``(n_channels, n_samples)`` of each span; see ``decode.read_spans``.
 
     Raises:
         AudioError: Decoding fails or ends before its time.
@@ -196,10 +191,9 @@ def _opened(fd: int, path: str) -> Iterator[_Stream]:
 
 @contextlib.contextmanager
 def _audio_stream(fd: int, path: str) -> Iterator[tuple[Any, Any]]:
-    """Yield a container and the audio stream of it that a player would choose.
+    """Yield a container and its audio stream: the first that is marked as default, else the first.
 
-    That is the first one that is marked as default, else the first. What PyAV raises becomes
-    ``AudioError``.
+    What PyAV raises becomes ``AudioError``.
     """
     import av
 
@@ -262,9 +256,9 @@ def _stretches(container: Any, stream: Any, path: str, n_bytes: int) -> Iterator
 
     Args:
         container: The file.
-        stream: Of it.
+        stream: Its audio stream.
         path: Its name.
-        n_bytes: What the packets must come to, up to 1 %; 0 where that is not known.
+        n_bytes: Expected bytes of all packets, up to 1 %; 0 where that is not known.
 
     Raises:
         AudioError: Too many packets cannot be decoded, bytes are in no packet, or the rate or the

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, hashes, names safe on every disk."""
+"""Atomic writes, hashes, and file names that are safe on every disk."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         RunError: The disk is full, or refuses the file for another reason.
     """
-    with _refusals_in_words(path):
+    with _describe_refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep_once(path.parent)
         handle, temporary = _open_temporary(path)
         try:
             yield temporary
-            _take_usual_mode(temporary)
+            _set_default_mode(temporary)
             with temporary.open("r+b") as file:  # Windows syncs only what may be written
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -67,7 +67,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _refusals_in_words(path: Path) -> Iterator[None]:
+def _describe_refusals(path: Path) -> Iterator[None]:
     """Say in one line what the disk refused; libraries wrap it in errors of their own."""
     try:
         yield
@@ -150,8 +150,8 @@ def _remove_if_unlocked(path: Path) -> None:
             os.close(handle)
 
 
-def _take_usual_mode(path: Path) -> None:
-    """Give ``path`` the mode a plain ``open`` would have: ``mkstemp`` keeps others out."""
+def _set_default_mode(path: Path) -> None:
+    """Set the mode that a plain ``open`` would give; ``mkstemp`` shuts out other users."""
     umask = os.umask(0)
     os.umask(umask)
     path.chmod(0o666 & ~umask)
@@ -243,7 +243,7 @@ def distinct_stems(stems: Iterable[str], *, endings: Sequence[str] = ("",)) -> l
     """
     distinct: list[str] = []
     taken: set[str] = set()
-    for stem in map(_shortened, stems):
+    for stem in map(_shorten, stems):
         candidate, n = stem, 1
         while {f"{candidate}{ending}".casefold() for ending in endings} & taken:
             n += 1
@@ -253,7 +253,7 @@ def distinct_stems(stems: Iterable[str], *, endings: Sequence[str] = ("",)) -> l
     return distinct
 
 
-def _shortened(stem: str) -> str:
+def _shorten(stem: str) -> str:
     """Return a stem that fits a file system's 255 bytes, with room for what is added to it."""
     if len(stem.encode()) <= _MAX_STEM_BYTES:
         return stem

@@ -288,20 +288,20 @@ def _header(text: str, needed: Sequence[str] = ()) -> _Header | None:
     delimiter = given or _delimiter(line, needed)
     names = _cells(line, delimiter)
     commented = _cells(comment.lstrip("#"), delimiter)
-    if len(commented) == len(names) > 1 and _holds(commented) and not _holds(names):
+    if len(commented) == len(names) > 1 and _has_columns(commented) and not _has_columns(names):
         rest = _LINE_END.sub("\n", comment.lstrip("#")) + "\n" + text[at:]
         return _Header(commented, delimiter, above - 1, rest, spaced=_is_spaced(line, delimiter))
     return _Header(names, delimiter, above, text[at:], spaced=_is_spaced(line, delimiter))
 
 
-def _holds(names: Sequence[str], needed: Collection[str] = ("filepath",)) -> bool:
+def _has_columns(names: Sequence[str], needed: Collection[str] = ("filepath",)) -> bool:
     return set(needed) <= set(in_known_case(names, needed))
 
 
 def _delimiter(line: str, needed: Sequence[str]) -> str:
     """Return the delimiter that finds the columns that are needed, else the most columns."""
     found = {d: _cells(line, d) for d in DELIMITERS}
-    whole = (d for d, names in found.items() if needed and _holds(names, needed))
+    whole = (d for d, names in found.items() if needed and _has_columns(names, needed))
     return next(whole, None) or max(found, key=lambda d: len(found[d]))
 
 

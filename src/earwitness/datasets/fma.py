@@ -214,7 +214,7 @@ def read_split_file(path: Path) -> dict[str, tuple[str, ...]]:
         ) from error
     except Exception as error:
         raise DatasetError(f"{path}: refused, {_one_line(error)}; {_EXPECTED}") from error
-    return _checked(path, value)
+    return _check_splits(path, value)
 
 
 def _read(path: Path) -> bytes:
@@ -251,7 +251,7 @@ def _array_of_one(content: bytes) -> Any:
     return value[0]
 
 
-def _checked(path: Path, value: Any) -> dict[str, tuple[str, ...]]:
+def _check_splits(path: Path, value: Any) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, dict):
         raise DatasetError(f"{path}: holds a {type(value).__name__}, {_EXPECTED}")
     splits: dict[str, tuple[str, ...]] = {}
