@@ -341,12 +341,12 @@ def capture_stderr() -> Iterator[Callable[[], str]]:
     """
     _redirection.enter()
     try:
-        yield lambda: _shortened(_redirection.text())
+        yield lambda: _shorten(_redirection.text())
     finally:
         _redirection.leave()
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     """Return the last line that says something, no longer than ``LONGEST_REMARK``.
 
     Lines with terminal escapes come from a progress bar of the same process, not from a decoder.

@@ -78,7 +78,7 @@ def plan_flac(fd: int, path: str) -> Plan:
         for start, stop in zip(starts, stops, strict=True)
     ]
     _check_alike(streams, path)
-    views = [_mended(fd, stream, path) for stream in streams]
+    views = [_mend(fd, stream, path) for stream in streams]
     if len(streams) == 1 and begin == 0 and views == [None]:
         return Plan(claimed_samples=streams[0].total or None)
     claimed = sum(stream.total for stream in streams) or None
@@ -133,7 +133,7 @@ def _check_alike(streams: list[_Stream], path: str) -> None:
         before_s += stream.total / max(1, stream.rate_hz)
 
 
-def _mended(fd: int, stream: _Stream, path: str) -> View | None:
+def _mend(fd: int, stream: _Stream, path: str) -> View | None:
     """Return a stream with the total that its last frame shows, ``None`` where it says so."""
     total = _total_by_last_frame(fd, stream)
     if total is None and stream.total == 0:

@@ -127,10 +127,10 @@ def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.flo
     frames = walk_frames(fd)
     if frames is None:
         raise AudioError(info.path, "changed while it was read: its frames are gone")
-    return fill_spans(info, spans, _decoded(fd, frames), -frames.delay)
+    return fill_spans(info, spans, _decode(fd, frames), -frames.delay)
 
 
-def _decoded(fd: int, frames: Mp3Frames) -> Iterator[NDArray[np.float32]]:
+def _decode(fd: int, frames: Mp3Frames) -> Iterator[NDArray[np.float32]]:
     """Yield the samples of each frame."""
     import av
 

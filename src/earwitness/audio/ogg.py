@@ -93,7 +93,7 @@ def plan_ogg(fd: int, path: str) -> Plan:
         return Plan(is_foreign=True)
     if not links or not all(link.is_simple for link in links):
         return Plan()
-    views = [_mended(fd, link) for link in links]
+    views = [_mend(fd, link) for link in links]
     if len(links) == 1 and links[0].pages[0].start == 0 and views == [None]:
         return Plan()
     ranges = [((link.pages[0].start, link.pages[-1].stop),) for link in links]
@@ -148,7 +148,7 @@ def _check_pages(fd: int, link: _Link, before_s: float, path: str) -> int:
     return missing
 
 
-def _mended(fd: int, link: _Link) -> View | None:
+def _mend(fd: int, link: _Link) -> View | None:
     """Return a link whose header and end are what libsndfile needs, ``None`` where they are."""
     first, last = link.pages[0], link.pages[-1]
     patches = []

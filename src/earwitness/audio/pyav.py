@@ -101,7 +101,7 @@ def probe(fd: int, path: str) -> AudioInfo:
         AudioError: FFmpeg cannot decode it, or it holds nothing.
     """
     n_samples, rate_hz, n_channels = 0, 0, 0
-    with _opened(fd, path) as stream:
+    with _open_stream(fd, path) as stream:
         frames = walk_frames(fd) if stream.container == "mp3" else None
         if frames is not None:
             return mpeg.probe(fd, frames, path)
@@ -129,7 +129,7 @@ def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.flo
     Raises:
         AudioError: Decoding fails or ends before its time.
     """
-    with _opened(fd, info.path) as stream:
+    with _open_stream(fd, info.path) as stream:
         return fill_spans(info, spans, (stretch.samples for stretch in stream.stretches))
 
 
@@ -177,7 +177,7 @@ def _encoder(*tags: Mapping[str, str]) -> str | None:
 
 
 @contextlib.contextmanager
-def _opened(fd: int, path: str) -> Iterator[_Stream]:
+def _open_stream(fd: int, path: str) -> Iterator[_Stream]:
     """Yield what the audio stream holds that a player would choose."""
     with _audio_stream(fd, path) as (container, stream):
         family = container.format.name.split(",")[0]
@@ -267,7 +267,7 @@ def _stretches(container: Any, stream: Any, path: str, n_bytes: int) -> Iterator
     expected: tuple[int, int] | None = None
     position, damage = 0, _Damage()
     for packet in _packets(container, stream):
-        frames = _decoded(packet)
+        frames = _decode(packet)
         damage.count(packet.size, frames, position)
         for frame in frames or ():
             n_channels = frame.layout.nb_channels
@@ -325,7 +325,7 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
         yield packet
 
 
-def _decoded(packet: Any) -> list[Any] | None:
+def _decode(packet: Any) -> list[Any] | None:
     """Return the frames of a packet, or ``None`` where it cannot be decoded."""
     import av
 

@@ -113,7 +113,7 @@ def read_pickle(content: bytes) -> Any:
     machine = _Machine(budget=_COPIES * len(content))
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name == "STOP":
-            return _finished(machine.pop())
+            return _finish(machine.pop())
         step = _STEPS.get(opcode.name)
         if step is None:
             raise PickleContentError(f"it has the opcode {opcode.name}, which is not admitted")
@@ -121,7 +121,7 @@ def read_pickle(content: bytes) -> Any:
     raise PickleContentError("it does not end")
 
 
-def _finished(value: Any) -> Any:
+def _finish(value: Any) -> Any:
     if isinstance(value, _Array):
         if value.items is None:
             raise PickleContentError("it holds an array without items")
@@ -148,12 +148,12 @@ def _tuple(n: int) -> Callable[[_Machine, Any], None]:
 
 
 def _append(machine: _Machine, items: list[Any]) -> None:
-    machine.top(list).extend(map(_finished, items))
+    machine.top(list).extend(map(_finish, items))
 
 
 def _set(machine: _Machine, items: list[Any]) -> None:
     target = machine.top(dict)
-    keys, values = map(_finished, items[::2]), map(_finished, items[1::2])
+    keys, values = map(_finish, items[::2]), map(_finish, items[1::2])
     for key, value in zip(keys, values, strict=True):
         if not isinstance(key, str):
             raise PickleContentError(f"it has a key that is a {type(key).__name__}")

@@ -169,7 +169,7 @@ def build_splits(options: SplitOptions) -> SplitSet:
         for s in sources
         if s.asked is not None and s.taken.height < s.asked
     ]
-    warnings += _unchecked(options)
+    warnings += _list_unchecked(options)
     chosen = _list_options(options)
     return SplitSet(root, tuple(sources), frames, tuple(warnings), tuple(looked_at), chosen)
 
@@ -305,7 +305,7 @@ def _frames(sources: list[Source], *, seed: int) -> dict[str, pl.DataFrame]:
     return {name: frame for name, frame in frames.items() if frame.height}
 
 
-def _unchecked(options: SplitOptions) -> list[str]:
+def _list_unchecked(options: SplitOptions) -> list[str]:
     if not options.checks:
         return ["--no-train-check: rows may be in the train split of their dataset"]
     if options.deezer_split_name == "train" and (options.n_fma_real or options.n_fma_fake):

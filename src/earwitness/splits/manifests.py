@@ -51,9 +51,9 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
     table = read_table(path, error=ManifestError, needed=needed, known=known)
     if table.frame.height == 0:
         raise ManifestError(f"{path}: no rows, expected at least one item")
-    frame = _typed(path, table.frame, table.lines)
+    frame = _convert_types(path, table.frame, table.lines)
     manifest = Manifest(path.stem, frame, _roots(path, root), notes=_repeats(path, frame))
-    return manifest if root is None else _relocated(path, manifest, Path(root))
+    return manifest if root is None else _relocate(path, manifest, Path(root))
 
 
 def _repeats(path: Path, frame: pl.DataFrame) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def _repeats(path: Path, frame: pl.DataFrame) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _relocated(path: Path, manifest: Manifest, root: Path) -> Manifest:
+def _relocate(path: Path, manifest: Manifest, root: Path) -> Manifest:
     """Find the files that are not where the manifest says by the tails of their paths."""
     filepaths = manifest.frame["filepath"].to_list()
     lost = [f for f in filepaths if not os.path.exists(manifest.locate(f))]  # noqa: PTH110 - as in spelled_on_disk
@@ -158,7 +158,7 @@ def list_manifests(folder: Path) -> list[Path]:
         ManifestError: There is none.
     """
     recorded = folder / SPLITS_JSON
-    named = _recorded(recorded).get("manifests", {}) if recorded.is_file() else {}
+    named = _read_recorded(recorded).get("manifests", {}) if recorded.is_file() else {}
     tables = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".csv", ".tsv"))
     paths = [folder / entry["file"] for entry in named.values()] or list(tables)
     if not paths:
@@ -175,7 +175,7 @@ def arrange(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(first + filled)
 
 
-def _typed(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.DataFrame:
+def _convert_types(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.DataFrame:
     problems: list[str] = []
     skip_time = pl.col("skip_time") if "skip_time" in frame.columns else pl.lit(None)
     rows = frame.select("filepath", "target", skip_time).rows()
@@ -226,13 +226,13 @@ def _roots(path: Path, given: str | Path | None) -> tuple[Path, ...]:
 
 def recorded_roots(path: Path) -> list[Path]:
     """Return both roots of ``splits.json``: relative to its folder, and absolute."""
-    content = _recorded(path)
+    content = _read_recorded(path)
     from_here = content.get("root_from_here")
     roots = [Path(os.path.normpath(path.parent / from_here))] if from_here else []
     return [*roots, Path(content["root"])]
 
 
-def _recorded(path: Path) -> dict[str, Any]:
+def _read_recorded(path: Path) -> dict[str, Any]:
     """Read ``splits.json`` and check the keys that are used."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
