@@ -232,7 +232,7 @@ def test_what_files_give_away_stands_beside_detectors_and_is_none(tmp_path: Path
     assert "“File alone” is a baseline and not a detector" in page.text
     assert "AUROC, file alone: channel" in page.text
     assert (
-        "Metadata alone separates the classes: length, rate, codec, tags and level reach"
+        "File properties alone separate the classes: length, rate, codec, tags and level reach"
         in page.text
     )
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -250,7 +250,7 @@ def test_baselines_that_were_not_made_say_why(metrics: Metrics, tmp_path: Path) 
     alone = list_baselines(audit, metrics.slices)
     page = page_of(metrics.model_copy(update={"audit": audit, "baselines": alone}), tmp_path)
     assert "file alone: container – too few groups" in page.text
-    assert "The metadata baselines are undefined for all pairs: too few groups." in page.text
+    assert "The baselines are undefined for all pairs: too few groups." in page.text
     stream = StringIO()
     for table in estimates_tables(metrics.where(kind="overall"), alone):
         Console(width=80, file=stream).print(table)

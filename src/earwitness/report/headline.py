@@ -41,7 +41,7 @@ _MIN_ROBUST = 0.8
 """Lower end of an interval from which a detector is called robust in a slice."""
 _MAX_NAMED = 3
 """Number of detectors that are named as tied with the first."""
-_METADATA = {
+_PROPERTIES = {
     "container": "length, rate, codec, tags and level",
     "channel": "container, bandwidth, silence and stereo",
 }
@@ -317,7 +317,7 @@ def _baseline(metrics: Metrics, best: Estimate | None) -> Iterator[str]:
         intervals_disjoint(best, most.auroc) and best.number > most.auroc.number
     )
     yield (
-        f"Metadata alone separates the classes: {_METADATA[most.baseline]} reach an AUROC of "
-        f"{formatting.brief_estimate(most.auroc)} on {formatting.sample_size(most.auroc)}"
+        f"File properties alone separate the classes: {_PROPERTIES[most.baseline]} reach an AUROC "
+        f"of {formatting.brief_estimate(most.auroc)} on {formatting.sample_size(most.auroc)}"
         f"{'' if is_beaten else ', which no detector is shown to beat'}."
     )

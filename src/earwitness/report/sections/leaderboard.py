@@ -49,10 +49,10 @@ _KINDS = {
     "column": "column",
 }
 _BASELINE_NOTE = (
-    "“File alone” is a baseline and not a detector: a classifier on metadata (length, rate, codec, "
-    "tags and level for container; bandwidth, silence and stereo as well for channel), fitted on "
-    "other groups of the same data sets. Only what a detector scores above it can come from the "
-    "audio itself."
+    "“File alone” is a baseline and not a detector: a classifier on length, rate, codec, "
+    "tags and level (container), or on bandwidth, silence and stereo as well (channel), fitted on "
+    "other groups of the same data sets. A detector that does not exceed it may rely on the same "
+    "properties."
 )
 
 
@@ -195,9 +195,7 @@ def grid(metrics: Metrics) -> Section | None:
     blocks: list[Block] = [Gallery([*figures, *baselines])]
     if metrics.baselines and not baselines:
         reasons = dict.fromkeys(filter(None, (b.auroc.reason for b in metrics.baselines)))
-        blocks.append(
-            Note(f"The metadata baselines are undefined for all pairs: {'; '.join(reasons)}.")
-        )
+        blocks.append(Note(f"The baselines are undefined for all pairs: {'; '.join(reasons)}."))
     if metrics.basis == "counts":
         note = (
             "Computed from counts: the mean of the recall on a set of fakes and the specificity "
@@ -260,7 +258,7 @@ def _baselines(metrics: Metrics) -> list[Figure]:
             Figure(
                 title=name,
                 charts=[_heatmap([(one, one.auroc) for one in cells], GIVEN_AWAY, label)],
-                note="A metadata baseline, not a detector: the lower, the better the data.",
+                note="A baseline on file properties: the lower, the better the data.",
                 tables=[Table(f"Reals against fakes, {name}", columns, rows)],
             )
         )
