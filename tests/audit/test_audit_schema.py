@@ -42,22 +42,22 @@ def test_what_is_written_is_read_again_without_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", "the file: Invalid JSON"),
         ('{"schema_version": 2, "earwitness": "", "manifests": [], "checks": []}', "schema_v"),
         ('{"earwitness": "", "manifests": [], "checks": [], "extra": 1}', "extra: Extra inputs"),
     ],
 )
-def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "audit.json"
     path.write_text(text)
-    with pytest.raises(AuditError, match=told) as caught:
+    with pytest.raises(AuditError, match=message) as caught:
         read_audit(path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="cannot be read"):
         read_audit(tmp_path / "absent.json")
 
@@ -66,7 +66,7 @@ AUROC = {"auroc": 0.8, "low": 0.7, "high": 0.9, "finding": True, "generator": "g
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"n_rows": -1}, "greater than or equal to 0"),
         ({"n_checked": 1 << 60}, "less than or equal to"),
@@ -81,12 +81,12 @@ AUROC = {"auroc": 0.8, "low": 0.7, "high": 0.9, "finding": True, "generator": "g
     ],
 )
 def test_odd_figures_are_refused_in_one_line(
-    tmp_path: Path, changes: dict[str, object], told: str
+    tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     check = PASSED.model_dump() | changes
     content = {"earwitness": "0", "manifests": [], "checks": [check]}
     path = tmp_path / "audit.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(AuditError, match=told) as caught:
+    with pytest.raises(AuditError, match=message) as caught:
         read_audit(path)
     assert "\n" not in str(caught.value)

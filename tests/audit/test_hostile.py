@@ -16,7 +16,7 @@ N_ROWS, ONE_IN = 2_000, 100
 
 
 def break_file(path: Path, kind: int) -> None:
-    """Write a file that cannot be heard, one kind after another."""
+    """Write a file that cannot be decoded, one kind after another."""
     rng = np.random.default_rng(kind)
     if kind % 4 == 0:
         path.write_bytes(rng.bytes(500 + kind))
@@ -47,7 +47,7 @@ def test_every_broken_file_of_a_big_manifest_is_listed(tmp_path: Path) -> None:
     )
 
 
-def test_a_row_that_stands_there_very_often_is_told_of_as_often(tmp_path: Path) -> None:
+def test_a_row_that_is_repeated_very_often_is_flagged_as_often(tmp_path: Path) -> None:
     """What grew with the pairs of these rows would never end."""
     n = 10_000
     write_tone(tmp_path / "one.wav", hz=300, seconds=0.2)
@@ -55,6 +55,6 @@ def test_a_row_that_stands_there_very_often_is_told_of_as_often(tmp_path: Path) 
     report = audit(Manifest("big", frame, (tmp_path,)), n_workers=0)
     check = report.check("bytes_inside")
     assert check.relations == {"conflict": n}
-    told = [f for f in report.findings if f.check == check.name]
-    assert {f.n_others for f in told} == {n - 1}
-    assert [f.other_target for f in told[:3]] == [1, 0, 0]
+    found = [f for f in report.findings if f.check == check.name]
+    assert {f.n_others for f in found} == {n - 1}
+    assert [f.other_target for f in found[:3]] == [1, 0, 0]

@@ -22,7 +22,7 @@ def manifest(name: str, root: Path, rows: list[dict[str, Any]]) -> Manifest:
     return Manifest(name, pl.DataFrame([{"target": 0, **row} for row in rows]), (root,))
 
 
-def told(report: AuditReport, name: str) -> list[tuple[str, str, str | None]]:
+def findings_of(report: AuditReport, name: str) -> list[tuple[str, str, str | None]]:
     """Offending file, relation and nearest file of every finding of a check."""
     return [
         (finding.filepath, finding.relation, finding.other_filepath)
@@ -67,11 +67,11 @@ def test_every_leak_is_found_by_its_own_check_and_by_those_after_it(sound: Path)
     same_path = [("in/../0.mp3", "leak", "0.mp3"), ("link.mp3", "leak", "0.mp3")]
     same_bytes = [*same_path, ("copy.mp3", "leak", "1.mp3")]
     same_packets = [*same_bytes, ("tagged.mp3", "leak", "2.mp3")]
-    assert told(report, "path_across") == same_path
-    assert told(report, "bytes_across") == same_bytes
-    assert told(report, "packets_across") == same_packets
-    assert told(report, "samples_across") == [*same_packets, ("3.flac", "leak", "3.wav")]
-    assert told(report, "name_across") == [("in/../0.mp3", "leak", "0.mp3")]
+    assert findings_of(report, "path_across") == same_path
+    assert findings_of(report, "bytes_across") == same_bytes
+    assert findings_of(report, "packets_across") == same_packets
+    assert findings_of(report, "samples_across") == [*same_packets, ("3.flac", "leak", "3.wav")]
+    assert findings_of(report, "name_across") == [("in/../0.mp3", "leak", "0.mp3")]
     assert report.check("samples_across").n_rows == 5
     assert {f.other_manifest for f in report.findings if f.filepath == "3.flac"} == {"more"}
 
@@ -96,7 +96,7 @@ def test_without_another_set_nothing_across_is_called_clean(sound: Path) -> None
             assert check.detail == "no set was given to compare with (--against)"
 
 
-def test_duplicates_and_conflicting_labels_are_told_apart(sound: Path) -> None:
+def test_duplicates_and_conflicting_labels_are_distinguished(sound: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"filepath": "0.mp3"},
         {"filepath": "link.mp3"},
@@ -141,7 +141,7 @@ def test_origins_across_sets(sound: Path) -> None:
         against=[manifest("train", sound, trained)],
         n_workers=0,
     )
-    found = {name: [row for row, *_ in told(report, f"{name}_across")] for name in NAMES}
+    found = {name: [row for row, *_ in findings_of(report, f"{name}_across")] for name in NAMES}
     assert found == {
         "track": ["fake_00012_suno_0.mp3", "a/000123.mp3"],
         "artist": ["x.mp3"],
@@ -154,7 +154,7 @@ def test_origins_across_sets(sound: Path) -> None:
 NAMES = ("track", "artist", "group", "video")
 
 
-def test_takes_of_a_song_in_two_groups_are_told_and_in_one_are_not(sound: Path) -> None:
+def test_takes_of_a_song_are_flagged_in_two_groups_and_not_in_one(sound: Path) -> None:
     rows = [
         {"filepath": f"fake_{song}_suno_{take}.mp3", "group_id": group, "target": 1}
         for song, take, group in [("0", 0, "a"), ("0", 1, "a"), ("1", 0, "b"), ("1", 1, None)]
@@ -178,7 +178,7 @@ def test_another_set_may_bear_the_name_of_an_audited_one(sound: Path) -> None:
     same = manifest("eval", sound, [{"filepath": "0.mp3"}])
     report = audit(same, against=[same], n_workers=0)
     assert [m.name for m in report.manifests] == ["eval", "eval (2)"]
-    assert told(report, "path_across") == [("0.mp3", "leak", "0.mp3")]
+    assert findings_of(report, "path_across") == [("0.mp3", "leak", "0.mp3")]
 
 
 def test_no_rows_are_no_audit() -> None:
@@ -203,7 +203,7 @@ def test_unreadable_files_are_all_listed_and_nothing_else_is_lost(sound: Path) -
     assert report.check("samples_inside").n_unchecked == 6
 
 
-def test_what_was_heard_is_not_heard_again(
+def test_cached_features_are_not_extracted_again(
     sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extracted: list[str] = []

@@ -76,10 +76,10 @@ def corpus(
     return Manifest("eval", pl.DataFrame(rows), (folder,))
 
 
-def heard(*manifests: Manifest, detectors: tuple[str, ...] = ()) -> AuditContext:
-    scene = make_context(manifests, (), find_cards(detectors))
-    files = scene.rows["file"].unique(maintain_order=True).to_list()
-    return replace(scene, features=extract_features(files, CACHE, n_workers=0))
+def with_features(*manifests: Manifest, detectors: tuple[str, ...] = ()) -> AuditContext:
+    context = make_context(manifests, (), find_cards(detectors))
+    files = context.rows["file"].unique(maintain_order=True).to_list()
+    return replace(context, features=extract_features(files, CACHE, n_workers=0))
 
 
 def found(outcomes: list[Outcome]) -> set[str]:
@@ -121,13 +121,13 @@ SILENT_START = {"lead_zeros_s", "zero_share", "lead_silence_s", "silence_share"}
 SILENT_END = {"trail_silence_s", "zero_share", "silence_share", "quiet_db", "crest_db"}
 
 
-def test_a_clean_set_gives_nothing_away(tmp_path: Path) -> None:
-    scene = heard(corpus(tmp_path))
-    outcomes = baselines.check_alone(scene)
+def test_a_clean_set_has_no_finding(tmp_path: Path) -> None:
+    context = with_features(corpus(tmp_path))
+    outcomes = baselines.check_alone(context)
     assert found(outcomes) == set()
     assert all(o.result.verdict == "pass" and not o.findings for o in outcomes)
-    assert found(baselines.check_baselines(scene)) == set()
-    assert found([*balance.check_balance(scene), *balance.check_one_class(scene)]) == set()
+    assert found(baselines.check_baselines(context)) == set()
+    assert found([*balance.check_balance(context), *balance.check_one_class(context)]) == set()
 
 
 @pytest.mark.parametrize(
@@ -154,21 +154,21 @@ def test_a_clean_set_gives_nothing_away(tmp_path: Path) -> None:
 def test_a_planted_shortcut_is_found_and_only_that(
     tmp_path: Path, plant: Plant, expected: set[str]
 ) -> None:
-    assert found(baselines.check_alone(heard(corpus(tmp_path, plant)))) == expected
+    assert found(baselines.check_alone(with_features(corpus(tmp_path, plant)))) == expected
 
 
 def test_a_rate_of_its_own_is_found_with_what_follows_from_it(tmp_path: Path) -> None:
-    scene = heard(corpus(tmp_path, lambda s: s[:, ::2], rate=RATE // 2))
-    names = found(baselines.check_alone(scene))
+    context = with_features(corpus(tmp_path, lambda s: s[:, ::2], rate=RATE // 2))
+    names = found(baselines.check_alone(context))
     assert {"sample_rate_hz", "bit_rate_kbps", "bandwidth_hz"} <= names
     assert not names & {"duration_s", "codec", "encoder", "loudness_lufs", "stereo_correlation"}
-    figure = result(baselines.check_alone(scene), "alone_sample_rate_hz").figures["slices"][0]
+    figure = result(baselines.check_alone(context), "alone_sample_rate_hz").figures["slices"][0]
     assert (figure["usual_real"], figure["usual_fake"]) == (str(RATE), str(RATE // 2))
     assert (figure["auroc"], figure["finding"]) == (1.0, True)
 
 
 def test_a_codec_of_its_own_is_found(tmp_path: Path) -> None:
-    names = found(baselines.check_alone(heard(corpus(tmp_path, suffix=".flac"))))
+    names = found(baselines.check_alone(with_features(corpus(tmp_path, suffix=".flac"))))
     assert {"codec", "container", "bit_rate_kbps"} <= names
     assert not names & {"duration_s", "sample_rate_hz", "loudness_lufs", "bandwidth_hz"}
 
@@ -209,18 +209,18 @@ def test_a_tag_of_one_class_is_found(
     frame = manifest.frame.with_columns(pl.col("filepath").str.replace(".wav", ".flac"))
     for path in frame.filter(~real)["filepath"]:
         mark(tmp_path / path)
-    names = found(baselines.check_alone(heard(Manifest("eval", frame, (tmp_path,)))))
+    names = found(baselines.check_alone(with_features(Manifest("eval", frame, (tmp_path,)))))
     assert names - {"bit_rate_kbps"} <= expected
     assert min(expected) in names
-    nuisances = list_nuisances(heard(Manifest("eval", frame, (tmp_path,))))
+    nuisances = list_nuisances(with_features(Manifest("eval", frame, (tmp_path,))))
     assert {one.measures["cover_art"] for one in nuisances} == (
         {"yes", "no"} if mark is with_cover else {"no"}
     )
 
 
-def test_findings_tell_the_fakes_and_drop_none(tmp_path: Path) -> None:
+def test_findings_list_the_fakes_and_drop_none(tmp_path: Path) -> None:
     manifest = corpus(tmp_path, lambda s: s[:, :20_000])
-    outcomes = baselines.check_alone(heard(manifest))
+    outcomes = baselines.check_alone(with_features(manifest))
     (one,) = [outcome for outcome in outcomes if outcome.findings]
     assert one.result.name == "alone_duration_s"
     assert one.result.n_rows == 14
@@ -233,10 +233,10 @@ def test_findings_tell_the_fakes_and_drop_none(tmp_path: Path) -> None:
     assert n_dropped == 0
 
 
-def test_few_groups_are_judged_where_classes_lie_apart_and_else_not_called_clean(
+def test_few_groups_are_decided_only_where_classes_do_not_overlap(
     tmp_path: Path,
 ) -> None:
-    outcomes = baselines.check_alone(heard(corpus(tmp_path, lambda s: s[:, :20_000], n=4)))
+    outcomes = baselines.check_alone(with_features(corpus(tmp_path, lambda s: s[:, :20_000], n=4)))
     duration = result(outcomes, "alone_duration_s")
     assert duration.verdict == "finding"
     assert "AUROC 0.00 (too few groups)" in duration.detail
@@ -247,14 +247,14 @@ def test_few_groups_are_judged_where_classes_lie_apart_and_else_not_called_clean
     )
 
 
-def test_fewer_than_three_groups_say_nothing(tmp_path: Path) -> None:
-    outcomes = baselines.check_alone(heard(corpus(tmp_path, lambda s: s[:, :20_000], n=2)))
+def test_fewer_than_three_groups_are_not_checked(tmp_path: Path) -> None:
+    outcomes = baselines.check_alone(with_features(corpus(tmp_path, lambda s: s[:, :20_000], n=2)))
     assert {o.result.verdict for o in outcomes} == {"not checked"}
 
 
-def test_baselines_say_what_the_file_gives_away(tmp_path: Path) -> None:
-    scene = heard(corpus(tmp_path / "a", lambda s: s[:, :20_000]))
-    container, channel = (o.result for o in baselines.check_baselines(scene))
+def test_baselines_find_a_shortcut(tmp_path: Path) -> None:
+    context = with_features(corpus(tmp_path / "a", lambda s: s[:, :20_000]))
+    container, channel = (o.result for o in baselines.check_baselines(context))
     for check, name in ((container, "container"), (channel, "channel")):
         (one,) = check.figures["slices"]
         assert (check.verdict, one["baseline"], one["finding"]) == ("finding", name, True)
@@ -263,13 +263,13 @@ def test_baselines_say_what_the_file_gives_away(tmp_path: Path) -> None:
         assert one["low"] > 0.6
         assert (one["n_items"], one["n_groups"]) == (28, 28)
         assert "fitted on the other groups" in one["conditional_on"]
-    narrow = heard(corpus(tmp_path / "b", lambda s: np.stack([s[0], s[0]])))
+    narrow = with_features(corpus(tmp_path / "b", lambda s: np.stack([s[0], s[0]])))
     verdicts = [o.result.verdict for o in baselines.check_baselines(narrow)]
     assert verdicts == ["pass", "finding"]
 
 
 def test_baselines_take_ten_groups_of_a_class(tmp_path: Path) -> None:
-    outcomes = baselines.check_baselines(heard(corpus(tmp_path, n=4)))
+    outcomes = baselines.check_baselines(with_features(corpus(tmp_path, n=4)))
     assert {o.result.verdict for o in outcomes} == {"not checked"}
     assert "fewer than 10 groups of a class" in outcomes[0].result.detail
 
@@ -277,11 +277,14 @@ def test_baselines_take_ten_groups_of_a_class(tmp_path: Path) -> None:
 def test_one_class_and_no_sound_are_not_called_clean(tmp_path: Path) -> None:
     manifest = corpus(tmp_path, n=3)
     fakes = manifest.where(pl.col("target") == 1)
-    for outcome in (*baselines.check_alone(heard(fakes)), *baselines.check_baselines(heard(fakes))):
+    for outcome in (
+        *baselines.check_alone(with_features(fakes)),
+        *baselines.check_baselines(with_features(fakes)),
+    ):
         assert outcome.result.verdict == "not checked"
         assert outcome.result.detail == "only fakes: nothing to compare with"
     gone = Manifest("gone", manifest.frame, (tmp_path / "elsewhere",))
-    details = {o.result.detail for o in baselines.check_alone(heard(gone))}
+    details = {o.result.detail for o in baselines.check_alone(with_features(gone))}
     assert details == {"no file could be decoded"}
 
 
@@ -290,10 +293,10 @@ def test_balance_and_corpora_of_one_class(tmp_path: Path) -> None:
     frame = manifest.frame.with_columns(
         source_dataset=pl.when(pl.col("target") == 1).then(pl.lit("B")).otherwise(pl.lit("A"))
     )
-    scene = make_context([Manifest("eval", frame.slice(0, 3), (tmp_path,))], (), ())
-    (one_class,) = balance.check_one_class(scene)
+    context = make_context([Manifest("eval", frame.slice(0, 3), (tmp_path,))], (), ())
+    (one_class,) = balance.check_one_class(context)
     assert one_class.result.detail == "3 of 3 rows affected; A has only reals; B has only fakes"
-    (found,) = balance.check_balance(scene)
+    (found,) = balance.check_balance(context)
     assert found.result.verdict == "pass"
     skewed = pl.concat([frame.filter(target=1), frame.slice(0, 1)])
     (found,) = balance.check_balance(make_context([Manifest("eval", skewed)], (), ()))
@@ -308,13 +311,13 @@ def test_balance_and_corpora_of_one_class(tmp_path: Path) -> None:
 
 def test_rates_below_a_detectors_band(tmp_path: Path) -> None:
     manifest = corpus(tmp_path, lambda s: s[:, ::4], n=2, rate=RATE // 4)
-    scene = heard(manifest, detectors=("specnn_amplitude", "sonics-spectttra-alpha-5s"))
-    outcomes = balance.check_band(scene)
+    context = with_features(manifest, detectors=("specnn_amplitude", "sonics-spectttra-alpha-5s"))
+    outcomes = balance.check_band(context)
     wide = result(outcomes, "band_specnn_amplitude")
     assert (wide.verdict, wide.n_rows) == ("finding", 2)
     assert wide.detail == "2 of 4 rows affected; 0 of 2 real, 2 of 2 fake"
     assert wide.figures["n_fake"] == 2
-    (silent,) = balance.check_band(heard(manifest))
+    (silent,) = balance.check_band(with_features(manifest))
     assert silent.result.verdict == "not checked"
 
 
@@ -332,7 +335,7 @@ def test_every_row_has_its_measures_in_the_table(tmp_path: Path) -> None:
     assert table["bandwidth_hz"].null_count() == 1
 
 
-def test_a_second_hearing_says_the_same(tmp_path: Path) -> None:
+def test_a_second_audit_has_the_same_result(tmp_path: Path) -> None:
     manifest = corpus(tmp_path / "sound", n=2)
     first = audit(manifest, store=tmp_path / "store", n_workers=0)
     again = audit(manifest, store=tmp_path / "store", n_workers=0)
@@ -359,7 +362,7 @@ def test_what_may_be_one_of_many_comparisons_is_left_open() -> None:
 
 
 @pytest.mark.parametrize("side", [-1, 1])
-def test_the_plainest_shortcut_is_the_surest(side: int) -> None:
+def test_the_strongest_shortcut_is_significant(side: int) -> None:
     values = side * np.r_[np.arange(24) + 17.5, np.arange(24)]
     one = measure_number(items_of(), values, 441)
     assert one.auroc.number == pytest.approx(0.5 + side * -0.46, abs=0.01)
@@ -415,7 +418,7 @@ def test_a_category_of_one_class_is_found_and_a_rare_one_is_not() -> None:
     assert not decide([rare, *others(440)])[0].is_finding
 
 
-def test_false_alarms_are_as_rare_as_they_are_said_to_be() -> None:
+def test_at_most_one_clean_set_in_twenty_has_a_finding() -> None:
     """Of 400 clean sets, each of 21 independent measures, at most 5 % have a finding."""
     rng = np.random.default_rng(0)
     n_alarms = 0
@@ -437,8 +440,8 @@ def test_a_measure_that_is_left_open_is_not_called_a_pass(
     monkeypatch.setattr(
         baselines, "decide", lambda all_: decide([*all_, *others(100_000)])[: len(all_)]
     )
-    scene = heard(corpus(tmp_path, lambda samples: samples * 0.6))
-    level = result(baselines.check_alone(scene), "alone_loudness_lufs")
+    context = with_features(corpus(tmp_path, lambda samples: samples * 0.6))
+    level = result(baselines.check_alone(context), "alone_loudness_lufs")
     assert (level.verdict, level.n_checked, level.advice) == ("not checked", 0, "")
     assert level.detail.startswith("undecided, significant only without the correction")
     assert ": own × maker: AUROC 0." in level.detail

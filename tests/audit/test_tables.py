@@ -50,7 +50,7 @@ def shown(width: int) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [60, 80, 110])
-def test_findings_come_first_and_what_is_the_same_is_said_once(width: int) -> None:
+def test_findings_come_first_and_equal_results_share_a_line(width: int) -> None:
     lines = shown(width)
     assert max(map(len, lines)) <= width
     text = " ".join(" ".join(lines).split())
