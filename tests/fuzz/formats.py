@@ -161,7 +161,7 @@ def _weights() -> list[Format]:
     from earwitness.detectors.base import OpenOptions
     from earwitness.detectors.fakeprint import open_fakeprint
     from earwitness.detectors.nets.resnet18 import open_resnet
-    from earwitness.detectors.nets.spectttra import open_sonics
+    from earwitness.detectors.nets.spectttra import open_spectttra
     from earwitness.detectors.tensorflow_checkpoint import list_tensors, read_tensors
     from earwitness.detectors.torch_file import read_state
 
@@ -172,7 +172,7 @@ def _weights() -> list[Format]:
         prefix = path.with_name("x")
         read_tensors(prefix, list_tensors(prefix))
 
-    fakeprint, resnet, sonics = map(folder, (open_fakeprint, open_resnet, open_sonics))
+    fakeprint, resnet, sonics = map(folder, (open_fakeprint, open_resnet, open_spectttra))
     vit = "sonics-spectttra-gamma-5s"
     return [
         Format("w.pth", read_state),

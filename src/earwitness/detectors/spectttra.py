@@ -224,7 +224,7 @@ _RATE_HZ = 16_000
 _BAND_HZ = (20.0, 8_000.0)
 
 
-def describe_sonics(weights: Path | None, options: OpenOptions) -> DetectorCard:
+def describe_spectttra(weights: Path | None, options: OpenOptions) -> DetectorCard:
     """Return the card as the detector opened with these weights would have it.
 
     Without weights it is that of the published name.
@@ -322,9 +322,9 @@ def _contract(audio: AudioSettings, preprocessing: Preprocessing) -> ClipContrac
 
 
 def _open(weights: Path, options: OpenOptions) -> Detector:
-    from earwitness.detectors.nets.spectttra import open_sonics
+    from earwitness.detectors.nets.spectttra import open_spectttra
 
-    return open_sonics(weights, options)
+    return open_spectttra(weights, options)
 
 
-SPECTTTRA = DetectorKind(describe_sonics, _open)
+SPECTTTRA = DetectorKind(describe_spectttra, _open)

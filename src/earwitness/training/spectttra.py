@@ -28,7 +28,7 @@ from earwitness.detectors.nets.spectttra import SpecTTTra, load_spectttra, scale
 from earwitness.detectors.spectttra import (
     SAFETENSORS,
     check_name,
-    describe_sonics,
+    describe_spectttra,
     find_state,
     read_config,
 )
@@ -149,7 +149,7 @@ def find_start(asked: str, init: str | None) -> Start:
         raise UsageError(f"--init {missing(Path(init))}; expected a folder of weights or a hub id")
     folder = find_state(source.path).parent
     check_name(detector, read_config(folder), folder / CONFIG_JSON)
-    card = describe_sonics(source.path, OpenOptions(source.name, published=source.published))
+    card = describe_spectttra(source.path, OpenOptions(source.name, published=source.published))
     return Start(detector, source, card)
 
 

@@ -24,7 +24,7 @@ from earwitness.detectors.spectttra import (
     MelSettings,
     ModelSettings,
     SpectttraConfig,
-    describe_sonics,
+    describe_spectttra,
     find_state,
     read_config,
 )
@@ -281,14 +281,14 @@ def scale_samples(mono: NDArray[np.floating], *, normalize: bool) -> NDArray[np.
     return (mono / max(mono.std(), _QUIETEST_SPREAD) if normalize else mono).astype(np.float32)
 
 
-def open_sonics(weights: Path, options: OpenOptions) -> SpectttraDetector:
+def open_spectttra(weights: Path, options: OpenOptions) -> SpectttraDetector:
     """Open a detector from a folder laid out as on the hub, or from the file of weights in one.
 
     Raises:
         WeightsError: Files are missing or damaged, or do not fit one another or the name.
         DetectorError: There is no such device here.
     """
-    card = describe_sonics(weights, options)
+    card = describe_spectttra(weights, options)
     network, config = load_spectttra(weights)
     return SpectttraDetector(network, config, card, device=options.device, backend=options.backend)
 
