@@ -1,1 +1,1 @@
-"""Who judges the clips: one file a detector, and what reads their weights."""
+"""Detectors, one module each, and the readers of their weights."""

@@ -1,4 +1,9 @@
-"""What a fakeprint detector says of itself, told without loading anything to compute with."""
+"""The fakeprint detector: logistic regression on spectral peaks of up-sampling layers.
+
+Conventions: weights are a folder of ``weights.safetensors`` (``coefficients`` ``(n_bins,)``,
+``intercept`` ``(1,)``, both float64) and ``card.json``; none are published. SciPy and libsndfile
+are imported when a clip is scored, so that listing detectors stays fast.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +48,7 @@ def fakeprint_card(
     """Return the card of a fakeprint detector, before its weights are written.
 
     Raises:
-        DetectorError: The band does not lie below half the sample rate.
+        DetectorError: The band is not below half the sample rate.
     """
     narrowest_hz = _FEWEST_BINS * sample_rate_hz / N_FFT
     if not 0 <= band_hz[0] <= band_hz[1] - narrowest_hz <= sample_rate_hz / 2 - narrowest_hz:

@@ -107,7 +107,7 @@ class Source(NamedTuple):
 
 
 def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = True) -> Source:
-    """Return where a detector's weights lie and what opens them; a folder comes before the hub.
+    """Return the weights of a detector and the kind that opens them; folders precede the hub.
 
     Args:
         asked: See ``open_detector``.
@@ -221,7 +221,7 @@ class Listing:
         asked: What ``open_detector`` takes for it: a name, a hub id or a folder.
         card: Its card; ``None`` for a folder whose files cannot be read as a detector's.
         weights: Where its weights lie; ``None`` where they are not here.
-        problem: Why the weights that lie there cannot be used, as far as that shows unopened.
+        problem: Why these weights cannot be used, as far as known without opening them.
     """
 
     asked: str
@@ -281,7 +281,7 @@ def _look_into(folder: Path) -> Listing:
 
 
 def _folders_of_ones_own() -> list[Path]:
-    """Return folders of weights on the shelf that no registered name stands for."""
+    """Return folders of weights on the shelf that belong to no registered name."""
     shelf = weights_shelf()
     if shelf is None or not shelf.is_dir():
         return []

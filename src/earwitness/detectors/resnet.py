@@ -103,7 +103,7 @@ def describe_resnet(weights: Path | None, options: OpenOptions) -> DetectorCard:
 
 
 def find_weights(path: Path) -> Path:
-    """Return the file of weights that a path stands for: itself, or the one in a folder.
+    """Return the file of weights at a path: itself, or the one in a folder.
 
     Raises:
         WeightsError: There is none.

@@ -133,7 +133,7 @@ def _tensors_in(table: Mapping[Any, Any]) -> State:
 
 
 def _find_prefix(table: State, path: Path) -> str:
-    """Return what stands before the names of the network.
+    """Return the prefix of the names of the network.
 
     Raises:
         WeightsError: There is no network of this kind, or more than one.

@@ -73,8 +73,8 @@ def describe_specnn(weights: Path | None, options: OpenOptions) -> DetectorCard:
         if not path.is_file():
             raise WeightsError(f"{path}: not there, expected the weights beside the card")
         changes = {"name": options.name, "precision": options.precision}
-        told = changes | {"weights_sha256": sha256_of(path)}
-        return read_card(weights).model_copy(update=told)
+        changes |= {"weights_sha256": sha256_of(path)}
+        return read_card(weights).model_copy(update=changes)
     sha256 = hash_bundle(find_bundle(weights)) if weights is not None else None
     return specnn_card(options.name, options.n_encoders, sha256, options.precision)
 

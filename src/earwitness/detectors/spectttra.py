@@ -26,7 +26,7 @@ from earwitness.detectors.base import (
 SAFETENSORS = "model.safetensors"
 PYTORCH_BIN = "pytorch_model.bin"
 STATE_FILES = (SAFETENSORS, PYTORCH_BIN)
-"""Names of files of weights beside it; the first that is there is taken."""
+"""Names of files of weights in its folder; the first one found is used."""
 
 
 class _Part(BaseModel):
@@ -153,7 +153,7 @@ class SpectttraConfig(_Part):
 
 
 def find_state(path: Path) -> Path:
-    """Return the file of weights that a path stands for.
+    """Return the file of weights at a path.
 
     Args:
         path: A folder that holds one of ``STATE_FILES``, or a file of weights.
@@ -241,8 +241,8 @@ def describe_spectttra(weights: Path | None, options: OpenOptions) -> DetectorCa
     sha256 = sha256_of(path)
     band_hz = config.melspec.band_hz(config.audio.sample_rate)
     card = _card(config.audio, band_hz, options, sha256)
-    told = _card_beside(path.parent, sha256)
-    return card.model_copy(update={name: getattr(told, name) for name in _OF_TRAINING if told})
+    tuned = _card_beside(path.parent, sha256)
+    return card.model_copy(update={name: getattr(tuned, name) for name in _OF_TRAINING if tuned})
 
 
 def _card_beside(folder: Path, weights_sha256: str) -> DetectorCard | None:
@@ -269,7 +269,7 @@ def check_name(name: str, config: SpectttraConfig, path: Path) -> None:
 
 
 def _published_audio(name: str) -> AudioSettings:
-    """Return the audio settings of a published name, which says how many seconds it hears."""
+    """Return the audio settings of a published name, which ends in its seconds."""
     seconds = int(name.rpartition("-")[2].removesuffix("s"))
     return AudioSettings(sample_rate=_RATE_HZ, max_len=seconds * _RATE_HZ, normalize=True)
 

@@ -41,7 +41,7 @@ _FLOATS = {1: "float32", 2: "float64", 19: "float16"}
 _SIGNED = {3: "int32", 5: "int16", 6: "int8", 9: "int64"}
 _UNSIGNED = {4: "uint8", 17: "uint16", 22: "uint32", 23: "uint64"}
 _NUMBERS = _FLOATS | _SIGNED | _UNSIGNED
-"""TensorFlow's number of each type that NumPy can hold as it lies in the file."""
+"""TensorFlow's number of each type that NumPy reads from the file unchanged."""
 
 _ONLY_LISTED = {7: "string", 8: "complex64", 10: "bool", 14: "bfloat16"}
 
@@ -52,7 +52,7 @@ class _MalformedError(Exception):
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """Where one tensor lies and what it should be.
+    """Position, type and checksum of one tensor.
 
     Attributes:
         dtype: NumPy's name of its type, or another name for a type that is only listed.

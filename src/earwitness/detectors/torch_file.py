@@ -36,7 +36,7 @@ _BYTES = {"Double": 8, "Long": 8, "ComplexFloat": 8, "ComplexDouble": 16, "Float
 _BYTES |= {"Half": 2, "BFloat16": 2, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1, "Untyped": 1}
 _PUT, _GET = ("BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
 _MARK, _TUPLE = object(), object()
-"""What stands for these opcodes, so that no text of the file can."""
+"""Markers for these opcodes; no text of the file equals them."""
 _MOST_DEPTH = 40
 
 
@@ -140,7 +140,7 @@ def _tensors(content: Any, name: str, depth: int) -> Iterator[tuple[str, torch.T
 
 
 class Placeholder:
-    """What stands for a foreign object; it takes any arguments and state and forgets them."""
+    """Placeholder for a foreign object; ignores its arguments and its state."""
 
     def __new__(cls, *_: Any, **__: Any) -> Placeholder:
         """Take any arguments, also those that ``copyreg`` passes."""
@@ -181,7 +181,7 @@ def load_state(network: nn.Module, path: Path) -> None:
 
     Raises:
         WeightsError: The file cannot be read, holds code, or does not fit: missing, unexpected
-            and misshapen names are all told in one line.
+            and misshapen names are all named in one line.
     """
     fill(network, read_state(path), path, expected="the network of its config.json")
 

@@ -89,7 +89,7 @@ def resolve_weights(
 
 
 def find_bundle(path: Path) -> Path:
-    """Return the prefix of the checkpoint that ``path`` stands for.
+    """Return the prefix of the checkpoint at ``path``.
 
     Args:
         path: A SavedModel folder, its ``variables`` folder, another folder with one ``*.index``
@@ -177,7 +177,7 @@ def cache_folder() -> Path | None:
 
 
 def weights_shelf() -> Path | None:
-    """Return the folder that ``$EARWITNESS_WEIGHTS`` names, where weights lie by detector."""
+    """Return the folder that ``$EARWITNESS_WEIGHTS`` names: weights by detector."""
     folder = os.environ.get("EARWITNESS_WEIGHTS")
     return Path(folder) if folder else None
 
