@@ -4,7 +4,7 @@ Conventions: recall is at the audit's own limits, and so are false matches; file
 one piece of music, and no false match. Searches are among
 made-up fingerprints of 30 s, one set against another of the same size; one in a hundred of the
 second are disturbed copies of the first. Each size runs in a process of its own, so that peak
-memory is its; processor seconds are told beside those on the clock, for a machine may be shared.
+memory is its; CPU seconds are given as well as wall-clock ones, since a machine may be shared.
 """
 
 from __future__ import annotations

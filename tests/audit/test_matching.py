@@ -31,7 +31,7 @@ from earwitness.audit.near_duplicates.index import (
     key_bits,
     stack,
 )
-from earwitness.audit.near_duplicates.null_model import fit_chance
+from earwitness.audit.near_duplicates.null_model import fit_gumbel
 from earwitness.audit.near_duplicates.versions import find_versions
 
 NO_WORDS = np.zeros(0, dtype=np.uint32)
@@ -161,7 +161,7 @@ def test_an_overlap_that_is_too_short_has_no_score() -> None:
 
 def test_chance_exceeds_its_limits_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
-    chance = fit_chance(rng.gumbel(1.5, 0.3, 2_000))
+    chance = fit_gumbel(rng.gumbel(1.5, 0.3, 2_000))
     assert chance is not None
     fresh = rng.gumbel(1.5, 0.3, 200_000)
     n_above = int((fresh > chance.limit(200_000, 10)).sum())
@@ -171,14 +171,14 @@ def test_chance_exceeds_its_limits_as_often_as_it_says() -> None:
 
 def test_a_few_that_are_no_strangers_do_not_hide_the_others() -> None:
     scores = np.random.default_rng(0).gumbel(1.5, 0.3, 2_000)
-    clean, spoilt = fit_chance(scores), fit_chance(np.concatenate([scores, [30.0, 30.0]]))
+    clean, spoilt = fit_gumbel(scores), fit_gumbel(np.concatenate([scores, [30.0, 30.0]]))
     assert clean is not None
     assert spoilt is not None
     assert spoilt.limit(10_000, 0.01) < 1.5 * clean.limit(10_000, 0.01)
 
 
 def test_too_few_strangers_tell_nothing() -> None:
-    assert fit_chance(np.array([1.0, np.nan, -np.inf] * 10)) is None
+    assert fit_gumbel(np.array([1.0, np.nan, -np.inf] * 10)) is None
 
 
 def test_silence_at_an_end_has_no_score_of_its_own() -> None:
@@ -290,15 +290,15 @@ def test_screening_keeps_every_pair_that_reaches_the_score() -> None:
 def test_pairs_that_are_no_strangers_do_not_raise_the_limit() -> None:
     rng = np.random.default_rng(0)
     strangers = rng.gumbel(1.5, 0.3, 2_000)
-    clean = fit_chance(strangers)
+    clean = fit_gumbel(strangers)
     assert clean is not None
     for share in (0.01, 0.02, 0.08, 0.2):
         alike = rng.uniform(4, 100, int(share * 2_000))
-        spoilt = fit_chance(np.concatenate([strangers, alike]))
+        spoilt = fit_gumbel(np.concatenate([strangers, alike]))
         assert spoilt is not None
         assert spoilt.limit(2_304, 0.005) < 1.6 * clean.limit(2_304, 0.005)
 
 
 def test_where_most_pairs_are_alike_nothing_is_fitted() -> None:
     rng = np.random.default_rng(0)
-    assert fit_chance(np.concatenate([rng.gumbel(1.5, 0.3, 100), rng.uniform(4, 90, 150)])) is None
+    assert fit_gumbel(np.concatenate([rng.gumbel(1.5, 0.3, 100), rng.uniform(4, 90, 150)])) is None

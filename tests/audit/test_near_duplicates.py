@@ -120,7 +120,7 @@ def test_without_a_track_of_theirs_there_are_no_reconstructions() -> None:
 def test_a_reconstruction_that_is_not_heard_as_its_track_is_not_checked() -> None:
     rows = [({"target": n % 2, "group_id": f"g{n // 2}"}, sound_of(n)) for n in range(12)]
     heard = result(check_near_duplicates(scene_of(rows)), "reconstructions").result
-    assert (heard.verdict, heard.detail) == ("not checked", "none is heard as its track")
+    assert (heard.verdict, heard.detail) == ("not checked", "none is recognised as its track")
     assert heard.figures["unknown"] == {"n": 6, "n_linked": 0, "n_own": 0, "n_strange": 0}
 
 

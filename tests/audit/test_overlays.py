@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,11 @@ from earwitness.audit.near_duplicates.fingerprints import RATE_HZ, fingerprint, 
 from earwitness.audit.schema import Finding
 from earwitness.core.manifest import Manifest
 
-N_PIECES, LENGTH_S = 6, 20.0
+N_PIECES, LENGTH_S = 5, 15.0
 Samples = NDArray[np.float64]
 
 
+@cache
 def notes(seed: int, *, low: int, n_harmonics: int, at_once: int = 1) -> Samples:
     """Return notes of a scale, each of a random length, with power 1."""
     rng = np.random.default_rng(seed)
@@ -57,7 +59,7 @@ def sound_of(name: str, samples: Samples) -> FileFeatures:
 def pieces(n: int, level_db: float) -> list[Samples]:
     """Return melodies of their own, ``level_db`` above one backing."""
     under = backing(1)
-    under /= under.std()
+    under = under / under.std()
     gain = 10 ** (level_db / 20)
     return [under + gain * notes(100 + k, low=60, n_harmonics=6) for k in range(n)]
 

@@ -1,9 +1,9 @@
-"""Rows that sound alike: copies of a recording, and versions of the same music.
+"""Find copies of a recording and versions of the same music.
 
 Conventions: both are searched among distinct sounds; rows with the same bytes are another check's.
 Inside a set, rows of one group by different makers (a track and its reconstructions) are by design,
 versions of one group in any case. Where rows have no ``group_id``, what the file names of known
-corpora tell stands in for it. Versions that are hardly more alike than chance makes the best of so
+corpora say is used instead. Versions that are hardly more alike than chance makes the best of so
 many comparisons are not decidable, and never called clean; nor is a set that does not tell how
 alike strangers are. Versions are searched for as they are, and with pitch and speed changed
 (``variants``); each of the two has half of the false alarms that are allowed.
@@ -40,7 +40,7 @@ from earwitness.audit.near_duplicates.pairs import (
     Sounds,
     Tier,
     distinct_sounds,
-    judge_pairs,
+    flag_rows,
     pair_rows,
 )
 from earwitness.audit.near_duplicates.versions import find_versions, shares_backing
@@ -51,7 +51,7 @@ Flags = NDArray[np.bool_]
 
 _WORDS = {
     "copies": "the same recording, coded or cut otherwise,",
-    "versions": "the same music, made anew,",
+    "versions": "the same music in another recording or coding,",
 }
 _NOT_LOOKED_FOR: dict[Tier, str] = {
     "copy": "not looked for: reversed sound, crops under 2 s, parts under 5 s",
@@ -60,7 +60,7 @@ _NOT_LOOKED_FOR: dict[Tier, str] = {
         "2 semitones, speed by more than 12 % or tempo by more than 10 %"
     ),
 }
-"""What a check does not find, which its detail says wherever it looked."""
+"""What a check does not find; its detail says so."""
 
 _ACROSS = "drop these rows, or train without the others"
 _INSIDE = (
@@ -81,11 +81,11 @@ def check_near_duplicates(scene: AuditContext) -> list[Outcome]:
     if not scene.has_others:
         for tier, found in (("copies", copies), ("versions", versions)):
             n = scene.audited_rows.height
-            found.insert(0, not_checked(_subject(tier, "across"), NO_OTHERS, n_unchecked=n))
-    return [*copies, *versions, judge_reconstructions(scene, audited, inside.heard)]
+            found.insert(0, not_checked(_spec(tier, "across"), NO_OTHERS, n_unchecked=n))
+    return [*copies, *versions, compare_reconstructions(scene, audited, inside.linked)]
 
 
-def _subject(tier: str, scope: str) -> CheckSpec:
+def _spec(tier: str, scope: str) -> CheckSpec:
     if scope == "across":
         return CheckSpec(f"{tier}_across", f"{_WORDS[tier]} in another set", "across", _ACROSS)
     return CheckSpec(f"{tier}_inside", f"{_WORDS[tier]} twice in a set", "inside", _INSIDE)
@@ -95,11 +95,11 @@ class _Search:
     """One scope: audited sounds against others, or among themselves.
 
     Attributes:
-        heard: Pairs that were found, those that may be chance left out.
+        linked: Pairs that were found, those that may be chance left out.
     """
 
     def __init__(self, scene: AuditContext, one: Sounds, other: Sounds) -> None:
-        self.heard: list[Pair] = []
+        self.linked: list[Pair] = []
         self._scene, self._one, self._other = scene, one, other
         self._same = one is other
         self._scope = "inside" if self._same else "across"
@@ -107,9 +107,9 @@ class _Search:
 
     def find_copies(self) -> Outcome:
         """Search for copies."""
-        subject = _subject("copies", self._scope)
-        n_heard = self._n_long(_is_long(self._one.words, SHORTEST_COPY))
-        if why := self._too_short(n_heard, _is_long(self._other.words, SHORTEST_COPY)):
+        subject = _spec("copies", self._scope)
+        n_checked_rows = self._count_rows(_is_long(self._one.words, SHORTEST_COPY))
+        if why := self._too_short(n_checked_rows, _is_long(self._other.words, SHORTEST_COPY)):
             return not_checked(subject, why, n_unchecked=self._scene.audited_rows.height)
         matches = find_copies(self._one.words, self._other.words, same=self._same)
         whole = matches.take(np.flatnonzero(~matches.partial).tolist())
@@ -119,13 +119,13 @@ class _Search:
             for first, second, offset_s, _, partial in zip(*matches, strict=True)
         ]
         pairs = list(pair_rows(self._one, self._other, matches, self._same, kinds))
-        return self._conclude(subject, "copy", pairs, n_heard=n_heard)
+        return self._conclude(subject, "copy", pairs, n_checked_rows=n_checked_rows)
 
     def find_versions(self, null: Null) -> Outcome:
         """Search for versions that are no copies, which are to be searched for before."""
-        subject = _subject("versions", self._scope)
-        n_heard = self._n_long(_is_long(self._one.chroma, SHORTEST_VERSION))
-        if why := self._too_short(n_heard, _is_long(self._other.chroma, SHORTEST_VERSION)):
+        subject = _spec("versions", self._scope)
+        n_checked_rows = self._count_rows(_is_long(self._one.chroma, SHORTEST_VERSION))
+        if why := self._too_short(n_checked_rows, _is_long(self._other.chroma, SHORTEST_VERSION)):
             return not_checked(subject, why, n_unchecked=self._scene.audited_rows.height)
         n = self._n_comparisons()
         limits = null.limits(n)
@@ -146,7 +146,7 @@ class _Search:
             subject,
             "version",
             list(self._versions(limits)),
-            n_heard=n_heard,
+            n_checked_rows=n_checked_rows,
             detail=null.unknown or detail,
             figures=figures,
         )
@@ -161,27 +161,27 @@ class _Search:
         tier: Tier,
         pairs: Sequence[Pair],
         *,
-        n_heard: int,
+        n_checked_rows: int,
         detail: str = "",
         figures: Mapping[str, JsonValue] | None = None,
     ) -> Outcome:
-        self.heard += [pair for pair in pairs if pair.kind.is_clear]
-        findings, links = judge_pairs(self._scene, subject.name, tier, pairs)
+        self.linked += [pair for pair in pairs if pair.kind.is_clear]
+        findings, links = flag_rows(self._scene, subject.name, tier, pairs)
         by_design = sum(link.relation == "by_design" for link in links)
         counted = f"{by_design} pairs by design" if by_design else ""
         return make_result(
             subject,
             findings,
-            n_checked=n_heard,
-            n_unchecked=self._scene.audited_rows.height - n_heard,
+            n_checked=n_checked_rows,
+            n_unchecked=self._scene.audited_rows.height - n_checked_rows,
             detail="; ".join(filter(None, (counted, detail, _NOT_LOOKED_FOR[tier]))),
             links=links,
             figures={"pairs": len(links), "pairs_by_design": by_design, **(figures or {})},
         )
 
-    def _too_short(self, n_heard: int, others_long: Flags) -> str:
+    def _too_short(self, n_checked_rows: int, others_long: Flags) -> str:
         """Return why nothing can be compared; empty where something can."""
-        if n_heard == 0:
+        if n_checked_rows == 0:
             return "no file is long enough"
         return "" if others_long.any() else "no file of the other sets is long enough"
 
@@ -221,7 +221,7 @@ class _Search:
         n = len(self._one)
         return n * (n - 1) // 2 if self._same else n * len(self._other)
 
-    def _n_long(self, long: Flags) -> int:
+    def _count_rows(self, long: Flags) -> int:
         return sum(
             len(family) for number in np.flatnonzero(long) for family in self._one.families[number]
         )
@@ -238,14 +238,16 @@ def _both_ways(first: int, second: int) -> set[tuple[int, int]]:
     return {(int(first), int(second)), (int(second), int(first))}
 
 
-SUBJECT = CheckSpec("reconstructions", "reconstructions heard as their own track", "inside", "")
+RECONSTRUCTIONS = CheckSpec(
+    "reconstructions", "reconstructions recognised as their own track", "inside", ""
+)
 
 
-class Heard(NamedTuple):
-    """What was heard of one generator's reconstructions.
+class Recognition(NamedTuple):
+    """How many reconstructions of one generator are recognised.
 
     Attributes:
-        n: Reconstructions that could be heard.
+        n: Reconstructions that could be compared.
         n_linked: Those that sound like their track.
         n_own: Pairs with their track that sound alike.
         n_strange: Pairs with another real that sound alike.
@@ -256,44 +258,44 @@ class Heard(NamedTuple):
     n_own: int
     n_strange: int
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Return recall and precision in words."""
         recall = f"recall {self.n_linked} of {self.n}"
         n_pairs = self.n_own + self.n_strange
         return f"{recall}, precision {self.n_own} of {n_pairs}" if n_pairs else recall
 
 
-def judge_reconstructions(scene: AuditContext, sounds: Sounds, pairs: Iterable[Pair]) -> Outcome:
-    """Compare what is heard with what ``group_id`` says, generator by generator.
+def compare_reconstructions(scene: AuditContext, sounds: Sounds, pairs: Iterable[Pair]) -> Outcome:
+    """Compare linked pairs with what ``group_id`` says, generator by generator.
 
     Args:
         scene: What is looked at.
         sounds: Those of audited rows.
         pairs: Families of one set that sound alike, beyond chance.
     """
-    heard = _listen(sounds, pairs)
-    figures: dict[str, JsonValue] = {name: dict(one._asdict()) for name, one in heard.items()}
-    n = sum(one.n for one in heard.values())
-    n_linked = sum(one.n_linked for one in heard.values())
+    recognised = _count_recognised(sounds, pairs)
+    figures: dict[str, JsonValue] = {name: dict(one._asdict()) for name, one in recognised.items()}
+    n = sum(one.n for one in recognised.values())
+    n_linked = sum(one.n_linked for one in recognised.values())
     if not n_linked:
-        why = "none is heard as its track" if n else "no fake has the group_id of a real"
+        why = "none is recognised as its track" if n else "no fake has the group_id of a real"
         n_rows = scene.audited_rows.height
-        return not_checked(SUBJECT, why, n_unchecked=n_rows, figures=figures)
+        return not_checked(RECONSTRUCTIONS, why, n_unchecked=n_rows, figures=figures)
     alike: dict[str, list[str]] = {}
-    for generator, one in heard.items():
-        alike.setdefault(one.told(), []).append(generator)
+    for generator, one in recognised.items():
+        alike.setdefault(one.describe(), []).append(generator)
     return make_result(
-        SUBJECT,
+        RECONSTRUCTIONS,
         verdict="pass",
-        detail="; ".join(f"{', '.join(names)}: {told}" for told, names in alike.items()),
+        detail="; ".join(f"{', '.join(names)}: {words}" for words, names in alike.items()),
         n_checked=n_linked,
         n_unchecked=n - n_linked,
         figures=figures,
     )
 
 
-def _listen(sounds: Sounds, pairs: Iterable[Pair]) -> dict[str, Heard]:
-    """Return what was heard, by generator in alphabetical order."""
+def _count_recognised(sounds: Sounds, pairs: Iterable[Pair]) -> dict[str, Recognition]:
+    """Return the counts of each generator, in alphabetical order."""
     families = [family for kin in sounds.families for family in kin]
     tracks = {_track(family) for family in families if not _is_fake(family)} - {None}
     made = [family for family in families if _is_fake(family) and _track(family) in tracks]
@@ -309,7 +311,10 @@ def _listen(sounds: Sounds, pairs: Iterable[Pair]) -> dict[str, Heard]:
             linked[name] |= {(row["set"], row["row"]) for row in fake}
         else:
             strange[name] += len(fake) * len(real)
-    return {name: Heard(n[name], len(linked[name]), own[name], strange[name]) for name in sorted(n)}
+    return {
+        name: Recognition(n[name], len(linked[name]), own[name], strange[name])
+        for name in sorted(n)
+    }
 
 
 def _fakes_with_reals(pairs: Iterable[Pair]) -> Iterator[tuple[Family, Family]]:

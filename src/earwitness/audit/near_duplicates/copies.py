@@ -60,15 +60,15 @@ _N_RUNS = (8, 64)
 _AT_ONCE = 2_048
 """Candidates that are looked at at once."""
 
-_HOPELESS = 0.4
-_HOPELESS_RUN = 0.27
+_MOST_SAMPLED_ERROR = 0.4
+_MOST_RUN_ERROR = 0.27
 """Share of differing bits above which no whole overlap, and no stretch of one, is promising."""
 
 _PART = 0.36
 """Share of differing bits that a part ends at."""
 
-_STRANGE_REST = 0.2
-_STRANGE = 0.45
+_UNLIKE_REST = 0.2
+_UNLIKE_ERROR = 0.45
 """Share of an overlap, and of its differing bits, from which the rest is other music."""
 
 _PART_MARGIN = 0.05
@@ -137,7 +137,7 @@ def find_copies(one: InvertedIndex, other: InvertedIndex, *, same: bool = False)
         same=same,
     )
     kept = []
-    for number, near in _look_hastily(one, other, found):
+    for number, near in _prefilter(one, other, found):
         first, second = int(found.one[number]), int(found.other[number])
         if alike := _confirm(one.sequence(first), other.sequence(second), near):
             offset_s = alike.shift * HOP / RATE_HZ
@@ -154,13 +154,13 @@ def _keys(library: InvertedIndex, bits: int) -> Iterator[Keys]:
         start, stop = library.starts[[first, last]]
         words = library.values[start:stop]
         keys = (words >> np.uint32((N_BITS - bits) // 2)) & np.uint32((1 << bits) - 1)
-        chosen = _chosen(words, keys)
+        chosen = _select_keys(words, keys)
         owner = np.searchsorted(library.starts, chosen + start, "right") - 1
         place = chosen + start - library.starts[owner]
         yield Keys(keys[chosen], owner.astype(np.int32), place.astype(np.int32))
 
 
-def _chosen(words: NDArray[np.uint32], keys: NDArray[np.uint32]) -> Ints:
+def _select_keys(words: NDArray[np.uint32], keys: NDArray[np.uint32]) -> Ints:
     """Return the places of keys that are the least among their neighbours, once each."""
     rank = keys * _SHUFFLE
     rank[words == 0] = np.iinfo(np.uint32).max
@@ -170,7 +170,7 @@ def _chosen(words: NDArray[np.uint32], keys: NDArray[np.uint32]) -> Ints:
     return np.flatnonzero(least)
 
 
-def _look_hastily(
+def _prefilter(
     one: InvertedIndex, other: InvertedIndex, found: Candidates
 ) -> Iterator[tuple[int, int]]:
     """Yield promising candidates, and the best place by a few words."""
@@ -180,10 +180,12 @@ def _look_hastily(
     for start in range(0, len(order), _AT_ONCE):
         some = order[start : start + _AT_ONCE]
         shifts = found.shift[some, None] + around
-        errors, least = _hasty_errors(one, other, found.one[some], found.other[some], shifts)
-        best = np.where(least <= _HOPELESS_RUN, least - 1, errors).argmin(axis=1)
+        errors, least = _sampled_errors(one, other, found.one[some], found.other[some], shifts)
+        best = np.where(least <= _MOST_RUN_ERROR, least - 1, errors).argmin(axis=1)
         rows = np.arange(len(best))
-        promising = (errors[rows, best] <= _HOPELESS) | (least[rows, best] <= _HOPELESS_RUN)
+        promising = (errors[rows, best] <= _MOST_SAMPLED_ERROR) | (
+            least[rows, best] <= _MOST_RUN_ERROR
+        )
         for row in np.flatnonzero(promising):
             yield int(some[row]), int(shifts[row, best[row]])
 
@@ -195,7 +197,7 @@ def _overlap(
     return np.maximum(shifts, 0), np.minimum(one.lengths()[first], other.lengths()[second] + shifts)
 
 
-def _hasty_errors(
+def _sampled_errors(
     one: InvertedIndex, other: InvertedIndex, first: Ints, second: Ints, shifts: Ints
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the share of differing bits in some stretches, of all and of the best of them.
@@ -235,7 +237,7 @@ def _hasty_errors(
     return np.where(n_all > 0, errors, 1.0), least
 
 
-class _Alike(NamedTuple):
+class _Overlap(NamedTuple):
     """Where two sounds are alike.
 
     Attributes:
@@ -249,7 +251,7 @@ class _Alike(NamedTuple):
     partial: bool
 
 
-def _confirm(one: Words, other: Words, near: int) -> _Alike | None:
+def _confirm(one: Words, other: Words, near: int) -> _Overlap | None:
     """Return how alike sounds are at ``near`` or beside it, ``None`` where they are not."""
     found = []
     for shift in (near, near - 1, near + 1):
@@ -258,11 +260,11 @@ def _confirm(one: Words, other: Words, near: int) -> _Alike | None:
             continue
         error = float(errors.mean())
         if error <= most_bit_error(len(errors)):
-            partial = _has_strange_rest(errors)
+            partial = _has_unlike_rest(errors)
             inside = float(errors[_best_part(errors)].mean()) if partial else error
-            found.append(_Alike(shift, inside, partial))
+            found.append(_Overlap(shift, inside, partial))
         elif (part := _part_error(errors)) is not None:
-            found.append(_Alike(shift, part, True))
+            found.append(_Overlap(shift, part, True))
     return min(found, key=lambda alike: (alike.partial, alike.error), default=None)
 
 
@@ -301,8 +303,8 @@ def _part_error(errors: NDArray[np.float64]) -> float | None:
     return error if error <= most_bit_error(len(part)) - _PART_MARGIN else None
 
 
-def _has_strange_rest(errors: NDArray[np.float64]) -> bool:
+def _has_unlike_rest(errors: NDArray[np.float64]) -> bool:
     """Return whether a good share of an overlap, outside its best part, is unlike."""
     part = _best_part(errors)
     rest = np.concatenate([errors[: part.start], errors[part.stop :]])
-    return len(rest) > _STRANGE_REST * len(errors) and float(rest.mean()) > _STRANGE
+    return len(rest) > _UNLIKE_REST * len(errors) and float(rest.mean()) > _UNLIKE_ERROR

@@ -2,7 +2,7 @@
 
 Conventions: one word a frame, ``uint32``; bit 31 is the lowest band. A word is the signs of how the
 energy differences of neighbouring bands change over time (Haitsma and Kalker, ISMIR 2002, "A Highly
-Robust Audio Fingerprinting System"), taken of the mean over channels. 0 stands for a frame that is
+Robust Audio Fingerprinting System"), taken of the mean over channels. 0 marks a frame that is
 silent and has no word.
 """
 
@@ -55,7 +55,7 @@ def band_energies(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         samples: ``(n_samples,)`` at ``RATE_HZ``.
 
     Returns:
-        ``(n_frames, N_BITS + 1)``; frames lie wholly inside the sound, ``HOP`` apart.
+        ``(n_frames, N_BITS + 1)``; frames are wholly inside the sound, ``HOP`` apart.
     """
     if len(samples) < FRAME:
         return np.zeros((0, N_BITS + 1), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""How alike strangers come by chance, and how alike is more than that.
+"""Null model: scores of unrelated pairs, and the limits that follow.
 
 Conventions: scores of random pairs of sounds, each the highest over all places, follow a Gumbel
 distribution, the law of extremes. Of ``n`` comparisons chance is expected to give ``n`` times its
@@ -23,7 +23,7 @@ FALSE_LINKS = 0.01
 """Pairs of strangers expected above the upper limit, in all comparisons of an audit."""
 
 UNDECIDED_LINKS = 0.1
-"""Pairs of strangers expected above the lower limit, from which on a pair is worth listening to."""
+"""Pairs of strangers expected above the lower limit, from which on a pair is named."""
 
 FEWEST_STRANGERS = 30
 """Pairs of strangers that the law is fitted to at least."""
@@ -39,7 +39,7 @@ _HIGHEST_MEDIAN = 3.5
 """Strangers' median was 1.3 for 10 s, 1.7 for 30 s, 2.3 for 120 s and 2.5 for 200 s at most."""
 
 
-class Chance(NamedTuple):
+class Gumbel(NamedTuple):
     """The law of strangers' scores.
 
     Attributes:
@@ -62,12 +62,12 @@ class Chance(NamedTuple):
         return self.location - self.scale * math.log(-math.log1p(-share))
 
 
-USUAL = Chance(location=1.9, scale=0.6, n_strangers=0)
-"""What stands in for a law that a set cannot give: its tail is slower than that of any set of
+USUAL = Gumbel(location=1.9, scale=0.6, n_strangers=0)
+"""Used where a set cannot give a law: its tail is slower than that of any set of
 strangers which was measured (nine collections of game music, 21 to 276 pairs each, 10 to 120 s)."""
 
 
-def fit_chance(scores: NDArray[np.float64]) -> Chance | None:
+def fit_gumbel(scores: NDArray[np.float64]) -> Gumbel | None:
     """Fit the law to scores of random pairs, ``None`` where these cannot tell it.
 
     Some of the pairs may be no strangers. Quantiles are fitted, from the median upwards, and only
@@ -92,7 +92,7 @@ def fit_chance(scores: NDArray[np.float64]) -> Chance | None:
         return None
     last = min(int(usual.sum()), len(_SHARES) - 2)
     scale = max(float(slopes[usual].max()), 1e-6)
-    return Chance(float(found[last]) - scale * float(reduced[last]), scale, len(scores))
+    return Gumbel(float(found[last]) - scale * float(reduced[last]), scale, len(scores))
 
 
 N_STRANGERS = 2_000
@@ -112,9 +112,9 @@ class Limits(NamedTuple):
     """Scores from which on pairs are linked.
 
     Attributes:
-        clear: Chance can be left out.
+        clear: Gumbel can be left out.
         faint: From here on a pair may be no chance.
-        changed: Chance can be left out for pairs whose pitch or speed was changed.
+        changed: Gumbel can be left out for pairs whose pitch or speed was changed.
     """
 
     clear: float
@@ -123,7 +123,7 @@ class Limits(NamedTuple):
 
 
 class Null(NamedTuple):
-    """What chance does.
+    """Laws of scores of unrelated pairs.
 
     Attributes:
         plain: Law of scores of sounds as they are.
@@ -131,8 +131,8 @@ class Null(NamedTuple):
         unknown: Why the sets do not tell these; empty where they do.
     """
 
-    plain: Chance
-    changed: Chance
+    plain: Gumbel
+    changed: Gumbel
     unknown: str
 
     def limits(self, n: int) -> Limits:
@@ -144,7 +144,7 @@ class Null(NamedTuple):
 def fit_null(audited: Sounds, others: Sounds) -> Null:
     """Fit the laws to random pairs of two sets, or take the usual ones."""
     scores = _strangers(audited, others)
-    plain, changed = (fit_chance(column) for column in scores.T)
+    plain, changed = (fit_gumbel(column) for column in scores.T)
     if plain is None or changed is None:
         n = int(np.isfinite(scores[:, 0]).sum())
         return Null(USUAL, USUAL, _TOO_FEW if n < FEWEST_STRANGERS else _UNUSUAL)

@@ -1,8 +1,8 @@
-"""From pairs of sounds to rows that offend.
+"""Build findings and links from pairs of similar sounds.
 
-Conventions: a pair of sounds stands for all pairs of their rows. Rows that have one sound, and are
-alike in all that a relation goes by, are a family, and are judged once, so that time grows with the
-number of rows and not of their pairs; a link names the first of each family with every row of the
+Conventions: a pair of sounds represents all pairs of their rows. Rows of one sound that agree in
+all that a relation depends on are a family, which is compared once, so that time grows with the
+number of rows, not of pairs; a link names the first of each family with every row of the
 other. Of several rows that a row offends with, the nearest is one with the other label where there
 is one, else the most alike.
 """
@@ -85,15 +85,15 @@ class Pair(NamedTuple):
     kind: PairKind = PairKind()
 
 
-class Met(NamedTuple):
-    """An audited row, and the pairs that it offends with: it stands in the first of each."""
+class Offender(NamedTuple):
+    """An audited row, and its pairs: it is in the first family of each."""
 
     row: Row
-    told: list[tuple[Relation, Pair]]
+    relations: list[tuple[Relation, Pair]]
 
 
 def distinct_sounds(scene: AuditContext, rows: pl.DataFrame) -> Sounds:
-    """Return the sounds of the rows that could be heard."""
+    """Return the distinct sounds of the readable rows."""
     grouped = rows.with_columns(pl.Series("track", track_keys(rows), dtype=pl.String))
     by_sound: dict[str, dict[tuple[Any, ...], Family]] = {}
     for row in grouped.with_columns(pl.coalesce("group_id", "track").alias("group")).to_dicts():
@@ -102,15 +102,15 @@ def distinct_sounds(scene: AuditContext, rows: pl.DataFrame) -> Sounds:
             kin = tuple(row[name] for name in _KINSHIP)
             by_sound.setdefault(sound.sha256, {}).setdefault(kin, []).append(row)
     families = [list(kin.values()) for kin in by_sound.values()]
-    heard = [scene.features[first[0]["file"]] for first, *_ in families]
+    sounds = [scene.features[first[0]["file"]] for first, *_ in families]
     groups = [frozenset(f[0]["group"] for f in kin if f[0]["group"]) for kin in families]
     nothing = FileFeatures()
     return Sounds(
         list(by_sound),
         families,
         groups,
-        stack([sound.words for sound in heard], empty=nothing.words),
-        stack([sound.chroma for sound in heard], empty=nothing.chroma),
+        stack([sound.words for sound in sounds], empty=nothing.words),
+        stack([sound.chroma for sound in sounds], empty=nothing.chroma),
     )
 
 
@@ -121,7 +121,7 @@ def pair_rows(
     same: bool,
     kinds: Sequence[PairKind],
 ) -> Iterator[Pair]:
-    """Yield the families that pairs of sounds stand for, those with the same bytes left out.
+    """Yield the pairs of families of matching sounds, those with the same bytes left out.
 
     Args:
         one: Sounds of audited rows.
@@ -139,30 +139,30 @@ def pair_rows(
                     yield Pair(family, kin, float(offset_s), float(similarity), kind)
 
 
-def judge_pairs(
+def flag_rows(
     scene: AuditContext, check: str, tier: Tier, pairs: Iterable[Pair]
 ) -> tuple[list[Finding], list[Link]]:
-    """Return the rows that offend, and all pairs with how they do."""
+    """Return findings, one a row, and a link for each pair."""
     links: list[Link] = []
-    met: dict[Place, Met] = {}
+    met: dict[Place, Offender] = {}
     for pair in pairs:
         relation = _relation(scene, tier, pair)
         links += _links(scene, tier, pair, relation)
         if relation == "by_design":
             continue
-        for seen in (pair, _turned(pair)):
+        for seen in (pair, _swap(pair)):
             if seen.one[0]["set"] < scene.n_audited:
                 for row in seen.one:
-                    offender = met.setdefault((row["set"], row["row"]), Met(row, []))
-                    offender.told.append((relation, seen))
-    kept = _first_of_each(met)
+                    offender = met.setdefault((row["set"], row["row"]), Offender(row, []))
+                    offender.relations.append((relation, seen))
+    kept = _choose_kept(met)
     findings = [
         _finding(scene, check, tier, met[place], is_first=place in kept) for place in sorted(met)
     ]
     return findings, links
 
 
-def _turned(pair: Pair) -> Pair:
+def _swap(pair: Pair) -> Pair:
     return pair._replace(one=pair.other, other=pair.one, offset_s=-pair.offset_s)
 
 
@@ -208,8 +208,8 @@ def _rounded(offset_s: float) -> float:
     return round(offset_s, 3) + 0.0
 
 
-def _first_of_each(
-    met: dict[Place, Met],
+def _choose_kept(
+    met: dict[Place, Offender],
 ) -> set[Place]:
     """Return the first of rows that are duplicates of each other: the one to keep."""
     elder: dict[Place, Place] = {}
@@ -221,17 +221,19 @@ def _first_of_each(
         return place
 
     for place, offender in met.items():
-        for relation, pair in offender.told:
+        for relation, pair in offender.relations:
             if relation == "duplicate":
                 ends = eldest(place), eldest((pair.other[0]["set"], pair.other[0]["row"]))
                 elder[max(ends)] = min(ends)
     return {place for place in elder if eldest(place) == place}
 
 
-def _finding(scene: AuditContext, check: str, tier: Tier, met: Met, *, is_first: bool) -> Finding:
-    relations = {relation for relation, _ in met.told}
+def _finding(
+    scene: AuditContext, check: str, tier: Tier, met: Offender, *, is_first: bool
+) -> Finding:
+    relations = {relation for relation, _ in met.relations}
     worst = min(relations, key=_SEVEREST.index)
-    pairs = [pair for relation, pair in met.told if relation == worst]
+    pairs = [pair for relation, pair in met.relations if relation == worst]
     nearest = max(pairs, key=lambda p: (p.one[0]["target"] != p.other[0]["target"], p.similarity))
     row, other = met.row, nearest.other[0]
     return Finding(
@@ -245,7 +247,7 @@ def _finding(scene: AuditContext, check: str, tier: Tier, met: Met, *, is_first:
         other_manifest=scene.manifests[other["set"]].name,
         other_filepath=other["filepath"],
         other_target=other["target"],
-        n_others=sum(len(pair.other) for _, pair in met.told),
+        n_others=sum(len(pair.other) for _, pair in met.relations),
         similarity=round(nearest.similarity, 4),
         offset_s=_rounded(nearest.offset_s),
         drop="leak" in relations or ("duplicate" in relations and not is_first),

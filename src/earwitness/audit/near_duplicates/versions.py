@@ -1,4 +1,4 @@
-"""Versions: the same music made anew, by a codec, a vocoder, a network or another recording.
+"""Versions: the same music from a codec, a vocoder, a network or another recording.
 
 Conventions: sounds are time–chroma sequences (``audio.chroma``). Few pairs are all aligned. Of many
 pairs those are that share buckets: windows of 5 s, thinned to two values a second and class, fall
