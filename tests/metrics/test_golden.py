@@ -63,7 +63,9 @@ def test_golden_values(case: str, shuffle: int | None) -> None:
     assert found == pytest.approx(expected, rel=0, abs=1e-9)
 
 
-def make_pair(n_groups: int, n_each: int, shift: float, *, both: bool) -> tuple[Items, Items]:
+def make_pair(
+    n_groups: int, n_each: int, shift: float, *, both: bool, scale: float = 1.0
+) -> tuple[Items, Items]:
     """Two detectors on the same items, with ties; groups hold one class, or both."""
     rng = np.random.default_rng(n_groups)
     group = np.repeat(np.arange(n_groups), n_each)
@@ -71,7 +73,7 @@ def make_pair(n_groups: int, n_each: int, shift: float, *, both: bool) -> tuple[
 
     def detector(shift: float) -> Items:
         noise = rng.normal(size=n_groups)[group] + rng.normal(size=len(group))
-        logit = np.round(noise + shift * (target - 0.4), 1)
+        logit = np.round(scale * (noise + shift * (target - 0.4)), 1)
         prob = 1 / (1 + np.exp(-logit))
         return Items(target, group, (prob >= 0.5).astype(int), logit, logit, prob)
 
@@ -82,6 +84,7 @@ CASES = {
     "small": make_pair(30, 2, 1.5, both=False),
     "good": make_pair(40, 3, 6.0, both=False),
     "mixed": make_pair(60, 4, 1.0, both=True),
+    "overconfident": make_pair(80, 2, 1.0, both=False, scale=4.0),
     "large": make_pair(900, 1, 2.0, both=False),
 }
 

@@ -1,1 +1,1 @@
-"""What scores say: from predictions to figures per detector and dataset."""
+"""Evaluation: from predictions to metrics per detector and slice."""

@@ -78,7 +78,7 @@ class Fitting:
     """What is reported on, and what was fitted for it.
 
     Attributes:
-        report: Rows that figures are made of, calibrated and decided anew.
+        report: Rows that are reported on, calibrated and thresholded again.
         before: The same rows as they were.
         calibrated: All rows given, calibrated; what thresholds are carried from corpus to corpus
             on.
@@ -97,7 +97,7 @@ class Fitting:
     notes: list[str] = field(default_factory=list)
 
     def conditions(self, detector: str, rule: Rule, method: Method | None) -> dict[str, str]:
-        """Return which figures of a detector take for granted what was fitted, and what that is."""
+        """Return the metrics of a detector that depend on a fit, and the fit they depend on."""
         one = self.found.get(detector, Fitted())
         told: dict[str, str] = {}
         scaled = f"{method} scaling, fitted on {self.where}"
@@ -123,7 +123,7 @@ def fit(
     """Fit what was asked for, and return the rows to report on.
 
     Args:
-        frame: Rows of all detectors, as ``gather`` gives them.
+        frame: Rows of all detectors, as ``load_rows`` returns them.
         calibration: Rows to fit on; ``None`` takes a half of the groups of ``frame``.
         rule: How the threshold is chosen.
         settings: ``calibrate``, ``seed`` and costs.

@@ -1,7 +1,7 @@
-"""What to look into before figures are believed.
+"""Checks of the predictions before metrics are trusted.
 
 Conventions: each check gives a verdict and a sentence, the good ones as well, so that a page can
-show that they were made; ``warning`` means that figures may mislead.
+show that they were made; ``warning`` means that metrics may mislead.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def check(detector: str, rows: pl.DataFrame, auroc: Estimate) -> list[Check]:
     """Look into one detector's rows, every item once.
 
     Args:
-        detector: Who judged.
-        rows: As ``gather`` gives them, of this detector, each item once.
+        detector: The detector.
+        rows: As ``load_rows`` returns them, of this detector, each item once.
         auroc: AUROC of these rows.
     """
     items = items_of(rows)

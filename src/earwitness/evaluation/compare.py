@@ -43,11 +43,11 @@ COMPARED = (
 
 @dataclass(frozen=True)
 class Line:
-    """One figure of both detectors on one set of items.
+    """One metric of both detectors on one set of items.
 
     Attributes:
-        dataset: What was judged; ``overall`` for every common item once.
-        metric: Which figure, of ``metrics.json``'s names.
+        dataset: The dataset; ``overall`` for every common item once.
+        metric: The metric.
         first: Of the first detector.
         second: Of the second.
         difference: First minus second, with its test.
@@ -122,12 +122,12 @@ def compare(
     Args:
         first: A prediction file, a folder that is searched for them, predictions, or several.
         second: The same for the other side.
-        key: The key file that tells the truth of ASVspoof score files.
+        key: The key file with the labels of ASVspoof score files.
         aggregate: How several rows of one file become one item: ``mean`` or ``max``; ``None``
             refuses them.
-        seed: Where the swaps start.
+        seed: Seed of the permutations.
         threshold: ``pred_prob`` from which on an item is called fake, for both; ``None`` takes the
-            labels as they stand.
+            labels of the files.
         n_swaps: Permutations of each swap test.
         by_dataset: Compare on each dataset as well.
 
@@ -251,7 +251,7 @@ class Entrant:
 
     @property
     def files(self) -> set[Path]:
-        """Where the predictions lie; empty for predictions from memory."""
+        """Paths of the prediction files; empty for predictions from memory."""
         return {one.path.resolve() for one in self.opened if one.path is not None}
 
 
@@ -311,7 +311,7 @@ def _entrants(
 
 
 def _without(side: dict[str, Entrant], other: dict[str, Entrant]) -> dict[str, Entrant]:
-    """Leave the single detector of the other side out, where its very files lie here too."""
+    """Leave the single detector of the other side out, where this side has its very files too."""
     if len(other) != 1:
         return side
     return {

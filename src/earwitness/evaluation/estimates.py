@@ -68,16 +68,19 @@ def estimate_some(
     """Return some metrics; see ``estimate_all``."""
     conditions, metrics = given or {}, select(names)
     values = point_values(items, metrics, settings.options)
-    defined = {
-        name: one for name, one in metrics.items() if not math.isnan(values.get(name, math.nan))
-    }
-    intervals = _intervals(items, defined, settings)
-    return {
-        name: _estimate(one, values[name], intervals[name], items, conditions.get(name))
-        if name in defined
-        else _undefined(one, items)
-        for name, one in metrics.items()
-    }
+    defined = {n: one for n, one in metrics.items() if not math.isnan(values.get(n, math.nan))}
+    intervals, found = _intervals(items, defined, settings), {}
+    for name, one in metrics.items():
+        part = one.part_of(items)
+        if name in defined:
+            given_for = conditions.get(name)
+            found[name] = _estimate(
+                values[name], intervals[name], len(part), part.n_groups, given_for
+            )
+        else:
+            reason = _why_undefined(one, items)
+            found[name] = Estimate(reason=reason, n_items=len(part), n_groups=part.n_groups)
+    return found
 
 
 def estimate_rate(
@@ -102,17 +105,7 @@ def estimate_rate(
     if not n_items:
         return Estimate(reason=reason)
     interval = rate_interval(hits, groups, confidence)
-    low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
-    return Estimate(
-        value=float(hits.mean()),
-        low=low,
-        high=high,
-        n_items=n_items,
-        n_groups=n_groups,
-        method=interval.method,
-        reason=interval.reason,
-        conditional_on=conditional_on,
-    )
+    return _estimate(float(hits.mean()), interval, n_items, n_groups, conditional_on)
 
 
 def _intervals(
@@ -136,26 +129,19 @@ def _intervals(
 
 
 def _estimate(
-    metric: Metric, value: float, interval: Interval, items: Items, given: str | None
+    value: float, interval: Interval, n_items: int, n_groups: int, given: str | None
 ) -> Estimate:
-    part = metric.part_of(items)
     low, high = min(interval.low, value), max(interval.high, value)  # rounding may part them
     return Estimate(
         value=value,
         low=None if math.isnan(interval.low) else low,
         high=None if math.isnan(interval.low) else high,
-        n_items=len(part),
-        n_groups=part.n_groups,
+        n_items=n_items,
+        n_groups=n_groups,
         method=interval.method,
         reason=interval.reason,
         conditional_on=given,
     )
-
-
-def _undefined(metric: Metric, items: Items) -> Estimate:
-    part = metric.part_of(items)
-    reason = _why_undefined(metric, items)
-    return Estimate(reason=reason, n_items=len(part), n_groups=part.n_groups)
 
 
 def _why_undefined(metric: Metric, items: Items) -> str:
@@ -252,20 +238,12 @@ def _reliability(items: Items, prob: Floats, settings: Settings) -> list[Reliabi
 
 
 def _bin(items: Items, prob: Floats, index: int, settings: Settings) -> ReliabilityBin:
-    found = rate_interval(items.target, items.group, settings.confidence)
-    share = Estimate(
-        value=float(items.target.mean()),
-        low=None if found.reason else found.low,
-        high=None if found.reason else found.high,
-        n_items=len(items),
-        n_groups=items.n_groups,
-        method=found.method,
-        reason=found.reason,
-    )
     return ReliabilityBin(
         low=index / settings.n_ece_bins,
         high=(index + 1) / settings.n_ece_bins,
         n=len(items),
         mean_prob=float(prob.mean()),
-        share_fake=share,
+        share_fake=estimate_rate(
+            items.target, items.group, confidence=settings.confidence, reason="no items"
+        ),
     )

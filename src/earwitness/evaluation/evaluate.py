@@ -1,6 +1,6 @@
-"""From predictions to ``Metrics``: figures with intervals, slice by slice, and remarks.
+"""From predictions to ``Metrics``: metrics with intervals, slice by slice, and notes.
 
-Conventions: rows without a score are in no figure and are counted beside each; intervals are over
+Conventions: rows without a score are in no metric, and their number is reported; intervals are over
 groups; nothing is fitted on rows that are reported on; the same predictions and seed give the same
 file.
 """
@@ -56,21 +56,21 @@ def evaluate(
     costs: Costs = ASVSPOOF5,
     n_resamples: int = N_RESAMPLES,
 ) -> Metrics:
-    """Say what predictions are worth.
+    """Compute metrics with confidence intervals, per slice.
 
     Args:
         predictions: Prediction files, folders that are searched for them, ASVspoof score files, or
             predictions.
-        audit: An audit of what was judged, which is carried along; a check says whether it is of
-            these manifests, and what files give away unheard stands beside figures where it is.
-        seed: Where resampling and halves start.
+        audit: An audit to be included; a check says whether it is of these manifests, and its
+            metadata-only baselines are shown where it is.
+        seed: Seed of resampling and of the halves.
         by: Columns of the manifest to cut slices by, beside those that are always made.
         threshold: ``pred_prob`` from which on an item is called fake, or how to choose it:
-            ``eer``, ``fpr=0.01``, ``cost``, ``cost=10``; ``None`` takes the labels as they stand.
+            ``eer``, ``fpr=0.01``, ``cost``, ``cost=10``; ``None`` takes the labels of the files.
         calibration: Predictions of the same detectors to choose the threshold and to calibrate
             on; without them one half of the groups serves and the other half is reported on.
-        calibrate: Fit probabilities to the calibration rows; figures are after it.
-        key: The key file that tells the truth of ASVspoof score files.
+        calibrate: Fit probabilities to the calibration rows; metrics are after it.
+        key: The key file with the labels of ASVspoof score files.
         aggregate: How several rows of one file become one item: ``mean`` or ``max``; ``None``
             refuses them.
         confidence: Level of the intervals.
@@ -78,7 +78,7 @@ def evaluate(
         n_resamples: Resamples of the group bootstrap.
 
     Returns:
-        Figures of each detector overall, by dataset, corpus and generator, for each real corpus
+        Metrics of each detector overall, by dataset, corpus and generator, for each real corpus
         against each generator, by the partitions of SONICS, and by the columns asked for;
         operating points and what thresholds do on other corpora.
 

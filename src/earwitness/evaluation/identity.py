@@ -135,7 +135,7 @@ def _on_disk(located: Manifest, path: str) -> str | None:
 
 
 def deduplicate(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return every item once, whatever datasets it stands in: a scored row where there is one."""
+    """Return one row an item, whatever datasets it is in: a scored one if there is any."""
     order = pl.col("state").replace_strict(_ORDER)
     first = frame.with_row_index("_row").sort(order, "_row")
     kept = first.unique(["detector", "item", "target"], keep="first", maintain_order=True)
@@ -219,7 +219,7 @@ def describe_relabelled(frame: pl.DataFrame) -> list[str]:
     """Return a sentence where an item is real in one file and fake in another.
 
     Args:
-        frame: Rows as ``gather`` gives them.
+        frame: Rows as ``load_rows`` returns them.
     """
     known = frame.group_by("item", maintain_order=True).agg(
         pl.col("target").n_unique().alias("n"),

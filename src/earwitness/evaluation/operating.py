@@ -1,6 +1,6 @@
-"""What a detector's decisions are worth to those who act on them.
+"""Operating points: error rates and precision at a detector's threshold.
 
-Conventions: a flag is an item called fake. What flags are worth depends on how many fakes come in,
+Conventions: a flag is an item called fake. Precision depends on the prevalence of fakes,
 which no benchmark tells: precision is given for several shares of fakes.
 """
 
@@ -17,10 +17,10 @@ from earwitness.evaluation.slice_schema import Slice
 from earwitness.evaluation.thresholds import Rule
 
 PREVALENCES = (0.001, 0.01, 0.1, 0.28)
-"""Shares of fakes in what comes in that the worth of a flag is told for."""
+"""Prevalences of fakes at which precision is given."""
 
 CLAIMS = (0.05, 0.01, 0.001, 0.0001)
-"""False positive rates whose price in reals is told."""
+"""False positive rates for which the reals needed to claim them are given."""
 
 PER = 100_000
 CORNERS = "ends of recall's and specificity's intervals"
@@ -82,15 +82,15 @@ def precision_at(prevalence: float, recall: Estimate, specificity: Estimate) -> 
     value = _precision(prevalence, recall.value, specificity.value)
     if math.isnan(value):
         return bare.model_copy(update={"reason": "nothing was called fake"})
-    told = {"value": value, "conditional_on": recall.conditional_on}
+    known = {"value": value, "conditional_on": recall.conditional_on}
     if None in (recall.low, specificity.low):
-        return bare.model_copy(update=told)
+        return bare.model_copy(update=known)
     low, high = (
         _precision(prevalence, *(end for end in pair if end is not None))
         for pair in ((recall.low, specificity.low), (recall.high, specificity.high))
     )
     ends = {"low": low, "high": high, "method": CORNERS, "reason": None}
-    return bare.model_copy(update=told | ends)
+    return bare.model_copy(update=known | ends)
 
 
 def reals_to_claim(fpr: float, confidence: float, n_flagged: int = 0) -> int:

@@ -1,4 +1,4 @@
-"""Who judged what, with which versions and files.
+"""Provenance: detectors, manifests, versions and files.
 
 Convention: what is not known is ``None``; a run folder tells digests, roots, weights and cards.
 """
@@ -37,7 +37,7 @@ def describe(rows: pl.DataFrame, origins: Origins) -> DetectorInfo:
     """Tell of one detector, with its worst mistakes.
 
     Args:
-        rows: Its rows, as ``gather`` gives them.
+        rows: Its rows, as ``load_rows`` returns them.
         origins: What run folders tell.
     """
     items = deduplicate(rows).filter(pl.col("state") == "scored")
@@ -58,14 +58,14 @@ def describe(rows: pl.DataFrame, origins: Origins) -> DetectorInfo:
 
 
 def manifest_infos(frame: pl.DataFrame, origins: Origins) -> list[ManifestInfo]:
-    """Tell of what was judged, with digests and roots where they are known."""
+    """Return the manifests, with digests and roots where they are known."""
     return list(_manifests(frame, origins))
 
 
 def provenance(
     opened: Sequence[Opened], fitted_on: Sequence[Opened], settings: Settings
 ) -> Provenance:
-    """Tell versions, and the files that figures were made from and fitted on."""
+    """Return versions, and the files that were evaluated and fitted on."""
     sources = [
         *_sources(opened, "evaluation"),
         *_sources(fitted_on, "calibration"),

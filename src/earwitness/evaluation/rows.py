@@ -41,8 +41,8 @@ def open_sources(
 
     Args:
         sources: Prediction files, folders that are searched for them, or predictions.
-        model: Name of who judged, in place of those that the sources tell.
-        dataset: Name of what was judged, likewise.
+        model: Name of the detector, in place of the sources' own.
+        dataset: Name of the dataset, likewise.
         key: The key file of those sources that are ASVspoof score files.
         aggregate: How several rows of one file become one; ``None`` refuses them.
 
@@ -143,7 +143,7 @@ def is_scored(frame: pl.DataFrame) -> pl.Expr:
 
 
 def decide(predictions: Predictions, source: str, threshold: float | None) -> pl.Expr:
-    """Return the decisions, ``pred_label``: the file's own, or anew from a threshold up.
+    """Return the decisions, ``pred_label``: the file's own, or those at a threshold.
 
     Raises:
         PredictionsError: A threshold, and labels alone.
@@ -349,15 +349,15 @@ def export_asvspoof(
     Args:
         predictions: See ``evaluate``.
         folder: Where the files go.
-        key: The key file that tells the truth of ASVspoof score files.
+        key: The key file with the labels of ASVspoof score files.
         aggregate: How several rows of one file become one item: ``mean`` or ``max``; ``None``
             refuses them.
 
     Returns:
-        Score file → how many files have no score and stand in the key alone; key files with 0.
+        Score file → number of files without a score, in the key alone; key files with 0.
 
     Raises:
-        PredictionsError: A file is not what it should be, or a path cannot stand in such a file.
+        PredictionsError: A file is not what it should be, or a path cannot be written to such a file.
     """
     written: dict[Path, int] = {}
     for one in open_sources(predictions, key=key, aggregate=aggregate):

@@ -1,7 +1,7 @@
 """What an evaluation found, and its file, ``metrics.json``.
 
-Conventions: 0 is real, 1 is fake, scores rise with fakeness; everything a report shows stands in
-here, so that a page can be made from the file alone. ``docs/metrics-json.md`` describes the file.
+Conventions: 0 is real, 1 is fake, scores rise with fakeness; the file holds everything a
+report shows. ``docs/metrics-json.md`` describes the file.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Mistake(Part):
     """An item that was decided wrongly, and far from the threshold.
 
     Attributes:
-        filepath: The file, as it stands in the predictions; empty where they name none.
-        dataset: The set (manifest) it was judged in.
+        filepath: The file as the predictions name it; empty if they name none.
+        dataset: The dataset (manifest).
         corpus: ``source_dataset``.
         generator: What made it, for a fake.
         target: 0 real, 1 fake.
@@ -50,7 +50,7 @@ class Mistake(Part):
 
 
 class Prevalence(Part):
-    """What a flag is worth where this share of what comes in is fake.
+    """Precision at one prevalence of fakes.
 
     Attributes:
         prevalence: Share of fakes in what comes in.
@@ -89,8 +89,8 @@ class OperatingPoint(Part):
     """What a detector does at its decision threshold.
 
     Attributes:
-        detector: Who judges.
-        rule: ``file`` (decisions as they stand in the predictions), a number, ``eer``,
+        detector: The detector.
+        rule: ``file`` (the decisions of the predictions), a number, ``eer``,
             ``fpr=0.01``, ``cost`` or ``cost=10``.
         threshold: ``pred_prob`` from which on an item is called fake (logit where there is no
             ``pred_prob``); ``None`` for ``file`` or where ``reason`` says that none was found.
@@ -100,7 +100,7 @@ class OperatingPoint(Part):
         recall: Share of fakes called fake, on the rows reported on.
         specificity: Share of reals called real, on the rows reported on.
         false_flags_per_100k: Reals called fake among 100 000.
-        prevalences: What a flag is worth at some prevalences.
+        prevalences: Precision at some prevalences.
         claims: What it takes to claim some false positive rates.
         reason: Why there is no threshold.
     """
@@ -125,7 +125,7 @@ class Transfer(Part):
     ``fitted_on`` and ``applied_to`` may be the same corpus without any row in both.
 
     Attributes:
-        detector: Who judges.
+        detector: The detector.
         rule: How the threshold was fitted ("fpr=0.05").
         fitted_on: Corpus it was fitted on.
         threshold: What came out; ``None`` where the rule could not be met, with ``reason``.
@@ -146,7 +146,7 @@ class Transfer(Part):
 
 
 class Calibration(Part):
-    """A map from scores to probabilities that was fitted; figures are after it.
+    """A fitted map from scores to probabilities; metrics are after it.
 
     ``pred_prob`` becomes the logistic function of ``scale * logit + offset``.
 
@@ -193,13 +193,13 @@ class Baseline(Part):
 
 
 class Check(Part):
-    """Something that was looked into beside the figures.
+    """A check of the predictions.
 
     Attributes:
         detector: Whose scores; ``None`` for all.
         name: What was checked: ``constant_scores``, ``few_distinct_scores``, ``one_decision``,
             ``below_chance``, ``rows_lost``, ``audit_bound``.
-        verdict: ``ok``, ``note`` (worth knowing) or ``warning`` (figures may mislead).
+        verdict: ``ok``, ``note`` (for information) or ``warning`` (metrics may mislead).
         detail: What was found, in a sentence.
     """
 
@@ -210,12 +210,12 @@ class Check(Part):
 
 
 class DetectorInfo(Part):
-    """Who judged.
+    """A detector.
 
     Attributes:
         name: The name it goes by in the predictions.
         preprocessing: How audio was fed to it, as the rows say; ``None`` is unknown.
-        windows: Which clips of a file were judged, as the rows say.
+        windows: Which clips of a file were scored, as the rows say.
         weights_sha256: SHA-256 of its weights, where the run folder tells.
         card: Its card, where the run folder tells.
         worst_false_alarms: Reals that it was surest are fake, worst first.
@@ -232,7 +232,7 @@ class DetectorInfo(Part):
 
 
 class ManifestInfo(Part):
-    """What was judged.
+    """A manifest that was evaluated.
 
     Attributes:
         name: Its name: what the ``dataset`` column of the tables says.
@@ -253,16 +253,16 @@ class ManifestInfo(Part):
 
 
 class Source(Part):
-    """A file that figures were made from.
+    """A file that metrics were computed from.
 
     Attributes:
         path: The file, or names where predictions came from memory.
         sha256: SHA-256 of its bytes; ``None`` for predictions from memory.
-        detector: Who judged.
-        dataset: What was judged.
+        detector: The detector.
+        dataset: The dataset.
         n_rows: Rows.
         role: ``evaluation`` or ``calibration``.
-        key_sha256: SHA-256 of the key file that told the truth of an ASVspoof score file.
+        key_sha256: SHA-256 of the key file with the labels of an ASVspoof score file.
     """
 
     path: str
@@ -279,14 +279,14 @@ class Settings(Part):
 
     Attributes:
         confidence: Level of the intervals.
-        seed: Where resampling and halves start.
+        seed: Seed of resampling and of the halves.
         n_resamples: Resamples of a group bootstrap.
         threshold: The rule of the operating points: ``file``, a number, ``eer``, ``fpr=0.01``,
             ``cost`` (prior and costs below) or ``cost=10`` (a miss costs ten false alarms).
         calibrate: ``temperature``, ``platt`` or ``None``.
         by: Columns that slices were cut by.
         aggregate: How several rows of one file became one item; ``None``: there were none.
-        half: Whether figures are of one half of the groups, the other being for fitting.
+        half: Whether metrics are of one half of the groups, the other being for fitting.
         p_fake: Share of fakes that minDCF and actDCF suppose (ASVspoof 5: 0.05).
         c_false_alarm: What a real called fake costs in them (ASVspoof 5 calls it C_miss: 1).
         c_miss: What a fake called real costs in them (ASVspoof 5 calls it C_fa: 10).
@@ -314,7 +314,7 @@ class Settings(Part):
 
 
 class Provenance(Part):
-    """Where the figures come from."""
+    """Versions, files and settings of an evaluation."""
 
     earwitness: str
     python: str
@@ -331,19 +331,19 @@ class Metrics(Part):
         basis: ``scores``, ``labels`` (decisions without scores) or ``counts`` (a comparison table
             alone).
         metrics: Metrics of the slices, in the order to show them: name → words for people.
-        detectors: Who judged.
-        manifests: What was judged.
-        slices: Figures.
+        detectors: The detectors.
+        manifests: The manifests.
+        slices: Metrics of each slice.
         table: The published comparison table.
         operating_points: One a detector.
         transfers: What thresholds do on other corpora.
         calibrations: One a detector, where calibration was asked for.
-        checks: What was looked into beside the figures.
-        notes: What a reader of the figures should know, in sentences.
-        audit: The audit of what was judged, as ``audit.json`` holds it; ``None`` without one.
+        checks: Checks of the predictions.
+        notes: Notes for the reader, in sentences.
+        audit: The audit of these manifests, as ``audit.json`` holds it; ``None`` without one.
         baselines: What files give away unheard, by the audit; empty where it is not of these
             very manifests.
-        provenance: Where the figures come from.
+        provenance: Versions, files and settings of an evaluation.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION

@@ -37,11 +37,11 @@ def check_same_lengths(*columns: Sequence[float | None]) -> None:
 
 
 class Coverage(Part):
-    """Which rows the figures are made of.
+    """The rows that metrics are computed from.
 
     Attributes:
-        n_items: Items that were to be judged, missing ones among them.
-        n_scored: Items with a score: those the figures are made of.
+        n_items: Items to be scored, missing ones among them.
+        n_scored: Items with a score: those that metrics are computed from.
         n_abstained: Items that hold nothing to analyse, for the detector abstained.
         n_failed: Items with an error in place of a score.
         n_missing: Items that other detectors have on these data sets, and this one has no row of.
@@ -167,10 +167,10 @@ class ReliabilityBin(Part):
 
 
 class Slice(Part):
-    """Figures of one detector on some of the items.
+    """Metrics of one detector on some of the items.
 
     Attributes:
-        detector: Who judged.
+        detector: The detector.
         kind: ``overall`` (every item once), ``dataset`` (one manifest), ``corpus`` (one
             ``source_dataset``), ``generator`` (fakes of one generator), ``grid`` (reals of one
             corpus against fakes of one generator), ``sonics`` (upstream's partitions), ``column``
@@ -180,7 +180,7 @@ class Slice(Part):
             ``generator``, ``partition`` and ``value``, or ``column`` and ``value``.
         headline: The metric that speaks for a slice of one kind alone: upstream's choice for a
             SONICS partition (``recall``, ``specificity``, ``f1_macro``); ``None`` elsewhere.
-        coverage: Which rows the figures are made of.
+        coverage: The rows that metrics are computed from.
         counts: How decisions fell out; ``None`` where there are no decisions.
         estimates: Metric → estimate; the same metrics in every slice.
         curves: ROC and DET; ``None`` where there are none, and ``no_curves`` says why.
@@ -208,9 +208,9 @@ class TableRow(Part):
 
     Attributes:
         model: The detector.
-        dataset: What it judged.
+        dataset: The dataset.
         counts: How its decisions fell out.
-        values: Column → figure, ``None`` where the published table has an empty cell.
+        values: Column → value, ``None`` where the published table has an empty cell.
         by_construction: Columns that the lack of one class alone decides; a page marks them.
         n_lost: Rows without a score, which are not counted.
     """

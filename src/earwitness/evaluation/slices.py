@@ -20,7 +20,7 @@ from earwitness.splits.grouping import list_cells, list_makers, split_by
 
 @dataclass(frozen=True)
 class Cut:
-    """Rows of one detector that figures are to be made of.
+    """Rows of one detector that make a slice.
 
     Attributes:
         kind: What the slice is.
@@ -41,7 +41,7 @@ def cut(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[Cut]:
     """Yield the slices of one detector's rows: overall, then by what there is to cut by.
 
     Args:
-        frame: Rows of one detector, as ``gather`` gives them.
+        frame: Rows of one detector, as ``load_rows`` returns them.
         by: Columns to cut by, there as ``by:<column>``.
     """
     items = deduplicate(frame)
@@ -78,7 +78,7 @@ def cover(rows: pl.DataFrame) -> Coverage:
     """Count the rows of a slice by what became of them.
 
     Args:
-        rows: As ``gather`` gives them, of one detector.
+        rows: As ``load_rows`` returns them, of one detector.
     """
     scored = rows.filter(pl.col("state") == "scored")
     lost = rows.filter(pl.col("state") != "scored")

@@ -50,7 +50,7 @@ NEED_BOTH_CLASSES = ("precision_fake", "f1_fake")
 _RATES = ("accuracy", "precision", "recall", "specificity", "f1", "balanced_accuracy")
 
 Cell = str | int | float | None
-"""What stands in a cell of the comparison table; ``None`` is undefined."""
+"""A cell of the comparison table; ``None`` is undefined."""
 
 
 @dataclass(frozen=True)
@@ -240,14 +240,14 @@ _NOTES = (
 
 
 def evaluate_counts(rows: Sequence[ComparisonRow], *, source: str | Path) -> Metrics:
-    """Say what the counts of a comparison table are worth.
+    """Compute metrics from the counts of a comparison table.
 
     Args:
         rows: Rows of the table, no two of the same model and data set.
         source: The file they come from.
 
     Returns:
-        Figures of each detector by data set, and of each set of reals against each set of fakes.
+        Metrics of each detector by data set, and of each set of reals against each set of fakes.
     """
     models = list(dict.fromkeys(row.model for row in rows))
     slices = [part for model in models for part in _slices([r for r in rows if r.model == model])]

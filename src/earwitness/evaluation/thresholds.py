@@ -38,7 +38,7 @@ def scale_of(*frames: pl.DataFrame) -> str:
 
 
 def apply_threshold(rows: pl.DataFrame, column: str, threshold: float | None) -> pl.DataFrame:
-    """Return rows decided anew; without a threshold they have no decision."""
+    """Return rows with the decisions at a threshold; without one, none."""
     called = (pl.col(column) >= threshold) if threshold is not None else pl.lit(None)
     label = pl.when(pl.col("state") == "scored").then(called.cast(pl.Int64))
     return rows.with_columns(label.alias("pred_label"))
@@ -60,7 +60,7 @@ class Rule:
     """A rule.
 
     Attributes:
-        kind: ``file`` takes the decisions as they stand in the predictions.
+        kind: ``file`` takes the decisions of the predictions.
         value: The threshold, the rate of false flags, or what a miss costs; ``None`` where the
             rule has none.
     """
@@ -89,7 +89,7 @@ USUAL = Rule("fpr", 0.05)
 
 
 def parse_rule(given: float | str | None) -> Rule:
-    """Read a rule as it stands on the command line; ``None`` is ``file``.
+    """Parse a rule from the command line; ``None`` is ``file``.
 
     Raises:
         UsageError: It is none.
@@ -179,7 +179,7 @@ def transfers(frame: pl.DataFrame, rule: Rule, settings: Settings) -> Iterator[T
     """Yield a line for each detector and pair of corpora.
 
     Args:
-        frame: Rows of all detectors, as ``gather`` gives them.
+        frame: Rows of all detectors, as ``load_rows`` returns them.
         rule: How thresholds are fitted; ``USUAL`` where it fits none.
         settings: Seed, costs and the level of the intervals.
     """
@@ -234,7 +234,7 @@ def for_fitting(frame: pl.DataFrame, seed: int) -> pl.Series:
     """Return which rows are for fitting.
 
     Args:
-        frame: As ``gather`` gives it.
+        frame: As ``load_rows`` returns it.
         seed: Another seed gives other halves.
     """
     groups = frame.group_by("group").agg(

@@ -3,7 +3,7 @@
 Conventions: scores rise with fakeness. A threshold is reachable if it is a score: equal scores are
 called fake together. Step 0 calls nothing fake, step ``k`` every item from the ``k``-th distinct
 score (from the top) up. Weights are whole numbers, how often an item counts, so that counts are
-exact; leading axes stand for samples. A figure without reals or without fakes is NaN.
+exact; leading axes are samples. A metric without reals or without fakes is NaN.
 """
 
 from __future__ import annotations
