@@ -357,7 +357,7 @@ def export_asvspoof(
         Score file → number of files without a score, in the key alone; key files with 0.
 
     Raises:
-        PredictionsError: A file is not what it should be, or a path cannot be written to such a file.
+        PredictionsError: A file is not what it should be, or a path does not fit the format.
     """
     written: dict[Path, int] = {}
     for one in open_sources(predictions, key=key, aggregate=aggregate):
