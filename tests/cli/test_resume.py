@@ -156,8 +156,7 @@ def test_a_second_run_into_the_same_folder_is_refused(bench: Path, unbroken: str
     first.send_signal(signal.SIGCONT)
     assert code == 2
     assert err.splitlines()[-1] == (
-        f"earwitness: {out}: another run is writing there, expected to be alone; wait for it or "
-        "choose another folder"
+        f"earwitness: {out}: locked by another run; wait for it or choose another folder"
     )
     assert finish(first)[0] == 0
     assert (out / "preds" / "m" / "mine.csv").read_text() == unbroken

@@ -110,7 +110,7 @@ def test_the_store_of_another_detector_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_locked_once(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(RunError, match="another run is writing there"):  # noqa: SIM117
+    with locked(tmp_path), pytest.raises(RunError, match="locked by another run"):  # noqa: SIM117
         with locked(tmp_path):
             pass
     with locked(tmp_path):

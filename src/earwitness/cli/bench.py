@@ -53,7 +53,7 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="Another run folder than the file's.")
     ] = None,
     retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Try rows again that could not be scored.")
+        bool, typer.Option("--retry-errors", help="Score rows with an error again.")
     ] = False,
 ) -> None:
     """Run a whole benchmark: splits, scores, tables, metrics, pictures, report.
@@ -88,14 +88,14 @@ def diff(
     first: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     second: Annotated[Path, typer.Argument(metavar="OTHER", help="Another.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when anything differs.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Where the permutations start.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if anything differs.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
 ) -> None:
-    """Tell what changed between two runs.
+    """Show what changed between two runs.
 
     Options, versions and weights; rows of the manifests; scores; decisions that flipped, worst
-    first; and figures on the items that both scored, with a test of each difference.
+    first; and metrics on the items that both scored, with a test of each difference.
     """
     from earwitness.bench.diff import diff_runs
     from earwitness.bench.diff_tables import diff_parts
@@ -111,7 +111,7 @@ def diff(
 
 
 def print_places(done: BenchmarkRun) -> None:
-    """Say where everything lies that a benchmark left."""
+    """Print the paths of a benchmark's outputs."""
     for what, path in done.places().items():
         console.out.print(f"  {what:<18} {console.shortened(path)}", markup=False)
 
@@ -128,7 +128,7 @@ class StageView:
             TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=9)),
             BarColumn(bar_width=16),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[told]}", markup=False, table_column=Column(overflow="fold")),
+            TextColumn("{task.fields[note]}", markup=False, table_column=Column(overflow="fold")),
             console=console.err,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -145,13 +145,13 @@ class StageView:
         trace: TracebackType | None,
     ) -> None:
         if self._at is not None:
-            self._progress.update(self._tasks[self._at], told="not finished")
+            self._progress.update(self._tasks[self._at], note="not finished")
         self._progress.stop()
 
     def plan(self, stages: Sequence[str]) -> None:
         """Show the stages."""
         self._tasks = {
-            name: self._progress.add_task(name, start=False, total=1, told="waits")
+            name: self._progress.add_task(name, start=False, total=1, note="waits")
             for name in stages
         }
         self._progress.start()
@@ -161,13 +161,13 @@ class StageView:
         self._at = stage
         self._reasons[stage] = _why(stale, n_parts)
         self._progress.start_task(self._tasks[stage])
-        self._progress.update(self._tasks[stage], told=self._reasons[stage])
+        self._progress.update(self._tasks[stage], note=self._reasons[stage])
 
     def skip(self, stage: str) -> None:
         """Show that a stage has nothing to do."""
         task = self._tasks[stage]
         self._progress.start_task(task)
-        self._progress.update(task, completed=1, told="unchanged, skipped")
+        self._progress.update(task, completed=1, note="unchanged, skipped")
 
     def end(self, stage: str) -> None:
         """Show that a stage is done."""
@@ -175,8 +175,8 @@ class StageView:
         self._at = None
         total = self._progress.tasks[task].total
         reason = self._reasons[stage]
-        told = "done" if reason == NOT_DONE else f"done again: {reason}"
-        self._progress.update(task, completed=total, told=told)
+        note = "done" if reason == NOT_DONE else f"done again: {reason}"
+        self._progress.update(task, completed=total, note=note)
         self._progress.stop_task(task)
 
     def start_scoring(self, n_to_do: int, n_done: int) -> Callable[[bool], None]:
@@ -188,7 +188,7 @@ class StageView:
             nonlocal n_failed
             n_failed += not went_well
             self._progress.advance(task)
-            self._progress.update(task, told=self._count(task, n_failed))
+            self._progress.update(task, note=self._count(task, n_failed))
 
         return advance
 

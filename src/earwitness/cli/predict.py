@@ -38,8 +38,7 @@ def predict(
             "--config",
             "--models",
             metavar="NAMES",
-            help="Detectors by name, hub id or folder, by comma. --config and --models are the "
-            "same.",
+            help="Detectors by name, hub id or folder, comma-separated. Also --config, --models.",
         ),
     ] = None,
     manifest: Annotated[
@@ -49,8 +48,8 @@ def predict(
             "--manifest-csv",
             "--test-csv",
             metavar="FILES",
-            help="Manifests, or a folder of them, by comma. --manifest-csv and --test-csv are "
-            "the same.",
+            help="Manifests, or a folder of them, comma-separated. Also "
+            "--manifest-csv, --test-csv.",
         ),
     ] = None,
     weights: Annotated[
@@ -69,11 +68,11 @@ def predict(
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder that relative paths in the manifests start from."),
+        typer.Option(metavar="DIR", help="Base folder of relative paths in the manifests."),
     ] = None,
     options: ScoringOptions,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 1 when any row could not be scored.")
+        bool, typer.Option("--strict", help="Exit with status 1 if any row could not be scored.")
     ] = False,
     output_csv: Annotated[
         Path | None,
@@ -105,7 +104,7 @@ def predict(
         typer.Option(
             min=1,
             metavar="N",
-            help="Taken and without effect: the crop is fixed.",
+            help="Ignored: the crop is fixed.",
             rich_help_panel=_PUBLISHED,
         ),
     ] = 1,
@@ -183,7 +182,7 @@ def predict(
 def _remark_on(
     manifests: Sequence[Manifest], detectors: Sequence[Detector], preprocessing: str
 ) -> None:
-    """Say what detectors note, and which columns of manifests their own take the place of."""
+    """Print notes of detectors, and which columns of manifests are replaced by theirs."""
     from earwitness.core.predictions import PREDICTION_COLUMNS
 
     for opened in detectors:
@@ -202,7 +201,7 @@ def _remark_on(
 
 
 def _starting(stack: ExitStack) -> Callable[[int, int], Callable[[bool], None]]:
-    """Return what opens the progress bar when it is known how much there is to do."""
+    """Return a factory that opens the progress bar once the total is known."""
 
     def start(n_to_do: int, n_done: int) -> Callable[[bool], None]:
         if n_done:

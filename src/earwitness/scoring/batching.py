@@ -1,4 +1,4 @@
-"""Gathering one detector's scores, file by file, while files are decoded.
+"""Batch the clips of each detector while files are decoded, and collect scores by file.
 
 Conventions: a file is scored once for each stretch of it that is skipped; it is finished when all
 its windows have a score or hold nothing to analyse, or as soon as one of them cannot have a
@@ -28,7 +28,7 @@ _BATCH_BYTES = 64 * 2**20
 _NOT_FINITE = "the detector gave no finite score"
 
 Keep = Callable[[Job, FileScore], None]
-"""Told of every file that is finished."""
+"""Called with every file that is finished."""
 
 
 class Waiting(NamedTuple):
@@ -39,7 +39,7 @@ class Waiting(NamedTuple):
 
 
 class ClipScore(NamedTuple):
-    """What a detector said of one clip: its logit and the row of its encoder head, if any."""
+    """A detector's output for one clip: its logit and the row of its encoder head, if any."""
 
     logit: float
     encoders: NDArray[np.float64] | None = None
@@ -54,7 +54,7 @@ class _OpenFile:
     windows: dict[WindowScore, NDArray[np.float64] | None] = field(default_factory=dict)
 
     def close(self) -> FileScore:
-        """Return what all windows together say, in whatever order their scores came."""
+        """Return the score of the whole file, whatever the order in which windows came."""
         windows = sorted(self.windows, key=lambda window: (window.start_s, window.duration_s))
         rows = [row for window in windows if (row := self.windows[window]) is not None]
         return FileScore(
@@ -69,11 +69,11 @@ class Tally:
     """Scores of one detector by file, and the clips that wait for theirs.
 
     Attributes:
-        detector: Who judges.
+        detector: The detector.
         request: The clips it asks of every file.
-        batch_size: Clips it is given at once at most; ``None`` takes what it likes best.
-        finished: What it said, by ``key``.
-        keep: Told of every file that is finished.
+        batch_size: Maximum batch size; ``None`` takes the detector's preferred one.
+        finished: Scores of finished files, by ``key``.
+        keep: Called with every file that is finished.
     """
 
     detector: Detector
@@ -85,7 +85,7 @@ class Tally:
     _queue: list[Waiting] = field(default_factory=list)
 
     def key(self, job: Job) -> Job:
-        """Return what scores of a job are kept under: what this detector hears of the file."""
+        """Return the key of a job's scores: the part of the file that this detector uses."""
         return job if self.request.skips else Job(job.path)
 
     def add(self, decoded: DecodedFile) -> None:
@@ -177,7 +177,7 @@ class Scorers:
     """A pool of threads for each device that detectors run on; a context manager.
 
     Args:
-        detectors: Who will be asked.
+        detectors: The detectors that will score.
     """
 
     def __init__(self, detectors: Sequence[Detector]) -> None:
@@ -192,7 +192,7 @@ class Scorers:
         self._pending: dict[Future[list[ClipScore | str]], tuple[Tally, list[Waiting]]] = {}
 
     def submit(self, tally: Tally, batch: list[Waiting]) -> None:
-        """Hand out a batch, after taking in scores until there is room for it."""
+        """Submit a batch, after collecting scores until there is room for it."""
         device = tally.detector.device
         while (
             sum(t.detector.device == device for t, _ in self._pending.values())
@@ -203,7 +203,7 @@ class Scorers:
         self._pending[future] = (tally, batch)
 
     def drain(self) -> None:
-        """Take in all scores that are still to come."""
+        """Collect all scores that are pending."""
         while self._pending:
             self._collect()
 
@@ -229,7 +229,7 @@ class Scorers:
 
 
 def score_clips(detector: Detector, clips: Sequence[Clip]) -> list[ClipScore | str]:
-    """Return what a detector says of each clip; one that it refuses costs itself alone."""
+    """Return a detector's output for each clip; a clip that it refuses fails alone."""
     try:
         logits, encoders = detector.score(clips)
     except DetectorError as error:

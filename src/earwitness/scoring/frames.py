@@ -33,7 +33,7 @@ def prediction_frame(
     """Return a manifest's columns and ``PREDICTION_COLUMNS``, then the encoder columns.
 
     Args:
-        manifest: What was judged.
+        manifest: What was scored.
         jobs: What was decoded for each of its rows.
         tally: What the detector said.
         threshold: Decision threshold; ``None`` takes the card's.

@@ -1,4 +1,4 @@
-"""Judging every item of every manifest with every detector.
+"""Score every item of every manifest with every detector.
 
 Conventions: one row out per row in; a file that several manifests name is decoded and scored
 once (once for each skip_time, where that counts); windows are averaged as logits; a row that could
@@ -24,18 +24,18 @@ from earwitness.scoring.store import RowStore, absolute
 from earwitness.scoring.workers import Task, decode_files
 
 OnFileDone = Callable[[bool], None]
-"""Called once a file, with whether every detector could be asked about it."""
+"""Called once per file, with whether its clips could be cut for every detector."""
 
 
 @dataclass
 class Plan:
-    """What is to be done.
+    """The work that is left.
 
     Attributes:
-        manifests: What is judged.
-        jobs: What has to be decoded for each row, a manifest at a time.
-        tallies: A detector each, and what it said already.
-        tasks: Files that a detector has not heard yet.
+        manifests: Manifests to score.
+        jobs: The file to decode for each row, by manifest.
+        tallies: Each detector and its scores so far.
+        tasks: Files that some detector has not scored yet.
     """
 
     manifests: Sequence[Manifest]
@@ -45,12 +45,12 @@ class Plan:
 
     @property
     def n_files(self) -> int:
-        """Files in all, those that are done among them."""
+        """Number of files, including those that are done."""
         return len({job for rows in self.jobs for job in rows})
 
     @property
     def is_done(self) -> bool:
-        """Whether every detector has heard every file, or has a reason why not."""
+        """Whether every detector has a score or an error for every file."""
         return all(
             tally.key(job) in tally.finished
             for tally in self.tallies
@@ -75,9 +75,9 @@ def predict(
     """Score manifests.
 
     Args:
-        manifests: What is judged, one manifest or several.
-        detectors: Who judges; a name, hub id or folder is opened first.
-        weights: Where the weights of detectors given by name lie.
+        manifests: One manifest or several.
+        detectors: Detectors; a name, hub id or folder is opened first.
+        weights: Paths of the weights of detectors given by name.
         windows: Clips per file: ``published`` is each detector's single published crop, a number
             spreads so many evenly, ``all`` puts one after another over the whole file.
         use_skip_time: Leave out what the manifests' ``skip_time`` says at the start of files, for
@@ -85,10 +85,10 @@ def predict(
         keep_windows: Keep the score of every window.
         threshold: Decision threshold on the number between 0 and 1; ``None`` takes each
             card's own.
-        batch_size: Clips that a network sees at once at most; ``None`` lets each detector choose.
+        batch_size: Maximum batch size; ``None`` takes each detector's own.
             Scores do not depend on it.
         n_workers: Decoding processes; see ``decode_files``.
-        advance: Told of every file that is done.
+        advance: Called for every file that is done.
 
     Returns:
         One ``Predictions`` a manifest and detector, manifests outermost.
@@ -115,16 +115,16 @@ def plan_scoring(
     batch_size: int | None = None,
     stores: Sequence[RowStore] = (),
 ) -> Plan:
-    """Return what has to be scored; see ``predict``.
+    """Return the work that is left; see ``predict``.
 
     Args:
-        manifests: What is judged.
-        detectors: Who judges.
+        manifests: Manifests to score.
+        detectors: Detectors to score them with.
         windows: Clips per file.
         use_skip_time: Skip for every detector.
-        batch_size: Clips that a network sees at once at most.
-        stores: What each detector said already and where more of it is kept; none keeps it in
-            memory alone.
+        batch_size: Maximum batch size.
+        stores: One store per detector, with its finished rows; without stores, rows are kept in
+            memory only.
     """
     contracts = [detector.card.contract for detector in detectors]
     requests = [ClipRequest(c, windows, use_skip_time or c.skip_time) for c in contracts]
@@ -146,13 +146,13 @@ def score_plan(
     advance: OnFileDone | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Score what a plan says; afterwards its tallies hold every file, unless it was stopped.
+    """Score the files of a plan; afterwards its tallies hold every file, unless it was stopped.
 
     Args:
-        plan: What is to be done.
+        plan: The work that is left.
         n_workers: Decoding processes; see ``decode_files``.
-        advance: Told of every file that is done.
-        should_stop: Asked before every file; once it says so, only what is in hand is finished.
+        advance: Called for every file that is done.
+        should_stop: Called before every file; once true, only files in progress are finished.
     """
     n_parts_done: Counter[Job] = Counter()
     with Scorers([tally.detector for tally in plan.tallies]) as scorers:
@@ -189,7 +189,7 @@ def tabulate(
 def count_files(
     manifests: Sequence[Manifest], detectors: Sequence[Detector], *, use_skip_time: bool = False
 ) -> int:
-    """Return how many files ``predict`` will tell ``advance`` of."""
+    """Return how often ``predict`` calls ``advance``."""
     return plan_scoring(manifests, detectors, use_skip_time=use_skip_time).n_files
 
 
@@ -203,7 +203,7 @@ def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
 
 
 def _tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
-    """Return what has to be decoded of each file that some detector has not heard yet."""
+    """Return the decoding tasks of files that some detector has not scored yet."""
     planned = [set(tally.finished) for tally in tallies]
     tasks = []
     for job in jobs:

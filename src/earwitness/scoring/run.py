@@ -1,4 +1,4 @@
-"""Detectors over manifests, into a run folder or into the files of the published scripts."""
+"""Score manifests into a run folder or into the files of the published scripts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PREDS = "preds"
 """Folder of predictions in a run folder."""
 
 OnStart = Callable[[int, int], OnFileDone]
-"""Told how many files are to be done and how many are done; returns what is told of each."""
+"""Called with the numbers of files to do and done; returns the callback of each file."""
 
 
 def score_into_run(
@@ -40,17 +40,17 @@ def score_into_run(
     options: ScoringOptions,
     starting: OnStart | None = None,
 ) -> dict[Path, Predictions]:
-    """Score manifests and write a run folder; see ``runfolder``.
+    """Score manifests and write a run folder; see ``run_folder``.
 
-    Every row is on disk as soon as it is finished: whatever ends a run, the same call goes on
-    where it stopped. Detectors and manifests may be added to a folder.
+    Every row is on disk as soon as it is finished: whatever ends a run, the same call
+    resumes it. Detectors and manifests may be added to a folder.
 
     Args:
-        manifests: What is judged.
-        detectors: Who judges.
+        manifests: Manifests to score.
+        detectors: Detectors to score them with.
         out: The run folder.
         options: How to score.
-        starting: Told how many files there are to do, and how many are done.
+        starting: Called once the numbers of files to do and done are known.
 
     Returns:
         Prediction files and what they hold.
@@ -125,7 +125,7 @@ def score_into_files(
         output_csv: The file to write.
         output_dir: Folder for ``<detector>/test_predictions.csv``, where no file is given.
         options: How to score.
-        starting: Told how many files there are to do.
+        starting: Called once the number of files to do is known.
 
     Raises:
         UsageError: More manifests or detectors than the file can hold.
@@ -141,30 +141,24 @@ def score_into_files(
         for detector in detectors
     ]
     for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)  # told before scoring, not after it
+        path.parent.mkdir(parents=True, exist_ok=True)  # fail before scoring, not after it
         if path.is_dir():
             raise UsageError(f"{path}: found a folder, expected a file to write")
     plan = _plan(manifests, detectors, options)
     _score(plan, options, starting, "nothing is kept without a run folder (--out)")
-    written = dict(
-        zip(
-            paths,
-            _tabulate(plan, options),
-            strict=True,
-        )
-    )
+    written = dict(zip(paths, _tabulate(plan, options), strict=True))
     for path, prediction in written.items():
         _write(prediction, path)
     return written
 
 
 def predictions_path(out: Path, dataset: str, detector: str) -> Path:
-    """Return where the predictions of a detector on a manifest lie in a run folder."""
+    """Return the path of a detector's predictions on a manifest."""
     return out / PREDS / file_stem(dataset) / f"{file_stem(detector)}.csv"
 
 
 def windows_beside(path: Path) -> Path:
-    """Return where scores per window lie for a file of predictions."""
+    """Return the path of the scores per window that belong to a prediction file."""
     return path.with_name(f"{path.stem}_windows.csv")
 
 

@@ -1,7 +1,7 @@
 """Finished rows on disk: an append-only file a detector, whole whatever ends the run.
 
-Conventions: ``store/<detector>.jsonl`` holds one JSON object a file that was judged, written as
-soon as the file is finished (see ``passes.lines``). Paths are absolute. One process at a time
+Conventions: ``store/<detector>.jsonl`` holds one JSON object a file that was scored, written as
+soon as the file is finished. Paths are absolute. One process at a time
 writes into a folder.
 """
 
@@ -60,7 +60,7 @@ class RowStore:
         self.finished[job] = score
 
     def add(self, job: Job, score: FileScore) -> None:
-        """Keep what was said of a file.
+        """Append the scores of a file.
 
         Raises:
             RunError: It cannot be written; what was written before stays valid.
@@ -130,19 +130,18 @@ def locked(folder: Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: found a file, expected a folder to write to")
     path = folder / STORE_FOLDER / _LOCK
-    with refusals_told(path):
+    with write_errors_as_run_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, timeout=0)
         try:
             lock.acquire()
         except Timeout:
             raise RunError(
-                f"{folder}: another run is writing there, expected to be alone; wait for it or "
-                "choose another folder"
+                f"{folder}: locked by another run; wait for it or choose another folder"
             ) from None
         except NotImplementedError:
             raise RunError(
-                f"{folder}: its disk knows no file locks, expected one that does"
+                f"{folder}: its file system has no file locks, expected one that has"
             ) from None
     try:
         sweep(folder, below=True)
@@ -181,7 +180,7 @@ class LineFile:
         self.path = path
         self._n_rows = 0
         self._synced_at = time.monotonic()
-        with refusals_told(path):
+        with write_errors_as_run_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("wb" if anew else "ab+", buffering=0)
         try:
@@ -191,9 +190,9 @@ class LineFile:
             raise
 
     def _read(self, header: dict[str, Any], take: Callable[[Any], None]) -> None:
-        """Hand over what is there and drop a torn end."""
+        """Pass existing rows to ``take`` and drop a torn last line."""
         self._size = 0
-        with refusals_told(self.path), self.path.open("rb") as lines:
+        with write_errors_as_run_errors(self.path), self.path.open("rb") as lines:
             for number, (row, n_bytes) in enumerate(_whole_rows(lines, self.path), 1):
                 self._size += n_bytes
                 if number > 1:
@@ -222,7 +221,7 @@ class LineFile:
 
     def _write(self, row: dict[str, Any]) -> None:
         line = memoryview(json.dumps(row, allow_nan=False).encode() + b"\n")
-        with refusals_told(self.path, self._n_rows):
+        with write_errors_as_run_errors(self.path, self._n_rows):
             try:
                 rest = line
                 while rest:
@@ -274,8 +273,8 @@ def _whole_rows(lines: Iterable[bytes], path: Path) -> Iterator[tuple[Any, int]]
 
 
 @contextlib.contextmanager
-def refusals_told(path: Path, n_kept: int = 0) -> Iterator[None]:
-    """Say in one line what the disk refused, and that nothing was lost."""
+def write_errors_as_run_errors(path: Path, n_kept: int = 0) -> Iterator[None]:
+    """Turn an OSError into a one-line RunError that says how many rows are kept."""
     try:
         yield
     except OSError as error:
