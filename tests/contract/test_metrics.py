@@ -230,6 +230,12 @@ def test_few_groups_have_a_point_without_an_interval(n_groups: int) -> None:
         assert found.is_defined or name == "tpr_at_fpr_1pct"
 
 
+def test_ten_groups_a_class_have_intervals() -> None:
+    found = estimate_all(sample("usual", 10, 30), SETTINGS)
+    without = {name for name, one in found.items() if one.low is None}
+    assert without == {"eer_threshold", "tpr_at_fpr_1pct", "tpr_at_fpr_5pct"}
+
+
 @pytest.mark.parametrize("change", [np.arctan, lambda x: 5 * x**3 - 2, np.exp])
 def test_monotone_maps_leave_ranking_metrics_alone(
     change: Callable[[np.ndarray], np.ndarray],

@@ -321,11 +321,7 @@ METRICS: dict[str, Metric] = {
         part=_called_fake,
         undefined="nothing was called fake",
     ),
-    "f1": Metric(
-        label="F1",
-        needs="decision",
-        of_sums=lambda s, _: _f1(s["tp"], s["fp"], s["fn"]),
-    ),
+    "f1": Metric(label="F1", needs="decision", of_sums=lambda s, _: _f1(s["tp"], s["fp"], s["fn"])),
     "f1_macro": Metric(
         label="macro F1",
         needs="decision",
