@@ -20,8 +20,8 @@ from earwitness.core.manifest import Manifest
 from earwitness.demo.music import compose
 from earwitness.demo.score import SAMPLE_RATE_HZ, draw_artist
 
-N = 40
-"""Sounds in each set; across sets and inside one they make over 2 000 unrelated pairs."""
+N = 22
+"""Sounds in each set; across sets and inside one they make over 600 unrelated pairs."""
 
 SHORT_S, LONG_S = 6.5, 14.0
 N_LONG = 3
@@ -150,7 +150,7 @@ def test_nothing_but_what_was_planted_is_found(planted: AuditReport) -> None:
     assert {f.filepath for f in planted.findings if f.relation not in others} == set(PLANTED)
 
 
-def test_the_clean_twin_has_no_finding_in_over_two_thousand_pairs(clean: AuditReport) -> None:
+def test_the_clean_twin_has_no_finding_in_over_six_hundred_pairs(clean: AuditReport) -> None:
     assert clean.n_findings == 0
     assert {finding.relation for finding in clean.findings} <= {"undecided"}
     n_false = sum(link.relation not in ("undecided", "by_design") for link in clean.links)
@@ -158,6 +158,5 @@ def test_the_clean_twin_has_no_finding_in_over_two_thousand_pairs(clean: AuditRe
         int(str(clean.check(f"versions_{scope}").figures["n_comparisons"]))
         for scope in ("across", "inside")
     )
-    print(f"false-positive rate: {n_false} of {n_pairs} unrelated pairs")
     assert n_false == 0
-    assert n_pairs > 2_000
+    assert n_pairs > 600
