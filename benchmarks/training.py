@@ -24,10 +24,11 @@ from earwitness.detectors.network import native_precision
 from earwitness.images.png import Shown, write_spectrogram
 from earwitness.training.examples import SplitConfig, share_groups
 from earwitness.training.image_sources import list_images
-from earwitness.training.image_task import ImageLesson, make_network
 from earwitness.training.pixels import shelve_images
-from earwitness.training.task import TrainConfig
-from earwitness.training.trainer import Hardware, fit
+from earwitness.training.rendering import Shelves
+from earwitness.training.resnet import ImageTask
+from earwitness.training.task import Hardware, TrainConfig
+from earwitness.training.trainer import fit
 
 N_IMAGES, EPOCHS, BATCH = 160, 2, 32
 MEANS, SPREADS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -89,7 +90,7 @@ def ours(root: Path, out: Path) -> float:
     start = time.perf_counter()
     shelf = shelve_images(list_images(root))
     train, valid = share_groups(shelf.examples, SplitConfig(1 / 9))
-    lesson = ImageLesson(make_network("none", seed=0), shelf.chosen(train), shelf.chosen(valid))
-    plan = TrainConfig(epochs=EPOCHS, batch_size=BATCH)
-    fit(lesson, plan, out, hardware=Hardware("cpu", precision=native_precision("cpu")))
+    task = ImageTask(Shelves(shelf.chosen(train), shelf.chosen(valid)), init="none")
+    config = TrainConfig(epochs=EPOCHS, batch_size=BATCH)
+    fit(task, config, out, hardware=Hardware("cpu", precision=native_precision("cpu")))
     return time.perf_counter() - start

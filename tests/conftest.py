@@ -14,6 +14,7 @@ import processes
 settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("patient")
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks here are small: threads only wait
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's client is first imported
 os.environ["HF_HOME"] = os.devnull
 

@@ -45,7 +45,7 @@ def test_from_audio_to_a_report(
     Path("data/test.csv").rename("test_data/test.csv")
     done = run("classify")
     assert done.code == 0, done.err
-    assert "6 rows judged, 0 failed" in done.out
+    assert "6 rows scored, 0 failed" in done.out
     assert "not as those of the training" not in done.err
     report = Path("test_data/test_report.txt").read_text()
     assert "6 rows scored, 0 without a score" in report
@@ -76,7 +76,7 @@ def test_several_csvs_are_pooled(music: Path, tmp_path: Path, run: Run) -> None:
         *("--csv", f"{one},{two}", "--csv", bare),
     )
     assert done.code == 0, done.err
-    assert "3 rows judged, 1 failed (see the column prediction_error)" in done.out
+    assert "3 rows scored, 1 failed (see the column prediction_error)" in done.out
     assert "1 × no such file (as " in done.err
     assert "bare.csv: no actual_output, only predictions were written" in done.err
     told = json.loads((tmp_path / "aggregate_test_reports.json").read_text())

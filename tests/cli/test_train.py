@@ -33,7 +33,7 @@ def test_a_bare_train_does_what_the_published_pipeline_does(
     )
     judged = run("classify")
     assert judged.code == 0, judged.err
-    assert "3 rows judged, 0 failed" in judged.out
+    assert "3 rows scored, 0 failed" in judged.out
     assert "not as those" not in judged.err
     again = run("train", *QUICK)
     assert again.code == 2
@@ -43,7 +43,7 @@ def test_a_bare_train_does_what_the_published_pipeline_does(
 def test_without_the_network_one_line_says_how_to_go_on(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("earwitness.training.image_task.URL", "http://127.0.0.1:9/resnet18.pth")
+    monkeypatch.setattr("earwitness.training.resnet.URL", "http://127.0.0.1:9/resnet18.pth")
     write_images(tmp_path / "data", 8)
     done = run("train", "--images", tmp_path / "data", "--out", tmp_path / "out")
     assert done.code == 2

@@ -41,7 +41,7 @@ def all_formats() -> list[Format]:
 def _texts() -> list[Format]:
     from earwitness.bench.config_file import read_config, write_resolved
     from earwitness.bench.steps import read_ledger
-    from earwitness.images.items import read_contract
+    from earwitness.images.png import read_contract
     from earwitness.scoring.run_folder import read_run
     from earwitness.splits.manifests import list_manifests
     from earwitness.training.run import begin

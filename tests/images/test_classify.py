@@ -16,9 +16,9 @@ from earwitness.images.classify import (
     Table,
     describe_differences,
     describe_notes,
-    judge,
     read_tables,
     refuse_differences,
+    score_tables,
     write_answers,
 )
 from earwitness.images.png import Shown, write_spectrogram
@@ -46,7 +46,7 @@ def base(tmp_path: Path) -> Path:
 
 def classify(csv: Path, base: Path, detector: ResnetDetector) -> tuple[Table, Answers]:
     (table,) = read_tables([csv], base)
-    answers = judge([table], detector)
+    answers = score_tables([table], detector)
     write_answers(table, answers, 0.5)
     return table, answers
 
@@ -175,7 +175,7 @@ def test_ctrl_c_changes_nothing(base: Path, detector: ResnetDetector) -> None:
     csv.write_text("img_path\n0.png\n")
     tables = read_tables([csv], base)
     with pytest.raises(StoppedError, match="no CSV was changed"):
-        judge(tables, detector, should_stop=lambda: True)
+        score_tables(tables, detector, should_stop=lambda: True)
     assert csv.read_text() == "img_path\n0.png\n"
 
 

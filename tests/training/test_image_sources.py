@@ -11,7 +11,7 @@ from PIL import Image
 from earwitness.core.errors import DatasetError
 from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import find_images, read_image_csvs
-from earwitness.training.resnet import shelve_folder
+from earwitness.training.rendering import shelve_folder
 
 
 def put_images(folder: Path, names: list[str], seed: int = 0) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from earwitness.core.errors import DatasetError, ManifestError, UsageError
 from earwitness.core.manifest import Manifest
-from earwitness.training.data_checks import look_at_examples, look_at_images
+from earwitness.training.data_checks import check_examples, check_images
 from earwitness.training.examples import (
     Example,
     SplitConfig,
@@ -23,12 +23,12 @@ from earwitness.training.examples import (
     hold_out_test,
     join_groups,
     list_audio,
+    list_sides,
     share_groups,
 )
 from earwitness.training.image_sources import list_images
 from earwitness.training.module import cosine_share
 from earwitness.training.pixels import ImageDataset, PixelFile, shelve_images
-from earwitness.training.resnet import list_sides
 from earwitness.training.sampling import Augmentation, EpochSampler, epoch_order, rng_for
 from imagefolders import TINY, write_images
 
@@ -223,7 +223,7 @@ def noise(n: int, seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]
 def test_what_may_go_wrong_is_looked_for_beforehand() -> None:
     targets = [0, 1] * 10
     good = shelf(noise(20), targets)
-    assert not list(look_at_images(good, shelf(noise(4, 1), [0, 1, 0, 1])))
+    assert not list(check_images(good, shelf(noise(4, 1), [0, 1, 0, 1])))
     constant = noise(20)
     constant[3] = 7
     twins = noise(20)
@@ -241,10 +241,10 @@ def test_what_may_go_wrong_is_looked_for_beforehand() -> None:
         "label leak: the files alone tell": shelf(noise(20), targets, traits=leak),
     }
     for message, train in cases.items():
-        assert any(t.startswith(message) for t in look_at_images(train, good)), message
-    assert "20 images of valid are the same" in next(iter(look_at_images(good, good)))
+        assert any(t.startswith(message) for t in check_images(train, good)), message
+    assert "20 images of valid are the same" in next(iter(check_images(good, good)))
     lopsided = [*examples(5, ("",)), *examples(20, ("a",))]
-    told = list(look_at_examples(lopsided, examples(20, ("", "a"))))
+    told = list(check_examples(lopsided, examples(20, ("", "a"))))
     assert [t.partition(" ")[0] for t in told] == ["classes", "fewer"]
 
 
@@ -274,7 +274,7 @@ def test_images_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> Non
         "2 of 7 images are resized to 32 × 32 pixels, the most frequent size",
         "2 images: whole-number pixels up to 255, read as 8-bit values",
     ]
-    assert wide.notes[0] in list(look_at_images(wide, wide))
+    assert wide.notes[0] in list(check_images(wide, wide))
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

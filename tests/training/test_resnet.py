@@ -24,20 +24,16 @@ from earwitness.detectors.nets.resnet18 import load_resnet
 from earwitness.scoring.predict import predict
 from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import list_images
-from earwitness.training.image_task import ImageLesson, make_network
-from earwitness.training.resnet import (
-    Shelves,
-    TrainedClassifier,
-    shelve_folder,
-    shelve_manifests,
-    train_classifier,
-)
+from earwitness.training.rendering import Shelves, shelve_folder, shelve_manifests
+from earwitness.training.resnet import ImageTask, make_network
+from earwitness.training.run import TrainedDetector, train
 from earwitness.training.task import TrainConfig
 from earwitness.training.trainer import Callbacks, fit
 from imagefolders import TINY, write_images
 from resnets import make_network as random_network
 
 QUICK = TrainConfig(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
+BRIEF = TrainConfig(epochs=1, batch_size=16)
 TESTS = Path(__file__).resolve().parent.parent
 
 
@@ -54,15 +50,15 @@ def shelves(folder: Path) -> Shelves:
 @pytest.fixture(scope="module")
 def whole(
     shelves: Shelves, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, TrainedClassifier, list[int]]:
+) -> tuple[Path, TrainedDetector, list[int]]:
     """An unbroken training: its folder, what came of it, and the epochs that were told of."""
     out, told = tmp_path_factory.mktemp("trained") / "mine", []
-    listeners = Callbacks(told=lambda row: told.append(int(row["epoch"])))
-    return out, train_classifier(shelves, out, QUICK, init="none", listeners=listeners), told
+    callbacks = Callbacks(on_epoch=lambda row: told.append(int(row["epoch"])))
+    return out, train(ImageTask(shelves, init="none"), QUICK, out, callbacks=callbacks), told
 
 
 def test_learns_what_sets_the_classes_apart(
-    shelves: Shelves, whole: tuple[Path, TrainedClassifier, list[int]]
+    shelves: Shelves, whole: tuple[Path, TrainedDetector, list[int]]
 ) -> None:
     out, done, told = whole
     assert done.trained.best_row["valid_auroc"] > 0.8
@@ -87,7 +83,7 @@ def test_learns_what_sets_the_classes_apart(
     right = (judge.score_images(images) >= 0) == [e.target == 1 for e in shelves.valid.examples]
     assert right.mean() == pytest.approx(done.trained.best_row["valid_balanced_accuracy"])
     with pytest.raises(RunError, match="holds a detector already"):
-        train_classifier(shelves, out, QUICK, init="none")
+        train(ImageTask(shelves, init="none"), QUICK, out)
 
 
 def test_the_held_out_test_is_scored_once_and_never_learned_from(
@@ -96,7 +92,7 @@ def test_the_held_out_test_is_scored_once_and_never_learned_from(
     shelves = shelve_folder(list_images(folder), SplitConfig(0.2, test_share=0.2))
     assert shelves.test is not None
     plan = TrainConfig(epochs=2, batch_size=8)
-    done = train_classifier(shelves, tmp_path / "mine", plan, init="none", published=True)
+    done = train(ImageTask(shelves, init="none", published=True), plan, tmp_path / "mine")
     assert done.test is not None
     split = pl.read_csv(tmp_path / "mine" / "split.csv").partition_by("split_tag", as_dict=True)
     groups = [set(split[side,]["group_id"]) for side in ("train", "valid", "test")]
@@ -118,7 +114,7 @@ def test_the_held_out_test_is_scored_once_and_never_learned_from(
     )
     # the same sides without a test learn the same weights
     alone = Shelves(shelves.train, shelves.valid)
-    train_classifier(alone, tmp_path / "alone", plan, init="none", published=True)
+    train(ImageTask(alone, init="none", published=True), plan, tmp_path / "alone")
     name = "best_laundered_processed.pth"
     assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "mine" / name).read_bytes()
     assert not (tmp_path / "alone" / "test.json").exists()
@@ -126,9 +122,9 @@ def test_the_held_out_test_is_scored_once_and_never_learned_from(
 
 def test_weight_decay_shrinks_weights(shelves: Shelves, tmp_path: Path) -> None:
     def size(weight_decay: float) -> float:
-        lesson = ImageLesson(make_network("none", seed=0), shelves.train, shelves.valid)
+        task = ImageTask(shelves, init="none")
         plan = TrainConfig(epochs=1, batch_size=16, learning_rate=1e-3, weight_decay=weight_decay)
-        trained = fit(lesson, plan, tmp_path / str(weight_decay))
+        trained = fit(task, plan, tmp_path / str(weight_decay))
         return float(trained.final["layer4.0.conv1.weight"].norm())
 
     assert size(50.0) < 0.95 * size(0.0)
@@ -138,7 +134,9 @@ KILLED = """
 import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
-from earwitness.training.resnet import shelve_folder, train_classifier
+from earwitness.training.rendering import shelve_folder
+from earwitness.training.resnet import ImageTask
+from earwitness.training.run import train
 from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import list_images
 from earwitness.training.task import TrainConfig
@@ -154,9 +152,8 @@ def should_stop():
 
 shelves = shelve_folder(list_images(Path(sys.argv[1])), SplitConfig(0.25))
 plan = TrainConfig(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
-train_classifier(
-    shelves, Path(sys.argv[2]), plan, init="none", listeners=Callbacks(should_stop=should_stop)
-)
+task = ImageTask(shelves, init="none")
+train(task, plan, Path(sys.argv[2]), callbacks=Callbacks(should_stop=should_stop))
 """
 
 
@@ -164,7 +161,7 @@ def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
     folder: Path,
     shelves: Shelves,
     tmp_path: Path,
-    whole: tuple[Path, TrainedClassifier, list[int]],
+    whole: tuple[Path, TrainedDetector, list[int]],
 ) -> None:
     command = [sys.executable, "-c", KILLED, folder, tmp_path / "killed"]
     killed = subprocess.run(command, capture_output=True, check=False)
@@ -172,7 +169,7 @@ def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
     before = (tmp_path / "killed" / "curves.csv").read_text().splitlines()
     assert len(before) == 2  # the header and one epoch; the second one was broken off
     resumed, unbroken = tmp_path / "killed", whole[0]
-    train_classifier(shelves, resumed, QUICK, init="none")
+    train(ImageTask(shelves, init="none"), QUICK, resumed)
     for name in ("curves.csv", "split.csv", "final_laundered_processed.pth"):
         assert (resumed / name).read_bytes() == (unbroken / name).read_bytes(), name
     cards = [json.loads((f / "card.json").read_text())["details"] for f in (resumed, unbroken)]
@@ -182,7 +179,9 @@ def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
 KILLED_LATE = """
 import os, signal, sys
 from pathlib import Path
-from earwitness.training.resnet import shelve_folder, train_classifier
+from earwitness.training.rendering import shelve_folder
+from earwitness.training.resnet import ImageTask
+from earwitness.training.run import train
 from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import list_images
 from earwitness.training.task import TrainConfig
@@ -196,55 +195,59 @@ def killing(event, arguments):
 
 sys.addaudithook(killing)
 shelves = shelve_folder(list_images(Path(sys.argv[1])), SplitConfig(0.25))
-plan = TrainConfig(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
-train_classifier(shelves, Path(sys.argv[2]), plan, init="none")
+task = ImageTask(shelves, init="none")
+train(task, TrainConfig(epochs=1, batch_size=16), Path(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize(
-    "moment",
-    ["final_laundered_processed.pth", "curves.png", "card.json", "rmtree"],
-)
+@pytest.fixture(scope="module")
+def brief(shelves: Shelves, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an unbroken training of one epoch."""
+    out = tmp_path_factory.mktemp("brief") / "mine"
+    train(ImageTask(shelves, init="none"), BRIEF, out)
+    return out
+
+
+@pytest.mark.parametrize("moment", ["final_laundered_processed.pth", "card.json", "rmtree"])
 def test_a_training_killed_in_its_last_moments_is_not_done(
-    folder: Path,
-    shelves: Shelves,
-    tmp_path: Path,
-    whole: tuple[Path, TrainedClassifier, list[int]],
-    moment: str,
+    folder: Path, shelves: Shelves, tmp_path: Path, brief: Path, moment: str
 ) -> None:
     out = tmp_path / "late" / "mine"  # the curves are titled after the folder
     command = [sys.executable, "-c", KILLED_LATE, folder, out, moment]
     killed = subprocess.run(command, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
+    task = ImageTask(shelves, init="none")
     if moment == "rmtree":  # the card is there, so all else is: it is done
         with pytest.raises(RunError, match="holds a detector already"):
-            train_classifier(shelves, out, QUICK, init="none")
+            train(task, BRIEF, out)
     else:
-        train_classifier(shelves, out, QUICK, init="none")
-    unbroken = whole[0]
-    names = {path.name for path in unbroken.iterdir()}
+        train(task, BRIEF, out)
+    names = {path.name for path in brief.iterdir()}
     assert {path.name for path in out.iterdir()} == names
     for name in sorted(names - {"tensorboard", "card.json", "weights.safetensors"}):
-        assert (out / name).read_bytes() == (unbroken / name).read_bytes(), name
+        assert (out / name).read_bytes() == (brief / name).read_bytes(), name
     with pytest.raises(RunError, match="holds a detector already"):
-        train_classifier(shelves, out, QUICK, init="none")
+        train(task, BRIEF, out)
 
 
 def test_ctrl_c_stops_and_another_training_is_refused(shelves: Shelves, tmp_path: Path) -> None:
     with pytest.raises(StoppedError, match="the same command goes on"):
-        train_classifier(
-            shelves, tmp_path, QUICK, init="none", listeners=Callbacks(should_stop=lambda: True)
+        train(
+            ImageTask(shelves, init="none"),
+            QUICK,
+            tmp_path,
+            callbacks=Callbacks(should_stop=lambda: True),
         )
     other = replace(QUICK, seed=1)
     with pytest.raises(RunError, match=r"another one: seed was 0, is 1\. Choose"):
-        train_classifier(shelves, tmp_path, other, init="none")
+        train(ImageTask(shelves, init="none"), other, tmp_path)
     fewer = Shelves(shelves.train, shelves.valid.chosen(shelves.valid.examples[1:]))
     with pytest.raises(RunError, match="other examples to valid with"):
-        train_classifier(fewer, tmp_path, QUICK, init="none")
+        train(ImageTask(fewer, init="none"), QUICK, tmp_path)
 
 
 def test_the_bar_counts_every_example_of_every_epoch(shelves: Shelves, tmp_path: Path) -> None:
-    lesson = ImageLesson(make_network("none", seed=0), shelves.train, shelves.valid)
+    task = ImageTask(shelves, init="none")
     n = len(shelves.train.examples)
     plan = TrainConfig(epochs=2, batch_size=10, patience=5)
     assert n % plan.batch_size  # the last batch is short and left out
@@ -257,29 +260,29 @@ def test_the_bar_counts_every_example_of_every_epoch(shelves: Shelves, tmp_path:
 
     with pytest.raises(StoppedError):
         fit(
-            lesson,
+            task,
             plan,
             tmp_path,
-            listeners=Callbacks(advance=counted.append, should_stop=should_stop),
+            callbacks=Callbacks(advance=counted.append, should_stop=should_stop),
         )
     assert len(counted) == n
     counted.clear()
-    fit(lesson, plan, tmp_path, listeners=Callbacks(advance=counted.append))
+    fit(task, plan, tmp_path, callbacks=Callbacks(advance=counted.append))
     assert len(counted) == 2 * n  # the epoch of the first run, too
 
 
-class Crowded(ImageLesson):
-    """A lesson on a machine without room for more than eight images."""
+class Crowded(ImageTask):
+    """A task on a machine without room for more than eight images."""
 
-    def judge(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if len(inputs) > 8:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return super().judge(inputs)
+        return super().forward(inputs)
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(shelves: Shelves, tmp_path: Path) -> None:
-    lesson = Crowded(make_network("none", seed=0), shelves.train, shelves.valid)
-    trained = fit(lesson, TrainConfig(epochs=1, batch_size=32), tmp_path)
+    task = Crowded(shelves, init="none")
+    trained = fit(task, TrainConfig(epochs=1, batch_size=32), tmp_path)
     assert trained.remarks == [
         "out of memory: went on with 8 examples at once, gradients added up to a step of about 32"
     ]
@@ -288,27 +291,27 @@ def test_out_of_memory_halves_the_batch_and_goes_on(shelves: Shelves, tmp_path: 
 
 def test_all_but_the_last_layer_is_held_at_first(shelves: Shelves, tmp_path: Path) -> None:
     torch.save(random_network(1, seed=5).state_dict(), tmp_path / "start.pth")
-    network = make_network(str(tmp_path / "start.pth"), seed=0)
-    start = {name: values.clone() for name, values in network.state_dict().items()}
-    assert torch.equal(
-        start["conv1.weight"], random_network(1, seed=5).state_dict()["conv1.weight"]
-    )
+    task = ImageTask(shelves, init=str(tmp_path / "start.pth"))
+    start = {name: values.clone() for name, values in task.network.state_dict().items()}
+    given = random_network(1, seed=5).state_dict()["conv1.weight"]
+    assert torch.equal(start["conv1.weight"], given)
     assert start["fc.weight"].shape == (2, 512)
-    lesson = ImageLesson(network, shelves.train, shelves.valid)
-    trained = fit(lesson, TrainConfig(epochs=1, batch_size=16, freeze_epochs=1), tmp_path / "held")
+    trained = fit(task, TrainConfig(epochs=2, batch_size=16, freeze_epochs=1), tmp_path / "held")
+    assert not torch.equal(trained.final["conv1.weight"], start["conv1.weight"])
+    epochs = TrainConfig(epochs=1, batch_size=16, freeze_epochs=1)
+    task.network.load_state_dict(start)
+    trained = fit(task, epochs, tmp_path / "freed")
     changed = {
         name for name, values in trained.final.items() if not torch.equal(values, start[name])
     }
     assert changed == {"fc.weight", "fc.bias"}
-    trained = fit(lesson, TrainConfig(epochs=2, batch_size=16, freeze_epochs=1), tmp_path / "freed")
-    assert not torch.equal(trained.final["conv1.weight"], start["conv1.weight"])
 
 
 def test_imagenet_weights_that_cannot_be_had_say_how_to_go_on(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = "http://127.0.0.1:9/resnet18-f37072fd.pth"
-    monkeypatch.setattr("earwitness.training.image_task.URL", url)
+    monkeypatch.setattr("earwitness.training.resnet.URL", url)
     with pytest.raises(WeightsError, match=r"cannot be fetched \(.*refused.*--init none") as caught:
         make_network("imagenet", seed=0)
     assert "\n" not in str(caught.value)
@@ -348,9 +351,7 @@ def test_audio_is_drawn_in_memory_and_the_network_judges_audio(
     assert [image.shape for image in shelves.train.images()] == [(32, 32)] * 16
     assert len(shelves.valid.examples) == 8
     assert [e.path.name for e, _ in shelves.failures] == ["broken.wav"]
-    done = train_classifier(
-        shelves, tmp_path / "mine", TrainConfig(epochs=1, batch_size=8), init="none"
-    )
+    done = train(ImageTask(shelves, init="none"), BRIEF, tmp_path / "mine")
     assert done.card.images == contract
     (prediction,) = predict(music, [str(tmp_path / "mine")], n_workers=0)
     assert (prediction.n_scored, prediction.n_failed) == (12, 1)
@@ -363,14 +364,15 @@ def test_two_processes_share_the_work(folder: Path, tmp_path: Path) -> None:
 import sys
 from dataclasses import replace
 from pathlib import Path
-from earwitness.training.resnet import shelve_folder, train_classifier
+from earwitness.training.rendering import shelve_folder
+from earwitness.training.resnet import ImageTask
+from earwitness.training.run import train
 from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import list_images
-from earwitness.training.task import TrainConfig
-from earwitness.training.trainer import Hardware
+from earwitness.training.task import Hardware, TrainConfig
 shelves = shelve_folder(list_images(Path({str(folder)!r})), SplitConfig(0.25))
-train_classifier(shelves, Path({str(tmp_path)!r}), TrainConfig(epochs=1, batch_size=8), init="none",
-                 hardware=Hardware("cpu", 2))
+train(ImageTask(shelves, init="none"), TrainConfig(epochs=1, batch_size=8), Path({str(tmp_path)!r}),
+      hardware=Hardware("cpu", 2))
 """
     path = tmp_path / "two.py"
     path.write_text(script)

@@ -10,13 +10,12 @@ import torch
 from builders import write_comb
 from earwitness.core.manifest import Manifest
 from earwitness.detectors.loading import look_up, open_detector
-from earwitness.detectors.nets.specnn import SpecCNN
 from earwitness.detectors.specnn import CONTRACT
 from earwitness.scoring.predict import predict
-from earwitness.training.crops import readable
-from earwitness.training.examples import SplitConfig
-from earwitness.training.resnet import list_sides
-from earwitness.training.specnn import PUBLISHED, SpecnnLesson, train_specnn
+from earwitness.training.examples import SplitConfig, list_sides
+from earwitness.training.run import train as train_detector
+from earwitness.training.sampling import split_readable
+from earwitness.training.specnn import PUBLISHED, SpecnnTask
 from earwitness.training.task import TrainConfig
 
 
@@ -37,12 +36,12 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 def test_a_network_fitted_here_is_a_detector(music: Manifest, tmp_path: Path) -> None:
     sides = list_sides([music], [], SplitConfig(0.25))[:2]
-    (train, failures), (valid, more) = (readable(side, CONTRACT) for side in sides)
+    (train, failures), (valid, more) = (split_readable(side, CONTRACT) for side in sides)
     assert [e.path.name for e, _ in (*failures, *more)] == ["broken.wav"]
     out = tmp_path / "mine"
-    card, trained = train_specnn(
-        train, valid, out, TrainConfig(epochs=2, batch_size=6, **PUBLISHED)
-    )  # type: ignore[arg-type]
+    config = TrainConfig(epochs=2, batch_size=6, **PUBLISHED)  # type: ignore[arg-type]
+    done = train_detector(SpecnnTask(train, valid), config, out)
+    card, trained = done.card, done.trained
     assert card.encoders == ("real", "comb", "other")
     assert [row["learning_rate"] for row in trained.rows] == [1e-3, 1e-3]
     detector = open_detector(str(out))
@@ -58,23 +57,23 @@ def test_a_network_fitted_here_is_a_detector(music: Manifest, tmp_path: Path) ->
 
 def test_slices_are_drawn_mixed_and_scaled(music: Manifest) -> None:
     train, valid = list_sides([music], [], SplitConfig(0.25))[:2]
-    good, _ = readable(train, CONTRACT)
-    lesson = SpecnnLesson(SpecCNN(3), good, valid, encoders=("real", "comb", "other"))
-    first, again, other = (lesson.train_input(0, np.random.default_rng(s)) for s in (0, 0, 1))
+    good, _ = split_readable(train, CONTRACT)
+    task = SpecnnTask(good, valid)
+    first, again, other = (task.train_input(0, np.random.default_rng(s)) for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert first.shape == (34_398,)
     assert first.dtype == np.float32
     assert not np.array_equal(first, other)
-    np.testing.assert_array_equal(lesson.valid_input(0), lesson.valid_input(0))
+    np.testing.assert_array_equal(task.valid_input(0), task.valid_input(0))
 
 
 def test_both_heads_are_weighed(music: Manifest) -> None:
     train, valid = list_sides([music], [], SplitConfig(0.25))[:2]
-    lesson = SpecnnLesson(SpecCNN(3), train, valid, encoders=("real", "comb", "other"))
+    task = SpecnnTask(train, valid)
     logits, encoders = torch.tensor([2.0, -1.0]), torch.tensor([[0.0, 1, 2], [3, 0, 0]])
-    losses = lesson.losses((logits, encoders), torch.tensor([1, 0]), torch.tensor([2, -1]))
+    losses = task.losses((logits, encoders), torch.tensor([1, 0]), torch.tensor([2, -1]))
     head = np.log1p(np.exp([-2.0, -1.0]))
     encoder = np.log(np.exp([0.0, 1, 2]).sum()) - 2
     head[0] += 0.2 * encoder
     np.testing.assert_allclose(losses.numpy(), head, rtol=1e-5)
-    assert [lesson.label(e) for e in train if e.generator == "other"][:1] == [2]
+    assert [task.label(e) for e in train if e.generator == "other"][:1] == [2]

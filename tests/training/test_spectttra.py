@@ -13,24 +13,22 @@ import pytest
 import torch
 
 from builders import write_comb
-from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import DatasetError, RunError, UsageError, WeightsError
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
 from earwitness.detectors.loading import look_up, open_detector
 from earwitness.scoring.predict import predict
 from earwitness.splits.manifests import read_manifest
-from earwitness.training.crops import draw_crop, read_crop, readable
-from earwitness.training.examples import Example, SplitConfig
-from earwitness.training.resnet import list_sides
+from earwitness.training.examples import Example, SplitConfig, list_sides
+from earwitness.training.run import TrainedDetector, train
+from earwitness.training.sampling import draw_crop, read_crop, split_readable
 from earwitness.training.spectttra import (
     RECIPE,
-    SpectttraLesson,
+    SpectttraTask,
     find_start,
-    train_spectttra,
 )
 from earwitness.training.task import TrainConfig
-from earwitness.training.trainer import Trained, fit
+from earwitness.training.trainer import fit
 from spectttra_folders import write_folder
 
 NAME = "sonics-spectttra-gamma-5s"
@@ -63,12 +61,12 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from earwitness.splits.manifests import read_manifest
-from earwitness.training.resnet import list_sides
-from earwitness.training.crops import readable
-from earwitness.training.examples import SplitConfig
+from earwitness.training.examples import SplitConfig, list_sides
+from earwitness.training.run import train as train_detector
+from earwitness.training.sampling import split_readable
 from earwitness.training.task import TrainConfig
 from earwitness.training.trainer import Callbacks
-from earwitness.training.spectttra import RECIPE, find_start, train_spectttra
+from earwitness.training.spectttra import RECIPE, SpectttraTask, find_start
 
 asked = []
 
@@ -81,11 +79,10 @@ def should_stop():
 place = Path(sys.argv[1])
 start = find_start("sonics-spectttra-gamma-5s", str(place / "start"))
 sides = list_sides([read_manifest(place / "music.csv")], [], SplitConfig(0.25))[:2]
-train, valid = (readable(side, start.card.contract)[0] for side in sides)
+train, valid = (split_readable(side, start.card.contract)[0] for side in sides)
 plan = TrainConfig(epochs=3, batch_size=4, **RECIPE)
-train_spectttra(
-    start, train, valid, Path(sys.argv[2]), plan, listeners=Callbacks(should_stop=should_stop)
-)
+task = SpectttraTask(start, train, valid)
+train_detector(task, plan, Path(sys.argv[2]), callbacks=Callbacks(should_stop=should_stop))
 """
 PLAN = TrainConfig(epochs=3, batch_size=4, **RECIPE)
 
@@ -94,7 +91,7 @@ PLAN = TrainConfig(epochs=3, batch_size=4, **RECIPE)
 def sides(music: Manifest, place: Path) -> Sides:
     contract = find_start(NAME, str(place / "start")).card.contract
     (train, failed), (valid, more) = (
-        readable(side, contract) for side in list_sides([music], [], SplitConfig(0.25))[:2]
+        split_readable(side, contract) for side in list_sides([music], [], SplitConfig(0.25))[:2]
     )
     assert [e.path.name for e, _ in (*failed, *more)] == ["broken.wav"]
     return train, valid
@@ -103,15 +100,17 @@ def sides(music: Manifest, place: Path) -> Sides:
 @pytest.fixture(scope="module")
 def whole(
     sides: Sides, place: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, DetectorCard, Trained]:
+) -> tuple[Path, TrainedDetector]:
     out = tmp_path_factory.mktemp("tuned") / "mine"
-    return out, *train_spectttra(find_start(NAME, str(place / "start")), *sides, out, PLAN)
+    task = SpectttraTask(find_start(NAME, str(place / "start")), *sides)
+    return out, train(task, PLAN, out)
 
 
 def test_what_is_written_is_a_folder_as_on_the_hub(
-    whole: tuple[Path, DetectorCard, Trained], music: Manifest, place: Path, sides: Sides
+    whole: tuple[Path, TrainedDetector], music: Manifest, place: Path, sides: Sides
 ) -> None:
-    out, card, trained = whole
+    out, done = whole
+    card, trained = done.card, done.trained
     assert (out / "config.json").read_bytes() == (place / "start/config.json").read_bytes()
     assert (out / "model.safetensors").is_file()
     detector = open_detector(str(out))
@@ -129,9 +128,9 @@ def test_what_is_written_is_a_folder_as_on_the_hub(
 
 
 def test_the_card_says_what_it_was_begun_with(
-    whole: tuple[Path, DetectorCard, Trained], place: Path, sides: Sides, tmp_path: Path
+    whole: tuple[Path, TrainedDetector], place: Path, sides: Sides, tmp_path: Path
 ) -> None:
-    _, card, _ = whole
+    card = whole[1].card
     assert card.kind == NAME
     assert card.trained_on is None  # nobody knows what the start was trained on
     assert card.details["begun_with"] == "start"
@@ -139,13 +138,8 @@ def test_the_card_says_what_it_was_begun_with(
     assert card.training_items is not None
     assert not card.training_items.complete
     assert sha256_of(sides[0][0].path) in card.training_items.item_sha256
-    again, _ = train_spectttra(
-        find_start(NAME, str(whole[0])),
-        sides[1],
-        sides[0],
-        tmp_path / "again",
-        TrainConfig(epochs=1),
-    )
+    task = SpectttraTask(find_start(NAME, str(whole[0])), sides[1], sides[0])
+    again = train(task, TrainConfig(epochs=1), tmp_path / "again").card
     assert again.training_items is not None
     assert again.training_items.n_items == 16
     groups = {hashlib.sha256(f"g{n}".encode()).hexdigest() for n in range(4)}
@@ -160,7 +154,8 @@ def test_published_weights_keep_what_is_known_of_them(
     (shelf / NAME).symlink_to(place / "start")
     monkeypatch.setenv("EARWITNESS_WEIGHTS", str(shelf))
     start = find_start(NAME, None)
-    card, _ = train_spectttra(start, *sides, tmp_path / "mine", TrainConfig(epochs=1, batch_size=8))
+    task = SpectttraTask(start, *sides)
+    card = train(task, TrainConfig(epochs=1, batch_size=8), tmp_path / "mine").card
     assert card.trained_on == ("SONICS train", "Noise train")
     assert card.selected_on == ("SONICS valid", "Noise train")
     told = json.loads((tmp_path / "mine/card.json").read_text())
@@ -169,7 +164,7 @@ def test_published_weights_keep_what_is_known_of_them(
 
 
 def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
-    whole: tuple[Path, DetectorCard, Trained], place: Path, sides: Sides, tmp_path: Path
+    whole: tuple[Path, TrainedDetector], place: Path, sides: Sides, tmp_path: Path
 ) -> None:
     out = tmp_path / "mine"
     killed = subprocess.run(
@@ -178,7 +173,7 @@ def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len((out / "curves.csv").read_text().splitlines()) == 2
     start = find_start(NAME, str(place / "start"))
-    train_spectttra(start, *sides, out, PLAN)
+    train(SpectttraTask(start, *sides), PLAN, out)
     for name in ("curves.csv", "split.csv", "model.safetensors", "card.json"):
         assert (out / name).read_bytes() == (whole[0] / name).read_bytes(), name
 
@@ -186,17 +181,14 @@ def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
 def test_the_front_end_is_not_learned_and_the_encoder_can_be_held(
     place: Path, sides: Sides, tmp_path: Path
 ) -> None:
-    from earwitness.detectors.nets.spectttra import load_spectttra
-
-    network, _ = load_spectttra(place / "start")
-    contract = find_start(NAME, str(place / "start")).card.contract
+    task = SpectttraTask(find_start(NAME, str(place / "start")), *sides)
+    network = task.network
     before = {name: values.clone() for name, values in network.state_dict().items()}
-    lesson = SpectttraLesson(network, contract, *sides, normalize=True)
-    fit(lesson, TrainConfig(epochs=1, batch_size=4, freeze_epochs=1), tmp_path / "held")
+    fit(task, TrainConfig(epochs=1, batch_size=4, freeze_epochs=1), tmp_path / "held")
     after = network.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
-    fit(lesson, TrainConfig(epochs=1, batch_size=4), tmp_path / "freed")
+    fit(task, TrainConfig(epochs=1, batch_size=4), tmp_path / "freed")
     still = {name for name in before if torch.equal(before[name], network.state_dict()[name])}
     assert still == {name for name in before if name.startswith("ft_extractor")}
 
@@ -226,6 +218,6 @@ def test_what_cannot_be_begun_with_is_told(place: Path, sides: Sides, tmp_path: 
     start = find_start(NAME, str(place / "start"))
     other = write_folder(tmp_path / "other", NAME, seed=1, **SMALL)
     with pytest.raises(RunError, match="holds weights from elsewhere"):
-        train_spectttra(start, *sides, other, PLAN)
+        train(SpectttraTask(start, *sides), PLAN, other)
     with pytest.raises(DatasetError, match="groups stand in train and in valid"):
-        train_spectttra(start, sides[0], sides[0], tmp_path / "mine", PLAN)
+        SpectttraTask(start, sides[0], sides[0])

@@ -124,7 +124,7 @@ def _open(
     from earwitness.core.io import missing
     from earwitness.detectors.loading import open_detector
     from earwitness.detectors.nets.resnet18 import load_resnet
-    from earwitness.images.items import read_contract
+    from earwitness.images.png import read_contract
 
     if not weights.exists():
         raise WeightsError(f"--weights {missing(weights)}")

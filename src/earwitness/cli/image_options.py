@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from earwitness.core.spectrogram import SpectrogramContract
     from earwitness.training.examples import Example, SplitConfig
     from earwitness.training.image_sources import ImageSources
-    from earwitness.training.resnet import Shelves
+    from earwitness.training.rendering import Shelves
 
 PANEL = "How images are drawn"
 
@@ -113,7 +113,7 @@ def contract_of(
     from pydantic import ValidationError
 
     from earwitness.core.spectrogram import SpectrogramContract
-    from earwitness.images.items import read_contract
+    from earwitness.images.png import read_contract
 
     if style not in STYLES:
         raise UsageError(f"--style {style}: expected {' or '.join(STYLES)}")
@@ -208,7 +208,7 @@ def shelve_images(
     sources: ImageSources, out: Path, sharing: SplitConfig, *, asked: bool
 ) -> Shelves:
     """Read images."""
-    from earwitness.training.resnet import shelve_folder
+    from earwitness.training.rendering import shelve_folder
 
     if sources.valid is None and sources.test is None:
         sharing = settle_test(sources.examples, sharing, asked=asked)
@@ -246,7 +246,7 @@ def shelve_audio(
         num_workers: Decoding processes.
     """
     from earwitness.training.examples import join_groups, list_audio
-    from earwitness.training.resnet import shelve_manifests
+    from earwitness.training.rendering import shelve_manifests
 
     train, valid, test = sides
     if not (valid or test):

@@ -199,7 +199,7 @@ def classify(
         typer.Option(
             "--strict",
             help="Refuse images that differ from those of the training, and exit 1 when a row "
-            "could not be judged.",
+            "has no score.",
         ),
     ] = False,
     device: Annotated[str, predict_option("device")] = "auto",
@@ -238,7 +238,7 @@ def classify(
         console.progress_bar("classifying", n_images, "images") as advance,
         held_interrupts() as should_stop,
     ):
-        answers = work.judge(tables, detector, advance=advance, should_stop=should_stop)
+        answers = work.score_tables(tables, detector, advance=advance, should_stop=should_stop)
     if strict:
         work.refuse_differences(answers)
     for table in tables:
@@ -289,6 +289,6 @@ def _finish_classify(tables: list[Table], answers: Answers, *, strict: bool) -> 
         console.remark(f"{errors.count(reason)} × {reason}{shown}")
     where = " (see the column prediction_error)" if errors else ""
     scored, failed = map(console.thousands, (len(rows) - len(errors), len(errors)))
-    console.out.print(f"{scored} rows judged, {failed} failed{where}")
+    console.out.print(f"{scored} rows scored, {failed} failed{where}")
     if errors and (strict or len(errors) == len(rows)):
         raise typer.Exit(1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from earwitness.cli import console, image_options, train_options
+from earwitness.cli import image_options, train_options
 from earwitness.cli.options import parse_option, two_numbers
 from earwitness.cli.train_options import CLASSIFIER, FAKEPRINT, SPECNN
 from earwitness.core.errors import UsageError
@@ -65,8 +65,8 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="FILES",
-            help="Audio to train on, or a folder of manifests; several by comma. For resnet18 its "
-            "images are drawn meanwhile.",
+            help="Audio to train on, or a folder of manifests; several by comma. For resnet18, "
+            "images are rendered from it.",
         ),
     ] = None,
     valid: Annotated[
@@ -99,33 +99,33 @@ def train(
         str | None,
         _of_networks(
             "FROM",
-            "Weights to begin with. resnet18: imagenet (torchvision's, fetched once; the default), "
+            "Initial weights. resnet18: imagenet (torchvision's, downloaded once; the default), "
             "a file, or none. sonics-spectttra-…: a folder or a hub id (default: the published "
-            "ones).",
+            "weights).",
         ),
     ] = None,
-    epochs: Annotated[int, _of_networks("N", "At most.", min=1)] = 20,
+    epochs: Annotated[int, _of_networks("N", "Maximum number of epochs.", min=1)] = 20,
     patience: Annotated[
         int | None,
         _of_networks(
             "N",
-            "Epochs without a better figure until training stops (default: 8, and 20 for "
+            "Epochs without improvement before training stops (default: 8; 20 for "
             "specnn_amplitude).",
             min=1,
         ),
     ] = None,
     monitor: Annotated[
-        str,
-        _of_networks("NAME", "The figure that the best epoch has: valid_loss or valid_auroc."),
+        Literal["valid_loss", "valid_auroc"],
+        _of_networks(None, "Validation metric that chooses the best epoch."),
     ] = "valid_loss",
     batch_size: Annotated[
-        int, _of_networks("N", "Examples a step; halved where memory runs out.", min=1)
+        int, _of_networks("N", "Examples per step; halved when memory runs out.", min=1)
     ] = 32,
     learning_rate: Annotated[
         float | None,
         _of_networks(
             "RATE",
-            "The largest (default: 0.0003; 0.001 for specnn_amplitude, 0.00005 for "
+            "Peak learning rate (default: 0.0003; 0.001 for specnn_amplitude, 0.00005 for "
             "sonics-spectttra-…).",
             min=0,
         ),
@@ -134,13 +134,13 @@ def train(
         int | None,
         _of_networks(
             "N",
-            "Epochs in which only the last layer learns (default: 1, and 0 with --init none).",
+            "Epochs in which only the last layer is trained (default: 1; 0 with --init none).",
             min=0,
         ),
     ] = None,
-    balanced: Annotated[bool, _of_networks(None, "Draw as many of either class.")] = True,
+    balanced: Annotated[bool, _of_networks(None, "Sample both classes equally often.")] = True,
     augment: Annotated[
-        bool, _of_networks(None, "Shift, mask and scale images while learning.")
+        bool, _of_networks(None, "Augment training images: shift, mask and scale.")
     ] = True,
     weight_decay: Annotated[
         float | None,
@@ -178,7 +178,7 @@ def train(
         ),
     ] = None,
     name: Annotated[
-        str, _of_networks("STEM", "The weights are called best_STEM.pth and final_STEM.pth.")
+        str, _of_networks("STEM", "Weights are written to best_STEM.pth and final_STEM.pth.")
     ] = "laundered_processed",
     published: Annotated[
         bool,
@@ -188,12 +188,12 @@ def train(
             "the deepfake, the linear layer is fc.1, behind dropout.",
         ),
     ] = False,
-    seed: Annotated[int, _of_networks("N", "Of every draw.", min=0)] = 0,
+    seed: Annotated[int, _of_networks("N", "Random seed.", min=0)] = 0,
     resume: Annotated[
         str,
         _of_networks(
             "HOW",
-            "A training that was stopped: missing goes on, always begins anew, never refuses the "
+            "An interrupted training: missing resumes it, always starts over, never refuses the "
             "folder.",
         ),
     ] = "missing",
@@ -201,13 +201,13 @@ def train(
     gpu: Annotated[
         int | None, _of_networks("N", "N is --device cuda:N, -1 is --device cpu.", min=-1)
     ] = None,
-    devices: Annotated[int, _of_networks("N", "GPUs that share the work.", min=1)] = 1,
+    devices: Annotated[int, _of_networks("N", "Number of GPUs.", min=1)] = 1,
     precision: Annotated[
         str,
         _of_networks(
             "NAME",
-            "What networks compute in while learning: fp32, bf16, fp16, or auto: bf16 where the "
-            "processor has it. Weights are kept in fp32.",
+            "Training precision: fp32, bf16, fp16, or auto: bf16 where the processor has it. "
+            "Weights are kept in fp32.",
         ),
     ] = "auto",
     windows: Annotated[
@@ -250,12 +250,12 @@ def train(
 ) -> None:
     """Train a detector of your own.
 
-    resnet18 learns from folders of images; without options, from data into models/experiments.
-    After Ctrl-C or a crash the same command goes on at the last whole epoch. specnn_amplitude is
-    fitted on audio by its published recipe; a SpecTTTra (sonics-spectttra-…) is fine-tuned.
+    resnet18 is trained on folders of images; by default from data into models/experiments. After
+    Ctrl-C or a crash the same command resumes after the last whole epoch. specnn_amplitude is
+    trained on audio by its published recipe; a SpecTTTra (sonics-spectttra-…) is fine-tuned.
 
     fakeprint is fitted in seconds and stored without pickle; its card holds hashes of the
-    training items and groups, so that exposure can be told later.
+    training items and groups, so that exposure can be detected later.
     """
     kind = detector or (FAKEPRINT if manifest and not (images or valid) else CLASSIFIER)
     _check_sources(kind, images=images, csv=csv, manifest=manifest, valid=valid, test=test)
@@ -270,57 +270,60 @@ def train(
             num_workers=num_workers,
         )
         return
-    course = None if kind == CLASSIFIER else train_options.course_of(kind, init)
+    audio = None if kind == CLASSIFIER else train_options.audio_training(kind, init, seed)
     from earwitness.training.examples import GROUP_BY, SplitConfig
-    from earwitness.training.image_task import IMAGENET, NOTHING
+    from earwitness.training.resnet import IMAGENET, NOTHING, ImageTask
+    from earwitness.training.task import TrainConfig
 
     out = out or Path("models/experiments")
     init = init or IMAGENET
-    held = int(course is None and init != NOTHING)
-    plan = train_options.make_plan(
-        course.recipe if course else {},
+    given = {
+        "patience": patience,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "freeze_epochs": freeze_epochs,
+    }
+    recipe = audio.recipe if audio else {"freeze_epochs": int(init != NOTHING)}
+    config = TrainConfig(
         epochs=epochs,
-        patience=patience,
         monitor=monitor,
         batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        freeze_epochs=held if freeze_epochs is None else freeze_epochs,
         balanced=balanced,
         seed=seed,
+        **{**recipe, **{name: value for name, value in given.items() if value is not None}},
     )
     hardware = train_options.make_hardware(device, gpu, devices, precision)
     how = train_options.check_folder(out, resume)
-    sharing = SplitConfig(valid_share or (0.2 if course else 0.15), group_by or GROUP_BY, seed)
-    if course:
-        train_options.fit_on_audio(
-            course,
-            train_options.read_all(manifest, root),
-            train_options.read_all(valid, root),
-            out,
-            plan,
-            sharing=sharing,
-            num_workers=num_workers,
-            resume=how,
-            hardware=hardware,
-        )
+    split = SplitConfig(valid_share or (0.2 if audio else 0.15), group_by or GROUP_BY, seed)
+    manifests, valid_manifests, test_manifests = (
+        train_options.read_all(some if manifest else None, root) for some in (manifest, valid, test)
+    )
+    if audio:
+        from earwitness.scoring.workers import default_workers
+
+        if not manifests:
+            raise UsageError(f"{kind}: expected --manifest FILES")
+        sides = train_options.read_sides(manifests, valid_manifests, audio.contract, split)
+        n_loaders = default_workers() if num_workers is None else num_workers
+        task = audio.make_task(*sides, n_loaders=n_loaders)
+        train_options.train(task, config, out, resume=how, hardware=hardware)
         return
     asked = test_share is not None
-    sharing = replace(
-        sharing, test_share=image_options.TEST_SHARE if test_share is None else test_share
+    split = replace(
+        split, test_share=image_options.TEST_SHARE if test_share is None else test_share
     )
-    if sharing.valid_share + sharing.test_share >= 1:
+    if split.valid_share + split.test_share >= 1:
         raise UsageError("--valid-share and --test-share: expected a sum below 1")
     if manifest is None:
         sources = (
-            image_options.read_csvs(csv, base, valid, test, sharing.group_by)
+            image_options.read_csvs(csv, base, valid, test, split.group_by)
             if csv
             else image_options.read_folder(
-                images or Path("data"), real_folders, fake_folders, sharing.group_by
+                images or Path("data"), real_folders, fake_folders, split.group_by
             )
         )
         train_options.fetch_init(init)  # a missing file is an error before images are read
-        shelves = image_options.shelve_images(sources, out, sharing, asked=asked)
+        shelves = image_options.shelve_images(sources, out, split, asked=asked)
     else:
         drawn_by = image_options.contract_of(
             contract,
@@ -334,37 +337,21 @@ def train(
             top_db=top_db,
             colours=colours,
         )
-        train_on, validate_on, test_on = (
-            train_options.read_all(some, root) for some in (manifest, valid, test)
-        )
         train_options.fetch_init(init)
         shelves = image_options.shelve_audio(
-            (train_on, validate_on, test_on),
+            (manifests, valid_manifests, test_manifests),
             drawn_by,
             out,
-            sharing,
+            split,
             asked=asked,
             windows=parse_option("windows", windows),
             num_workers=num_workers,
         )
-    train_options.tell_failures(shelves.failures)
-    from earwitness.training.resnet import train_classifier
-
-    with train_options.listening(plan, len(shelves.train.examples)) as listeners:
-        done = train_classifier(
-            shelves,
-            out,
-            plan,
-            init=init,
-            augmented=augment,
-            stem=name,
-            published=published,
-            resume=how,
-            hardware=hardware,
-            listeners=listeners,
-            remark=console.remark,
-        )
-    train_options.finish(done.trained, out, done.test)
+    train_options.report_failures(shelves.failures)
+    image_task = ImageTask(
+        shelves, init=init, seed=seed, augmented=augment, stem=name, published=published
+    )
+    train_options.train(image_task, config, out, resume=how, hardware=hardware)
 
 
 def _check_sources(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from earwitness.cli import console
 from earwitness.cli.options import (
@@ -18,18 +17,15 @@ from earwitness.cli.options import (
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from earwitness.core.cards import ClipContract, DetectorCard
-    from earwitness.core.estimate import Estimate
+    from earwitness.core.cards import ClipContract
     from earwitness.core.manifest import Manifest
     from earwitness.scoring.options import Resume
     from earwitness.training.curves import Row
     from earwitness.training.examples import Example, SplitConfig
-    from earwitness.training.resnet import HeldOut
-    from earwitness.training.task import Monitor, TrainConfig
-    from earwitness.training.trainer import Callbacks, Hardware, Trained
+    from earwitness.training.run import TrainedDetector
+    from earwitness.training.task import Hardware, TrainConfig, TrainingTask
 
 FAKEPRINT, CLASSIFIER, SPECNN = "fakeprint", "resnet18", "specnn_amplitude"
-_MONITORS = ("valid_loss", "valid_auroc")
 
 
 def read_all(manifests: list[str] | None, root: Path | None) -> list[Manifest]:
@@ -39,71 +35,49 @@ def read_all(manifests: list[str] | None, root: Path | None) -> list[Manifest]:
     return read
 
 
-class Recipe(NamedTuple):
-    """How a detector is fitted on audio.
+class AudioTraining(NamedTuple):
+    """How a detector is trained on audio.
 
     Attributes:
-        name: The detector's.
-        contract: The audio it hears.
-        recipe: What its plan says otherwise than the classifier's.
-        learn: What fits it.
+        contract: The clips it takes.
+        recipe: Default hyperparameters that differ from the image classifier's.
+        make_task: Makes its task from both sides of the split.
     """
 
-    name: str
     contract: ClipContract
     recipe: Mapping[str, Any]
-    learn: Callable[..., tuple[DetectorCard, Trained]]
+    make_task: Callable[..., TrainingTask]
 
 
-def course_of(kind: str, init: str | None) -> Recipe:
-    """Return how a detector that hears audio is fitted.
+def audio_training(kind: str, init: str | None, seed: int) -> AudioTraining:
+    """Return how a detector is trained on audio.
 
     Raises:
-        DetectorError: No detector of that name can be.
-        UsageError: There is nothing to begin with there.
-        WeightsError: The weights to begin with cannot be had, or are not this detector's.
+        UsageError: It cannot be trained, or ``--init`` does not fit.
+        WeightsError: The initial weights cannot be had, or are not this detector's.
     """
     from earwitness.detectors.loading import published_name
 
     if kind == SPECNN:
         from earwitness.detectors.specnn import CONTRACT
-        from earwitness.training.specnn import PUBLISHED, train_specnn
+        from earwitness.training.specnn import PUBLISHED, SpecnnTask
 
         if init not in (None, "none"):
-            raise UsageError(f"--init {init}: {SPECNN} begins with random weights, expected none")
-        return Recipe(kind, CONTRACT, PUBLISHED, train_specnn)
+            raise UsageError(f"--init {init}: {SPECNN} starts from random weights, expected none")
+        return AudioTraining(CONTRACT, PUBLISHED, partial(SpecnnTask, seed=seed))
     if published_name(kind) is None:
         known = f"{CLASSIFIER}, {SPECNN}, {FAKEPRINT} or a SpecTTTra (sonics-spectttra-…)"
         raise UsageError(f"--detector {kind}: cannot be trained, expected {known}")
-    from earwitness.training.spectttra import RECIPE, find_start, train_spectttra
+    from earwitness.training.spectttra import RECIPE, SpectttraTask, find_start
 
     start = find_start(kind, init)
-    return Recipe(kind, start.card.contract, RECIPE, partial(train_spectttra, start))
-
-
-def make_plan(recipe: Mapping[str, Any], *, monitor: str, **options: Any) -> TrainConfig:
-    """Put a plan together; options that are ``None`` take the recipe's own.
-
-    Args:
-        recipe: Of the detector.
-        monitor: The figure to watch.
-        **options: Of ``TrainConfig``.
-
-    Raises:
-        UsageError: No such figure to watch.
-    """
-    from earwitness.training.task import TrainConfig
-
-    if monitor not in _MONITORS:
-        raise UsageError(f"--monitor {monitor}: expected {' or '.join(_MONITORS)}")
-    given = {name: value for name, value in options.items() if value is not None}
-    return TrainConfig(monitor=cast("Monitor", monitor), **{**recipe, **given})
+    return AudioTraining(start.card.contract, RECIPE, partial(SpectttraTask, start))
 
 
 def make_hardware(device: str, gpu: int | None, n_devices: int, precision: str) -> Hardware:
-    """Return where training runs; the CPU stands in for what is not there, and that is said."""
+    """Return device and precision; an unavailable device falls back to the CPU with a note."""
     from earwitness.detectors.network import native_precision
-    from earwitness.training.trainer import Hardware
+    from earwitness.training.task import Hardware
 
     chosen = choose_device(device, gpu, console.remark)
     taken = (
@@ -126,46 +100,57 @@ def check_folder(out: Path, resume: str) -> Resume:
 
 def fetch_init(init: str) -> None:
     """Fetch the weights to begin with where need be, and show how far that is."""
-    from earwitness.training.image_task import find_init
+    from earwitness.training.resnet import find_init
 
     with console.download_bar("fetching weights") as on_progress:
         find_init(init, on_progress)
 
 
-def tell_failures(failures: Sequence[tuple[Example, str]], n_shown: int = 5) -> None:
-    """Say which examples could not be read."""
+def report_failures(failures: Sequence[tuple[Example, str]], n_shown: int = 5) -> None:
+    """Print which examples could not be read."""
     for example, reason in failures[:n_shown]:
         console.remark(f"not used: {example.path}: {reason}")
     if len(failures) > n_shown:
         console.remark(f"{len(failures) - n_shown} more could not be read")
 
 
-@contextlib.contextmanager
-def listening(plan: TrainConfig, n_train: int) -> Iterator[Callbacks]:
-    """Show a bar over all epochs and a line after each; Ctrl-C asks to stop."""
+def train(task: TrainingTask, config: TrainConfig, out: Path, **options: Any) -> None:
+    """Train with a progress bar and a line per epoch, and print the result; Ctrl-C stops it.
+
+    Args:
+        task: What is learned.
+        config: Hyperparameters.
+        out: Output folder.
+        **options: ``resume`` and ``hardware`` of ``training.run.train``.
+    """
     from earwitness.scoring.interrupts import held_interrupts
+    from earwitness.training import run
     from earwitness.training.trainer import Callbacks
 
+    n_examples = config.epochs * len(task.train)
     with (
-        console.progress_bar(
-            "training", plan.epochs * n_train, "examples", may_end_early=True
-        ) as advance,
+        console.progress_bar("training", n_examples, "examples", may_end_early=True) as advance,
         held_interrupts() as should_stop,
     ):
-        yield Callbacks(lambda row: _tell(row, plan), advance, should_stop)
+        callbacks = Callbacks(partial(_print_epoch, config=config), advance, should_stop)
+        done = run.train(task, config, out, callbacks=callbacks, on_note=console.remark, **options)
+    _print_result(done, out)
 
 
-def _tell(row: Row, plan: TrainConfig) -> None:
+def _print_epoch(row: Row, config: TrainConfig) -> None:
     console.err.print(
-        f"epoch {row['epoch']:.0f} of {plan.epochs}: train loss {row['train_loss']:.4f}, "
+        f"epoch {row['epoch']:.0f} of {config.epochs}: train loss {row['train_loss']:.4f}, "
         f"valid loss {row['valid_loss']:.4f}, AUROC {row['valid_auroc']:.4f}, "
         f"balanced accuracy {row['valid_balanced_accuracy']:.4f}",
         markup=False,
     )
 
 
-def finish(trained: Trained, out: Path, test: HeldOut | None = None) -> None:
-    """Say what came of a training, and of its held-out test where there was one."""
+def _print_result(done: TrainedDetector, out: Path) -> None:
+    """Print the metrics of the best epoch, and of the held-out test where there is one."""
+    from earwitness.images.class_reports import format_estimate
+
+    trained, test = done.trained, done.test
     for line in trained.remarks:
         console.remark(line)
     row = trained.best_row
@@ -188,55 +173,18 @@ def finish(trained: Trained, out: Path, test: HeldOut | None = None) -> None:
     console.out.print(f"written to {out}; use it with --detector {_as_folder(out)}", markup=False)
 
 
-def format_estimate(estimate: Estimate) -> str:
-    """Return a metric with its interval, or why there is none."""
-    if estimate.value is None:
-        return f"undefined ({estimate.reason})"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.4f} (no interval: {estimate.reason})"
-    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+def read_sides(
+    train: list[Manifest], valid: list[Manifest], contract: ClipContract, config: SplitConfig
+) -> tuple[list[Example], list[Example]]:
+    """Return the readable files of both sides of the split, and report the others."""
+    from earwitness.training.examples import list_sides
+    from earwitness.training.sampling import split_readable
 
-
-def fit_on_audio(
-    course: Recipe,
-    train: list[Manifest],
-    valid: list[Manifest],
-    out: Path,
-    plan: TrainConfig,
-    *,
-    sharing: SplitConfig,
-    num_workers: int | None,
-    resume: Resume,
-    hardware: Hardware,
-) -> None:
-    """Fit a detector on the audio of manifests and say how well.
-
-    Raises:
-        UsageError: No manifest was given.
-    """
-    from earwitness.scoring.workers import default_workers
-    from earwitness.training.crops import readable
-    from earwitness.training.resnet import list_sides
-
-    if not train:
-        raise UsageError(f"{course.name}: expected --manifest FILES")
     (ours, failed), (theirs, failed_too) = (
-        readable(side, course.contract) for side in list_sides(train, valid, sharing)[:2]
+        split_readable(side, contract) for side in list_sides(train, valid, config)[:2]
     )
-    tell_failures([*failed, *failed_too])
-    with listening(plan, len(ours)) as listeners:
-        _, trained = course.learn(
-            ours,
-            theirs,
-            out,
-            plan,
-            n_loaders=default_workers() if num_workers is None else num_workers,
-            resume=resume,
-            hardware=hardware,
-            listeners=listeners,
-            remark=console.remark,
-        )
-    finish(trained, out)
+    report_failures([*failed, *failed_too])
+    return ours, theirs
 
 
 def fit_fakeprint(
@@ -247,7 +195,7 @@ def fit_fakeprint(
     band_hz: tuple[float, float],
     num_workers: int | None,
 ) -> None:
-    """Fit a fakeprint and say how well.
+    """Train a fakeprint detector and print its accuracy.
 
     Raises:
         UsageError: No manifest or no folder was given.

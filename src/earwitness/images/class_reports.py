@@ -1,8 +1,8 @@
-"""Reports on classified CSVs: as text, as a confusion matrix, and as JSON of all of them.
+"""Reports on classified CSVs: text, confusion matrix, and JSON of all of them.
 
-Conventions: only rows that have both a label and a score count, and what did not is told beside;
-intervals are over ``group_id`` where the CSV has that column, else over rows; figures that one
-class alone decides are undefined (``nan`` in the text, ``null`` in the JSON).
+Conventions: rows without a label or a score are excluded and counted. Intervals are over
+``group_id`` where the CSV has that column, else over rows. A metric that is undefined because one
+class is missing is ``nan`` in the text and ``null`` in the JSON.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from earwitness.report.comparison import draw_confusion
 
 AGGREGATE_JSON = "aggregate_test_reports.json"
 POOLED = "all CSVs together"
-_FIGURES = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc")
+_METRICS = ("accuracy", "balanced_accuracy", "recall", "specificity", "auroc")
 
 
 @dataclass(frozen=True)
 class Report:
-    """Figures of one CSV, or of several.
+    """Metrics of one CSV, or of several.
 
     Attributes:
-        name: What it is of.
-        items: Rows that have a label and a score.
-        has_groups: Whether the rows say what they are not independent of.
+        name: Path of the CSV, or ``POOLED``.
+        items: Rows with a label and a score.
+        has_groups: Whether every CSV has a ``group_id``.
         n_failed: Labelled rows without a score.
         n_unlabelled: Rows without a label.
     """
@@ -56,13 +56,13 @@ class Report:
 
     @property
     def counts(self) -> Counts:
-        """How decisions fell out."""
+        """Confusion counts."""
         return count(self.items) or Counts(0, 0, 0, 0)
 
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
-        """The figures with their intervals."""
-        return estimate_some(_FIGURES, self.items, Settings())
+        """Metrics with their intervals."""
+        return estimate_some(_METRICS, self.items, Settings())
 
 
 def make_report(name: str, tables: Sequence[Table], answers: Answers, threshold: float) -> Report:
@@ -87,30 +87,31 @@ def make_report(name: str, tables: Sequence[Table], answers: Answers, threshold:
                 groups.append(own)
     return Report(
         name,
-        _items(targets, logits, groups, threshold),
+        make_items(targets, logits, groups, threshold),
         all(table.groups is not None for table in tables),
         n_failed,
         n_unlabelled,
     )
 
 
-def _items(
+def make_items(
     targets: Sequence[int], logits: Sequence[float], groups: Sequence[str], threshold: float
 ) -> Items:
+    """Return items of an image classifier, whose scores are its logits."""
     scores = np.array(logits, dtype=np.float64)
     probs = expit(scores)
-    return Items(
-        target=np.array(targets, dtype=np.int64),
-        group=numbered(groups),
-        decision=(probs >= threshold).astype(np.int64),
-        score=scores,
-        logit=scores,
-        prob=probs,
-    )
+    decisions = (probs >= threshold).astype(np.int64)
+    labels = np.array(targets, dtype=np.int64)
+    return Items(labels, numbered(groups), decisions, scores, scores, probs)
+
+
+def format_counts(counts: Counts) -> dict[str, int]:
+    """Return confusion counts under the names of the published files."""
+    return {"TP": counts.tp, "TN": counts.tn, "FP": counts.fp, "FN": counts.fn}
 
 
 def polarity_note(report: Report, card: DetectorCard) -> str | None:
-    """Return a question where scores fall where they should rise, else ``None``."""
+    """Return a note where the polarity of the scores looks reversed, else ``None``."""
     auroc = report.estimates["auroc"]
     if not looks_reversed(auroc):
         return None
@@ -132,34 +133,34 @@ def write_report(report: Report, table: Table, card: DetectorCard) -> list[Path]
 def describe(report: Report, card: DetectorCard) -> str:
     """Return a report as text: accuracy, scikit-learn's classification report, intervals."""
     estimates = report.estimates
-    unit = "groups" if report.has_groups else "rows, taken for independent"
+    unit = "groups" if report.has_groups else "rows, assumed independent"
     lines = [
-        f"{report.name}, judged by {card.name}",
+        f"{report.name}, scored by {card.name}",
         f"{len(report.items)} rows scored, {report.n_failed} without a score, "
         f"{report.n_unlabelled} without a label",
         "",
-        f"Accuracy: {_shown(estimates['accuracy'])}",
+        f"Accuracy: {format_estimate(estimates['accuracy'])}",
         "",
-        _classification(report.items),
+        _classification(report.items, digits=4),
         f"With intervals of 95 % over {report.items.n_groups} {unit}:",
-        *(f"{METRICS[name].label}: {_shown(estimate)}" for name, estimate in estimates.items()),
+        *(f"{METRICS[name].label}: {format_estimate(value)}" for name, value in estimates.items()),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _classification(items: Items) -> str:
-    text: str = classification_report(
+def _classification(items: Items, **options: Any) -> Any:
+    return classification_report(
         items.target,
         items.decision,
         labels=[0, 1],
         target_names=list(PUBLISHED_NAMES),
-        digits=4,
         zero_division=np.nan,
+        **options,
     )
-    return text
 
 
-def _shown(estimate: Estimate) -> str:
+def format_estimate(estimate: Estimate) -> str:
+    """Return a metric with its interval, or why there is none."""
     if estimate.value is None:
         return f"undefined ({estimate.reason})"
     if estimate.low is None or estimate.high is None:
@@ -170,7 +171,7 @@ def _shown(estimate: Estimate) -> str:
 def write_aggregate(
     reports: Sequence[Report], pooled: Report, card: DetectorCard, path: Path
 ) -> None:
-    """Write the figures of every CSV and of all together as JSON."""
+    """Write the metrics of each CSV and of all together as JSON."""
     write_json(
         path,
         {
@@ -185,25 +186,16 @@ def write_aggregate(
 
 
 def _record(report: Report) -> dict[str, Any]:
-    counts = report.counts
     items = report.items
-    detailed: dict[str, Any] = classification_report(
-        items.target,
-        items.decision,
-        labels=[0, 1],
-        target_names=list(PUBLISHED_NAMES),
-        output_dict=True,
-        zero_division=np.nan,
-    )
     return {
         "n_scored": len(items),
         "n_without_score": report.n_failed,
         "n_without_label": report.n_unlabelled,
         "n_groups": items.n_groups,
         "has_group_id": report.has_groups,
-        "confusion": {"TP": counts.tp, "TN": counts.tn, "FP": counts.fp, "FN": counts.fn},
+        "confusion": format_counts(report.counts),
         "figures": {n: e.model_dump(mode="json") for n, e in report.estimates.items()},
-        "classification_report": _without_nan(detailed),
+        "classification_report": _without_nan(_classification(items, output_dict=True)),
     }
 
 

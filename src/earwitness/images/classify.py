@@ -1,9 +1,9 @@
-"""Classifying the images that CSVs list, and writing the answers back into them.
+"""Classify the images that CSVs list, and write the predictions back into them.
 
 Conventions: ``img_path`` is relative to a base folder, which it must not leave. Every row keeps its
-place and its other columns; one that cannot be judged has its reason in ``prediction_error``. All
-tables are read and checked before the first image is, and an image that several rows name is judged
-once. Beside a CSV whose ``actual_output`` is filled: ``<stem>_report.txt`` and ``<stem>.png``.
+place and its other columns; ``prediction_error`` has the reason where a row has no score. All
+tables are read and checked before the first image, and an image is scored once however many rows
+name it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from earwitness.core.errors import DatasetError, ImageError, StoppedError, Usage
 from earwitness.core.io import missing
 from earwitness.core.spectrogram import PUBLISHED_NAMES
 from earwitness.detectors.nets.resnet18 import ResnetDetector
-from earwitness.images.csv_columns import RawCsv
-from earwitness.images.items import (
+from earwitness.images.csv_columns import (
     GROUP,
     PATH,
+    RawCsv,
     locate_image,
     read_image_csv,
     read_targets,
@@ -43,9 +43,9 @@ class Table:
     Attributes:
         path: As it was given.
         csv: The file.
-        images: For each row its image, or why there is none to look at; ``None`` for a blank row.
-        targets: For each row its label, where it has one.
-        groups: For each row what it is not independent of; ``None`` without such a column.
+        images: Image of each row, or why it has none; ``None`` for a blank row.
+        targets: Label of each row, where it has one.
+        groups: Group of each row; ``None`` without such a column.
     """
 
     path: Path
@@ -56,19 +56,19 @@ class Table:
 
     @property
     def is_labelled(self) -> bool:
-        """Whether any row tells what it is."""
+        """Whether any row has a label."""
         return any(target is not None for target in self.targets)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What was said of images.
+    """Scores of images.
 
     Attributes:
-        logits: Of the deepfake, by image.
+        logits: Logit of the deepfake, by image.
         errors: Why an image has none.
-        differences: In what images differ from those the network was trained on → such images.
-        notes: What is unusual about image files → such images.
+        differences: Difference from the training images → images that have it.
+        notes: Oddity of an image file → images that have it.
     """
 
     logits: dict[Path, float] = field(default_factory=dict)
@@ -109,24 +109,24 @@ def _read_table(path: Path, base: Path) -> Table:
 
 
 def count_images(tables: Sequence[Table]) -> int:
-    """Return how many images ``judge`` will tell ``advance`` of."""
+    """Return how many images ``score_tables`` will report to ``advance``."""
     return len(_distinct(tables))
 
 
-def judge(
+def score_tables(
     tables: Sequence[Table],
     detector: ResnetDetector,
     *,
     advance: Callable[[bool], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Answers:
-    """Look at every image of some tables, once.
+    """Score every image of some tables once.
 
     Args:
         tables: CSVs.
-        detector: Who looks.
-        advance: Told of every image, and whether it could be judged.
-        should_stop: Asked before every batch.
+        detector: The classifier.
+        advance: Called after every image with whether it has a score.
+        should_stop: Called before every batch.
 
     Raises:
         StoppedError: It was stopped; nothing was written.
@@ -136,8 +136,8 @@ def judge(
         for paths in _batches(_distinct(tables), detector.batch_size):
             if should_stop():
                 raise StoppedError("stopped; no CSV was changed")
-            seen = list(pool.map(lambda path: _look(path, detector), paths))
-            good = [(p, s) for p, s in zip(paths, seen, strict=True) if isinstance(s, _Seen)]
+            seen = list(pool.map(lambda path: _read_input(path, detector), paths))
+            good = [(p, s) for p, s in zip(paths, seen, strict=True) if isinstance(s, _Input)]
             logits = detector.score_images([s.pixels for _, s in good])
             for (path, one), logit in zip(good, logits, strict=True):
                 answers.logits[path] = float(logit)
@@ -149,7 +149,7 @@ def judge(
                 {p: s for p, s in zip(paths, seen, strict=True) if isinstance(s, str)}
             )
             for one_seen in seen if advance else ():
-                advance(isinstance(one_seen, _Seen))  # type: ignore[misc]
+                advance(isinstance(one_seen, _Input))  # type: ignore[misc]
     return answers
 
 
@@ -165,19 +165,19 @@ def _batches(paths: Sequence[Path], size: int) -> Iterator[list[Path]]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
+class _Input:
     pixels: NDArray[np.uint8]
     differences: list[str]
     notes: tuple[str, ...]
 
 
-def _look(path: Path, detector: ResnetDetector) -> _Seen | str:
+def _read_input(path: Path, detector: ResnetDetector) -> _Input | str:
     try:
         picture = read_image(path)
     except ImageError as error:
         return error.reason
     pixels = picture.resized(detector.image_size)
-    return _Seen(pixels, list(_list_differences(picture, detector)), picture.notes)
+    return _Input(pixels, list(_list_differences(picture, detector)), picture.notes)
 
 
 def _list_differences(picture: Picture, detector: ResnetDetector) -> Iterator[str]:

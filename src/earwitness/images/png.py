@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from earwitness.audio.files import looks_like_text, opened
 from earwitness.audio.spectrogram import colour_table
-from earwitness.core.errors import AudioError, ImageError
+from earwitness.core.errors import AudioError, ImageError, RunError
 from earwitness.core.io import atomic_write
 from earwitness.core.spectrogram import PNG_CONTRACT, PNG_SOURCE, SpectrogramContract
 
@@ -284,3 +284,20 @@ def _narrow(wide: NDArray[np.generic], mode: str) -> tuple[NDArray[np.uint8], st
     upper = (wide.astype(np.int64) >> 8).astype(np.uint8)
     dark = f" (none above {high:g} of {_MAX_16})" if high < _MAX_16 / 4 else ""
     return upper, f"{kind} of 16 bits, of which the upper 8 are read{dark}"
+
+
+def read_contract(path: Path) -> SpectrogramContract:
+    """Read a ``spectrogram.json``.
+
+    Raises:
+        RunError: It cannot be read, or is no contract.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return SpectrogramContract.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RunError(f"{path}: {where}: {first['msg']}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: cannot be read as a contract ({error})") from error

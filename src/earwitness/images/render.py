@@ -1,8 +1,8 @@
-"""Audio to folders of spectrogram images, as an image classifier is trained on.
+"""Rendering audio to folders of spectrogram images, as an image classifier is trained on.
 
-Conventions: an image is called after its item, with the generator of a fake behind it and the
-number of the clip where several are drawn; the same call gives the same names. An image that is
-there and says that it shows the same clip, drawn alike, is kept: that is how a run goes on.
+Conventions: an image is named after its item, with the generator of a fake and, where several are
+drawn, the number of the clip; the same manifests give the same names. An existing image that shows
+the same clip under the same contract is kept, so that an interrupted run resumes.
 
 A folder of images::
 
@@ -29,16 +29,17 @@ import torch
 from earwitness.audio.clips import Clip, pad_clip, place_windows, resampled_length
 from earwitness.audio.spectrogram import draw_levels
 from earwitness.core.cards import Windows, clips_for
-from earwitness.core.errors import RunError, StoppedError
-from earwitness.core.io import atomic_write, write_json
+from earwitness.core.errors import ManifestError, RunError, StoppedError
+from earwitness.core.io import atomic_write, distinct_stems, file_stem, write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.spectrogram import PUBLISHED_NAMES, SPECTROGRAM_JSON, SpectrogramContract
-from earwitness.images.items import Item, find_images, image_name, list_items, read_contract
-from earwitness.images.png import Shown, write_spectrogram
+from earwitness.images.png import Shown, read_contract, read_shown, write_spectrogram
 from earwitness.scoring.clips import ClipRequest, DecodedFile, Job
 from earwitness.scoring.workers import Task, decode_files, usable_processors
 from earwitness.splits.manifests import arrange
 
+CLASS_FOLDERS = ("original/combined", "deepfake/combined")
+"""Folder of each class, by its number."""
 MANIFEST_CSV, TEST_CSV, ERRORS_CSV = "manifest.csv", "test.csv", "errors.csv"
 
 _ADDED = ("source", "start_s")
@@ -46,6 +47,73 @@ _AHEAD = 2
 
 Drawn = tuple[str, Shown]
 """An image, relative to the folder, and what it shows."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One audio file and where its images go.
+
+    Attributes:
+        path: The file.
+        filepath: The file, as its manifest names it.
+        stem: What its images are called, from the folder on.
+        row: Its columns in the manifest.
+    """
+
+    path: str
+    filepath: str
+    stem: str
+    row: dict[str, object]
+
+
+def list_items(manifests: Sequence[Manifest]) -> list[Item]:
+    """Return the distinct files of manifests in order, each with the name of its images.
+
+    Raises:
+        ManifestError: A file carries both labels.
+    """
+    rows: dict[str, dict[str, object]] = {}
+    for manifest in manifests:
+        located = manifest.locate_all()
+        for path, row in zip(located, manifest.frame.iter_rows(named=True), strict=True):
+            if rows.setdefault(str(path), row)["target"] != row["target"]:
+                raise ManifestError(f"{path}: real in one manifest and fake in another")
+    stems: dict[str, str] = {}
+    for target, folder in enumerate(CLASS_FOLDERS):
+        paths = [path for path, row in rows.items() if row["target"] == target]
+        names = distinct_stems(_stem_of(rows[path]) for path in paths)
+        stems |= {path: f"{folder}/{name}" for path, name in zip(paths, names, strict=True)}
+    return [Item(path, str(row["filepath"]), stems[path], row) for path, row in rows.items()]
+
+
+def _stem_of(row: dict[str, object]) -> str:
+    name = str(row["filepath"]).replace("\\", "/").rpartition("/")[2]
+    stem = file_stem(name.rpartition(".")[0] or name)
+    made = row.get("generator") if row["target"] == 1 else None
+    return f"{stem}__{file_stem(str(made))}" if made else stem
+
+
+def image_name(item: Item, window: int, windows: Windows) -> str:
+    """Return what the image of a clip is called; only one of several is numbered."""
+    several = windows not in ("published", 1)
+    return f"{item.stem}__{window:03d}.png" if several else f"{item.stem}.png"
+
+
+def find_images(
+    item: Item, out: Path, contract: SpectrogramContract, windows: Windows
+) -> list[Drawn]:
+    """Return an item's images where all of them are there and as they should be."""
+    found: list[Drawn] = []
+    while not found or len(found) < found[0][1].n_windows:
+        name = image_name(item, len(found), windows)
+        path = out / name
+        shown = read_shown(path) if path.is_file() else None
+        if shown is None or shown[1] != contract or shown[0].file != item.filepath:
+            return []
+        if isinstance(windows, int) and shown[0].n_windows > windows:
+            return []
+        found.append((name, shown[0]))
+    return found
 
 
 @dataclass

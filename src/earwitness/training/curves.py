@@ -30,7 +30,7 @@ class Curves(pytorch_lightning.Callback):
 
     Args:
         out: Folder of the training.
-        told: Told of every epoch.
+        on_epoch: Called with the metrics of every epoch.
         n_examples: Examples an epoch counts for ``advance``.
         advance: Called once for each of them; a last short batch that is left out, and epochs of an
             earlier run, count as well, so that the bar ends.
@@ -42,33 +42,33 @@ class Curves(pytorch_lightning.Callback):
         out: Path,
         *,
         n_examples: int = 0,
-        told: Callable[[Row], None] | None = None,
+        on_epoch: Callable[[Row], None] | None = None,
         advance: Callable[[bool], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.rows: list[Row] = []
         self._path = out / CURVES_CSV
-        self._told = told
+        self._on_epoch = on_epoch
         self._advance = advance
-        self._stopping = should_stop
+        self._should_stop = should_stop
         self._n_examples = n_examples
         self._n_advanced = 0
 
-    def on_train_start(self, trainer: Any, learner: Any) -> None:
+    def on_train_start(self, trainer: Any, module: Any) -> None:
         """Count the epochs of an earlier run."""
-        del learner
+        del module
         self._advance_to(trainer.current_epoch * self._n_examples)
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Stop where it is asked to; the epoch is begun anew by the next run."""
-        if self._stopping():
+        if self._should_stop():
             raise StoppedError("stopped; the same command goes on at the last whole epoch")
 
     def on_train_batch_end(
-        self, trainer: Any, learner: Any, outputs: Any, batch: Any, number: int
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int
     ) -> None:
         """Count the examples of a batch."""
-        del learner, outputs, number
+        del module, outputs, number
         epoch_end = (trainer.current_epoch + 1) * self._n_examples
         n_seen = len(batch[1]) * trainer.world_size
         self._advance_to(min(self._n_advanced + n_seen, epoch_end))
@@ -78,20 +78,20 @@ class Curves(pytorch_lightning.Callback):
             self._advance(True)  # type: ignore[misc]
         self._n_advanced = max(self._n_advanced, n_examples)
 
-    def on_train_epoch_end(self, trainer: Any, learner: Any) -> None:
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Write the row of an epoch."""
-        del learner
+        del module
         self._advance_to((trainer.current_epoch + 1) * self._n_examples)
-        figures = {name: float(trainer.callback_metrics[name]) for name in FIGURES}
+        metrics = {name: float(trainer.callback_metrics[name]) for name in FIGURES}
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        row: Row = {"epoch": trainer.current_epoch + 1, **figures, "learning_rate": rate}
+        row: Row = {"epoch": trainer.current_epoch + 1, **metrics, "learning_rate": rate}
         self.rows.append(row)
         if not trainer.is_global_zero:
             return
         with atomic_write(self._path) as temporary:
             pl.DataFrame(self.rows).write_csv(temporary)
-        if self._told:
-            self._told(row)
+        if self._on_epoch:
+            self._on_epoch(row)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows, for a checkpoint."""

@@ -22,7 +22,7 @@ _TELLING = 0.95
 _FEW_GROUPS = 10
 
 
-def look_at_examples(
+def check_examples(
     train: Sequence[Example], valid: Sequence[Example], test: Sequence[Example] = ()
 ) -> Iterator[str]:
     """Yield what is odd about the numbers of examples and groups."""
@@ -41,7 +41,7 @@ def look_at_examples(
             yield f"fewer than {_FEW_GROUPS} groups in {side} for {' and '.join(few)}"
 
 
-def look_at_images(
+def check_images(
     train: ImageDataset, valid: ImageDataset, test: ImageDataset | None = None
 ) -> Iterator[str]:
     """Yield what is odd about images: constant ones, twins across classes and sides, shortcuts."""

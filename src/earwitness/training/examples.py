@@ -255,3 +255,33 @@ def _hold_out(
 
 def _rank(salt: str, group: str) -> bytes:
     return hashlib.blake2b(f"{salt}\0{group}".encode(), digest_size=8).digest()
+
+
+def list_sides(
+    train: Sequence[Manifest],
+    valid: Sequence[Manifest],
+    sharing: SplitConfig,
+    test: Sequence[Manifest] = (),
+) -> tuple[list[Example], list[Example], list[Example]]:
+    """Return the files to learn from, to validate and to test with.
+
+    Without ``valid`` groups are shared out; without ``test`` as well, some are held out for it
+    where ``sharing`` says so.
+
+    Raises:
+        DatasetError: A class is missing on a side, or a group is on two.
+        ManifestError: A file carries both labels.
+        UsageError: ``sharing.group_by`` cannot be used.
+    """
+    listed = [list_audio(some, group_by=sharing.group_by) for some in (train, valid, test)]
+    joined = iter(join_groups([one for side in listed for one in side]))
+    examples, held, tested = ([next(joined) for _ in side] for side in listed)
+    if not (valid or test) and sharing.test_share:
+        examples, tested, sharing = hold_out_test(examples, sharing)
+    if not valid:
+        examples, held = share_groups(examples, sharing)
+    check_sides(examples, held)
+    if tested:
+        check_sides(examples, tested, "test")
+        check_sides(held, tested, "test")
+    return examples, held, tested

@@ -16,13 +16,7 @@ from pathlib import Path
 from earwitness.core.errors import DatasetError
 from earwitness.core.io import compose, missing
 from earwitness.core.spectrogram import parse_label
-from earwitness.images.items import (
-    GROUP,
-    TRUTH,
-    locate_image,
-    read_image_csv,
-    read_targets,
-)
+from earwitness.images.csv_columns import GROUP, TRUTH, locate_image, read_image_csv, read_targets
 from earwitness.images.png import IMAGE_SUFFIXES
 from earwitness.images.render import MANIFEST_CSV
 from earwitness.training.examples import (

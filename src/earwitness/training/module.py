@@ -1,7 +1,6 @@
-"""The part of training that is the same for all lessons, as Lightning runs it.
+"""The Lightning module that trains any task.
 
-Conventions: in losses and figures of the validation both classes count alike, however many examples
-each has. Figures are of whole epochs.
+Conventions: validation losses and metrics weigh both classes equally, whatever their numbers.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ _PLATEAU_FACTOR, _PLATEAU_PATIENCE = 0.2, 5
 class Inputs(Dataset[tuple[Any, int, int]]):
     """Inputs by ``(epoch, item)``, each with its class and its label."""
 
-    def __init__(self, lesson: TrainingTask, *, training: bool, seed: int) -> None:
-        self._lesson = lesson
+    def __init__(self, task: TrainingTask, *, training: bool, seed: int) -> None:
+        self._task = task
         self._training = training
         self._seed = seed
-        self._examples = lesson.train if training else lesson.valid
+        self._examples = task.train if training else task.valid
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -39,41 +38,41 @@ class Inputs(Dataset[tuple[Any, int, int]]):
         epoch, at = place
         example = self._examples[at]
         if self._training:
-            drawn = self._lesson.train_input(at, rng_for(self._seed, epoch, at))
+            drawn = self._task.train_input(at, rng_for(self._seed, epoch, at))
         else:
-            drawn = self._lesson.valid_input(at)
-        return drawn, example.target, self._lesson.label(example)
+            drawn = self._task.valid_input(at)
+        return drawn, example.target, self._task.label(example)
 
 
 class LitModule(pl.LightningModule):
-    """A lesson that is learned by a plan.
+    """A task that is learned by a config.
 
     Args:
-        lesson: What.
-        plan: How.
+        task: What.
+        config: How.
         n_at_once: Examples a batch.
     """
 
-    def __init__(self, lesson: TrainingTask, plan: TrainConfig, n_at_once: int) -> None:
+    def __init__(self, task: TrainingTask, config: TrainConfig, n_at_once: int) -> None:
         super().__init__()
         self._n_at_once = n_at_once
-        self.network = lesson.network
-        self._lesson = lesson
-        self._plan = plan
+        self.network = task.network
+        self._task = task
+        self._config = config
         self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._restored: dict[str, Any] | None = None
         self._seen: list[tuple[torch.Tensor, ...]] = []
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the batches of an epoch; a short last one is left out where there are others."""
-        inputs = Inputs(self._lesson, training=True, seed=self._plan.seed)
-        targets = [example.target for example in self._lesson.train]
-        sampler = EpochSampler(targets, seed=self._plan.seed, balanced=self._plan.balanced)
+        inputs = Inputs(self._task, training=True, seed=self._config.seed)
+        targets = [example.target for example in self._task.train]
+        sampler = EpochSampler(targets, seed=self._config.seed, balanced=self._config.balanced)
         return self._batches(inputs, sampler, drop_last=len(sampler) > self._n_at_once)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the batches of the validation."""
-        inputs = Inputs(self._lesson, training=False, seed=self._plan.seed)
+        inputs = Inputs(self._task, training=False, seed=self._config.seed)
         return self._batches(inputs, ValidSampler(len(inputs)), drop_last=False)
 
     def _batches(self, inputs: Inputs, sampler: Any, *, drop_last: bool) -> DataLoader[Any]:
@@ -82,43 +81,43 @@ class LitModule(pl.LightningModule):
             batch_size=self._n_at_once,
             sampler=sampler,
             drop_last=drop_last,
-            num_workers=self._lesson.n_loaders,
-            persistent_workers=self._lesson.n_loaders > 0,
+            num_workers=self._task.n_loaders,
+            persistent_workers=self._task.n_loaders > 0,
         )
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer, with a schedule by step where there is one."""
-        plan = self._plan
-        if plan.optimizer == "adam":
+        config = self._config
+        if config.optimizer == "adam":
             optimizer: torch.optim.Optimizer = torch.optim.Adam(
-                self.network.parameters(), plan.learning_rate
+                self.network.parameters(), config.learning_rate
             )
         else:
             optimizer = torch.optim.AdamW(
-                self.network.parameters(), plan.learning_rate, weight_decay=plan.weight_decay
+                self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
             )
-        if plan.schedule == "plateau":
+        if config.schedule == "plateau":
             self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 optimizer, factor=_PLATEAU_FACTOR, patience=_PLATEAU_PATIENCE
             )
             return optimizer
         n_steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: cosine_share(step, n_steps, plan.warm_up)
+            optimizer, lambda step: cosine_share(step, n_steps, config.warm_up)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_epoch_start(self) -> None:
         """Hold still what is to stay as it was in the first epochs."""
-        held = self.current_epoch < self._plan.freeze_epochs
-        for module in self._lesson.frozen():
+        held = self.current_epoch < self._config.freeze_epochs
+        for module in self._task.frozen():
             module.requires_grad_(not held)
             module.train(not held)
 
     def training_step(self, batch: Batch, number: int) -> torch.Tensor:  # noqa: ARG002
         """Return the loss of a batch."""
         inputs, targets, labels = batch
-        loss = self._lesson.losses(self._lesson.judge(inputs), targets, labels).mean()
+        loss = self._task.losses(self._task.forward(inputs), targets, labels).mean()
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(inputs))
         return loss
 
@@ -129,8 +128,8 @@ class LitModule(pl.LightningModule):
     def validation_step(self, batch: Batch, number: int) -> None:  # noqa: ARG002
         """Keep what the network says of a batch."""
         inputs, targets, labels = batch
-        outputs = self._lesson.judge(inputs)
-        losses = self._lesson.losses(outputs, targets, labels)
+        outputs = self._task.forward(inputs)
+        losses = self._task.losses(outputs, targets, labels)
         self._seen.append((targets, outputs[0].float(), losses.float()))
 
     def on_validation_epoch_end(self) -> None:

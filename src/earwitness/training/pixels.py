@@ -232,7 +232,7 @@ def _read(
     except ImageError as error:
         return error.reason
     for note in picture.notes:
-        if note != CONSTANT:  # counted by look_at_images
+        if note != CONSTANT:  # counted by check_images
             notes.setdefault(note, []).append(example)
     pixels = picture.resized(size)
     return pixels[..., 0] if grey else pixels

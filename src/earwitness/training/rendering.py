@@ -1,4 +1,4 @@
-"""Images of audio, drawn to be trained on.
+"""Training images of each side of a split, read from folders or rendered from audio.
 
 Conventions: each clip of a file is an example of its own; all clips of a file are of its group.
 """
@@ -6,7 +6,7 @@ Conventions: each clip of a file is an example of its own; all clips of a file a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,20 @@ from earwitness.audio.clips import Clip, describe_lack, pad_clip
 from earwitness.audio.spectrogram import colour_table, draw_levels
 from earwitness.core.cards import Windows, clips_for
 from earwitness.core.errors import DatasetError
+from earwitness.core.manifest import Manifest
 from earwitness.core.spectrogram import SpectrogramContract
 from earwitness.scoring.clips import ClipRequest, Job
 from earwitness.scoring.workers import Task, decode_files
-from earwitness.training.examples import Example
-from earwitness.training.pixels import ImageDataset, PixelFile
+from earwitness.training.examples import (
+    Example,
+    SplitConfig,
+    check_classes,
+    check_sides,
+    hold_out_test,
+    list_sides,
+    share_groups,
+)
+from earwitness.training.pixels import ImageDataset, PixelFile, shelve_images
 
 
 def shelve_audio(
@@ -93,3 +102,104 @@ def _draw(clip: Clip, contract: SpectrogramContract) -> NDArray[np.uint8]:
     samples = np.ascontiguousarray(pad_clip(clip.samples, contract.clip_samples))
     levels: NDArray[np.uint8] = draw_levels(torch.from_numpy(samples), contract).numpy()[0]
     return levels if contract.mode == "L" else colour_table(contract.colours)[levels]
+
+
+@dataclass(frozen=True)
+class Shelves:
+    """Images to train a classifier with.
+
+    Attributes:
+        train: Training images.
+        valid: Validation images.
+        failures: Examples that could not be read, with the reason.
+        test: Held-out images; nothing is chosen by them.
+    """
+
+    train: ImageDataset
+    valid: ImageDataset
+    failures: tuple[tuple[Example, str], ...] = ()
+    test: ImageDataset | None = None
+
+
+def shelve_folder(
+    examples: Sequence[Example],
+    sharing: SplitConfig,
+    *,
+    valid: Sequence[Example] | None = None,
+    test: Sequence[Example] | None = None,
+    folder: Path | None = None,
+    advance: Callable[[bool], None] | None = None,
+) -> Shelves:
+    """Read images, see ``find_images``, and share out the groups of sides that are not given.
+
+    Args:
+        examples: Images.
+        sharing: How.
+        valid: Images to validate with.
+        test: Images to test with; where ``valid`` is given and these are not, nothing is tested.
+        folder: Where their pixels are kept meanwhile, see ``PixelFile``.
+        advance: Told of every image, and whether it could be read.
+
+    Raises:
+        DatasetError: A class is missing on a side, nothing can be read, or there is no room on
+            the disk.
+    """
+    everything = [*examples, *(valid or ()), *(test or ())]
+    shelf = shelve_images(everything, folder=folder, advance=advance)
+    read = {example.name for example in shelf.examples}
+    given = [example for example in examples if example.name in read]
+    if test is None and valid is None and sharing.test_share:
+        given, test, sharing = hold_out_test(given, sharing)
+    train, held = (given, list(valid)) if valid is not None else share_groups(given, sharing)
+    check_classes("train", train)
+    check_classes("valid", held := [e for e in held if e.name in read])
+    tested = [example for example in test or () if example.name in read]
+    if test:
+        check_classes("test", tested)
+    return Shelves(
+        shelf.chosen(train),
+        shelf.chosen(held),
+        shelf.failures,
+        shelf.chosen(tested) if tested else None,
+    )
+
+
+def shelve_manifests(
+    train: Sequence[Manifest],
+    valid: Sequence[Manifest],
+    contract: SpectrogramContract,
+    sharing: SplitConfig,
+    *,
+    test: Sequence[Manifest] = (),
+    windows: Windows = "published",
+    folder: Path | None = None,
+    n_workers: int | None = None,
+    advance: Callable[[bool], None] | None = None,
+) -> Shelves:
+    """Draw the audio of manifests; without ``valid`` the groups are shared out.
+
+    The arguments are those of ``list_sides`` and ``shelve_audio``.
+
+    Raises:
+        DatasetError: A class is missing on a side, a group is on two, nothing can be read, or there
+            is no room on the disk.
+        ManifestError: A file carries both labels.
+        UsageError: ``sharing.group_by`` cannot be used.
+    """
+    examples, held, tested = list_sides(train, valid, sharing, test)
+    ours, theirs = (
+        shelve_audio(
+            side, contract, windows=windows, folder=folder, n_workers=n_workers, advance=advance
+        )
+        for side in (examples, held)
+    )
+    check_sides(ours.examples, theirs.examples)
+    failures = (*ours.failures, *theirs.failures)
+    if not tested:
+        return Shelves(ours, theirs, failures)
+    last = shelve_audio(
+        tested, contract, windows=windows, folder=folder, n_workers=n_workers, advance=advance
+    )
+    check_sides(ours.examples, last.examples, "test")
+    check_sides(theirs.examples, last.examples, "test")
+    return Shelves(ours, theirs, (*failures, *last.failures), last)

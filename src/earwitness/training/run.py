@@ -1,35 +1,98 @@
-"""A folder of a training: what it is, whether it may go on, and what is kept of it.
+"""The one entry to training, and the folder that a training writes.
 
-Conventions: ``training.json`` says what decides the outcome (examples, plan, weights to begin
-with); a training that differs is refused. ``card.json`` is written last: a folder that has one is
-finished.
+Conventions: ``training.json`` records what decides the outcome (examples, hyperparameters, initial
+weights); a training that differs is refused. ``card.json`` is written last: a folder that has one
+is finished.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
-
 from earwitness import __version__
-from earwitness.core.cards import DetectorCard, TrainingItems
+from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import RunError
-from earwitness.core.io import atomic_write, sha256_of, sweep, write_json
+from earwitness.core.io import atomic_write, sweep, write_json
 from earwitness.detectors.base import CARD_JSON
 from earwitness.scoring.options import Resume
 from earwitness.training.curves import CURVES_CSV, draw_curves
 from earwitness.training.examples import Example, fingerprint, split_frame
-from earwitness.training.trainer import CHECKPOINTS, TENSORBOARD, Trained
+from earwitness.training.task import (
+    TRAINING_JSON,
+    Details,
+    Hardware,
+    HeldOut,
+    TrainConfig,
+    Trained,
+    TrainingTask,
+)
+from earwitness.training.trainer import CHECKPOINTS, TENSORBOARD, Callbacks, fit
 
-TRAINING_JSON, SPLIT_CSV = "training.json", "split.csv"
+SPLIT_CSV = "split.csv"
 _LIBRARIES = ("torch", "pytorch-lightning", "numpy")
+
+
+@dataclass(frozen=True)
+class TrainedDetector:
+    """A trained detector and how its training went.
+
+    Attributes:
+        card: Its card, as it was written.
+        trained: Learning curves and states.
+        test: Metrics of the held-out test, where there is one.
+    """
+
+    card: DetectorCard
+    trained: Trained
+    test: HeldOut | None = None
+
+
+def train(
+    task: TrainingTask,
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: Resume = "missing",
+    hardware: Hardware | None = None,
+    callbacks: Callbacks | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> TrainedDetector:
+    """Train a detector, or resume after the last whole epoch of an interrupted call.
+
+    Args:
+        task: What is learned.
+        config: Hyperparameters.
+        out: Output folder; its name is the detector's.
+        resume: What happens to a training that the folder holds.
+        hardware: Device and precision; the CPU by default.
+        callbacks: Called on progress.
+        on_note: Called with each oddity of the data, before the first epoch.
+
+    Raises:
+        RunError: The folder holds another training, a finished one, or weights from elsewhere.
+        StoppedError: It was stopped; the same call resumes it.
+    """
+    task.check_folder(out)
+    settings = {**task.settings, **asdict(config)}
+    begin(out, task.train, task.valid, settings, test=task.test, resume=resume)
+    for note in task.check_data():
+        on_note(note)
+    hardware = hardware or Hardware()
+    trained = fit(task, config, out, hardware=hardware, callbacks=callbacks)
+    card = task.make_card(out.resolve().name, _details(trained, settings))
+    test = task.evaluate(trained, card, out, hardware)
+    if test:
+        card = card.model_copy(update={"details": card.details | test.details})
+    draw_curves(trained.rows, out, title=card.name, best_epoch=trained.best_epoch)
+    card = task.save(trained, card, out)  # the card last: a folder that has one is finished
+    drop_checkpoints(out)
+    return TrainedDetector(card, trained, test)
 
 
 def begin(
@@ -41,7 +104,7 @@ def begin(
     test: Sequence[Example] = (),
     resume: Resume,
 ) -> None:
-    """Write what a training is, after checking that it may go on in a folder.
+    """Write ``training.json`` and ``split.csv``, after checking that the folder may be used.
 
     Raises:
         RunError: The folder holds a finished training, or another one.
@@ -54,7 +117,7 @@ def begin(
     }
     refuse_finished(out, resume=resume)
     if resume == "always":
-        _forget(out)
+        _clear(out)
     elif path.is_file():
         differences = list(_differences(_read(path), now))
         if differences:
@@ -68,10 +131,10 @@ def begin(
 
 
 def refuse_finished(out: Path, *, resume: Resume) -> None:
-    """Refuse a folder that holds a finished training, unless it is to be trained anew.
+    """Refuse a folder that holds a finished training, unless ``resume`` is ``always``.
 
     Raises:
-        RunError: It does.
+        RunError: The folder holds a finished training.
     """
     sweep(out, below=True)
     if resume != "always" and (out / CARD_JSON).is_file():
@@ -82,7 +145,7 @@ def refuse_finished(out: Path, *, resume: Resume) -> None:
         )
 
 
-def _forget(out: Path) -> None:
+def _clear(out: Path) -> None:
     for name in (CHECKPOINTS, TENSORBOARD):
         shutil.rmtree(out / name, ignore_errors=True)
     for name in (CARD_JSON, CURVES_CSV, TRAINING_JSON):
@@ -98,61 +161,31 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    told = [
+    found = [
         f"other examples to {side} with"
         for side in ("train", "valid", "test")
         if before["examples"].get(side) != now["examples"].get(side)
     ]
     was, is_now = before["settings"], now["settings"]
-    told += [
+    found += [
         f"{name} was {was.get(name)!r}, is {is_now.get(name)!r}"
         for name in sorted(was.keys() | is_now.keys())
         if was.get(name) != is_now.get(name)
     ]
-    return told
+    return found
 
 
-def training_items(train: Sequence[Example]) -> TrainingItems:
-    """Return hashes of what was learned from, so that exposure can be told later."""
-    groups = {example.group for example in train}
-    paths = {example.path for example in train}
-    return TrainingItems(
-        manifest_digest=fingerprint(train),
-        n_items=len(train),
-        item_sha256=tuple(sorted({sha256_of(path) for path in paths})),
-        group_sha256=tuple(sorted(hashlib.sha256(g.encode()).hexdigest() for g in groups)),
-    )
-
-
-def origins(examples: Sequence[Example], otherwise: str) -> tuple[str, ...]:
-    """Return the data sets and splits that examples are from."""
-    return tuple(sorted({example.origin or otherwise for example in examples}))
-
-
-def figures_of(trained: Trained, settings: Mapping[str, Any]) -> dict[str, float | int | str]:
-    """Return what a card tells of a training: figures, settings, versions."""
+def _details(trained: Trained, settings: Mapping[str, Any]) -> Details:
+    """Return the details of a card: metrics, settings and versions."""
     row = trained.best_row
-    told: dict[str, float | int | str] = {
+    details: Details = {
         "epochs": len(trained.rows),
         "best_epoch": trained.best_epoch,
         **{name: round(row[name], 6) for name in row if name.startswith("valid_")},
         "earwitness": __version__,
         **{name: version(name) for name in _LIBRARIES},
     }
-    return told | {k: v for k, v in settings.items() if isinstance(v, (int, float, str))}
-
-
-def save_state(state: Mapping[str, torch.Tensor], path: Path, card: DetectorCard) -> str:
-    """Write a network's state as safetensors, atomically, and return its SHA-256."""
-    plain = {name: values.cpu().contiguous() for name, values in state.items()}
-    with atomic_write(path) as temporary:
-        save_file(plain, temporary, metadata={"kind": card.kind})
-    return sha256_of(path)
-
-
-def draw(trained: Trained, out: Path, *, title: str) -> None:
-    """Draw the curves; to be called before the card is written, which says that all is done."""
-    draw_curves(trained.rows, out, title=title, best_epoch=trained.best_epoch)
+    return details | {k: v for k, v in settings.items() if isinstance(v, (int, float, str))}
 
 
 def drop_checkpoints(out: Path) -> None:

@@ -1,18 +1,16 @@
-"""Fitting SpecCNN as Deezer did: a real/fake head and an encoder head, on random slices of sound.
+"""Training SpecCNN by Deezer's recipe: a real/fake head and an encoder head, on random slices.
 
 Conventions: the losses of the two heads weigh 1.0 and 0.2; a slice of 0.78 s is drawn anywhere in a
-file, its two channels mixed at random and its level lowered by up to a half. Validation hears the
-slice in the middle, as scoring does. The encoder of a fake is its ``generator``.
+file, its two channels are mixed at random and its gain is 0.5 to 1. Validation uses the slice in
+the middle, as scoring does. The encoder of a fake is its ``generator``.
 
 Source: Afchar et al. 2024; github.com/deezer/deepfake-detector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,13 +22,10 @@ from earwitness.core.cards import DetectorCard
 from earwitness.detectors.base import WEIGHTS_FILE, write_card
 from earwitness.detectors.nets.specnn import SpecCNN, amplitude_features
 from earwitness.detectors.specnn import CONTRACT, specnn_card
-from earwitness.scoring.options import Resume
-from earwitness.training import run
-from earwitness.training.crops import draw_crop, read_crop
-from earwitness.training.data_checks import look_at_examples
 from earwitness.training.examples import Example, check_sides
-from earwitness.training.task import TrainConfig
-from earwitness.training.trainer import Callbacks, Hardware, Trained, fit
+from earwitness.training.outputs import OWN_AUDIO, list_origins, save_weights, training_items
+from earwitness.training.sampling import draw_crop, read_crop
+from earwitness.training.task import Details, Trained, TrainingTask
 
 ENCODER_WEIGHT = 0.2
 _QUIETEST_GAIN = 0.5
@@ -43,34 +38,43 @@ PUBLISHED = {
     "patience": 20,
     "clip_norm": None,
 }
-"""What the published recipe says of a plan."""
+"""Hyperparameters of the published recipe."""
 
 
-class SpecnnLesson:
-    """A SpecCNN and files of audio.
+class SpecnnTask(TrainingTask):
+    """A SpecCNN on audio files.
 
     Args:
-        network: What learns.
-        train: Files to learn from.
-        valid: Files to tell how far it has come.
-        encoders: Classes of the encoder head, ``real`` first.
+        train: Training files, readable ones.
+        valid: Validation files.
+        seed: Random seed of the initial weights.
         n_loaders: Processes that read slices; 0 reads in this one.
+
+    Raises:
+        DatasetError: A class is missing on either side.
     """
+
+    network: SpecCNN
 
     def __init__(
         self,
-        network: SpecCNN,
         train: Sequence[Example],
         valid: Sequence[Example],
         *,
-        encoders: Sequence[str],
+        seed: int = 0,
         n_loaders: int = 0,
     ) -> None:
+        check_sides(train, valid)
+        names = sorted({one.generator or _UNNAMED for one in train if one.target == 1})
+        self.encoders = ("real", *names)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = SpecCNN(len(self.encoders))
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.train = train
-        self.valid = valid
+        self.train, self.valid = train, valid
+        self.settings = {"detector": "specnn_amplitude"}
         self.n_loaders = n_loaders
-        self._numbers = {name: number for number, name in enumerate(encoders)}
+        self._numbers = {name: number for number, name in enumerate(self.encoders)}
 
     def train_input(self, at: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Return a slice drawn anywhere in a file, mixed and scaled at random."""
@@ -91,7 +95,7 @@ class SpecnnLesson:
             return 0
         return self._numbers.get(example.generator or _UNNAMED, -1)
 
-    def judge(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return logits of the fake and of the encoders."""
         with torch.autocast(inputs.device.type, enabled=False):
             images = amplitude_features(inputs).unsqueeze(1)
@@ -108,75 +112,21 @@ class SpecnnLesson:
         encoder = nn.functional.cross_entropy(outputs[1], labels, reduction="none", ignore_index=-1)
         return head + ENCODER_WEIGHT * encoder
 
-    def frozen(self) -> Sequence[nn.Module]:
-        """Return nothing: all of it learns from the start."""
-        return ()
+    def make_card(self, name: str, details: Details) -> DetectorCard:
+        """Return the published card with what differs for a network trained here."""
+        changes = {
+            "trained_on": list_origins(self.train, OWN_AUDIO),
+            "selected_on": list_origins(self.valid, OWN_AUDIO),
+            "training_items": training_items(self.train),
+            "licence": "the weights are their trainer's; the method's code is CC-BY-NC-4.0",
+            "weights_from": "trained by you: earwitness train --detector specnn_amplitude",
+            "details": details,
+            "encoders": self.encoders,
+        }
+        return specnn_card(name, len(self.encoders), None).model_copy(update=changes)
 
-
-def train_specnn(
-    train: Sequence[Example],
-    valid: Sequence[Example],
-    out: Path,
-    plan: TrainConfig,
-    *,
-    n_loaders: int = 0,
-    resume: Resume = "missing",
-    hardware: Hardware | None = None,
-    listeners: Callbacks | None = None,
-    remark: Callable[[str], None] = lambda _: None,
-) -> tuple[DetectorCard, Trained]:
-    """Fit a SpecCNN, or go on where an earlier call stopped.
-
-    Args:
-        train: Files to learn from, readable ones.
-        valid: Files to tell how far it has come.
-        out: Folder for what is written; its name is the detector's.
-        plan: How; ``PUBLISHED`` is what the published recipe says.
-        n_loaders: Processes that read slices.
-        resume: What happens to a training that the folder holds.
-        hardware: Where; the CPU by default.
-        listeners: Who is told.
-        remark: Told what may keep the network from learning, before it begins.
-
-    Raises:
-        DatasetError: A class is missing on either side.
-        RunError: The folder holds another training, or a finished one.
-        StoppedError: It was stopped; the same call goes on.
-    """
-    check_sides(train, valid)
-    names = sorted({one.generator or _UNNAMED for one in train if one.target == 1})
-    encoders = ("real", *names)
-    settings = {"detector": "specnn_amplitude", **asdict(plan)}
-    run.begin(out, train, valid, settings, resume=resume)
-    for line in look_at_examples(train, valid):
-        remark(line)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)
-        network = SpecCNN(len(encoders))
-    lesson = SpecnnLesson(network, train, valid, encoders=encoders, n_loaders=n_loaders)
-    trained = fit(lesson, plan, out, hardware=hardware, listeners=listeners)
-    told = _about(train, valid, trained, settings) | {"encoders": encoders}
-    card = specnn_card(out.resolve().name, len(encoders), None).model_copy(update=told)
-    sha256 = run.save_state(trained.best, out / WEIGHTS_FILE, card)
-    card = card.model_copy(update={"weights_sha256": sha256})
-    run.draw(trained, out, title=card.name)
-    write_card(card, out)
-    run.drop_checkpoints(out)
-    return card, trained
-
-
-def _about(
-    train: Sequence[Example],
-    valid: Sequence[Example],
-    trained: Trained,
-    settings: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what the card of a network trained here says otherwise than the published one's."""
-    return {
-        "trained_on": run.origins(train, "audio of one's own"),
-        "selected_on": run.origins(valid, "audio of one's own"),
-        "training_items": run.training_items(train),
-        "licence": "the weights are their trainer's; the method's code is CC-BY-NC-4.0",
-        "weights_from": "trained by you: earwitness train --detector specnn_amplitude",
-        "details": run.figures_of(trained, settings),
-    }
+    def save(self, trained: Trained, card: DetectorCard, out: Path) -> DetectorCard:
+        """Write the weights as safetensors, then the card."""
+        card = save_weights(trained.best, out / WEIGHTS_FILE, card)
+        write_card(card, out)
+        return card

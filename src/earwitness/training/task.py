@@ -1,44 +1,53 @@
-"""What one kind of detector learns from, and how: the part of training that differs between them.
+"""Training configuration, and the part of training that differs between detectors.
 
-Conventions: inputs are drawn by item and epoch and put together into batches; what is done to a
-batch on its device is the lesson's, too. Losses come one an item, logits are of the fake.
+Conventions: inputs are drawn by item and epoch and collated into batches; losses are per item and
+logits are of the fake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from earwitness.core.cards import DetectorCard, Precision
+from earwitness.core.estimate import Estimate
+from earwitness.training.curves import Row
+from earwitness.training.data_checks import check_examples
 from earwitness.training.examples import Example
 
+TRAINING_JSON = "training.json"
+Details = dict[str, float | int | str]
+_PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 Monitor = Literal["valid_loss", "valid_auroc"]
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long and how fast to learn.
+    """Hyperparameters.
 
     Attributes:
-        epochs: At most.
-        patience: Epochs without a better figure after which training stops.
-        monitor: The figure: the smallest loss or the largest AUROC.
-        batch_size: Examples a step.
+        epochs: Maximum number of epochs.
+        patience: Epochs without improvement after which training stops.
+        monitor: Validation metric that chooses the best epoch.
+        batch_size: Examples per optimizer step.
         optimizer: AdamW or Adam.
-        learning_rate: The largest.
-        weight_decay: Of AdamW.
-        schedule: ``cosine`` rises over the first steps and falls to nothing at the last;
-            ``plateau`` falls to a fifth where the loss does not.
-        warm_up: Share of the steps over which ``cosine`` rises.
-        freeze_epochs: Epochs in which all but the new layers stays as it was.
-        clip_norm: Gradients are shortened to this; ``None`` leaves them.
-        balanced: Draw as many of either class.
-        seed: Of every draw.
+        learning_rate: Peak learning rate.
+        weight_decay: Weight decay of AdamW.
+        schedule: ``cosine`` warms up and decays to zero at the last step; ``plateau`` multiplies
+            by a fifth when the validation loss stops falling.
+        warm_up: Share of the steps over which ``cosine`` warms up.
+        freeze_epochs: Epochs in which ``TrainingTask.frozen`` modules are not trained.
+        clip_norm: Maximum norm of the gradients; ``None`` does not clip.
+        balanced: Sample both classes equally often.
+        seed: Random seed.
     """
 
     epochs: int = 20
@@ -56,51 +65,150 @@ class TrainConfig:
     seed: int = 0
 
 
-class TrainingTask(Protocol):
-    """What is learned."""
+@dataclass(frozen=True)
+class Hardware:
+    """Device and precision.
+
+    Attributes:
+        device: As torch names it, or ``auto`` for a GPU where there is one.
+        n_devices: GPUs (or processes of the CPU) that share the work.
+        precision: What the network computes in; weights are always ``fp32``.
+    """
+
+    device: str = "cpu"
+    n_devices: int = 1
+    precision: Precision = "fp32"
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of Lightning's trainer."""
+        kind, _, number = self.device.partition(":")
+        accelerator = {"cuda": "gpu"}.get(kind, kind)
+        devices: int | list[int] = [int(number)] if number else self.n_devices
+        several = self.n_devices > 1
+        return {
+            "accelerator": accelerator,
+            "devices": devices,
+            "strategy": "ddp_find_unused_parameters_true" if several else "auto",
+            "sync_batchnorm": several and accelerator != "cpu",
+            "precision": _PRECISIONS[self.precision],
+        }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Weights and learning curves.
+
+    Attributes:
+        best: The network's state after the best epoch.
+        final: The network's state after the last epoch.
+        rows: Learning curves.
+        best_epoch: From 1.
+        remarks: Notes for the user, as on memory.
+    """
+
+    best: Mapping[str, torch.Tensor]
+    final: Mapping[str, torch.Tensor]
+    rows: list[Row]
+    best_epoch: int
+    remarks: list[str] = field(default_factory=list)
 
     @property
-    def network(self) -> nn.Module:
-        """What learns; everything that is kept of it is in its state."""
-        ...
+    def best_row(self) -> Row:
+        """Metrics of the best epoch."""
+        return self.rows[self.best_epoch - 1]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Metrics of the held-out test.
+
+    Attributes:
+        estimates: With intervals over groups, by name.
+        n_images: Images of the test.
+        n_groups: Groups they are from.
+    """
+
+    estimates: Mapping[str, Estimate]
+    n_images: int
+    n_groups: int
 
     @property
-    def train(self) -> Sequence[Example]:
-        """Examples to learn from."""
-        ...
+    def details(self) -> Details:
+        """What a card keeps of it."""
+        values = {
+            f"test_{name}": round(estimate.value, 6)
+            for name, estimate in self.estimates.items()
+            if estimate.value is not None
+        }
+        return {"n_test_images": self.n_images, "n_test_groups": self.n_groups, **values}
 
-    @property
-    def valid(self) -> Sequence[Example]:
-        """Examples to tell how far it has come."""
-        ...
 
-    @property
-    def n_loaders(self) -> int:
-        """Processes that make inputs ready; 0 makes them in this one."""
-        ...
+class TrainingTask:
+    """What one kind of detector learns: its network, examples, inputs and losses.
+
+    Attributes:
+        network: The network; its state is everything that is kept of it.
+        train: Training examples.
+        valid: Validation examples.
+        test: Held-out examples; nothing is chosen by them.
+        settings: What decides the outcome besides ``TrainConfig``.
+        n_loaders: Processes that prepare inputs; 0 prepares them in this one.
+    """
+
+    network: nn.Module
+    train: Sequence[Example]
+    valid: Sequence[Example]
+    test: Sequence[Example] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
+    n_loaders: int = 0
+
+    def check_folder(self, out: Path) -> None:
+        """Raise ``RunError`` where a folder holds what this task must not replace."""
+
+    def check_data(self) -> Iterable[str]:
+        """Return what is odd about the examples, as sentences."""
+        return check_examples(self.train, self.valid, self.test)
 
     def train_input(self, at: int, rng: np.random.Generator) -> NDArray[np.generic]:
-        """Return a drawn input of an example."""
-        ...
+        """Return a random input of a training example."""
+        raise NotImplementedError
 
     def valid_input(self, at: int) -> NDArray[np.generic]:
-        """Return the input of an example of the validation."""
-        ...
+        """Return the input of a validation example."""
+        raise NotImplementedError
 
     def label(self, example: Example) -> int:
-        """Return what else is learned of an example beside its class, as a number."""
-        ...
+        """Return a further label to learn, by default the class."""
+        return example.target
 
-    def judge(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the network's outputs for a batch; logits of the fake ``(n,)`` come first."""
-        ...
+        raise NotImplementedError
 
     def losses(
-        self, outputs: tuple[torch.Tensor, ...], targets: torch.Tensor, labels: torch.Tensor
+        self,
+        outputs: tuple[torch.Tensor, ...],
+        targets: torch.Tensor,
+        labels: torch.Tensor,  # noqa: ARG002
     ) -> torch.Tensor:
-        """Return losses ``(n,)``."""
-        ...
+        """Return losses ``(n,)``, by default binary cross entropies."""
+        return nn.functional.binary_cross_entropy_with_logits(
+            outputs[0].float(), targets.float(), reduction="none"
+        )
 
     def frozen(self) -> Sequence[nn.Module]:
-        """Return what stays as it was in the first epochs."""
-        ...
+        """Return the modules that are frozen in the first epochs, by default none."""
+        return ()
+
+    def make_card(self, name: str, details: Details) -> DetectorCard:
+        """Return the card of the trained detector, without hashes of its weights."""
+        raise NotImplementedError
+
+    def evaluate(
+        self, trained: Trained, card: DetectorCard, out: Path, hardware: Hardware
+    ) -> HeldOut | None:
+        """Score the held-out examples once and write the results; ``None`` without any."""
+
+    def save(self, trained: Trained, card: DetectorCard, out: Path) -> DetectorCard:
+        """Write the weights, then the card, and return the card with their SHA-256."""
+        raise NotImplementedError
