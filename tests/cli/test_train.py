@@ -79,7 +79,7 @@ def test_mistakes_end_in_one_line(tmp_path: Path, run: Run) -> None:
         (("--images", tmp_path / "data", "--detector", "fakeprint"), "--images: resnet18 learns"),
         (
             ("--manifest", tmp_path, "--detector", "specnn_amplitude", "--init", "imagenet"),
-            "--init imagenet: specnn_amplitude begins with random weights",
+            "--init imagenet: specnn_amplitude starts from random weights",
         ),
         (
             ("--detector", "sonics-spectttra-alpha-5s", "--init", tmp_path / "data"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -13,7 +13,11 @@ from earwitness.cli.options import parse_option, two_numbers
 from earwitness.cli.train_options import CLASSIFIER, FAKEPRINT, SPECNN
 from earwitness.core.errors import UsageError
 
+if TYPE_CHECKING:
+    from earwitness.training.task import Monitor
+
 _NETWORK = "Networks"
+_MONITORS = ("valid_loss", "valid_auroc")
 
 
 def _of_networks(metavar: str | None, text: str, **more: Any) -> Any:
@@ -115,8 +119,8 @@ def train(
         ),
     ] = None,
     monitor: Annotated[
-        Literal["valid_loss", "valid_auroc"],
-        _of_networks(None, "Validation metric that chooses the best epoch."),
+        str,
+        _of_networks("NAME", "Metric that chooses the best epoch: valid_loss or valid_auroc."),
     ] = "valid_loss",
     batch_size: Annotated[
         int, _of_networks("N", "Examples per step; halved when memory runs out.", min=1)
@@ -275,6 +279,8 @@ def train(
     from earwitness.training.resnet import IMAGENET, NOTHING, ImageTask
     from earwitness.training.task import TrainConfig
 
+    if monitor not in _MONITORS:
+        raise UsageError(f"--monitor {monitor}: expected {' or '.join(_MONITORS)}")
     out = out or Path("models/experiments")
     init = init or IMAGENET
     given = {
@@ -286,7 +292,7 @@ def train(
     recipe = audio.recipe if audio else {"freeze_epochs": int(init != NOTHING)}
     config = TrainConfig(
         epochs=epochs,
-        monitor=monitor,
+        monitor=cast("Monitor", monitor),
         batch_size=batch_size,
         balanced=balanced,
         seed=seed,
@@ -295,15 +301,13 @@ def train(
     hardware = train_options.make_hardware(device, gpu, devices, precision)
     how = train_options.check_folder(out, resume)
     split = SplitConfig(valid_share or (0.2 if audio else 0.15), group_by or GROUP_BY, seed)
-    manifests, valid_manifests, test_manifests = (
-        train_options.read_all(some if manifest else None, root) for some in (manifest, valid, test)
-    )
     if audio:
         from earwitness.scoring.workers import default_workers
 
-        if not manifests:
+        if not manifest:
             raise UsageError(f"{kind}: expected --manifest FILES")
-        sides = train_options.read_sides(manifests, valid_manifests, audio.contract, split)
+        train_on, validate_on = (train_options.read_all(some, root) for some in (manifest, valid))
+        sides = train_options.read_sides(train_on, validate_on, audio.contract, split)
         n_loaders = default_workers() if num_workers is None else num_workers
         task = audio.make_task(*sides, n_loaders=n_loaders)
         train_options.train(task, config, out, resume=how, hardware=hardware)
@@ -337,9 +341,12 @@ def train(
             top_db=top_db,
             colours=colours,
         )
+        train_on, validate_on, test_on = (
+            train_options.read_all(some, root) for some in (manifest, valid, test)
+        )
         train_options.fetch_init(init)
         shelves = image_options.shelve_audio(
-            (manifests, valid_manifests, test_manifests),
+            (train_on, validate_on, test_on),
             drawn_by,
             out,
             split,
