@@ -4,7 +4,9 @@ Numbers and texts are in files of their own. After an intended change, write the
 
     EARWITNESS_GOLDEN=write python -m pytest tests/demo/test_golden.py
 
-and read the difference before you commit it.
+and read the difference before you commit it. Scores of the griffin fakes depend in the third digit
+on the order in which BLAS adds: tests run with ``OMP_NUM_THREADS=1``, and another BLAS or processor
+may need files of its own.
 """
 
 from __future__ import annotations
