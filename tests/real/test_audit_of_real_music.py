@@ -146,4 +146,4 @@ def test_the_published_way_judges_detectors_on_what_chose_their_checkpoints(
     }
     assert (check.verdict, set(check.relations)) == ("finding", {"selected_on"})
     assert f"its card says: selected on {said}" in check.detail
-    assert check.advice.startswith("its checkpoint was chosen on these rows")
+    assert check.advice.startswith("its checkpoint was selected on these rows")
