@@ -165,7 +165,7 @@ def test_ctrl_c_says_how_to_go_on(long: Path, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.splitlines()[-1] == (
-        f"earwitness: stopped; finished rows are kept in {out}; the same command goes on"
+        f"earwitness: stopped; finished rows are kept in {out}; the same command resumes"
     )
     assert "Traceback" not in err
     assert set(stages_of(out)) == {"manifests"}

@@ -42,7 +42,7 @@ def test_a_manifest_of_another_machine_is_scored(run: Run, detector: Path, tmp_p
     common = ("predict", "--detector", detector, "--manifest", manifest, "--num-workers", 0)
     code, _, err = run(*common, "--output-csv", tmp_path / "p.csv")
     assert code == 1
-    assert "2 of 2 files are not there" in err
+    assert "2 of 2 files are missing" in err
     assert "--root" in err
     code, out, err = run(*common, "--output-csv", tmp_path / "p.csv", "--root", tmp_path / "root")
     assert code == 0

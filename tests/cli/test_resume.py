@@ -137,7 +137,7 @@ def test_ctrl_c_finishes_what_is_in_hand_and_says_how_to_go_on(bench: Path, unbr
     code, _, err = finish(process)
     assert code == 130
     assert err.splitlines()[-1] == (
-        f"earwitness: stopped; finished rows are kept in {out}; the same command goes on"
+        f"earwitness: stopped; finished rows are kept in {out}; the same command resumes"
     )
     assert "Traceback" not in err
     assert 5 <= n_rows(out) < N_FILES
@@ -170,7 +170,7 @@ def test_a_full_disk_is_told_and_loses_nothing(bench: Path, unbroken: str) -> No
     assert kept > 10
     assert err.splitlines()[-1] == (
         f"earwitness: {out}/store/mine.jsonl: cannot be written (File too large); "
-        f"{kept} finished rows are kept, the same command goes on"
+        f"{kept} finished rows are kept, the same command resumes"
     )
     assert (out / "store" / "mine.jsonl").read_bytes().endswith(b"}\n")
     assert finish(start(bench, out))[0] == 0

@@ -84,7 +84,7 @@ def test_a_run_goes_on_where_it_stopped(manifest: Manifest, tmp_path: Path) -> N
         asked.append(1)
         return len(asked) > 2
 
-    with pytest.raises(StoppedError, match="the same command goes on"):
+    with pytest.raises(StoppedError, match="the same command resumes"):
         render(
             [manifest],
             tmp_path,

@@ -33,7 +33,7 @@ def test_files_of_another_machine_are_found_below_the_root(tmp_path: Path, below
     assert f"1 files were found below {root / below} by the tail of their paths" in note
     missing = describe_missing(manifest)
     assert missing is not None
-    assert "1 of 2 files are not there (/home/user/project/gone.mp3 first); --root" in missing
+    assert "1 of 2 files are missing (/home/user/project/gone.mp3 first); --root" in missing
     assert manifest.where().locate_all() == manifest.locate_all()
 
 

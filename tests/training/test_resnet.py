@@ -231,7 +231,7 @@ def test_a_training_killed_in_its_last_moments_is_not_done(
 
 
 def test_ctrl_c_stops_and_another_training_is_refused(shelves: Shelves, tmp_path: Path) -> None:
-    with pytest.raises(StoppedError, match="the same command goes on"):
+    with pytest.raises(StoppedError, match="the same command resumes"):
         train(
             ImageTask(shelves, init="none"),
             QUICK,

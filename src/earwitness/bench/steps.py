@@ -186,7 +186,7 @@ def _run(stage: Stage, ledger: PipelineState, parts: Sequence[str]) -> Mapping[s
     except KeyboardInterrupt:
         raise StoppedError(
             f"stopped at {stage.name}; what is finished is kept in {ledger.out}; "
-            "the same command goes on"
+            "the same command resumes"
         ) from None
 
 

@@ -98,7 +98,8 @@ def _refuse_usage(error: Any) -> NoReturn:
     """Print a usage error in one line; a command without arguments has printed its help."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "earwitness"
-    if message := str(error.format_message()).strip().rstrip("."):
+    message = str(error.format_message()).replace("Value error, ", "").strip().rstrip(".")
+    if message:
         print(f"earwitness: {message} (see {command} --help)", file=sys.stderr)
     sys.exit(2)
 

@@ -58,7 +58,7 @@ def run(
 ) -> None:
     """Run a whole benchmark: splits, scores, tables, metrics, pictures, report.
 
-    What is done and unchanged is skipped, so the same command goes on after Ctrl-C or a crash,
+    Unchanged steps are skipped, so the same command resumes after Ctrl-C or a crash,
     and after a change does again just what depends on it.
     """
     from earwitness.bench.config_file import read_config

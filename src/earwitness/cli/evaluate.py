@@ -131,8 +131,8 @@ def evaluate(
     write_metrics(metrics, out)
     write_estimates(metrics, table)
     shown = (s for s in metrics.slices if s.kind in SHOWN_KINDS)
-    for figures in estimates_tables(shown, metrics.baselines):
-        console.out.print(figures, "")
+    for estimates in estimates_tables(shown, metrics.baselines):
+        console.out.print(estimates, "")
     console.out.print(f"intervals: {confidence:.0%}, over groups", "")
     console.out.print(operating_table(metrics), "")
     if len({line.applied_to for line in metrics.transfers}) > 1:

@@ -68,7 +68,7 @@ def render(
         str,
         typer.Option(
             metavar="HOW",
-            help="Images that are there already: missing keeps them, always draws anew, never "
+            help="Images that are there already: missing keeps them, always renders again, never "
             "refuses the folder.",
         ),
     ] = "missing",
@@ -78,7 +78,7 @@ def render(
 
     Into a folder as an image classifier is trained on: original/combined and deepfake/combined,
     with manifest.csv, test.csv, and spectrogram.json, which says how all of them are drawn and
-    stands in each image, too. After Ctrl-C the same command goes on.
+    is in each image, too. After Ctrl-C the same command resumes.
     """
     from earwitness.core.errors import UsageError
     from earwitness.images.render import render as draw

@@ -241,12 +241,12 @@ def train_checks(text: str) -> tuple[str, ...]:
 
 
 def choose_device(device: str, gpu: int | None, remark: Callable[[str], None]) -> str:
-    """Return the device asked for, or the CPU where it is not there.
+    """Return the device asked for, or the CPU where it is unavailable.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         gpu: The published ``--gpu``: N is ``cuda:N``, -1 is ``cpu``; overrides ``device``.
-        remark: Told once when the CPU stands in for a device that is not there.
+        remark: Called once when the CPU is used for an unavailable device.
 
     Raises:
         UsageError: No such kind of device.
@@ -260,7 +260,7 @@ def choose_device(device: str, gpu: int | None, remark: Callable[[str], None]) -
 
     n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     has_mps = torch.backends.mps.is_available()
-    there = has_mps if device == "mps" else int(device.partition(":")[2] or 0) < n_cuda
-    if not there:
-        remark(f"{device} is not there ({n_cuda} CUDA devices found); running on the CPU")
-    return device if there else "cpu"
+    is_available = has_mps if device == "mps" else int(device.partition(":")[2] or 0) < n_cuda
+    if not is_available:
+        remark(f"{device} is not available ({n_cuda} CUDA devices found); running on the CPU")
+    return device if is_available else "cpu"

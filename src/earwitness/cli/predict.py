@@ -122,7 +122,7 @@ def predict(
 
     One row out per row in: a file that cannot be scored is a row with its error. Exit code 0
     even then (--strict: 1); 1 when every row failed. Finished rows are on disk at once: after
-    Ctrl-C or a crash the same command goes on where it stopped.
+    Ctrl-C or a crash the same command resumes.
     """
     from earwitness.core.errors import UsageError
     from earwitness.detectors.loading import open_detectors

@@ -127,7 +127,7 @@ def sweep(folder: Path, *, below: bool = False) -> None:
     A process that lives holds a lock on its own. Without such locks (Windows) nothing is removed.
 
     Args:
-        folder: Where; one that is not there holds none.
+        folder: Where; a missing one contains none.
         below: Look into all folders below it, too.
     """
     if sys.platform == "win32" or not folder.is_dir():
@@ -193,7 +193,7 @@ def spelled_on_disk(folder: Path, path: str) -> str | None:
 
     Args:
         folder: What a relative path starts from.
-        path: The path; names that no disk can hold are not there.
+        path: The path; names that no disk can hold are missing.
     """
     spellings = [path, path.replace("\\", "/")]
     spellings += [unicodedata.normalize(form, spellings[1]) for form in ("NFC", "NFD")]

@@ -87,7 +87,7 @@ def read_table(
         known: Further columns that are found in any case and returned by these names.
 
     Raises:
-        EarwitnessError: The file is not there, empty, no table, lacks a column, has one twice, a
+        EarwitnessError: The file is missing, empty, no table, lacks a column, has one twice, a
             row has more fields than the header, or a quote is not closed.
     """
     try:

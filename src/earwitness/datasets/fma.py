@@ -71,7 +71,7 @@ def catalog_fma(
         with their reason.
 
     Raises:
-        DatasetError: A folder, the split file or an encoder's folder is not there.
+        DatasetError: A folder, the split file or an encoder's folder is missing.
     """
     splits = read_split_file(split_npy)
     split = "validation" if split_name == "valid" else split_name

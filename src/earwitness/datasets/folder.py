@@ -19,7 +19,7 @@ def catalog_folder(root: Path) -> Catalog:
     The name of ``root`` is the source's name.
 
     Raises:
-        DatasetError: ``root``, or both folders below it, are not there.
+        DatasetError: ``root``, or both folders below it, are missing.
     """
     source = root.resolve().name or "folder"
     sides = [(0, "real"), (1, "fake")]

@@ -201,7 +201,7 @@ def render(
         should_stop=should_stop,
     )
     if len(done.images) + len(done.failures) < len(items):
-        raise StoppedError("stopped; the images that are there are whole, the same command goes on")
+        raise StoppedError("stopped; the images that are there are whole, the same command resumes")
     _write_tables(items, done, out)
     return done
 

@@ -92,7 +92,7 @@ def score_into_own(
         ]
         plan = _plan(manifests, detectors, options, stores)
         _score(
-            plan, options, starting, f"finished rows are kept in {out}; the same command goes on"
+            plan, options, starting, f"finished rows are kept in {out}; the same command resumes"
         )
         return _write_run(_tabulate(plan, options), out)
 

@@ -278,5 +278,5 @@ def write_errors_as_run_errors(path: Path, n_kept: int = 0) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kept = f"; {n_kept} finished rows are kept, the same command goes on" if n_kept else ""
+        kept = f"; {n_kept} finished rows are kept, the same command resumes" if n_kept else ""
         raise RunError(f"{path}: cannot be written ({error.strerror or error}){kept}") from error

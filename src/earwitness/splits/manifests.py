@@ -39,7 +39,7 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
     Args:
         path: CSV, or Parquet where the suffix says so. ``filepath`` and ``target`` are needed;
             ``skip_time`` is 0 where it is missing.
-        root: Folder that relative paths start from. Without it, or where a file is not there,
+        root: Folder that relative paths start from. Without it, or where a file is missing,
             the root in the ``splits.json`` beside the manifest is tried, then its own folder.
 
     Raises:
@@ -98,13 +98,13 @@ def _relocate(path: Path, manifest: Manifest, root: Path) -> Manifest:
 
 
 def describe_missing(manifest: Manifest) -> str | None:
-    """Return a sentence where files of a manifest are not there, with what may help."""
+    """Return a sentence on missing files of a manifest, with a hint."""
     files = manifest.locate_all()
     lost = [str(file) for file in files if not os.path.exists(file)]  # noqa: PTH110 - as in spelled_on_disk
     if not lost:
         return None
     return (
-        f"{manifest.name}: {len(lost)} of {len(files)} files are not there ({lost[0]} first); "
+        f"{manifest.name}: {len(lost)} of {len(files)} files are missing ({lost[0]} first); "
         "--root DIR finds them by the tail of their paths"
     )
 

@@ -62,7 +62,7 @@ class Curves(pytorch_lightning.Callback):
     def on_train_batch_start(self, *_: Any) -> None:
         """Stop where it is asked to; the epoch is begun anew by the next run."""
         if self._should_stop():
-            raise StoppedError("stopped; the same command goes on at the last whole epoch")
+            raise StoppedError("stopped; the same command resumes at the last whole epoch")
 
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int
