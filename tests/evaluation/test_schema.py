@@ -55,3 +55,15 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
         file.truncate(MOST_BYTES + 1)
     with pytest.raises(PredictionsError, match=f"over {MOST_BYTES} bytes"):
         read_metrics(path)
+
+
+def test_a_metric_that_a_file_lacks_is_undefined(tmp_path: Path, content: str) -> None:
+    whole = json.loads(content)
+    for part in whole["slices"]:
+        del part["estimates"]["auroc"], part["estimates"]["eer"]
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(whole))
+    metrics = read_metrics(path)
+    assert {part.estimates["auroc"].reason for part in metrics.slices} == {"not in the file"}
+    ew.report(metrics, tmp_path / "report.html")
+    assert "not in the file" in (tmp_path / "report.html").read_text()

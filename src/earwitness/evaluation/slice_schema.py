@@ -166,6 +166,14 @@ class ReliabilityBin(Part):
     share_fake: Estimate
 
 
+def _complete(estimates: dict[str, Estimate]) -> dict[str, Estimate]:
+    """Add the metrics that a file lacks as undefined, so that each can be looked up."""
+    from earwitness.metrics.measures import METRICS
+
+    lacking = {name: Estimate(reason="not in the file") for name in METRICS}
+    return lacking | estimates if lacking.keys() - estimates.keys() else estimates
+
+
 class Slice(Part):
     """Metrics of one detector on some of the items.
 
@@ -196,7 +204,7 @@ class Slice(Part):
     headline: str | None = None
     coverage: Coverage
     counts: WholeCounts | None = None
-    estimates: dict[str, Estimate]
+    estimates: Annotated[dict[str, Estimate], AfterValidator(_complete)]
     curves: Curves | None = None
     no_curves: str | None = None
     histograms: list[Histogram] = Field(default_factory=list)
