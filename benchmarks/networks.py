@@ -16,8 +16,7 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from earwitness.audio.clips import pad_clip
-from earwitness.audio.spectrogram import mix_first_two
+from earwitness.audio.clips import mix_first_two, pad_clip
 from earwitness.core.cards import Backend, ClipContract, DetectorCard
 from earwitness.detectors.base import Detector
 from earwitness.detectors.nets.specnn import SpecCNN, SpecnnAmplitude, amplitude_features
