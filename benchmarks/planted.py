@@ -67,8 +67,8 @@ def search(
         frame = pl.DataFrame({"filepath": list(sounds), "target": [0] * len(sounds)})
         sets.append(Manifest(name, frame, (Path(f"/{name}"),)))
     scene = make_context(sets[:1], sets[1:], ())
-    heard = [*changed.values(), *originals.values()]
-    scene = replace(scene, features=dict(zip(scene.rows["file"], heard, strict=True)))
+    features = [*changed.values(), *originals.values()]
+    scene = replace(scene, features=dict(zip(scene.rows["file"], features, strict=True)))
     found: dict[str, str] = {}
     false = set()
     for outcome in check_near_duplicates(scene):

@@ -1,4 +1,4 @@
-"""What a benchmark may be told: the sections of ``bench.yaml``.
+"""The sections of ``bench.yaml``.
 
 Conventions: a key that is not known is an error; a relative path starts from the folder that the
 file lies in (the working folder for a configuration made in Python) and is absolute afterwards.

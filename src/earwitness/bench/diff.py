@@ -117,8 +117,8 @@ def _bench_options(folder: Path) -> dict[str, str] | None:
 
 
 def _versions(run: Mapping[str, Any]) -> dict[str, str]:
-    told = {name: run.get(name) for name in ("earwitness", "python", "machine")}
-    return dict(_flat(told | dict(run.get("libraries", {})), ""))
+    stated = {name: run.get(name) for name in ("earwitness", "python", "machine")}
+    return dict(_flat(stated | dict(run.get("libraries", {})), ""))
 
 
 def _cards(run: _Run) -> dict[str, str]:
@@ -126,8 +126,8 @@ def _cards(run: _Run) -> dict[str, str]:
     found: dict[str, str] = {}
     for card in run.described["detectors"]:
         if card["name"] in run.predictions:
-            told = {key: value for key, value in card.items() if key not in _UNLIKE_CARD}
-            found |= dict(_flat(told, card["name"]))
+            kept = {key: value for key, value in card.items() if key not in _UNLIKE_CARD}
+            found |= dict(_flat(kept, card["name"]))
     return found
 
 
@@ -147,8 +147,8 @@ def _compare(kind: Any, first: Mapping[str, Any], second: Mapping[str, Any]) -> 
     for name in [*first, *(name for name in second if name not in first)]:
         was, now = (side.get(name) for side in (first, second))
         if was != now:
-            told = (None if value is None else str(value) for value in (was, now))
-            yield Change(kind=kind, name=name, first=next(told), second=next(told))
+            texts = (None if value is None else str(value) for value in (was, now))
+            yield Change(kind=kind, name=name, first=next(texts), second=next(texts))
 
 
 def _diff_rows(first: Manifest, second: Manifest) -> RowsDiff:
@@ -315,7 +315,7 @@ class FigureDiff(_Part):
         high: Upper end.
         p: P-value of no difference.
         p_holm: The same, corrected for all figures of the detector.
-        told: How it was tested, or why not.
+        told: Method of the test, or why there is none.
     """
 
     metric: str

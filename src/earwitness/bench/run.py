@@ -111,7 +111,7 @@ def run_benchmark(
     Args:
         config: What there is to do.
         watcher: Told of how stages go.
-        starting: Told how many files there are to score or to hear, and how many are done already.
+        starting: Called with the number of files to score or decode, and of those already done.
         retry_errors: Try rows again that could not be scored, and look at the files anew.
 
     Raises:
@@ -190,8 +190,8 @@ def _evaluate_stage(section: EvaluateSection) -> Stage:
 
     def inputs(ledger: PipelineState) -> dict[str, Mapping[str, str]]:
         described = read_run(ledger.out / RUN_JSON) or {}
-        told = json.dumps([described.get(part) for part in ("detectors", "manifests")])
-        origins = {"cards and roots": hashlib.sha256(told.encode()).hexdigest()}
+        content = json.dumps([described.get(part) for part in ("detectors", "manifests")])
+        origins = {"cards and roots": hashlib.sha256(content.encode()).hexdigest()}
         return {part: {**known, **origins} for part, known in stage.inputs(ledger).items()}
 
     return replace(stage, inputs=inputs)

@@ -69,7 +69,7 @@ def score_stage(
 
     Args:
         config: What there is to do.
-        starting: Told how many files there are to score, and how many are scored already.
+        starting: Called with the number of files to score and of those already scored.
         retry_errors: Try rows again that could not be scored, where a part is done at all.
     """
     options = ScoringOptions(**dict(config.scoring), retry_errors=retry_errors)
@@ -247,7 +247,7 @@ def audit_stage(config: BenchConfig, starting: OnStart | None = None) -> Stage:
 
     Args:
         config: What there is to do.
-        starting: Told how many files there are to hear.
+        starting: Called with the number of files to decode.
     """
     paths = [
         path
@@ -256,9 +256,9 @@ def audit_stage(config: BenchConfig, starting: OnStart | None = None) -> Stage:
     ]
 
     def inputs(ledger: PipelineState) -> dict[str, Inputs]:
-        told = hashlib.sha256(json.dumps(_cards(ledger)).encode()).hexdigest()
+        cards = hashlib.sha256(json.dumps(_cards(ledger)).encode()).hexdigest()
         others = {f"against {path}": sha256_of(path) for path in paths}
-        return {"": judged_inputs(ledger) | others | {"cards": told, "earwitness": __version__}}
+        return {"": judged_inputs(ledger) | others | {"cards": cards, "earwitness": __version__}}
 
     def run(ledger: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:  # noqa: ARG001 - a single part
         from earwitness.audit.audit import audit_into

@@ -133,7 +133,7 @@ def judge_demo(
         data: What is judged, and who judges.
         say: Told of the step.
         watcher: Told of how stages go.
-        starting: Told how many files are scored; returns what is told of each that is done.
+        starting: Called with the number of files; returns what is called after each.
     """
     say("3/3 judging other tracks: of these generators, and of others it never met")
     config = BenchConfig(
