@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
@@ -179,7 +179,7 @@ def make_chroma(rng: np.random.Generator, n: int) -> NDArray[np.int8]:
     for start in range(0, n, 2_000):
         shape = (min(2_000, n - start), N_FRAMES + 3, N_CLASSES)
         noise = rng.standard_normal(shape, dtype=np.float32)
-        smooth = sum(noise[:, k : k + N_FRAMES] for k in range(4)) * 16
+        smooth = np.sum([noise[:, k : k + N_FRAMES] for k in range(4)], axis=0) * 16
         chroma[start : start + 2_000] = smooth.clip(-127, 127)
     return chroma
 
@@ -192,6 +192,8 @@ def search(kind: str, n: int) -> dict[str, float]:
     from earwitness.audit.near_duplicates.versions import find_versions
 
     rng = np.random.default_rng(0)
+    one: NDArray[Any]
+    other: NDArray[Any]
     if kind == "copies":
         one, other = make_words(rng, n), make_words(rng, n)
         planted = one[::ONE_IN]
@@ -199,8 +201,8 @@ def search(kind: str, n: int) -> dict[str, float]:
         length = N_WORDS
     else:
         one, other = make_chroma(rng, n), make_chroma(rng, n)
-        planted = one[::ONE_IN] * 0.8 + make_chroma(rng, len(one[::ONE_IN])) * 0.6
-        other[::ONE_IN] = planted.clip(-127, 127)
+        mixed = one[::ONE_IN] * 0.8 + make_chroma(rng, len(one[::ONE_IN])) * 0.6
+        other[::ONE_IN] = mixed.clip(-127, 127)
         if kind == "variants":
             for row in other[::ONE_IN]:
                 row[:] = vary(row, VARIANTS[-1])[0]

@@ -74,7 +74,7 @@ def trip(folder: Path) -> Counter[str]:
         run("report", folder / "metrics.json", "--out", folder / "report.html")
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
     return calls
 
 

@@ -102,7 +102,7 @@ def mixed_with_noise(snr_db: float, *, crowd: bool = False) -> Kind:
         if crowd:
             noise = run_filters(noise * 0.2, "highpass=f=200,lowpass=f=3000,tremolo=f=3:d=0.6")
             noise = noise[:, : track.shape[1]]
-        gain = np.sqrt((track**2).mean() / (noise**2).mean()) * 10 ** (-snr_db / 20)
+        gain = float(np.sqrt((track**2).mean() / (noise**2).mean())) * 10 ** (-snr_db / 20)
         return track[:, : noise.shape[1]] + noise * gain
 
     return change

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,14 +123,14 @@ def _mutations(node: ast.expr) -> list[ast.expr]:
     match new:
         case ast.BinOp(op=op) | ast.BoolOp(op=op) if type(op) in SWAPS:
             new.op = SWAPS[type(op)]()
-            terms = isinstance(op, ast.Add | ast.Sub) and isinstance(node, ast.BinOp)
-            return [new, copy.deepcopy(node.left)] if terms else [new]
+            if isinstance(node, ast.BinOp) and isinstance(op, ast.Add | ast.Sub):
+                return [new, copy.deepcopy(node.left)]
         case ast.Compare(ops=[op, *_]) if type(op) in SWAPS:
             new.ops[0] = SWAPS[type(op)]()
         case ast.UnaryOp(op=ast.USub() | ast.Invert() | ast.Not()):
             new = new.operand
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            new.value = {0: 1, 1: 0}.get(value, value + 1)
+            new.value = 1 - value if value in (0, 1) else value + 1
         case ast.Attribute(attr=name) if name in FUNCTIONS:
             new.attr = FUNCTIONS[name]
         case ast.Name(id=name) if name in FUNCTIONS:
@@ -149,7 +150,7 @@ def _replace(tree: ast.Module, old: ast.expr, new: ast.expr) -> None:
                 setattr(parent, name, [new if item is old else item for item in value])
 
 
-class Hook(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+class Hook(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):  # type: ignore[misc]
     """Imports one module from a syntax tree."""
 
     def __init__(self, mutant: Mutant) -> None:
@@ -167,8 +168,9 @@ class Hook(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
     def get_data(self, path: str) -> bytes:
         return Path(path).read_bytes()
 
-    def get_code(self, fullname: str) -> object:
-        return compile(self.mutant.tree(), self.get_filename(fullname), "exec")
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = compile(self.mutant.tree(), self.get_filename(fullname), "exec")
+        return code
 
 
 def is_killed(mutant: Mutant | None) -> bool:

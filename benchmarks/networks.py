@@ -36,7 +36,7 @@ class Case(NamedTuple):
 
     detector: Detector
     plain: Callable[[Path], object]
-    features: Callable[[torch.Tensor], torch.Tensor]
+    features: Callable[[torch.Tensor], object]
 
 
 SHORT = ("specnn", "gamma-5s", "beta-5s", "alpha-5s")

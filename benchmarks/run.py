@@ -85,13 +85,15 @@ def make_tree(root: Path) -> int:
     tracks = [f"{n:06d}" for n in range(N_TRACKS)]
     from earwitness.datasets import fma
 
-    folders = [root / fma.REAL_ROOT, *(root / fma.FAKE_ROOT / e for e in fma.ENCODERS)]
+    detector = root / "deepfake-detector"
+    fakes = detector / "fma_rebuilt_medium"
+    folders = [detector / "fma_real_medium/resampled", *(fakes / e for e in fma.ENCODERS)]
     for folder in folders:
         for prefix in {track[:3] for track in tracks}:
             (folder / prefix).mkdir(parents=True, exist_ok=True)
         for track in tracks:
             (folder / track[:3] / f"{track}.mp3").touch()
-    split = root / fma.SPLIT_NPY
+    split = detector / "data/dataset_medium_split_filtered.npy"
     split.parent.mkdir(parents=True)
     names = np.array([f"{track}.mp3" for track in tracks])
     parts = {"train": names[:1], "validation": names[1:], "test": names[:1]}
@@ -290,7 +292,8 @@ def run_case(name: str, folder: Path) -> Figures:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ def layout(n_groups: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
 def noise(rng: np.random.Generator, group: np.ndarray, tails: str) -> np.ndarray:
     size = int(group.max()) + 1
     common = rng.normal(size=size) if tails == "normal" else rng.standard_t(FREEDOM, size)
-    return (common[group] + rng.normal(size=len(group))) / math.sqrt(2)
+    return np.asarray((common[group] + rng.normal(size=len(group))) / math.sqrt(2))
 
 
 @lru_cache
@@ -176,13 +176,15 @@ def interval_excludes_0(first: Items, second: Items, _: int = 0) -> bool:
 def plain_delong(first: Items, second: Items, _: int) -> bool:
     """DeLong's interval as if all items were independent."""
     loose = np.arange(len(first))
-    sides = (Items(s.target, loose, s.decision, s.score, s.logit, s.prob) for s in (first, second))
-    return interval_excludes_0(*sides)
+    one, two = (
+        Items(s.target, loose, s.decision, s.score, s.logit, s.prob) for s in (first, second)
+    )
+    return interval_excludes_0(one, two)
 
 
 def mcnemar(first: Items, second: Items, _: int) -> bool:
     """McNemar's exact test, which takes items for independent."""
-    right = [items.decision == items.target for items in (first, second)]
+    right = [np.asarray(items.decision == items.target) for items in (first, second)]
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     return bool(sum(only)) and float(binomtest(only[0], sum(only)).pvalue) < 0.05
 
