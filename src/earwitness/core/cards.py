@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from earwitness.core.spectrogram import SpectrogramContract
 
 Windows = int | Literal["published", "all"]
-"""Clips taken of a file: the published single one, so many spread evenly, or one after another."""
+"""Clips per file: the published one, N evenly spaced, or all in sequence."""
 
 ScoreKind = Literal["probability", "uncalibrated"]
 CropPolicy = Literal["centre", "three_quarters"]
@@ -26,13 +26,13 @@ class ClipContract(BaseModel):
 
     Attributes:
         sample_rate_hz: Rate of the detector, to which audio is resampled.
-        native_rate: Do not resample: clips keep their file's rate, all lengths are in samples at
-            that rate, and the detector treats them as samples at its own.
-        clip_samples: Length of a clip; ``None`` takes the whole file.
-        max_samples: With ``clip_samples=None``, the maximum length taken of a file.
-        min_samples: A shorter file cannot be scored (0: it is zero-padded at its end).
-        crop: Position of the published single clip in a file: as much of the file before it as
-            after it, or three times as much before it.
+        native_rate: Do not resample: lengths are in samples at the file's rate, and the detector
+            treats clips as if at its own.
+        clip_samples: Clip length; ``None`` is the whole file.
+        max_samples: Maximum length of whole files.
+        min_samples: Minimum length; a shorter file has an error (0: it is zero-padded).
+        crop: Position of the published clip: in the centre, or with three quarters of the rest
+            before it.
         skip_time: Whether the manifest's ``skip_time`` is cut from the start of a file.
         mono: Whether clips are the mean over channels, taken before resampling.
     """
@@ -54,7 +54,7 @@ class ClipContract(BaseModel):
 
 
 def clips_for(images: SpectrogramContract) -> ClipContract:
-    """Return the audio contract of images."""
+    """Return the audio contract of spectrogram images."""
     return ClipContract(
         sample_rate_hz=images.sample_rate_hz,
         native_rate=images.native_rate,
@@ -67,9 +67,8 @@ class ContentNeed(BaseModel):
     """Minimum content of a clip; a detector abstains from clips with less.
 
     Attributes:
-        min_level_dbfs: RMS that the loudest stretch of the clip must reach in the detector's
-            band, without its mean; 0 dBFS is an RMS of 1. One step of 16-bit audio is -90.3
-            dBFS: anything below is dither and rounding.
+        min_level_dbfs: Minimum RMS, without mean, of the loudest segment in the detector's band;
+            0 dBFS is an RMS of 1. One step of 16-bit audio is -90.3 dBFS; less is dither.
         mix: Measured signal: the loudest channel, or the mean of the first two.
     """
 
@@ -87,7 +86,7 @@ class TrainingItems(BaseModel):
         n_items: Items it was fitted on.
         item_sha256: SHA-256 of each training file's bytes.
         group_sha256: SHA-256 of each training group's id (UTF-8).
-        complete: Whether these are all; not if training started from pretrained weights.
+        complete: False if training started from pretrained weights.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -103,31 +102,30 @@ class DetectorCard(BaseModel):
     """Name, contract, origin and limits of a detector.
 
     Attributes:
-        name: Registered name, or the stem of the weights folder for a detector trained here.
-        kind: Registered name of the detector, or of its architecture (``spectttra``) for weights
-            other than the published ones.
+        name: Registered name, or the stem of the weights folder if trained here.
+        kind: Registered name of the detector or, for weights of one's own, of its architecture.
         summary: One-line summary; may be empty.
         contract: Expected audio.
-        images: How its spectrogram images are rendered; ``None`` for audio detectors and where it
-            is unknown.
-        classes: Names of its outputs by index, where it has one per class.
+        images: Rendering parameters of its spectrogram images; ``None`` for audio detectors or if
+            unknown.
+        classes: Class names of its outputs by index; may be empty.
         preprocessing: ``correct`` resamples to the detector's rate; ``published`` reproduces the
-            published loader, faults included.
+            published loader with its faults.
         precision: Number format of the network; features are always ``fp32``.
         band_hz: Lowest and highest frequency it uses.
-        needs: Minimum content of a clip; it abstains from others.
+        needs: Minimum content of a clip.
         score_kind: Whether ``pred_prob`` is a calibrated probability.
         threshold: Decision threshold on ``pred_prob``.
-        encoders: Classes of its encoder head in order, ``()`` where it has none.
+        encoders: Classes of its encoder head; may be empty.
         trained_on: Data sets and splits it was trained on; ``None`` means unknown.
         selected_on: Data of early stopping or model selection; ``None`` means unknown.
-        training_items: Hashes of the training items where it was trained here.
+        training_items: Hashes of the training items, if trained here.
         licence: Licence of the weights and of the method.
-        source: Where it was published.
+        source: Publication.
         weights_from: How to get its weights; may be empty.
         limits: Known limitations, in a sentence or two.
-        weights_sha256: SHA-256 of the weights it runs with; ``None`` before they are loaded.
-        details: Further settings that its code needs.
+        weights_sha256: SHA-256 of the loaded weights; ``None`` before.
+        details: Settings of its code.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -1,21 +1,20 @@
-"""Every error a user can cause, in one tree.
+"""Errors that a user can cause; anything else is a bug.
 
-Convention: the message is one line that says where, what was found and what was expected.
-The command line prints it and exits 2; anything outside this tree is a bug and ends in a
-traceback.
+Convention: the message is one line: where, what was found, what was expected. The command line
+prints it and exits with status 2.
 
     EarwitnessError
-    ├── UsageError          options that do not go together
+    ├── UsageError          invalid options
     ├── DatasetError        a folder layout, split file or CSV of a dataset
     ├── ManifestError       a manifest
     ├── PredictionsError    a prediction file or a comparison table
-    ├── AuditError          an audit, or what was asked of one
+    ├── AuditError          an audit or its options
     ├── RunError            a run folder that is in use, differs, or cannot be written
-    │   └── StoppedError    Ctrl-C ended a run after what was in hand; exits 130
+    │   └── StoppedError    a run stopped by Ctrl-C; exit status 130
     ├── AudioError          one audio file; carries its path and the reason alone
     ├── ImageError          one image file; carries its path and the reason alone
     ├── ChartError          a chart that cannot be drawn
-    ├── DetectorError       an unknown detector, or one that was called wrongly
+    ├── DetectorError       an unknown detector or invalid input to one
     └── WeightsError        weights that are missing, damaged or of another shape
 """
 
@@ -27,7 +26,7 @@ class EarwitnessError(Exception):
 
 
 class UsageError(EarwitnessError):
-    """Options that do not go together."""
+    """Options are missing, invalid or contradict each other."""
 
 
 class DatasetError(EarwitnessError):
@@ -35,15 +34,15 @@ class DatasetError(EarwitnessError):
 
 
 class ManifestError(EarwitnessError):
-    """A manifest cannot be read or does not hold what it should."""
+    """A manifest cannot be read or has invalid content."""
 
 
 class PredictionsError(EarwitnessError):
-    """A prediction file or comparison table cannot be read or does not hold what it should."""
+    """A prediction file or comparison table cannot be read or has invalid content."""
 
 
 class AuditError(EarwitnessError):
-    """An audit cannot be read, or leaves nothing."""
+    """An audit cannot be read or done."""
 
 
 class RunError(EarwitnessError):
@@ -51,16 +50,11 @@ class RunError(EarwitnessError):
 
 
 class StoppedError(RunError):
-    """Ctrl-C ended a run after the work in progress; says how to resume."""
+    """Ctrl-C stopped a run, which can be resumed."""
 
 
 class _FileError(EarwitnessError):
-    """One file cannot be used.
-
-    Attributes:
-        path: The file.
-        reason: What is wrong with it, without the path.
-    """
+    """One file cannot be used: its path, and the reason without the path."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)

@@ -1,8 +1,7 @@
-"""Results that cross rooms: metric estimates, confusion counts, rows of the comparison table.
+"""Metric estimates, confusion counts, and rows of the comparison table.
 
-Conventions: ``None`` is undefined, never 0, 1 or NaN, and ``reason`` says why. An interval is
-over groups (a track with its reconstructions is one group), not over items. Fake is the positive
-class.
+Conventions: an undefined value is ``None``, with a ``reason``. Intervals are over groups (a track
+and its reconstructions are one group), not items. Fake is the positive class.
 """
 
 from __future__ import annotations
@@ -14,28 +13,28 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 TOO_FEW_GROUPS = "too few groups"
-"""Why there is no interval where a class has fewer than ``MIN_GROUPS`` groups."""
+"""Reason of a missing interval with fewer than ``MIN_GROUPS`` groups in a class."""
 
 MIN_GROUPS = 10
-"""Groups a class must have before an interval is given."""
+"""Minimum number of groups per class for an interval."""
 
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
-"""A number of things; none that a file states is larger."""
+"""A count that a float holds exactly."""
 
 
 class Estimate(BaseModel):
     """A metric value with its interval.
 
     Attributes:
-        value: The metric; ``None`` is undefined, and ``reason`` says why.
-        low: Lower end of the interval; ``None`` where none is given.
+        value: The metric; ``None`` if undefined.
+        low: Lower end of the interval; ``None`` without one.
         high: Upper end of the interval.
         n_items: Items that it is computed from.
-        n_groups: Groups that these items fall into.
-        method: How the interval was made ("Obuchowski, logit"); ``None`` without one.
-        reason: Why the value is undefined or, where it is defined, why it has no interval.
-        conditional_on: What the value and its interval assume ("threshold 0.43, fitted
-            on the calibration half"); ``None`` where nothing was fitted.
+        n_groups: Groups of these items.
+        method: Method of the interval ("Obuchowski, logit"); ``None`` without one.
+        reason: Why the value is undefined or has no interval.
+        conditional_on: What was fitted and is taken as given ("threshold 0.43, fitted on the
+            calibration half"); ``None`` if nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -56,7 +55,7 @@ class Estimate(BaseModel):
 
     @property
     def number(self) -> float:
-        """The value as a float, NaN where it is undefined."""
+        """The value as a float, NaN if undefined."""
         return math.nan if self.value is None else self.value
 
     @model_validator(mode="after")
@@ -90,14 +89,7 @@ COMPARISON_COLUMNS = (
 
 @dataclass(frozen=True)
 class Counts:
-    """Confusion counts.
-
-    Attributes:
-        tp: Fakes called fake.
-        tn: Reals called real.
-        fp: Reals called fake.
-        fn: Fakes called real.
-    """
+    """Confusion counts; fake is positive."""
 
     tp: int
     tn: int
@@ -106,17 +98,17 @@ class Counts:
 
     @property
     def n(self) -> int:
-        """Decisions in all."""
+        """All items."""
         return self.n_real + self.n_fake
 
     @property
     def n_real(self) -> int:
-        """Decisions on reals."""
+        """Real items."""
         return self.tn + self.fp
 
     @property
     def n_fake(self) -> int:
-        """Decisions on fakes."""
+        """Fake items."""
         return self.tp + self.fn
 
 
@@ -125,9 +117,9 @@ class ComparisonRow:
     """One row of the comparison table: a detector on a dataset.
 
     Attributes:
-        model: Name of the detector; the published table calls this column ``model``.
+        model: Name of the detector, under the published column name.
         dataset: Name of the evaluated set.
-        counts: Its confusion counts; every rate in the table follows from them.
+        counts: Confusion counts, from which the table's rates are computed.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""Atomic writes, hashes, and file names that are safe on every disk."""
+"""Atomic writes, models and tables read from files, hashes, and portable file names."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import json
 import os
 import posixpath
 import re
+import subprocess
 import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,6 +25,15 @@ from earwitness.core.errors import EarwitnessError, RunError
 
 if sys.platform != "win32":
     import fcntl
+if TYPE_CHECKING:
+    import polars as pl
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+MOST_BYTES = 256 << 20
+"""Maximum size of a JSON file; a large benchmark's takes a tenth."""
+MOST_CELLS = 20_000_000
+"""Maximum size of a Parquet table, which packs a column of one value into a few bytes."""
 
 _MAX_STEM_BYTES = 180
 _MARK = ".part"
@@ -36,16 +47,24 @@ _FAILED_WRITING = {
     "unexpected pos": "the disk may be full",
     "No usable temporary directory": "no folder for temporary files; TMPDIR names one",
 }
+_READ_PARQUET = """
+import io, sys
+import polars as pl
+frame = pl.scan_parquet(io.BytesIO(sys.stdin.buffer.read()))
+n_cells = frame.select(pl.len()).collect().item() * frame.collect_schema().len()
+print(n_cells)
+if n_cells <= int(sys.argv[1]):
+    frame.collect()
+"""
 _swept: set[tuple[int, Path]] = set()
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it takes ``path``'s place.
+    """Yield a temporary path in the same folder, which replaces ``path`` if the block succeeds.
 
-    A reader sees the old file or the new one, never half of either. The folder is made if it
-    is missing. Nothing is left behind when the block raises; what a process that was killed left
-    is removed by the next one that writes into the folder.
+    Missing folders are created. The temporary file is removed if the block raises; that of a
+    killed process is removed by the next process that writes into the folder.
 
     Raises:
         RunError: The disk is full, or refuses the file for another reason.
@@ -68,11 +87,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _describe_refusals(path: Path) -> Iterator[None]:
-    """Say in one line what the disk refused; libraries wrap it in errors of their own."""
+    """Turn errors of the disk into a ``RunError``; libraries wrap them in errors of their own."""
     try:
         yield
     except RunError:
-        raise  # of another file, in words already
+        raise  # of another file, described already
     except Exception as error:
         if (reason := refusal(error)) is None or not _concerns(error, path):
             raise
@@ -80,13 +99,13 @@ def _describe_refusals(path: Path) -> Iterator[None]:
 
 
 def _concerns(error: Exception, path: Path) -> bool:
-    """Whether an error names no file, or one that is written here."""
+    """Return whether an error names no file, or one in the folder of ``path`` or above it."""
     name = error.filename if isinstance(error, OSError) else None
     return name is None or Path(os.fsdecode(name)).parent in (path.parent, path.parent.parent)
 
 
 def refusal(error: BaseException) -> str | None:
-    """Return what the disk or the system refused, by an error or its text; ``None`` for others."""
+    """Return the reason the disk or system gave for an error; ``None`` for other errors."""
     text = str(error)
     failed_writing = next((why for sign, why in _FAILED_WRITING.items() if sign in text), None)
     if isinstance(error, OSError) and error.errno is not None and failed_writing is None:
@@ -96,7 +115,7 @@ def refusal(error: BaseException) -> str | None:
 
 
 def _open_temporary(path: Path) -> tuple[int | None, Path]:
-    """Make a temporary file beside ``path``; where there are locks, it is locked by the handle."""
+    """Create a temporary file, locked by its handle where the system has file locks."""
     while True:
         handle, name = tempfile.mkstemp(
             prefix=f".{path.name[: _MAX_STEM_BYTES // 4]}.",
@@ -108,13 +127,13 @@ def _open_temporary(path: Path) -> tuple[int | None, Path]:
             return None, Path(name)
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:  # else another process took it for left behind
+        if os.fstat(handle).st_nlink:  # else another process has removed it before it was locked
             return handle, Path(name)
         os.close(handle)
 
 
 def _sweep_once(folder: Path) -> None:
-    """Remove what killed processes left in a folder, the first time this process writes there."""
+    """Sweep a folder the first time this process writes there."""
     key = os.getpid(), folder.absolute()
     if key not in _swept:
         _swept.add(key)
@@ -122,13 +141,11 @@ def _sweep_once(folder: Path) -> None:
 
 
 def sweep(folder: Path, *, below: bool = False) -> None:
-    """Remove temporary files of ``atomic_write`` whose process is gone.
-
-    A process that lives holds a lock on its own. Without such locks (Windows) nothing is removed.
+    """Remove temporary files of ``atomic_write`` that no process has locked.
 
     Args:
-        folder: Where; a missing one contains none.
-        below: Look into all folders below it, too.
+        folder: Folder to sweep; may be missing. On Windows, without locks, nothing is removed.
+        below: Sweep its subfolders, too.
     """
     if sys.platform == "win32" or not folder.is_dir():
         return
@@ -151,7 +168,7 @@ def _remove_if_unlocked(path: Path) -> None:
 
 
 def _set_default_mode(path: Path) -> None:
-    """Set the mode that a plain ``open`` would give; ``mkstemp`` shuts out other users."""
+    """Set the mode that ``open`` would give; files of ``mkstemp`` are private."""
     umask = os.umask(0)
     os.umask(umask)
     path.chmod(0o666 & ~umask)
@@ -167,13 +184,13 @@ def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically.
 
     Raises:
-        ValueError: ``value`` holds a NaN or an infinity, which JSON cannot say.
+        ValueError: ``value`` contains NaN or infinity.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder; links to folders are followed, each folder once."""
+    """Yield all files below a folder, sorted; linked folders are followed, each once."""
     seen: set[tuple[int, int]] = set()
     for at, folders, files in os.walk(folder, followlinks=True):
         status = os.stat(at)  # noqa: PTH116 - what os.walk gives is a text
@@ -186,14 +203,10 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def spelled_on_disk(folder: Path, path: str) -> str | None:
-    r"""Return the spelling of a path by which a file is there, or ``None``.
+    r"""Return the spelling under which a path exists below a folder, or ``None``.
 
-    Tried are the path as it is, with ``\\`` as ``/``, and its characters composed and decomposed
-    (Unicode NFC and NFD): which of these a disk holds depends on who wrote the file.
-
-    Args:
-        folder: What a relative path starts from.
-        path: The path; names that no disk can hold are missing.
+    The path is tried as given, with ``\\`` as ``/``, and in Unicode NFC and NFD: which of these a
+    disk has depends on the system that wrote the file.
     """
     spellings = [path, path.replace("\\", "/")]
     spellings += [unicodedata.normalize(form, spellings[1]) for form in ("NFC", "NFD")]
@@ -202,7 +215,7 @@ def spelled_on_disk(folder: Path, path: str) -> str | None:
 
 
 def missing(path: Path) -> str:
-    """Return an error message for a path that does not exist, with similar names in its folder."""
+    """Return the error message for a missing path, with similar names in its folder."""
     folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path())
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     wanted = path.absolute().relative_to(folder).parts[0]
@@ -216,15 +229,15 @@ def missing(path: Path) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_stem(name: str) -> str:
-    """Return ``name`` as a file name: ``/`` becomes ``__``, ``@`` becomes ``--``.
+    """Return a portable file name: ``/`` becomes ``__``, ``@`` becomes ``--``, others ``_``.
 
-    Characters that a disk may refuse become ``_``, so a name out of a CSV cannot leave its folder.
+    The name cannot leave its folder.
     """
     name = name.replace("/", "__").replace("@", "--")
     safe = "".join(c if c.isalnum() or c in "._-+= ()" else "_" for c in name).strip(" .")
@@ -232,14 +245,13 @@ def file_stem(name: str) -> str:
 
 
 def distinct_stems(stems: Iterable[str], *, endings: Sequence[str] = ("",)) -> list[str]:
-    """Return stems that name a file each, on every disk.
+    """Return distinct stems: repeated ones get ``__2``, ``__3``; long ones end in a hash.
 
-    One that is taken gets ``__2``, ``__3`` and so on; no two differ in case alone, which some
-    disks cannot tell. A very long one is shortened and ends in a hash.
+    Stems are compared without case, as some file systems do.
 
     Args:
-        stems: File names without their suffix, as ``file_stem`` makes them.
-        endings: What is added to every stem to name its files; none of these meet either.
+        stems: File names without suffixes, from ``file_stem``.
+        endings: Endings of the files named after each stem; all names are distinct.
     """
     distinct: list[str] = []
     taken: set[str] = set()
@@ -254,32 +266,21 @@ def distinct_stems(stems: Iterable[str], *, endings: Sequence[str] = ("",)) -> l
 
 
 def _shorten(stem: str) -> str:
-    """Return a stem that fits a file system's 255 bytes, with room for what is added to it."""
+    """Return a stem within a file system's 255 bytes, with room for endings."""
     if len(stem.encode()) <= _MAX_STEM_BYTES:
         return stem
     digest = hashlib.sha256(stem.encode()).hexdigest()[:8]
     return stem.encode()[: _MAX_STEM_BYTES - 10].decode(errors="ignore") + "--" + digest
 
 
-_Model = TypeVar("_Model", bound=BaseModel)
-
-MOST_BYTES = 256 << 20
-"""Size from which up a file is refused unread; a large benchmark's takes a tenth."""
-
-
 def read_model(
     path: Path, model: type[_Model], *, error: type[EarwitnessError], expected: str
 ) -> _Model:
-    """Read a model that ``model_dump_json`` wrote.
-
-    Args:
-        path: The file.
-        model: What it holds.
-        error: What is raised.
-        expected: What the file should be, for the message.
+    """Read a pydantic model from a JSON file.
 
     Raises:
-        EarwitnessError: It cannot be read, is too large, or does not hold that model.
+        EarwitnessError: It cannot be read, is too large, or fails validation; of the type
+            ``error``, with ``expected`` in the message.
     """
     try:
         with path.open("rb") as file:
@@ -295,20 +296,51 @@ def read_model(
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return where the first problem is and what it is, in one line."""
+    """Return the location and message of the first validation error, in one line."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the file"
     return " ".join(f"{where[:200]}: {first['msg'][:200]}".split())
 
 
 def compose(text: str) -> str:
-    """Return ``text`` in Unicode normal form C: "é" as one code point, however it was typed."""
+    """Return ``text`` in Unicode NFC."""
     return unicodedata.normalize("NFC", text)
 
 
 def tidy_path(path: str) -> str:
-    """Return one spelling of a path: NFC, forward slashes, without ``.``, ``..`` and ``//``.
+    """Return a path in NFC with forward slashes, without ``.``, ``..`` and ``//``.
 
-    The disk is not asked: ``./a/../b`` becomes ``b`` whether ``a`` exists or not.
+    The file system is not consulted: ``./a/../b`` becomes ``b`` whether ``a`` exists or not.
     """
     return posixpath.normpath(compose(path).replace("\\", "/"))
+
+
+def read_parquet(path: Path, content: bytes, *, error: type[EarwitnessError]) -> pl.DataFrame:
+    """Return the columns of a Parquet file, cast to text.
+
+    A child process reads it first: Polars trusts the sizes stated in the file, and a failed
+    allocation ends the whole process.
+
+    Args:
+        path: Path for error messages.
+        content: The file's bytes.
+        error: Type of error to raise.
+
+    Raises:
+        EarwitnessError: It is no Parquet, damaged, or has more than ``MOST_CELLS`` cells.
+    """
+    import polars as pl
+
+    command = [sys.executable, "-P", "-c", _READ_PARQUET, str(MOST_CELLS)]
+    done = subprocess.run(command, input=content, capture_output=True, check=False)  # noqa: S603 - ours
+    # Windows reports a crash as a status of at least 1 << 30, other systems as a negative one.
+    if not 0 <= done.returncode < 1 << 30:
+        raise error(f"{path}: cannot be read as a table (it crashes the reader of Parquet)")
+    n_cells = int(done.stdout or 0)
+    if n_cells > MOST_CELLS:
+        raise error(f"{path}: {n_cells} cells, expected at most {MOST_CELLS}")
+    try:
+        return pl.scan_parquet(BytesIO(content)).collect().with_columns(pl.all().cast(pl.String))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as reason:
+        first = (str(reason).splitlines() or [type(reason).__name__])[0]
+        raise error(f"{path}: cannot be read as a table ({first})") from None

@@ -1,7 +1,7 @@
 """Manifests: tables of the items to score.
 
-Conventions: one row an item (a file); ``target`` is 0 for real and 1 for fake; paths are data,
-POSIX, relative to one of the manifest's roots or absolute.
+Conventions: one row per item (a file); ``target`` is 0 for real and 1 for fake; paths are POSIX,
+absolute or relative to one of the manifest's roots.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 PUBLISHED_COLUMNS = ("filepath", "target", "skip_time", "source_dataset", "split_tag")
-"""The five columns of the published manifests, first and in this order."""
+"""Columns of the published manifests; they come first, in this order."""
 
 KNOWN_COLUMNS = ("generator", "group_id", "artist", "duration_s", "sha256")
-"""Columns written after them where they are known; any further column is kept."""
+"""Optional columns, written after the published ones; others are kept."""
 
 NAME_COLUMNS = ("source_dataset", "split_tag", "generator", "group_id", "artist")
-"""Columns whose values are names, which are compared."""
+"""Columns of names, read in Unicode NFC."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,10 @@ class Manifest:
 
     Attributes:
         name: Short name, the stem of its file ("fma_real_valid_2000").
-        frame: ``PUBLISHED_COLUMNS``, ``KNOWN_COLUMNS`` where known, then any others.
-        roots: Folders that relative paths are looked for under, in this order.
-        moved: Path in the manifest → where its file was found, for files that are not where the
-            manifest says.
-        notes: What the reader of the file should know about it, one sentence each.
+        frame: ``PUBLISHED_COLUMNS``, then those of ``KNOWN_COLUMNS`` that it has, then others.
+        roots: Base folders of relative paths, in order of precedence.
+        moved: New location of files that are not where the manifest says, by path.
+        notes: Notes from reading the file.
     """
 
     name: str
@@ -52,17 +51,17 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the rows and their order; the roots do not count."""
+        """SHA-256 of the rows in order, independent of the roots."""
         return hashlib.sha256(self.frame.write_csv().encode()).hexdigest()
 
     def where(self, *conditions: pl.Expr) -> Manifest:
-        """Return the items that meet every Polars condition, in the same order."""
+        """Return the manifest of the items that meet all Polars conditions."""
         return replace(self, frame=self.frame.filter(*conditions))
 
     def locate(self, filepath: str) -> Path:
-        """Return the path of an item's file: below the first root that has it, else the first.
+        """Return the path of an item's file below the first root that has it, else the first root.
 
-        Its spelling on disk may differ, see ``spelled_on_disk``.
+        Its spelling may differ, see ``spelled_on_disk``.
         """
         if filepath in self.moved:
             return Path(self.moved[filepath])
@@ -73,5 +72,5 @@ class Manifest:
         return found or (roots[0] / path if roots else path)
 
     def locate_all(self) -> list[Path]:
-        """Return ``locate`` of every row, in order."""
+        """Return the path of every item's file."""
         return [self.locate(filepath) for filepath in self.frame["filepath"].to_list()]

@@ -1,10 +1,9 @@
-"""Predictions: a manifest and, for each item and detector, a score or an error.
+"""Predictions: a manifest with a score or an error per item.
 
-Conventions: scores rise with fakeness. ``logit`` is any real number, ``pred_prob`` is from 0 to 1.
-A row has a score, or ``abstained`` (the clip holds nothing to analyse, such as digital silence), or
-``error`` (it could not be scored): exactly one of them, with its reason. ``native_rate_hz`` is the
-file's own rate; ``below_band`` says that it is too low for the detector's band. Both are empty
-where the file could not be read.
+Conventions: scores rise with fakeness; ``logit`` is any real number, ``pred_prob`` is from 0 to 1.
+A row has exactly one of a score, ``abstained`` (the reason why there is nothing to analyse, such
+as digital silence) and ``error``. ``native_rate_hz`` is the file's own rate; ``below_band`` means
+that it is too low for the detector's band. Both are empty if the file cannot be read.
 """
 
 from __future__ import annotations
@@ -31,39 +30,22 @@ PREDICTION_COLUMNS = (
 )
 """Columns that follow a manifest's own in a prediction file."""
 
-WINDOW_COLUMNS = (
-    "filepath",
-    "window",
-    "start_s",
-    "duration_s",
-    "logit",
-    "pred_prob",
-    "abstained",
-)
+WINDOW_COLUMNS = ("filepath", "window", "start_s", "duration_s", "logit", "pred_prob", "abstained")
 """Columns of a file of scores per window."""
 
 ENCODER_PREFIX = "encoder_"
-"""Columns of an encoder head are named ``encoder_<class>``, after all others."""
+"""Prefix of an encoder head's columns, which follow all others: ``encoder_<class>``."""
 
 
 def encoder_columns(names: Sequence[str]) -> list[str]:
-    """Return the columns of an encoder head: those named so behind ``PREDICTION_COLUMNS``.
-
-    A manifest may have a column by such a name, too; it comes before them.
-    """
+    """Return the columns of an encoder head, which follow ``PREDICTION_COLUMNS``."""
+    # A manifest may have columns of such names, too, but they come first.
     last = max((i for i, name in enumerate(names) if name in PREDICTION_COLUMNS), default=-1)
     return [name for name in names[last + 1 :] if name.startswith(ENCODER_PREFIX)]
 
 
 class WindowScore(NamedTuple):
-    """One window of a file.
-
-    Attributes:
-        start_s: Where it begins.
-        duration_s: How long it is.
-        logit: Its score; ``None`` where the detector abstained from it.
-        abstained: Why the detector abstained from it.
-    """
+    """Score of one window of a file, or why the detector abstained."""
 
     start_s: float
     duration_s: float
@@ -72,13 +54,12 @@ class WindowScore(NamedTuple):
 
 
 class FileScore(NamedTuple):
-    """Result of one detector for one file: windows or an error, never neither.
+    """Result of one detector for one file: at least one window, or an error.
 
     Attributes:
-        windows: Windows in time order, at least one; ``()`` where there is an error.
-        encoders: Mean over scored windows of the rows of the encoder head, ``()`` without such a
-            head.
-        native_rate_hz: The file's own rate; ``None`` where it could not be read.
+        windows: Windows in time order.
+        encoders: Output of the encoder head, averaged over scored windows; may be empty.
+        native_rate_hz: The file's own rate; ``None`` if it could not be read.
         error: Why it could not be scored.
     """
 
@@ -89,13 +70,13 @@ class FileScore(NamedTuple):
 
     @property
     def logit(self) -> float | None:
-        """Mean logit of the windows that have one, or ``None`` where there is none."""
+        """Mean logit of the scored windows; ``None`` without any."""
         logits = [window.logit for window in self.windows if window.logit is not None]
         return sum(logits) / len(logits) if logits else None
 
     @property
     def abstained(self) -> str | None:
-        """Why the detector abstained from all windows; the reason of the first."""
+        """Why the detector abstained, if from all windows: the reason of the first."""
         if not self.windows or any(window.logit is not None for window in self.windows):
             return None
         return self.windows[0].abstained
@@ -103,14 +84,14 @@ class FileScore(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictions:
-    """The rows one detector gave for one manifest.
+    """Predictions of one detector for one manifest.
 
     Attributes:
         dataset: Name of the manifest.
         detector: Name of the detector.
         frame: The manifest's columns, then ``PREDICTION_COLUMNS``, then the encoder columns.
-        windows: ``WINDOW_COLUMNS``, one row a window, where they were asked for.
-        notes: What the reader of the file should know about it, one sentence each.
+        windows: ``WINDOW_COLUMNS``, one row per window, if requested.
+        notes: Notes from reading the file.
     """
 
     dataset: str
@@ -121,12 +102,12 @@ class Predictions:
 
     @property
     def n_failed(self) -> int:
-        """Rows with an error in place of a score."""
+        """Rows with an error."""
         return int(self.frame["error"].is_not_null().sum())
 
     @property
     def n_abstained(self) -> int:
-        """Rows that hold nothing to analyse; none where the frame has no such column."""
+        """Rows with nothing to analyse; 0 if the frame has no such column."""
         if "abstained" not in self.frame.columns:
             return 0
         return int(self.frame["abstained"].is_not_null().sum())

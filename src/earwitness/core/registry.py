@@ -1,7 +1,7 @@
-"""Tables of plug-ins by name: those built in, and those that other packages bring.
+"""Registries of plug-ins by name: built in, or from entry points of other packages.
 
-Conventions: other packages register through Python entry points. Names are listed without importing
-anything. A plug-in that cannot be used is reported in one line and left out.
+Conventions: names are listed without importing anything. A broken plug-in is reported in one line
+and left out.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Registry:
     """Plug-ins of one kind by name.
 
     Args:
-        kind: What the names stand for, as error messages say it ("detector").
-        error: The error raised for a name that is not registered or cannot be loaded.
-        group: Group of entry points through which other packages register theirs.
-        accepts: Tells whether what another package registered can be used.
-        expected: What ``accepts`` wants, for the message.
+        kind: Kind of plug-in for error messages ("detector").
+        error: Type of error for a name that is unknown or cannot be loaded.
+        group: Entry point group of other packages' plug-ins.
+        accepts: Whether an object from an entry point can be used.
+        expected: What ``accepts`` requires, for the message.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Registry:
         self._noted: set[str] = set()
 
     def add(self, name: str, target: Any) -> None:
-        """Register ``name`` for an object, or for where one lives ("module:attribute").
+        """Register an object, or the place to import it from ("module:attribute").
 
         Raises:
-            ValueError: ``name`` is taken already.
+            ValueError: ``name`` is registered already.
         """
         if name in self._built_in:
             taken = self._built_in[name]
@@ -69,11 +69,11 @@ class Registry:
         self._built_in[name] = target
 
     def load(self, name: str) -> Any:
-        """Import and return what ``name`` stands for.
+        """Return the object registered as ``name``, importing it if needed.
 
         Raises:
-            EarwitnessError: No such name, or a plug-in that cannot be loaded (of the type given to
-                the registry).
+            EarwitnessError: No such name, or a plug-in that cannot be loaded; of the registry's
+                ``error`` type.
         """
         if name in self._built_in:
             target = self._built_in[name]
@@ -88,14 +88,14 @@ class Registry:
         return self._load_plugin(plugins[name])
 
     def items(self) -> Iterator[tuple[str, Any]]:
-        """Import everything and yield names and values; broken plug-ins are left out."""
+        """Yield all names and objects, importing them; broken plug-ins are left out."""
         for name in self:
             with self.tolerate(name):
                 yield name, self.load(name)
 
     @contextlib.contextmanager
     def tolerate(self, name: str) -> Iterator[None]:
-        """Report what fails with a plug-in and carry on; errors of what is built in pass."""
+        """Report errors of a plug-in and continue; errors of built-in code are raised."""
         try:
             yield
         except (Exception, SystemExit) as error:
@@ -106,13 +106,13 @@ class Registry:
             self.skip(problem)
 
     def skip(self, problem: str) -> None:
-        """Report, once, that a plug-in is left out because of a problem that names it."""
+        """Log, once, that a plug-in is left out; ``problem`` names it."""
         if problem not in self._noted:
             self._noted.add(problem)
             _log.warning("%s; left out", problem)
 
     def is_built_in(self, name: str) -> bool:
-        """Return whether a name is not another package's."""
+        """Return whether a name is registered by this package."""
         return name in self._built_in
 
     def __contains__(self, name: object) -> bool:

@@ -1,8 +1,8 @@
-"""Spectrogram contracts: everything that decides the pixels of an image of audio.
+"""Rendering parameters of spectrogram images, and class labels read from text.
 
 Conventions: time runs to the right and frequency upwards; an image shows one clip, in decibels
-below the loudest point of that clip. The contract is in ``spectrogram.json`` beside rendered
-images, in the metadata of each of them, and on the card of a network that was trained on them.
+below its loudest point. Parameters are stored in ``spectrogram.json``, in each image's metadata and
+on the cards of detectors trained on images.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ ColourMap = Literal["grey", "viridis", "magma"]
 
 SPECTROGRAM_JSON = "spectrogram.json"
 PNG_CONTRACT = "earwitness:spectrogram"
-"""Key of the contract in a PNG's metadata."""
+"""Key of the rendering parameters in a PNG's metadata."""
 PNG_SOURCE = "earwitness:source"
-"""Key of what clip an image shows in a PNG's metadata."""
+"""Key of the rendered clip in a PNG's metadata."""
 
 
 class SpectrogramContract(BaseModel):
-    """Everything that decides the pixels of a spectrogram.
+    """Rendering parameters of spectrogram images.
 
     Attributes:
-        version: Of this description.
-        sample_rate_hz: Rate that all audio is brought to first.
-        native_rate: Do not resample: a file is drawn at its own rate as if that were
-            ``sample_rate_hz``, so that the image's top is half the file's rate.
-        n_fft: Length of window and transform, in samples.
-        hop: Samples between the centres of neighbouring frames.
-        n_frames: Frames of a clip, which is ``(n_frames - 1) * hop`` samples long; ``None`` is one
-            a column. Levels of several frames are averaged to ``width`` columns.
+        version: Version of this schema.
+        sample_rate_hz: Rate to which audio is resampled first.
+        native_rate: Do not resample: samples are treated as if at ``sample_rate_hz``, so the
+            image's top is half the file's own rate.
+        n_fft: Window and FFT length in samples.
+        hop: Hop length in samples.
+        n_frames: Frames per clip of ``(n_frames - 1) * hop`` samples, averaged to ``width``
+            columns; ``None`` is one per column.
         width: Columns.
-        height: Rows, each a band of frequencies.
-        scale: How bands are spaced: evenly on the mel scale, in hertz, or in octaves.
+        height: Rows, each a frequency band.
+        scale: Frequency scale: mel, linear or logarithmic.
         band_hz: Lowest and highest frequency.
-        top_db: Levels this far below the clip's loudest, and further, are black.
-        colours: What the level becomes; ``grey`` gives images of one channel.
+        top_db: Dynamic range; lower levels are black.
+        colours: Colour map; ``grey`` gives images with one channel.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -59,21 +59,21 @@ class SpectrogramContract(BaseModel):
 
     @property
     def clip_samples(self) -> int:
-        """Samples of the clip that an image shows."""
+        """Clip length of an image in samples."""
         return ((self.n_frames or self.width) - 1) * self.hop
 
     @property
     def clip_s(self) -> float:
-        """Seconds of the clip that an image shows, at ``sample_rate_hz``."""
+        """Clip length of an image in seconds, at ``sample_rate_hz``."""
         return self.clip_samples / self.sample_rate_hz
 
     @property
     def mode(self) -> str:
-        """Kind of pixels, as Pillow names it."""
+        """Pillow's image mode."""
         return "L" if self.colours == "grey" else "RGB"
 
     def list_differences(self, other: SpectrogramContract) -> Iterator[str]:
-        """Yield what differs: what it is here and what it is in the other."""
+        """Yield a text for each parameter that differs."""
         for name in type(self).model_fields:
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
@@ -110,7 +110,7 @@ FAKE_NAMES = (
 )
 
 PUBLISHED_NAMES = ("Original", "Deepfake")
-"""How the published pipeline writes the classes, by their number."""
+"""Class names of the published pipeline, by target."""
 
 _NUMBERS = dict.fromkeys(REAL_NAMES, 0) | dict.fromkeys(FAKE_NAMES, 1)
 _TRUE_FALSE = {"false": 0, "true": 1}
@@ -118,17 +118,14 @@ _DROPPED = str.maketrans("", "", " \t-_")
 
 
 def parse_label(text: str) -> int | None:
-    """Return the class that a name stands for, or ``None`` where it stands for none."""
-    if text.strip().startswith("-"):  # -1 is no 1
+    """Return 0 for a name of real, 1 for a name of fake, else ``None``."""
+    if text.strip().startswith("-"):  # -1 is not 1
         return None
     return _NUMBERS.get(text.translate(_DROPPED).lower())
 
 
 def parse_target(text: str) -> int | None:
-    """Return the class that a cell of a target column stands for, or ``None``.
-
-    As ``parse_label``; any other spelling of the numbers 0 and 1 counts, and true is fake.
-    """
+    """Return the class of a cell as ``parse_label``, or of "true" (fake), "1.00" and the like."""
     named = parse_label(text)
     if named is None:
         named = _TRUE_FALSE.get(text.strip().lower())
@@ -142,6 +139,6 @@ def parse_target(text: str) -> int | None:
 
 
 def parse_classes(names: tuple[str, ...]) -> int | None:
-    """Return which of two names is that of the fakes, or ``None`` unless each class has one."""
+    """Return the index of the fake class of two names; ``None`` unless one is real, one fake."""
     numbers = [parse_label(name) for name in names]
     return numbers.index(1) if sorted(n for n in numbers if n is not None) == [0, 1] else None

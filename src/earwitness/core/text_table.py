@@ -1,11 +1,8 @@
-"""Tables on disk, read as text: CSV of any common kind, or Parquet where the suffix says so.
+"""Tables read as text: CSV of any common dialect, or Parquet by suffix.
 
-Conventions: every value comes back as the text it is, so that the reader decides what a number
-is and can show what it found; an empty cell is ``None``. A CSV may be UTF-8, UTF-16 or Latin-1,
-with or without a byte-order mark, delimited by ``,``, ``;``, a tab or ``|``, with any line ends.
-Blank lines, comment lines (``#``) before the header and comments of one cell between rows are
-skipped. A name that is in a header twice is an error: it is ambiguous which column is meant.
-The names that a reader knows are found in any case (``FilePath``); one spelled exactly wins.
+Conventions: an empty cell is ``None``. A CSV may be UTF-8, UTF-16 or Latin-1, delimited by ``,``,
+``;``, a tab or ``|``. Blank lines and comments (``#``) are skipped. Known column names match in
+any case; an exact match wins.
 """
 
 from __future__ import annotations
@@ -21,32 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earwitness.core.errors import EarwitnessError
-from earwitness.core.parquet import read_parquet
+from earwitness.core.io import read_parquet
 from earwitness.core.spectrogram import parse_target
 
 if TYPE_CHECKING:
     import polars as pl
 
-MARKS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
-}
-"""Byte-order marks and the encodings that they announce."""
-
 DELIMITERS = (",", ";", "\t", "|")
 """Delimiters of CSV fields, in order of preference."""
 
-MISSING_WORDS = frozenset(
-    {"nan", "-nan", "none", "null", "na", "n/a", "#n/a", "#na", "<na>", "nat", "-"}
+_MISSING = frozenset(
+    {"nan", "-nan", "none", "null", "na", "n/a", "#n/a", "#na", "<na>", "nat", "-", ""}
     | {"1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
 )
-"""How other tools write a missing value, in lower case."""
-
-_LINE_END = re.compile(r"\r\n|\n|\r")
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*')
-_DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)")
-_PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip or Excel file", b"PAR1": "Parquet"}
 _MARK = "\ufeff"
 
 
@@ -55,9 +39,8 @@ class TextTable:
     """A table as text.
 
     Attributes:
-        frame: Every column as text.
-        lines: Line of the file on which each row begins; the header is line 1 where nothing is
-            above it.
+        frame: Columns as text.
+        lines: Line of the file, from 1, on which each row begins.
     """
 
     frame: pl.DataFrame
@@ -67,7 +50,7 @@ class TextTable:
 def read_text_table(
     path: Path, *, error: type[EarwitnessError], needed: Sequence[str] = ()
 ) -> pl.DataFrame:
-    """Read a table with every column as text; see ``read_table``."""
+    """Return the columns of a table as text, see ``read_table``."""
     return read_table(path, error=error, needed=needed).frame
 
 
@@ -78,16 +61,16 @@ def read_table(
     needed: Sequence[str] = (),
     known: Collection[str] = (),
 ) -> TextTable:
-    """Read a table with every column as text, and the line of each row.
+    """Return a table as text, with the line of each row.
 
     Args:
         path: A CSV, or a Parquet file by its suffix.
-        error: What is raised.
-        needed: Columns that must be there.
-        known: Further columns that are found in any case and returned by these names.
+        error: Type of error to raise.
+        needed: Required columns.
+        known: Further columns that match in any case and are returned by these names.
 
     Raises:
-        EarwitnessError: The file is missing, empty, no table, lacks a column, has one twice, a
+        EarwitnessError: The file is missing, empty, no table, lacks a column, repeats one, a
             row has more fields than the header, or a quote is not closed.
     """
     try:
@@ -110,16 +93,13 @@ def read_table(
 
 
 def in_known_case(names: Sequence[str], known: Collection[str]) -> list[str]:
-    """Return column names, in which those that differ from a known one in case alone are that one.
-
-    Where a known name is there exactly, others stay as they are.
-    """
+    """Return column names; those that match a missing known name but for case are replaced."""
     wanted = {name.casefold(): name for name in known if name not in names}
     return [wanted.get(name.casefold(), name) for name in names]
 
 
 def spelled_twice(names: Sequence[str], found: Sequence[str]) -> str | None:
-    """Return what is wrong where several names of a header were found to be one column."""
+    """Return an error message if several names of a header match one column, else ``None``."""
     name, n = next(iter(Counter(found).most_common(1)), ("", 0))
     if n < 2:
         return None
@@ -128,11 +108,9 @@ def spelled_twice(names: Sequence[str], found: Sequence[str]) -> str | None:
 
 
 def read_columns(path: Path, known: Collection[str] = ()) -> list[str] | None:
-    """Return a table's column names, or ``None`` where the file is no table; an empty one has none.
+    """Return a table's column names; ``[]`` for an empty file, ``None`` if it is no table.
 
-    Args:
-        path: As for ``read_table``; only the beginning of a CSV is read.
-        known: Columns that are found in any case.
+    Only the beginning of a CSV is read. ``known`` columns match in any case.
     """
     import polars as pl
 
@@ -149,11 +127,16 @@ def read_columns(path: Path, known: Collection[str] = ()) -> list[str] | None:
 
 
 def decode(content: bytes) -> tuple[bytes, str, str]:
-    """Return byte-order mark, encoding and text of a file; nothing is lost on the way back.
+    """Return byte-order mark, encoding and text of a file.
 
-    UTF-16 without its mark is known by its zero bytes; what is no UTF-8 is Latin-1.
+    UTF-16 without a mark is detected by its zero bytes; what is no UTF-8 is read as Latin-1.
     """
-    for mark, encoding in MARKS.items():
+    marks = {
+        codecs.BOM_UTF8: "utf-8",
+        codecs.BOM_UTF16_LE: "utf-16-le",
+        codecs.BOM_UTF16_BE: "utf-16-be",
+    }
+    for mark, encoding in marks.items():
         if content.startswith(mark):
             try:
                 return mark, encoding, content[len(mark) :].decode(encoding)
@@ -170,33 +153,30 @@ def decode(content: bytes) -> tuple[bytes, str, str]:
 
 
 def listed(names: Sequence[str], n_characters: int = 200) -> str:
-    """Return column names as one printable line that is not too long."""
+    """Return column names as one printable line of limited length."""
     text = "".join(c if c.isprintable() else "?" for c in ", ".join(names))
     return text if len(text) <= n_characters else text[:n_characters] + "…"
 
 
 def is_missing(text: str | None) -> bool:
-    """Whether a cell says that there is no value: empty, or as pandas and others write it."""
-    return text is None or text.strip().lower() in MISSING_WORDS or not text.strip()
+    """Return whether a cell is empty or a missing value as pandas and others write it."""
+    return text is None or text.strip().lower() in _MISSING
 
 
 def without_missing(column: pl.Series) -> pl.Series:
-    """Return a text column without outer blanks, null where a cell says that there is no value."""
+    """Return a text column, stripped, with null for missing values."""
     stripped = column.str.strip_chars()
-    missing = stripped.str.to_lowercase().is_in([*MISSING_WORDS, ""])
+    missing = stripped.str.to_lowercase().is_in([*_MISSING])
     return stripped.set(missing.fill_null(value=False), None)
 
 
 def clean_names(column: pl.Series) -> pl.Series:
-    """Return a column of names as ``without_missing``, each in its composed form (Unicode NFC).
-
-    What looks the same is the same name: ``é`` may be one character or two.
-    """
+    """Return a text column as ``without_missing``, in Unicode NFC."""
     return without_missing(column).str.normalize("NFC")
 
 
 def labels(column: pl.Series) -> pl.Series:
-    """Return a text column of labels as 0, 1 and, where a cell is neither, null."""
+    """Return a text column of labels as 0, 1, or null for other text."""
     import polars as pl
 
     known = {text: parse_target(text) for text in column.drop_nulls().unique()}
@@ -204,7 +184,7 @@ def labels(column: pl.Series) -> pl.Series:
 
 
 def numbers(column: pl.Series) -> pl.Series:
-    """Return a text column as numbers, null where a cell is none; ``0,5`` is a half."""
+    """Return a text column as numbers, or null for other text; ``0,5`` is 0.5."""
     import polars as pl
 
     values = {text: parse_number(text) for text in column.drop_nulls().unique()}
@@ -212,9 +192,9 @@ def numbers(column: pl.Series) -> pl.Series:
 
 
 def parse_number(text: str) -> float | None:
-    """Return the number that a text is, with a decimal point or comma; else ``None``."""
+    """Return a number with a decimal point or comma; ``None`` for other text."""
     text = text.strip()
-    comma = _DECIMAL_COMMA.fullmatch(text)
+    comma = re.fullmatch(r"([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)", text)
     try:
         return float(f"{comma[1]}.{comma[2]}" if comma else text)
     except ValueError:
@@ -223,21 +203,13 @@ def parse_number(text: str) -> float | None:
 
 @dataclass(frozen=True)
 class _Header:
-    """The header of a CSV.
-
-    Attributes:
-        names: Names of the columns.
-        delimiter: Between fields.
-        n_lines: Lines above the header's.
-        rest: The text from the header's line on.
-        spaced: Whether a blank follows each delimiter.
-    """
+    """The header of a CSV."""
 
     names: list[str]
     delimiter: str
-    n_lines: int
-    rest: str
-    spaced: bool
+    n_lines_above: int
+    rest: str  # the text from the header's line on
+    is_spaced: bool  # whether a blank follows each delimiter
 
 
 def _parquet(path: Path, content: bytes, error: type[EarwitnessError]) -> TextTable:
@@ -253,7 +225,8 @@ def _parquet(path: Path, content: bytes, error: type[EarwitnessError]) -> TextTa
 def _csv(
     path: Path, content: bytes, error: type[EarwitnessError], needed: Sequence[str]
 ) -> TextTable:
-    packed = next((what for mark, what in _PACKED.items() if content.startswith(mark)), None)
+    formats = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip or Excel file", b"PAR1": "Parquet"}
+    packed = next((what for mark, what in formats.items() if content.startswith(mark)), None)
     if packed:
         raise error(f"{path}: is {packed}, expected a CSV by this name")
     text = decode(content)[2]
@@ -263,19 +236,20 @@ def _csv(
     if header is None:
         raise error(f"{path}: comments alone, expected a header line and rows")
     if "\0" in text:
-        raise error(f"{path}: holds zero bytes, expected a table of text")
+        raise error(f"{path}: contains zero bytes, expected a table of text")
     lines, rows = _rows(path, header, error)
     return TextTable(_frame(path, header.names, rows, error), lines)
 
 
 def _header(text: str, needed: Sequence[str] = ()) -> _Header | None:
     """Find the header line: the first that is neither blank nor a comment."""
+    line_end = re.compile(r"\r\n|\n|\r")
     at, above, given, comment = 0, 0, None, ""
     while at < len(text):
-        end = _LINE_END.search(text, at)
+        end = line_end.search(text, at)
         stop = end.end() if end else len(text)
         line = text[at : end.start() if end else stop].lstrip(_MARK)
-        separator = _SEPARATOR_LINE.fullmatch(line)
+        separator = re.fullmatch(r'"?sep=(.)"?\s*', line)
         if separator and above == 0:
             given = separator[1]
         elif line.startswith("#"):
@@ -289,9 +263,9 @@ def _header(text: str, needed: Sequence[str] = ()) -> _Header | None:
     names = _cells(line, delimiter)
     commented = _cells(comment.lstrip("#"), delimiter)
     if len(commented) == len(names) > 1 and _has_columns(commented) and not _has_columns(names):
-        rest = _LINE_END.sub("\n", comment.lstrip("#")) + "\n" + text[at:]
-        return _Header(commented, delimiter, above - 1, rest, spaced=_is_spaced(line, delimiter))
-    return _Header(names, delimiter, above, text[at:], spaced=_is_spaced(line, delimiter))
+        rest = line_end.sub("\n", comment.lstrip("#")) + "\n" + text[at:]
+        return _Header(commented, delimiter, above - 1, rest, _is_spaced(line, delimiter))
+    return _Header(names, delimiter, above, text[at:], _is_spaced(line, delimiter))
 
 
 def _has_columns(names: Sequence[str], needed: Collection[str] = ("filepath",)) -> bool:
@@ -299,7 +273,7 @@ def _has_columns(names: Sequence[str], needed: Collection[str] = ("filepath",)) 
 
 
 def _delimiter(line: str, needed: Sequence[str]) -> str:
-    """Return the delimiter that finds the columns that are needed, else the most columns."""
+    """Return the delimiter that gives all needed columns, else the most columns."""
     found = {d: _cells(line, d) for d in DELIMITERS}
     whole = (d for d, names in found.items() if needed and _has_columns(names, needed))
     return next(whole, None) or max(found, key=lambda d: len(found[d]))
@@ -312,14 +286,14 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _is_spaced(line: str, delimiter: str) -> bool:
-    """Whether a blank follows every delimiter, as in ``a, "b", c``."""
+    """Return whether a blank follows every delimiter, as in ``a, "b", c``."""
     return delimiter != "\t" and line.count(delimiter) == line.count(delimiter + " ") > 0
 
 
 def _rows(
     path: Path, header: _Header, error: type[EarwitnessError]
 ) -> tuple[list[int], list[list[str]]]:
-    """Return the line and the fields of every row that holds anything."""
+    """Return the lines and the fields of all non-empty rows."""
     n = len(header.names)
     lines, rows = [], []
     for line, row in _read(path, header, error):
@@ -338,7 +312,7 @@ def _read(
     reader = csv.reader(
         io.StringIO(header.rest, newline=""),
         delimiter=header.delimiter,
-        skipinitialspace=header.spaced,
+        skipinitialspace=header.is_spaced,
         strict=True,
     )
     line = 0
@@ -348,17 +322,17 @@ def _read(
         for row in reader:
             if row:
                 row[0] = row[0].lstrip(_MARK)
-            yield header.n_lines + line + 1, row
+            yield header.n_lines_above + line + 1, row
             line = reader.line_num
     except csv.Error as reason:
         what = "a quote that is not closed" if "unexpected end" in str(reason) else str(reason)
-        raise error(f"{path}:{header.n_lines + line + 1}: {what}") from None
+        raise error(f"{path}:{header.n_lines_above + line + 1}: {what}") from None
 
 
 def _frame(
     path: Path, names: list[str], rows: list[list[str]], error: type[EarwitnessError]
 ) -> pl.DataFrame:
-    """Return rows as columns of text, without nameless columns that hold nothing."""
+    """Return rows as text columns, without empty columns that have no name."""
     import polars as pl
 
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
@@ -367,8 +341,6 @@ def _frame(
     twice = next((name for name in found if found.count(name) > 1), None)
     if twice is not None:
         shown = f"column {twice!r}" if twice else "a column without a name"
-        raise error(
-            f"{path}: {shown} is there {found.count(twice)} times, expected every name once"
-        )
+        raise error(f"{path}: {shown} appears {found.count(twice)} times, expected once")
     series = [pl.Series(names[i], [c or None for c in columns[i]], dtype=pl.String) for i in kept]
     return pl.DataFrame(series)
