@@ -1,9 +1,8 @@
-"""Catalogs of dataset files, and the registry of folder layouts that make them.
+"""Catalogs of dataset files, and the registry of dataset layouts.
 
-Conventions: one row a file; ``filepath`` is absolute and POSIX; ``target`` is 0 for real and
-1 for fake; ``key`` does not depend on where the dataset is, so a draw is the same after a move.
-Folders are walked in the order of names; linked ones are followed, each real folder once and by its
-own name where it has one below the root.
+Conventions: one row per file; ``filepath`` is absolute and POSIX; ``key`` is relative to the
+dataset, so a sample does not depend on its location. Folders are walked by name; linked folders are
+followed, each real folder once.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 AUDIO_SUFFIXES = frozenset({".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".wma"})
-"""Suffixes taken for audio, compared in lower case."""
+"""Suffixes of audio files, in lower case."""
 
 CATALOG_COLUMNS = (
     "key",
@@ -40,11 +39,11 @@ CATALOG_COLUMNS = (
     "artist",
     "duration_s",
 )
-"""Columns every catalog has, in this order; a layout may add its own after them."""
+"""Columns of every catalog; a layout may add others after them."""
 
 
 class Item(NamedTuple):
-    """One file of a catalog, as the columns of the same names."""
+    """One file of a catalog."""
 
     key: str
     filepath: str
@@ -55,10 +54,10 @@ class Item(NamedTuple):
 
 
 class Omission(NamedTuple):
-    """A file that is not in the catalog, and why.
+    """A file left out of the catalog.
 
     Attributes:
-        target: 0 or 1; the class it would have had.
+        target: Its class, 0 or 1.
         name: Its name in the split file, CSV or folder.
         reason: Why it was left out ("no such file").
     """
@@ -74,10 +73,10 @@ class Catalog:
 
     Attributes:
         source: Name of the dataset in ``source_dataset`` ("FMA").
-        frame: One row a file, ``CATALOG_COLUMNS`` first, sorted by ``key``.
+        frame: One row per file, ``CATALOG_COLUMNS`` first, sorted by ``key``.
         omitted: Files that were listed or found but left out.
-        looked_at: What was read and what was found there, one sentence each.
-        split: Published split that the files are of; empty without one.
+        looked_at: Descriptions of the folders and files that were read.
+        split: Published split of the files; may be empty.
     """
 
     source: str
@@ -89,13 +88,13 @@ class Catalog:
 
 @dataclass(frozen=True)
 class CatalogRequest:
-    """What a layout is asked for.
+    """Request for a catalog.
 
     Attributes:
         folder: The dataset's folder.
-        n_wanted: Items wanted of each class (0 real, 1 fake).
-        train_check: What items must not share with the train split (``path, name, song``).
-        options: The layout's own options by name; ``None`` where one is not set.
+        n_wanted: Number of items requested of each class (0 real, 1 fake).
+        train_check: Keys that items must not share with the train split (``path, name, song``).
+        options: The layout's own options by name; ``None`` if not set.
     """
 
     folder: Path
@@ -111,12 +110,12 @@ class Layout:
     Attributes:
         source: Name of the dataset in ``source_dataset`` ("FMA").
         list_files: Returns the catalog for a request.
-        place: Where the dataset's folder is below the workspace root.
-        classes: Classes that the dataset has.
+        place: The dataset's folder, relative to the workspace root.
+        classes: Classes of the dataset.
         options: Options of ``SplitOptions`` that the layout reads.
         is_stratified: Whether fakes are drawn equally from each generator.
-        track_of: Returns the track, song or caption that a file is of, given its stem and target;
-            ``None`` where file names do not say.
+        track_of: Returns the track, song or caption of a file, given its stem and target; ``None``
+            if file names do not contain it.
     """
 
     source: str
@@ -140,11 +139,11 @@ LAYOUTS.add("sonics", "earwitness.datasets.sonics:LAYOUT")
 LAYOUTS.add("fakemusiccaps", "earwitness.datasets.fakemusiccaps:LAYOUT")
 
 PUBLISHED = ("fma", "sonics", "fakemusiccaps")
-"""Datasets of the published benchmark, in the order they are drawn from."""
+"""Datasets of the published benchmark, in order of sampling."""
 
 
 def layouts_by_source() -> dict[str, Layout]:
-    """Return every layout that can be used by its ``source``; the first of a name wins."""
+    """Return all usable layouts by ``source``; the first of a name wins."""
     return _layouts_by_source(tuple(sys.path))
 
 
@@ -157,24 +156,23 @@ def _layouts_by_source(search_path: tuple[str, ...]) -> dict[str, Layout]:  # no
 
 
 def items_frame(items: Iterable[Item], *, source: str) -> pl.DataFrame:
-    """Return the frame of a catalog of ``items``; see ``catalog_frame``."""
+    """Return the frame of a catalog, see ``catalog_frame``."""
     columns = zip(*items, strict=True)
     named = dict(zip(Item._fields, columns, strict=False)) or dict.fromkeys(Item._fields, ())
     return catalog_frame(named, source=source)
 
 
 def catalog_frame(columns: Mapping[str, Sequence[Any]], *, source: str) -> pl.DataFrame:
-    """Return a frame with ``CATALOG_COLUMNS`` first, sorted by key; unknown columns are empty.
-
-    Names are in their composed form (Unicode NFC), and null where they say that there is none.
+    """Return a frame with ``CATALOG_COLUMNS`` first, sorted by key, with names in Unicode NFC.
 
     Args:
-        columns: Equally long columns, ``key``, ``filepath`` and ``target`` among them.
-        source: The value of ``source_dataset``.
+        columns: Columns of equal length, ``key``, ``filepath`` and ``target`` among them.
+        source: Value of ``source_dataset``.
     """
     import polars as pl
 
-    types = _types()
+    others = {"target": pl.Int8, "skip_time": pl.Float64, "duration_s": pl.Float64}
+    types: dict[str, Any] = {name: others.get(name, pl.String) for name in CATALOG_COLUMNS}
     known = {name: columns[name] for name in types if name in columns}
     frame = pl.DataFrame(known, schema={name: types[name] for name in known})
     empty = {"skip_time": pl.lit(0.0), "source_dataset": pl.lit(source)}
@@ -191,24 +189,16 @@ def catalog_frame(columns: Mapping[str, Sequence[Any]], *, source: str) -> pl.Da
     return frame.with_columns(extra).sort("key")
 
 
-def _types() -> dict[str, Any]:
-    """Return the type of every column of a catalog."""
-    import polars as pl
-
-    others = {"target": pl.Int8, "skip_time": pl.Float64, "duration_s": pl.Float64}
-    return {name: others.get(name, pl.String) for name in CATALOG_COLUMNS}
-
-
 @dataclass(frozen=True)
 class AudioFolder:
     """Audio files of a folder.
 
     Attributes:
         root: The folder.
-        files: Paths of audio files relative to it, sorted.
-        n_other: Files of other kinds.
-        unreadable: Names that are no valid Unicode, shown as the system escapes them.
-        aliases: Linked folders that lead to a folder seen already.
+        files: Relative paths of audio files, sorted.
+        n_other: Number of other files.
+        unreadable: Names that are not valid Unicode, escaped.
+        aliases: Linked folders that were found before under another name.
     """
 
     root: Path
@@ -223,15 +213,13 @@ class AudioFolder:
         return [Omission(target, prefix + name, reason) for name in self.unreadable]
 
     def describe(self) -> str:
-        """Say in one sentence what the folder held."""
+        """Return a sentence on the content of the folder."""
         aliases = f", not followed twice: {', '.join(self.aliases)}" if self.aliases else ""
         return f"{self.root}: {len(self.files)} audio files, {self.n_other} others{aliases}"
 
 
 def scan_audio(root: Path) -> AudioFolder:
-    """Find every audio file below ``root``.
-
-    macOS companion files (``._name.mp3``) are no audio and count as others.
+    """Return all audio files below ``root``, except companion files of macOS (``._name.mp3``).
 
     Raises:
         DatasetError: ``root`` is no folder, or one below it cannot be listed.
@@ -283,7 +271,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # a link that runs in a circle leads to no folder
+        return False  # a circular link
 
 
 def _is_audio(name: str) -> bool:

@@ -1,9 +1,9 @@
 """FakeMusicCaps: clips of text-to-music generators.
 
-Layout: ``FakeMusicCaps/<generator>/**/<caption id>.wav``; any folder name is taken as a
-generator. Published: audioldm2, MusicGen_medium, musicldm, mustango, stable_audio_open.
+Layout: ``FakeMusicCaps/<generator>/**/<caption id>.wav``, with any names of generators.
+Published: audioldm2, MusicGen_medium, musicldm, mustango, stable_audio_open.
 
-Conventions: the group is the caption, whose id is the file's stem.
+Convention: the group is the caption, whose id is the file's stem.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SOURCE = "FakeMusicCaps"
 
 
 def catalog_fakemusiccaps(root: Path) -> Catalog:
-    """List every clip below ``root``.
+    """Return the catalog of all clips below ``root``.
 
     Raises:
         DatasetError: ``root`` is no folder.

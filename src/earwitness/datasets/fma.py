@@ -1,4 +1,4 @@
-"""FMA: real tracks and their auto-encoder reconstructions, as Deezer lays them out.
+"""FMA: real tracks and their auto-encoder reconstructions, in Deezer's layout.
 
 Layout (relative to the workspace root)::
 
@@ -6,8 +6,8 @@ Layout (relative to the workspace root)::
     deepfake-detector/fma_rebuilt_medium/<encoder>/**/<track>.mp3
     deepfake-detector/data/dataset_medium_split_filtered.npy
 
-Conventions: the group is the track under its reconstructions; its id is the file's stem. The split
-file is a pickle, which may run code; it is not unpickled, see ``string_pickle``.
+Convention: the group is the track, whose id is the file's stem. The split file is a pickle, parsed
+instead of loaded, see ``string_pickle``.
 """
 
 from __future__ import annotations
@@ -54,21 +54,17 @@ def catalog_fma(
     encoders: Sequence[str] = ENCODERS,
     train_check: bool = True,
 ) -> Catalog:
-    """List the tracks of one split, real and reconstructed.
+    """Return the catalog of the real and reconstructed tracks of one split.
+
+    Missing files, second files of a track and, if checked, tracks of the train split are omitted.
 
     Args:
         real_root: Folder of the real tracks; ``None`` leaves them out.
         fake_root: Folder with one folder per encoder.
         split_npy: Deezer's split file.
         split_name: ``train``, ``valid`` (or ``validation``) or ``test``.
-        encoders: Encoder folders to take.
-        train_check: Leave out tracks that the train list names as well. The train split
-            itself is not checked against itself.
-
-    Returns:
-        Rows with ``split_tag`` ``deezer_<split>_real`` or ``deezer_<split>_fake``. Listed
-        tracks that are not on disk, train overlaps and second files of one track are omitted
-        with their reason.
+        encoders: Names of the encoder folders.
+        train_check: Leave out tracks that are also in the train split, unless that is listed.
 
     Raises:
         DatasetError: A folder, the split file or an encoder's folder is missing.
@@ -122,7 +118,7 @@ def _listed_tracks(
 
 
 def _track(path: str) -> str:
-    """Return the track that a file is of: its stem, however its characters are written."""
+    """Return the track of a file: its stem in Unicode NFC."""
     return PurePosixPath(compose(path)).stem
 
 
@@ -182,28 +178,22 @@ LAYOUT = Layout(
 )
 
 
-SPLIT_NAMES = ("train", "validation", "test")
 LARGEST_BYTES = 1 << 28
-"""A split file of the whole of FMA has a megabyte a split."""
+"""Maximum size of a split file; that of all of FMA has 3 MB."""
 
-_MAGIC = b"\x93NUMPY"
-_OBJECTS = ("|O", "O", "|O8", "|O4")
 _EXPECTED = "expected a pickled dict of arrays of names"
 
 
 def read_split_file(path: Path) -> dict[str, tuple[str, ...]]:
-    """Read the names of each split.
+    """Return the file names of each split; ``valid`` is read as ``validation``.
 
     Args:
-        path: A ``.npy`` file as Deezer publishes it: a 0-d object array with a dict of
-            ``train``, ``validation`` and ``test`` arrays of file names.
-
-    Returns:
-        Names as written, in order, by split; ``valid`` is read as ``validation``.
+        path: Deezer's ``.npy`` file: a 0-d object array with a dict of ``train``, ``validation``
+            and ``test`` arrays of file names.
 
     Raises:
-        DatasetError: No such file, another kind of file, or a pickle that asks for anything
-            but arrays of strings. Nothing of it was run.
+        DatasetError: No such file, another kind of file, or a pickle of anything but arrays of
+            strings.
     """
     try:
         value = _array_of_one(_read(path))
@@ -213,17 +203,13 @@ def read_split_file(path: Path) -> dict[str, tuple[str, ...]]:
             "--deezer-split-npy, or --n-fma-real 0 --n-fma-fake 0 to go without FMA"
         ) from error
     except Exception as error:
-        raise DatasetError(f"{path}: refused, {_one_line(error)}; {_EXPECTED}") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DatasetError(f"{path}: refused, {reason}; {_EXPECTED}") from error
     return _check_splits(path, value)
 
 
 def _read(path: Path) -> bytes:
-    """Return a regular file's bytes.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is no regular file, or too long.
-    """
+    """Return the bytes of a regular file of limited size."""
     if path.exists() and not path.is_file():
         raise ValueError("it is no regular file")  # opening a pipe may hang
     with path.open("rb") as file:
@@ -235,15 +221,16 @@ def _read(path: Path) -> bytes:
 
 def _array_of_one(content: bytes) -> Any:
     """Return the object in a 0-d object array, as ``numpy.save`` writes a dict."""
-    if not content.startswith(_MAGIC):
+    magic = b"\x93NUMPY"
+    if not content.startswith(magic):
         raise ValueError("it is no .npy file")
-    major = content[len(_MAGIC)] if len(content) > len(_MAGIC) else 0
+    major = content[len(magic)] if len(content) > len(magic) else 0
     if major not in (1, 2, 3):
         raise ValueError(f"its .npy version is {major}")
-    start = len(_MAGIC) + (4 if major == 1 else 6)
-    stop = start + int.from_bytes(content[len(_MAGIC) + 2 : start], "little")
+    start = len(magic) + (4 if major == 1 else 6)
+    stop = start + int.from_bytes(content[len(magic) + 2 : start], "little")
     header = ast.literal_eval(content[start:stop].decode("latin1" if major < 3 else "utf-8"))
-    if header["descr"] not in _OBJECTS or header["shape"] != ():
+    if header["descr"] not in ("|O", "O", "|O8", "|O4") or header["shape"] != ():
         raise ValueError(f"it holds an array of {header['descr']!r} of shape {header['shape']}")
     value = read_pickle(content[stop:])
     if not isinstance(value, tuple) or len(value) != 1:
@@ -259,12 +246,8 @@ def _check_splits(path: Path, value: Any) -> dict[str, tuple[str, ...]]:
         if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
             raise DatasetError(f"{path}: split {name!r} is no array of names, {_EXPECTED}")
         splits["validation" if name == "valid" else name] = tuple(names)
-    missing = [name for name in SPLIT_NAMES if name not in splits]
-    if missing:
+    expected = ("train", "validation", "test")
+    if not {*expected} <= {*splits}:
         found = ", ".join(splits) or "none"
-        raise DatasetError(f"{path}: splits found: {found}; expected {', '.join(SPLIT_NAMES)}")
+        raise DatasetError(f"{path}: splits found: {found}; expected {', '.join(expected)}")
     return splits
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,9 +1,7 @@
-"""Anyone's own data: a folder of real music and one of fakes.
+"""Your own data, as ``<root>/real/**`` and ``<root>/fake/<generator>/**``.
 
-Layout: ``<root>/real/**`` and ``<root>/fake/<generator>/**``.
-
-Conventions: the group is the path below ``real`` or below the generator, without its suffix,
-so a track and the fakes made of it belong together when they keep its name.
+Convention: the group is the path below ``real`` or the generator without its suffix, so a track and
+fakes of the same name are one group.
 """
 
 from __future__ import annotations
@@ -14,9 +12,7 @@ from earwitness.datasets.catalog import Catalog, Item, Omission, items_frame, sc
 
 
 def catalog_folder(root: Path) -> Catalog:
-    """List the audio of ``<root>/real`` and ``<root>/fake/<generator>``.
-
-    The name of ``root`` is the source's name.
+    """Return the catalog of a folder, whose name becomes the source.
 
     Raises:
         DatasetError: ``root``, or both folders below it, are missing.

@@ -2,13 +2,12 @@
 
 Layouts::
 
-    SONICS/{train,valid,test}.csv       filepath, target, skip_time and whatever else they carry
-    SONICS/{real_songs,fake_songs}.csv  upstream's own: id, filename, duration, no_vocal, split
+    SONICS/{train,valid,test}.csv       filepath, target, skip_time, other columns
+    SONICS/{real_songs,fake_songs}.csv  published: id, filename, duration, no_vocal, split
 
-Conventions: paths are relative to the SONICS folder; upstream's files are ``real_songs/`` or
-``fake_songs/`` + ``filename`` (``.mp3`` where it has no suffix), and of these upstream takes
-songs of at least 30 s with vocals. The group is the song: takes ``_0`` and ``_1`` of one fake
-song belong together.
+Conventions: paths are relative to the SONICS folder; ``filename`` is in ``real_songs/`` or
+``fake_songs/`` (``.mp3`` if it has no suffix), and only songs of at least 30 s with vocals are
+used, as published. The group is the song: takes ``_0`` and ``_1`` of a fake song are one group.
 """
 
 from __future__ import annotations
@@ -16,9 +15,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -37,31 +35,19 @@ from earwitness.datasets.catalog import (
 SOURCE = "SONICS"
 UPSTREAM_MIN_DURATION_S = 30.0
 TRAIN_CHECKS = ("path", "name", "song")
-"""What a row may share with the train split: its path, its file name, the song of its takes."""
-
-_KNOWN = (
-    "skip_time",
-    "duration",
-    "duration_s",
-    "no_vocal",
-    "algorithm",
-    "source",
-    "source_dataset",
-)
-_TAKE = re.compile(r"^(fake_\d+_.+?|.*\D)_\d$")
+"""Keys that a row may share with the train split: path, file name, song."""
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Rows of one split, with where they came from."""
+class _Table(NamedTuple):
+    """Rows of one split, and the files that they are from."""
 
     origin: str
     frame: pl.DataFrame
 
 
 def song_of(stem: str, target: int) -> str:
-    """Return the song a file is a take of: ``fake_00012_suno_1`` → ``fake_00012_suno``."""
-    match = _TAKE.match(stem) if target else None
+    """Return the song of a file: ``fake_00012_suno_1`` → ``fake_00012_suno``."""
+    match = re.match(r"^(fake_\d+_.+?|.*\D)_\d$", stem) if target else None
     return match.group(1) if match else stem
 
 
@@ -72,15 +58,14 @@ def catalog_sonics(
     train_csv: Path | None = None,
     train_check: Collection[str] = TRAIN_CHECKS,
 ) -> Catalog:
-    """List the songs of one split that are on disk and do not touch the train split.
+    """Return the catalog of the songs of one split that do not overlap with the train split.
 
     Args:
         root: The SONICS folder.
-        eval_csv: The split to list; default ``valid.csv``, or the ``valid`` rows of upstream's
-            two files where there is no such CSV.
-        train_csv: The split to keep clear of; default ``train.csv`` or upstream's ``train``.
-        train_check: What rows must not share with the train split: some of ``TRAIN_CHECKS``;
-            with none the train split is not read.
+        eval_csv: CSV of the split; default ``valid.csv``, or the ``valid`` rows of the published
+            files if there is no such CSV.
+        train_csv: CSV of the train split; default ``train.csv`` or the published ``train`` rows.
+        train_check: Those of ``TRAIN_CHECKS`` to apply; with none the train split is not read.
 
     Raises:
         DatasetError: A CSV is missing or lacks columns, or a label is neither 0 nor 1.
@@ -90,8 +75,10 @@ def catalog_sonics(
     kept = _keep_upstream(evaluated.frame, omitted)
     if train_check:
         kept = _drop_train(kept, _read_split(root, train_csv, "train"), train_check, omitted)
-    kept = _drop_repeats(kept, omitted)
-    kept = _drop_missing(kept, root, omitted)
+    kept = _drop(kept, ~pl.col("_path").is_first_distinct(), "listed twice", omitted)
+    files = [spelled_on_disk(root, path) for path in kept["filepath"].to_list()]
+    kept = kept.with_columns(pl.Series("_file", files, dtype=pl.String))
+    kept = _drop(kept, pl.col("_file").is_null(), "no such file", omitted)
     split_tag = (eval_csv or Path("valid")).stem
     looked_at = (
         f"{evaluated.origin}: {evaluated.frame.height} rows, {kept.height} usable below {root}"
@@ -136,22 +123,22 @@ def _has_audio_suffix(column: str) -> pl.Expr:
 
 
 def _read(path: Path, needed: tuple[str, ...]) -> tuple[pl.DataFrame, list[int]]:
-    """Read a CSV; nameless columns and those whose names begin with ``_`` are not carried."""
-    table = read_table(path, error=DatasetError, needed=needed, known=_KNOWN)
+    """Return the columns of a CSV, except unnamed ones and ``_…``, and the lines of its rows."""
+    known = ("skip_time", "duration", "duration_s", "no_vocal", "algorithm", "source")
+    table = read_table(path, error=DatasetError, needed=needed, known=(*known, "source_dataset"))
     names = [name for name in table.frame.columns if name and not name.startswith("_")]
     return table.frame.select(names), table.lines
 
 
 def _with_names(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.DataFrame:
-    """Add typed ``target``, and ``_path``, ``_name`` and ``_song`` as they are compared."""
+    """Return rows with numeric ``target`` and the keys ``_path``, ``_name`` and ``_song``."""
     target = labels(frame["target"])
     wrong = (frame["filepath"].is_null() | target.is_null()).arg_true()
     if len(wrong):
         row = frame.row(wrong[0], named=True)
         found = f"filepath {row['filepath']!r}, target {row['target']!r}"
-        raise DatasetError(
-            f"{path}:{lines[wrong[0]]}: {found}, expected a path and 0 (real) or 1 (fake)"
-        )
+        where = f"{path}:{lines[wrong[0]]}"
+        raise DatasetError(f"{where}: {found}, expected a path and 0 (real) or 1 (fake)")
     paths = [tidy_path(p) for p in frame["filepath"].to_list()]
     targets = target.to_list()
     stems = [posixpath.splitext(posixpath.basename(p))[0] for p in paths]
@@ -179,28 +166,11 @@ def _keep_upstream(frame: pl.DataFrame, omitted: list[Omission]) -> pl.DataFrame
 def _drop_train(
     frame: pl.DataFrame, train: _Table, checks: Collection[str], omitted: list[Omission]
 ) -> pl.DataFrame:
-    reasons = {
-        "_path": "path also in the train split",
-        "_name": "file name also in the train split",
-        "_song": "song also in the train split",
-    }
-    for column, reason in reasons.items():
-        if column.removeprefix("_") not in checks:
-            continue
-        taken = set(train.frame[column].to_list())
-        touches = pl.Series([name in taken for name in frame[column]], dtype=pl.Boolean)
-        frame = _drop(frame, touches, reason, omitted)
+    for check, what in zip(TRAIN_CHECKS, ("path", "file name", "song"), strict=True):
+        if check in checks:
+            shared = pl.col(f"_{check}").is_in(train.frame[f"_{check}"].to_list())
+            frame = _drop(frame, shared, f"{what} also in the train split", omitted)
     return frame
-
-
-def _drop_repeats(frame: pl.DataFrame, omitted: list[Omission]) -> pl.DataFrame:
-    return _drop(frame, ~pl.col("_path").is_first_distinct(), "listed twice", omitted)
-
-
-def _drop_missing(frame: pl.DataFrame, root: Path, omitted: list[Omission]) -> pl.DataFrame:
-    files = [spelled_on_disk(root, path) for path in frame["filepath"].to_list()]
-    frame = frame.with_columns(pl.Series("_file", files, dtype=pl.String))
-    return _drop(frame, pl.col("_file").is_null(), "no such file", omitted)
 
 
 def _drop(
@@ -232,11 +202,10 @@ def _columns(frame: pl.DataFrame, root: Path, split_tag: str) -> dict[str, Any]:
 
 
 def _generators(frame: pl.DataFrame) -> list[str | None]:
-    """The algorithm of a fake (``chirp-v3``), else its source (``suno``); none for a real."""
+    """Return the algorithm of each fake (``chirp-v3``), else its source (``suno``)."""
     named = [clean_names(frame[c]) for c in ("algorithm", "source") if c in frame.columns]
-    fake = pl.when(pl.col("target") == 1)
-    generator = fake.then(pl.coalesce(*named, pl.lit("unknown"))).alias("generator")
-    generators: list[str | None] = frame.select(generator)["generator"].to_list()
+    generator = pl.when(pl.col("target") == 1).then(pl.coalesce(*named, pl.lit("unknown")))
+    generators: list[str | None] = frame.select(generator).to_series().to_list()
     return generators
 
 
@@ -244,7 +213,7 @@ def _list_files(request: CatalogRequest) -> Catalog:
     given, csv = request.options["sonics_root"], request.options["sonics_eval_csv"]
     root = given or request.folder
     if csv is not None and given is None and not root.is_dir():
-        root = csv.parent  # a CSV that is given moves the songs only where the usual folder lacks
+        root = csv.parent  # the default folder has precedence over the CSV's own
     return catalog_sonics(
         root=root,
         eval_csv=csv,

@@ -1,9 +1,8 @@
-"""Pickles of strings, lists, dicts and NumPy arrays of strings, read without unpickling them.
+"""A parser for pickles of strings, lists, dicts and NumPy arrays of strings.
 
-Conventions: opcodes are taken from ``pickletools.genops`` and interpreted here, the few that NumPy
-writes; no module is imported, nothing is called, and NumPy's own ``__setstate__``, which trusts
-what it is given, is never reached. An array becomes a tuple of its strings or objects, in C order;
-its length must follow from bytes that the file holds, so the file's length bounds memory.
+Conventions: only the opcodes that NumPy writes are interpreted; nothing is imported or called, and
+NumPy's ``__setstate__``, which trusts its input, is not used. An array becomes a tuple of its items
+in C order. The size of the file bounds memory.
 """
 
 from __future__ import annotations
@@ -17,19 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_CORE = ("numpy.core", "numpy._core")
-_DTYPE = re.compile(r"[<>=|]?([USOf])([1-9][0-9]{0,6})?")
-_MOST_AXES = 32
-_COPIES = 4
-"""How often a pickle may copy its own length; NumPy's own copy each byte twice at most."""
-
 
 class PickleContentError(ValueError):
-    """The pickle holds something else; the message says what."""
+    """The pickle contains anything else."""
 
 
 class _Name(NamedTuple):
-    """A module's attribute that the pickle names; never looked up."""
+    """A module's attribute that the pickle names; it is not imported."""
 
     module: str
     attribute: str
@@ -37,7 +30,7 @@ class _Name(NamedTuple):
 
 @dataclass
 class _Dtype:
-    """A string or object dtype: kind ``U``, ``S`` or ``O``, characters, and byte order."""
+    """A dtype of kind ``U``, ``S`` or ``O``, with its width in characters and byte order."""
 
     kind: str
     width: int
@@ -51,7 +44,7 @@ class _Dtype:
 
 @dataclass
 class _Array:
-    """An array; its items come with its state."""
+    """An array, whose items are set by its state."""
 
     items: tuple[Any, ...] | None = None
     is_scalar: bool = False
@@ -59,7 +52,7 @@ class _Array:
 
 @dataclass
 class _Machine:
-    """The unpickling stack; a mark is where a run of items begins."""
+    """The unpickling machine: stack, positions of marks, memo, and bytes that may be copied."""
 
     stack: list[Any] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
@@ -67,17 +60,17 @@ class _Machine:
     budget: int = 0
 
     def spend(self, parts: tuple[Any, ...]) -> None:
-        """Count what a step copies; data used again and again would outgrow the file."""
+        """Count copied bytes, to bound what a small file can expand to."""
         self.budget -= sum(len(p) for p in parts if isinstance(p, str | bytes | bytearray | list))
         if self.budget < 0:
             raise PickleContentError("it copies more than it holds")
 
     def pop(self) -> Any:
-        """Take the topmost item."""
+        """Pop the topmost item."""
         return self.take(1)[0]
 
     def take(self, n: int) -> list[Any]:
-        """Take the topmost ``n`` items, in the order in which they came."""
+        """Pop the topmost ``n`` items, in order."""
         if len(self.stack) - (self.marks[-1] if self.marks else 0) < n:
             raise PickleContentError("it is damaged (its stack runs empty)")
         taken = self.stack[len(self.stack) - n :]
@@ -85,7 +78,7 @@ class _Machine:
         return taken
 
     def since_mark(self) -> list[Any]:
-        """Take all items since the last mark."""
+        """Pop all items since the last mark."""
         if not self.marks:
             raise PickleContentError("it is damaged (a mark is missing)")
         at = self.marks[-1]
@@ -94,7 +87,7 @@ class _Machine:
         return taken
 
     def top(self, kind: type) -> Any:
-        """Return the topmost item, which must be of a kind, and leave it there."""
+        """Return the topmost item, which must be of type ``kind``, without popping it."""
         (item,) = self.take(1)
         if not isinstance(item, kind):
             raise PickleContentError(f"it adds to a {type(item).__name__}")
@@ -103,20 +96,19 @@ class _Machine:
 
 
 def read_pickle(content: bytes) -> Any:
-    """Return what a pickle of protocol 2 to 5 holds: plain values; arrays as tuples.
+    """Return the content of a pickle of protocol 2 to 5, with arrays as tuples.
 
     Raises:
-        PickleContentError: It names anything but what NumPy needs for arrays of strings, has a
-            state that NumPy does not write, or does not end.
+        PickleContentError: It contains anything but arrays of strings and built-in containers.
         ValueError: It is no pickle.
     """
-    machine = _Machine(budget=_COPIES * len(content))
+    machine = _Machine(budget=4 * len(content))  # NumPy's own pickles copy each byte at most twice
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name == "STOP":
             return _finish(machine.pop())
         step = _STEPS.get(opcode.name)
         if step is None:
-            raise PickleContentError(f"it has the opcode {opcode.name}, which is not admitted")
+            raise PickleContentError(f"it has the opcode {opcode.name}, which is not supported")
         step(machine, argument)
     raise PickleContentError("it does not end")
 
@@ -135,12 +127,8 @@ def _push(machine: _Machine, value: Any) -> None:
     machine.stack.append(value)
 
 
-def _constant(value: Any) -> Callable[[_Machine, Any], None]:
-    return lambda machine, _: machine.stack.append(value)
-
-
-def _empty(kind: type) -> Callable[[_Machine, Any], None]:
-    return lambda machine, _: machine.stack.append(kind())
+def _push_new(make: Callable[[], Any]) -> Callable[[_Machine, Any], None]:
+    return lambda machine, _: machine.stack.append(make())
 
 
 def _tuple(n: int) -> Callable[[_Machine, Any], None]:
@@ -167,7 +155,7 @@ def _global(machine: _Machine, argument: str) -> None:
 def _name(machine: _Machine, module: str, attribute: str) -> None:
     name = _Name(str(module), str(attribute))
     if name not in _CALLS and name != ("numpy", "ndarray"):
-        raise PickleContentError(f"it asks for {module}.{attribute}, which is not admitted")
+        raise PickleContentError(f"it names {module}.{attribute}, which is not supported")
     machine.stack.append(name)
 
 
@@ -179,7 +167,7 @@ def _memoize(machine: _Machine, key: int | None) -> None:
 
 def _recall(machine: _Machine, key: int) -> None:
     if key not in machine.memo:
-        raise PickleContentError("it is damaged (a value is used before it is there)")
+        raise PickleContentError("it is damaged (a value is used before it is defined)")
     machine.stack.append(machine.memo[key])
 
 
@@ -187,7 +175,7 @@ def _reduce(machine: _Machine, _: Any) -> None:
     name, arguments = machine.take(2)
     call = _CALLS.get(name) if isinstance(name, _Name) else None
     if call is None or not isinstance(arguments, tuple):
-        raise PickleContentError("it calls what is no function")
+        raise PickleContentError("it calls something that is no function")
     machine.spend(arguments)
     try:
         machine.stack.append(call(*arguments))
@@ -219,7 +207,7 @@ def _numpy_state(state: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _set_dtype(dtype: _Dtype, state: tuple[Any, ...]) -> None:
-    """Take the byte order of a dtype's state; everything else must be what NumPy writes."""
+    """Set the byte order from a dtype's state; the rest of the state must be NumPy's default."""
     item_bytes = -1 if dtype.kind in "Of" else dtype.item_bytes
     unusual = len(state) not in (8, 9) or state[0] not in (3, 4) or state[5] != item_bytes
     if unusual or any(part is not None for part in (*state[2:5], *state[8:])):
@@ -230,7 +218,8 @@ def _set_dtype(dtype: _Dtype, state: tuple[Any, ...]) -> None:
 
 
 def _dtype(text: Any, *_: Any) -> _Dtype:
-    match = _DTYPE.fullmatch(text) if isinstance(text, str) else None
+    pattern = r"[<>=|]?([USOf])([1-9][0-9]{0,6})?"
+    match = re.fullmatch(pattern, text) if isinstance(text, str) else None
     if match is None or (match[1] != "O" and match[2] is None):
         raise PickleContentError(f"it has an array of {str(text)[:20]!r}, expected strings")
     return _Dtype(match[1], int(match[2] or 0), ">" if text.startswith(">") else "<")
@@ -257,13 +246,9 @@ def _encode(text: Any, encoding: Any) -> bytes:
     return text.encode("latin1")
 
 
-def _empty_bytes() -> bytes:
-    return b""
-
-
 def _items(shape: Any, dtype: Any, data: Any, *, is_fortran: bool) -> tuple[Any, ...]:
-    """Return an array's items in C order; their number must be that of ``data``."""
-    axes = shape if isinstance(shape, tuple) and len(shape) <= _MOST_AXES else None
+    """Return an array's items in C order."""
+    axes = shape if isinstance(shape, tuple) and len(shape) <= 32 else None
     if axes is None or any(type(n) is not int or n < 0 for n in axes):
         raise PickleContentError("it has an array with an unusual shape")
     if not isinstance(dtype, _Dtype):
@@ -281,7 +266,7 @@ def _items(shape: Any, dtype: Any, data: Any, *, is_fortran: bool) -> tuple[Any,
 
 
 def _no_numbers(data: Any) -> tuple[Any, ...]:
-    """Return no items: NumPy makes an array of numbers of an empty list of names."""
+    """Return no items: NumPy writes an empty list of names as an array of numbers."""
     if data not in (b"", ""):
         raise PickleContentError("it has an array of numbers, expected strings")
     return ()
@@ -294,7 +279,7 @@ def _objects(data: Any) -> tuple[Any, ...]:
 
 
 def _strings(dtype: _Dtype, data: Any) -> tuple[str, ...]:
-    """Return the strings of fixed width in ``data``, without the zeros that fill them up."""
+    """Return the fixed-width strings in ``data`` without trailing zeros."""
     if isinstance(data, str):  # bytes as Python 2 pickled them
         data = data.encode("latin1")
     if not isinstance(data, bytes | bytearray) or len(data) % dtype.item_bytes:
@@ -307,13 +292,14 @@ def _strings(dtype: _Dtype, data: Any) -> tuple[str, ...]:
     return tuple(text[at : at + dtype.width].rstrip("\0") for at in parts)
 
 
+_CORE = ("numpy.core", "numpy._core")
 _CALLS: Mapping[Any, Callable[..., Any]] = {
     **{_Name(f"{core}.multiarray", "_reconstruct"): _reconstruct for core in _CORE},
     **{_Name(f"{core}.multiarray", "scalar"): _scalar for core in _CORE},
     **{_Name(f"{core}.numeric", "_frombuffer"): _from_buffer for core in _CORE},
     _Name("numpy", "dtype"): _dtype,
     _Name("_codecs", "encode"): _encode,
-    **{_Name(module, "bytes"): _empty_bytes for module in ("builtins", "__builtin__")},
+    **{_Name(module, "bytes"): lambda: b"" for module in ("builtins", "__builtin__")},
 }
 
 _VALUES = (
@@ -326,12 +312,12 @@ _STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
     **dict.fromkeys(("PROTO", "FRAME"), lambda *_: None),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), _memoize),
     **dict.fromkeys(("BINGET", "LONG_BINGET"), _recall),
-    "NONE": _constant(None),
-    "NEWTRUE": _constant(True),
-    "NEWFALSE": _constant(False),
-    "EMPTY_TUPLE": _constant(()),
-    "EMPTY_LIST": _empty(list),
-    "EMPTY_DICT": _empty(dict),
+    "NONE": _push_new(lambda: None),
+    "NEWTRUE": _push_new(lambda: True),
+    "NEWFALSE": _push_new(bool),
+    "EMPTY_TUPLE": _push_new(tuple),
+    "EMPTY_LIST": _push_new(list),
+    "EMPTY_DICT": _push_new(dict),
     "MARK": lambda machine, _: machine.marks.append(len(machine.stack)),
     "TUPLE": lambda machine, _: _push(machine, tuple(machine.since_mark())),
     "TUPLE1": _tuple(1),
