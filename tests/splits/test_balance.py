@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.splits.sampling import Share, balance_classes, balance_sources, share_sources
+from earwitness.splits.grouping import Share, balance_classes, balance_sources, share_sources
 
 
 def sources(sizes: dict[str, Share]) -> pl.DataFrame:

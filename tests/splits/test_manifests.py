@@ -124,10 +124,10 @@ def test_a_root_on_another_drive_is_recorded_by_itself(
     assert read_manifest(tmp_path / "m" / "x.csv").locate_all() == [audio]
 
 
-def test_a_foreign_splits_json_is_told(tmp_path: Path) -> None:
+def test_a_foreign_splits_json_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "x.csv", HEADER + "a.mp3,0,0,,\n")
     write(tmp_path / "splits.json", "[]")
-    with pytest.raises(ManifestError, match=r"splits.json: is not what"):
+    with pytest.raises(ManifestError, match=r"splits.json: not a file of"):
         read_manifest(tmp_path / "x.csv")
 
 
@@ -139,7 +139,7 @@ def test_manifests_of_a_folder(tmp_path: Path) -> None:
     write(tmp_path / "splits.json", recorded)
     assert [p.name for p in list_manifests(tmp_path)] == ["b.csv"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ManifestError, match="empty: no manifest there"):
+    with pytest.raises(ManifestError, match="empty: no manifests"):
         list_manifests(tmp_path / "empty")
 
 

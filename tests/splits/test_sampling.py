@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.splits.sampling import (
+from earwitness.splits.grouping import (
     one_per_group,
     proportional,
     share_out,

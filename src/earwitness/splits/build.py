@@ -30,7 +30,7 @@ from earwitness.datasets.catalog import (
 from earwitness.datasets.fma import ENCODERS
 from earwitness.datasets.folder import catalog_folder
 from earwitness.datasets.sonics import TRAIN_CHECKS
-from earwitness.splits import sampling
+from earwitness.splits import grouping
 from earwitness.splits.manifests import arrange, shared_root, write_manifest, write_root
 
 SAME_GROUP = "another of its group is kept"
@@ -194,9 +194,9 @@ def build_folder_splits(
     sources = _draw_source(name.lower(), catalog, {0: None, 1: None}, options)
     frames = {f"{s.name}_{s.taken.height}": s.taken for s in sources}
     combined = pl.concat([s.taken for s in sources], how="diagonal")
-    frames[f"{name}_combined"] = sampling.with_rank(combined, seed=seed, purpose="combined")
+    frames[f"{name}_combined"] = grouping.with_rank(combined, seed=seed, purpose="combined")
     if combined["target"].n_unique() == 2:
-        frames[f"{name}_balanced"] = sampling.balance_classes(
+        frames[f"{name}_balanced"] = grouping.balance_classes(
             combined, seed=seed, purpose="balanced"
         )
     chosen = {"folder": str(root), "seed": seed, "one_per_group": one_per_group}
@@ -239,11 +239,11 @@ def _draw_source(
     *,
     is_stratified: bool = True,
 ) -> list[Source]:
-    frame = sampling.with_rank(catalog.frame, seed=options.seed, purpose=catalog.source)
+    frame = grouping.with_rank(catalog.frame, seed=options.seed, purpose=catalog.source)
     omitted = list(catalog.omitted)
     found = {target: frame.filter(pl.col("target") == target).height for target in (0, 1)}
     if options.one_per_group:
-        kept = sampling.one_per_group(
+        kept = grouping.one_per_group(
             frame, {t: found[t] if n is None else n for t, n in wanted.items()}
         )
         beside = frame.join(kept, on="key", how="anti").select("target", "key").sort("key")
@@ -257,7 +257,7 @@ def _draw_source(
         stratified = target == 1 and is_stratified
         n = side.height if asked is None else min(asked, side.height)
         rows = (
-            sampling.take(side, sampling.share_out(n, sampling.stratum_counts(side)))
+            grouping.take(side, grouping.share_out(n, grouping.stratum_counts(side)))
             if stratified
             else side.head(n)
         )
@@ -289,7 +289,7 @@ def _frames(sources: list[Source], *, seed: int) -> dict[str, pl.DataFrame]:
     }
     everything = pl.concat(taken.values(), how="diagonal")
     name = "ood_requested_combined"
-    frames[name] = sampling.with_rank(everything, seed=seed, purpose=name)
+    frames[name] = grouping.with_rank(everything, seed=seed, purpose=name)
     balanced = {
         "ood_requested_combined_balanced": list(taken),
         "ood_sonics_test_balanced": ["sonics_real", "sonics_fake"],
@@ -298,10 +298,10 @@ def _frames(sources: list[Source], *, seed: int) -> dict[str, pl.DataFrame]:
     for name, parts in balanced.items():
         if all(part in taken for part in parts):
             both = pl.concat([taken[part] for part in parts], how="diagonal")
-            frames[name] = sampling.balance_classes(both, seed=seed, purpose=name)
+            frames[name] = grouping.balance_classes(both, seed=seed, purpose=name)
     name = "ood_three_source_balanced"
     if everything["source_dataset"].n_unique() == 3:
-        frames[name] = sampling.balance_sources(everything, seed=seed, purpose=name)
+        frames[name] = grouping.balance_sources(everything, seed=seed, purpose=name)
     return {name: frame for name, frame in frames.items() if frame.height}
 
 
@@ -373,13 +373,13 @@ def _record(source: Source) -> dict[str, Any]:
         "dropped": dropped,
         "taken": source.taken.height,
         "stratified_over_generators": source.stratified,
-        "per_generator": sampling.stratum_counts(source.taken),
+        "per_generator": grouping.stratum_counts(source.taken),
         "n_groups": source.taken["group_id"].n_unique(),
     }
 
 
 def _class_counts(rows: pl.DataFrame) -> dict[str, Any]:
-    by_source = sampling.count_by_source(rows).items()
+    by_source = grouping.count_by_source(rows).items()
     per_source = {source: {"real": n.n_real, "fake": n.n_fake} for source, n in by_source}
     n_fake = int((rows["target"] == 1).sum())
     counts = {"n": rows.height, "real": rows.height - n_fake, "fake": n_fake}

@@ -1,7 +1,7 @@
-"""Manifests on disk: CSV or Parquet by suffix, and the ``splits.json`` that records their root.
+"""Manifests on disk: CSV or Parquet by suffix, and ``splits.json``, which records their root.
 
-Conventions: the five published columns come first; a path is relative to the manifest's root
-or absolute; targets are 0 and 1; empty is unknown.
+Conventions: the published columns come first; paths are absolute or relative to the manifest's
+root; targets are 0 and 1; empty is unknown.
 """
 
 from __future__ import annotations
@@ -13,20 +13,15 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from earwitness.core.errors import ManifestError
 from earwitness.core.io import atomic_write, spelled_on_disk, tidy_path, write_json
-from earwitness.core.manifest import (
-    KNOWN_COLUMNS,
-    NAME_COLUMNS,
-    PUBLISHED_COLUMNS,
-    Manifest,
-)
+from earwitness.core.manifest import KNOWN_COLUMNS, NAME_COLUMNS, PUBLISHED_COLUMNS, Manifest
 from earwitness.core.spectrogram import parse_target
 from earwitness.core.text_table import clean_names, is_missing, numbers, parse_number, read_table
 
@@ -34,17 +29,17 @@ SPLITS_JSON = "splits.json"
 
 
 def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manifest:
-    """Read a manifest and check every row.
+    """Read and validate a manifest.
 
     Args:
-        path: CSV, or Parquet where the suffix says so. ``filepath`` and ``target`` are needed;
-            ``skip_time`` is 0 where it is missing.
-        root: Folder that relative paths start from. Without it, or where a file is missing,
-            the root in the ``splits.json`` beside the manifest is tried, then its own folder.
+        path: CSV, or Parquet by suffix. Columns ``filepath`` and ``target`` are required;
+            ``skip_time`` defaults to 0.
+        root: Base folder of relative paths. Without it, or for missing files, the root in the
+            ``splits.json`` of the manifest's folder is tried, then that folder itself.
 
     Raises:
-        ManifestError: The file cannot be read, lacks columns, is empty, or rows are wrong: the
-            first is shown with its line and the rest are counted.
+        ManifestError: The file cannot be read, lacks columns, is empty, or has invalid rows; the
+            message contains the first and the number of others.
     """
     path = Path(path)
     needed, known = ("filepath", "target"), (*PUBLISHED_COLUMNS, *KNOWN_COLUMNS)
@@ -57,7 +52,7 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
 
 
 def _repeats(path: Path, frame: pl.DataFrame) -> tuple[str, ...]:
-    """Return notes on files that are in several rows."""
+    """Return notes on files in several rows."""
     targets: dict[str, list[int]] = {}
     for filepath, target in frame.select("filepath", "target").iter_rows():
         targets.setdefault(tidy_path(filepath), []).append(target)
@@ -75,7 +70,7 @@ def _repeats(path: Path, frame: pl.DataFrame) -> tuple[str, ...]:
 
 
 def _relocate(path: Path, manifest: Manifest, root: Path) -> Manifest:
-    """Find the files that are not where the manifest says by the tails of their paths."""
+    """Return the manifest with missing files found by the tails of their paths."""
     filepaths = manifest.frame["filepath"].to_list()
     lost = [f for f in filepaths if not os.path.exists(manifest.locate(f))]  # noqa: PTH110 - as in spelled_on_disk
     if not lost:
@@ -98,7 +93,7 @@ def _relocate(path: Path, manifest: Manifest, root: Path) -> Manifest:
 
 
 def describe_missing(manifest: Manifest) -> str | None:
-    """Return a sentence on missing files of a manifest, with a hint."""
+    """Return a note on missing files of a manifest; ``None`` if there are none."""
     files = manifest.locate_all()
     lost = [str(file) for file in files if not os.path.exists(file)]  # noqa: PTH110 - as in spelled_on_disk
     if not lost:
@@ -110,10 +105,7 @@ def describe_missing(manifest: Manifest) -> str | None:
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:
-    """Write a manifest, atomically, as CSV or as Parquet by suffix.
-
-    The published columns come first, then the known ones that hold anything, then any others.
-    """
+    """Write a manifest atomically, as CSV or Parquet by suffix; see ``arrange``."""
     path = Path(path)
     with atomic_write(path) as temporary:
         if path.suffix.lower() == ".parquet":
@@ -123,36 +115,33 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
 
 
 def write_root(folder: Path, root: Path, **more: Any) -> None:
-    """Record in ``splits.json`` what relative paths in a folder's manifests start from.
-
-    Both the absolute root and the path to it from the folder are written, so that either may
-    move; there is no relative path between two Windows drives.
+    """Write ``splits.json`` of a folder of manifests.
 
     Args:
         folder: Folder of manifests.
-        root: What their paths are relative to.
+        root: Base folder of their paths, recorded as absolute and as relative to ``folder``.
         **more: Further content of ``splits.json``.
     """
     here = {"root": root.absolute().as_posix()}
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError):  # no relative path between two Windows drives
         from_here = os.path.relpath(root.absolute(), folder.absolute())
         here["root_from_here"] = Path(from_here).as_posix()
     write_json(folder / SPLITS_JSON, here | more)
 
 
 def shared_root(paths: list[str]) -> Path:
-    """Return the working folder if all paths are in it, else the folder that they share."""
+    """Return the working folder if it contains all paths, else their common folder."""
     here = Path.cwd()
     if all(Path(path).is_relative_to(here) for path in paths):
         return here
     try:
         return Path(os.path.commonpath(paths))
-    except ValueError:  # on several Windows drives nothing is shared
+    except ValueError:  # on several Windows drives
         return here
 
 
 def list_manifests(folder: Path) -> list[Path]:
-    """Return the manifests of a folder: those of its ``splits.json``, else every CSV in it.
+    """Return the manifests of a folder: those in its ``splits.json``, else every CSV or TSV.
 
     Raises:
         ManifestError: There is none.
@@ -162,12 +151,12 @@ def list_manifests(folder: Path) -> list[Path]:
     tables = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".csv", ".tsv"))
     paths = [folder / entry["file"] for entry in named.values()] or list(tables)
     if not paths:
-        raise ManifestError(f"{folder}: no manifest there, expected CSV files")
+        raise ManifestError(f"{folder}: no manifests, expected CSV files")
     return paths
 
 
 def arrange(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns in the order of manifest files, without optional ones that are empty."""
+    """Return published, known, then other columns, without empty optional ones."""
     first = [name for name in PUBLISHED_COLUMNS if name in frame.columns]
     optional = [name for name in KNOWN_COLUMNS if name in frame.columns]
     optional += [name for name in frame.columns if name not in (*first, *optional)]
@@ -198,7 +187,11 @@ def _convert_types(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.Data
         frame.with_columns(
             pl.Series("target", typed_targets, dtype=pl.Int8),
             pl.Series("skip_time", typed_skips, dtype=pl.Float64),
-            *(_text_or_nothing(frame, name) for name in ("source_dataset", "split_tag")),
+            *(
+                pl.lit(None, dtype=pl.String).alias(name)
+                for name in ("source_dataset", "split_tag")
+                if name not in frame.columns
+            ),
         )
         .with_columns(clean_names(frame[name]) for name in NAME_COLUMNS if name in frame.columns)
         .with_columns(numbers(frame[n]) for n in ("duration_s",) if n in frame.columns)
@@ -206,13 +199,9 @@ def _convert_types(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.Data
 
 
 def _seconds(text: str | None) -> float | None:
-    """Read a time in seconds: empty is 0, nonsense is ``None``."""
+    """Return a time in seconds: 0 for an empty cell, ``None`` if invalid."""
     value = 0.0 if is_missing(text) else parse_number(text or "")
     return value if value is not None and math.isfinite(value) and value >= 0 else None
-
-
-def _text_or_nothing(frame: pl.DataFrame, name: str) -> pl.Expr:
-    return pl.col(name) if name in frame.columns else pl.lit(None, dtype=pl.String).alias(name)
 
 
 def _roots(path: Path, given: str | Path | None) -> tuple[Path, ...]:
@@ -225,7 +214,7 @@ def _roots(path: Path, given: str | Path | None) -> tuple[Path, ...]:
 
 
 def recorded_roots(path: Path) -> list[Path]:
-    """Return both roots of ``splits.json``: relative to its folder, and absolute."""
+    """Return the relative and the absolute root of ``splits.json``."""
     content = _read_recorded(path)
     from_here = content.get("root_from_here")
     roots = [Path(os.path.normpath(path.parent / from_here))] if from_here else []
@@ -233,7 +222,7 @@ def recorded_roots(path: Path) -> list[Path]:
 
 
 def _read_recorded(path: Path) -> dict[str, Any]:
-    """Read ``splits.json`` and check the keys that are used."""
+    """Return the validated keys of ``splits.json`` that are used."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         known = {"root": str(content["root"])}
@@ -241,26 +230,24 @@ def _read_recorded(path: Path) -> dict[str, Any]:
             known["root_from_here"] = str(content["root_from_here"])
         files = {n: {"file": str(e["file"])} for n, e in content.get("manifests", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ManifestError(f"{path}: is not what `earwitness splits` writes: {error!r}") from error
+        raise ManifestError(f"{path}: not a file of `earwitness splits`: {error!r}") from error
     return known | {"manifests": files}
 
 
-@dataclass(frozen=True)
-class Relocated:
-    """What was found below a folder.
+class Relocated(NamedTuple):
+    """Files found below a folder.
 
     Attributes:
-        found: Path in the manifest → where its file is.
-        ambiguous: Paths that could be several files, or whose file could be that of another.
+        found: Location of each file, by path in the manifest.
+        ambiguous: Paths that match several files, or share a file with another path.
     """
 
-    found: dict[str, str] = field(default_factory=dict)
-    ambiguous: list[str] = field(default_factory=list)
+    found: dict[str, str]
+    ambiguous: list[str]
 
 
-@dataclass(frozen=True)
-class _Match:
-    """One tail of a path that is there."""
+class _Match(NamedTuple):
+    """An existing file that matches the tail of a path."""
 
     filepath: str
     head: tuple[str, ...]
@@ -269,16 +256,11 @@ class _Match:
 
 
 def find_by_tail(filepaths: Iterable[str], root: Path) -> Relocated:
-    """Find files below a folder by the tails of their paths.
-
-    Args:
-        filepaths: Paths of files that are not where they say, relative or absolute, of any system.
-        root: The folder.
-    """
+    """Return the files below ``root`` that match the tails of missing paths, of any system."""
     try:
         tops = {unicodedata.normalize("NFC", name) for name in os.listdir(root)}  # noqa: PTH208 - names alone
     except OSError:
-        return Relocated()
+        return Relocated({}, [])
     matches, ambiguous = [], []
     for filepath in dict.fromkeys(filepaths):
         there = list(_matches(filepath, root, tops))
