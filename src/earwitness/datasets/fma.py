@@ -13,8 +13,9 @@ instead of loaded, see ``string_pickle``.
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from earwitness.core.errors import DatasetError
@@ -82,6 +83,7 @@ def catalog_fma(
     looked_at = [f"{split_npy}: {len(splits[split])} names in {split!r}"]
     for target, encoder, folder in folders:
         scanned = scan_audio(folder)
+        prefix = folder.absolute().as_posix().rstrip("/")
         looked_at.append(scanned.describe())
         found = _first_by_stem(scanned, target, encoder, tracks, omitted)
         split_tag = f"deezer_{split}_{'fake' if target else 'real'}"
@@ -90,7 +92,7 @@ def catalog_fma(
                 omitted.append(Omission(target, _name(encoder, track), "no such file"))
                 continue
             key = _name(encoder or "real", found[track])
-            path = (folder.absolute() / found[track]).as_posix()
+            path = f"{prefix}/{found[track]}"
             items.append(Item(key, path, target, split_tag, encoder or None, f"fma:{track}"))
     frame = items_frame(items, source=SOURCE)
     word = "valid" if split == "validation" else split
@@ -119,7 +121,8 @@ def _listed_tracks(
 
 def _track(path: str) -> str:
     """Return the track of a file: its stem in Unicode NFC."""
-    return PurePosixPath(compose(path)).stem
+    name = compose(path).rpartition("/")[2]
+    return os.path.splitext(name)[0]  # noqa: PTH122 - names by the 100 000; Path is much slower
 
 
 def _encoder_folder(fake_root: Path, encoder: str) -> Path:
