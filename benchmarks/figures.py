@@ -11,7 +11,7 @@ import time
 import numpy as np
 from sklearn import metrics
 
-from earwitness.metrics.bootstrap import N_RESAMPLES, bootstrap_intervals
+from earwitness.metrics.resampling import N_RESAMPLES, bootstrap_intervals
 from earwitness.metrics.sample import Floats, Ints, Items
 
 N_ROWS, N_GROUPS, FEW = 100_000, 20_000, 10

@@ -24,8 +24,8 @@ from scipy.stats import binomtest
 from earwitness.evaluation.estimates import estimate_some
 from earwitness.evaluation.schema import Settings
 from earwitness.metrics.measures import METRICS, point_values
+from earwitness.metrics.resampling import auroc_difference, compare_by_swaps
 from earwitness.metrics.sample import Items
-from earwitness.metrics.significance import auroc_difference, compare_by_swaps
 
 AUROCS = (0.7, 0.9, 0.95, 0.99)
 N_GROUPS = (12, 20, 50, 200)

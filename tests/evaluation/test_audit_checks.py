@@ -42,8 +42,8 @@ def bound(metrics: Metrics) -> Check:
     ("given", "verdict", "detail", "n_baselines"),
     [
         (["d1"], "ok", "the audit is of the manifest", 2),
-        (["d1", "d9"], "note", "the audit is of md9 as well, not judged here; what it says", 0),
-        (["d9"], "warning", "the audit is not of mixed: no manifest of their digest", 0),
+        (["d1", "d9"], "note", "the audit is also of md9, not evaluated here; its metadata", 0),
+        (["d9"], "warning", "the audit is not of mixed: no audited manifest has its digest", 0),
     ],
 )
 def test_an_audit_is_carried_and_bound(
@@ -61,10 +61,10 @@ def test_a_set_that_was_only_compared_with_was_not_audited(run: Path) -> None:
     assert bound(evaluate(run, audited("d1", role="against"))).verdict == "warning"
 
 
-def test_without_a_digest_nothing_can_be_told() -> None:
+def test_without_a_digest_the_audited_manifest_is_unknown() -> None:
     metrics = evaluate(predictions(n_tracks=20), audited("d1"))
     assert bound(metrics).verdict == "note"
-    assert "whether the audit is of mixed cannot be told" in bound(metrics).detail
+    assert "it is unknown whether the audit is of mixed" in bound(metrics).detail
     without = evaluate(predictions(n_tracks=20), None)
     assert not any(check.name == "audit_bound" for check in without.checks)
 

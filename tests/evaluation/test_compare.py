@@ -10,7 +10,7 @@ from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.compare import COMPARED, compare
 from earwitness.metrics.measures import measure
-from earwitness.metrics.significance import holm
+from earwitness.metrics.resampling import holm
 from earwitness.scoring.prediction_files import write_predictions
 from frames import fail, keep, predictions
 

@@ -11,7 +11,7 @@ from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.estimate import Counts
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.schema import Metrics, read_metrics, write_metrics
-from earwitness.evaluation.slice_schema import Slice
+from earwitness.evaluation.slices import Slice
 from earwitness.evaluation.summarize import summarize
 from earwitness.metrics.measures import METRICS, measure
 from frames import audited, fail, keep, predictions

@@ -15,7 +15,7 @@ from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.identity import deduplicate
 from earwitness.evaluation.rows import Inputs, Opened, gather_sides, load_rows, open_sources
-from earwitness.evaluation.thresholds import for_fitting
+from earwitness.evaluation.thresholds import in_calibration_half
 from frames import predictions
 
 N = 200
@@ -34,7 +34,7 @@ def plain(dataset: str = "a", prefix: str = "", **columns: object) -> Prediction
 
 def halves(*sources: Predictions | Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     frame = load_rows(open_sources(list(sources)), by=[], threshold=None)
-    chosen = for_fitting(frame, 0)
+    chosen = in_calibration_half(frame, 0)
     return frame.filter(chosen), frame.filter(~chosen)
 
 

@@ -13,10 +13,15 @@ import earwitness as ew
 from earwitness.core.errors import UsageError
 from earwitness.core.estimate import Estimate
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.operating import false_flags, precision_at, reals_to_claim
 from earwitness.evaluation.rows import load_rows, open_sources
 from earwitness.evaluation.schema import Metrics
-from earwitness.evaluation.thresholds import for_fitting, parse_rule
+from earwitness.evaluation.thresholds import (
+    false_flags,
+    in_calibration_half,
+    parse_rule,
+    precision_at,
+    reals_to_claim,
+)
 from earwitness.metrics.measures import measure
 from earwitness.report import formatting
 from earwitness.report.metric_tables import operating_table
@@ -31,7 +36,7 @@ def evaluate(*sources: Predictions, **options: object) -> Metrics:
 
 def halves(whole: Predictions, seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
     frame = load_rows(open_sources([whole]), by=[], threshold=None)
-    chosen = for_fitting(frame, seed)
+    chosen = in_calibration_half(frame, seed)
     return frame.filter(chosen), frame.filter(~chosen)
 
 
@@ -51,7 +56,7 @@ def test_a_half_is_fitted_on_and_the_other_reported_on() -> None:
     assert overall.estimates["auroc"].conditional_on is None
     assert metrics.provenance.settings.half
     assert metrics.manifests[0].n_items == 360
-    assert "Figures are of one half of the groups (180 of 360 items)" in metrics.notes[0]
+    assert "Metrics are of one half of the groups (180 of 360 items)" in metrics.notes[0]
 
 
 @settings(deadline=None, max_examples=15)
@@ -91,13 +96,13 @@ def test_a_rule_that_cannot_be_met_says_why() -> None:
     metrics = evaluate(predictions(), threshold="fpr=0.01")
     (point,) = metrics.operating_points
     assert (point.threshold, point.recall.value) == (None, None)
-    assert point.reason == "takes 100 groups of reals to fit on, 30 there"
+    assert point.reason == "needs 100 groups of reals to fit on, found 30"
     overall = metrics.where(kind="overall")[0]
     assert overall.counts is None
     assert overall.estimates["recall"].reason == "no decisions"
     assert overall.estimates["auroc"].value is not None
     assert {line.reason for line in metrics.transfers} == {
-        "takes 100 groups of reals to fit on, 15 there"
+        "needs 100 groups of reals to fit on, found 15"
     }
 
 
@@ -111,7 +116,7 @@ def test_a_rate_of_false_flags_takes_groups_not_items() -> None:
     fakes = keep(whole, FAKE).frame.with_columns(pl.lit("own").alias("source_dataset"))
     mixed = Predictions("mixed", "cnn", pl.concat([crowded, fakes.with_columns(group_id=None)]))
     (point,) = evaluate(mixed, threshold="fpr=0.01").operating_points
-    assert point.reason == "takes 100 groups of reals to fit on, 20 there"
+    assert point.reason == "needs 100 groups of reals to fit on, found 20"
 
 
 @pytest.mark.parametrize(

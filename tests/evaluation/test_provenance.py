@@ -70,4 +70,4 @@ def test_runs_that_contradict_each_other_are_not_believed(run: Path, tmp_path: P
     ew.write_predictions(predictions(n_tracks=20, seed=1).frame, path)
     metrics = evaluate(run / "preds" / "a__mixed" / "cnn.csv", path)
     assert metrics.manifests[0].digest is None
-    assert "a__mixed: the sources tell of different manifests by this name." in metrics.notes
+    assert "a__mixed: the sources have different manifests of this name." in metrics.notes

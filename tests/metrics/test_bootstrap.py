@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from earwitness.core.estimate import TOO_FEW_GROUPS
-from earwitness.metrics.bootstrap import bootstrap_intervals, draw_weights
 from earwitness.metrics.compute import compute
 from earwitness.metrics.intervals import NO_VARIATION
 from earwitness.metrics.measures import METRICS, measure, point_values
+from earwitness.metrics.resampling import bootstrap_intervals, draw_weights
 from earwitness.metrics.sample import Items, Options, numbered
 
 ALL = tuple(METRICS)

@@ -17,8 +17,8 @@ from earwitness.evaluation.estimates import estimate_all
 from earwitness.evaluation.schema import Settings
 from earwitness.metrics.compute import count_decisions
 from earwitness.metrics.measures import measure, measure_counts
+from earwitness.metrics.resampling import compare_by_swaps
 from earwitness.metrics.sample import Items
-from earwitness.metrics.significance import compare_by_swaps
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "metrics"
 ENDS = ("value", "low", "high")

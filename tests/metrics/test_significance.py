@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import t
 
 from earwitness.core.estimate import TOO_FEW_GROUPS
-from earwitness.metrics import significance
+from earwitness.metrics import resampling
 from earwitness.metrics.intervals import NO_VARIATION
 from earwitness.metrics.measures import point_values
 from earwitness.metrics.sample import Items
@@ -41,7 +41,7 @@ def test_delong_by_hand_on_independent_items() -> None:
 
     (f1, r1), (f2, r2) = placed(first), placed(second)
     error = math.sqrt((f1 - f2).var(ddof=1) / fake.sum() + (r1 - r2).var(ddof=1) / real.sum())
-    found = significance.auroc_difference(first, second)
+    found = resampling.auroc_difference(first, second)
     assert (found.low + found.high) / 2 == pytest.approx(f1.mean() - f2.mean())
     assert (found.high - found.low) / 2 == pytest.approx(error * t.ppf(0.975, 39), rel=1e-3)
 
@@ -49,11 +49,11 @@ def test_delong_by_hand_on_independent_items() -> None:
 def test_copies_within_a_group_make_nothing_surer() -> None:
     first, second = pair(1, n_each=1, better=0.5)
     rows = np.repeat(np.arange(len(first)), 6)
-    once = significance.auroc_difference(first, second)
-    again = significance.auroc_difference(first.where(rows), second.where(rows))
+    once = resampling.auroc_difference(first, second)
+    again = resampling.auroc_difference(first.where(rows), second.where(rows))
     assert (again.low, again.high) == pytest.approx((once.low, once.high))
-    swaps = significance.compare_by_swaps(first, second, ["accuracy", "brier"], seed=0)
-    copied = significance.compare_by_swaps(
+    swaps = resampling.compare_by_swaps(first, second, ["accuracy", "brier"], seed=0)
+    copied = resampling.compare_by_swaps(
         first.where(rows), second.where(rows), ["accuracy", "brier"], seed=0
     )
     assert copied["accuracy"].p == pytest.approx(swaps["accuracy"].p)
@@ -63,13 +63,13 @@ def test_copies_within_a_group_make_nothing_surer() -> None:
 def test_the_order_of_the_detectors_turns_the_sign_alone() -> None:
     first, second = pair(2, better=1.0)
     there, back = (
-        significance.auroc_difference(first, second),
-        significance.auroc_difference(second, first),
+        resampling.auroc_difference(first, second),
+        resampling.auroc_difference(second, first),
     )
     assert (back.low, back.high) == pytest.approx((-there.high, -there.low))
     names = ["auroc", "f1", "eer", "cllr"]
     there, back = (
-        significance.compare_by_swaps(*both, names, seed=3, n_swaps=200)
+        resampling.compare_by_swaps(*both, names, seed=3, n_swaps=200)
         for both in ((first, second), (second, first))
     )
     for name in names:
@@ -80,7 +80,7 @@ def test_the_order_of_the_detectors_turns_the_sign_alone() -> None:
 def test_a_great_difference_is_seen_by_both() -> None:
     first, second = pair(3, better=3.0)
     names = ["auroc", "accuracy", "eer", "log_loss"]
-    found = significance.compare_by_swaps(first, second, names, seed=0)
+    found = resampling.compare_by_swaps(first, second, names, seed=0)
     assert found["auroc"].low > 0
     assert found["auroc"].low < found["auroc"].value < found["auroc"].high
     assert all(difference.p < 0.01 for difference in found.values())
@@ -93,29 +93,29 @@ def test_a_monotone_map_of_one_detector_changes_nothing_about_order() -> None:
     first, second = pair(4, better=0.5)
     mapped = replace(second, score=np.exp(second.score) * 1000)
     names = ["eer", "average_precision", "auroc"]
-    plain = significance.compare_by_swaps(first, second, names, seed=0, n_swaps=100)
-    assert significance.compare_by_swaps(first, mapped, names, seed=0, n_swaps=100) == plain
+    plain = resampling.compare_by_swaps(first, second, names, seed=0, n_swaps=100)
+    assert resampling.compare_by_swaps(first, mapped, names, seed=0, n_swaps=100) == plain
 
 
 def test_why_there_is_no_p() -> None:
     first, second = pair(5, n_groups=9)
-    assert significance.auroc_difference(first, second).reason == TOO_FEW_GROUPS
+    assert resampling.auroc_difference(first, second).reason == TOO_FEW_GROUPS
     first, _ = pair(5)
-    assert significance.auroc_difference(first, first).reason == NO_VARIATION
-    alike = significance.compare_by_swaps(first, first, ["accuracy"], seed=0, n_swaps=50)
+    assert resampling.auroc_difference(first, first).reason == NO_VARIATION
+    alike = resampling.compare_by_swaps(first, first, ["accuracy"], seed=0, n_swaps=50)
     assert alike["accuracy"].p == 1
     fakes = first.where(first.target == 1)
-    found = significance.compare_by_swaps(fakes, fakes, ["specificity"], seed=0, n_swaps=5)
+    found = resampling.compare_by_swaps(fakes, fakes, ["specificity"], seed=0, n_swaps=5)
     assert found["specificity"].reason == "undefined for one of the detectors"
     with pytest.raises(ValueError, match="expected the same items in the same order"):
-        significance.compare_by_swaps(first, fakes, ["accuracy"], seed=0)
+        resampling.compare_by_swaps(first, fakes, ["accuracy"], seed=0)
 
 
 def test_holm_by_hand() -> None:
-    assert significance.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    corrected = significance.holm([0.6, math.nan, 0.9])
+    assert resampling.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    corrected = resampling.holm([0.6, math.nan, 0.9])
     assert corrected == pytest.approx([1, math.nan, 1], nan_ok=True)
-    assert significance.holm([]) == []
+    assert resampling.holm([]) == []
 
 
 @pytest.mark.parametrize("n_groups", [12, 30])
@@ -124,11 +124,11 @@ def test_equal_detectors_are_seldom_told_apart(n_groups: int) -> None:
     n_rejected = {"auroc": 0, "accuracy": 0}
     for seed in range(150):
         first, second = pair(seed, n_groups=n_groups)
-        for name, found in significance.compare_by_swaps(
+        for name, found in resampling.compare_by_swaps(
             first, second, list(n_rejected), seed=seed, n_swaps=199
         ).items():
             n_rejected[name] += found.p < 0.05
-        interval = significance.auroc_difference(first, second)
+        interval = resampling.auroc_difference(first, second)
         n_without_0 += interval.low > 0 or interval.high < 0
     assert n_without_0 <= 16
     assert max(n_rejected.values()) <= 16

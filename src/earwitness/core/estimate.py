@@ -91,10 +91,10 @@ COMPARISON_COLUMNS = (
 class Counts:
     """Confusion counts; fake is positive."""
 
-    tp: int
-    tn: int
-    fp: int
-    fn: int
+    tp: Count
+    tn: Count
+    fp: Count
+    fn: Count
 
     @property
     def n(self) -> int:

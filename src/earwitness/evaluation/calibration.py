@@ -1,9 +1,9 @@
-"""Calibration and thresholds fitted for each detector, and the rows that are left to report on.
+"""Calibration and thresholds fitted per detector, and the rows left for reporting.
 
-Conventions: nothing is fitted on a row that is reported on, nor on one of its group: either there
-are calibration predictions, or one half of the groups serves. Calibration maps logits affinely and
-never reverses their order: temperature scaling is that of Guo et al. (2017); the offset and the
-smoothed targets that keep the map finite on separable samples are Platt's (1999).
+Conventions: nothing is fitted on a reported row or its group: the fit uses calibration predictions
+or one half of the groups. Calibration maps logits affinely and increasingly: temperature scaling
+(Guo et al., 2017) or Platt scaling (1999), both with Platt's smoothed targets, which keep the map
+finite on separable samples.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -24,30 +24,25 @@ from earwitness.core.estimate import Estimate
 from earwitness.evaluation.estimates import estimate_some
 from earwitness.evaluation.identity import deduplicate
 from earwitness.evaluation.rows import items_of
-from earwitness.evaluation.schema import (
-    Calibration,
-    Settings,
-)
+from earwitness.evaluation.schema import Calibration, CalibrationMethod, Settings
 from earwitness.evaluation.thresholds import (
-    FITTING_HALF,
+    FittedThreshold,
     Rule,
     apply_threshold,
-    fit_on,
-    for_fitting,
+    fit_threshold,
+    in_calibration_half,
     scale_of,
 )
 from earwitness.metrics.measures import names_needing
 from earwitness.metrics.sample import Floats, Items, has_both, logits
 
-Method = Literal["temperature", "platt"]
 LEAST_SCALE = 1e-6
-"""Least scale: what the fit gives where higher scores are not more often fake."""
-METHODS: dict[str, Method] = {"temperature": "temperature", "platt": "platt"}
+"""Lower bound of the scale; reached if higher scores are not more often fake."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """What calibration does to one detector's logits."""
+    """The affine map of one detector's logits, and the rows it was fitted on."""
 
     scale: float
     offset: float
@@ -56,36 +51,18 @@ class Scaling:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """What was fitted for one detector.
-
-    Attributes:
-        threshold: Scores from here up are called fake; ``None`` where ``reason`` says why there
-            is none, or where the rule fits none.
-        reason: Why there is no threshold.
-        n_items: Items that the threshold was fitted on.
-        scaling: The calibration; ``None`` without one.
-    """
-
-    threshold: float | None = None
-    reason: str | None = None
-    n_items: int = 0
-    scaling: Scaling | None = None
-
-
-@dataclass(frozen=True)
 class Fitting:
-    """What is reported on, and what was fitted for it.
+    """Rows to report, and the thresholds and calibrations fitted for them.
 
     Attributes:
-        report: Rows that are reported on, calibrated and thresholded again.
-        before: The same rows as they were.
-        calibrated: All rows given, calibrated; what thresholds are carried from corpus to corpus
-            on.
-        where: What it was fitted on; ``None`` where nothing was.
-        half: Whether ``report`` is a half.
-        found: Detector → what was fitted.
-        notes: Sentences for the reader.
+        report: Reported rows, calibrated and with the fitted decisions.
+        before: The same rows before the fit.
+        calibrated: All rows, calibrated; for threshold transfers.
+        where: Name of the rows of the fit; ``None`` without a fit.
+        half: Whether ``report`` is one half of the groups.
+        thresholds: Fitted threshold by detector.
+        scalings: Calibration by detector.
+        notes: Notes for the reader.
     """
 
     report: pl.DataFrame
@@ -93,127 +70,140 @@ class Fitting:
     calibrated: pl.DataFrame
     where: str | None = None
     half: bool = False
-    found: Mapping[str, Fitted] = field(default_factory=dict)
+    thresholds: Mapping[str, FittedThreshold] = field(default_factory=dict)
+    scalings: Mapping[str, Scaling] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def conditions(self, detector: str, rule: Rule, method: Method | None) -> dict[str, str]:
-        """Return the metrics of a detector that depend on a fit, and the fit they depend on."""
-        one = self.found.get(detector, Fitted())
-        told: dict[str, str] = {}
-        scaled = f"{method} scaling, fitted on {self.where}"
-        if one.scaling is not None:
-            names = (*names_needing("prob", "logit"), "eer_threshold")
-            told |= dict.fromkeys(names, scaled)
-        apply_threshold = [scaled] if one.scaling is not None and rule.kind != "file" else []
-        if one.threshold is not None:
-            apply_threshold.append(f"threshold {one.threshold:.4g}, fitted on {self.where}")
-        return told | (
-            dict.fromkeys(names_needing("decision"), "; ".join(apply_threshold))
-            if apply_threshold
-            else {}
-        )
+    def conditions(
+        self, detector: str, rule: Rule, method: CalibrationMethod | None
+    ) -> dict[str, str]:
+        """Return the fit that each metric of a detector depends on."""
+        conditions: dict[str, str] = {}
+        of_decisions = []
+        if detector in self.scalings:
+            scaled = f"{method} scaling, fitted on {self.where}"
+            conditions |= dict.fromkeys((*names_needing("prob", "logit"), "eer_threshold"), scaled)
+            of_decisions += [scaled] if rule.kind != "file" else []
+        fitted = self.thresholds.get(detector)
+        if fitted is not None and fitted.value is not None:
+            of_decisions.append(f"threshold {fitted.value:.4g}, fitted on {self.where}")
+        if of_decisions:
+            conditions |= dict.fromkeys(names_needing("decision"), "; ".join(of_decisions))
+        return conditions
 
 
 def fit(
-    frame: pl.DataFrame,
-    calibration: pl.DataFrame | None,
-    rule: Rule,
-    settings: Settings,
+    frame: pl.DataFrame, calibration: pl.DataFrame | None, rule: Rule, settings: Settings
 ) -> Fitting:
-    """Fit what was asked for, and return the rows to report on.
+    """Fit thresholds and calibrations, and return the rows to report.
 
     Args:
-        frame: Rows of all detectors, as ``load_rows`` returns them.
-        calibration: Rows to fit on; ``None`` takes a half of the groups of ``frame``.
-        rule: How the threshold is chosen.
+        frame: Rows of all detectors, from ``load_rows``.
+        calibration: Rows to fit on; ``None`` uses one half of the groups of ``frame``.
+        rule: Threshold rule.
         settings: ``calibrate``, ``seed`` and costs.
 
     Raises:
-        UsageError: A detector has no row to fit on.
+        UsageError: A detector has no rows to fit on.
     """
     if not rule.is_fitted and settings.calibrate is None:
         return Fitting(frame, frame, frame)
     notes: list[str] = []
+    half = calibration is None
     if calibration is None:
-        chosen = for_fitting(frame, settings.seed)
-        fitting, report = frame.filter(chosen), frame.filter(~chosen)
-        where = FITTING_HALF
+        chosen = in_calibration_half(frame, settings.seed)
+        fitting, before, where = frame.filter(chosen), frame.filter(~chosen), "the calibration half"
         notes.append(
-            f"Figures are of one half of the groups ({deduplicate(report)['item'].n_unique()} of "
-            f"{frame['item'].n_unique()} items); what was fitted was fitted on the other half."
+            f"Metrics are of one half of the groups ({deduplicate(before)['item'].n_unique()} of "
+            f"{frame['item'].n_unique()} items); thresholds and calibration were fitted on the "
+            "other half."
         )
     else:
-        fitting, report, where = _apart(calibration, frame, notes), frame, "the calibration files"
-    found, parts = {}, []
-    for rows in frame.partition_by("detector", maintain_order=True):
-        name = rows["detector"][0]
+        before, where = frame, "the calibration files"
+        fitting = _without_reported(calibration, frame, notes)
+    thresholds: dict[str, FittedThreshold] = {}
+    scalings: dict[str, Scaling] = {}
+    parts = []
+    for given in frame.partition_by("detector", maintain_order=True):
+        name, rows = given["detector"][0], given
         own = deduplicate(fitting.filter(detector=name, state="scored"))
         if own.height == 0:
             raise UsageError(f"{name}: no scored row on {where}, expected some to fit on")
-        found[name], moved = _fit_one(own, rows, rule, settings, notes)
-        parts.append(moved)
+        if own["logit"].count() == 0 and own["pred_prob"].count() == 0:
+            raise UsageError(f"{name}: labels alone, expected scores to fit on")
+        if settings.calibrate is not None:
+            scaling = _fit_calibration(items_of(own), settings.calibrate)
+            if isinstance(scaling, str):
+                notes.append(f"{name} is not calibrated: {scaling}.")
+            else:
+                scalings[name] = scaling
+                own, rows = _calibrated(own, scaling), _calibrated(rows, scaling)
+        column, threshold = scale_of(own, rows), rule.score
+        if rule.is_fitted:
+            fitted = thresholds[name] = fit_threshold(own, column, rule, settings)
+            threshold = fitted.value
+            if fitted.reason:
+                notes.append(
+                    f"{name} has no threshold by {rule}: {fitted.reason}; its decisions are "
+                    "undefined."
+                )
+        parts.append(rows if rule.kind == "file" else apply_threshold(rows, column, threshold))
     calibrated = pl.concat(parts)
-    half = calibration is None
     return Fitting(
-        report=calibrated.filter(~for_fitting(calibrated, settings.seed)) if half else calibrated,
-        before=report,
+        report=calibrated.filter(~in_calibration_half(calibrated, settings.seed))
+        if half
+        else calibrated,
+        before=before,
         calibrated=calibrated,
         where=where,
         half=half,
-        found=found,
+        thresholds=thresholds,
+        scalings=scalings,
         notes=notes,
     )
 
 
-def _fit_one(
-    fitting: pl.DataFrame, rows: pl.DataFrame, rule: Rule, settings: Settings, notes: list[str]
-) -> tuple[Fitted, pl.DataFrame]:
-    """Fit for one detector; return what was found and its rows after it."""
-    name = rows["detector"][0]
-    _refuse_labels(name, fitting)
-    asked = settings.calibrate
-    scaling = _scaling(items_of(fitting), asked) if asked is not None else None
-    if isinstance(scaling, str):
-        notes.append(f"{name} is not calibrated: {scaling}.")
-        scaling = None
-    if scaling is not None:
-        fitting, rows = (_moved(part, scaling) for part in (fitting, rows))
-    column = scale_of(fitting, rows)
-    if rule.score is not None:
-        return Fitted(scaling=scaling), apply_threshold(rows, column, rule.score)
-    if not rule.is_fitted:
-        return Fitted(scaling=scaling), rows
-    found = fit_on(fitting, column, rule, settings)
-    threshold, reason = (None, found) if isinstance(found, str) else (found, None)
-    if reason:
-        notes.append(f"{name} has no threshold by {rule}: {reason}; its decisions are undefined.")
-    return Fitted(threshold, reason, fitting.height, scaling), apply_threshold(
-        rows, column, threshold
+def _without_reported(
+    calibration: pl.DataFrame, frame: pl.DataFrame, notes: list[str]
+) -> pl.DataFrame:
+    """Return the calibration rows whose item and group are not reported."""
+    shared = pl.col("item").is_in(frame["item"].unique().implode()) | pl.col("group").is_in(
+        frame["group"].unique().implode()
     )
+    kept = calibration.filter(~shared)
+    if kept.height < calibration.height:
+        n_lost = calibration.filter(shared)["item"].n_unique()
+        notes.append(
+            f"{n_lost} calibration items share a file or a group with reported items and were "
+            "left out of fitting."
+        )
+    return kept
 
 
-def _scaling(items: Items, method: Method) -> Scaling | str:
+def _fit_calibration(items: Items, method: CalibrationMethod) -> Scaling | str:
+    """Return the calibration, or the reason why there is none."""
     if items.logit is None:
         return "labels alone, no scores"
-    if len(set(items.target.tolist())) < 2:
+    if not items.has_both:
         return f"only {'fakes' if items.target[0] == 1 else 'reals'} to fit on"
     scale, offset = fit_scaling(items.target, items.logit, method)
     if scale <= LEAST_SCALE * (1 + 1e-6):
-        return "higher scores are not more often fake where it was fitted"
+        return "higher scores are not more often fake in the rows of the fit"
     return Scaling(scale, offset, len(items), float(items.target.mean()))
 
 
-def fit_scaling(target: ArrayLike, logit: ArrayLike, method: Method) -> tuple[float, float]:
-    """Return scale and offset under which the logistic function of logits is likeliest.
+def fit_scaling(
+    target: ArrayLike, logit: ArrayLike, method: CalibrationMethod
+) -> tuple[float, float]:
+    """Return the scale and offset of logits with the highest likelihood.
 
     Args:
-        target: ``(n_items,)`` of 0 (real) and 1 (fake), both there.
+        target: ``(n_items,)`` of 0 (real) and 1 (fake).
         logit: ``(n_items,)`` finite numbers.
         method: ``temperature`` keeps the offset at 0.
 
     Returns:
-        ``scale`` and ``offset``; NaN with one class only. A scale of ``LEAST_SCALE`` says that
-        higher scores are not more often fake.
+        ``scale``, at least ``LEAST_SCALE``, and ``offset``; NaN with a single class.
     """
     if not has_both(target):
         return math.nan, math.nan
@@ -230,10 +220,9 @@ def fit_scaling(target: ArrayLike, logit: ArrayLike, method: Method) -> tuple[fl
         return value, np.array([(excess * scaled).mean(), excess.mean()])
 
     offsets = (0.0, 0.0) if method == "temperature" else (None, None)
-    start = np.array([max(1.0, LEAST_SCALE * unit), 0.0])
     found = minimize(
         loss,
-        start,
+        np.array([max(1.0, LEAST_SCALE * unit), 0.0]),
         jac=True,
         method="L-BFGS-B",
         bounds=[(LEAST_SCALE * unit, None), offsets],
@@ -242,72 +231,58 @@ def fit_scaling(target: ArrayLike, logit: ArrayLike, method: Method) -> tuple[fl
     return float(found.x[0] / unit), float(found.x[1])
 
 
-def _moved(rows: pl.DataFrame, scaling: Scaling) -> pl.DataFrame:
-    """Return rows with calibrated logits and the probabilities that follow from them."""
+def _calibrated(rows: pl.DataFrame, scaling: Scaling) -> pl.DataFrame:
+    """Return rows with calibrated logits and probabilities."""
     clipped = pl.col("pred_prob").map_batches(
         lambda values: pl.Series(logits(values.to_numpy())), return_dtype=pl.Float64
     )
     logit = scaling.scale * pl.coalesce("logit", clipped) + scaling.offset
-    moved = rows.with_columns(logit.alias("logit"))
     prob = pl.col("logit").map_batches(
         lambda values: pl.Series(expit(values.to_numpy())), return_dtype=pl.Float64
     )
-    return moved.with_columns(
+    return rows.with_columns(logit.alias("logit")).with_columns(
         prob.fill_nan(None).alias("pred_prob"), pl.col("logit").fill_nan(None)
     )
 
 
-def _apart(calibration: pl.DataFrame, frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
-    """Leave out of the calibration rows those whose item or group is reported on."""
-    shared = pl.col("item").is_in(frame["item"].unique().implode()) | pl.col("group").is_in(
-        frame["group"].unique().implode()
-    )
-    kept = calibration.filter(~shared)
-    if kept.height < calibration.height:
-        n_lost = calibration.filter(shared)["item"].n_unique()
-        notes.append(
-            f"{n_lost} calibration items share a file or a group with what is reported on and "
-            "were left out of fitting."
-        )
-    return kept
-
-
-def _refuse_labels(name: str, rows: pl.DataFrame) -> None:
-    if rows["logit"].count() == 0 and rows["pred_prob"].count() == 0:
-        raise UsageError(f"{name}: labels alone, expected scores to fit on")
-
-
-def parse_method(given: str | None) -> Method | None:
-    """Read how to calibrate.
+def parse_method(given: str | None) -> CalibrationMethod | None:
+    """Return a calibration method.
 
     Raises:
-        UsageError: It is neither ``temperature`` nor ``platt``.
+        UsageError: Neither ``temperature`` nor ``platt``.
     """
-    if given is not None and given not in METHODS:
+    known: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
+    method = next((one for one in known if one == given), None)
+    if method is None and given is not None:
         raise UsageError(f"calibrate {given!r}, expected temperature or platt")
-    return None if given is None else METHODS[given]
+    return method
 
 
-def calibrations(fitting: Fitting, settings: Settings) -> Iterator[Calibration]:
-    """Yield a line for each detector that was calibrated."""
-    for name, found in fitting.found.items():
-        if found.scaling is None or settings.calibrate is None or fitting.where is None:
-            continue
-        given = f"{settings.calibrate} scaling, fitted on {fitting.where}"
+def list_calibrations(fitting: Fitting, settings: Settings) -> Iterator[Calibration]:
+    """Yield the calibration of each calibrated detector."""
+    method, where = settings.calibrate, fitting.where
+    for name, scaling in fitting.scalings.items():
+        assert method is not None and where is not None  # noqa: PT018, S101 - scaled by a method
         yield Calibration(
             detector=name,
-            method=settings.calibrate,
-            scale=found.scaling.scale,
-            offset=found.scaling.offset,
-            fitted_on=fitting.where,
-            n_fitted=found.scaling.n_items,
-            prevalence_fitted=found.scaling.prevalence,
-            before=_figures(fitting.before.filter(detector=name), settings, None),
-            after=_figures(fitting.report.filter(detector=name), settings, given),
+            method=method,
+            scale=scaling.scale,
+            offset=scaling.offset,
+            fitted_on=where,
+            n_fitted=scaling.n_items,
+            prevalence_fitted=scaling.prevalence,
+            before=_losses(fitting.before.filter(detector=name), settings),
+            after=_losses(
+                fitting.report.filter(detector=name),
+                settings,
+                f"{method} scaling, fitted on {where}",
+            ),
         )
 
 
-def _figures(rows: pl.DataFrame, settings: Settings, given: str | None) -> dict[str, Estimate]:
+def _losses(
+    rows: pl.DataFrame, settings: Settings, given: str | None = None
+) -> dict[str, Estimate]:
     names = names_needing("prob")
-    told = {} if given is None else dict.fromkeys(names, given)
-    return estimate_some(names, items_of(deduplicate(rows)), settings, told)
+    conditions = {} if given is None else dict.fromkeys(names, given)
+    return estimate_some(names, items_of(deduplicate(rows)), settings, conditions)

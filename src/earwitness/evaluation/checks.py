@@ -1,13 +1,13 @@
-"""Checks of the predictions before metrics are trusted.
+"""Checks of predictions, and the audit's metadata-only baselines.
 
-Conventions: each check gives a verdict and a sentence, the good ones as well, so that a page can
-show that they were made; ``warning`` means that metrics may mislead.
+Conventions: every check gives a verdict and a sentence, also if it passes; ``warning`` means that
+metrics may mislead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -16,44 +16,32 @@ from earwitness.audit.schema import AuditReport
 from earwitness.core.estimate import Estimate
 from earwitness.evaluation.rows import items_of
 from earwitness.evaluation.schema import Baseline, BaselineName, Check, ManifestInfo
-from earwitness.evaluation.slice_schema import Slice
+from earwitness.evaluation.slices import Slice
 from earwitness.metrics.sample import Items
 from earwitness.splits.grouping import ALL
 
 Finding = tuple[str, Literal["ok", "note", "warning"], str]
 """Name, verdict and detail of a check."""
 
-FEW_SCORES = 10
-"""Fewer distinct scores than this make ROC curves of a few corners."""
-
-LOST_SHARE = 0.05
-"""A stratum that lost more of its rows than this is warned of."""
-
-
 REVERSED = "are the classes the other way round?"
-"""What to ask where ``looks_reversed``."""
-
-_FAR_BELOW, _FAR_BELOW_ALONE = 0.35, 0.2
+"""Question to ask if ``looks_reversed``."""
 
 
 def looks_reversed(auroc: Estimate) -> bool:
-    """Return whether an AUROC is so far below 0.5 that classes may be mixed up.
-
-    Its interval lies below 0.5, or without an interval it is lower still.
-    """
+    """Return whether an AUROC is so far below 0.5 that the classes may be swapped."""
     if auroc.value is None:
         return False
     if auroc.high is None:
-        return auroc.value <= _FAR_BELOW_ALONE
-    return auroc.value <= _FAR_BELOW and auroc.high < 0.5
+        return auroc.value <= 0.2
+    return auroc.value <= 0.35 and auroc.high < 0.5
 
 
-def check(detector: str, rows: pl.DataFrame, auroc: Estimate) -> list[Check]:
-    """Look into one detector's rows, every item once.
+def check_rows(detector: str, rows: pl.DataFrame, auroc: Estimate) -> list[Check]:
+    """Check one detector's rows.
 
     Args:
-        detector: The detector.
-        rows: As ``load_rows`` returns them, of this detector, each item once.
+        detector: Name of the detector.
+        rows: Its rows from ``load_rows``, each item once.
         auroc: AUROC of these rows.
     """
     items = items_of(rows)
@@ -71,7 +59,7 @@ def _distinct_scores(items: Items) -> Finding | None:
     n_distinct, n = len(np.unique(items.score)), len(items)
     if n_distinct == 1 and n > 1:
         return "constant_scores", "warning", f"all {n} scores are the same: {items.score[0]:g}"
-    if n_distinct < min(FEW_SCORES, n):
+    if n_distinct < min(10, n):
         detail = f"{n_distinct} distinct scores on {n} items: most items are tied"
         return "few_distinct_scores", "note", detail
     return "constant_scores", "ok", f"{n_distinct} distinct scores on {n} items"
@@ -94,17 +82,17 @@ def _below_chance(auroc: Estimate) -> Finding | None:
     if auroc.high is None or auroc.low is None:
         detail = f"AUROC {auroc.value:.3f}, without an interval{asks}"
         return "below_chance", "note" if auroc.value < 0.5 else "ok", detail
-    told = f"AUROC {auroc.value:.3f} [{auroc.low:.3f}, {auroc.high:.3f}]"
+    text = f"AUROC {auroc.value:.3f} [{auroc.low:.3f}, {auroc.high:.3f}]"
     if auroc.high < 0.5:
-        detail = f"{told}: worse than chance, as if scores ran the other way{asks}"
+        detail = f"{text}: worse than chance, as if the scores were reversed{asks}"
         return "below_chance", "warning", detail
     if auroc.low <= 0.5:
-        return "below_chance", "note", f"{told}: not told apart from chance"
-    return "below_chance", "ok", f"{told}: above chance"
+        return "below_chance", "note", f"{text}: not significantly different from chance"
+    return "below_chance", "ok", f"{text}: above chance"
 
 
 def _rows_lost(rows: pl.DataFrame) -> Finding:
-    """Find the class and corpus, or generator, that lost the greatest share of its rows."""
+    """Check the rows lost, and name the corpus and class or generator with the largest share."""
     n_lost = int((rows["state"] != "scored").sum())
     if n_lost == 0:
         return "rows_lost", "ok", f"all {rows.height} items are scored"
@@ -119,53 +107,52 @@ def _rows_lost(rows: pl.DataFrame) -> Finding:
         f"{n_lost} of {rows.height} items are not scored; most of {worst['corpus']} "
         f"{worst['made']}: {worst['lost']} of {worst['n']}"
     )
-    return "rows_lost", "warning" if worst["lost"] > LOST_SHARE * worst["n"] else "note", detail
+    return "rows_lost", "warning" if worst["lost"] > 0.05 * worst["n"] else "note", detail
 
 
-NAME = "audit_bound"
-_BASELINES: Final[tuple[BaselineName, ...]] = ("container", "channel")
-_LEFT_OUT = "what it says of the file alone is left out"
+_KEYS: Final = ("real_corpus", "generator", "fake_corpus")
 
 
 def check_audit(audit: AuditReport, manifests: Sequence[ManifestInfo]) -> Check:
-    """Tell whether an audit is of the manifests that were evaluated, by their digests."""
+    """Check by digest whether an audit is of exactly the evaluated manifests."""
     audited = _audited(audit)
+    digests = {one.digest for one in manifests}
     unknown = [one.name for one in manifests if one.digest is None]
     other = [one.name for one in manifests if one.digest and one.digest not in audited]
+    more = ", ".join(name for digest, name in audited.items() if digest not in digests)
+    left_out = "; its metadata-only baselines are left out"
+    verdict: Literal["ok", "note", "warning"] = "note"
     if other:
-        return _found(
-            "warning",
-            f"the audit is not of {', '.join(other)}: no manifest of their digest is in it "
-            f"(it is of {', '.join(audited.values())}); {_LEFT_OUT}",
+        verdict = "warning"
+        detail = (
+            f"the audit is not of {', '.join(other)}: no audited manifest has its digest (audited: "
+            f"{', '.join(audited.values())}){left_out}"
         )
-    if unknown:
-        return _found(
-            "note",
-            f"whether the audit is of {', '.join(unknown)} cannot be told: no digest is known; "
-            f"{_LEFT_OUT}",
-        )
-    if not is_of(audit, manifests):
-        judged = {one.digest for one in manifests}
-        more = ", ".join(name for digest, name in audited.items() if digest not in judged)
-        return _found("note", f"the audit is of {more} as well, not judged here; {_LEFT_OUT}")
-    n = len(manifests)
-    return _found("ok", f"the audit is of {'the manifest' if n == 1 else f'all {n} manifests'}")
+    elif unknown:
+        detail = f"it is unknown whether the audit is of {', '.join(unknown)}: no digest{left_out}"
+    elif more:
+        detail = f"the audit is also of {more}, not evaluated here{left_out}"
+    else:
+        n, verdict = len(manifests), "ok"
+        detail = f"the audit is of {'the manifest' if n == 1 else f'all {n} manifests'}"
+    return Check(detector=None, name="audit_bound", verdict=verdict, detail=detail)
 
 
 def is_of(audit: AuditReport, manifests: Sequence[ManifestInfo]) -> bool:
-    """Whether the very manifests were audited that were evaluated, and no others."""
+    """Return whether exactly the evaluated manifests were audited."""
     return {one.digest for one in manifests} == set(_audited(audit))
 
 
-def list_baselines(audit: AuditReport, slices: Sequence[Slice]) -> list[Baseline]:
-    """Return what the nuisance-only baselines of an audit do, over all items and cell by cell.
+def _audited(audit: AuditReport) -> dict[str, str]:
+    """Return the names of the audited manifests by digest, without those compared with."""
+    return {one.digest: one.name for one in audit.manifests if one.role == "audited"}
 
-    Args:
-        audit: An audit of the manifests that the slices were cut from.
-        slices: The slices, whose names the cells get.
-    """
-    names = {_key(part.keys): part.name for part in slices if part.kind == "grid"}
-    return [one for name in _BASELINES for one in _baselines(audit, name, names)]
+
+def list_baselines(audit: AuditReport, slices: Sequence[Slice]) -> list[Baseline]:
+    """Return the audit's metadata-only baselines, overall and for each cell of the grid."""
+    cells = {_key(part.keys): part.name for part in slices if part.kind == "grid"}
+    names: tuple[BaselineName, ...] = get_args(BaselineName)
+    return [one for name in names for one in _baselines(audit, name, cells)]
 
 
 def _baselines(
@@ -175,37 +162,14 @@ def _baselines(
     if check is None:
         return
     cells = {_key(one.model_dump()): one.estimate for one in check.slices}
-    overall = cells.get((ALL, ALL, ALL)) or (
-        next(iter(cells.values())) if len(cells) == 1 else None
-    )
-    yield _baseline(baseline, "overall", "overall", overall or Estimate(reason=check.detail))
+    only = next(iter(cells.values())) if len(cells) == 1 else None
+    auroc = cells.get((ALL, ALL, ALL)) or only or Estimate(reason=check.detail)
+    yield Baseline(baseline=baseline, kind="overall", name="overall", auroc=auroc)
     for key, name in names.items():
         if key in cells:
-            yield _baseline(baseline, "grid", name, cells[key], key)
-
-
-def _baseline(
-    baseline: BaselineName,
-    kind: Literal["overall", "grid"],
-    name: str,
-    auroc: Estimate,
-    key: Sequence[str] = (),
-) -> Baseline:
-    keys = dict(zip(_KEYS, key, strict=False))
-    return Baseline(baseline=baseline, kind=kind, name=name, keys=keys, auroc=auroc)
-
-
-_KEYS: Final = ("real_corpus", "generator", "fake_corpus")
+            keys = dict(zip(_KEYS, key, strict=True))
+            yield Baseline(baseline=baseline, kind="grid", name=name, keys=keys, auroc=cells[key])
 
 
 def _key(keys: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(keys.get(name)) for name in _KEYS)
-
-
-def _found(verdict: Literal["ok", "note", "warning"], detail: str) -> Check:
-    return Check(detector=None, name=NAME, verdict=verdict, detail=detail)
-
-
-def _audited(audit: AuditReport) -> dict[str, str]:
-    """Return digest → name of the manifests that were audited, not merely compared with."""
-    return {one.digest: one.name for one in audit.manifests if one.role == "audited"}

@@ -27,13 +27,13 @@ from earwitness.evaluation.rows import (
     source_notes,
 )
 from earwitness.metrics.measures import point_values
-from earwitness.metrics.sample import Items
-from earwitness.metrics.significance import (
+from earwitness.metrics.resampling import (
     N_SWAPS,
     Difference,
     compare_by_swaps,
     holm,
 )
+from earwitness.metrics.sample import Items
 
 COMPARED = (
     *("auroc", "eer", "balanced_accuracy", "recall", "specificity", "accuracy", "f1"),

@@ -18,7 +18,7 @@ from scipy.stats import norm
 
 from earwitness.core.estimate import Counts, Estimate
 from earwitness.evaluation.schema import Settings
-from earwitness.evaluation.slice_schema import (
+from earwitness.evaluation.slices import (
     Curves,
     Det,
     Histogram,
@@ -27,10 +27,10 @@ from earwitness.evaluation.slice_schema import (
     SliceKind,
 )
 from earwitness.metrics import sweep
-from earwitness.metrics.bootstrap import bootstrap_intervals
 from earwitness.metrics.compute import Metric, count_decisions
 from earwitness.metrics.intervals import Interval, rate_interval
 from earwitness.metrics.measures import known_metrics, point_values, select
+from earwitness.metrics.resampling import bootstrap_intervals
 from earwitness.metrics.sample import Floats, Items, bin_of
 
 

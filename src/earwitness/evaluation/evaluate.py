@@ -1,44 +1,64 @@
-"""From predictions to ``Metrics``: metrics with intervals, slice by slice, and notes.
+"""Compute metrics of predictions: slices, operating points, checks and provenance.
 
-Conventions: rows without a score are in no metric, and their number is reported; intervals are over
-groups; nothing is fitted on rows that are reported on; the same predictions and seed give the same
-file.
+Conventions: unscored rows are excluded from every metric, and their number is reported. Intervals
+are over groups. The same predictions and seed give the same file.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Literal
 
 import polars as pl
 
+from earwitness import __version__
 from earwitness.audit.schema import AuditReport
 from earwitness.core.errors import UsageError
 from earwitness.core.estimate import ComparisonRow
-from earwitness.core.predictions import Predictions
-from earwitness.evaluation.calibration import Fitted, Fitting, Method, calibrations, fit
-from earwitness.evaluation.checks import check, check_audit, is_of, list_baselines
+from earwitness.core.io import sha256_of
+from earwitness.core.manifest import PUBLISHED_COLUMNS, Manifest
+from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
+from earwitness.evaluation.calibration import Fitting, fit, list_calibrations
+from earwitness.evaluation.checks import check_audit, check_rows, is_of, list_baselines
 from earwitness.evaluation.estimates import count, draw_curves, estimate_all, labels
 from earwitness.evaluation.identity import Aggregate, deduplicate, describe_relabelled
-from earwitness.evaluation.operating import operating_point
-from earwitness.evaluation.provenance import describe, manifest_infos, provenance, trace
-from earwitness.evaluation.rows import Inputs, gather_sides, items_of, open_sources, source_notes
-from earwitness.evaluation.schema import Check, Metrics, OperatingPoint, Settings
-from earwitness.evaluation.slice_schema import Slice, TableRow
-from earwitness.evaluation.slices import Cut, cover, cut
-from earwitness.evaluation.summarize import (
-    table_row,
+from earwitness.evaluation.rows import (
+    Inputs,
+    Opened,
+    find_manifest,
+    find_run,
+    gather_sides,
+    items_of,
+    open_sources,
+    source_notes,
 )
-from earwitness.evaluation.thresholds import Rule, parse_rule, transfers
-from earwitness.metrics.bootstrap import N_RESAMPLES
+from earwitness.evaluation.schema import (
+    CalibrationMethod,
+    DetectorInfo,
+    ManifestInfo,
+    Metrics,
+    Mistake,
+    Provenance,
+    Settings,
+    Source,
+)
+from earwitness.evaluation.slices import Cut, Slice, count_rows, cut
+from earwitness.evaluation.summarize import table_row
+from earwitness.evaluation.thresholds import (
+    FittedThreshold,
+    Rule,
+    operating_point,
+    parse_rule,
+    threshold_transfers,
+)
 from earwitness.metrics.intervals import CONFIDENCE
+from earwitness.metrics.resampling import N_RESAMPLES
 from earwitness.metrics.sample import ASVSPOOF5, Costs
-
-BALANCED_PRIOR = (
-    "Cllr and actDCF take the negative logit for the log-likelihood ratio of real against fake, "
-    "which holds only for a detector trained on as many reals as fakes."
-)
 
 
 def evaluate(
@@ -49,7 +69,7 @@ def evaluate(
     by: Sequence[str] | None = None,
     threshold: float | str | None = None,
     calibration: Sequence[str | Path | Predictions] | None = None,
-    calibrate: Method | None = None,
+    calibrate: CalibrationMethod | None = None,
     key: str | Path | None = None,
     aggregate: Aggregate | None = None,
     confidence: float = CONFIDENCE,
@@ -59,35 +79,28 @@ def evaluate(
     """Compute metrics with confidence intervals, per slice.
 
     Args:
-        predictions: Prediction files, folders that are searched for them, ASVspoof score files, or
-            predictions.
-        audit: An audit to be included; a check says whether it is of these manifests, and its
-            metadata-only baselines are shown where it is.
-        seed: Seed of resampling and of the halves.
-        by: Columns of the manifest to cut slices by, beside those that are always made.
-        threshold: ``pred_prob`` from which on an item is called fake, or how to choose it:
-            ``eer``, ``fpr=0.01``, ``cost``, ``cost=10``; ``None`` takes the labels of the files.
-        calibration: Predictions of the same detectors to choose the threshold and to calibrate
-            on; without them one half of the groups serves and the other half is reported on.
-        calibrate: Fit probabilities to the calibration rows; metrics are after it.
-        key: The key file with the labels of ASVspoof score files.
-        aggregate: How several rows of one file become one item: ``mean`` or ``max``; ``None``
-            refuses them.
-        confidence: Level of the intervals.
+        predictions: Prediction files, folders of them, ASVspoof score files, or predictions.
+        audit: An audit to include. Its metadata-only baselines are shown if it is of exactly these
+            manifests.
+        seed: Random seed of resampling and of the calibration half.
+        by: Further columns of the manifest to slice by.
+        threshold: Least ``pred_prob`` called fake, or a rule: ``eer``, ``fpr=0.01``, ``cost``,
+            ``cost=10``; ``None`` takes the labels of the files.
+        calibration: Predictions of the same detectors to fit on. Without them, one half of the
+            groups is used for the fit and the other half is reported.
+        calibrate: Calibration method; metrics are computed after calibration.
+        key: Key file with the labels of ASVspoof score files.
+        aggregate: How several rows of one file become one item; ``None`` refuses them.
+        confidence: Confidence level of the intervals.
         costs: Prior and costs of minDCF, actDCF and the rule ``cost``.
-        n_resamples: Resamples of the group bootstrap.
-
-    Returns:
-        Metrics of each detector overall, by dataset, corpus and generator, for each real corpus
-        against each generator, by the partitions of SONICS, and by the columns asked for;
-        operating points and what thresholds do on other corpora.
+        n_resamples: Number of bootstrap resamples.
 
     Raises:
-        UsageError: No predictions, two of the same detector and dataset, an unknown rule, a
-            column that no file has, or nothing to fit on.
-        PredictionsError: A file is not what it should be, has several rows for one item, or labels
-            alone and a threshold was given.
-        RunError: A run folder's ``run.json`` cannot be read.
+        UsageError: No predictions, two of one detector and dataset, an unknown rule or column, or
+            no rows to fit on.
+        PredictionsError: A file is malformed, has several rows for one item, or has labels alone
+            although a threshold is given.
+        RunError: The ``run.json`` of a run folder is malformed.
     """
     rule, names = parse_rule(threshold), labels()
     if not 0 < confidence < 1:
@@ -114,22 +127,41 @@ def evaluate(
     settings = settings.model_copy(update={"half": fitting.half})
     detectors = fitting.report.partition_by("detector", maintain_order=True)
     slices = _slices(detectors, fitting, rule, settings)
-    overall = {part.detector: part for part in slices if part.kind == "overall"}
-    origins = trace(opened)
-    manifests = manifest_infos(frame, origins)
+    overall = [part for part in slices if part.kind == "overall"]
+    origins = _trace(opened)
+    manifests = list(_manifests(frame, origins))
     return Metrics(
         basis="scores" if frame["logit"].count() or frame["pred_prob"].count() else "labels",
         metrics=names,
-        detectors=[describe(rows, origins) for rows in detectors],
+        detectors=[_detector_info(rows, origins) for rows in detectors],
         manifests=manifests,
         slices=slices,
-        table=_table(slices),
-        operating_points=[_point(part, fitting, rule, settings) for part in overall.values()],
-        transfers=list(transfers(fitting.calibrated, rule, settings)),
-        calibrations=list(calibrations(fitting, settings)),
+        table=[
+            table_row(
+                ComparisonRow(part.detector, part.name, part.counts), n_lost=part.coverage.n_lost
+            )
+            for part in slices
+            if part.kind == "dataset" and part.counts
+        ],
+        operating_points=[
+            operating_point(
+                part,
+                rule,
+                fitting.thresholds.get(part.detector, FittedThreshold()),
+                fitting.where,
+                settings,
+            )
+            for part in overall
+        ],
+        transfers=list(threshold_transfers(fitting.calibrated, rule, settings)),
+        calibrations=list(list_calibrations(fitting, settings)),
         checks=[
             *([] if audit is None else [check_audit(audit, manifests)]),
-            *(found for rows in detectors for found in _checks(rows, overall)),
+            *(
+                found
+                for rows, part in zip(detectors, overall, strict=True)
+                for found in check_rows(part.detector, deduplicate(rows), part.estimates["auroc"])
+            ),
         ],
         notes=[
             *source_notes([*opened, *fitted_on]),
@@ -140,14 +172,22 @@ def evaluate(
         ],
         audit=None if audit is None else audit.without_rows(),
         baselines=list_baselines(audit, slices) if audit and is_of(audit, manifests) else [],
-        provenance=provenance(opened, fitted_on, settings),
+        provenance=Provenance(
+            earwitness=__version__,
+            python=platform.python_version(),
+            libraries={
+                name: version(name) for name in ("numpy", "polars", "scikit-learn", "scipy")
+            },
+            sources=[*_sources(opened, "evaluation"), *_sources(fitted_on, "calibration")],
+            settings=settings,
+        ),
     )
 
 
 def _slices(
     detectors: Sequence[pl.DataFrame], fitting: Fitting, rule: Rule, settings: Settings
 ) -> list[Slice]:
-    """Return the slices of all detectors, several at a time: each has a seed of its own."""
+    """Return the slices of all detectors, computed in parallel threads."""
     given = {
         rows["detector"][0]: fitting.conditions(rows["detector"][0], rule, settings.calibrate)
         for rows in detectors
@@ -167,7 +207,7 @@ def _slice(detector: str, one: Cut, settings: Settings, given: Mapping[str, str]
         name=one.name,
         keys=one.keys,
         headline=one.headline,
-        coverage=cover(one.rows),
+        coverage=count_rows(one.rows),
         counts=count(items),
         estimates=estimate_all(items, settings, given),
         curves=drawn.curves,
@@ -177,42 +217,151 @@ def _slice(detector: str, one: Cut, settings: Settings, given: Mapping[str, str]
     )
 
 
-def _point(overall: Slice, fitting: Fitting, rule: Rule, settings: Settings) -> OperatingPoint:
-    found = fitting.found.get(overall.detector, Fitted())
-    return operating_point(overall, rule, found, fitting.where, settings)
-
-
-def _checks(rows: pl.DataFrame, overall: Mapping[str, Slice]) -> Iterator[Check]:
-    detector = rows["detector"][0]
-    auroc = overall[detector].estimates["auroc"]
-    yield from check(detector, deduplicate(rows), auroc)
-
-
-def _table(slices: Sequence[Slice]) -> list[TableRow]:
-    return [
-        table_row(
-            ComparisonRow(part.detector, part.name, part.counts),
-            n_lost=part.coverage.n_lost,
-        )
-        for part in slices
-        if part.kind == "dataset" and part.counts
-    ]
-
-
 def _notes(frame: pl.DataFrame) -> list[str]:
-    notes = [BALANCED_PRIOR]
-    alone = frame.filter(~pl.col("has_group"))["item"].n_unique()
-    if alone:
-        notes.insert(
-            0,
-            f"{alone} items have no group_id and were taken for groups of their own: intervals "
-            "are too narrow where such items share a track.",
-        )
+    notes = []
     named = frame.filter(pl.col("group").str.starts_with("track:"))["item"].n_unique()
     if named:
-        notes.insert(
-            0,
-            f"{named} items have no group_id; their groups are the tracks, songs and captions that "
-            "their file names give.",
+        notes.append(
+            f"{named} items have no group_id; their groups are the tracks, songs and captions in "
+            "their file names."
         )
+    alone = frame.filter(~pl.col("has_group"))["item"].n_unique()
+    if alone:
+        notes.append(
+            f"{alone} items have no group_id and each is its own group: intervals are too narrow "
+            "if such items share a track."
+        )
+    notes.append(
+        "Cllr and actDCF take the negative logit as the log-likelihood ratio of real against fake, "
+        "which holds only for a detector trained on as many reals as fakes."
+    )
     return notes
+
+
+def _detector_info(rows: pl.DataFrame, origins: Origins) -> DetectorInfo:
+    items = deduplicate(rows).filter(pl.col("state") == "scored")
+    score = pl.coalesce("logit", "pred_prob")
+    alarms = items.filter(target=0, pred_label=1).sort(score, descending=True).head(10)
+    misses = items.filter(target=1, pred_label=0).sort(score).head(10)
+    name = rows["detector"][0]
+    card = origins.cards.get(name)
+    return DetectorInfo(
+        name=name,
+        preprocessing=_only(rows["preprocessing"]),
+        windows=_only(rows["windows"]),
+        weights_sha256=(card or {}).get("weights_sha256"),
+        card=card,
+        worst_false_alarms=[_mistake(row) for row in alarms.iter_rows(named=True)],
+        worst_misses=[_mistake(row) for row in misses.iter_rows(named=True)],
+    )
+
+
+def _only(values: pl.Series) -> str | None:
+    """Return the only value besides nulls; ``None`` if values differ."""
+    found = values.drop_nulls().unique()
+    return str(found[0]) if len(found) == 1 else None
+
+
+def _mistake(row: dict[str, Any]) -> Mistake:
+    names = ("dataset", "target", "pred_prob", "logit", "corpus")
+    return Mistake(
+        filepath=row["filepath"] or "",
+        generator=row["generator"] if row["target"] == 1 else None,
+        **{name: row[name] for name in names},
+    )
+
+
+def _manifests(frame: pl.DataFrame, origins: Origins) -> Iterator[ManifestInfo]:
+    for rows in frame.unique(["dataset", "item"], maintain_order=True).partition_by(
+        "dataset", maintain_order=True
+    ):
+        name, n_fake = rows["dataset"][0], int(rows["target"].sum())
+        yield ManifestInfo(
+            name=name,
+            digest=origins.digests.get(name),
+            n_items=rows.height,
+            n_real=rows.height - n_fake,
+            n_fake=n_fake,
+            roots=origins.roots.get(name, []),
+        )
+
+
+def _sources(
+    opened: Sequence[Opened], role: Literal["evaluation", "calibration"]
+) -> Iterator[Source]:
+    paths = {path for one in opened for path in (one.path, one.key) if path is not None}
+    hashes = {path: sha256_of(path) for path in paths}
+    for one in opened:
+        yield Source(
+            path=one.source,
+            sha256=hashes[one.path] if one.path is not None else None,
+            detector=one.predictions.detector,
+            dataset=one.predictions.dataset,
+            n_rows=one.predictions.frame.height,
+            role=role,
+            key_sha256=hashes[one.key] if one.key is not None else None,
+        )
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Metadata recorded in run folders.
+
+    Attributes:
+        digests: Manifest digest by dataset.
+        roots: Roots of relative paths by dataset.
+        cards: Card by detector.
+        notes: Contradictions between runs.
+    """
+
+    digests: dict[str, str] = field(default_factory=dict)
+    roots: dict[str, list[str]] = field(default_factory=dict)
+    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def _trace(opened: Sequence[Opened]) -> Origins:
+    """Return the metadata recorded in run folders; digests also follow from predictions.
+
+    Raises:
+        RunError: A ``run.json`` is malformed.
+    """
+    digests: dict[str, list[str]] = {}
+    cards: dict[str, list[dict[str, Any]]] = {}
+    origins = Origins()
+    runs: dict[Path, dict[str, Any] | None] = {}
+    for one in opened:
+        dataset, detector = one.predictions.dataset, one.predictions.detector
+        run = find_run(one, runs)
+        manifest = find_manifest(run, dataset) if run else None
+        digest = manifest.get("digest") if manifest else _digest_of(one.predictions)
+        digests.setdefault(dataset, []).extend([digest] if digest else [])
+        if manifest:
+            seen = origins.roots.setdefault(dataset, [])
+            seen += [root for root in manifest.get("roots", []) if root not in seen]
+        cards.setdefault(detector, []).extend(
+            card for card in (run or {}).get("detectors", []) if card.get("name") == detector
+        )
+    _keep_agreed("manifest", digests, origins.digests, origins.notes)
+    _keep_agreed("card", cards, origins.cards, origins.notes)
+    return origins
+
+
+def _digest_of(predictions: Predictions) -> str | None:
+    """Return the digest of the manifest columns of predictions; ``None`` if any is missing."""
+    frame = predictions.frame
+    if not set(PUBLISHED_COLUMNS) <= set(frame.columns):
+        return None
+    added = {*PREDICTION_COLUMNS, *encoder_columns(frame.columns)}
+    own = [name for name in frame.columns if name not in added]
+    return Manifest(predictions.dataset, frame.select(own)).digest
+
+
+def _keep_agreed(
+    what: str, found: dict[str, list[Any]], agreed: dict[str, Any], notes: list[str]
+) -> None:
+    for name, values in found.items():
+        if values and all(value == values[0] for value in values):
+            agreed[name] = values[0]
+        elif values:
+            notes.append(f"{name}: the sources have different {what}s of this name.")

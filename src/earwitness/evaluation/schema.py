@@ -1,7 +1,6 @@
-"""What an evaluation found, and its file, ``metrics.json``.
+"""Schema of ``metrics.json``, which holds everything a report shows.
 
-Conventions: 0 is real, 1 is fake, scores rise with fakeness; the file holds everything a
-report shows. ``docs/metrics-json.md`` describes the file.
+Conventions: 0 is real, 1 is fake, scores rise with fakeness. See ``docs/metrics-json.md``.
 """
 
 from __future__ import annotations
@@ -15,29 +14,28 @@ from earwitness.audit.schema import AuditReport
 from earwitness.core.errors import PredictionsError
 from earwitness.core.estimate import Count, Estimate
 from earwitness.core.io import read_model, write_text
-from earwitness.evaluation.slice_schema import Part, Slice, SliceKind, TableRow
+from earwitness.evaluation.identity import Aggregate
+from earwitness.evaluation.slices import Part, Slice, SliceKind, TableRow
 from earwitness.metrics.sample import Costs, Options
 
 SCHEMA_VERSION: Final = 1
-"""Version of the file; it rises when a reader of the old form would misread the new one."""
-
-_RETIRED_CHECKS = frozenset({"label_shuffle"})
-"""Checks that older files hold and that are no longer shown: they could not fail."""
+"""Version of the file; raised if an old reader would misread a new file."""
 
 BaselineName = Literal["container", "channel"]
+CalibrationMethod = Literal["temperature", "platt"]
 
 
 class Mistake(Part):
-    """An item that was decided wrongly, and far from the threshold.
+    """A wrong decision far from the threshold.
 
     Attributes:
-        filepath: The file as the predictions name it; empty if they name none.
-        dataset: The dataset (manifest).
+        filepath: Path in the predictions; empty if unknown.
+        dataset: Name of the manifest.
         corpus: ``source_dataset``.
-        generator: What made it, for a fake.
+        generator: Generator of a fake.
         target: 0 real, 1 fake.
-        pred_prob: Score between 0 and 1, high for fake.
-        logit: Score on the whole line.
+        pred_prob: Score from 0 to 1.
+        logit: Score on the real line.
     """
 
     filepath: str
@@ -50,27 +48,21 @@ class Mistake(Part):
 
 
 class Prevalence(Part):
-    """Precision at one prevalence of fakes.
-
-    Attributes:
-        prevalence: Share of fakes in what comes in.
-        precision: Share of flags that are right. Its interval takes recall and specificity at
-            the worse (and the better) ends of theirs, so it is wide rather than narrow.
-    """
+    """Precision at one prevalence of fakes, with a conservative interval."""
 
     prevalence: float
     precision: Estimate
 
 
 class Claim(Part):
-    """How many reals it takes to claim a false positive rate.
+    """Number of reals needed to claim a false positive rate.
 
     Attributes:
-        fpr: The rate to claim, "at most this", with the evaluation's confidence.
-        n_reals: Independent reals (groups) that it takes if none of them is flagged.
-        n_reals_here: Groups with a real that there are here.
-        n_flagged_here: Reals among them that are flagged; ``None`` without decisions.
-        n_reals_flagged: Independent reals that it takes with as many flagged; ``None`` likewise.
+        fpr: Claimed upper bound of the rate, at the confidence level of the evaluation.
+        n_reals: Independent reals (groups) needed if none is flagged.
+        n_reals_here: Groups of reals in the evaluation.
+        n_flagged_here: Flagged reals in the evaluation; ``None`` without decisions.
+        n_reals_flagged: Independent reals needed with that many flags; ``None`` likewise.
     """
 
     fpr: float
@@ -81,27 +73,26 @@ class Claim(Part):
 
     @property
     def is_shown(self) -> bool:
-        """Whether the reals here, with those that are flagged, bound the rate by ``fpr``."""
+        """Whether the evaluated reals support the claim."""
         return self.n_reals_flagged is not None and self.n_reals_here >= self.n_reals_flagged
 
 
 class OperatingPoint(Part):
-    """What a detector does at its decision threshold.
+    """Error rates and precision of a detector at its decision threshold.
 
     Attributes:
-        detector: The detector.
-        rule: ``file`` (the decisions of the predictions), a number, ``eer``,
-            ``fpr=0.01``, ``cost`` or ``cost=10``.
-        threshold: ``pred_prob`` from which on an item is called fake (logit where there is no
-            ``pred_prob``); ``None`` for ``file`` or where ``reason`` says that none was found.
-        fitted_on: What it was fitted on ("calibration half", or the calibration files);
-            ``None`` where it was not fitted.
-        n_fitted: Items it was fitted on.
-        recall: Share of fakes called fake, on the rows reported on.
-        specificity: Share of reals called real, on the rows reported on.
-        false_flags_per_100k: Reals called fake among 100 000.
-        prevalences: Precision at some prevalences.
-        claims: What it takes to claim some false positive rates.
+        detector: Name of the detector.
+        rule: ``file`` (decisions of the predictions), a number, ``eer``, ``fpr=0.01``, ``cost`` or
+            ``cost=10``.
+        threshold: Least ``pred_prob`` (or logit) called fake; ``None`` for ``file``, or with
+            ``reason``.
+        fitted_on: Name of the rows of the fit; ``None`` without a fit.
+        n_fitted: Number of items of the fit.
+        recall: Recall on the reported rows.
+        specificity: Specificity on the reported rows.
+        false_flags_per_100k: Reals called fake per 100 000.
+        prevalences: Precision at several prevalences.
+        claims: Reals needed to claim several false positive rates.
         reason: Why there is no threshold.
     """
 
@@ -119,19 +110,18 @@ class OperatingPoint(Part):
 
 
 class Transfer(Part):
-    """What a threshold that was fitted on one corpus does on another.
+    """A threshold fitted on one corpus and applied to another.
 
-    Thresholds are fitted on one half of the groups and applied to the other half, so that
-    ``fitted_on`` and ``applied_to`` may be the same corpus without any row in both.
+    It is fitted on one half of the groups and applied to the other half, also within a corpus.
 
     Attributes:
-        detector: The detector.
-        rule: How the threshold was fitted ("fpr=0.05").
-        fitted_on: Corpus it was fitted on.
-        threshold: What came out; ``None`` where the rule could not be met, with ``reason``.
-        applied_to: Corpus that it was applied to.
-        fpr: Share of its reals that are called fake.
-        recall: Share of its fakes that are called fake.
+        detector: Name of the detector.
+        rule: Threshold rule ("fpr=0.05").
+        fitted_on: Corpus of the fit.
+        threshold: Fitted threshold; ``None`` with a ``reason``.
+        applied_to: Corpus that it is applied to.
+        fpr: False positive rate there.
+        recall: Recall there.
         reason: Why there is no threshold.
     """
 
@@ -146,24 +136,24 @@ class Transfer(Part):
 
 
 class Calibration(Part):
-    """A fitted map from scores to probabilities; metrics are after it.
+    """A fitted map from scores to probabilities; metrics are computed after it.
 
     ``pred_prob`` becomes the logistic function of ``scale * logit + offset``.
 
     Attributes:
-        detector: Whose scores.
+        detector: Name of the detector.
         method: ``temperature`` (offset 0) or ``platt``.
-        scale: What logits are multiplied by.
-        offset: What is added.
-        fitted_on: What it was fitted on.
-        n_fitted: Items it was fitted on.
-        prevalence_fitted: Share of fakes among them: probabilities hold for this share.
-        before: Log loss, Brier and ECE on the rows reported on, before.
-        after: The same, after.
+        scale: Factor of the logits.
+        offset: Offset of the logits.
+        fitted_on: Name of the rows of the fit.
+        n_fitted: Number of items of the fit.
+        prevalence_fitted: Share of fakes among them, for which the probabilities hold.
+        before: Log loss, Brier score and ECE of the reported rows before calibration.
+        after: The same after calibration.
     """
 
     detector: str
-    method: Literal["temperature", "platt"]
+    method: CalibrationMethod
     scale: float
     offset: float
     fitted_on: str
@@ -174,15 +164,15 @@ class Calibration(Part):
 
 
 class Baseline(Part):
-    """What files give away unheard in one slice: a detector that goes by the file alone.
+    """AUROC of a metadata-only baseline on one slice.
 
     Attributes:
-        baseline: ``container`` goes by length, rate, codec, tag and level; ``channel`` by
-            bandwidth, silence, stereo and the like as well.
-        kind: Of the slice.
-        name: Of the slice.
-        keys: Of the slice.
-        auroc: What every detector has to beat there; undefined with the reason.
+        baseline: ``container`` (length, rate, codec, tags, level) or ``channel`` (also bandwidth,
+            silence, stereo and the like).
+        kind: Kind of the slice.
+        name: Name of the slice.
+        keys: Keys of the slice.
+        auroc: Its AUROC, which a detector has to exceed.
     """
 
     baseline: BaselineName
@@ -196,11 +186,11 @@ class Check(Part):
     """A check of the predictions.
 
     Attributes:
-        detector: Whose scores; ``None`` for all.
-        name: What was checked: ``constant_scores``, ``few_distinct_scores``, ``one_decision``,
-            ``below_chance``, ``rows_lost``, ``audit_bound``.
+        detector: Name of the detector; ``None`` for all.
+        name: ``constant_scores``, ``few_distinct_scores``, ``one_decision``, ``below_chance``,
+            ``rows_lost`` or ``audit_bound``.
         verdict: ``ok``, ``note`` (for information) or ``warning`` (metrics may mislead).
-        detail: What was found, in a sentence.
+        detail: The result in a sentence.
     """
 
     detector: str | None
@@ -213,13 +203,13 @@ class DetectorInfo(Part):
     """A detector.
 
     Attributes:
-        name: The name it goes by in the predictions.
-        preprocessing: How audio was fed to it, as the rows say; ``None`` is unknown.
-        windows: Which clips of a file were scored, as the rows say.
-        weights_sha256: SHA-256 of its weights, where the run folder tells.
-        card: Its card, where the run folder tells.
-        worst_false_alarms: Reals that it was surest are fake, worst first.
-        worst_misses: Fakes that it was surest are real, worst first.
+        name: Name in the predictions.
+        preprocessing: Preprocessing of all rows; ``None`` is unknown.
+        windows: Scored windows of all rows; ``None`` is unknown.
+        weights_sha256: SHA-256 of its weights, if recorded in the run folder.
+        card: Its card, if recorded in the run folder.
+        worst_false_alarms: Reals with the highest scores, highest first.
+        worst_misses: Fakes with the lowest scores, lowest first.
     """
 
     name: str
@@ -232,16 +222,15 @@ class DetectorInfo(Part):
 
 
 class ManifestInfo(Part):
-    """A manifest that was evaluated.
+    """An evaluated manifest.
 
     Attributes:
-        name: Its name: what the ``dataset`` column of the tables says.
-        digest: SHA-256 of its rows, ``Manifest.digest``; ``None`` where the predictions do not
-            hold a manifest's columns.
-        n_items: Its items.
-        n_real: Reals among them.
-        n_fake: Fakes among them.
-        roots: Folders that its relative paths start from, where the run folder tells.
+        name: Name in the ``dataset`` column of the tables.
+        digest: ``Manifest.digest``; ``None`` if the predictions lack a manifest's columns.
+        n_items: Number of items.
+        n_real: Number of reals.
+        n_fake: Number of fakes.
+        roots: Roots of relative paths, if recorded in the run folder.
     """
 
     name: str
@@ -253,16 +242,16 @@ class ManifestInfo(Part):
 
 
 class Source(Part):
-    """A file that metrics were computed from.
+    """A file of predictions.
 
     Attributes:
-        path: The file, or names where predictions came from memory.
-        sha256: SHA-256 of its bytes; ``None`` for predictions from memory.
-        detector: The detector.
-        dataset: The dataset.
-        n_rows: Rows.
+        path: The file, or names for predictions from memory.
+        sha256: SHA-256 of the file; ``None`` for predictions from memory.
+        detector: Name of the detector.
+        dataset: Name of the dataset.
+        n_rows: Number of rows.
         role: ``evaluation`` or ``calibration``.
-        key_sha256: SHA-256 of the key file with the labels of an ASVspoof score file.
+        key_sha256: SHA-256 of the key file of an ASVspoof score file.
     """
 
     path: str
@@ -275,31 +264,31 @@ class Source(Part):
 
 
 class Settings(Part):
-    """What the evaluation was asked for.
+    """Options of an evaluation.
 
     Attributes:
-        confidence: Level of the intervals.
-        seed: Seed of resampling and of the halves.
-        n_resamples: Resamples of a group bootstrap.
-        threshold: The rule of the operating points: ``file``, a number, ``eer``, ``fpr=0.01``,
-            ``cost`` (prior and costs below) or ``cost=10`` (a miss costs ten false alarms).
-        calibrate: ``temperature``, ``platt`` or ``None``.
-        by: Columns that slices were cut by.
-        aggregate: How several rows of one file became one item; ``None``: there were none.
-        half: Whether metrics are of one half of the groups, the other being for fitting.
-        p_fake: Share of fakes that minDCF and actDCF suppose (ASVspoof 5: 0.05).
-        c_false_alarm: What a real called fake costs in them (ASVspoof 5 calls it C_miss: 1).
-        c_miss: What a fake called real costs in them (ASVspoof 5 calls it C_fa: 10).
-        n_ece_bins: Bins of ECE and of the reliability diagram, of equal width.
+        confidence: Confidence level of the intervals.
+        seed: Random seed of resampling and of the calibration half.
+        n_resamples: Number of bootstrap resamples.
+        threshold: Threshold rule: ``file``, a number, ``eer``, ``fpr=0.01``, ``cost`` (costs below)
+            or ``cost=10`` (a miss costs ten false alarms).
+        calibrate: Calibration method.
+        by: Columns of further slices.
+        aggregate: How several rows of one file became one item; ``None``: each file had one row.
+        half: Whether metrics are of one half of the groups, the other being used for the fit.
+        p_fake: Assumed prevalence of fakes of minDCF and actDCF (ASVspoof 5: 0.05).
+        c_false_alarm: Cost of a real called fake (``C_miss`` of ASVspoof 5: 1).
+        c_miss: Cost of a fake called real (``C_fa`` of ASVspoof 5: 10).
+        n_ece_bins: Number of equal-width bins of ECE and of the reliability diagram.
     """
 
     confidence: float = 0.95
     seed: int = 0
     n_resamples: Count = 2000
     threshold: str = "file"
-    calibrate: Literal["temperature", "platt"] | None = None
+    calibrate: CalibrationMethod | None = None
     by: list[str] = Field(default_factory=list)
-    aggregate: Literal["mean", "max"] | None = None
+    aggregate: Aggregate | None = None
     half: bool = False
     p_fake: float = 0.05
     c_false_alarm: float = 1.0
@@ -324,26 +313,24 @@ class Provenance(Part):
 
 
 class Metrics(Part):
-    """Slice × metric → estimate, and everything a report shows beside it.
+    """Metrics of every slice, and everything else a report shows.
 
     Attributes:
         schema_version: ``SCHEMA_VERSION``.
-        basis: ``scores``, ``labels`` (decisions without scores) or ``counts`` (a comparison table
-            alone).
-        metrics: Metrics of the slices, in the order to show them: name → words for people.
+        basis: ``scores``, ``labels`` (decisions alone) or ``counts`` (a comparison table alone).
+        metrics: Label of each metric, in display order.
         detectors: The detectors.
         manifests: The manifests.
         slices: Metrics of each slice.
         table: The published comparison table.
-        operating_points: One a detector.
-        transfers: What thresholds do on other corpora.
-        calibrations: One a detector, where calibration was asked for.
+        operating_points: Operating point of each detector.
+        transfers: Thresholds applied to other corpora.
+        calibrations: Calibration of each detector, if any.
         checks: Checks of the predictions.
-        notes: Notes for the reader, in sentences.
-        audit: The audit of these manifests, as ``audit.json`` holds it; ``None`` without one.
-        baselines: What files give away unheard, by the audit; empty where it is not of these
-            very manifests.
-        provenance: Versions, files and settings of an evaluation.
+        notes: Notes for the reader.
+        audit: Audit of these manifests, as in ``audit.json``.
+        baselines: Metadata-only baselines, if the audit is of exactly these manifests.
+        provenance: Versions, files and options.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -363,7 +350,7 @@ class Metrics(Part):
     provenance: Provenance
 
     def where(self, *, kind: SliceKind | None = None, detector: str | None = None) -> list[Slice]:
-        """Return the slices of a kind, of a detector or both, in order."""
+        """Return the slices of a kind, a detector or both, in order."""
         return [
             part
             for part in self.slices
@@ -377,12 +364,12 @@ def write_metrics(metrics: Metrics, path: str | Path) -> None:
 
 
 def read_metrics(path: str | Path) -> Metrics:
-    """Read ``metrics.json``, without the checks of older versions that are no longer made.
+    """Read ``metrics.json``, without checks that are retired.
 
     Raises:
-        PredictionsError: The file cannot be read, or is not what ``write_metrics`` writes.
+        PredictionsError: The file cannot be read or is not a ``metrics.json``.
     """
     expected = f"a metrics.json, schema_version {SCHEMA_VERSION}"
     metrics = read_model(Path(path), Metrics, error=PredictionsError, expected=expected)
-    kept = [check for check in metrics.checks if check.name not in _RETIRED_CHECKS]
+    kept = [check for check in metrics.checks if check.name != "label_shuffle"]  # it cannot fail
     return metrics.model_copy(update={"checks": kept})

@@ -1,34 +1,231 @@
-"""Slices of the rows: datasets, corpora, generators, the crossed grid, columns, parts of SONICS.
+"""Slices: their schema in ``metrics.json``, their rows, and SONICS's published partitions.
 
-Conventions: all slices but those of kind ``dataset`` hold every item once, whatever datasets it is
-in. SONICS is cut as by its authors: fakes by algorithm and by the share of a song that is fake
-(recall), reals by whether the singer was in training (``artist_overlap``; specificity), both
-classes by length (macro F1; short is up to 60 s, long over 120 s).
+Conventions: every item is in a slice once, except in slices of kind ``dataset``. SONICS's authors
+slice fakes by algorithm and by the share of a song that is fake (recall), reals by whether the
+singer was in the training set (``artist_overlap``; specificity), both by duration (macro F1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal, Self
 
 import polars as pl
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from earwitness.core.estimate import Count, Counts, Estimate
 from earwitness.evaluation.identity import deduplicate
-from earwitness.evaluation.slice_schema import Coverage, SliceKind
 from earwitness.splits.grouping import list_cells, list_makers, split_by
+
+SliceKind = Literal["overall", "dataset", "corpus", "generator", "grid", "sonics", "column"]
+
+
+class Part(BaseModel):
+    """A part of ``metrics.json``: frozen, with known fields only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _check_lengths(*columns: Sequence[float | None]) -> None:
+    if len(set(map(len, columns))) > 1:
+        raise ValueError(f"lengths {', '.join(str(len(c)) for c in columns)}, expected the same")
+
+
+class Coverage(Part):
+    """Number of rows of a slice by outcome.
+
+    Attributes:
+        n_items: Items, including missing ones.
+        n_scored: Items with a score, which metrics are computed from.
+        n_abstained: Items the detector abstained from.
+        n_failed: Items with an error.
+        n_missing: Items of the dataset that other detectors scored and this one has no row for.
+        n_real: Scored reals.
+        n_fake: Scored fakes.
+        n_real_lost: Reals without a score.
+        n_fake_lost: Fakes without a score.
+        n_groups: Groups of scored items.
+        n_groups_real: Groups with a scored real.
+        n_groups_fake: Groups with a scored fake; a group may have both.
+        errors: Counts of the most common errors.
+        abstentions: Counts of the most common reasons to abstain.
+    """
+
+    n_items: Count
+    n_scored: Count
+    n_abstained: Count = 0
+    n_failed: Count
+    n_missing: Count
+    n_real: Count
+    n_fake: Count
+    n_real_lost: Count
+    n_fake_lost: Count
+    n_groups: Count
+    n_groups_real: Count
+    n_groups_fake: Count
+    errors: dict[str, Count] = Field(default_factory=dict)
+    abstentions: dict[str, Count] = Field(default_factory=dict)
+
+    @property
+    def n_lost(self) -> int:
+        """Items without a score."""
+        return self.n_items - self.n_scored
+
+
+class Roc(Part):
+    """ROC curve, thinned; both rates rise from 0 to 1.
+
+    Attributes:
+        fpr: False positive rates.
+        tpr: True positive rates.
+        threshold: Least ``pred_prob`` (or logit) called fake; ``None`` at the first point, where
+            nothing is.
+    """
+
+    fpr: list[float]
+    tpr: list[float]
+    threshold: list[float | None]
+
+    @model_validator(mode="after")
+    def _is_even(self) -> Self:
+        _check_lengths(self.fpr, self.tpr, self.threshold)
+        return self
+
+
+class Det(Part):
+    """DET curve, thinned, with probits for linear axes; points with a rate of 0 or 1 are left out.
+
+    Attributes:
+        fpr: False positive rates.
+        fnr: False negative rates.
+        probit_fpr: Probits of ``fpr``.
+        probit_fnr: Probits of ``fnr``.
+    """
+
+    fpr: list[float]
+    fnr: list[float]
+    probit_fpr: list[float]
+    probit_fnr: list[float]
+
+    @model_validator(mode="after")
+    def _is_even(self) -> Self:
+        _check_lengths(self.fpr, self.fnr, self.probit_fpr, self.probit_fnr)
+        return self
+
+
+class Curves(Part):
+    """Curves of one slice."""
+
+    roc: Roc
+    det: Det
+
+
+class Histogram(Part):
+    """Histogram of scores by class.
+
+    Attributes:
+        scale: ``pred_prob`` or ``logit``.
+        edges: Bin edges; the last bin includes its upper edge.
+        real: Number of reals per bin.
+        fake: Number of fakes per bin.
+    """
+
+    scale: Literal["pred_prob", "logit"]
+    edges: list[float]
+    real: list[Count]
+    fake: list[Count]
+
+    @model_validator(mode="after")
+    def _is_even(self) -> Self:
+        _check_lengths(self.edges[1:], self.real, self.fake)
+        return self
+
+
+class ReliabilityBin(Part):
+    """One bin of the reliability diagram; empty bins are left out.
+
+    Attributes:
+        low: Lower edge, inclusive.
+        high: Upper edge, exclusive except in the last bin.
+        n: Number of items.
+        mean_prob: Mean ``pred_prob``.
+        share_fake: Share of fakes.
+    """
+
+    low: float
+    high: float
+    n: Count
+    mean_prob: float
+    share_fake: Estimate
+
+
+def _complete(estimates: dict[str, Estimate]) -> dict[str, Estimate]:
+    """Add the metrics missing from a file as undefined."""
+    from earwitness.metrics.measures import METRICS
+
+    lacking = {name: Estimate(reason="not in the file") for name in METRICS}
+    return lacking | estimates if lacking.keys() - estimates.keys() else estimates
+
+
+class Slice(Part):
+    """Metrics of one detector on a subset of the items.
+
+    Attributes:
+        detector: Name of the detector.
+        kind: ``overall`` (every item once), ``dataset`` (one manifest), ``corpus`` (one
+            ``source_dataset``), ``generator`` (fakes of one generator), ``grid`` (reals of one
+            corpus and fakes of one generator), ``sonics`` (published partitions) or ``column``.
+        name: Display name ("FMA × encodec24").
+        keys: Values that select the items: ``dataset``, ``corpus``, ``real_corpus``,
+            ``fake_corpus``, ``generator``, ``partition``, ``column`` and ``value``.
+        headline: Published metric of a SONICS partition; else ``None``.
+        coverage: Number of rows by outcome.
+        counts: Confusion counts; ``None`` without decisions.
+        estimates: Every metric.
+        curves: ROC and DET; ``None`` with a reason in ``no_curves``.
+        no_curves: Why there are no curves.
+        histograms: Histograms of scores; overall and by dataset only.
+        reliability: Reliability diagram; overall and by dataset only.
+    """
+
+    detector: str
+    kind: SliceKind
+    name: str
+    keys: dict[str, str] = Field(default_factory=dict)
+    headline: str | None = None
+    coverage: Coverage
+    counts: Counts | None = None
+    estimates: Annotated[dict[str, Estimate], AfterValidator(_complete)]
+    curves: Curves | None = None
+    no_curves: str | None = None
+    histograms: list[Histogram] = Field(default_factory=list)
+    reliability: list[ReliabilityBin] = Field(default_factory=list)
+
+
+class TableRow(Part):
+    """A row of the published comparison table.
+
+    Attributes:
+        model: Name of the detector.
+        dataset: Name of the dataset.
+        counts: Its confusion counts.
+        values: Values by column; ``None`` for an empty cell.
+        by_construction: Columns determined by the lack of one class.
+        n_lost: Number of rows without a score, not counted.
+    """
+
+    model: str
+    dataset: str
+    counts: Counts
+    values: dict[str, float | None]
+    by_construction: list[str] = Field(default_factory=list)
+    n_lost: Count = 0
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Rows of one detector that make a slice.
-
-    Attributes:
-        kind: What the slice is.
-        name: What people read.
-        keys: What it was cut by.
-        rows: Its rows, lost ones among them.
-        headline: The metric that speaks for it, where one alone does.
-    """
+    """Rows of one detector in a slice, lost ones included; fields as in ``Slice``."""
 
     kind: SliceKind
     name: str
@@ -38,11 +235,11 @@ class Cut:
 
 
 def cut(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[Cut]:
-    """Yield the slices of one detector's rows: overall, then by what there is to cut by.
+    """Yield the slices of one detector's rows.
 
     Args:
-        frame: Rows of one detector, as ``load_rows`` returns them.
-        by: Columns to cut by, there as ``by:<column>``.
+        frame: Rows of one detector, from ``load_rows``.
+        by: Further columns to slice by, present as ``by:<column>``.
     """
     items = deduplicate(frame)
     yield Cut("overall", "overall", {}, items)
@@ -54,32 +251,18 @@ def cut(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[Cut]:
         yield Cut("generator", maker.name, maker.keys, maker.rows)
     for cell in list_cells(items):
         yield Cut("grid", cell.name, cell.keys, cell.rows)
-    yield from _partitions(items)
+    for partition, headline in HEADLINES.items():
+        column = f"sonics:{partition}"
+        for value, rows in split_by(items.drop_nulls(column), column):
+            name = f"SONICS {partition.replace('_', ' ')}: {value}"
+            yield Cut("sonics", name, {"partition": partition, "value": value}, rows, headline)
     for column in by:
         for value, rows in split_by(items, f"by:{column}"):
             yield Cut("column", f"{column} {value}", {"column": column, "value": value}, rows)
 
 
-def _partitions(items: pl.DataFrame) -> Iterator[Cut]:
-    """Cut SONICS as its authors do."""
-    for partition, headline in HEADLINES.items():
-        column = f"sonics:{partition}"
-        for value, rows in split_by(items.drop_nulls(column), column):
-            words = partition.replace("_", " ")
-            keys = {"partition": partition, "value": value}
-            yield Cut("sonics", f"SONICS {words}: {value}", keys, rows, headline)
-
-
-N_ERRORS = 5
-"""Commonest errors that are listed, and as many reasons to abstain."""
-
-
-def cover(rows: pl.DataFrame) -> Coverage:
-    """Count the rows of a slice by what became of them.
-
-    Args:
-        rows: As ``load_rows`` returns them, of one detector.
-    """
+def count_rows(rows: pl.DataFrame) -> Coverage:
+    """Count the rows of one detector by outcome."""
     scored = rows.filter(pl.col("state") == "scored")
     lost = rows.filter(pl.col("state") != "scored")
     real, fake = (scored.filter(pl.col("target") == label) for label in (0, 1))
@@ -97,17 +280,15 @@ def cover(rows: pl.DataFrame) -> Coverage:
         n_groups=scored["group"].n_unique(),
         n_groups_real=real["group"].n_unique(),
         n_groups_fake=fake["group"].n_unique(),
-        errors=_commonest(failed, "error"),
-        abstentions=_commonest(abstained, "abstained"),
+        errors=_most_common(failed, "error"),
+        abstentions=_most_common(abstained, "abstained"),
     )
 
 
-def _commonest(rows: pl.DataFrame, column: str) -> dict[str, int]:
+def _most_common(rows: pl.DataFrame, column: str) -> dict[str, int]:
     counted = rows.group_by(column).len().sort(["len", column], descending=[True, False])
-    return {str(reason): int(n) for reason, n in counted.head(N_ERRORS).rows()}
+    return {str(reason): int(n) for reason, n in counted.head(5).rows()}
 
-
-SONICS = "sonics"
 
 HEADLINES = {
     "algorithm": "recall",
@@ -115,57 +296,54 @@ HEADLINES = {
     "fake_type": "recall",
     "length": "f1_macro",
 }
-"""Partition → the metric that its authors give for it."""
-
-SHORT_S, LONG_S = 60.0, 120.0
-
-_OWN = "artist_overlap"
-"""A column that SONICS alone has."""
-_HEARD = {"true": "seen", "1": "seen", "1.0": "seen"}
-_NOT_HEARD = {"false": "unseen", "0": "unseen", "0.0": "unseen"}
-_FAKE_TYPES = ("full fake", "half fake", "mostly fake")
+"""Published metric of each SONICS partition."""
 
 
 def partition_columns(frame: pl.DataFrame) -> list[pl.Expr]:
-    """Return ``sonics:<partition>`` of every row; null where a row is in none of its values.
+    """Return the columns ``sonics:<partition>``; null in rows outside the partition.
 
     Args:
-        frame: A prediction file's columns, ``target`` a number.
+        frame: Columns of a prediction file; ``target`` is a number.
     """
-    inside, fake = _of_sonics(frame), pl.col("target") == 1
-    algorithm = pl.coalesce(_text(frame, "algorithm"), _text(frame, "generator"))
-    lower = _text(frame, "artist_overlap").str.to_lowercase()
-    singer = lower.replace_strict(_HEARD | _NOT_HEARD, default=None, return_dtype=pl.String)
+    if "source_dataset" in frame.columns and frame["source_dataset"].count():
+        source = pl.col("source_dataset").cast(pl.String).str.strip_chars().str.to_lowercase()
+        is_sonics = (source == "sonics").fill_null(value=False)
+    else:
+        is_sonics = pl.lit("artist_overlap" in frame.columns)  # a column of SONICS alone
+    fake = pl.col("target") == 1
+    overlap = _text(frame, "artist_overlap").str.to_lowercase()
+    seen, unseen = ("true", "1", "1.0"), ("false", "0", "0.0")
+    singer = (
+        pl.when(overlap.is_in(seen))
+        .then(pl.lit("seen"))
+        .when(overlap.is_in(unseen))
+        .then(pl.lit("unseen"))
+    )
     label = _text(frame, "label").str.to_lowercase().str.replace_all("_", " ")
-    duration = pl.coalesce(
+    duration_s = pl.coalesce(
         _text(frame, name).cast(pl.Float64, strict=False) for name in ("duration_s", "duration")
     )
     length = (
-        pl.when(duration <= SHORT_S)
+        pl.when(duration_s <= 60)
         .then(pl.lit("short"))
-        .when(duration > LONG_S)
+        .when(duration_s > 120)
         .then(pl.lit("long"))
-        .when(duration.is_not_null())
+        .when(duration_s.is_not_null())
         .then(pl.lit("medium"))
     )
+    fake_types = ("full fake", "half fake", "mostly fake")
     values = {
-        "algorithm": pl.when(fake).then(algorithm),
+        "algorithm": pl.when(fake).then(
+            pl.coalesce(_text(frame, "algorithm"), _text(frame, "generator"))
+        ),
         "singer": pl.when(~fake).then(singer),
-        "fake_type": pl.when(fake & label.is_in(_FAKE_TYPES)).then(label),
+        "fake_type": pl.when(fake & label.is_in(fake_types)).then(label),
         "length": length,
     }
     return [
-        pl.when(inside).then(value).cast(pl.String).alias(f"sonics:{name}")
+        pl.when(is_sonics).then(value).cast(pl.String).alias(f"sonics:{name}")
         for name, value in values.items()
     ]
-
-
-def _of_sonics(frame: pl.DataFrame) -> pl.Expr:
-    """Rows whose source is SONICS; where a file tells no source, files with its own columns."""
-    if "source_dataset" in frame.columns and frame["source_dataset"].count():
-        named = pl.col("source_dataset").cast(pl.String).str.strip_chars().str.to_lowercase()
-        return (named == SONICS).fill_null(value=False)
-    return pl.lit(_OWN in frame.columns)
 
 
 def _text(frame: pl.DataFrame, name: str) -> pl.Expr:

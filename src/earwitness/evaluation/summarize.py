@@ -35,8 +35,14 @@ from earwitness.evaluation.schema import (
     Settings,
     Source,
 )
-from earwitness.evaluation.slice_schema import Coverage, Slice, SliceKind, TableRow
-from earwitness.evaluation.slices import HEADLINES, partition_columns
+from earwitness.evaluation.slices import (
+    HEADLINES,
+    Coverage,
+    Slice,
+    SliceKind,
+    TableRow,
+    partition_columns,
+)
 from earwitness.metrics.compute import count_decisions
 from earwitness.metrics.measures import METRICS, measure_counts
 

@@ -1,7 +1,7 @@
-"""Rules for decision thresholds: fitted on a sample, applied, and transferred to other corpora.
+"""Decision thresholds: rules, their fit, operating points, and transfer to other corpora.
 
-Convention: thresholds are on the scale of ``pred_prob`` where every scored row has one, else of
-``logit``.
+Conventions: thresholds apply to ``pred_prob`` if every scored row has one, else to ``logit``.
+Precision depends on the prevalence of fakes, so it is given for several prevalences.
 """
 
 from __future__ import annotations
@@ -12,57 +12,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import polars as pl
+from scipy.stats import nbinom
 
 from earwitness.core.errors import UsageError
 from earwitness.core.estimate import Estimate
 from earwitness.evaluation.estimates import estimate_rate
 from earwitness.evaluation.identity import deduplicate
 from earwitness.evaluation.rows import check_threshold
-from earwitness.evaluation.schema import (
-    Settings,
-    Transfer,
-)
+from earwitness.evaluation.schema import Claim, OperatingPoint, Prevalence, Settings, Transfer
+from earwitness.evaluation.slices import Slice
 from earwitness.metrics.measures import measure
-from earwitness.metrics.sample import Costs, Floats, Ints, numbered
+from earwitness.metrics.sample import Costs, Floats, Ints, has_both
 from earwitness.metrics.sweep import reals_needed, threshold_at_cost, threshold_at_fpr
 
-FITTING_HALF = "the calibration half"
-
-
-def scale_of(*frames: pl.DataFrame) -> str:
-    """Return the column that thresholds are on: ``pred_prob`` where no scored row lacks it."""
-    scored = [frame.filter(state="scored")["pred_prob"] for frame in frames]
-    return "logit" if any(values.null_count() for values in scored) else "pred_prob"
-
-
-def apply_threshold(rows: pl.DataFrame, column: str, threshold: float | None) -> pl.DataFrame:
-    """Return rows with the decisions at a threshold; without one, none."""
-    called = (pl.col(column) >= threshold) if threshold is not None else pl.lit(None)
-    label = pl.when(pl.col("state") == "scored").then(called.cast(pl.Int64))
-    return rows.with_columns(label.alias("pred_label"))
-
-
-def fit_on(rows: pl.DataFrame, column: str, rule: Rule, settings: Settings) -> float | str:
-    """Return the threshold that a rule gives on scored rows, or why there is none."""
-    if rows[column].null_count():
-        return f"some rows have no {column}"
-    target, score = rows["target"].to_numpy(), rows[column].to_numpy()
-    return fit_threshold(rule, target, score, numbered(rows["group"]), settings.options.costs)
-
-
 EXPECTED = "a number from 0 to 1, eer, fpr=0.01, cost or cost=10"
+PER = 100_000
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule.
+    """A threshold rule.
 
     Attributes:
-        kind: ``file`` takes the decisions of the predictions.
-        value: The threshold, the rate of false flags, or what a miss costs; ``None`` where the
-            rule has none.
+        kind: ``file`` keeps the decisions of the predictions.
+        value: The threshold, false positive rate or cost of a miss, if the rule has one.
     """
 
     kind: Literal["file", "score", "eer", "fpr", "cost"]
@@ -70,12 +44,12 @@ class Rule:
 
     @property
     def is_fitted(self) -> bool:
-        """Whether it takes rows to fit a threshold on."""
+        """Whether the threshold is fitted on rows."""
         return self.kind in ("eer", "fpr", "cost")
 
     @property
     def score(self) -> float | None:
-        """The threshold, where the rule is a number."""
+        """The threshold, if the rule is a number."""
         return self.value if self.kind == "score" else None
 
     def __str__(self) -> str:
@@ -84,24 +58,23 @@ class Rule:
         return self.kind if self.value is None else f"{self.kind}={self.value:g}"
 
 
-USUAL = Rule("fpr", 0.05)
-"""Rule of the transfer table where the evaluation fits no threshold."""
-
-
 def parse_rule(given: float | str | None) -> Rule:
     """Parse a rule from the command line; ``None`` is ``file``.
 
     Raises:
-        UsageError: It is none.
+        UsageError: Not a rule.
     """
     if given is None or given == "file":
         return Rule("file")
     name, _, number = str(given).partition("=")
     if name == "eer" and not number:
         return Rule("eer")
-    if name == "cost" and str(given) == "cost":
+    if str(given) == "cost":
         return Rule("cost")
-    value = _number(number or name)
+    try:
+        value = float(number or name)
+    except ValueError:
+        value = math.nan
     if name == "fpr" and 0 < value < 1:
         return Rule("fpr", value)
     if name == "cost" and 0 < value < math.inf:
@@ -112,59 +85,8 @@ def parse_rule(given: float | str | None) -> Rule:
     return Rule("score", value)
 
 
-def fit_threshold(
-    rule: Rule, target: Ints, score: Floats, group: Ints, costs: Costs
-) -> float | str:
-    """Return the threshold that a rule gives on a sample, or why there is none.
-
-    A rate of false flags takes as many groups of reals: items of one group are not independent.
-
-    Args:
-        rule: One that is fitted.
-        target: ``(n_items,)`` of 0 (real) and 1 (fake).
-        score: ``(n_items,)`` finite numbers, high for fake.
-        group: ``(n_items,)`` group of each.
-        costs: Prior and costs of the evaluation.
-    """
-    n_groups = len(np.unique(group[target == 0]))
-    needed = reals_needed(rule.value) if rule.kind == "fpr" and rule.value else 0
-    if n_groups < needed:
-        return f"takes {needed} groups of reals to fit on, {n_groups} there"
-    found = _fit(rule, target, score, costs)
-    if math.isnan(found):
-        return _lacking(target)
-    if math.isinf(found):
-        if rule.kind == "fpr":
-            return f"no threshold flags fakes and at most {rule.value:g} of the reals"
-        return "it costs least to call nothing fake"
-    return found
-
-
-def _fit(rule: Rule, target: Ints, score: Floats, costs: Costs) -> float:
-    if rule.kind == "fpr" and rule.value is not None:
-        return threshold_at_fpr(target, score, rule.value)
-    if rule.kind == "eer":
-        return measure("eer_threshold", target, score)
-    if rule.value is not None:
-        costs = Costs(costs.p_fake, 1.0, rule.value)
-    return threshold_at_cost(target, score, costs)
-
-
-def _lacking(target: Ints) -> str:
-    if not len(target):
-        return "nothing to fit on"
-    return f"only {'fakes' if target.all() else 'reals'} to fit on"
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
 def parse_costs(p_fake: float, c_miss: float, c_false_alarm: float) -> Costs:
-    """Read a prior and costs.
+    """Return a prior and costs.
 
     Raises:
         UsageError: One is out of bounds.
@@ -175,74 +97,233 @@ def parse_costs(p_fake: float, c_miss: float, c_false_alarm: float) -> Costs:
         raise UsageError(str(error)) from None
 
 
-def transfers(frame: pl.DataFrame, rule: Rule, settings: Settings) -> Iterator[Transfer]:
-    """Yield a line for each detector and pair of corpora.
+def scale_of(*frames: pl.DataFrame) -> str:
+    """Return the column that thresholds apply to."""
+    scored = [frame.filter(state="scored")["pred_prob"] for frame in frames]
+    return "logit" if any(values.null_count() for values in scored) else "pred_prob"
 
-    Args:
-        frame: Rows of all detectors, as ``load_rows`` returns them.
-        rule: How thresholds are fitted; ``USUAL`` where it fits none.
-        settings: Seed, costs and the level of the intervals.
+
+def apply_threshold(rows: pl.DataFrame, column: str, threshold: float | None) -> pl.DataFrame:
+    """Return rows with the decisions at a threshold; null without one."""
+    called = (pl.col(column) >= threshold) if threshold is not None else pl.lit(None)
+    label = pl.when(pl.col("state") == "scored").then(called.cast(pl.Int64))
+    return rows.with_columns(label.alias("pred_label"))
+
+
+@dataclass(frozen=True)
+class FittedThreshold:
+    """A fitted threshold, or the reason why there is none, and the number of items."""
+
+    value: float | None = None
+    reason: str | None = None
+    n_items: int = 0
+
+
+def fit_threshold(
+    rows: pl.DataFrame, column: str, rule: Rule, settings: Settings
+) -> FittedThreshold:
+    """Fit the threshold of a rule on scored rows.
+
+    A false positive rate needs enough groups of reals: items of one group are not independent.
     """
-    for_fit = for_fitting(frame, settings.seed)
-    for rows in frame.with_columns(for_fit.alias("_fit")).partition_by(
-        "detector", maintain_order=True
-    ):
-        items = deduplicate(rows).filter(state="scored")
-        if items["logit"].count() or items["pred_prob"].count():
-            yield from _of_detector(items, rule if rule.is_fitted else USUAL, settings)
+    target, score = rows["target"].to_numpy(), rows[column].to_numpy()
+    reason = _why_unfit(rows, column, rule)
+    value = math.nan if reason else _fit(rule, target, score, settings.options.costs)
+    if math.isinf(value) and rule.kind == "fpr":
+        reason = f"no threshold flags fakes and at most {rule.value:g} of the reals"
+    elif math.isinf(value):
+        reason = "it costs least to call nothing fake"
+    return FittedThreshold(None if reason else value, reason, rows.height)
 
 
-def _of_detector(items: pl.DataFrame, rule: Rule, settings: Settings) -> Iterator[Transfer]:
-    column = scale_of(items)
-    corpora = sorted(items["corpus"].unique())
-    for fitted_on in corpora:
-        found = fit_on(items.filter("_fit", corpus=fitted_on), column, rule, settings)
-        threshold, reason = (None, found) if isinstance(found, str) else (found, None)
-        for applied_to in corpora:
-            rest = items.filter(~pl.col("_fit"), corpus=applied_to)
-            given = f"threshold {threshold:.4g}, fitted on {fitted_on}" if reason is None else None
-            called = apply_threshold(rest, column, threshold)
-            yield Transfer(
-                detector=items["detector"][0],
-                rule=str(rule),
-                fitted_on=fitted_on,
-                threshold=threshold,
-                applied_to=applied_to,
-                fpr=_called_fake(called, 0, reason or f"no reals in {applied_to}", given, settings),
-                recall=_called_fake(
-                    called, 1, reason or f"no fakes in {applied_to}", given, settings
-                ),
-                reason=reason,
-            )
+def _why_unfit(rows: pl.DataFrame, column: str, rule: Rule) -> str | None:
+    if rows[column].null_count():
+        return f"some rows have no {column}"
+    if rule.kind == "fpr" and rule.value is not None:
+        needed, n_groups = reals_needed(rule.value), rows.filter(target=0)["group"].n_unique()
+        if n_groups < needed:
+            return f"needs {needed} groups of reals to fit on, found {n_groups}"
+        return None
+    if rows.height == 0:
+        return "nothing to fit on"
+    if not has_both(rows["target"]):
+        return f"only {'fakes' if rows['target'][0] else 'reals'} to fit on"
+    return None
 
 
-def _called_fake(
-    called: pl.DataFrame, target: int, reason: str, given: str | None, settings: Settings
-) -> Estimate:
-    """Return the share of a class that is called fake."""
-    own = called.filter(target=target).drop_nulls("pred_label")
-    return estimate_rate(
-        own["pred_label"].to_numpy(),
-        own["group"].to_numpy(),
-        confidence=settings.confidence,
-        reason=reason,
-        conditional_on=given,
-    )
+def _fit(rule: Rule, target: Ints, score: Floats, costs: Costs) -> float:
+    if rule.kind == "eer":
+        return measure("eer_threshold", target, score)
+    if rule.kind == "fpr" and rule.value is not None:
+        return threshold_at_fpr(target, score, rule.value)
+    if rule.value is not None:
+        costs = Costs(costs.p_fake, 1.0, rule.value)
+    return threshold_at_cost(target, score, costs)
 
 
-def for_fitting(frame: pl.DataFrame, seed: int) -> pl.Series:
-    """Return which rows are for fitting.
+def in_calibration_half(frame: pl.DataFrame, seed: int) -> pl.Series:
+    """Return the mask of rows in the calibration half, drawn by group.
 
     Args:
-        frame: As ``load_rows`` returns it.
-        seed: Another seed gives other halves.
+        frame: Rows of ``load_rows``.
+        seed: Random seed of the split.
     """
     groups = frame.group_by("group").agg(
         pl.col("corpus").min(), pl.col("target").min().alias("low"), pl.col("target").max()
     )
-    places = [hashlib.sha256(f"{seed}:{name}".encode()).hexdigest() for name in groups["group"]]
-    ordered = groups.with_columns(pl.Series("_place", places)).sort(
-        "corpus", "low", "target", "_place"
+    hashes = [hashlib.sha256(f"{seed}:{name}".encode()).hexdigest() for name in groups["group"]]
+    ordered = groups.with_columns(pl.Series("_hash", hashes)).sort(
+        "corpus", "low", "target", "_hash"
     )
-    chosen = ordered.gather_every(2)["group"]
-    return frame["group"].is_in(chosen.implode())
+    return frame["group"].is_in(ordered.gather_every(2)["group"].implode())
+
+
+def threshold_transfers(frame: pl.DataFrame, rule: Rule, settings: Settings) -> Iterator[Transfer]:
+    """Yield a transfer for each detector and pair of corpora.
+
+    Args:
+        frame: Rows of all detectors, from ``load_rows``.
+        rule: Threshold rule; ``fpr=0.05`` in place of one that is not fitted.
+        settings: Seed, costs and confidence level.
+    """
+    rule = rule if rule.is_fitted else Rule("fpr", 0.05)
+    is_for_fit = in_calibration_half(frame, settings.seed)
+    for rows in frame.with_columns(is_for_fit.alias("_fit")).partition_by(
+        "detector", maintain_order=True
+    ):
+        items = deduplicate(rows).filter(state="scored")
+        if items["logit"].count() or items["pred_prob"].count():
+            yield from _transfers_of_detector(items, rule, settings)
+
+
+def _transfers_of_detector(
+    items: pl.DataFrame, rule: Rule, settings: Settings
+) -> Iterator[Transfer]:
+    column = scale_of(items)
+    corpora = sorted(items["corpus"].unique())
+    for fitted_on in corpora:
+        fitted = fit_threshold(items.filter("_fit", corpus=fitted_on), column, rule, settings)
+        given = None
+        if fitted.value is not None:
+            given = f"threshold {fitted.value:.4g}, fitted on {fitted_on}"
+        for applied_to in corpora:
+            rest = items.filter(~pl.col("_fit"), corpus=applied_to)
+            called = apply_threshold(rest, column, fitted.value).drop_nulls("pred_label")
+            fpr, recall = (
+                estimate_rate(
+                    own["pred_label"].to_numpy(),
+                    own["group"].to_numpy(),
+                    confidence=settings.confidence,
+                    reason=fitted.reason or f"no {name} in {applied_to}",
+                    conditional_on=given,
+                )
+                for name, own in (
+                    ("reals", called.filter(target=0)),
+                    ("fakes", called.filter(target=1)),
+                )
+            )
+            yield Transfer(
+                detector=items["detector"][0],
+                rule=str(rule),
+                fitted_on=fitted_on,
+                threshold=fitted.value,
+                applied_to=applied_to,
+                fpr=fpr,
+                recall=recall,
+                reason=fitted.reason,
+            )
+
+
+def operating_point(
+    overall: Slice, rule: Rule, fitted: FittedThreshold, fitted_on: str | None, settings: Settings
+) -> OperatingPoint:
+    """Return the operating point of one detector, from its slice ``overall``."""
+    recall, specificity = (overall.estimates[name] for name in ("recall", "specificity"))
+    return OperatingPoint(
+        detector=overall.detector,
+        rule=str(rule),
+        threshold=fitted.value if rule.is_fitted else rule.score,
+        fitted_on=fitted_on if rule.is_fitted else None,
+        n_fitted=fitted.n_items,
+        recall=recall,
+        specificity=specificity,
+        false_flags_per_100k=false_flags(specificity),
+        prevalences=[
+            Prevalence(prevalence=share, precision=precision_at(share, recall, specificity))
+            for share in (0.001, 0.01, 0.1, 0.28)
+        ],
+        claims=[_claim(fpr, overall, settings.confidence) for fpr in (0.05, 0.01, 0.001, 0.0001)],
+        reason=fitted.reason,
+    )
+
+
+def false_flags(specificity: Estimate) -> Estimate:
+    """Return the number of false flags per 100 000 reals."""
+    value, low, high = (
+        None if share is None else PER * (1 - share)
+        for share in (specificity.value, specificity.high, specificity.low)
+    )
+    return specificity.model_copy(update={"value": value, "low": low, "high": high})
+
+
+def precision_at(prevalence: float, recall: Estimate, specificity: Estimate) -> Estimate:
+    """Return the precision at a prevalence of fakes.
+
+    Its interval combines the lower ends of both intervals, and the upper ends: it is
+    conservative.
+    """
+    no_flags = "nothing was called fake"
+    bare = Estimate(
+        reason=recall.reason or specificity.reason or no_flags,
+        n_items=recall.n_items + specificity.n_items,
+        n_groups=max(recall.n_groups, specificity.n_groups),
+    )
+    if recall.value is None or specificity.value is None:
+        return bare
+    value = _precision(prevalence, recall.value, specificity.value)
+    if math.isnan(value):
+        return bare.model_copy(update={"reason": no_flags})
+    found = bare.model_copy(update={"value": value, "conditional_on": recall.conditional_on})
+    ends = ((recall.low, specificity.low), (recall.high, specificity.high))
+    low, high = (
+        None if one is None or two is None else _precision(prevalence, one, two)
+        for one, two in ends
+    )
+    if low is None:
+        return found
+    method = "ends of recall's and specificity's intervals"
+    return found.model_copy(update={"low": low, "high": high, "method": method, "reason": None})
+
+
+def _precision(prevalence: float, recall: float, specificity: float) -> float:
+    right = prevalence * recall
+    flags = right + (1 - prevalence) * (1 - specificity)
+    return right / flags if flags > 0 else math.nan
+
+
+def reals_to_claim(fpr: float, confidence: float, n_flagged: int = 0) -> int:
+    """Return the number of independent reals needed to bound the false positive rate by ``fpr``.
+
+    The bound is exact and one-sided (Clopper and Pearson, 1934). At 95 % and without flags it is
+    close to 3 / ``fpr``, the rule of three.
+
+    Args:
+        fpr: False positive rate to claim.
+        confidence: Confidence level of the claim.
+        n_flagged: Number of flagged reals.
+    """
+    if n_flagged == 0:
+        return math.ceil(math.log(1 - confidence) / math.log1p(-fpr))
+    return n_flagged + 1 + int(nbinom.ppf(confidence, n_flagged + 1, fpr))
+
+
+def _claim(fpr: float, overall: Slice, confidence: float) -> Claim:
+    n_groups = overall.coverage.n_groups_real
+    n_flagged = None if overall.counts is None else min(overall.counts.fp, n_groups)
+    return Claim(
+        fpr=fpr,
+        n_reals=reals_to_claim(fpr, confidence),
+        n_reals_here=n_groups,
+        n_flagged_here=n_flagged,
+        n_reals_flagged=None if n_flagged is None else reals_to_claim(fpr, confidence, n_flagged),
+    )

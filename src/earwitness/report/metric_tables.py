@@ -17,7 +17,7 @@ from earwitness.core.io import atomic_write
 from earwitness.evaluation.compare import Line, Pair
 from earwitness.evaluation.estimates import labels as metric_labels
 from earwitness.evaluation.schema import Baseline, Metrics, OperatingPoint, Transfer
-from earwitness.evaluation.slice_schema import Slice
+from earwitness.evaluation.slices import Slice
 from earwitness.metrics.measures import METRICS
 from earwitness.report import formatting
 from earwitness.report.formatting import BASELINES

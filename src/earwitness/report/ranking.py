@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS, Estimate
 from earwitness.evaluation.schema import Metrics
-from earwitness.evaluation.slice_schema import Slice, SliceKind
+from earwitness.evaluation.slices import Slice, SliceKind
 from earwitness.splits.grouping import ALL
 
 RANKED_BY = ("auroc", "balanced_accuracy", "recall", "specificity")

@@ -24,8 +24,8 @@ from earwitness.audit.shortcuts.permutation import rank_p_value, share_p_value
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS, Estimate
 from earwitness.metrics.intervals import auroc_interval
 from earwitness.metrics.measures import measure
+from earwitness.metrics.resampling import holm
 from earwitness.metrics.sample import Floats, Ints, Items, numbered
-from earwitness.metrics.significance import holm
 from earwitness.splits.grouping import ALL, Cell, list_cells
 
 LIMIT = 0.7

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from earwitness.core.estimate import ComparisonRow, Counts, Estimate
-from earwitness.evaluation.operating import PER
 from earwitness.evaluation.schema import (
     Claim,
     DetectorInfo,
@@ -14,8 +13,9 @@ from earwitness.evaluation.schema import (
     OperatingPoint,
     Transfer,
 )
-from earwitness.evaluation.slice_schema import TableRow
+from earwitness.evaluation.slices import TableRow
 from earwitness.evaluation.summarize import is_one_class
+from earwitness.evaluation.thresholds import PER
 from earwitness.report import formatting
 from earwitness.report.blocks import (
     Block,

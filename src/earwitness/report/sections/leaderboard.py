@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from earwitness.core.estimate import Estimate
 from earwitness.evaluation.schema import Baseline, Metrics
-from earwitness.evaluation.slice_schema import Slice
+from earwitness.evaluation.slices import Slice
 from earwitness.report import formatting
 from earwitness.report.blocks import Block, Details, Figure, Gallery, Note, Section
 from earwitness.report.charts.curves import Interval, forest_chart

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from earwitness.audit.schema import Verdict
 from earwitness.audit.tables import ResultGroup, group_results
 from earwitness.evaluation.schema import DetectorInfo, Metrics
-from earwitness.evaluation.slice_schema import Slice
+from earwitness.evaluation.slices import Slice
 from earwitness.report.blocks import Block, Details, Note, Section
 from earwitness.report.headline import audit_mismatch
 from earwitness.report.tables import (

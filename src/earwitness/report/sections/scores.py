@@ -9,7 +9,7 @@ from typing import TypeVar
 from markupsafe import Markup
 
 from earwitness.evaluation.schema import Calibration, Metrics
-from earwitness.evaluation.slice_schema import Curves, Histogram, ReliabilityBin, Slice
+from earwitness.evaluation.slices import Curves, Histogram, ReliabilityBin, Slice
 from earwitness.report import formatting
 from earwitness.report.blocks import Block, Figure, Gallery, Note, Section
 from earwitness.report.charts.curves import (
