@@ -277,7 +277,7 @@ WRONG = {
     "predict --detector specnn_amplitude --manifest m.csv --out x": "give --weights specnn_",
     "predict --detector mine --manifest absent.csv --out x": "absent.csv: cannot be read",
     "predict --detector mine --manifest empty.csv --out x": "empty.csv: empty, expected a header",
-    "predict --detector mine --manifest folder --out x": "folder: no manifest there",
+    "predict --detector mine --manifest folder --out x": "folder: no manifests",
     "predict --detector mine --out x": "no manifest given, expected --manifest FILE",
     "predict --manifest m.csv --out x": "no detector asked for, expected one or more of specnn_amp",
     "predict --detector mine --manifest m.csv": "expected one of --out RUN_FOLDER",

@@ -136,8 +136,8 @@ def test_detectors_are_listed(run: Run, shelf: Path) -> None:
     assert code == 0
     assert f"{shelf / GAMMA} (SHA-256" in " ".join(out.split())
     assert str(shelf / "mine") in out
-    assert "not here; yours to bring" in out
-    assert "not here; trained by you in seconds" in out
+    assert "not available; yours to bring" in out
+    assert "not available; trained by you in seconds" in out
     assert "CC-BY-NC-4.0" in out
 
 

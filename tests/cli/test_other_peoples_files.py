@@ -12,7 +12,7 @@ from typer.main import get_command
 
 import spectttra_folders
 from builders import touch, write_tone
-from earwitness.cli.app import app
+from earwitness.cli import make_app
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 
 Run = Callable[..., tuple[int, str, str]]
@@ -218,7 +218,7 @@ def test_weights_without_a_detector_say_so(run: Run, tmp_path: Path) -> None:
 
 
 def test_help_shows_brackets(run: Run) -> None:
-    command = get_command(app)
+    command = get_command(make_app())
     texts = [
         p.help or ""
         for each in command.commands.values()  # type: ignore[attr-defined]

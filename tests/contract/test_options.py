@@ -11,7 +11,7 @@ import typer.main
 
 from builders import write_tone
 from earwitness.bench.config import DetectorSection
-from earwitness.cli.app import app
+from earwitness.cli import make_app
 from earwitness.core.errors import RunError
 from earwitness.core.manifest import Manifest
 from earwitness.detectors.base import Detector
@@ -46,7 +46,7 @@ OTHER_VALUES: dict[str, Any] = {
 
 def options_of(command: str) -> dict[str, Any]:
     """The options of a command, by their first name without dashes."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(make_app())
     return {p.opts[0].lstrip("-"): p for p in group.commands[command].params}
 
 

@@ -1,35 +1,37 @@
-"""The command line: thin, it parses, calls and prints.
+"""The command line.
 
-Conventions: an option may be written ``--a-b`` or ``--a_b``; errors a user can cause end in one
-line on stderr and exit 2; Ctrl-C exits 130; a bug ends in a traceback.
+Conventions: an option may be written ``--a-b`` or ``--a_b``. User errors are one line on stderr,
+with exit status 2; that of Ctrl-C is 130; a bug ends in a traceback.
 """
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
+import typer
+from rich.markup import escape
+from typer.core import TyperCommand
+
+from earwitness import __version__
 from earwitness.core.errors import EarwitnessError, StoppedError, UsageError
 from earwitness.core.io import refusal
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
-_STDERR = 2
+"""Exit status after Ctrl-C, by convention of shells."""
 
 
 def main() -> None:
     """Run the command that ``sys.argv`` names."""
     _use_utf8()
     _settle_streams()
-    from earwitness.cli.app import app
-
     try:
         _check_paths(Path.cwd(), *sys.argv[1:])
-        sys.exit(app(prog_name="earwitness", standalone_mode=False))
+        sys.exit(make_app()(prog_name="earwitness", standalone_mode=False))
     except EarwitnessError as error:
         print(f"earwitness: {error}", file=sys.stderr)
         sys.exit(INTERRUPTED if isinstance(error, StoppedError) else 2)
@@ -52,9 +54,9 @@ def main() -> None:
 
 
 def _use_utf8() -> None:
-    """Start again in Python's UTF-8 mode where a locale has file names in another encoding.
+    """Restart in Python's UTF-8 mode if the locale has another encoding of file names.
 
-    Names in tables are UTF-8 and could else not be found on the disk, nor written to a table.
+    Paths in tables are UTF-8.
     """
     if sys.platform == "win32" or sys.getfilesystemencoding() == "utf-8":
         return
@@ -66,11 +68,7 @@ def _use_utf8() -> None:
 
 
 def _check_paths(*paths: str | Path) -> None:
-    """Refuse paths that are no text: they could not be written to a table.
-
-    Raises:
-        UsageError: The name of one is not valid Unicode.
-    """
+    """Raise ``UsageError`` for paths that are not valid Unicode, which tables cannot contain."""
     for path in map(str, paths):
         if not path.isascii() and any("\ud800" <= c <= "\udfff" for c in path):
             shown = path.encode(errors="replace").decode()
@@ -78,12 +76,10 @@ def _check_paths(*paths: str | Path) -> None:
 
 
 def _settle_streams() -> None:
-    """Print to a closed stream nothing, and what an encoding lacks as question marks.
-
-    The descriptor of a closed stream is taken, too: else the next file that is opened gets it, and
-    what libraries and workers print there.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+    """Replace closed streams by the null device; print unencodable characters as ``?``."""
+    # Else the next file that is opened gets the descriptor, and what libraries print to it.
+    stderr = 2
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= stderr:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     for name in ("stdout", "stderr"):
@@ -95,7 +91,7 @@ def _settle_streams() -> None:
 
 
 def _refuse_usage(error: Any) -> NoReturn:
-    """Print a usage error in one line; a command without arguments has printed its help."""
+    """Print a usage error, if any, and exit."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "earwitness"
     message = str(error.format_message()).replace("Value error, ", "").strip().rstrip(".")
@@ -105,4 +101,88 @@ def _refuse_usage(error: Any) -> NoReturn:
 
 
 def _say_stopped() -> None:
-    print("earwitness: stopped; files that are there are whole", file=sys.stderr)
+    print("earwitness: stopped; no file is incomplete", file=sys.stderr)
+
+
+class _Command(TyperCommand):
+    """A command whose help is escaped: Rich takes ``[onnx]`` for a style."""
+
+    def __init__(self, name: str | None, **more: Any) -> None:
+        for parameter in more.get("params") or ():
+            if getattr(parameter, "help", None):
+                parameter.help = escape(parameter.help)
+        for part in ("help", "short_help", "epilog"):
+            if more.get(part):
+                more[part] = escape(more[part])
+        super().__init__(name, **more)
+
+
+def _hyphens(option: str) -> str:
+    """Return ``--out-dir`` for ``--out_dir``, as in the published scripts."""
+    return option.replace("_", "-")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"earwitness {__version__}")
+        raise typer.Exit
+
+
+def _common(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def _reflowed(docstring: str | None) -> str:
+    """Return a docstring without line breaks in paragraphs, for the terminal to wrap."""
+    paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def make_app() -> typer.Typer:
+    """Return the Typer application with all commands."""
+    from earwitness.cli import bench
+    from earwitness.cli.audit import audit
+    from earwitness.cli.demo import demo
+    from earwitness.cli.detectors import detectors, export
+    from earwitness.cli.evaluate import compare, evaluate, plot, report, summarize
+    from earwitness.cli.images import classify, render
+    from earwitness.cli.listen import listen
+    from earwitness.cli.predict import predict
+    from earwitness.cli.splits import splits
+    from earwitness.cli.train import train
+
+    app = typer.Typer(
+        name="earwitness",
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        context_settings={"token_normalize_func": _hyphens, "help_option_names": ["-h", "--help"]},
+        help="How far can a detector of AI-generated music be trusted?\n\n"
+        "Build balanced manifests from dataset folders (splits), check them for leakage (audit), "
+        "score them (predict), and evaluate the scores (summarize, plot, evaluate, report). "
+        "0 is real, 1 is fake; higher scores mean fake. Options may be written --like-this or "
+        "--like_this.",
+    )
+    app.callback()(_common)
+    for command in (
+        *(splits, audit, predict, summarize, evaluate, compare, report, plot),
+        *(render, train, classify, export, listen, detectors, demo),
+    ):
+        app.command(cls=_Command, help=_reflowed(command.__doc__))(command)
+    benchmark = typer.Typer(
+        no_args_is_help=True,
+        help="Run a whole benchmark from one file: init writes it, run executes it, diff compares "
+        "two runs.",
+    )
+    for command in (bench.init, bench.run, bench.diff):
+        benchmark.command(cls=_Command, help=_reflowed(command.__doc__))(command)
+    app.add_typer(benchmark, name="bench")
+    return app

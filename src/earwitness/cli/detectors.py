@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.text import Text
 
 from earwitness.cli import console
 from earwitness.cli.options import comma_list
 
 if TYPE_CHECKING:
+    from earwitness.core.cards import DetectorCard
     from earwitness.detectors.base import Detector
+    from earwitness.detectors.loading import Listing
 
 
 def detectors(
@@ -27,20 +32,123 @@ def detectors(
 
     Nothing is downloaded. Given a name, hub id or folder, the whole card is shown.
     """
-    from earwitness.cli.detector_text import listing_record, tell_card, tell_listing
     from earwitness.detectors.loading import list_detectors, look_up
 
     listings = [look_up(name) for name in names] if names else list_detectors()
     if as_json:
-        print(json.dumps([listing_record(each) for each in listings], indent=2, allow_nan=False))
+        print(json.dumps([_listing_record(each) for each in listings], indent=2, allow_nan=False))
         return
-    tell = tell_card if names else tell_listing
     for listing in listings:
-        for line in tell(listing, width=console.out.width):
+        for line in _describe(listing, width=console.out.width, in_full=bool(names)):
             console.out.print(line)
 
 
-_FORMATS = ("onnx", "folder", "published")
+_LABEL_WIDTH = 16
+
+
+def _describe(listing: Listing, *, width: int, in_full: bool) -> list[Text]:
+    """Return the lines on one detector: its whole card, or a summary."""
+    card = listing.card
+    heading = Text(listing.asked, style="bold")
+    fields = [("weights", _weights(listing))]
+    if card is not None and in_full:
+        fields += _fields(card)
+    elif card is not None:
+        heading.append(f"  {card.summary}" if card.summary else "", style="not bold")
+        origin = _origin(listing.weights is not None, card)
+        fields += [("input", _contract(card)), ("licence", card.licence), *origin]
+        fields.append(("limits", card.limits))
+    return [heading, *_lines(fields, width), Text()]
+
+
+def _listing_record(listing: Listing) -> dict[str, Any]:
+    """Return the JSON record of a detector."""
+    return {
+        "detector": listing.asked,
+        "is_here": listing.is_here,
+        "weights": None if listing.weights is None else str(listing.weights),
+        "problem": listing.problem,
+        "card": None if listing.card is None else card_record(listing.card),
+    }
+
+
+def card_record(card: DetectorCard) -> dict[str, Any]:
+    """Return the JSON record of a card, without the hashes of training items."""
+    hashes = {"training_items": {"item_sha256", "group_sha256"}}
+    return card.model_dump(mode="json", exclude=hashes)
+
+
+def _weights(listing: Listing) -> str:
+    card = listing.card
+    if listing.problem is not None:
+        return f"cannot be used: {listing.problem}"
+    if listing.weights is None or card is None:
+        return f"not available; {card.weights_from if card else ''}"
+    return f"{listing.weights} (SHA-256 {(card.weights_sha256 or '')[:12]}…)"
+
+
+def _fields(card: DetectorCard) -> Iterator[tuple[str, str]]:
+    yield "name", card.name
+    yield "kind", card.kind
+    yield "summary", card.summary or "none"
+    yield "input", _contract(card)
+    yield "preprocessing", card.preprocessing
+    yield "band", f"{card.band_hz[0]:g} to {card.band_hz[1]:g} Hz"
+    yield "needs", f"{card.needs.min_level_dbfs:g} dBFS in its band, else it abstains"
+    is_probability = card.score_kind == "probability"
+    yield "score", "a calibrated probability" if is_probability else "uncalibrated, no probability"
+    yield "threshold", f"{card.threshold:g}"
+    if card.encoders:
+        yield "encoders", ", ".join(card.encoders)
+    yield from _origin(card.weights_sha256 is not None, card)
+    if card.training_items is not None:
+        items = card.training_items
+        yield "training items", f"{items.n_items}, manifest digest {items.manifest_digest}"
+    yield "licence", card.licence
+    yield "source", card.source
+    yield "get weights", card.weights_from or "unknown"
+    yield "limits", card.limits
+    yield "SHA-256", card.weights_sha256 or "unknown until the weights are available"
+    for name, value in card.details.items():
+        yield name, str(value)
+
+
+def _contract(card: DetectorCard) -> str:
+    contract = card.contract
+    rate_hz = contract.sample_rate_hz
+    if contract.clip_samples:
+        length = f"clips of {contract.clip_samples / rate_hz:.3g} s"
+    elif contract.max_samples:
+        length = f"whole files up to {contract.max_samples / rate_hz:.3g} s"
+    else:
+        length = "whole files"
+    native = " (files are not resampled)" if contract.native_rate else ""
+    return f"{length} at {rate_hz} Hz{native}"
+
+
+def _origin(is_here: bool, card: DetectorCard) -> list[tuple[str, str]]:
+    """Return its training and selection data, as far as known without its weights."""
+    if not is_here and card.trained_on is None:
+        return [("trained on", "depends on the weights")]
+    return [("trained on", _known(card.trained_on)), ("selected on", _known(card.selected_on))]
+
+
+def _known(names: tuple[str, ...] | None) -> str:
+    if names is None:
+        return "unknown"
+    return "; ".join(names) or "nothing"
+
+
+def _lines(fields: list[tuple[str, str]], width: int) -> list[Text]:
+    """Return fields as labels with wrapped text; paths and hashes are not broken."""
+    room = max(20, min(width, 100) - _LABEL_WIDTH - 2)
+    wrapper = textwrap.TextWrapper(room, break_on_hyphens=False, break_long_words=False)
+    lines = []
+    for label, text in fields:
+        first, *others = wrapper.wrap(text) or [""]
+        line = Text("  ").append(label.ljust(_LABEL_WIDTH), style="dim").append(first)
+        lines += [line, *(Text(" " * (_LABEL_WIDTH + 2) + other) for other in others)]
+    return lines
 
 
 def export(
@@ -75,7 +183,7 @@ def export(
         ),
     ] = None,
     format_: Annotated[
-        str,
+        Literal["onnx", "folder", "published"],
         typer.Option(
             "--format",
             metavar="NAME",
@@ -98,11 +206,8 @@ def export(
     detector's before it is written. The model card for the Hugging Face hub and the detector's own
     card are written too.
     """
-    from earwitness.core.errors import UsageError
     from earwitness.detectors.export import ONNX_FILE, push_folder, write_folder, write_onnx
 
-    if format_ not in _FORMATS:
-        raise UsageError(f"--format {format_}: expected {', '.join(_FORMATS)}")
     opened = _open(weights, detector, classes, contract)
     for line in opened.remarks:
         console.remark(line)

@@ -124,7 +124,7 @@ def _open(
 
 def _record(results: Sequence[SongResult], cards: Sequence[DetectorCard]) -> dict[str, object]:
     from earwitness import __version__
-    from earwitness.cli.detector_text import card_record
+    from earwitness.cli.detectors import card_record
     from earwitness.listen.text import song_record
 
     return {
