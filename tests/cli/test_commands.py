@@ -284,7 +284,7 @@ WRONG = {
     "predict --detector mine --manifest m.csv --out a --output-csv b": "expected one of --out",
     "predict --detector mine --manifest m.csv --out m.csv": "m.csv: found a file, expected",
     "predict --detector mine --manifest m.csv --output-csv folder": "found a folder, expected",
-    "predict --detector mine --manifest m.csv,other/m.csv --out x": "two manifests go by the name",
+    "predict --detector mine --manifest m.csv,other/m.csv --out x": "two manifests are named",
     "predict --detector mine --manifest m.csv --out x --device gpu": "--device gpu: expected auto",
     "predict --detector mine --manifest m.csv --output-csv x --eval-sections reel": "'reel', expec",
     "predict --detector mine,fakeprint --weights w --manifest m.csv --out x": "--weights w: exp",

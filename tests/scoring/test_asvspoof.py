@@ -114,7 +114,7 @@ def test_scores_follow_from_probabilities_where_there_are_no_logits(tmp_path: Pa
         ("a\t1\na\t2\n", "a\tspoof\n", "s.tsv:3: 'a' again, expected each file once"),
         ("a\t1\n", "a\tspoof\na\tspoof\n", "k.tsv:3: 'a' again, expected each file once"),
         ("a\t1\n", "a\tfake\n", "k.tsv:2: no label, expected bonafide or spoof in a line"),
-        ("a\t1\nb\t1\n", "a\tspoof\n", "s.tsv: 1 files that "),
+        ("a\t1\nb\t1\n", "a\tspoof\n", "s.tsv: 1 files are not in "),
         ("a\t1\n", "", "k.tsv: no files, expected lines of filename and cm-label"),
     ],
 )

@@ -17,7 +17,6 @@ from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import PREDICTION_COLUMNS, WINDOW_COLUMNS
 from earwitness.detectors.base import Scores
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
-from earwitness.scoring.frames import list_remarks
 from earwitness.scoring.predict import (
     count_files,
     plan_scoring,
@@ -26,7 +25,7 @@ from earwitness.scoring.predict import (
     tabulate,
 )
 from earwitness.scoring.prediction_files import read_predictions, write_predictions
-from earwitness.scoring.sections import section_accuracies
+from earwitness.scoring.run import list_remarks, section_accuracies
 from earwitness.scoring.store import RowStore
 
 

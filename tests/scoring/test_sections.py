@@ -5,7 +5,7 @@ import pytest
 
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.scoring.sections import section_accuracies
+from earwitness.scoring.run import section_accuracies
 
 
 def predictions() -> Predictions:

@@ -74,7 +74,7 @@ def test_errors_can_be_tried_again_and_the_later_row_counts(tmp_path: Path) -> N
 
 def test_anew_forgets(tmp_path: Path) -> None:
     fill(tmp_path)
-    with RowStore(tmp_path, "owner/name@main", anew=True) as store:
+    with RowStore(tmp_path, "owner/name@main", overwrite=True) as store:
         assert store.finished == {}
 
 
@@ -82,11 +82,11 @@ def test_anew_forgets(tmp_path: Path) -> None:
     ("line", "told"),
     [
         (b"not json\n", ":3: no JSON, expected a finished row; --resume always"),
-        (b'{"path": "/a", "skip_s": 0}\n', ":3: no finished row"),
+        (b'{"path": "/a", "skip_s": 0}\n', ":3: not a finished row"),
         (
             b'{"path": "/a", "skip_s": 0, "windows": [], "encoders": [], "native_rate_hz": null, '
             b'"error": null}\n',
-            ":3: no finished row",
+            ":3: not a finished row",
         ),
     ],
 )

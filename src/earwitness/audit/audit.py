@@ -44,8 +44,8 @@ from earwitness.core.io import atomic_write
 from earwitness.core.manifest import Manifest
 from earwitness.core.registry import Registry, summarize_error
 from earwitness.detectors.loading import look_up
-from earwitness.scoring.interrupts import held_interrupts
 from earwitness.scoring.store import STORE_FOLDER, locked
+from earwitness.scoring.workers import held_interrupts
 from earwitness.splits.manifests import write_manifest
 
 CHECKS = Registry("check", UsageError, group="earwitness.checks")

@@ -82,8 +82,8 @@ def render(
     """
     from earwitness.core.errors import UsageError
     from earwitness.images.render import render as draw
-    from earwitness.scoring.interrupts import held_interrupts
     from earwitness.scoring.run_folder import refuse_contents
+    from earwitness.scoring.workers import held_interrupts
 
     if (manifest is None) == (folder is None):
         raise UsageError("expected one of --manifest FILES, --folder DIR")
@@ -220,7 +220,7 @@ def classify(
     from earwitness.core.io import missing
     from earwitness.detectors.nets.resnet18 import load_resnet
     from earwitness.images import classify as work
-    from earwitness.scoring.interrupts import held_interrupts
+    from earwitness.scoring.workers import held_interrupts
 
     if not weights.exists():
         raise WeightsError(f"--weights {missing(weights)}; train a network with earwitness train")

@@ -128,8 +128,7 @@ def predict(
     from earwitness.detectors.loading import open_detectors
     from earwitness.evaluation.summarize import write_published_tables
     from earwitness.scoring import run
-    from earwitness.scoring.frames import list_remarks
-    from earwitness.scoring.sections import check_sections
+    from earwitness.scoring.run import check_sections, list_remarks
 
     if sum(target is not None for target in (out, output_csv, output_dir)) != 1:
         raise UsageError("expected one of --out RUN_FOLDER, --output-csv FILE, --output-dir DIR")
@@ -218,7 +217,7 @@ def _starting(stack: ExitStack) -> Callable[[int, int], Callable[[bool], None]]:
 def _report_sections(written: dict[Path, Predictions], wanted: list[str]) -> None:
     """Print and write accuracies by section; of several manifests, each line names its own."""
     from earwitness.core.io import write_json
-    from earwitness.scoring.sections import has_encoders, section_accuracies
+    from earwitness.scoring.run import has_encoders, section_accuracies
 
     several = len({prediction.dataset for prediction in written.values()}) > 1
     for path, prediction in written.items():

@@ -123,7 +123,7 @@ def train(task: TrainingTask, config: TrainConfig, out: Path, **options: Any) ->
         out: Output folder.
         **options: ``resume`` and ``hardware`` of ``training.run.train``.
     """
-    from earwitness.scoring.interrupts import held_interrupts
+    from earwitness.scoring.workers import held_interrupts
     from earwitness.training import run
     from earwitness.training.trainer import Callbacks
 

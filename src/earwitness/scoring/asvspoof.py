@@ -1,15 +1,13 @@
-"""Score and key files of ASVspoof, read as predictions and written from them.
+"""Read and write ASVspoof score and key files.
 
-Conventions: here, and here alone, polarity turns: their scores are high for bona fide, so a logit
-is the negative of a score. Score files have one line a file, in one of these forms::
+ASVspoof scores are high for bona fide, so a logit is a negated score. A score file is one of::
 
-    filename⇥cm-score                 ASVspoof 5, with this header; further columns are passed over
-    utterance score                   no header, as SSL_Anti-spoofing and ASVspoof 2021 have
-    utterance attack label score      no header, as AASIST and ASVspoof 2019 have
+    filename⇥cm-score                 ASVspoof 5, with this header; further columns are ignored
+    utterance score                   no header, as SSL_Anti-spoofing and ASVspoof 2021
+    utterance attack label score      no header, as AASIST and ASVspoof 2019; needs no key
 
 A key has the header ``filename⇥cm-label``, or none, as the protocols of ASVspoof 5, 2021 and 2019:
-words apart by blanks, one of which is ``bonafide`` or ``spoof``, after the name of the attack. A
-score file that holds the labels itself needs no key.
+words separated by blanks, one of them ``bonafide`` or ``spoof``, after the name of the attack.
 """
 
 from __future__ import annotations
@@ -36,14 +34,12 @@ _NO_ATTACK = ("-", "bonafide")
 
 @dataclass(frozen=True)
 class _Truth:
-    """What a key says of a file."""
-
     target: int
     attack: str | None
 
 
 def is_score_file(path: Path) -> bool:
-    """Whether a file's first line is that of a score file, with a header or without."""
+    """Return whether a file's first line is that of a score file."""
     if path.suffix.lower() == ".parquet":
         return False
     try:
@@ -56,7 +52,7 @@ def is_score_file(path: Path) -> bool:
 
 
 def holds_labels(path: Path) -> bool:
-    """Whether a score file says itself which files are bona fide."""
+    """Return whether a score file has labels."""
     return any(len(cells) > 2 and cells[-2] in _LABELS for _, cells in _score_lines(path)[:1])
 
 
@@ -73,22 +69,22 @@ def read_scores(
     dataset: str | None = None,
     detector: str | None = None,
 ) -> Predictions:
-    """Read a score file and the key that tells what is bona fide.
+    """Read a score file and its key.
 
     Args:
         scores: The score file.
-        key: The key file; a score file that holds the labels itself needs none.
-        dataset: Name of what was judged; by default what follows ``__`` in the score file's stem,
-            else the key's stem.
-        detector: Name of who judged; by default the score file's stem, up to ``__``.
+        key: The key file; not needed if the score file has labels.
+        dataset: Name of the dataset; by default what follows ``__`` in the score file's stem,
+            otherwise the key's stem.
+        detector: Name of the detector; by default the score file's stem up to ``__``.
 
     Returns:
-        One row a file of the key, in its order: ``logit`` is the negative score, and 0 or more is
-        called fake. There is no ``pred_prob``. A file without a score says so in ``error``.
+        One row per file of the key, in order: ``logit`` is the negated score, fake from 0 up, and
+        ``pred_prob`` is null. A file without a score has an ``error``.
 
     Raises:
-        PredictionsError: A file cannot be read, a line is wrong or there twice, a score is of a
-            file that the key has not, or score file and key differ in a label.
+        PredictionsError: A file cannot be read, has an invalid or repeated line, scores a file that
+            is not in the key, or contradicts the key.
     """
     scores, key = Path(scores), Path(scores if key is None else key)
     truths = _read_key(key)
@@ -96,39 +92,40 @@ def read_scores(
     strange = [name for name in found if name not in truths]
     if strange:
         raise PredictionsError(
-            f"{scores}: {len(strange)} files that {key} has not ({strange[0]!r} first), expected "
+            f"{scores}: {len(strange)} files are not in {key} ({strange[0]!r} first), expected "
             "scores of its files"
         )
     stem, _, rest = scores.stem.partition("__")
     dataset, detector = dataset or rest or key.stem, detector or stem
-    missing = f"no score in {scores.name}"
-    rows = [(name, *_row(truth, found.get(name), missing)) for name, truth in truths.items()]
-    types = {
-        "filepath": pl.String,
-        "target": pl.Int8,
-        "generator": pl.String,
-        "logit": pl.Float64,
-        "pred_label": pl.Int8,
-        "error": pl.String,
-    }
-    frame = pl.DataFrame(rows, schema=types, orient="row")
-    return Predictions(dataset, detector, _with_all_columns(frame, detector))
+    texts = ("preprocessing", "precision", "windows", "abstained")
+    empty: dict[str, type[pl.DataType]] = dict.fromkeys(texts, pl.String)
+    empty |= {"native_rate_hz": pl.Int64, "below_band": pl.Boolean, "pred_prob": pl.Float64}
+    logit, missing = pl.col("logit"), pl.lit(f"no score in {scores.name}")
+    frame = pl.DataFrame(
+        [(name, truth.target, truth.attack, found.get(name)) for name, truth in truths.items()],
+        {"filepath": pl.String, "target": pl.Int8, "generator": pl.String, "logit": pl.Float64},
+        orient="row",
+    ).with_columns(-logit)
+    frame = frame.with_columns(
+        *(pl.lit(None, dtype).alias(name) for name, dtype in empty.items()),
+        detector=pl.lit(detector),
+        pred_label=(logit >= 0).cast(pl.Int8),
+        error=pl.when(logit.is_null()).then(missing),
+    )
+    columns = ("filepath", "target", "generator", *PREDICTION_COLUMNS)
+    return Predictions(dataset, detector, frame.select(columns))
 
 
 def write_scores(predictions: Predictions, scores: str | Path, key: str | Path) -> int:
     """Write a score file and its key, atomically.
 
-    Args:
-        predictions: Rows with paths; the logit's negative is the score, and where a row has none
-            it follows from ``pred_prob``.
-        scores: Where scores go.
-        key: Where the key goes; it holds rows without a score as well.
+    The score is the negated logit, which is computed from ``pred_prob`` if missing.
 
     Returns:
-        How many rows have no score and are in the key alone.
+        The number of rows without a score, which are in the key only.
 
     Raises:
-        PredictionsError: A path is missing, there twice, or holds a tab or a line end.
+        PredictionsError: A path is missing or repeated, or has a tab or line end.
     """
     frame, where = predictions.frame, f"{predictions.detector} on {predictions.dataset}"
     names = frame["filepath"].to_list() if "filepath" in frame.columns else [None] * frame.height
@@ -146,26 +143,6 @@ def write_scores(predictions: Predictions, scores: str | Path, key: str | Path) 
     write_text(Path(scores), "\n".join(["\t".join(SCORE_COLUMNS), *lines, ""]))
     write_text(Path(key), "\n".join(["\t".join(KEY_COLUMNS), *labels, ""]))
     return len(names) - len(lines)
-
-
-def _row(
-    truth: _Truth, score: float | None, missing: str
-) -> tuple[int, str | None, float | None, int | None, str | None]:
-    if score is None:
-        return truth.target, truth.attack, None, None, missing
-    return truth.target, truth.attack, -score, int(-score >= 0), None
-
-
-def _with_all_columns(frame: pl.DataFrame, detector: str) -> pl.DataFrame:
-    texts = ("preprocessing", "precision", "windows", "abstained")
-    empty = [pl.lit(None, dtype=pl.String).alias(name) for name in texts]
-    return frame.with_columns(
-        *empty,
-        pl.lit(detector).alias("detector"),
-        pl.lit(None, dtype=pl.Int64).alias("native_rate_hz"),
-        pl.lit(None, dtype=pl.Boolean).alias("below_band"),
-        pl.lit(None, dtype=pl.Float64).alias("pred_prob"),
-    ).select("filepath", "target", "generator", *PREDICTION_COLUMNS)
 
 
 def _logits(frame: pl.DataFrame) -> list[float | None]:
@@ -189,12 +166,12 @@ def _check_names(where: str, names: Sequence[str | None]) -> None:
         if any(mark in name for mark in "\t\r\n"):
             raise PredictionsError(f"{where}: {name!r}, expected no tab or line end in a filepath")
         if name in seen:
-            raise PredictionsError(f"{where}: {name!r} is there twice, expected a file once")
+            raise PredictionsError(f"{where}: {name!r} twice, expected each file once")
         seen.add(name)
 
 
 def _score_lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Return number and cells of each line with a score, the score last."""
+    """Return the number and cells of each line with a score, the score last."""
     lines = list(_lines(path))
     if lines and _is_header(lines[0][1], SCORE_COLUMNS):
         return [(number, cells[:2]) for number, cells in lines[1:]]
@@ -248,7 +225,7 @@ def _read_key(path: Path) -> dict[str, _Truth]:
 
 
 def _labelled(path: Path, number: int, cells: Sequence[str], *, headed: bool) -> tuple[str, _Truth]:
-    """Return a file and its truth: the last label of a line, the attack's name before it."""
+    """Return a file and its truth: the last label of a line, after the name of the attack."""
     if headed:
         at = 1 if len(cells) > 1 and cells[1] in _LABELS else None
     else:
@@ -272,7 +249,7 @@ def _once(path: Path, number: int, name: str, found: dict[str, float] | dict[str
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and cells of the lines that hold anything: apart by tabs, else by blanks."""
+    """Yield the number and cells of non-empty lines, split at tabs, otherwise at blanks."""
     try:
         text = decode(path.read_bytes())[2].lstrip("\ufeff")
     except OSError as error:

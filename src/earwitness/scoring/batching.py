@@ -1,8 +1,7 @@
 """Batch the clips of each detector while files are decoded, and collect scores by file.
 
-Conventions: a file is scored once for each stretch of it that is skipped; it is finished when all
-its windows have a score or hold nothing to analyse, or as soon as one of them cannot have a
-score, whose reason is the file's.
+A file is finished when every window has a score or an abstention, or as soon as one has an error,
+which is the file's.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -24,15 +22,9 @@ from earwitness.detectors.base import Detector
 from earwitness.scoring.clips import ClipRequest, DecodedFile, Job
 from earwitness.scoring.workers import usable_processors
 
-_BATCH_BYTES = 64 * 2**20
-_NOT_FINITE = "the detector gave no finite score"
-
-Keep = Callable[[Job, FileScore], None]
-"""Called with every file that is finished."""
-
 
 class Waiting(NamedTuple):
-    """A clip that waits for its score, and whose it is."""
+    """A clip that waits for its score, and its file."""
 
     job: Job
     clip: Clip
@@ -47,14 +39,14 @@ class ClipScore(NamedTuple):
 
 @dataclass
 class _OpenFile:
-    """A file that still waits for some of its windows."""
+    """A file with windows that have no score yet."""
 
     n_clips: int
     native_rate_hz: int | None
     windows: dict[WindowScore, NDArray[np.float64] | None] = field(default_factory=dict)
 
     def close(self) -> FileScore:
-        """Return the score of the whole file, whatever the order in which windows came."""
+        """Return the score of the whole file; windows may have come in any order."""
         windows = sorted(self.windows, key=lambda window: (window.start_s, window.duration_s))
         rows = [row for window in windows if (row := self.windows[window]) is not None]
         return FileScore(
@@ -70,17 +62,17 @@ class Tally:
 
     Attributes:
         detector: The detector.
-        request: The clips it asks of every file.
+        request: The clips that it requests from every file.
         batch_size: Maximum batch size; ``None`` takes the detector's preferred one.
         finished: Scores of finished files, by ``key``.
-        keep: Called with every file that is finished.
+        on_finished: Called with every finished file.
     """
 
     detector: Detector
     request: ClipRequest
     batch_size: int | None = None
     finished: dict[Job, FileScore] = field(default_factory=dict)
-    keep: Keep | None = None
+    on_finished: Callable[[Job, FileScore], None] | None = None
     _open: dict[Job, _OpenFile] = field(default_factory=dict)
     _queue: list[Waiting] = field(default_factory=list)
 
@@ -89,8 +81,9 @@ class Tally:
         return job if self.request.skips else Job(job.path)
 
     def add(self, decoded: DecodedFile) -> None:
-        """Take what was decoded of one file, where this detector asked for it."""
+        """Queue the clips of a decoded file that this detector requested."""
         cut, job = decoded.cuts.get(self.request), self.key(decoded.job)
+        card = self.detector.card
         if cut is None or job in self.finished:
             return
         rate_hz = decoded.info.sample_rate_hz if decoded.info else None
@@ -99,19 +92,17 @@ class Tally:
             return
         file = self._open.setdefault(job, _OpenFile(cut.n_clips, rate_hz))
         for clip in cut.clips:
-            if lack := self._describe_lack(clip):
+            lack = describe_lack(
+                clip.samples, self.request.contract, band_hz=card.band_hz, needs=card.needs
+            )
+            if lack:
                 file.windows[_window_score(clip, None, lack)] = None
             else:
                 self._queue.append(Waiting(job, clip))
         self._close_if_complete(job, file)
 
-    def _describe_lack(self, clip: Clip) -> str | None:
-        card = self.detector.card
-        contract = self.request.contract
-        return describe_lack(clip.samples, contract, band_hz=card.band_hz, needs=card.needs)
-
     def take_batches(self, *, rest: bool = False) -> Iterable[list[Waiting]]:
-        """Yield clips to be scored together, taken off the queue; the last few only as ``rest``."""
+        """Yield full batches from the queue; with ``rest``, also a last short one."""
         while self._queue:
             size = self._size_with(self._queue[0].clip)
             if size > len(self._queue) and not rest:
@@ -120,33 +111,31 @@ class Tally:
             yield batch
 
     def _size_with(self, clip: Clip) -> int:
-        """Return how many clips like one are scored at once."""
+        """Return the batch size for clips like one."""
         length = self.request.contract.clip_samples or clip.n_samples
-        most: int = _BATCH_BYTES // (4 * clip.samples.shape[0] * length)
+        most: int = 64 * 2**20 // (4 * clip.samples.shape[0] * length)
         return max(1, min(most, self.batch_size or self.detector.batch_size))
 
     def padded(self, batch: Sequence[Waiting]) -> list[Clip]:
-        """Return the clips of a batch as the detector's contract has them.
-
-        On a GPU a short batch is filled up: arithmetic there depends on how many rows there are.
-        """
+        """Return the clips of a batch, padded to the detector's contract."""
         length = self.request.contract.clip_samples or 0
         clips = [
             Clip(pad_clip(clip.samples, length), clip.sample_rate_hz, clip.window)
             for _, clip in batch
         ]
         if length and self.detector.device != "cpu":
+            # Arithmetic on a GPU depends on the number of rows: fill short batches up.
             clips += clips[:1] * (self._size_with(batch[0].clip) - len(clips))
         return clips
 
     def record(self, batch: Sequence[Waiting], scores: Sequence[ClipScore | str]) -> None:
-        """Take what the detector said of a batch: a score for each clip, or why there is none."""
+        """Record a score for each clip of a batch, or the reason why there is none."""
         for (job, clip), score in zip(batch, scores, strict=False):  # fillers have none to take
             file = self._open.get(job)
             if file is None:
                 continue  # another window of it failed
             if isinstance(score, str) or not np.isfinite(score.logit):
-                reason = score if isinstance(score, str) else _NOT_FINITE
+                reason = score if isinstance(score, str) else "the detector gave no finite score"
                 self._finish(job, FileScore(native_rate_hz=file.native_rate_hz, error=reason))
                 continue
             file.windows[_window_score(clip, score.logit)] = score.encoders
@@ -159,8 +148,8 @@ class Tally:
     def _finish(self, job: Job, score: FileScore) -> None:
         self._open.pop(job, None)
         self.finished[job] = score
-        if self.keep:
-            self.keep(job, score)
+        if self.on_finished:
+            self.on_finished(job, score)
 
 
 def _window_score(clip: Clip, logit: float | None, abstained: str | None = None) -> WindowScore:
@@ -169,22 +158,16 @@ def _window_score(clip: Clip, logit: float | None, abstained: str | None = None)
     return WindowScore(*where, logit, abstained)
 
 
-_AHEAD = 2
-"""Batches that wait for each device, so that it never waits for the next one."""
-
-
 class Scorers:
-    """A pool of threads for each device that detectors run on; a context manager.
-
-    Args:
-        detectors: The detectors that will score.
-    """
+    """A thread pool per device of the detectors; a context manager."""
 
     def __init__(self, detectors: Sequence[Detector]) -> None:
         devices = {detector.device for detector in detectors}
         n_threads = {d: usable_processors() if d == "cpu" else 1 for d in devices}
-        self._room = {device: n + _AHEAD for device, n in n_threads.items()}
-        self._n_torch_threads = _torch_threads()
+        # Two batches wait for each device, so that it never waits for the next one.
+        self._room = {device: n + 2 for device, n in n_threads.items()}
+        torch = sys.modules.get("torch")
+        self._n_torch_threads = torch.get_num_threads() if torch else None
         self._pools = {
             device: ThreadPoolExecutor(n, "scorer", initializer=_use_one_thread)
             for device, n in n_threads.items()
@@ -192,7 +175,7 @@ class Scorers:
         self._pending: dict[Future[list[ClipScore | str]], tuple[Tally, list[Waiting]]] = {}
 
     def submit(self, tally: Tally, batch: list[Waiting]) -> None:
-        """Submit a batch, after collecting scores until there is room for it."""
+        """Submit a batch as soon as there is room for it."""
         device = tally.detector.device
         while (
             sum(t.detector.device == device for t, _ in self._pending.values())
@@ -203,7 +186,7 @@ class Scorers:
         self._pending[future] = (tally, batch)
 
     def drain(self) -> None:
-        """Collect all scores that are pending."""
+        """Collect all pending scores."""
         while self._pending:
             self._collect()
 
@@ -216,12 +199,7 @@ class Scorers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         for pool in self._pools.values():
             pool.shutdown(wait=error is None, cancel_futures=True)
         if self._n_torch_threads:
@@ -229,7 +207,7 @@ class Scorers:
 
 
 def score_clips(detector: Detector, clips: Sequence[Clip]) -> list[ClipScore | str]:
-    """Return a detector's output for each clip; a clip that it refuses fails alone."""
+    """Return a detector's output for each clip, or the error of a clip that it refuses."""
     try:
         logits, encoders = detector.score(clips)
     except DetectorError as error:
@@ -240,12 +218,6 @@ def score_clips(detector: Detector, clips: Sequence[Clip]) -> list[ClipScore | s
         ClipScore(float(logit), None if encoders is None else encoders[at])
         for at, logit in enumerate(logits)
     ]
-
-
-def _torch_threads() -> int | None:
-    """Return how many threads torch uses for one product, or ``None`` where it is not in use."""
-    torch = sys.modules.get("torch")
-    return int(torch.get_num_threads()) if torch else None
 
 
 def _use_one_thread() -> None:

@@ -1,8 +1,7 @@
-"""The clips of one file: what several detectors ask of it, cut in one pass over it.
+"""Cut the clips that several detectors request from a file, in one pass over it.
 
-Conventions: what is asked for is read once, however many ask; the samples of a clip do not depend
-on who else asks. A file of which much is asked is cut in parts that follow one another in time,
-so that no process ever holds more than a part of it.
+Samples that several requests share are decoded once; a clip does not depend on the other requests.
+Many or long clips are cut in parts, in time order, so that memory is bounded.
 """
 
 from __future__ import annotations
@@ -27,20 +26,17 @@ from earwitness.core.cards import ClipContract, Windows
 from earwitness.core.errors import AudioError
 
 PART_BYTES = 32 * 2**20
-"""About as much as a part holds, sound as decoded and clips together; at least one clip."""
-
-_BRIDGED_S = 0.5
-"""Gaps shorter than this are read through: finding another place costs as much."""
+"""Approximate size of a part: decoded samples and clips together; at least one clip."""
 
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """Clips that a detector asks of every file.
+    """Clips that a detector requests from every file.
 
     Attributes:
-        contract: The audio it wants.
+        contract: Rate, channels and length of a clip.
         windows: Which clips.
-        skips: Whether the job's ``skip_s`` is left out before clips are placed.
+        skips: Whether to skip the job's ``skip_s`` before clips are placed.
     """
 
     contract: ClipContract
@@ -49,24 +45,14 @@ class ClipRequest:
 
 
 class Job(NamedTuple):
-    """One file to decode.
-
-    Attributes:
-        path: The file.
-        skip_s: What requests that skip leave out at its start.
-    """
+    """A file to decode, and the seconds that requests with ``skips`` leave out at its start."""
 
     path: str
     skip_s: float = 0.0
 
 
 class Cut(NamedTuple):
-    """Clips of one request.
-
-    Attributes:
-        clips: Those of this part of the file, in time order, not padded.
-        n_clips: Clips of the whole file.
-    """
+    """Clips of one request: those of a part, in time order and unpadded, of ``n_clips`` in all."""
 
     clips: list[Clip]
     n_clips: int
@@ -74,14 +60,14 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True)
 class DecodedFile:
-    """What came of a file, or of a part of it.
+    """The clips of a file, or of a part of it.
 
     Attributes:
-        job: What was decoded.
-        cuts: For each request its clips, or why there are none.
-        info: Format and length; ``None`` where the file cannot be read at all.
-        part: Which part of the file this is, from 0.
-        n_parts: Parts that the file has for these requests.
+        job: The file.
+        cuts: Request → its clips, or the reason why there are none.
+        info: Format and length; ``None`` for a file that cannot be read.
+        part: Number of the part, from 0.
+        n_parts: Number of parts for these requests.
     """
 
     job: Job
@@ -92,7 +78,7 @@ class DecodedFile:
 
 
 class _Piece(NamedTuple):
-    """One window of one request, and the stretch of the file that it is made of."""
+    """A window of a request, and the span of the file to decode for it."""
 
     span: Span
     request: ClipRequest
@@ -103,13 +89,13 @@ class _Piece(NamedTuple):
 def cut_file(
     job: Job, requests: Sequence[ClipRequest], part: int = 0, info: AudioInfo | None = None
 ) -> DecodedFile:
-    """Cut what is asked for out of one file, or out of a part of it; errors become words.
+    """Cut clips from a file, or from a part of it; audio errors become reasons.
 
     Args:
         job: The file.
-        requests: Clips that are wanted, no two the same.
-        part: Which part; the others are known once the first came back.
-        info: What is known of the file, so that it need not be probed again.
+        requests: Distinct requests.
+        part: Number of the part; the first result has the number of parts.
+        info: Format and length, if the file was probed before.
     """
     try:
         info = info or probe_audio(job.path)
@@ -126,7 +112,7 @@ def cut_file(
 
 
 def _place(info: AudioInfo, job: Job, request: ClipRequest) -> list[Window] | str:
-    """Return where the clips of a request lie, or why there are none."""
+    """Return the windows of a request, or the reason why there are none."""
     contract = request.contract
     rate = contract.rate_for(info.sample_rate_hz)
     skipped = int(job.skip_s * rate) if request.skips else 0
@@ -144,7 +130,7 @@ def _place(info: AudioInfo, job: Job, request: ClipRequest) -> list[Window] | st
 def _share_out(
     info: AudioInfo, placed: Mapping[ClipRequest, list[Window] | str]
 ) -> list[list[_Piece]]:
-    """Return the windows of all requests in time order, in parts of bounded size."""
+    """Return the windows of all requests, in time order, in parts of bounded size."""
     pieces = [
         _piece(info, request, window)
         for request, windows in placed.items()
@@ -171,7 +157,7 @@ def _piece(info: AudioInfo, request: ClipRequest, window: Window) -> _Piece:
 
 
 def _span_of(info: AudioInfo, window: Window, rate: int) -> Span:
-    """Return what has to be read of a file for a stretch at another rate."""
+    """Return the span of a file to decode for a window at another rate."""
     start, stop = window.start, window.start + window.n_samples
     if rate == info.sample_rate_hz:
         return Span(start, stop)
@@ -186,11 +172,8 @@ def _cut_pieces(
     pieces: Sequence[_Piece],
     placed: Mapping[ClipRequest, list[Window] | str],
 ) -> dict[ClipRequest, Cut | str]:
-    """Cut for all requests at once; where that fails, for each alone.
-
-    What one detector needs of a damaged file may be whole where what another needs is not, and a
-    score must not depend on who else is asked.
-    """
+    """Cut for all requests together; if that fails, for each alone."""
+    # Part of a damaged file may be readable, and a score must not depend on other detectors.
     asked = list(dict.fromkeys(piece.request for piece in pieces))
     try:
         cuts = _cut_together(info, pieces)
@@ -206,7 +189,8 @@ def _cut_pieces(
 
 
 def _cut_together(info: AudioInfo, pieces: Sequence[_Piece]) -> dict[ClipRequest, list[Clip]]:
-    spans = _merged((piece.span for piece in pieces), gap=int(_BRIDGED_S * info.sample_rate_hz))
+    # A seek costs as much as decoding half a second.
+    spans = _merged((piece.span for piece in pieces), gap=info.sample_rate_hz // 2)
     native = dict(zip(spans, read_spans(info, spans), strict=True))
     cuts: dict[ClipRequest, list[Clip]] = {piece.request: [] for piece in pieces}
     kinds = {(_rate(info, piece.request), piece.request.contract.mono) for piece in pieces}
@@ -216,9 +200,9 @@ def _cut_together(info: AudioInfo, pieces: Sequence[_Piece]) -> dict[ClipRequest
             for piece in pieces
             if (_rate(info, piece.request), piece.request.contract.mono) == (rate, mono)
         ]
-        heard = {s: mix_down(samples) for s, samples in native.items()} if mono else native
-        stretches = _merged(Span(w.start, w.start + w.n_samples) for _, _, w, _ in alike)
-        ready = {s: _resampled(info, s, rate, heard) for s in stretches}
+        mixed = {s: mix_down(samples) for s, samples in native.items()} if mono else native
+        ready_spans = _merged(Span(w.start, w.start + w.n_samples) for _, _, w, _ in alike)
+        ready = {s: _resampled(info, s, rate, mixed) for s in ready_spans}
         clips = {window: _clip_of(window, rate, ready) for _, _, window, _ in alike}
         for piece in alike:
             cuts[piece.request].append(clips[piece.window])
@@ -230,7 +214,7 @@ def _rate(info: AudioInfo, request: ClipRequest) -> int:
 
 
 def _merged(spans: Iterable[Span], gap: int = 0) -> list[Span]:
-    """Return spans in order, those joined that overlap or lie less than ``gap`` apart."""
+    """Return spans in order, joined if they overlap or are at most ``gap`` apart."""
     merged: list[Span] = []
     for start, stop in sorted(spans):
         if merged and start <= merged[-1].stop + gap:
@@ -243,7 +227,7 @@ def _merged(spans: Iterable[Span], gap: int = 0) -> list[Span]:
 def _resampled(
     info: AudioInfo, span: Span, rate: int, native: Mapping[Span, NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Return a stretch at ``rate`` out of what was read of the file."""
+    """Return a span at ``rate``, resampled from decoded spans."""
 
     def read(first: int, count: int) -> NDArray[np.float32]:
         holder = next(s for s in native if s.start <= first and first + count <= s.stop)

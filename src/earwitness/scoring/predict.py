@@ -1,8 +1,7 @@
 """Score every item of every manifest with every detector.
 
-Conventions: one row out per row in; a file that several manifests name is decoded and scored
-once (once for each skip_time, where that counts); windows are averaged as logits; a row that could
-not be scored has its reason in ``error`` and no score.
+One row out per row in. A file in several manifests is decoded and scored once per skip_time.
+Logits of windows are averaged. A row that could not be scored has a reason in ``error``.
 """
 
 from __future__ import annotations
@@ -12,14 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+
 from earwitness.core.cards import Windows
 from earwitness.core.manifest import Manifest
-from earwitness.core.predictions import Predictions
+from earwitness.core.predictions import (
+    ENCODER_PREFIX,
+    PREDICTION_COLUMNS,
+    WINDOW_COLUMNS,
+    Predictions,
+)
 from earwitness.detectors.base import Detector
 from earwitness.detectors.loading import open_detector
 from earwitness.scoring.batching import Scorers, Tally
 from earwitness.scoring.clips import ClipRequest, Job
-from earwitness.scoring.frames import prediction_frame, window_frame
 from earwitness.scoring.store import RowStore, absolute
 from earwitness.scoring.workers import Task, decode_files
 
@@ -29,7 +35,7 @@ OnFileDone = Callable[[bool], None]
 
 @dataclass
 class Plan:
-    """The work that is left.
+    """A scoring run.
 
     Attributes:
         manifests: Manifests to score.
@@ -45,7 +51,7 @@ class Plan:
 
     @property
     def n_files(self) -> int:
-        """Number of files, including those that are done."""
+        """Number of files, including finished ones."""
         return len({job for rows in self.jobs for job in rows})
 
     @property
@@ -79,28 +85,27 @@ def predict(
         detectors: Detectors; a name, hub id or folder is opened first.
         weights: Paths of the weights of detectors given by name.
         windows: Clips per file: ``published`` is each detector's single published crop, a number
-            spreads so many evenly, ``all`` puts one after another over the whole file.
-        use_skip_time: Leave out what the manifests' ``skip_time`` says at the start of files, for
-            every detector and not only for those that ask for it.
+            is evenly spaced, ``all`` covers the whole file end to end.
+        use_skip_time: Skip the manifests' ``skip_time`` for every detector, not only for those that
+            require it.
         keep_windows: Keep the score of every window.
-        threshold: Decision threshold on the number between 0 and 1; ``None`` takes each
-            card's own.
-        batch_size: Maximum batch size; ``None`` takes each detector's own.
-            Scores do not depend on it.
+        threshold: Decision threshold on ``pred_prob``; ``None`` takes each card's own.
+        batch_size: Maximum batch size; ``None`` takes each detector's own. Scores do not depend on
+            it.
         n_workers: Decoding processes; see ``decode_files``.
-        advance: Called for every file that is done.
+        advance: Called for every finished file.
 
     Returns:
-        One ``Predictions`` a manifest and detector, manifests outermost.
+        One ``Predictions`` per manifest and detector, manifests outermost.
 
     Raises:
-        DetectorError: A name that is no detector's.
-        WeightsError: Weights of a detector given by name are missing or do not fit.
+        DetectorError: An unknown detector.
+        WeightsError: Weights of a detector are missing or do not fit.
     """
     manifests = [manifests] if isinstance(manifests, Manifest) else manifests
-    judges = [open_detector(d, weights=weights) if isinstance(d, str) else d for d in detectors]
+    opened = [open_detector(d, weights=weights) if isinstance(d, str) else d for d in detectors]
     plan = plan_scoring(
-        manifests, judges, windows=windows, use_skip_time=use_skip_time, batch_size=batch_size
+        manifests, opened, windows=windows, use_skip_time=use_skip_time, batch_size=batch_size
     )
     score_plan(plan, n_workers=n_workers, advance=advance)
     return tabulate(plan, threshold=threshold, keep_windows=keep_windows)
@@ -115,16 +120,9 @@ def plan_scoring(
     batch_size: int | None = None,
     stores: Sequence[RowStore] = (),
 ) -> Plan:
-    """Return the work that is left; see ``predict``.
+    """Return the plan of a scoring run; see ``predict``.
 
-    Args:
-        manifests: Manifests to score.
-        detectors: Detectors to score them with.
-        windows: Clips per file.
-        use_skip_time: Skip for every detector.
-        batch_size: Maximum batch size.
-        stores: One store per detector, with its finished rows; without stores, rows are kept in
-            memory only.
+    Finished rows are taken from ``stores``, one per detector, and added to them.
     """
     contracts = [detector.card.contract for detector in detectors]
     requests = [ClipRequest(c, windows, use_skip_time or c.skip_time) for c in contracts]
@@ -133,7 +131,7 @@ def plan_scoring(
     jobs = [_row_jobs(manifest, requests) for manifest in manifests]
     distinct = list(dict.fromkeys(job for rows in jobs for job in rows))
     for tally, store in zip(tallies, stores, strict=False):
-        tally.keep = store.add
+        tally.on_finished = store.add
         known = ((job, store.finished.get(absolute(job))) for job in map(tally.key, distinct))
         tally.finished = {job: score for job, score in known if score is not None}
     return Plan(manifests, jobs, tallies, _tasks(distinct, tallies))
@@ -146,13 +144,9 @@ def score_plan(
     advance: OnFileDone | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Score the files of a plan; afterwards its tallies hold every file, unless it was stopped.
+    """Score the files of a plan into its tallies.
 
-    Args:
-        plan: The work that is left.
-        n_workers: Decoding processes; see ``decode_files``.
-        advance: Called for every file that is done.
-        should_stop: Called before every file; once true, only files in progress are finished.
+    ``should_stop`` is called before every file; once true, only files in progress are finished.
     """
     n_parts_done: Counter[Job] = Counter()
     with Scorers([tally.detector for tally in plan.tallies]) as scorers:
@@ -173,13 +167,13 @@ def score_plan(
 def tabulate(
     plan: Plan, *, threshold: float | None = None, keep_windows: bool = False
 ) -> list[Predictions]:
-    """Return one ``Predictions`` a manifest and detector of a plan that was carried out."""
+    """Return one ``Predictions`` per manifest and detector of a finished plan."""
     return [
         Predictions(
             manifest.name,
             tally.detector.card.name,
-            prediction_frame(manifest, rows, tally, threshold=threshold),
-            window_frame(manifest, rows, tally) if keep_windows else None,
+            _prediction_frame(manifest, rows, tally, threshold=threshold),
+            _window_frame(manifest, rows, tally) if keep_windows else None,
         )
         for manifest, rows in zip(plan.manifests, plan.jobs, strict=True)
         for tally in plan.tallies
@@ -189,12 +183,12 @@ def tabulate(
 def count_files(
     manifests: Sequence[Manifest], detectors: Sequence[Detector], *, use_skip_time: bool = False
 ) -> int:
-    """Return how often ``predict`` calls ``advance``."""
+    """Return the number of calls of ``advance`` by ``predict``."""
     return plan_scoring(manifests, detectors, use_skip_time=use_skip_time).n_files
 
 
 def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
-    """Return what has to be decoded for each row; skip_time counts where a request skips."""
+    """Return the job of each row, with its skip_time if a request skips."""
     paths = [str(path) for path in manifest.locate_all()]
     if "skip_time" not in manifest.frame.columns or not any(r.skips for r in requests):
         return [Job(path) for path in paths]
@@ -216,3 +210,63 @@ def _tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
         if wanted:
             tasks.append(Task(job, tuple(wanted)))
     return tasks
+
+
+def _prediction_frame(
+    manifest: Manifest, jobs: Sequence[Job], tally: Tally, *, threshold: float | None
+) -> pl.DataFrame:
+    """Return a manifest's columns, ``PREDICTION_COLUMNS`` and encoder columns, row by row."""
+    card = tally.detector.card
+    cut = card.threshold if threshold is None else threshold
+    scores = [tally.finished[tally.key(job)] for job in jobs]
+    logits = [score.logit for score in scores]
+    probs = [_prob(logit) for logit in logits]
+    rates = [score.native_rate_hz for score in scores]
+    below = [None if rate is None else rate < 2 * card.band_hz[1] for rate in rates]
+    same = {
+        "detector": card.name,
+        "preprocessing": card.preprocessing,
+        "precision": card.precision,
+        "windows": str(tally.request.windows),
+    }
+    added = [
+        *(pl.Series(name, [value] * len(jobs), pl.String) for name, value in same.items()),
+        pl.Series("native_rate_hz", rates, pl.Int64),
+        pl.Series("below_band", below, pl.Boolean),
+        pl.Series("logit", logits, pl.Float64),
+        pl.Series("pred_prob", probs, pl.Float64),
+        pl.Series("pred_label", [None if p is None else int(p >= cut) for p in probs], pl.Int8),
+        pl.Series("abstained", [score.abstained for score in scores], pl.String),
+        pl.Series("error", [score.error for score in scores], pl.String),
+        *(
+            pl.Series(
+                f"{ENCODER_PREFIX}{name}",
+                [score.encoders[at] if score.encoders else None for score in scores],
+                pl.Float64,
+            )
+            for at, name in enumerate(card.encoders)
+        ),
+    ]
+    replaced = {*PREDICTION_COLUMNS, *(series.name for series in added)}
+    return manifest.frame.drop(replaced & set(manifest.frame.columns)).with_columns(added)
+
+
+def _window_frame(manifest: Manifest, jobs: Sequence[Job], tally: Tally) -> pl.DataFrame:
+    """Return ``WINDOW_COLUMNS``: one row per window, numbered from 1 in time order."""
+    rows = [
+        (filepath, number, start_s, duration_s, logit, _prob(logit), abstained)
+        for filepath, job in zip(manifest.frame["filepath"].to_list(), jobs, strict=True)
+        for number, (start_s, duration_s, logit, abstained) in enumerate(
+            tally.finished[tally.key(job)].windows, 1
+        )
+    ]
+    types = (pl.String, pl.Int64, *[pl.Float64] * 4, pl.String)
+    return pl.DataFrame(rows, dict(zip(WINDOW_COLUMNS, types, strict=True)), orient="row")
+
+
+def _prob(logit: float | None) -> float | None:
+    """Return the logistic function, without overflow at either end."""
+    if logit is None:
+        return None
+    small = float(np.exp(-abs(logit)))
+    return 1 / (1 + small) if logit >= 0 else small / (1 + small)

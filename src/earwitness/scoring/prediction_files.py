@@ -1,7 +1,7 @@
 """Prediction files: CSV or Parquet by suffix, ours and the two published forms.
 
-Conventions: scores rise with fakeness and lie between 0 and 1; targets and labels are 0 (real)
-and 1 (fake); empty is "no score", never 0. The header is line 1, so row ``i`` is line ``i + 2``.
+Scores rise with fakeness, from 0 to 1; targets and labels are 0 (real) and 1 (fake); an empty cell
+is no score, never 0.
 
 ===========  =======================  ====================================================
 form         the truth                the decision
@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from earwitness.core.errors import PredictionsError
@@ -31,11 +32,6 @@ from earwitness.core.text_table import (
     read_columns,
     read_table,
     without_missing,
-)
-from earwitness.scoring.contradictions import (
-    describe_second_column,
-    describe_strange_labels,
-    find_contradiction,
 )
 
 DEFAULT_THRESHOLD = 0.5
@@ -61,22 +57,21 @@ def read_predictions(
     """Read a prediction file and check every row.
 
     Args:
-        path: CSV, or Parquet where the suffix says so.
-        dataset: Name of what was judged; by default it is told from the path: the folder in
+        path: CSV, or Parquet by suffix.
+        dataset: Name of the dataset; by default from the path: the folder in
             ``preds/<dataset>/<detector>.csv`` and ``<dataset>/<detector>/test_predictions.csv``,
-            what follows ``__`` in ``<detector>__<dataset>.csv``, else the file's stem.
-        detector: Name of who judged; by default the column ``detector``, else the path.
+            the part after ``__`` in ``<detector>__<dataset>.csv``, otherwise the file's stem.
+        detector: Name of the detector; by default from the column ``detector`` or the path.
 
     Returns:
-        One ``Predictions`` a detector, in the order of their first rows. Labels are the file's
-        own; a file without labels gets them at 0.5. A row with an error, or without a score,
-        has neither score nor label and says why in ``error``, or in ``abstained`` where its
-        detector abstained; a file without that column has no such rows.
+        One ``Predictions`` per detector, in the order of their first rows. A file without labels
+        gets them at 0.5. A row without a score has no label either, and a reason in ``error`` or
+        ``abstained``.
 
     Raises:
-        PredictionsError: The file cannot be read, lacks columns, is empty, holds several
-            detectors for the one name given, ``logit`` and ``pred_prob`` rank rows differently,
-            or rows are wrong: the first is shown with its line and the rest are counted.
+        PredictionsError: The file cannot be read, lacks columns, is empty, has several detectors
+            for one given name, ranks rows differently by ``logit`` and ``pred_prob``, or has
+            invalid rows: the first is shown with its line, the others are counted.
     """
     path = Path(path)
     frame, notes = _checked(path)
@@ -92,19 +87,17 @@ def read_predictions(
 
 
 def _predictions(path: Path, dataset: str, rows: pl.DataFrame, notes: list[str]) -> Predictions:
-    """Return one detector's rows, unless their columns contradict each other."""
-    problem = find_contradiction(rows)
-    if problem is not None:
+    if (problem := _find_contradiction(rows)) is not None:
         raise PredictionsError(f"{path}: {problem}")
-    found = [*notes, describe_strange_labels(rows)]
-    told = tuple(f"{path}: {note}" for note in found if note)
-    return Predictions(dataset, rows["detector"][0], rows, notes=told)
+    found = [*notes, _describe_strange_labels(rows)]
+    prefixed = tuple(f"{path}: {note}" for note in found if note)
+    return Predictions(dataset, rows["detector"][0], rows, notes=prefixed)
 
 
 def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
-    """Write predictions, atomically, as CSV or as Parquet by suffix.
+    """Write predictions atomically, as CSV or Parquet by suffix.
 
-    Floats read back as they were; a number that is not finite is written as an empty cell.
+    Floats are written exactly; one that is not finite is an empty cell.
     """
     path = Path(path)
     finite = pl.selectors.float()
@@ -117,9 +110,9 @@ def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
 
 
 def find_predictions(folder: str | Path) -> list[Path]:
-    """Return the prediction files under a folder, told by their columns, sorted.
+    """Return the prediction files below a folder, recognized by their columns, sorted.
 
-    Links to folders are followed. An empty file is among them, so that whoever reads it says so.
+    Links to folders are followed. Empty files are included, so that reading them is an error.
 
     Raises:
         PredictionsError: There is none.
@@ -141,7 +134,7 @@ def _has_columns(names: list[str]) -> bool:
 
 
 def _read_text(path: Path) -> _Checker:
-    """Read every column as text, with the line of each row."""
+    """Return every column as text, with the line of each row."""
     table = read_table(path, error=PredictionsError, known=_KNOWN)
     if not _has_columns(table.frame.columns):
         raise PredictionsError(
@@ -154,13 +147,13 @@ def _read_text(path: Path) -> _Checker:
 
 @dataclass
 class _Checker:
-    """Turns columns of text into numbers and collects what is wrong with them.
+    """Converts text columns and collects problems.
 
     Attributes:
-        frame: Columns of text under our names.
-        lines: Where each row stands in the file.
-        headings: Our names → the file's own, where they differ.
-        problems: Line and words of everything that is wrong.
+        frame: Text columns under our names.
+        lines: Line of each row in the file.
+        headings: Our names → names in the file, if they differ.
+        problems: Line and description of each problem.
     """
 
     frame: pl.DataFrame
@@ -169,13 +162,13 @@ class _Checker:
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def text(self, name: str) -> pl.Series:
-        """Return a column without outer blanks; missing, or not there at all, is null."""
+        """Return a column without outer blanks; missing cells and columns are null."""
         if name not in self.frame.columns:
             return pl.Series(name, [None] * self.frame.height, dtype=pl.String)
         return without_missing(self.frame[name])
 
     def zero_one(self, name: str, *, needed: bool = False) -> pl.Series:
-        """Return a column of 0, 1 and, where it is not needed, null."""
+        """Return a column of 0, 1 and, unless it is needed, null."""
         text = self.text(name)
         values = labels(text)
         wrong = values.is_null() if needed else values.is_null() & text.is_not_null()
@@ -191,7 +184,7 @@ class _Checker:
         return values
 
     def number(self, name: str, bounds: tuple[float, float] | None = None) -> pl.Series:
-        """Return a column of finite numbers, within bounds where there are any, and null."""
+        """Return a column of finite numbers within bounds, and null."""
         text = self.text(name)
         values = numbers(text)
         good = values.is_finite() & (values.is_between(*bounds) if bounds else True)
@@ -211,14 +204,14 @@ class _Checker:
         return text.count() == 0 or numbers(text).count() > 0
 
     def report(self, wrong: pl.Series, name: str, expected: str) -> None:
-        """Note every row where ``wrong`` is true, with its value of ``name``."""
+        """Add a problem for every row where ``wrong`` is true."""
         for row in wrong.arg_true():
             value = self.frame[name][row] or ""
             heading = self.headings.get(name, name)
             self.problems.append((self.lines[row], f"{heading} {value!r}, {expected}"))
 
     def finish(self, path: Path) -> None:
-        """Raise the first problem, if there is any, and count the others."""
+        """Raise the first problem, if any, with the number of others."""
         if not self.problems:
             return
         line, problem = min(self.problems)
@@ -227,12 +220,9 @@ class _Checker:
 
 
 def _checked(path: Path) -> tuple[pl.DataFrame, list[str]]:
-    """Return the columns of ``Predictions.frame``, typed, and notes on them.
-
-    ``detector`` is null if it is not there.
-    """
+    """Return the typed columns of ``Predictions.frame``, ``detector`` possibly null, and notes."""
     raw = _read_text(path)
-    notes = _compare_twins(raw)
+    notes = _compare_duplicates(raw)
     table = _under_our_names(raw)
     names = table.frame.columns
     target = table.zero_one("target", needed=True)
@@ -258,14 +248,20 @@ def _checked(path: Path) -> tuple[pl.DataFrame, list[str]]:
     return _arranged(table.frame.with_columns(added), encoders), notes
 
 
-def _compare_twins(table: _Checker) -> list[str]:
-    """Note where a file has two columns for the truth, or for the score, that differ."""
+def _compare_duplicates(table: _Checker) -> list[str]:
+    """Return notes on two columns of targets, or of scores, that differ."""
     notes = []
     for wanted, read in ((_TARGETS, labels), (_PROBS, numbers)):
-        there = [(name, read(table.text(name))) for name in wanted if name in table.frame.columns]
-        if len(there) == 2:
-            notes.append(describe_second_column(*there))
-    return [note for note in notes if note]
+        names = [name for name in wanted if name in table.frame.columns]
+        if len(names) < 2:
+            continue
+        taken, other = (read(table.text(name)) for name in names)
+        if n_differ := (~taken.eq_missing(other)).sum():
+            notes.append(
+                f"{names[0]} and {names[1]} differ in {n_differ} of {len(taken)} rows; "
+                f"{names[0]} counts, {names[1]} is passed over"
+            )
+    return notes
 
 
 def _under_our_names(table: _Checker) -> _Checker:
@@ -279,7 +275,7 @@ def _under_our_names(table: _Checker) -> _Checker:
 
 
 def _arranged(frame: pl.DataFrame, encoders: list[str]) -> pl.DataFrame:
-    """Order the columns; a row without a label gets a reason, one with a reason no score."""
+    """Order the columns; rows without a label get a reason, rows with a reason no score."""
     others = [c for c in frame.columns if c not in (*PREDICTION_COLUMNS, *encoders)]
     silent = pl.col("pred_label", "abstained")
     unscored = pl.when(pl.all_horizontal(silent.is_null())).then(pl.lit(UNSCORED))
@@ -292,7 +288,7 @@ def _arranged(frame: pl.DataFrame, encoders: list[str]) -> pl.DataFrame:
 
 
 def _check_pairs(table: _Checker, prob: pl.Series, label: pl.Series) -> None:
-    """A file with scores and labels has both in a row or neither."""
+    """Report rows with a score but no label, or the reverse."""
     if not {"pred_prob", "pred_label"} <= set(table.frame.columns):
         return
     table.report(prob.is_null() & label.is_not_null(), "pred_prob", "expected one beside the label")
@@ -317,3 +313,51 @@ def _detector_of(path: Path) -> str:
     if path.parent.parent.name == "preds":
         return path.stem.replace("__", "/")
     return path.stem.partition("__")[0] or path.stem
+
+
+def _find_contradiction(frame: pl.DataFrame) -> str | None:
+    """Return a description of rows that ``logit`` and ``pred_prob`` rank differently."""
+    both = _scored(frame).filter(pl.all_horizontal(pl.col("logit", "pred_prob").is_not_null()))
+    if both.height < 2:
+        return None
+    ranked = both.sort("logit", "pred_prob")
+    logit, prob = (ranked[name].to_numpy() for name in ("logit", "pred_prob"))
+    highest = np.maximum.accumulate(prob)
+    n_lower = np.searchsorted(logit, logit, side="left")
+    before = np.where(n_lower > 0, highest[n_lower - 1], -np.inf)
+    worst = int(np.argmax(before - prob))
+    if before[worst] - prob[worst] <= 1e-3:  # rounding, not another ranking
+        return None
+    other = int(np.argmax(prob[: n_lower[worst]]))
+    shown = " and ".join(
+        f"{_item(ranked, row)} has logit {logit[row]:.4g} and pred_prob {prob[row]:.4g}"
+        for row in (other, worst)
+    )
+    return (
+        f"logit and pred_prob contradict each other: {shown}; expected both to rise with "
+        "fakeness, or one of the columns alone"
+    )
+
+
+def _describe_strange_labels(frame: pl.DataFrame) -> str | None:
+    """Return a note if ``pred_label`` is not a threshold of the score."""
+    rows = _scored(frame)
+    name = "pred_prob" if rows["pred_prob"].count() == rows.height else "logit"
+    rows = rows.filter(pl.all_horizontal(pl.col(name, "pred_label").is_not_null()))
+    real, fake = (rows.filter(pl.col("pred_label") == label).sort(name) for label in (0, 1))
+    if not (real.height and fake.height) or real[name][-1] <= fake[name][0]:
+        return None
+    return (
+        f"pred_label is no threshold of {name}: {_item(fake, 0)} at {fake[name][0]:.4g} is called "
+        f"fake, {_item(real, -1)} at {real[name][-1]:.4g} real; decisions are those of pred_label, "
+        "ranking is by the score"
+    )
+
+
+def _scored(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter(pl.all_horizontal(pl.col("abstained", "error").is_null()))
+
+
+def _item(rows: pl.DataFrame, row: int) -> str:
+    path = rows["filepath"][row] if "filepath" in rows.columns else None
+    return repr(path) if path else "one row"

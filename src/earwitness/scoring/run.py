@@ -1,19 +1,23 @@
-"""Score manifests into a run folder or into the files of the published scripts."""
+"""Score manifests into a run folder or the files of the published scripts; summarize scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import polars as pl
+
+from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import StoppedError, UsageError
 from earwitness.core.io import file_stem
 from earwitness.core.manifest import Manifest
-from earwitness.core.predictions import Predictions
+from earwitness.core.predictions import ENCODER_PREFIX, Predictions, encoder_columns
+from earwitness.core.registry import nearest
 from earwitness.detectors.base import Detector
-from earwitness.scoring.interrupts import held_interrupts
 from earwitness.scoring.options import ScoringOptions
-from earwitness.scoring.predict import OnFileDone, Plan, plan_scoring, score_plan, tabulate
+from earwitness.scoring.predict import OnFileDone, plan_scoring, score_plan, tabulate
 from earwitness.scoring.prediction_files import write_predictions
 from earwitness.scoring.run_folder import (
     ERRORS_CSV,
@@ -24,12 +28,13 @@ from earwitness.scoring.run_folder import (
     write_errors,
 )
 from earwitness.scoring.store import STORE_FOLDER, RowStore, locked
+from earwitness.scoring.workers import held_interrupts
 
 PREDS = "preds"
 """Folder of predictions in a run folder."""
 
 OnStart = Callable[[int, int], OnFileDone]
-"""Called with the numbers of files to do and done; returns the callback of each file."""
+"""Called with the numbers of files to score and already scored; returns the callback per file."""
 
 
 def score_into_run(
@@ -42,23 +47,23 @@ def score_into_run(
 ) -> dict[Path, Predictions]:
     """Score manifests and write a run folder; see ``run_folder``.
 
-    Every row is on disk as soon as it is finished: whatever ends a run, the same call
-    resumes it. Detectors and manifests may be added to a folder.
+    Every row is on disk as soon as it is finished, so the same call resumes an interrupted run.
+    Detectors and manifests may be added to a folder.
 
     Args:
         manifests: Manifests to score.
         detectors: Detectors to score them with.
         out: The run folder.
-        options: How to score.
-        starting: Called once the numbers of files to do and done are known.
+        options: Scoring options.
+        starting: Called with the numbers of files to score and of those already scored.
 
     Returns:
-        Prediction files and what they hold.
+        Prediction files and their contents.
 
     Raises:
-        UsageError: Two manifests go by one name.
+        UsageError: Two manifests have the same name.
         RunError: The folder is in use, belongs to another run, or cannot be written.
-        StoppedError: Ctrl-C was pressed; what was in hand is finished and kept.
+        StoppedError: Ctrl-C was pressed; files in progress were finished and kept.
     """
     check_unique_names(manifests)
     if options.resume == "never":
@@ -77,33 +82,27 @@ def score_into_own(
     options: ScoringOptions,
     starting: OnStart | None = None,
 ) -> dict[Path, Predictions]:
-    """Score manifests into a run folder that is locked and begun; see ``score_into_run``."""
+    """Score manifests into a run folder that is locked and has a ``run.json``."""
     with ExitStack() as stack:
         stores = [
             stack.enter_context(
                 RowStore(
                     out / STORE_FOLDER,
                     detector.card.name,
-                    anew=options.resume == "always",
+                    overwrite=options.resume == "always",
                     keep_errors=not options.retry_errors,
                 )
             )
             for detector in detectors
         ]
-        plan = _plan(manifests, detectors, options, stores)
-        _score(
-            plan, options, starting, f"finished rows are kept in {out}; the same command resumes"
+        kept = f"finished rows are kept in {out}; the same command resumes"
+        predictions = _score(
+            manifests, detectors, options, starting, if_stopped=kept, stores=stores
         )
-        return _write_run(_tabulate(plan, options), out)
-
-
-def _write_run(predictions: Sequence[Predictions], out: Path) -> dict[Path, Predictions]:
-    written = {}
-    for prediction in predictions:
-        path = predictions_path(out, prediction.dataset, prediction.detector)
+    written = {predictions_path(out, p.dataset, p.detector): p for p in predictions}
+    for path, prediction in written.items():
         windows_beside(path).unlink(missing_ok=True)  # of an earlier call
         _write(prediction, path)
-        written[path] = prediction
     write_errors(predictions, out / ERRORS_CSV)
     return written
 
@@ -117,18 +116,13 @@ def score_into_files(
     options: ScoringOptions,
     starting: OnStart | None = None,
 ) -> dict[Path, Predictions]:
-    """Score one manifest into the file, or the files per detector, of the published scripts.
+    """Score one manifest into the files of the published scripts.
 
-    Args:
-        manifests: Exactly one.
-        detectors: Exactly one with ``output_csv``.
-        output_csv: The file to write.
-        output_dir: Folder for ``<detector>/test_predictions.csv``, where no file is given.
-        options: How to score.
-        starting: Called once the number of files to do is known.
+    These are ``output_csv`` for one detector, or ``<detector>/test_predictions.csv`` below
+    ``output_dir``.
 
     Raises:
-        UsageError: More manifests or detectors than the file can hold.
+        UsageError: More manifests or detectors than that.
     """
     if len(manifests) != 1 or (output_csv and len(detectors) != 1):
         raise UsageError(
@@ -144,9 +138,9 @@ def score_into_files(
         path.parent.mkdir(parents=True, exist_ok=True)  # fail before scoring, not after it
         if path.is_dir():
             raise UsageError(f"{path}: found a folder, expected a file to write")
-    plan = _plan(manifests, detectors, options)
-    _score(plan, options, starting, "nothing is kept without a run folder (--out)")
-    written = dict(zip(paths, _tabulate(plan, options), strict=True))
+    kept = "nothing is kept without a run folder (--out)"
+    predictions = _score(manifests, detectors, options, starting, if_stopped=kept)
+    written = dict(zip(paths, predictions, strict=True))
     for path, prediction in written.items():
         _write(prediction, path)
     return written
@@ -158,7 +152,7 @@ def predictions_path(out: Path, dataset: str, detector: str) -> Path:
 
 
 def windows_beside(path: Path) -> Path:
-    """Return the path of the scores per window that belong to a prediction file."""
+    """Return the path of the window scores of a prediction file."""
     return path.with_name(f"{path.stem}_windows.csv")
 
 
@@ -168,13 +162,17 @@ def _write(prediction: Predictions, path: Path) -> None:
         write_predictions(prediction.windows, windows_beside(path))
 
 
-def _plan(
+def _score(
     manifests: Sequence[Manifest],
     detectors: Sequence[Detector],
     options: ScoringOptions,
+    starting: OnStart | None,
+    *,
+    if_stopped: str,
     stores: Sequence[RowStore] = (),
-) -> Plan:
-    return plan_scoring(
+) -> list[Predictions]:
+    """Score manifests; Ctrl-C stops after the files in progress."""
+    plan = plan_scoring(
         manifests,
         detectors,
         windows=options.windows,
@@ -182,17 +180,120 @@ def _plan(
         batch_size=options.batch_size,
         stores=stores,
     )
-
-
-def _score(plan: Plan, options: ScoringOptions, starting: OnStart | None, if_stopped: str) -> None:
-    """Carry a plan out, unless Ctrl-C ends it before."""
     n_done = plan.n_files - len(plan.tasks)
     advance = starting(len(plan.tasks), n_done) if starting else None
     with held_interrupts() as should_stop:
         score_plan(plan, n_workers=options.num_workers, advance=advance, should_stop=should_stop)
     if not plan.is_done:
         raise StoppedError(f"stopped; {if_stopped}")
-
-
-def _tabulate(plan: Plan, options: ScoringOptions) -> list[Predictions]:
     return tabulate(plan, threshold=options.threshold, keep_windows=options.keep_windows)
+
+
+def list_remarks(
+    predictions: Sequence[Predictions],
+    cards: Sequence[DetectorCard],
+    *,
+    as_published: bool = False,
+) -> list[str]:
+    """Return notes on sample rates, with the detectors that they concern.
+
+    They count distinct files that were not resampled to the detector's rate, or whose rate is too
+    low for the detector's band; with ``as_published``, also those that the published loader scores
+    differently.
+    """
+    concerned: dict[str, list[str]] = {}
+    for card in cards:
+        frames = [p.frame for p in predictions if p.detector == card.name]
+        for text in _list_texts(frames, card, as_published=as_published):
+            concerned.setdefault(text, []).append(card.name)
+    return [
+        f"{names[0] if len(names) == 1 else f'{len(names)} detectors (as {names[0]})'}: {text}"
+        for text, names in concerned.items()
+    ]
+
+
+def _list_texts(
+    frames: Sequence[pl.DataFrame], card: DetectorCard, *, as_published: bool
+) -> Iterator[str]:
+    rate_hz = card.contract.sample_rate_hz
+    n_other = _count(frames, pl.col("native_rate_hz") != rate_hz)
+    if n_other and card.contract.native_rate:
+        published = card.preprocessing == "published"
+        why = "as published (--preprocessing correct resamples)" if published else "as it was made"
+        yield f"{_files(n_other)} not at {rate_hz} Hz, scored as if at it, {why}"
+    if n := _count(frames, pl.col("below_band")):
+        yield (
+            f"{_files(n)} with a rate below {2 * card.band_hz[1]:g} Hz, empty in part of the band "
+            "that it looks at (column below_band)"
+        )
+    if n_other and as_published and not card.contract.native_rate:
+        loader = (
+            "the published loader does not (--preprocessing published) and gives other scores"
+            if card.name.startswith("sonics-")
+            else "with another resampler the published scores differ a little"
+        )
+        yield f"{_files(n_other)} not at {rate_hz} Hz, resampled; {loader}"
+
+
+def _count(frames: Sequence[pl.DataFrame], condition: pl.Expr) -> int:
+    return len({path for frame in frames for path in frame.filter(condition)["filepath"]})
+
+
+def _files(n: int) -> str:
+    return "1 file" if n == 1 else f"{n} files"
+
+
+SECTIONS = ("all", "encoder", "real")
+
+
+def section_accuracies(
+    predictions: Predictions, sections: Collection[str] = SECTIONS
+) -> dict[str, dict[str, Any]]:
+    """Return the published accuracies of scored rows: overall, by encoder of fakes, on reals.
+
+    Returns:
+        Section → ``n``, ``accuracy`` and, if the detector's encoder head has the section's class,
+        ``encoder_accuracy``: how often that class comes first. Empty sections are left out.
+
+    Raises:
+        UsageError: An unknown section.
+    """
+    check_sections(sections)
+    scored = predictions.frame.filter(pl.col("pred_label").is_not_null())
+    fake = pl.col("target") == 1
+    parts: dict[str, pl.DataFrame] = {"all": scored} if "all" in sections else {}
+    if "encoder" in sections and "generator" in scored.columns:
+        for (name,), rows in (
+            scored.filter(fake).sort("generator").group_by("generator", maintain_order=True)
+        ):
+            parts[f"encoder {name}" if name in SECTIONS else str(name or "unknown")] = rows
+    if "real" in sections:
+        parts["real"] = scored.filter(~fake)
+    return {name: _accuracy(name, rows) for name, rows in parts.items() if rows.height}
+
+
+def has_encoders(predictions: Predictions) -> bool:
+    """Return whether fakes, if any, have a ``generator``."""
+    frame = predictions.frame
+    fakes = frame.filter(pl.col("target") == 1)
+    return fakes.is_empty() or ("generator" in frame.columns and fakes["generator"].count() > 0)
+
+
+def check_sections(sections: Collection[str]) -> None:
+    """Raise a ``UsageError`` for an unknown section."""
+    for section in sections:
+        if section not in SECTIONS:
+            hint = nearest(section, list(SECTIONS))
+            known = ", ".join(SECTIONS)
+            raise UsageError(f"--eval-sections: {section!r}, expected some of {known}{hint}")
+
+
+def _accuracy(name: str, rows: pl.DataFrame) -> dict[str, Any]:
+    right = (rows["pred_label"] == rows["target"]).sum()
+    section: dict[str, Any] = {"n": rows.height, "accuracy": right / rows.height}
+    heads = encoder_columns(rows.columns)
+    if ENCODER_PREFIX + name in heads:
+        first = rows.select(pl.concat_list(heads).list.arg_max().alias("first"))["first"]
+        hits = (first == heads.index(ENCODER_PREFIX + name)).sum()
+        section["encoder_accuracy"] = hits / rows.height
+    return section

@@ -1,13 +1,12 @@
-"""The files of a run folder that are not scores: what was judged, by whom, with what.
+"""Describe a run in its folder, and compare it with what is to be resumed.
 
 A run folder::
 
     run.json                          options, cards, weight hashes, manifest digests, versions
-    store/<detector>.jsonl            finished rows, the moment they are finished
-    manifests/<name>.csv              what was judged
-    preds/<manifest>/<detector>.csv   one row out per row in; beside it <detector>_windows.csv
-                                      with the score of every window, where they are kept
-    errors.csv                        rows that could not be scored, where there are any
+    store/<detector>.jsonl            scores of finished files
+    manifests/<name>.csv              the manifests
+    preds/<manifest>/<detector>.csv   one row out per row in; <detector>_windows.csv for windows
+    errors.csv                        rows that could not be scored, if any
 """
 
 from __future__ import annotations
@@ -33,9 +32,8 @@ from earwitness.scoring.options import ScoringOptions, deciding
 from earwitness.scoring.store import STORE_FOLDER
 from earwitness.splits.manifests import SPLITS_JSON, recorded_roots, write_manifest, write_root
 
+RUN_JSON = "run.json"
 ERRORS_CSV = "errors.csv"
-_LIBRARIES = ("numpy", "polars", "torch", "soundfile", "av", "soxr", "scipy", "scikit-learn")
-_ERROR_COLUMNS = ("manifest", "detector", "filepath", "error")
 
 
 def begin_run(
@@ -44,9 +42,7 @@ def begin_run(
     detectors: Sequence[Detector],
     options: ScoringOptions,
 ) -> None:
-    """Check that a run may go on in a folder, and write its ``run.json``.
-
-    What an earlier call judged there, and by whom, stays in it.
+    """Check that a folder can be resumed, and add manifests and detectors to its ``run.json``.
 
     Raises:
         RunError: The folder belongs to another run.
@@ -57,11 +53,20 @@ def begin_run(
         write_json(path, now)
         return
     if options.resume == "always":
-        judged = [card["name"] for card in now["detectors"]]
-        others = [card for card in before["detectors"] if card["name"] not in judged]
+        names = [card["name"] for card in now["detectors"]]
+        others = [card for card in before["detectors"] if card["name"] not in names]
         before = before | {"detectors": others}
     if before["detectors"]:
-        check_same(path, before, now)
+        changes = [*_option_changes(before, now)]
+        for name in before["manifests"].keys() & now["manifests"].keys():
+            was, is_now = before["manifests"][name], now["manifests"][name]
+            changes += _compare(f"manifest {name}", was, is_now, ("digest", "roots"))
+        changes += [change for _, change in _detector_changes(before, now)]
+        if changes:
+            raise RunError(
+                f"{path}: the run there is another one: {'; '.join(changes)}. "
+                "Choose another folder, or --resume always to score all again"
+            )
         now["manifests"] = before["manifests"] | now["manifests"]
         known = {card["name"]: card for card in (*before["detectors"], *now["detectors"])}
         now["detectors"] = list(known.values())
@@ -76,11 +81,9 @@ def drop_changed(
     detectors: Sequence[Detector],
     options: ScoringOptions,
 ) -> None:
-    """Drop from a run folder what ``begin_run`` would refuse to go on with.
+    """Drop what ``begin_run`` would refuse: rows of changed detectors, and manifests.
 
-    Rows of detectors that changed, or of all of them where an option that decides scores did, and
-    manifests that are others now or are no longer judged. Rows go first, so that none of them ever
-    stands under another's name.
+    Rows of all detectors are dropped if an option that decides scores has changed.
 
     Raises:
         RunError: ``run.json`` cannot be read.
@@ -89,7 +92,10 @@ def drop_changed(
     before, now = read_run(path), _describe(manifests, detectors, options)
     described = before or now | {"detectors": [], "manifests": {}}
     known = {card["name"] for card in described["detectors"]}
-    changed = changed_detectors(described, now)
+    changed = {name for name, _ in _detector_changes(described, now)}
+    if any(_option_changes(described, now)):
+        changed = known
+    # Rows go first, so that none is ever described by the card of another detector.
     for name in changed | {card["name"] for card in now["detectors"]} - known:
         (out / STORE_FOLDER / f"{file_stem(name)}.jsonl").unlink(missing_ok=True)
     if before is not None:
@@ -98,29 +104,21 @@ def drop_changed(
 
 
 def check_unique_names(manifests: Sequence[Manifest]) -> None:
-    """Refuse manifests whose files would go by one name.
-
-    Raises:
-        UsageError: There are two.
-    """
+    """Raise a ``UsageError`` if two manifests would have the same file name."""
     stems = [file_stem(manifest.name) for manifest in manifests]
-    twins = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twins:
-        raise UsageError(f"two manifests go by the name {twins[0]!r}; rename one of the files")
+    duplicates = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if duplicates:
+        raise UsageError(f"two manifests are named {duplicates[0]!r}; rename one of the files")
 
 
 def refuse_contents(out: Path) -> None:
-    """Refuse a folder that holds anything, for a run that is to be the first there.
-
-    Raises:
-        RunError: It does.
-    """
+    """Raise a ``RunError`` if a folder is not empty."""
     if out.is_dir() and (found := sorted(entry.name for entry in out.iterdir())):
         raise RunError(f"{out}: holds {found[0]} and more, expected an empty or a new folder")
 
 
 def _earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what else rows of this folder may have been scored with."""
+    """Return the versions and devices of earlier calls that differ."""
     parts = ("earwitness", "python", "machine", "libraries")
     computed = {
         name: by for name, by in before.get("computed_by", {}).items() if name in now["computed_by"]
@@ -136,11 +134,12 @@ def _earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str
 def _describe(
     manifests: Sequence[Manifest], detectors: Sequence[Detector], options: ScoringOptions
 ) -> dict[str, Any]:
+    libraries = ("numpy", "polars", "torch", "soundfile", "av", "soxr", "scipy", "scikit-learn")
     return {
         "earwitness": __version__,
         "python": platform.python_version(),
         "machine": platform.platform(),
-        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "libraries": {name: importlib.metadata.version(name) for name in libraries},
         "earlier": [],
         "options": options.record(),
         "manifests": {
@@ -157,10 +156,10 @@ def _describe(
 
 
 def copy_manifests(manifests: Sequence[Manifest], folder: Path) -> list[Path]:
-    """Copy what was judged; paths stay relative where one root serves the whole folder.
+    """Copy manifests; paths stay relative if the whole folder has one root.
 
     Returns:
-        The copies, and ``splits.json`` where there is one.
+        The copies, and ``splits.json`` if there is one.
     """
     root = _common_root(manifests)
     recorded = folder / SPLITS_JSON
@@ -180,7 +179,7 @@ def copy_manifests(manifests: Sequence[Manifest], folder: Path) -> list[Path]:
 
 
 def _common_root(manifests: Sequence[Manifest]) -> Path | None:
-    """Return the first root of all manifests where all their relative paths lie below it."""
+    """Return the first root of all manifests if it is that of all their relative paths."""
     firsts = {manifest.roots[:1] for manifest in manifests}
     first = next(iter(firsts)) if len(firsts) == 1 else ()
     if not first:
@@ -193,10 +192,9 @@ def _common_root(manifests: Sequence[Manifest]) -> Path | None:
 
 
 def write_errors(predictions: Sequence[Predictions], path: Path) -> None:
-    """Write the rows that could not be scored; those of other detectors in the folder stay."""
-    judged = pl.DataFrame(
-        [(p.dataset, p.detector) for p in predictions], _ERROR_COLUMNS[:2], orient="row"
-    )
+    """Write the rows that could not be scored; those of other detectors are kept."""
+    columns = ("manifest", "detector", "filepath", "error")
+    scored = pl.DataFrame([(p.dataset, p.detector) for p in predictions], columns[:2], orient="row")
     frames = [
         p.frame.filter(pl.col("error").is_not_null()).select(
             pl.lit(p.dataset).alias("manifest"),
@@ -207,34 +205,14 @@ def write_errors(predictions: Sequence[Predictions], path: Path) -> None:
         if p.n_failed
     ]
     if path.is_file():
-        there = read_text_table(path, error=PredictionsError, needed=_ERROR_COLUMNS)
-        others = there.select(_ERROR_COLUMNS).join(judged, on=list(judged.columns), how="anti")
+        there = read_text_table(path, error=PredictionsError, needed=columns)
+        others = there.select(columns).join(scored, on=columns[:2], how="anti")
         frames += [others] if others.height else []
     if not frames:
         path.unlink(missing_ok=True)
         return
     with atomic_write(path) as temporary:
         pl.concat(frames).write_csv(temporary)
-
-
-RUN_JSON = "run.json"
-"""What describes a run, in its folder."""
-
-_OPTIONS = deciding("scores")
-_CARD = (
-    "kind",
-    "contract",
-    "images",
-    "classes",
-    "preprocessing",
-    "precision",
-    "encoders",
-    "needs",
-    "weights_sha256",
-    "details",
-)
-_MANIFEST = ("digest", "roots")
-_SHOWN = 60
 
 
 class _Manifest(BaseModel):
@@ -247,7 +225,7 @@ class _Detector(BaseModel):
 
 
 class _Run(BaseModel):
-    """The parts of ``run.json`` that are looked into; further ones are only compared."""
+    """The parts of ``run.json`` that are validated."""
 
     model_config = ConfigDict(strict=True)
 
@@ -258,10 +236,10 @@ class _Run(BaseModel):
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
-    """Return what ``run.json`` says, or ``None`` where there is none.
+    """Return the content of ``run.json``, or ``None`` if there is none.
 
     Raises:
-        RunError: It cannot be read as one.
+        RunError: It is not valid.
     """
     try:
         run: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -279,59 +257,35 @@ def read_run(path: Path) -> dict[str, Any] | None:
     return dict(run)
 
 
-def check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run that other scores would come of.
-
-    Raises:
-        RunError: Something that decides a score differs; all that does is named.
-    """
-    differences = list(_differences(before, now))
-    if differences:
-        raise RunError(
-            f"{path}: the run there is another one: {'; '.join(differences)}. "
-            "Choose another folder, or --resume always to score anew"
-        )
+def _option_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    return _compare("option", before["options"], now["options"], deciding("scores"))
 
 
-def changed_detectors(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
-    """Return the detectors of an earlier run whose scores are not what they would be now.
-
-    All of them where an option that decides scores differs, those of ``now`` that are others now,
-    else none.
-    """
-    cards = {card["name"]: card for card in before["detectors"]}
-    if any(_compare("option", before["options"], now["options"], _OPTIONS)):
-        return set(cards)
-    return {
-        card["name"]
-        for card in now["detectors"]
-        if card["name"] in cards and any(_compare("detector", cards[card["name"]], card, _CARD))
-    }
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    yield from _compare("option", before["options"], now["options"], _OPTIONS)
-    for name in before["manifests"].keys() & now["manifests"].keys():
-        was, is_now = before["manifests"][name], now["manifests"][name]
-        yield from _compare(f"manifest {name}", was, is_now, _MANIFEST)
+def _detector_changes(
+    before: Mapping[str, Any], now: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield the name of each detector of both that has changed, and a difference."""
+    fields = ["kind", "contract", "images", "classes", "preprocessing", "precision", "encoders"]
+    fields += ["needs", "weights_sha256", "details"]
     cards = {card["name"]: card for card in before["detectors"]}
     for card in now["detectors"]:
-        if card["name"] in cards:
-            yield from _compare(f"detector {card['name']}", cards[card["name"]], card, _CARD)
+        if (name := card["name"]) in cards:
+            for change in _compare(f"detector {name}", cards[name], card, fields):
+                yield name, change
 
 
 def _compare(
-    what: str, was: Mapping[str, Any], is_now: Mapping[str, Any], keys: tuple[str, ...]
+    what: str, was: Mapping[str, Any], is_now: Mapping[str, Any], keys: Sequence[str]
 ) -> Iterator[str]:
     for key in keys:
         one, other = was.get(key), is_now.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
-            inner = tuple(sorted(one.keys() | other.keys()))
+            inner = sorted(one.keys() | other.keys())
             yield from _compare(f"{what} {key}", one, other, inner)
         elif one != other:
             yield f"{what} {key} was {_short(one)}, is {_short(other)}"
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, most: int = 60) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}…"

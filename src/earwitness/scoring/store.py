@@ -1,8 +1,7 @@
-"""Finished rows on disk: an append-only file a detector, whole whatever ends the run.
+"""Store the scores of finished files: an append-only ``store/<detector>.jsonl`` per detector.
 
-Conventions: ``store/<detector>.jsonl`` holds one JSON object a file that was scored, written as
-soon as the file is finished. Paths are absolute. One process at a time
-writes into a folder.
+A row is written as soon as a file is finished and survives a kill. Paths are absolute. One process
+at a time writes into a folder.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
@@ -24,76 +22,10 @@ from earwitness.core.predictions import FileScore, WindowScore
 from earwitness.scoring.clips import Job
 
 STORE_FOLDER = "store"
-_LOCK = ".lock"
-_VERSION = 1
-
-
-class RowStore:
-    """Finished rows of one detector; a context manager that closes the file.
-
-    Args:
-        folder: The run folder's ``store``.
-        detector: Name of the detector.
-        anew: Forget what is there.
-        keep_errors: Take rows that hold an error for finished, too.
-
-    Attributes:
-        path: The file.
-        finished: What is on disk, by the job with an absolute path.
-
-    Raises:
-        RunError: The file cannot be opened, or holds something else.
-    """
-
-    def __init__(
-        self, folder: Path, detector: str, *, anew: bool = False, keep_errors: bool = True
-    ) -> None:
-        self.path = folder / f"{file_stem(detector)}.jsonl"
-        self.finished: dict[Job, FileScore] = {}
-        header = {"earwitness_store": _VERSION, "detector": detector}
-        self._lines = LineFile(self.path, header, self._take, anew=anew)
-        if not keep_errors:
-            self.finished = {j: s for j, s in self.finished.items() if s.error is None}
-
-    def _take(self, row: Any) -> None:
-        job, score = _parsed(row)
-        self.finished[job] = score
-
-    def add(self, job: Job, score: FileScore) -> None:
-        """Append the scores of a file.
-
-        Raises:
-            RunError: It cannot be written; what was written before stays valid.
-        """
-        job = absolute(job)
-        self._lines.append(
-            {
-                "path": job.path,
-                "skip_s": job.skip_s,
-                "windows": [
-                    window[: 3 if window.abstained is None else 4] for window in score.windows
-                ],
-                "encoders": score.encoders,
-                "native_rate_hz": score.native_rate_hz,
-                "error": score.error,
-            }
-        )
-        self.finished[job] = score
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._lines.__exit__(kind, error, trace)
 
 
 def absolute(job: Job) -> Job:
-    """Return a job that names the same file from any working folder."""
+    """Return a job with an absolute path."""
     return Job(os.path.abspath(job.path), job.skip_s)  # noqa: PTH100 - a name may be no valid Path
 
 
@@ -114,22 +46,20 @@ def _window(
 ) -> WindowScore:
     if (logit is None) is (abstained is None):
         raise ValueError("neither a score nor a reason, or both")
-    where = float(start_s), float(duration_s)
-    if logit is None:
-        return WindowScore(*where, None, str(abstained))
-    return WindowScore(*where, float(logit))
+    score, reason = (None, str(abstained)) if logit is None else (float(logit), None)
+    return WindowScore(float(start_s), float(duration_s), score, reason)
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep every other process from writing into a run folder; the lock ends with the process.
+    """Lock a run folder against other processes; the lock ends with the process.
 
     Raises:
-        RunError: Another process is at it, or the disk has no locks.
+        RunError: Another process holds it, or the disk has no locks.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: found a file, expected a folder to write to")
-    path = folder / STORE_FOLDER / _LOCK
+    path = folder / STORE_FOLDER / ".lock"
     with write_errors_as_run_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, timeout=0)
@@ -150,23 +80,17 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-_SYNC_EVERY_S = 1.0
-
-
 class LineFile:
-    """A file of JSON lines, open for more; a context manager that closes it.
+    """A JSON lines file open for appending; a context manager that closes it.
 
     Args:
-        path: The file; its folder is made if it is missing.
-        header: What its first line says.
-        take: Given every row that is there, one after another, the header left out.
-        anew: Forget what is there.
-
-    Attributes:
-        path: The file.
+        path: The file; its folder is made if needed.
+        header: Its first line.
+        take: Called with every existing row after the header.
+        overwrite: Discard existing rows.
 
     Raises:
-        RunError: The file cannot be opened, or holds something else.
+        RunError: The file cannot be opened, or has another header.
     """
 
     def __init__(
@@ -175,14 +99,14 @@ class LineFile:
         header: dict[str, Any],
         take: Callable[[Any], None],
         *,
-        anew: bool = False,
+        overwrite: bool = False,
     ) -> None:
         self.path = path
         self._n_rows = 0
         self._synced_at = time.monotonic()
         with write_errors_as_run_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("wb" if anew else "ab+", buffering=0)
+            self._file = path.open("wb" if overwrite else "ab+", buffering=0)
         try:
             self._read(header, take)
         except BaseException:
@@ -207,14 +131,14 @@ class LineFile:
         try:
             take(row)
         except (TypeError, KeyError, ValueError):
-            raise RunError(f"{self.path}:{number}: no finished row, expected one") from None
+            raise RunError(f"{self.path}:{number}: not a finished row") from None
         self._n_rows += 1
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one more row.
+        """Append a row.
 
         Raises:
-            RunError: It cannot be written; what was written before stays valid.
+            RunError: It cannot be written; earlier rows stay valid.
         """
         self._write(row)
         self._n_rows += 1
@@ -230,7 +154,7 @@ class LineFile:
                 self._file.truncate(self._size)
                 raise
             self._size += len(line)
-            if time.monotonic() - self._synced_at > _SYNC_EVERY_S:
+            if time.monotonic() - self._synced_at > 1:
                 self._sync()
 
     def _sync(self) -> None:
@@ -240,27 +164,71 @@ class LineFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         with self._file, contextlib.suppress(OSError):
             self._sync()
 
 
-def _whole_rows(lines: Iterable[bytes], path: Path) -> Iterator[tuple[Any, int]]:
-    """Yield the lines as JSON, with their lengths in bytes; a last one that is torn is left out.
+class RowStore(LineFile):
+    """Scores of the finished files of one detector; a context manager that closes the file.
+
+    Args:
+        folder: The run folder's ``store``.
+        detector: Name of the detector.
+        overwrite: Discard existing rows.
+        keep_errors: Whether rows with an error count as finished.
+
+    Attributes:
+        path: The file.
+        finished: Scores on disk, by job with an absolute path.
 
     Raises:
-        RunError: Another line is no JSON.
+        RunError: The file cannot be opened, or is not a store of this detector.
     """
+
+    def __init__(
+        self, folder: Path, detector: str, *, overwrite: bool = False, keep_errors: bool = True
+    ) -> None:
+        path = folder / f"{file_stem(detector)}.jsonl"
+        self.finished: dict[Job, FileScore] = {}
+        header = {"earwitness_store": 1, "detector": detector}
+        super().__init__(path, header, self._take, overwrite=overwrite)
+        if not keep_errors:
+            self.finished = {j: s for j, s in self.finished.items() if s.error is None}
+
+    def _take(self, row: Any) -> None:
+        job, score = _parsed(row)
+        self.finished[job] = score
+
+    def add(self, job: Job, score: FileScore) -> None:
+        """Append the score of a file.
+
+        Raises:
+            RunError: It cannot be written; earlier rows stay valid.
+        """
+        job = absolute(job)
+        self.append(
+            {
+                "path": job.path,
+                "skip_s": job.skip_s,
+                "windows": [
+                    window[: 3 if window.abstained is None else 4] for window in score.windows
+                ],
+                "encoders": score.encoders,
+                "native_rate_hz": score.native_rate_hz,
+                "error": score.error,
+            }
+        )
+        self.finished[job] = score
+
+
+def _whole_rows(lines: Iterable[bytes], path: Path) -> Iterator[tuple[Any, int]]:
+    """Yield each line as JSON, with its length in bytes; a torn last line is left out."""
     torn = 0
     for number, line in enumerate(lines, 1):
         if torn:
             raise RunError(
-                f"{path}:{torn}: no JSON, expected a finished row; --resume always scores anew"
+                f"{path}:{torn}: no JSON, expected a finished row; --resume always scores all again"
             )
         try:
             if not line.endswith(b"\n"):

@@ -1,7 +1,6 @@
-"""Decoding many files in worker processes.
+"""Decode many files in worker processes that may crash, be killed or be interrupted.
 
-Conventions: one task is one file, or one part of a long one; every file comes back, with the clips
-asked for or with the reason why there are none.
+A task is a file, or a part of a long one. Every task has a result: clips, or a reason.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from multiprocessing import connection, resource_tracker
+from types import FrameType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from loky import ProcessPoolExecutor
@@ -34,14 +34,7 @@ OUT_OF_MEMORY = "memory ran out while this file was decoded; --retry-errors trie
 
 
 class Task(NamedTuple):
-    """What is wanted of one file, or of a part of it.
-
-    Attributes:
-        job: The file.
-        requests: Clips that are cut out of it, no two the same.
-        part: Which part of the file.
-        info: What is known of the file.
-    """
+    """A file, or a part of it, to cut clips from; see ``cut_file``."""
 
     job: Job
     requests: tuple[ClipRequest, ...]
@@ -55,14 +48,12 @@ def decode_files(
     n_workers: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[DecodedFile]:
-    """Decode the clips of many files, in the order in which they are ready.
-
-    Memory holds a few parts of files a worker, whatever the number of files and their length.
+    """Yield the clips of many files as they are ready, in bounded memory.
 
     Args:
-        tasks: Files to read.
+        tasks: Files to decode.
         n_workers: Processes; 0 decodes in this one, ``None`` takes ``default_workers``.
-        should_stop: Asked before every task; once it says so, only what is in hand is finished.
+        should_stop: Called before every task; once true, only tasks in progress are finished.
     """
     queue = TaskQueue(tasks, should_stop=should_stop, follow=_further_parts)
     return map_tasks(_cut, queue, if_crashed=_crashed, n_workers=n_workers)
@@ -71,7 +62,7 @@ def decode_files(
 def _cut(
     job: Job, requests: tuple[ClipRequest, ...], part: int = 0, info: AudioInfo | None = None
 ) -> DecodedFile:
-    """Cut a file; memory that runs out costs it alone."""
+    """Cut a file; running out of memory fails that file only."""
     try:
         return cut_file(job, requests, part, info)
     except MemoryError:
@@ -79,10 +70,12 @@ def _cut(
 
 
 def _further_parts(task: Task, decoded: DecodedFile) -> list[Task]:
-    """Return the tasks for the rest of a file, once its first part says how many there are."""
-    if task.part > 0:
-        return []
-    return [task._replace(part=n, info=decoded.info) for n in range(1, decoded.n_parts)]
+    """Return the tasks for the rest of a file, after its first part."""
+    return (
+        []
+        if task.part
+        else [task._replace(part=n, info=decoded.info) for n in range(1, decoded.n_parts)]
+    )
 
 
 def _crashed(task: Task, death: Death) -> DecodedFile:
@@ -91,35 +84,30 @@ def _crashed(task: Task, death: Death) -> DecodedFile:
 
 
 Death = Literal["crashed", "killed"]
-"""How a worker died: of itself, or by a signal that only others send (or the system, short of
-memory)."""
-
-_MAX_WORKERS = 16
-_MOST_TRIES = 5
-_KILLED = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "EOFError", "end of file")
+"""How a worker died: by itself, or by a signal from outside or from a system short of memory."""
 
 _T = TypeVar("_T", bound=tuple[Any, ...])
 _R = TypeVar("_R")
 
 
 def default_workers() -> int:
-    """Return how many workers to start: the processors this process may use, 16 at most."""
-    return min(usable_processors(), _MAX_WORKERS)
+    """Return the default number of workers: the usable processors, at most 16."""
+    return min(usable_processors(), 16)
 
 
 def usable_processors() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 class TaskQueue(Generic[_T, _R]):
-    """Tasks in order; what follows from a result comes before the tasks that wait.
+    """Tasks in order; those that follow from a result come first.
 
     Args:
-        tasks: Arguments of the function that does the work, a tuple each.
-        should_stop: Asked before every task; once it says so, only what is in hand is finished.
-        follow: Returns the further tasks that a result calls for.
+        tasks: A tuple of arguments for each task.
+        should_stop: Called before every task; once true, no further task is taken.
+        follow: Returns the tasks that follow from a task and its result.
     """
 
     def __init__(
@@ -131,17 +119,17 @@ class TaskQueue(Generic[_T, _R]):
     ) -> None:
         self._tasks = iter(tasks)
         self._next: deque[_T] = deque()
-        self._stopping = should_stop
+        self._should_stop = should_stop
         self._follow = follow
 
     def take(self) -> _T | None:
-        """Return the next task, or ``None`` where there is none for now."""
-        if self._stopping():
+        """Return the next task, or ``None`` if there is none for now."""
+        if self._should_stop():
             return None
         return self._next.popleft() if self._next else next(self._tasks, None)
 
     def done(self, task: _T, result: _R) -> _R:
-        """Return a result, after queueing what follows from it."""
+        """Queue the tasks that follow from a result, and return it."""
         self._next += self._follow(task, result)
         return result
 
@@ -153,17 +141,16 @@ def map_tasks(
     if_crashed: Callable[[_T, Death], _R],
     n_workers: int | None = None,
 ) -> Iterator[_R]:
-    """Yield ``function(*task)`` of every task, in the order in which they are ready.
+    """Yield ``function(*task)`` for every task as results are ready.
 
-    When a worker dies, the tasks that were in hand are done again one at a time; one whose worker
-    crashes again costs itself alone. One whose worker is killed, by somebody or for lack of memory,
-    may be innocent: it is tried several times more.
+    If a worker dies, the tasks in progress are repeated one at a time: one whose worker crashes
+    again has failed; one whose worker is killed is tried a few more times.
 
     Args:
-        function: What is done; it and its arguments travel to other processes.
-        queue: What it is done to.
-        if_crashed: The result of a task whose worker dies of it, by how it died.
-        n_workers: Processes; 0 works in this one, ``None`` takes ``default_workers``.
+        function: A function that can be pickled, like its arguments.
+        queue: The tasks.
+        if_crashed: Returns the result of a task that has failed, by how its worker died.
+        n_workers: Processes; 0 runs in this one, ``None`` takes ``default_workers``.
     """
     n_workers = default_workers() if n_workers is None else n_workers
     if n_workers == 0:
@@ -175,13 +162,15 @@ def map_tasks(
         yield from _run(function, queue, n_workers, suspects)
         if not suspects:
             return
-        yield from _run_alone(function, queue, suspects, if_crashed)
+        while suspects:
+            task = suspects.popleft()
+            yield queue.done(task, _try_alone(function, task, if_crashed))
 
 
 def _run(
     function: Callable[..., _R], queue: TaskQueue[_T, _R], n_workers: int, suspects: deque[_T]
 ) -> Iterator[_R]:
-    """Work until nothing waits or a worker dies; then ``suspects`` holds what was lost."""
+    """Run tasks until none is left or a worker dies; lost ones are added to ``suspects``."""
     in_flight: dict[Future[_R], _T] = {}
     with worker_pool(n_workers) as submit:
         while True:
@@ -211,21 +200,9 @@ def _collect(
         yield queue.done(task, result)
 
 
-def _run_alone(
-    function: Callable[..., _R],
-    queue: TaskQueue[_T, _R],
-    suspects: deque[_T],
-    if_crashed: Callable[[_T, Death], _R],
-) -> Iterator[_R]:
-    """Do one task at a time, to tell the one that kills from those that were beside it."""
-    while suspects:
-        task = suspects.popleft()
-        yield queue.done(task, _try_alone(function, task, if_crashed))
-
-
 def _try_alone(function: Callable[..., _R], task: _T, if_crashed: Callable[[_T, Death], _R]) -> _R:
     death: Death = "crashed"
-    for _ in range(_MOST_TRIES):
+    for _ in range(5):
         with worker_pool(1) as submit:
             try:
                 result: _R = submit(function, *task).result()
@@ -239,61 +216,51 @@ def _try_alone(function: Callable[..., _R], task: _T, if_crashed: Callable[[_T, 
 
 
 def how_died(error: BaseException) -> Death:
-    """Return how a worker died, by the exit codes that loky names in its error.
-
-    A result that ends too early is of a worker that was killed while it wrote.
-    """
+    """Return how a worker died, by the exit codes in loky's error."""
+    # A truncated result is of a worker that was killed while writing it.
+    signs = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "EOFError", "end of file")
     text = f"{error}{error.__cause__}"
-    return "killed" if any(sign in text for sign in _KILLED) else "crashed"
+    return "killed" if any(sign in text for sign in signs) else "crashed"
 
 
-_LOOKS_EVERY_S = 0.5
-
-Submit = Callable[..., Future[Any]]
-"""Takes a function and its arguments, all of which can be pickled."""
+_POLL_S = 0.5
 
 
 @contextlib.contextmanager
-def worker_pool(n_workers: int) -> Iterator[Submit]:
-    """Yield what hands work to ``n_workers`` processes, which live as long as the block.
+def worker_pool(n_workers: int) -> Iterator[Callable[..., Future[Any]]]:
+    """Yield a function that submits a call to ``n_workers`` processes.
 
-    A worker that dies breaks the pool: all that was in hand, and whatever is submitted after,
-    raises ``BrokenProcessPool``.
+    If a worker dies, pending and later calls raise ``BrokenProcessPool``.
     """
     # Starting a tracker unblocks Ctrl-C: one that the first submit started would undo the mask.
     resource_tracker.ensure_running()
     loky_tracker.ensure_running()
     pool = ProcessPoolExecutor(n_workers, initializer=_end_with, initargs=(os.getpid(),))
     is_done = threading.Event()
-    with _unheard_interrupts():  # in another thread, Ctrl-C would not wake this one
+    with _blocked_interrupts():  # in another thread, Ctrl-C would not wake this one
         threading.Thread(target=_watch, args=(pool, is_done), daemon=True).start()
 
     def submit(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        with _unheard_interrupts():
+        with _blocked_interrupts():
             future: Future[Any] = pool.submit(function, *arguments)
         return future
 
     try:
         yield submit
-    except BaseException:
-        is_done.set()
-        _break(pool)
-        raise
     finally:
         is_done.set()
-        # Nothing is left to do, and asking workers to end could block: one that was killed while it
-        # waited for work still holds the lock that the others need to be asked.
+        # Asking workers to end could block: one that was killed while it waited for work still
+        # holds the lock of the call queue.
+        _break(pool)
         pool.shutdown(wait=True, kill_workers=True)
 
 
 def _watch(pool: ProcessPoolExecutor, is_done: threading.Event) -> None:
-    """Break a pool that a dead worker blocks.
-
-    loky notices a death at once, unless it is reading a result: the rest of one whose worker was
-    killed while writing it never comes, and the other writers keep the pipe open.
-    """
+    """Break a pool that a dead worker blocks."""
+    # loky does not notice a death while it reads a result: the rest of one whose worker was killed
+    # while writing it never comes, and the other writers keep the pipe open.
     was_dead = False
-    while not is_done.wait(_LOOKS_EVERY_S):
+    while not is_done.wait(_POLL_S):
         is_dead = bool(connection.wait([worker.sentinel for worker in _workers(pool)], timeout=0))
         if is_dead and was_dead:
             _break(pool)
@@ -302,7 +269,7 @@ def _watch(pool: ProcessPoolExecutor, is_done: threading.Event) -> None:
 
 
 def _break(pool: ProcessPoolExecutor) -> None:
-    """Kill the workers and close the pipe of results, so that reading from it ends."""
+    """Kill the workers, and close the pipe of results so that reading from it ends."""
     for worker in _workers(pool):
         kill_process_tree(worker)
     if pool._result_queue is not None:  # None once loky has shut the pool down itself
@@ -314,12 +281,8 @@ def _workers(pool: ProcessPoolExecutor) -> list[Any]:
 
 
 @contextlib.contextmanager
-def _unheard_interrupts() -> Iterator[None]:
-    """Hold back Ctrl-C, so that workers started in the block inherit deaf ears for it.
-
-    An interrupt that comes meanwhile reaches this process when the block ends. Windows sends
-    Ctrl-C to whole console groups and has no such mask; there workers die with the run.
-    """
+def _blocked_interrupts() -> Iterator[None]:
+    """Block Ctrl-C, so that workers started in the block ignore it; Windows has no such mask."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -331,14 +294,34 @@ def _unheard_interrupts() -> Iterator[None]:
 
 
 def _end_with(parent: int) -> None:
-    """End this worker when its parent is gone: one that was killed cannot end it.
-
-    Where processes keep the id of a parent that is gone (Windows), nothing is seen of it.
-    """
+    """End this worker when its parent is gone (not on Windows, where the parent's id is kept)."""
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(_LOOKS_EVERY_S)
+            time.sleep(_POLL_S)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def held_interrupts() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether Ctrl-C was pressed; a second one interrupts.
+
+    Outside the main thread, which alone receives signals, nothing is held back.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal calls it
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
