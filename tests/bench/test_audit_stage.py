@@ -1,4 +1,4 @@
-"""The audit as a stage of a benchmark: made once, bound to the figures, and made again when due."""
+"""The audit as a stage of a benchmark: made once, in the metrics, and made again when due."""
 
 from __future__ import annotations
 
@@ -57,6 +57,26 @@ def test_sets_not_to_touch_make_it_anew_and_are_looked_into(bench: Bench) -> Non
     )
     assert bench.run(ON, "audit.against=[train.csv]").done == ("audit", "evaluate")
     assert read_audit(bench.out / "audit" / "audit.json").check("bytes_across").verdict == "pass"
+
+
+CHECK = """
+from earwitness.audit.checks import CheckSpec, make_result
+
+def check_nothing(context):
+    return [make_result(CheckSpec("silent", "nothing", "rows", "none"), [], n_checked=1)]
+"""
+
+
+def test_a_check_that_is_installed_later_repeats_the_audit(
+    bench: Bench, install: Callable[..., Path]
+) -> None:
+    bench.run(ON)
+    folder = install("toys", "silent = toy_checks:check_nothing", group="earwitness.checks")
+    (folder / "toy_checks.py").write_text(CHECK)
+    assert bench.run(ON).done == ("audit", "evaluate")
+    assert "audit/: plug-in silent is new" in bench.lines
+    assert read_audit(bench.out / "audit" / "audit.json").check("silent").verdict == "pass"
+    assert bench.run(ON).done == ()
 
 
 def test_without_an_audit_none_is_carried(bench: Bench) -> None:

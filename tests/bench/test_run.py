@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.test_steps import Watching
 from benches import stages_of, stored_rows, write_bench, write_weights
-from earwitness.bench import stages
-from earwitness.bench.config_file import read_config
+from earwitness.bench.config import read_config
 from earwitness.bench.run import BenchmarkRun, run_benchmark
 from earwitness.core.errors import UsageError, WeightsError
 from earwitness.scoring.predict import OnFileDone
@@ -27,12 +27,12 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 class Bench:
-    """A benchmark on disk, and what was told of its last run."""
+    """A benchmark on disk, and the calls of the watcher in its last run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.out = path.parent / "run"
-        self.told: list[str] = []
+        self.lines: list[str] = []
         self.n_to_do = 0
 
     def run(
@@ -52,7 +52,7 @@ class Bench:
                 config, watcher=watching, starting=starting, retry_errors=retry_errors
             )
         finally:
-            self.told = watching.told[1:]
+            self.lines = watching.lines[1:]
 
     def files(self) -> dict[str, int]:
         paths = [p for p in self.out.rglob("*") if p.is_file() and p.name != ".lock"]
@@ -97,7 +97,7 @@ def test_the_run_folder_holds_all_of_it(done: Path) -> None:
 def test_the_second_run_does_no_work(bench: Bench) -> None:
     before = bench.files()
     assert bench.run().done == ()
-    assert bench.told == [
+    assert bench.lines == [
         f"skip {s}" for s in ("manifests", "score", "summarize", "evaluate", "latex")
     ]
     assert bench.files() == before
@@ -111,8 +111,8 @@ def test_other_weights_redo_one_detector_and_what_follows(bench: Bench) -> None:
     old = [line for line in stored_rows(bench.out, "one") if here in line]
     write_weights(bench.path.parent / "weights" / "one", seed=7)
     assert bench.run().done[:3] == ("score", "summarize", "evaluate")
-    assert "score/one: weights card.json changed" in bench.told
-    assert not any(line.startswith("score/two") for line in bench.told)
+    assert "score/one: weights card.json changed" in bench.lines
+    assert not any(line.startswith("score/two") for line in bench.lines)
     after = bench.files()
     assert {name for name in before if after[name] == before[name]} - {LATEX} == {
         *("bench.yaml", "manifests/set.csv", "manifests/splits.json"),
@@ -133,7 +133,7 @@ def test_a_detector_that_is_added_is_scored_alone_and_one_that_leaves_takes_its_
     write_weights(bench.path.parent / "weights" / "three", seed=3)
     rows = stored_rows(bench.out, "one")
     bench.run("detectors=[weights/one, weights/three, weights/two]")
-    assert [line for line in bench.told if line.startswith("score/")] == [
+    assert [line for line in bench.lines if line.startswith("score/")] == [
         "score/three: not done yet"
     ]
     table = read_table(bench.out / "final_ood_comparison.csv")
@@ -150,7 +150,7 @@ def test_a_detector_that_is_added_is_scored_alone_and_one_that_leaves_takes_its_
 def test_options_that_decide_scores_score_anew(bench: Bench) -> None:
     rows = stored_rows(bench.out, "two")
     assert bench.run("scoring.windows=2").done[0] == "score"
-    assert "score/two: windows was published, is 2" in bench.told
+    assert "score/two: windows was published, is 2" in bench.lines
     assert bench.n_to_do == 9
     assert stored_rows(bench.out, "two") != rows
     bench.run("scoring.windows=2", "scoring.threshold=0.1")
@@ -162,6 +162,23 @@ def test_options_of_a_later_stage_leave_scores_alone(bench: Bench) -> None:
     assert bench.run("evaluate.seed=3").done == ("evaluate",)
     assert bench.run("evaluate.seed=3", "outputs.latex=false").done == ()
     assert not (bench.out / "final_ood_comparison.tex").exists()
+
+
+METRIC = """
+from earwitness.metrics.compute import Metric
+
+HITS = Metric(label="hits", needs="decision", of_sums=lambda s, _: s["tp"] / s["n_fake"])
+"""
+
+
+def test_a_metric_that_is_installed_later_repeats_the_evaluation(
+    bench: Bench, install: Callable[..., Path]
+) -> None:
+    folder = install("toys", "hits = toy_metrics_later:HITS", group="earwitness.metrics")
+    (folder / "toy_metrics_later.py").write_text(METRIC)
+    assert bench.run().done == ("evaluate",)
+    assert "evaluate/: plug-in hits is new" in bench.lines
+    assert "hits" in json.loads((bench.out / "metrics.json").read_text())["metrics"]
 
 
 def test_another_manifest_scores_what_is_new_and_leaves_nothing_behind(bench: Bench) -> None:
@@ -225,9 +242,9 @@ def test_weights_that_are_not_there_are_told_and_scores_stay(bench: Bench) -> No
 
 def test_two_detectors_of_one_name_are_refused(bench: Bench) -> None:
     write_weights(bench.path.parent / "other" / "one", seed=5)
-    with pytest.raises(UsageError, match="detectors: two go by the name 'one'"):
+    with pytest.raises(UsageError, match="detectors: two are named 'one'"):
         bench.run("detectors=[weights/one, other/one]")
-    assert stages.SCORE in stages_of(bench.out)
+    assert "score" in stages_of(bench.out)
 
 
 def test_asvspoof_files_are_an_output(bench: Bench) -> None:

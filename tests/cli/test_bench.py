@@ -52,7 +52,7 @@ def test_init_writes_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     refused = run("bench", "init")
     assert refused.code == 2
     assert refused.err == (
-        "earwitness: bench.yaml: is there already, expected a new file; --force overwrites it\n"
+        "earwitness: bench.yaml: exists, expected a new file; --force overwrites it\n"
     )
     assert run("bench", "init", "--force").code == 0
 

@@ -74,7 +74,7 @@ def test_a_benchmark_draws_from_it(toys: Path) -> None:
     section = {"root": toys, "datasets": {"toys": None}}
     config = BenchConfig.model_validate({"data": {"splits": section}, "detectors": ["fakeprint"]})
     assert config.data.splits is not None
-    drawn = build_splits(SplitOptions(**dict(config.data.splits)))
+    drawn = build_splits(config.data.splits)
     assert drawn.frames["ood_requested_combined"].height == 3
     section["datasets"] = {"toyz": None}
     with pytest.raises(ValueError, match="no dataset named 'toyz'; did you mean 'toys'"):

@@ -39,8 +39,8 @@ def all_formats() -> list[Format]:
 
 
 def _texts() -> list[Format]:
-    from earwitness.bench.config_file import read_config, write_resolved
-    from earwitness.bench.steps import read_ledger
+    from earwitness.bench.config import read_config, write_resolved
+    from earwitness.bench.steps import read_state
     from earwitness.images.png import read_contract
     from earwitness.scoring.run_folder import read_run
     from earwitness.splits.manifests import list_manifests
@@ -58,7 +58,7 @@ def _texts() -> list[Format]:
     return [
         Format("bench/bench.yaml", bench),
         record("bench/run/run.json", read_run),
-        record("bench/run/stages.json", lambda path: read_ledger(path.parent)),
+        record("bench/run/stages.json", lambda path: read_state(path.parent)),
         record("bench/run/manifests/splits.json", lambda path: list_manifests(path.parent)),
         record("training/training.json", training),
         record("spectrogram.json", read_contract),

@@ -18,7 +18,7 @@ from bench.test_steps import Watching
 from benches import write_bench
 from builders import write_split_file
 from codecs_written import write_coded
-from earwitness.bench.config_file import read_config
+from earwitness.bench.config import read_config
 from earwitness.bench.run import run_benchmark
 from earwitness.core.spectrogram import PNG_CONTRACT, PNG_SOURCE, SpectrogramContract
 from earwitness.evaluation.evaluate import evaluate

@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,7 @@ OPTIONS = SplitOptions(
 
 
 def draw(root: Path, **changes: Any) -> SplitSet:
-    return build_splits(replace(OPTIONS, root=root, **changes))
+    return build_splits(OPTIONS.model_copy(update={"root": root, **changes}))
 
 
 def paths_of(root: Path) -> dict[str, Path]:
@@ -260,7 +259,7 @@ def test_the_root_is_what_all_files_share(root: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "caps"
     shutil.copytree(root / "FakeMusicCaps", elsewhere)
     given = paths_of(root) | {"fakemusiccaps_root": elsewhere, "sonics_root": root / "SONICS"}
-    splits = build_splits(replace(OPTIONS, **given))
+    splits = build_splits(OPTIONS.model_copy(update=given))
     for frame in splits.frames.values():
         assert all(Path(p).is_relative_to(splits.root) for p in frame["filepath"])
 

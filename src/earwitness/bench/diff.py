@@ -1,7 +1,7 @@
-"""What changed between two run folders: what they were made with, rows, scores, decisions, figures.
+"""Compare two run folders: options, versions, detectors, rows, scores, decisions and metrics.
 
-Conventions: a run folder is any that ``bench run`` or ``predict --out`` left; options are those of
-``bench.yaml`` where both have one, else those of ``run.json``.
+Run folders are those of ``bench run`` and ``predict --out``. Options are those of ``bench.yaml`` if
+both have one, otherwise those of ``run.json``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from earwitness.bench.config_file import BENCH_YAML, read_content
-from earwitness.bench.stages import MANIFESTS
+from earwitness.bench.config import BENCH_YAML, parse_yaml
+from earwitness.bench.run import MANIFESTS
 from earwitness.core.errors import RunError, UsageError
 from earwitness.core.io import file_stem
 from earwitness.core.manifest import Manifest
@@ -28,20 +28,10 @@ from earwitness.scoring.run import predictions_path
 from earwitness.scoring.run_folder import RUN_JSON, read_run
 from earwitness.splits.manifests import read_manifest
 
-_UNLIKE_CARD = ("name", "training_items", "limits", "summary", "weights_from")
-_TINY = 1e-9
-
 
 @dataclass(frozen=True)
 class _Run:
-    """A run folder, read.
-
-    Attributes:
-        folder: Where it lies.
-        described: Its ``run.json``.
-        manifests: What was judged, by name.
-        predictions: Detector → its prediction files.
-    """
+    """A run folder: its ``run.json``, manifests by name, and prediction files by detector."""
 
     folder: Path
     described: dict[str, Any]
@@ -50,20 +40,20 @@ class _Run:
 
 
 def diff_runs(first: Path, second: Path, *, seed: int = 0) -> RunDiff:
-    """Tell what changed from one run to another.
+    """Return the differences between two run folders.
 
     Args:
         first: A run folder.
         second: Another.
-        seed: Where the permutations of the tests start.
+        seed: Random seed of the permutation tests.
 
     Raises:
-        RunError: A folder holds no run.
-        PredictionsError: A file of predictions is not what it should be.
+        RunError: A folder has no ``run.json``.
+        PredictionsError: A prediction file is not valid.
     """
     one, two = _open(first), _open(second)
     shared = [name for name in one.manifests if name in two.manifests]
-    judges = [name for name in one.predictions if name in two.predictions]
+    detectors = [name for name in one.predictions if name in two.predictions]
     return RunDiff(
         first=str(first),
         second=str(second),
@@ -71,7 +61,7 @@ def diff_runs(first: Path, second: Path, *, seed: int = 0) -> RunDiff:
         rows=[_diff_rows(one.manifests[name], two.manifests[name]) for name in shared],
         scores=[
             _diff_scores(name, one.predictions[name], two.predictions[name], seed)
-            for name in judges
+            for name in detectors
         ],
     )
 
@@ -79,24 +69,15 @@ def diff_runs(first: Path, second: Path, *, seed: int = 0) -> RunDiff:
 def _open(folder: Path) -> _Run:
     described = read_run(folder / RUN_JSON)
     if described is None:
-        raise RunError(f"{folder}: no {RUN_JSON} there, expected a run folder")
-    names = list(described["manifests"])
+        raise RunError(f"{folder}: no {RUN_JSON}, expected a run folder")
+    names, detectors = list(described["manifests"]), [c["name"] for c in described["detectors"]]
     paths = {name: folder / MANIFESTS / f"{file_stem(name)}.csv" for name in names}
-    return _Run(
-        folder,
-        described,
-        {name: read_manifest(path) for name, path in paths.items() if path.is_file()},
-        {
-            card["name"]: there
-            for card in described["detectors"]
-            if (there := _existing(folder, names, card["name"]))
-        },
-    )
-
-
-def _existing(folder: Path, manifests: list[str], detector: str) -> list[Path]:
-    paths = (predictions_path(folder, manifest, detector) for manifest in manifests)
-    return [path for path in paths if path.is_file()]
+    manifests = {name: read_manifest(path) for name, path in paths.items() if path.is_file()}
+    written = {
+        detector: [p for n in names if (p := predictions_path(folder, n, detector)).is_file()]
+        for detector in detectors
+    }
+    return _Run(folder, described, manifests, {d: paths for d, paths in written.items() if paths})
 
 
 def _changes(one: _Run, two: _Run) -> Iterator[Change]:
@@ -111,7 +92,7 @@ def _changes(one: _Run, two: _Run) -> Iterator[Change]:
 
 def _bench_options(folder: Path) -> dict[str, str] | None:
     try:
-        return dict(_flat(read_content(folder / BENCH_YAML), ""))
+        return dict(_flat(parse_yaml(folder / BENCH_YAML)[0], ""))
     except UsageError:
         return None
 
@@ -122,17 +103,18 @@ def _versions(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _cards(run: _Run) -> dict[str, str]:
-    """Return what decides scores in the cards of detectors that have predictions."""
-    found: dict[str, str] = {}
-    for card in run.described["detectors"]:
-        if card["name"] in run.predictions:
-            kept = {key: value for key, value in card.items() if key not in _UNLIKE_CARD}
-            found |= dict(_flat(kept, card["name"]))
-    return found
+    """Return the fields that decide scores, of the cards of detectors that have predictions."""
+    others = ("name", "training_items", "limits", "summary", "weights_from")
+    cards = {
+        card["name"]: {key: value for key, value in card.items() if key not in others}
+        for card in run.described["detectors"]
+        if card["name"] in run.predictions
+    }
+    return dict(pair for name, card in cards.items() for pair in _flat(card, name))
 
 
 def _flat(value: Any, at: str) -> Iterator[tuple[str, str]]:
-    """Yield dotted keys and what stands there."""
+    """Yield dotted keys and their values."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _flat(inner, f"{at}.{key}" if at else str(key))
@@ -147,8 +129,8 @@ def _compare(kind: Any, first: Mapping[str, Any], second: Mapping[str, Any]) -> 
     for name in [*first, *(name for name in second if name not in first)]:
         was, now = (side.get(name) for side in (first, second))
         if was != now:
-            texts = (None if value is None else str(value) for value in (was, now))
-            yield Change(kind=kind, name=name, first=next(texts), second=next(texts))
+            first_text, second_text = (None if v is None else str(v) for v in (was, now))
+            yield Change(kind=kind, name=name, first=first_text, second=second_text)
 
 
 def _diff_rows(first: Manifest, second: Manifest) -> RowsDiff:
@@ -173,7 +155,7 @@ def _diff_scores(detector: str, first: list[Path], second: list[Path], seed: int
     both = one.join(two, on="item", suffix="_2", maintain_order="left")
     gap = pl.coalesce(pl.col("logit_2") - pl.col("logit"), pl.col("prob_2") - pl.col("prob")).abs()
     both = both.with_columns(moved=(pl.col("prob_2") - pl.col("prob")).abs())
-    changed = both.filter(gap > _TINY)
+    changed = both.filter(gap > 1e-9)
     flips = both.filter(pl.col("pred_label") != pl.col("pred_label_2"))
     found = ScoresDiff(
         detector=detector,
@@ -188,13 +170,13 @@ def _diff_scores(detector: str, first: list[Path], second: list[Path], seed: int
     if not (changed.height or flips.height):
         return found
     if both.filter(pl.col("target") == pl.col("target_2")).is_empty():
-        return found.model_copy(update={"no_figures": "no item that both scored as the same class"})
+        return found.model_copy(update={"no_metrics": "no item that both scored as the same class"})
     lines = compare(first, second, seed=seed, by_dataset=False).lines
-    return found.model_copy(update={"figures": [_figure(line) for line in lines]})
+    return found.model_copy(update={"metrics": [_diff_metric(line) for line in lines]})
 
 
 def _scored(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return every item that was scored, once."""
+    """Return the scored items, without duplicates."""
     return (
         deduplicate(rows)
         .filter(pl.col("state") == "scored")
@@ -218,10 +200,9 @@ def _how_bad(flip: Flip) -> tuple[bool, float, str]:
     return flip.is_right_now, -moved, flip.filepath
 
 
-def _figure(line: Line) -> FigureDiff:
-    """Return a line of a comparison, which is first minus second, turned round."""
-    found = line.difference
-    return FigureDiff(
+def _diff_metric(line: Line) -> MetricDiff:
+    found = line.difference  # first minus second
+    return MetricDiff(
         metric=line.metric,
         first=_number(line.first),
         second=_number(line.second),
@@ -230,7 +211,7 @@ def _figure(line: Line) -> FigureDiff:
         high=_number(-found.low),
         p=_number(found.p),
         p_holm=_number(line.p_holm),
-        told=found.method or found.reason or "",
+        test=found.method or found.reason or "",
     )
 
 
@@ -239,17 +220,19 @@ def _number(value: Any) -> float | None:
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, serialize_by_alias=True, validate_by_name=True
+    )
 
 
 class Change(_Part):
-    """Something a run was made with that is another in the other run.
+    """A difference in how two runs were made.
 
     Attributes:
         kind: ``option``, ``version``, ``detector`` or ``manifest``.
-        name: What it is: a key of ``bench.yaml``, a library, a part of a detector's card.
-        first: In the first run; ``None`` where it has none.
-        second: In the second.
+        name: A key of ``bench.yaml``, a library, or a field of a detector's card.
+        first: Value in the first run, ``None`` if it has none.
+        second: Value in the second run.
     """
 
     kind: Literal["option", "version", "detector", "manifest"]
@@ -259,15 +242,15 @@ class Change(_Part):
 
 
 class RowsDiff(_Part):
-    """Rows of a manifest that both runs have.
+    """Differences between the rows of a manifest that both runs have.
 
     Attributes:
         manifest: Its name.
-        n_first: Rows in the first run.
-        n_second: Rows in the second.
-        added: Files in the second alone.
-        removed: Files in the first alone.
-        relabelled: Files whose target changed.
+        n_first: Number of rows in the first run.
+        n_second: Number of rows in the second run.
+        added: Files in the second run only.
+        removed: Files in the first run only.
+        relabelled: Files with another target.
     """
 
     manifest: str
@@ -279,19 +262,19 @@ class RowsDiff(_Part):
 
     @property
     def is_same(self) -> bool:
-        """Whether the same files are there with the same targets."""
+        """Whether files and targets are the same."""
         return not (self.added or self.removed or self.relabelled)
 
 
 class Flip(_Part):
-    """An item that was decided otherwise.
+    """An item with another decision.
 
     Attributes:
         filepath: The file.
         target: 0 real, 1 fake, in the second run.
         first_prob: ``pred_prob`` in the first run.
-        second_prob: In the second.
-        second_label: What it was called in the second run.
+        second_prob: ``pred_prob`` in the second run.
+        second_label: ``pred_label`` in the second run.
         is_right_now: Whether that is its target.
     """
 
@@ -303,19 +286,19 @@ class Flip(_Part):
     is_right_now: bool
 
 
-class FigureDiff(_Part):
-    """A figure in both runs, on the items that both scored.
+class MetricDiff(_Part):
+    """A metric in both runs, on the items that both scored.
 
     Attributes:
         metric: Its name in ``metrics.json``.
-        first: In the first run.
-        second: In the second.
+        first: Value in the first run.
+        second: Value in the second run.
         difference: Second minus first.
-        low: Lower end of the difference's 95 % interval, where the test gives one.
+        low: Lower end of the 95 % interval of the difference, if the test gives one.
         high: Upper end.
         p: P-value of no difference.
-        p_holm: The same, corrected for all figures of the detector.
-        told: Method of the test, or why there is none.
+        p_holm: P-value corrected for all metrics of the detector.
+        test: Method of the test, or why there is none.
     """
 
     metric: str
@@ -326,23 +309,23 @@ class FigureDiff(_Part):
     high: float | None
     p: float | None
     p_holm: float | None
-    told: str
+    test: str = Field(validation_alias="told", serialization_alias="told")
 
 
 class ScoresDiff(_Part):
-    """What one detector said in both runs.
+    """Differences between the scores of one detector.
 
     Attributes:
         detector: Its name.
         n_common: Items that both runs scored.
-        n_changed: Items among them whose score differs.
-        largest: Largest difference of ``pred_prob``, without its sign.
-        mean: Mean of it over the items that changed.
-        n_first_only: Items that the first run alone scored.
-        n_second_only: Items that the second run alone scored.
-        flips: Items decided otherwise: those that are wrong now first, then by how far they moved.
-        figures: Figures on the common items, where scores, decisions or targets differ.
-        no_figures: Why there are none.
+        n_changed: Items among them with another score.
+        largest: Largest absolute difference of ``pred_prob``.
+        mean: Mean absolute difference over the changed items.
+        n_first_only: Items scored in the first run only.
+        n_second_only: Items scored in the second run only.
+        flips: Items with another decision: wrong ones first, then by difference.
+        metrics: Metrics on the common items, if scores, decisions or targets differ.
+        no_metrics: Why there are none.
     """
 
     detector: str
@@ -353,25 +336,29 @@ class ScoresDiff(_Part):
     n_first_only: int
     n_second_only: int
     flips: list[Flip] = Field(default_factory=list)
-    figures: list[FigureDiff] = Field(default_factory=list)
-    no_figures: str | None = None
+    metrics: list[MetricDiff] = Field(
+        default_factory=list, validation_alias="figures", serialization_alias="figures"
+    )
+    no_metrics: str | None = Field(
+        default=None, validation_alias="no_figures", serialization_alias="no_figures"
+    )
 
     @property
     def is_same(self) -> bool:
-        """Whether the same items have the same scores and decisions."""
+        """Whether items, scores and decisions are the same."""
         moved = self.n_changed or self.n_first_only or self.n_second_only
         return not (moved or self.flips)
 
 
 class RunDiff(_Part):
-    """Two runs beside each other.
+    """Differences between two runs.
 
     Attributes:
         first: The first run folder.
-        second: The second.
-        changes: What they were made with.
-        rows: Manifests that both have.
-        scores: Detectors that both have.
+        second: The second run folder.
+        changes: Differences in how they were made.
+        rows: Manifests of both.
+        scores: Detectors of both.
     """
 
     first: str

@@ -1,8 +1,4 @@
-"""What changed between two runs, as short tables for the terminal.
-
-Conventions: the second run is told against the first; a long list is cut, and how many more there
-are is said; parts without a difference are a line.
-"""
+"""Tables of the differences between two runs, for the terminal."""
 
 from __future__ import annotations
 
@@ -12,10 +8,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from earwitness.bench.diff import FigureDiff, Flip, RowsDiff, RunDiff, ScoresDiff
+from earwitness.bench.diff import Flip, MetricDiff, RowsDiff, RunDiff, ScoresDiff
 
-N_SHOWN = 10
-_N_LETTERS = 40
+_N_SHOWN = 10
 _CLASSES = ("real", "fake")
 
 
@@ -35,9 +30,9 @@ def _changes(diff: RunDiff) -> Iterator[Table | str]:
         yield "made with the same options, versions and weights"
         return
     table = _table("Made with", "what", "", "first", "second")
-    for change in diff.changes[: 3 * N_SHOWN]:
+    for change in diff.changes[: 3 * _N_SHOWN]:
         table.add_row(change.kind, *map(_cell, (change.name, change.first, change.second)))
-    _say_more(table, len(diff.changes) - 3 * N_SHOWN)
+    _say_more(table, len(diff.changes) - 3 * _N_SHOWN)
     yield table
 
 
@@ -47,69 +42,60 @@ def _rows(rows: Sequence[RowsDiff]) -> Iterator[Table | str]:
         yield f"the same rows in {_count(len(rows), 'manifest')} that both have"
     if not changed:
         return
-    table = _table("Rows", "manifest", "first", "second", "added", "removed", "relabelled")
+    kinds = ("added", "removed", "relabelled")
+    table = _table("Rows", "manifest", "first", "second", *kinds)
     for part in changed:
-        counts = (part.n_first, part.n_second, *map(len, _lists(part)))
+        counts = (part.n_first, part.n_second, *(len(getattr(part, kind)) for kind in kinds))
         table.add_row(Text(part.manifest), *map(str, counts))
     yield table
-    for what, paths in zip(("added", "removed", "relabelled"), _union(changed), strict=True):
+    for kind in kinds:
+        paths = list(dict.fromkeys(path for part in changed for path in getattr(part, kind)))
         if paths:
-            yield f"  {what}: {_listed(paths)}"
-
-
-def _lists(part: RowsDiff) -> tuple[list[str], list[str], list[str]]:
-    return part.added, part.removed, part.relabelled
-
-
-def _union(rows: Sequence[RowsDiff]) -> list[list[str]]:
-    """Return added, removed and relabelled files of all manifests, each file once."""
-    return [
-        list(dict.fromkeys(path for part in rows for path in _lists(part)[at])) for at in range(3)
-    ]
+            more = f" and {len(paths) - _N_SHOWN} more" if len(paths) > _N_SHOWN else ""
+            yield f"  {kind}: {', '.join(paths[:_N_SHOWN])}{more}"
 
 
 def _scores(scores: ScoresDiff) -> Iterator[Table | str]:
-    if scores.is_same and not scores.figures:
+    if scores.is_same and not scores.metrics:
         yield f"{scores.detector}: the same scores on {_count(scores.n_common, 'item')}"
         return
-    told = f"{scores.detector}: {scores.n_changed} of {scores.n_common} scores differ"
+    text = f"{scores.detector}: {scores.n_changed} of {scores.n_common} scores differ"
     if scores.largest is not None and scores.mean is not None:
-        told += f", by {scores.mean:.3g} on average and {scores.largest:.3g} at most"
-    told += f"; {_count(len(scores.flips), 'decision')} flipped"
+        text += f", by {scores.mean:.3g} on average and {scores.largest:.3g} at most"
+    text += f"; {_count(len(scores.flips), 'decision')} flipped"
     for n, which in ((scores.n_first_only, "first"), (scores.n_second_only, "second")):
-        told += f"; {_count(n, 'item')} scored in the {which} alone" if n else ""
-    yield told
+        text += f"; {_count(n, 'item')} scored in the {which} alone" if n else ""
+    yield text
     if scores.flips:
         yield _flips(scores.flips)
-    if scores.figures:
-        yield _figures(scores.figures)
-    if scores.no_figures:
-        yield f"  no figures: {scores.no_figures}"
+    if scores.metrics:
+        yield _metrics(scores.metrics)
+    if scores.no_metrics:
+        yield f"  no metrics: {scores.no_metrics}"
 
 
 def _flips(flips: Sequence[Flip]) -> Table:
     table = _table(None, "flipped, worst first", "is", "first", "second", "now")
-    for flip in flips[:N_SHOWN]:
-        probs = (_figure(flip.first_prob), _figure(flip.second_prob))
-        verdict = "right" if flip.is_right_now else "wrong"
-        now = f"{_CLASSES[flip.second_label]}, {verdict}"
+    for flip in flips[:_N_SHOWN]:
+        probs = (_number(flip.first_prob), _number(flip.second_prob))
+        now = f"{_CLASSES[flip.second_label]}, {'right' if flip.is_right_now else 'wrong'}"
         table.add_row(_cell(flip.filepath, end=True), _CLASSES[flip.target], *probs, now)
-    _say_more(table, len(flips) - N_SHOWN)
+    _say_more(table, len(flips) - _N_SHOWN)
     return table
 
 
-def _figures(figures: Sequence[FigureDiff]) -> Table:
-    table = _table(None, "figure", "first", "second", "difference", "p", "Holm")
+def _metrics(metrics: Sequence[MetricDiff]) -> Table:
+    table = _table(None, "metric", "first", "second", "difference", "p", "Holm")
     tests: dict[str, list[str]] = {}
-    for figure in figures:
-        tests.setdefault(figure.told, []).append(figure.metric)
-        gap = _figure(figure.difference, sign="+")
-        if figure.low is not None and figure.high is not None:
-            gap += f" [{figure.low:+.3f}, {figure.high:+.3f}]"
-        cells = (figure.metric, _figure(figure.first), _figure(figure.second), gap)
-        table.add_row(*map(Text, (*cells, _chance(figure.p), _chance(figure.p_holm))))
-    told = "\n".join(f"{', '.join(names)}: {test}" for test, names in tests.items() if test)
-    table.caption, table.caption_justify = Text(told), "left"
+    for row in metrics:
+        tests.setdefault(row.test, []).append(row.metric)
+        gap = _number(row.difference, sign="+")
+        if row.low is not None and row.high is not None:
+            gap += f" [{row.low:+.3f}, {row.high:+.3f}]"
+        cells = (row.metric, _number(row.first), _number(row.second), gap)
+        table.add_row(*map(Text, (*cells, _p_value(row.p), _p_value(row.p_holm))))
+    lines = "\n".join(f"{', '.join(names)}: {test}" for test, names in tests.items() if test)
+    table.caption, table.caption_justify = Text(lines), "left"
     return table
 
 
@@ -123,29 +109,24 @@ def _table(title: str | None, *headings: str) -> Table:
 
 def _say_more(table: Table, n: int) -> None:
     if n > 0:
-        table.caption, table.caption_justify = f"and {n} more (--json tells all)", "left"
+        table.caption, table.caption_justify = f"and {n} more (--json prints all)", "left"
 
 
-def _listed(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - N_SHOWN} more" if len(paths) > N_SHOWN else ""
-    return ", ".join(paths[:N_SHOWN]) + more
-
-
-def _cell(text: str | None, *, end: bool = False) -> Text:
+def _cell(text: str | None, *, end: bool = False, most: int = 40) -> Text:
     if text is None:
         return Text("–", style="dim")
-    if len(text) <= _N_LETTERS:
+    if len(text) <= most:
         return Text(text)
-    return Text(f"…{text[1 - _N_LETTERS :]}" if end else f"{text[: _N_LETTERS - 1]}…")
+    return Text(f"…{text[1 - most :]}" if end else f"{text[: most - 1]}…")
 
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def _figure(value: float | None, sign: str = "") -> str:
+def _number(value: float | None, sign: str = "") -> str:
     return "–" if value is None else f"{value:{sign}.3f}"
 
 
-def _chance(p: float | None) -> str:
-    return "<0.001" if p is not None and p < 0.001 else _figure(p)
+def _p_value(p: float | None) -> str:
+    return "<0.001" if p is not None and p < 0.001 else _number(p)

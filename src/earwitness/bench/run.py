@@ -1,68 +1,52 @@
-"""The whole benchmark: splits, scores, comparison table, metrics, pictures, report.
-
-A run folder holds what ``scoring`` writes, and::
-
-    bench.yaml                 the configuration, every default filled in
-    stages.json                what is done, and what it was done with
-    manifests/                 what was judged
-    final_ood_comparison.csv   the comparison table; .tex for LaTeX
-    metrics.json, metrics.csv  figures with intervals
-    audit/                     what the manifests give away
-    confusion/                 a matrix for each detector and manifest
-    asvspoof/                  score and key files, where asked for
-    report.html                one page of all that
-"""
+"""Run a benchmark into one folder, whose files ``docs/bench.md`` lists."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from earwitness import __version__
-from earwitness.bench.config import BenchConfig, EvaluateSection
-from earwitness.bench.config_file import BENCH_YAML, write_resolved
-from earwitness.bench.stages import (
-    AUDIT,
-    SCORE,
-    audit_stage,
-    judged_roots,
-    manifest_stage,
-    score_stage,
-    scored,
+from earwitness.bench import steps
+from earwitness.bench.config import (
+    BENCH_YAML,
+    BenchConfig,
+    DataSection,
+    DetectorSection,
+    EvaluateSection,
+    write_resolved,
 )
-from earwitness.bench.steps import PipelineState, Stage, Watcher, read_ledger, run_stages
-from earwitness.core.errors import PredictionsError
+from earwitness.bench.steps import PipelineState, Stage, single
+from earwitness.core.errors import PredictionsError, UsageError
+from earwitness.core.io import sha256_of
+from earwitness.core.registry import list_plugins
 from earwitness.core.text_table import read_text_table
-from earwitness.scoring.run import PREDS, OnStart
-from earwitness.scoring.run_folder import ERRORS_CSV, RUN_JSON, read_run, write_errors
+from earwitness.detectors.loading import hash_weights, open_detector
+from earwitness.scoring import run as scores
+from earwitness.scoring import run_folder
+from earwitness.scoring.options import ScoringOptions, deciding
+from earwitness.scoring.run_folder import ERRORS_CSV, RUN_JSON, read_run
 from earwitness.scoring.store import locked
+from earwitness.splits import build
+from earwitness.splits.manifests import SPLITS_JSON, expand_manifests, read_manifest, recorded_roots
 
 if TYPE_CHECKING:
     from earwitness.evaluation.schema import Metrics
 
-COMPARISON_CSV = "final_ood_comparison.csv"
-COMPARISON_TEX = "final_ood_comparison.tex"
-METRICS_JSON = "metrics.json"
-METRICS_CSV = "metrics.csv"
-CONFUSION = "confusion"
-ASVSPOOF = "asvspoof"
-REPORT_HTML = "report.html"
-
-_SUMMARIZE, _EVALUATE, _LATEX, _REPORT = "summarize", "evaluate", "latex", "report"
+MANIFESTS = "manifests"
+_SCORE, _SUMMARIZE, _AUDIT, _EVALUATE = "score", "summarize", "audit", "evaluate"
+_CONFUSION, _ASVSPOOF = "confusion", "asvspoof"
+_COMPARISON_CSV, _COMPARISON_TEX = "final_ood_comparison.csv", "final_ood_comparison.tex"
+_METRICS_JSON, _METRICS_CSV, _REPORT_HTML = "metrics.json", "metrics.csv", "report.html"
 
 
 @dataclass(frozen=True)
 class BenchmarkRun:
-    """What a benchmark left behind.
-
-    Attributes:
-        out: The run folder.
-        done: Stages that were done by this call; none where nothing had changed.
-    """
+    """A finished benchmark: its run folder, and the stages that ran in this call."""
 
     out: Path
     done: tuple[str, ...]
@@ -70,69 +54,62 @@ class BenchmarkRun:
     @property
     def comparison(self) -> Path:
         """The comparison table."""
-        return self.out / COMPARISON_CSV
+        return self.out / _COMPARISON_CSV
 
     @property
     def predictions(self) -> list[Path]:
         """Prediction files, manifests outermost."""
-        return scored(read_ledger(self.out))
+        return _list_predictions(steps.read_state(self.out))
 
     def count_abstained(self) -> int:
-        """Return how many rows hold nothing to analyse."""
+        """Return the number of rows that detectors abstained from."""
         tables = (read_text_table(path, error=PredictionsError) for path in self.predictions)
         return sum(table["abstained"].count() for table in tables if "abstained" in table.columns)
 
     def places(self) -> dict[str, Path]:
-        """Return what there is to look at: what it is → where it lies."""
+        """Return the paths of the outputs by description."""
         places = {
-            "report": REPORT_HTML,
-            "comparison table": COMPARISON_CSV,
-            "for LaTeX": COMPARISON_TEX,
-            "confusion matrices": CONFUSION,
-            "metrics": METRICS_JSON,
-            "audit": AUDIT,
-            "scores": PREDS,
-            "ASVspoof 5 files": ASVSPOOF,
+            "report": _REPORT_HTML,
+            "comparison table": _COMPARISON_CSV,
+            "for LaTeX": _COMPARISON_TEX,
+            "confusion matrices": _CONFUSION,
+            "metrics": _METRICS_JSON,
+            "audit": _AUDIT,
+            "scores": scores.PREDS,
+            "ASVspoof 5 files": _ASVSPOOF,
             "errors": ERRORS_CSV,
         }
-        paths = {what: self.out / name for what, name in places.items()}
-        return {what: path for what, path in paths.items() if path.exists()}
+        return {what: self.out / n for what, n in places.items() if (self.out / n).exists()}
 
 
 def run_benchmark(
     config: BenchConfig,
     *,
-    watcher: Watcher,
-    starting: OnStart | None = None,
+    watcher: steps.Watcher,
+    starting: scores.OnStart | None = None,
     retry_errors: bool = False,
 ) -> BenchmarkRun:
-    """Run the whole benchmark, or what is left to do of it, into one folder.
+    """Run a benchmark, or the rest of it.
 
     Args:
-        config: What there is to do.
-        watcher: Told of how stages go.
-        starting: Called with the number of files to score or decode, and of those already done.
-        retry_errors: Try rows again that could not be scored, and look at the files anew.
+        config: The configuration.
+        watcher: Progress callbacks.
+        starting: Called with the numbers of files to score or decode and of those already done.
+        retry_errors: Score rows with an error again, and repeat the audit if there are any.
 
     Raises:
-        EarwitnessError: A stage cannot be done; those before it are, and stay.
-        StoppedError: Ctrl-C was pressed; what is finished is kept.
+        EarwitnessError: A stage failed; the stages before it are kept.
+        StoppedError: Ctrl-C was pressed; finished work is kept.
     """
     with locked(config.out):
         write_resolved(config, config.out / BENCH_YAML)
-        if retry_errors:
-            _forget_failed(config.out)
-        stages = _stages(config, starting, retry_errors=retry_errors)
-        done = run_stages(stages, config.out, watcher)
+        if retry_errors and (failed := set(read_errors(config.out))):
+            state = steps.read_state(config.out)
+            state.forget(_SCORE, failed)
+            state.forget(_AUDIT, {""})
+        stages = list(_list_stages(config, starting, retry_errors=retry_errors))
+        done = steps.run_stages(stages, config.out, watcher)
     return BenchmarkRun(config.out, tuple(done))
-
-
-def _forget_failed(out: Path) -> None:
-    """Take detectors with rows that failed for not done, and the audit, which hears files too."""
-    failed, ledger = set(read_errors(out)), read_ledger(out)
-    ledger.forget(SCORE, failed)
-    if failed and AUDIT in ledger.stages:
-        ledger.forget(AUDIT, {""})
 
 
 def read_errors(out: Path) -> list[str]:
@@ -140,115 +117,249 @@ def read_errors(out: Path) -> list[str]:
     path = out / ERRORS_CSV
     if not path.is_file():
         return []
-    rows = read_text_table(path, error=PredictionsError, needed=("detector",))
-    return [str(name) for name in rows["detector"]]
+    return list(read_text_table(path, error=PredictionsError, needed=("detector",))["detector"])
 
 
-def _stages(config: BenchConfig, starting: OnStart | None, *, retry_errors: bool) -> list[Stage]:
-    out, outputs = config.out, config.outputs
-    stages = [
-        manifest_stage(config.data, out),
-        score_stage(config, starting, retry_errors=retry_errors),
-        _after(_SUMMARIZE, (SCORE,), _summarize(config.evaluate), _aggregated(config.evaluate)),
-    ]
+def _list_stages(
+    config: BenchConfig, starting: scores.OnStart | None, *, retry_errors: bool
+) -> Iterator[Stage]:
+    outputs, section = config.outputs, config.evaluate
+    aggregate = {} if section.aggregate is None else {"aggregate": section.aggregate}
+    normalized = {"normalized": str(outputs.normalized)}
+    yield _manifest_stage(config.data)
+    yield _score_stage(config, starting, retry_errors=retry_errors)
+    yield single(
+        _SUMMARIZE, lambda state: _inputs(state, _SCORE) | aggregate, partial(_summarize, section)
+    )
     if config.audit.enabled:
-        stages.append(audit_stage(config, starting))
-    stages.append(_evaluate_stage(config.evaluate))
+        yield _audit_stage(config, starting)
+    yield single(_EVALUATE, partial(_evaluate_inputs, section), partial(_evaluate, section))
     if outputs.confusion:
-        normalized = {"normalized": str(outputs.normalized)}
-        stages.append(
-            _after(CONFUSION, (_SUMMARIZE,), _draw(normalized=outputs.normalized), normalized)
+        yield single(
+            _CONFUSION,
+            lambda state: _inputs(state, _SUMMARIZE) | normalized,
+            partial(_plot_confusions, normalized=outputs.normalized),
         )
     if outputs.latex:
-        stages.append(_after(_LATEX, (_SUMMARIZE,), _write_latex))
+        yield single("latex", lambda state: _inputs(state, _SUMMARIZE), _write_latex)
     if outputs.asvspoof:
-        stages.append(_after(ASVSPOOF, (SCORE,), _export_asvspoof))
+        yield single(_ASVSPOOF, lambda state: _inputs(state, _SCORE), _export_asvspoof)
     if outputs.report:
-        stages.append(_after(_REPORT, (_EVALUATE,), _write_report))
-    return stages
+        yield single("report", lambda state: _inputs(state, _EVALUATE), _write_report)
 
 
-def _after(
-    name: str,
-    before: Sequence[str],
-    run: Callable[[PipelineState], Sequence[Path]],
-    options: Mapping[str, str] | None = None,
-) -> Stage:
-    """Return a stage of one part, known by the files of those before it and by options."""
-
-    def inputs(ledger: PipelineState) -> dict[str, Mapping[str, str]]:
-        files = {file: sha256 for stage in before for file, sha256 in ledger.files(stage).items()}
-        return {"": files | dict(options or {}) | {"earwitness": __version__}}
-
-    return Stage(name, inputs, lambda ledger, _: {"": run(ledger)})
+def _inputs(state: PipelineState, *stages: str) -> dict[str, str]:
+    """Return the files of earlier stages, with their digests, and the version of earwitness."""
+    files = {file: sha256 for stage in stages for file, sha256 in state.files(stage).items()}
+    return files | {"earwitness": __version__}
 
 
-def _evaluate_stage(section: EvaluateSection) -> Stage:
-    """Return the stage of metrics, which tell of cards and roots as well."""
-    options = {name: str(value) for name, value in section}
-    stage = _after(_EVALUATE, (SCORE, AUDIT), _evaluate(section), options)
+def _manifest_stage(data: DataSection) -> Stage:
+    given = data.manifests
+    if given is None:
+        draw = cache(partial(_draw, data))
+        absolute_paths = any(s is not None and s.absolute_paths for s in (data.splits, data.folder))
 
-    def inputs(ledger: PipelineState) -> dict[str, Mapping[str, str]]:
-        described = read_run(ledger.out / RUN_JSON) or {}
-        content = json.dumps([described.get(part) for part in ("detectors", "manifests")])
-        origins = {"cards and roots": hashlib.sha256(content.encode()).hexdigest()}
-        return {part: {**known, **origins} for part, known in stage.inputs(ledger).items()}
+        def write(state: PipelineState) -> list[Path]:
+            folder = state.out / MANIFESTS
+            written = build.write_splits(draw(), folder, absolute_paths=absolute_paths)
+            beside = [folder / name for name in (SPLITS_JSON, build.OMITTED_CSV)]
+            return [*written, *(path for path in beside if path.is_file())]
 
-    return replace(stage, inputs=inputs)
-
-
-def _aggregated(section: EvaluateSection) -> dict[str, str]:
-    return {} if section.aggregate is None else {"aggregate": section.aggregate}
-
-
-def _summarize(section: EvaluateSection) -> Callable[[PipelineState], list[Path]]:
-    def run(ledger: PipelineState) -> list[Path]:
-        from earwitness.evaluation.summarize import summarize
-        from earwitness.report.comparison import write_comparison
-        from earwitness.scoring.prediction_files import read_predictions
-
-        path, errors = ledger.out / COMPARISON_CSV, ledger.out / ERRORS_CSV
-        predictions = [found for file in scored(ledger) for found in read_predictions(file)]
-        rows = [summary.row for summary in summarize(predictions, aggregate=section.aggregate)]
-        write_comparison(rows, path)
-        errors.unlink(missing_ok=True)
-        write_errors(predictions, errors)
-        return [path, errors] if errors.is_file() else [path]
-
-    return run
-
-
-def _evaluate(section: EvaluateSection) -> Callable[[PipelineState], list[Path]]:
-    def run(ledger: PipelineState) -> list[Path]:
-        from earwitness.audit.schema import AUDIT_JSON, read_audit
-        from earwitness.evaluation.evaluate import evaluate
-        from earwitness.evaluation.schema import write_metrics
-        from earwitness.evaluation.thresholds import parse_costs
-        from earwitness.report.metric_tables import write_estimates
-
-        audited = ledger.out / AUDIT / AUDIT_JSON
-        metrics = evaluate(
-            scored(ledger),
-            audit=read_audit(audited) if AUDIT in ledger.stages else None,
-            seed=section.seed,
-            by=section.by,
-            aggregate=section.aggregate,
-            threshold=section.threshold,
-            calibrate=section.calibrate,
-            confidence=section.confidence,
-            costs=parse_costs(section.p_fake, section.c_miss, section.c_false_alarm),
-            n_resamples=section.resamples,
+        return single(
+            MANIFESTS,
+            lambda _: {"what is drawn": draw().digest, "absolute paths": str(absolute_paths)},
+            write,
         )
-        paths = [ledger.out / METRICS_JSON, ledger.out / METRICS_CSV]
-        write_metrics(_with_paths_below(metrics, ledger.out), paths[0])
-        write_estimates(metrics, paths[1])
-        return paths
 
-    return run
+    paths, root = expand_manifests(given.files), given.root
+
+    def inputs(_: PipelineState) -> dict[str, str]:
+        beside = dict.fromkeys(path.parent / SPLITS_JSON for path in paths)
+        files = [*paths, *(path for path in beside if path.is_file())]
+        return {str(path): sha256_of(path) for path in files} | {"root": str(root)}
+
+    def copy(state: PipelineState) -> list[Path]:
+        manifests = [read_manifest(path, root=root) for path in paths]
+        run_folder.check_unique_names(manifests)
+        return run_folder.copy_manifests(manifests, state.out / MANIFESTS)
+
+    return single(MANIFESTS, inputs, copy)
 
 
-def _with_paths_below(metrics: Metrics, out: Path) -> Metrics:
-    """Return metrics that name their sources from the run folder, wherever it lies."""
+def _draw(data: DataSection) -> build.SplitSet:
+    if data.folder is None:
+        return build.build_splits(data.splits or build.SplitOptions())
+    options = dict(data.folder)
+    return build.build_folder_splits(options.pop("path"), **options)
+
+
+def _list_manifests(state: PipelineState) -> list[Path]:
+    paths = [state.out / name for name in state.files(MANIFESTS)]
+    return [path for path in paths if path.name not in (SPLITS_JSON, build.OMITTED_CSV)]
+
+
+def _manifest_inputs(state: PipelineState) -> dict[str, str]:
+    """Return the digests of the manifests, and the root of their relative paths."""
+    sha256 = state.files(MANIFESTS)
+    root = {"root": roots[-1].as_posix() if (roots := _audio_roots(state)) else "none"}
+    names = [path.name for path in _list_manifests(state)]
+    return {f"manifest {Path(n).stem}": sha256[f"{MANIFESTS}/{n}"] for n in names} | root
+
+
+def _audio_roots(state: PipelineState) -> list[Path]:
+    recorded = state.out / MANIFESTS / SPLITS_JSON
+    return recorded_roots(recorded) if recorded.is_file() else []
+
+
+def _score_stage(
+    config: BenchConfig, starting: scores.OnStart | None, *, retry_errors: bool
+) -> Stage:
+    """Return the stage that writes ``preds/``: one part per detector, all decoded together."""
+    scoring = config.scoring
+    options = ScoringOptions(**dict(scoring), retry_errors=retry_errors)
+    sections = _by_name(config.detectors)
+
+    def inputs(state: PipelineState) -> dict[str, Mapping[str, str]]:
+        deciders = deciding("scores", "files")
+        shared = _manifest_inputs(state) | {n: str(v) for n, v in scoring if n in deciders}
+        return {name: shared | _detector_inputs(section) for name, section in sections.items()}
+
+    def run(state: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:
+        out = state.out
+        manifests = [read_manifest(path) for path in _list_manifests(state)]
+        detectors = [
+            open_detector(
+                section.name,
+                weights=_weights(section),
+                n_encoders=section.n_encoders,
+                preprocessing=section.preprocessing,
+                **scoring.model_dump(include={"device", "precision", "backend"}),
+            )
+            for section in map(sections.__getitem__, parts)
+        ]
+        run_folder.drop_changed(out, manifests, detectors, options)
+        run_folder.begin_run(out, manifests, detectors, options)
+        scores.score_into_own(manifests, detectors, out, options=options, starting=starting)
+        written = {p: [scores.predictions_path(out, m.name, p) for m in manifests] for p in parts}
+        return {
+            part: [*paths, *filter(Path.is_file, map(scores.windows_beside, paths))]
+            for part, paths in written.items()
+        }
+
+    return Stage(_SCORE, inputs, run)
+
+
+def _list_predictions(state: PipelineState) -> list[Path]:
+    return [
+        scores.predictions_path(state.out, manifest.stem, detector)
+        for manifest in _list_manifests(state)
+        for detector in state.stages.get(_SCORE, {})
+    ]
+
+
+def _by_name(sections: Sequence[DetectorSection]) -> dict[str, DetectorSection]:
+    named: dict[str, DetectorSection] = {}
+    for section in sections:
+        name = section.name
+        name = Path(name).resolve().name if Path(name).is_absolute() else name
+        if name in named:
+            raise UsageError(f"detectors: two are named {name!r}; rename one of the folders")
+        named[name] = section
+    return named
+
+
+def _detector_inputs(section: DetectorSection) -> dict[str, str]:
+    # Weights are known by their bytes, so an unchanged detector is never opened.
+    hashes = hash_weights(section.name, _weights(section))
+    options = {"preprocessing": section.preprocessing, "n_encoders": str(section.n_encoders)}
+    return options | {f"weights {name}": sha256 for name, sha256 in hashes.items()}
+
+
+def _weights(section: DetectorSection) -> dict[str, Path]:
+    return {section.name: section.weights} if section.weights else {}
+
+
+def _summarize(section: EvaluateSection, state: PipelineState) -> list[Path]:
+    from earwitness.evaluation.summarize import summarize
+    from earwitness.report.comparison import write_comparison
+    from earwitness.scoring.prediction_files import read_predictions
+
+    path, errors = state.out / _COMPARISON_CSV, state.out / ERRORS_CSV
+    predictions = [found for file in _list_predictions(state) for found in read_predictions(file)]
+    rows = [summary.row for summary in summarize(predictions, aggregate=section.aggregate)]
+    write_comparison(rows, path)
+    errors.unlink(missing_ok=True)
+    run_folder.write_errors(predictions, errors)
+    return [path, errors] if errors.is_file() else [path]
+
+
+def _audit_stage(config: BenchConfig, starting: scores.OnStart | None) -> Stage:
+    others = expand_manifests(config.audit.against)
+
+    def inputs(state: PipelineState) -> dict[str, str]:
+        against = {f"against {path}": sha256_of(path) for path in others}
+        cards = {"cards": _sha256(_described(state, "detectors")), "earwitness": __version__}
+        return _manifest_inputs(state) | against | cards | list_plugins("earwitness.checks")
+
+    def run(state: PipelineState) -> list[Path]:
+        from earwitness.audit.audit import audit_into
+        from earwitness.core.cards import DetectorCard
+
+        folder = state.out / _AUDIT
+        audit_into(
+            [read_manifest(path) for path in _list_manifests(state)],
+            folder,
+            against=[read_manifest(path) for path in others],
+            detectors=[DetectorCard(**card) for card in _described(state, "detectors") or ()],
+            n_workers=config.scoring.num_workers,
+            on_start=None if starting is None else lambda n_files: starting(n_files, 0),
+        )
+        return sorted(path for path in folder.iterdir() if path.suffix in (".json", ".csv"))
+
+    return single(_AUDIT, inputs, run)
+
+
+def _described(state: PipelineState, part: str) -> Any:
+    """Return a part of ``run.json``, or ``None``."""
+    return (read_run(state.out / RUN_JSON) or {}).get(part)
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _evaluate_inputs(section: EvaluateSection, state: PipelineState) -> dict[str, str]:
+    options = {name: str(value) for name, value in section}
+    described = [_described(state, part) for part in ("detectors", "manifests")]
+    origins = {"cards and roots": _sha256(described)}
+    return _inputs(state, _SCORE, _AUDIT) | options | origins | list_plugins("earwitness.metrics")
+
+
+def _evaluate(section: EvaluateSection, state: PipelineState) -> list[Path]:
+    from earwitness.audit.schema import AUDIT_JSON, read_audit
+    from earwitness.evaluation.evaluate import evaluate
+    from earwitness.evaluation.schema import write_metrics
+    from earwitness.evaluation.thresholds import parse_costs
+    from earwitness.report.metric_tables import write_estimates
+
+    options = dict(section)
+    costs = parse_costs(*(options.pop(name) for name in ("p_fake", "c_miss", "c_false_alarm")))
+    metrics = evaluate(
+        _list_predictions(state),
+        audit=read_audit(state.out / _AUDIT / AUDIT_JSON) if _AUDIT in state.stages else None,
+        costs=costs,
+        n_resamples=options.pop("resamples"),
+        **options,
+    )
+    paths = [state.out / _METRICS_JSON, state.out / _METRICS_CSV]
+    write_metrics(_with_relative_paths(metrics, state.out), paths[0])
+    write_estimates(metrics, paths[1])
+    return paths
+
+
+def _with_relative_paths(metrics: Metrics, out: Path) -> Metrics:
+    """Return metrics whose sources are relative to the run folder, so that it can be moved."""
     sources = [
         source.model_copy(update={"path": Path(source.path).relative_to(out).as_posix()})
         for source in metrics.provenance.sources
@@ -257,35 +368,31 @@ def _with_paths_below(metrics: Metrics, out: Path) -> Metrics:
     return metrics.model_copy(update={"provenance": provenance})
 
 
-def _draw(*, normalized: bool) -> Callable[[PipelineState], list[Path]]:
-    def run(ledger: PipelineState) -> list[Path]:
-        from earwitness.report.comparison import plot_confusions, read_comparison
+def _plot_confusions(state: PipelineState, *, normalized: bool) -> list[Path]:
+    from earwitness.report.comparison import plot_confusions, read_comparison
 
-        rows = read_comparison(ledger.out / COMPARISON_CSV)
-        return plot_confusions(rows, ledger.out / CONFUSION, normalized=normalized)
-
-    return run
+    rows = read_comparison(state.out / _COMPARISON_CSV)
+    return plot_confusions(rows, state.out / _CONFUSION, normalized=normalized)
 
 
-def _write_latex(ledger: PipelineState) -> list[Path]:
+def _write_latex(state: PipelineState) -> list[Path]:
     from earwitness.report.comparison import read_comparison, write_latex
 
-    path = ledger.out / COMPARISON_TEX
-    write_latex(read_comparison(ledger.out / COMPARISON_CSV), path)
+    path = state.out / _COMPARISON_TEX
+    write_latex(read_comparison(state.out / _COMPARISON_CSV), path)
     return [path]
 
 
-def _export_asvspoof(ledger: PipelineState) -> list[Path]:
+def _export_asvspoof(state: PipelineState) -> list[Path]:
     from earwitness.evaluation.rows import export_asvspoof
 
-    return list(export_asvspoof(scored(ledger), ledger.out / ASVSPOOF))
+    return list(export_asvspoof(_list_predictions(state), state.out / _ASVSPOOF))
 
 
-def _write_report(ledger: PipelineState) -> list[Path]:
+def _write_report(state: PipelineState) -> list[Path]:
     from earwitness.evaluation.schema import read_metrics
     from earwitness.report.page import write_report
 
-    path = ledger.out / REPORT_HTML
-    roots = judged_roots(ledger)
-    write_report(read_metrics(ledger.out / METRICS_JSON), path, audio_roots=roots)
+    path = state.out / _REPORT_HTML
+    write_report(read_metrics(state.out / _METRICS_JSON), path, audio_roots=_audio_roots(state))
     return [path]

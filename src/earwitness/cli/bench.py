@@ -26,7 +26,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
 ) -> None:
     """Write a commented bench.yaml to start from."""
-    from earwitness.bench.config_file import write_template
+    from earwitness.bench.config import write_template
 
     write_template(file, force=force)
     console.out.print(
@@ -61,7 +61,7 @@ def run(
     Unchanged steps are skipped, so the same command resumes after Ctrl-C or a crash,
     and after a change does again just what depends on it.
     """
-    from earwitness.bench.config_file import read_config
+    from earwitness.bench.config import read_config
     from earwitness.bench.run import read_errors, run_benchmark
 
     config = read_config(file, changes=change or (), out=out)

@@ -19,6 +19,7 @@ from earwitness.scoring.options import ScoringOptions, fields, option_of
 
 if TYPE_CHECKING:
     from earwitness.core.manifest import Manifest
+    from earwitness.datasets.sonics import TrainCheck
 
 MANIFESTS = Path("ood_eval/manifests")
 """Where manifests go, and are looked for, unless it is said: the published folder."""
@@ -65,12 +66,12 @@ def manifest_list(values: Iterable[str] | None) -> list[Path]:
     Raises:
         UsageError: None was given.
     """
-    from earwitness.splits.manifests import list_manifests
+    from earwitness.splits.manifests import expand_manifests
 
     given = [Path(value) for value in comma_list(values)]
     if not given:
         raise UsageError("no manifest given, expected --manifest FILE")
-    paths = [p for path in given for p in (list_manifests(path) if path.is_dir() else [path])]
+    paths = expand_manifests(given)
     return list(dict.fromkeys(paths))
 
 
@@ -225,7 +226,7 @@ def two_numbers(option: str, text: str) -> tuple[float, float]:
     return low, high
 
 
-def train_checks(text: str) -> tuple[str, ...]:
+def train_checks(text: str) -> tuple[TrainCheck, ...]:
     """Read ``--train-check``.
 
     Raises:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,15 +18,6 @@ _SONICS = "SONICS"
 _CAPS = "FakeMusicCaps"
 _OTHERS = "Other datasets"
 _OWN = "Your own folders"
-
-
-class SplitName(StrEnum):
-    """Splits of Deezer's file, by the names the published script takes."""
-
-    TRAIN = "train"
-    VALID = "valid"
-    VALIDATION = "validation"
-    TEST = "test"
 
 
 def splits(
@@ -49,8 +39,9 @@ def splits(
         typer.Option(metavar="FILE", help="Deezer's split file (.npy).", rich_help_panel=_FMA),
     ] = None,
     deezer_split_name: Annotated[
-        SplitName, typer.Option(help="Which of its splits to draw from.", rich_help_panel=_FMA)
-    ] = SplitName.VALID,
+        Literal["train", "valid", "validation", "test"],
+        typer.Option(help="Which of its splits to draw from.", rich_help_panel=_FMA),
+    ] = "valid",
     fma_real_root: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of real tracks.", rich_help_panel=_FMA),
@@ -193,7 +184,7 @@ def splits(
             jobs.SplitOptions(
                 root=root,
                 deezer_split_npy=deezer_split_npy,
-                deezer_split_name=deezer_split_name.value,
+                deezer_split_name=deezer_split_name,
                 fma_real_root=fma_real_root,
                 fma_fake_root=fma_fake_root,
                 fma_encoders=tuple(comma_list([fma_encoders])) or fma.ENCODERS,

@@ -155,6 +155,15 @@ class Registry:
         return f"{self._kind} {entry.name!r} of {_package(entry)}"
 
 
+def list_plugins(group: str) -> dict[str, str]:
+    """Return where each plug-in of a group of entry points comes from, by name, unimported."""
+    return {
+        f"plug-in {entry.name}": f"{entry.value} of {_package(entry)}"
+        + (f" {entry.dist.version}" if entry.dist is not None else "")
+        for entry in _find_entry_points(group, tuple(sys.path))
+    }
+
+
 def summarize_error(error: BaseException) -> str:
     """Return the type and the first line of an exception from foreign code."""
     first = (str(error).splitlines() or [""])[0]

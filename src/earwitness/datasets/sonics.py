@@ -16,7 +16,7 @@ import posixpath
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import polars as pl
 
@@ -34,7 +34,8 @@ from earwitness.datasets.catalog import (
 
 SOURCE = "SONICS"
 UPSTREAM_MIN_DURATION_S = 30.0
-TRAIN_CHECKS = ("path", "name", "song")
+TrainCheck = Literal["path", "name", "song"]
+TRAIN_CHECKS: tuple[TrainCheck, ...] = get_args(TrainCheck)
 """Keys that a row may share with the train split: path, file name, song."""
 
 

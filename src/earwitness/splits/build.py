@@ -7,12 +7,14 @@ POSIX and relative to the root that ``splits.json`` records, or absolute where a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
 
 from earwitness.core.errors import DatasetError, EarwitnessError, UsageError
 from earwitness.core.io import atomic_write
@@ -29,28 +31,31 @@ from earwitness.datasets.catalog import (
 )
 from earwitness.datasets.fma import ENCODERS
 from earwitness.datasets.folder import catalog_folder
-from earwitness.datasets.sonics import TRAIN_CHECKS
+from earwitness.datasets.sonics import TRAIN_CHECKS, TrainCheck
 from earwitness.splits import grouping
 from earwitness.splits.manifests import arrange, shared_root, write_manifest, write_root
 
 SAME_GROUP = "another of its group is kept"
 
 
-@dataclass(frozen=True)
-class SplitOptions:
+Count = Annotated[int, Field(ge=0, strict=True)]
+
+
+class SplitOptions(BaseModel):
     """Options of ``build_splits``: those of ``build_balanced_ood_splits``, and ours.
 
     ``train_check`` is ``True`` for all of ``sonics.TRAIN_CHECKS``, some of them, or ``False``. FMA
     tracks are compared by song only. Paths that are ``None`` default to the published ones below
-    ``root``; ``root`` itself defaults to the working folder, or to the folder that all sources
-    share where they are elsewhere. ``datasets`` maps registered names to folders (``None`` is the
-    usual place below ``root``) and defaults to the three published ones; ``n_dataset`` is the
-    number of items of each class of a dataset that has no ``n_…`` options of its own.
+    ``root``; ``root`` itself defaults to the working folder, or to the common folder of all sources
+    if they are elsewhere. ``datasets`` maps registered names to folders (``None`` is the published
+    path below ``root``); ``n_dataset`` counts items per class of one without own ``n_…`` options.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     root: Path | None = None
     deezer_split_npy: Path | None = None
-    deezer_split_name: str = "valid"
+    deezer_split_name: Literal["train", "valid", "validation", "test"] = "valid"
     fma_real_root: Path | None = None
     fma_fake_root: Path | None = None
     fma_encoders: tuple[str, ...] = ENCODERS
@@ -58,21 +63,21 @@ class SplitOptions:
     sonics_root: Path | None = None
     sonics_eval_csv: Path | None = None
     sonics_train_csv: Path | None = None
-    n_fma_real: int = 2000
-    n_fma_fake: int = 2000
-    n_sonics_real: int = 2000
-    n_sonics_fake: int = 2000
-    n_fakemusiccaps_fake: int = 2000
-    seed: int = 42
-    train_check: bool | tuple[str, ...] = True
+    n_fma_real: Count = 2000
+    n_fma_fake: Count = 2000
+    n_sonics_real: Count = 2000
+    n_sonics_fake: Count = 2000
+    n_fakemusiccaps_fake: Count = 2000
+    seed: int = Field(default=42, strict=True)
+    train_check: bool | tuple[TrainCheck, ...] = True
     one_per_group: bool = False
     stratify_fakemusiccaps: bool = True
     absolute_paths: bool = False
     datasets: Mapping[str, Path | None] | None = None
-    n_dataset: int = 2000
+    n_dataset: Count = 2000
 
     @property
-    def checks(self) -> tuple[str, ...]:
+    def checks(self) -> tuple[TrainCheck, ...]:
         """What rows must not share with the train split."""
         if isinstance(self.train_check, bool):
             return TRAIN_CHECKS if self.train_check else ()
@@ -87,16 +92,10 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class Source:
-    """One class of one dataset: what was asked, found and taken.
+    """One class of one dataset.
 
-    Attributes:
-        name: ``fma_real``, ``sonics_fake``, …
-        asked: Items asked for; ``None`` takes everything.
-        found: Items that were there to take, before one of each group was chosen.
-        taken: Rows taken, in random order.
-        omitted: Files left out of it, with their reasons.
-        stratified: Whether the draw was spread over generators.
-        split: Published split that it is of; empty without one.
+    ``asked`` is ``None`` to take everything; ``found`` counts items before one of each group is
+    chosen; ``taken`` is in random order; ``split`` is empty for a dataset without published splits.
     """
 
     name: str
@@ -121,15 +120,9 @@ class Source:
 
 @dataclass(frozen=True)
 class SplitSet:
-    """Manifests drawn together, before they are written.
+    """Manifests drawn together, before they are written: rows by the stem of their file.
 
-    Attributes:
-        root: Folder that their paths are relative to.
-        sources: What each was drawn from.
-        frames: Rows of each manifest, by the stem of its file.
-        warnings: What the user should know, one sentence each.
-        looked_at: What was read and what it held.
-        options: Options that were set, for ``splits.json``.
+    Paths are relative to ``root``; ``options`` are those that ``splits.json`` records.
     """
 
     root: Path
@@ -138,6 +131,17 @@ class SplitSet:
     warnings: tuple[str, ...]
     looked_at: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that ``write_splits`` writes."""
+        digest = hashlib.sha256(repr((self.root, self.options, self.warnings)).encode())
+        for name, frame in self.frames.items():
+            digest.update(f"{name}\n{frame.write_csv()}".encode())
+        for source in self.sources:
+            parts = (source.name, source.asked, source.found, source.omitted, source.stratified)
+            digest.update(repr(parts).encode())
+        return digest.hexdigest()
 
 
 def build_splits(options: SplitOptions) -> SplitSet:

@@ -155,6 +155,11 @@ def list_manifests(folder: Path) -> list[Path]:
     return paths
 
 
+def expand_manifests(paths: Iterable[Path]) -> list[Path]:
+    """Return paths of manifests, with each folder replaced by the manifests in it."""
+    return [p for path in paths for p in (list_manifests(path) if path.is_dir() else [path])]
+
+
 def arrange(frame: pl.DataFrame) -> pl.DataFrame:
     """Return published, known, then other columns, without empty optional ones."""
     first = [name for name in PUBLISHED_COLUMNS if name in frame.columns]
