@@ -295,7 +295,7 @@ WRONG = {
     "summarize --input-csv absent.csv": "absent.csv",
     "evaluate absent.csv": "absent.csv: cannot be read",
     "evaluate m.csv": "m.csv: columns filepath, target; expected",
-    "evaluate m.csv --out m.csv": "--out m.csv: the CSV goes there, expected",
+    "evaluate m.csv --out m.csv": "--out m.csv: the CSV is written there; expected",
     "compare absent.csv m.csv": "absent.csv: cannot be read",
     "plot --input-csv absent.csv": "absent.csv",
     "plot --input-csv m.csv": "m.csv",

@@ -101,7 +101,7 @@ def test_weights_and_preprocessing_can_be_named(run: Run) -> None:
     code, _, err = run(
         "listen", "songs/zwei.wav", "--detector", "shelf/mine", "--preprocessing", "published"
     )
-    assert "mine has one preprocessing only: correct" in err
+    assert "mine has only one preprocessing: correct" in err
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_bare_commands_find_what_the_others_left(
     ]
     code, out, _ = run("plot")
     assert code == 0
-    assert "4 pictures" in out
+    assert "4 charts" in out
 
 
 def test_several_rows_a_file_need_a_word(run: Run, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_an_input_is_not_written_over(run: Run, tmp_path: Path) -> None:
     assert run("evaluate", path, "--out", tmp_path / "m.json")[0] == 2
     code, _, err = run("summarize", path, "--output-csv", path)
     assert code == 2
-    assert "would be written over" in err
+    assert "would be overwritten" in err
     assert path.read_bytes() == before
 
 

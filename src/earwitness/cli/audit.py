@@ -34,20 +34,22 @@ def audit(
         list[str] | None,
         typer.Option(
             metavar="FILES",
-            help="Manifests that must not overlap with them, such as a training set.",
+            help="Manifests that must not overlap with these, such as a training set.",
         ),
     ] = None,
     detector: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAMES",
-            help="Detectors whose training data is checked, by their cards (comma-separated); "
-            "weights are not needed.",
+            help="Detectors whose training data is checked, as stated on their cards "
+            "(comma-separated); weights are not needed.",
         ),
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=PATH", help="Path of weights, where a card depends on them."),
+        typer.Option(
+            metavar="NAME=PATH", help="Path of weights, if a detector's card is stored with them."
+        ),
     ] = None,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Output folder of audit.json and findings.csv.")
@@ -56,8 +58,8 @@ def audit(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the audited manifest (exactly one) without conflicting rows; dropped rows "
-            "and reasons go to <name>_dropped.csv in the same folder.",
+            help="Write the audited manifest (exactly one) without conflicting rows; the dropped "
+            "rows and reasons are written to <name>_dropped.csv in the same folder.",
         ),
     ] = None,
     root: Annotated[
@@ -73,8 +75,8 @@ def audit(
 
     Checks overlap within and between manifests by path, bytes, packets, samples, fingerprint and
     group; overlap with the training and selection data of detectors; unreadable files; and
-    properties that separate the classes without the music. Every check passes, has findings, or
-    says why it was not run.
+    properties other than the music that separate the classes. A check passes, has findings, or
+    gives the reason why it was not run.
     """
     from earwitness.audit.audit import audit_into, find_cards
     from earwitness.audit.tables import audit_table
@@ -116,7 +118,7 @@ def _write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> None:
 
 
 def _finish(report: AuditReport, out: Path, *, strict: bool) -> None:
-    """Print the summary line; exit with 1 if there are findings and ``strict``."""
+    """Print the summary; exit with status 1 for findings if ``strict``."""
     n_open = sum(check.verdict == "not checked" for check in report.checks)
     n_passed = len(report.checks) - report.n_findings - n_open
     console.out.print(

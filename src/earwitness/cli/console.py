@@ -23,14 +23,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-_PIPE_WIDTH = 110
-"""Columns without a terminal: the comparison table fits."""
-
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    says_width = stream.isatty() or "COLUMNS" in os.environ
-    width = None if says_width else _PIPE_WIDTH
+    has_width = stream.isatty() or "COLUMNS" in os.environ
+    width = None if has_width else 110  # the comparison table fits
     return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
 
 
@@ -53,10 +50,9 @@ class _Speed(ProgressColumn):
 def progress_bar(
     label: str, total: int, unit: str = "files", *, may_end_early: bool = False
 ) -> Iterator[Callable[[bool], None]]:
-    """Show a progress bar; yield a function to call after each file.
+    """Show a progress bar; yield a function to call after each file with whether it succeeded.
 
-    The function takes whether the file succeeded; the bar counts failures. With ``may_end_early``
-    the bar is complete when the block ends without an error.
+    With ``may_end_early`` the bar is complete when the block ends without an error.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -82,7 +78,7 @@ def progress_bar(
 
 @contextlib.contextmanager
 def download_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a download bar; yield a function of bytes done and total, which starts it."""
+    """Yield a function of bytes done and total that shows a download bar."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -109,7 +105,7 @@ def remark(text: str) -> None:
 
 
 class _Remarks(logging.Handler):
-    """Prints what the library logs, such as a plug-in that cannot be used."""
+    """Prints log messages of the library, such as of a broken plug-in."""
 
     def emit(self, record: logging.LogRecord) -> None:
         remark(record.getMessage())
@@ -124,6 +120,6 @@ def thousands(n: int) -> str:
 
 
 def shortened(path: Path) -> str:
-    """Return a path relative to the working folder, where it is below it."""
+    """Return a path relative to the working folder, if it is below it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -16,15 +16,13 @@ if TYPE_CHECKING:
 
 def demo(
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to work in.")] = Path("demo-run"),
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of all that is made up and drawn.")
-    ] = 0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path("demo-run"),
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
 ) -> None:
-    """Run the whole benchmark on made-up data: offline, on the CPU, nothing to download.
+    """Run the whole benchmark on synthetic data: offline, on the CPU, without downloads.
 
-    Synthesises a small music corpus and fakes of it in the published folder tree, trains a
-    fakeprint detector on two kinds of fake, and judges it on those and on others.
+    Synthesizes a small music corpus and fakes of it in the published layout, trains a fakeprint
+    detector on two kinds of fake, and evaluates it on those and on others.
     """
     from earwitness.cli.bench import StageView
     from earwitness.demo.run import judge_demo, prepare_demo
@@ -47,41 +45,38 @@ def _print(data: DemoData, done: DemoRun) -> None:
     console.out.print()
     for line in _lesson(done.outcomes):
         console.out.print(line, markup=False)
-    console.out.print("\nWhere it lies")
+    console.out.print("\nOutput files")
     print_places(done.benchmark)
-    made = {"the detector": data.detector_folder, "the made-up music": data.workspace.root}
+    made = {"detector": data.detector_folder, "synthetic music": data.workspace.root}
     for what, place in made.items():
         console.out.print(f"  {what:<18} {place}", markup=False)
 
 
 def _lesson(outcomes: tuple[Outcome, ...]) -> list[str]:
-    """Say what the run shows, from the numbers it gave."""
-    lines = ["What this shows: how the detector did, kind by kind"]
-    for outcome in outcomes:
-        verb = "let pass" if outcome.kind == "real" else "found"
-        lines.append(
-            f"  {outcome.kind:<17} {outcome.source:<14} {verb:<8} "
-            f"{outcome.n_right:>2} of {outcome.n:>2} ({outcome.n_right / outcome.n:4.0%})  "
-            f"{'trained on this kind' if outcome.known else 'never met'}"
-        )
+    """Return the accuracy by kind of music, and what it shows."""
+    lines = [
+        f"  {o.kind:<17} {o.source:<14} {o.n_right:>2} of {o.n:>2} ({o.n_right / o.n:4.0%})  "
+        f"{'in the training data' if o.known else 'not in the training data'}"
+        for o in outcomes
+    ]
     fakes = [o for o in outcomes if o.kind != "real"]
     known, unknown = (_found([o for o in fakes if o.known is side]) for side in (True, False))
     found = (
-        f"It finds {_counted(*known)} of the fakes of the kinds it was trained on and "
+        f"The detector finds {_counted(*known)} of the fakes of kinds in its training data and "
         f"{_counted(*unknown)} of the others."
     )
     if _is_above(known, unknown):
         lesson = (
-            " What a detector does on generators it knows says nothing about those it does not "
-            "know: that is what an out-of-domain benchmark is for."
+            " Performance on known generators does not predict performance on unknown ones, which "
+            "is why out-of-domain benchmarks are needed."
         )
     else:
-        lesson = " With this seed the intervals of the two overlap."
-    return [*lines, "", found + lesson]
+        lesson = " With this seed the intervals of the two rates overlap."
+    return ["Correct decisions by kind of music", *lines, "", found + lesson]
 
 
 def _found(outcomes: list[Outcome]) -> tuple[int, int]:
-    """Return how many fakes were found, and of how many."""
+    """Return the number of fakes found and the number of fakes."""
     return sum(o.n_right for o in outcomes), sum(o.n for o in outcomes)
 
 
@@ -90,7 +85,7 @@ def _counted(n_right: int, n: int) -> str:
 
 
 def _is_above(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Return whether one share's 95 % Wilson interval (over items) is above the other's."""
+    """Return whether the 95 % Wilson interval of one rate is above the other's."""
     from scipy.stats import binomtest
 
     first, second = (

@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 def detectors(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME…]", help="Names or folders of detectors to show in full."),
+        typer.Argument(
+            metavar="NAME", help="Names, hub ids or folders of detectors to show in full."
+        ),
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")] = False,
 ) -> None:
-    """List detectors and where their weights are, or how to get them.
+    """List detectors with the location of their weights, or how to get them.
 
-    Nothing is downloaded. Given a name, hub id or folder, the whole card is shown.
+    Nothing is downloaded.
     """
     from earwitness.detectors.loading import list_detectors, look_up
 
@@ -186,25 +188,22 @@ def export(
         Literal["onnx", "folder", "published"],
         typer.Option(
             "--format",
-            metavar="NAME",
-            help="onnx; for a ResNet-18 also folder (weights with a card, as every command reads "
-            "them) or published (the same with a .pth as the published training script saves it: "
-            "output 0 is deepfake, the linear layer is fc.1).",
+            help="onnx; for a ResNet-18 also folder (weights with a card, for the other commands) "
+            "or published (the same with a .pth as saved by the published training script: output "
+            "0 is deepfake, the linear layer is fc.1).",
         ),
     ] = "onnx",
     push_to_hub: Annotated[
         str | None,
         typer.Option(
             metavar="OWNER/NAME",
-            help="Also upload the folder to the Hugging Face hub (log in with hf auth login).",
+            help="Also upload the folder to the Hugging Face hub (after hf auth login).",
         ),
     ] = None,
 ) -> None:
-    """Export a detector's network.
+    """Export a detector's network, with its card and a model card for the Hugging Face hub.
 
-    With --format onnx, the graph is run with ONNX Runtime and its logits are compared with the
-    detector's before it is written. The model card for the Hugging Face hub and the detector's own
-    card are written too.
+    With --format onnx, the logits of ONNX Runtime are compared with the detector's first.
     """
     from earwitness.detectors.export import ONNX_FILE, push_folder, write_folder, write_onnx
 
@@ -213,7 +212,7 @@ def export(
         console.remark(line)
     if format_ == "onnx":
         gap = write_onnx(opened, out)
-        done = f"{out / ONNX_FILE}: logits differ from the detector's by {gap:.1g} at most"
+        done = f"{out / ONNX_FILE}: logits differ from the detector's by at most {gap:.1g}"
     else:
         path = write_folder(opened, out, published=format_ == "published")
         done = f"{path}: use it with --detector {out}"
@@ -240,7 +239,7 @@ def _open(
             images=read_contract(contract) if contract else None,
         )
     if classes or contract:
-        raise UsageError("--classes and --contract: expected with a .pth or safetensors alone")
+        raise UsageError("--classes and --contract: expected only with a .pth or .safetensors file")
     if detector is not None:
         return open_detector(detector, weights={detector: weights})
     return open_detector(str(weights))

@@ -25,15 +25,13 @@ SHOWN_KINDS = ("overall", "dataset", "column", "sonics")
 def evaluate(
     predictions: Annotated[
         list[Path],
-        typer.Argument(
-            help="Prediction files, folders with prediction files, or ASVspoof score files."
-        ),
+        typer.Argument(help="Prediction files, folders of them, or ASVspoof score files."),
     ],
     *,
     out: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", help="Metrics to write (.json); a .csv of the same name is written too."
+            metavar="FILE", help="Output file (.json); a .csv of the same name is written too."
         ),
     ] = Path("metrics.json"),
     by: Annotated[
@@ -54,8 +52,8 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             metavar="PREDS",
-            help="Predictions to fit on (default: half of the groups, reporting on the other); "
-            "repeatable.",
+            help="Predictions to fit threshold and calibration on (default: half of the groups, "
+            "with metrics on the other half); repeatable.",
         ),
     ] = None,
     calibrate: Annotated[
@@ -78,14 +76,14 @@ def evaluate(
         float, typer.Option(help="Prior probability of a fake in minDCF and actDCF.")
     ] = 0.05,
     c_miss: Annotated[
-        float, typer.Option(help="Cost of a fake called real (ASVspoof's C_fa).")
+        float, typer.Option(help="Cost of a fake classified as real (C_fa of ASVspoof).")
     ] = 10.0,
     c_false_alarm: Annotated[
-        float, typer.Option(help="Cost of a real called fake (ASVspoof's C_miss).")
+        float, typer.Option(help="Cost of a real classified as fake (C_miss of ASVspoof).")
     ] = 1.0,
     confidence: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
     seed: Annotated[
-        int, typer.Option(min=0, help="Random seed of resampling and of the split into halves.")
+        int, typer.Option(min=0, help="Random seed of the bootstrap and the split into halves.")
     ] = 0,
     resamples: Annotated[
         int, typer.Option(min=100, help="Number of bootstrap samples of groups.")
@@ -94,9 +92,8 @@ def evaluate(
     """Compute metrics with confidence intervals, per slice.
 
     Slices are: overall, dataset, corpus, generator, each real corpus against each generator, and
-    the partitions of SONICS. Decisions are evaluated at every threshold rule, and thresholds are
-    transferred between corpora. Unscored rows are excluded from every metric; their count is
-    reported.
+    the partitions of SONICS. Decisions are evaluated with every threshold rule, and with thresholds
+    fitted on other corpora. Unscored rows are excluded from every metric; their count is reported.
     """
     from earwitness.audit.schema import read_audit
     from earwitness.core.errors import UsageError
@@ -114,7 +111,9 @@ def evaluate(
 
     table = out.with_suffix(".csv")
     if table == out:
-        raise UsageError(f"--out {out}: the CSV goes there, expected a name that ends in .json")
+        raise UsageError(
+            f"--out {out}: the CSV is written there; expected a name that ends in .json"
+        )
     refuse_inputs("--out", [out, table], [*predictions, *(calibration or []), key, audit])
     metrics = make_metrics(
         predictions,
@@ -158,7 +157,7 @@ def compare(
         Path,
         typer.Argument(help="Prediction file, ASVspoof score file, or a folder of them."),
     ],
-    second: Annotated[Path, typer.Argument(help="The same, of the other detector or run.")],
+    second: Annotated[Path, typer.Argument(help="The same of the other detector or run.")],
     *,
     threshold: Threshold = None,
     key: Key = None,
@@ -170,8 +169,8 @@ def compare(
     Given two folders, each detector in both is compared with itself; given a folder and a file of
     one detector, every other detector is compared with that one.
 
-    p-values are from permutations of whole groups, corrected by Holm; the interval of an AUROC
-    difference is DeLong's for clustered data.
+    The p-values are from permutations of whole groups, with Holm's correction; the interval of a
+    difference in AUROC is DeLong's for clustered data.
     """
     from earwitness.evaluation.compare import compare as make_comparison
     from earwitness.report.metric_tables import comparison_tables
@@ -204,7 +203,7 @@ def summarize(
         typer.Option(metavar="FILE", help="Prediction file; repeatable."),
     ] = None,
     output_csv: Annotated[
-        Path, typer.Option(metavar="FILE", help="Comparison table to write.")
+        Path, typer.Option(metavar="FILE", help="Output file, the comparison table.")
     ] = COMPARISON,
     threshold: Threshold = None,
     model_name: Annotated[
@@ -221,8 +220,8 @@ def summarize(
 ) -> None:
     """Summarize prediction files as rows of the comparison table.
 
-    Reads this package's files and both published forms (target|y_true with
-    pred_label|y_pred|pred_prob). Unscored rows are excluded; their count is printed.
+    Reads files of predict and of the published scripts (columns target or y_true, and pred_label,
+    y_pred or pred_prob). Unscored rows are excluded; their count is printed.
     """
     from earwitness.core.errors import UsageError
     from earwitness.evaluation.summarize import summarize as make_rows
@@ -278,7 +277,7 @@ def plot(
     from earwitness.report.comparison import plot_confusions, read_comparison
 
     written = plot_confusions(read_comparison(input_csv), out_dir, normalized=normalized)
-    console.out.print(f"{len(written)} pictures written to {out_dir}", markup=False)
+    console.out.print(f"{len(written)} charts written to {out_dir}", markup=False)
 
 
 def report(
@@ -289,19 +288,19 @@ def report(
         ),
     ],
     *,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Page to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Output file.")] = Path("report.html"),
     audio_root: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="DIR",
-            help="Folder to search for the audio of mistakes; repeatable.",
+            help="Folder to search for the audio of wrong decisions; repeatable.",
         ),
     ] = None,
 ) -> None:
     """Write an evaluation as one HTML page.
 
-    The page is a single file that works offline, in print, and in light and dark mode. From a
-    comparison table alone it shows the metrics that follow from counts.
+    The page is a single file that works offline, in print, and in light and dark mode. Of a
+    comparison table it shows the metrics that are computed from counts.
     """
     from earwitness.evaluation.schema import read_metrics
     from earwitness.evaluation.summarize import evaluate_counts

@@ -41,8 +41,8 @@ def listen(
         list[str] | None,
         typer.Option(
             metavar="NAME=PATH",
-            help="Path of a detector's weights; a bare path is for a single detector. The default "
-            "is $EARWITNESS_WEIGHTS/NAME, then the hub.",
+            help="Path of a detector's weights; a bare path is for a single detector (default: "
+            "$EARWITNESS_WEIGHTS/NAME, then the hub).",
         ),
     ] = None,
     preprocessing: Annotated[str, predict_option("preprocessing")] = "correct",
@@ -63,10 +63,10 @@ def listen(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON to stdout, and nothing else there.")
+        bool, typer.Option("--json", help="Print JSON, and nothing else, to stdout.")
     ] = False,
 ) -> None:
-    """Score songs with all detectors, as a whole and over time.
+    """Score songs with several detectors, as a whole and over time.
 
     A verdict describes a detector's output, not how a song was made. The exit status is 0 if any
     file was scored, else 1.
@@ -95,7 +95,7 @@ def listen(
 def _open(
     asked: list[str] | None, given: list[str] | None, *, preprocessing: str, device: str
 ) -> list[Detector]:
-    """Open the detectors named, or all whose weights are here."""
+    """Return the named detectors, or all with local weights."""
     from earwitness.cli.options import choose_device
     from earwitness.detectors.loading import open_detectors
     from earwitness.listen.listen import find_detectors
@@ -117,7 +117,7 @@ def _open(
     for opened in detectors:
         if opened.card.preprocessing != kind and asked:
             console.remark(
-                f"{opened.card.name} has one preprocessing only: {opened.card.preprocessing}"
+                f"{opened.card.name} has only one preprocessing: {opened.card.preprocessing}"
             )
     return detectors
 

@@ -1,4 +1,4 @@
-"""Reading options that hold several values."""
+"""Options shared by several commands, and functions that parse their values."""
 
 from __future__ import annotations
 
@@ -19,16 +19,11 @@ from earwitness.scoring.options import ScoringOptions, fields, option_of
 
 if TYPE_CHECKING:
     from earwitness.core.manifest import Manifest
-    from earwitness.datasets.sonics import TrainCheck
 
+# Default paths of the published scripts.
 MANIFESTS = Path("ood_eval/manifests")
-"""Where manifests go, and are looked for, unless it is said: the published folder."""
-
 PREDICTIONS = Path("ood_eval/preds")
-"""Where prediction files are looked for, likewise."""
-
 COMPARISON = Path("ood_eval/final_ood_comparison.csv")
-"""Where the comparison table goes, and is looked for, likewise."""
 
 Key = Annotated[Path | None, typer.Option(metavar="FILE", help="Key file of ASVspoof score files.")]
 Aggregation = Annotated[
@@ -49,9 +44,9 @@ Threshold = Annotated[
 
 
 def comma_list(values: Iterable[str] | None) -> list[str]:
-    """Flatten options that were repeated and hold commas, without repeats, in order.
+    """Return the distinct values of a repeated, comma-separated option, in order.
 
-    A value that is an existing path is taken whole, commas and all.
+    An existing path is not split at its commas.
     """
     parts: list[str] = []
     for value in values or ():
@@ -60,35 +55,23 @@ def comma_list(values: Iterable[str] | None) -> list[str]:
     return list(dict.fromkeys(part for part in parts if part))
 
 
-def manifest_list(values: Iterable[str] | None) -> list[Path]:
-    """Flatten manifest options; a folder stands for the manifests in it.
-
-    Raises:
-        UsageError: None was given.
-    """
-    from earwitness.splits.manifests import expand_manifests
-
-    given = [Path(value) for value in comma_list(values)]
-    if not given:
-        raise UsageError("no manifest given, expected --manifest FILE")
-    paths = expand_manifests(given)
-    return list(dict.fromkeys(paths))
-
-
 def open_manifests(values: Iterable[str] | None, root: Path | None) -> list[Manifest]:
-    """Read the manifests that options name.
+    """Return the manifests of an option, which may name folders of them.
 
     Raises:
         UsageError: None was given.
         ManifestError: One cannot be read.
     """
-    from earwitness.splits.manifests import read_manifest
+    from earwitness.splits.manifests import expand_manifests, read_manifest
 
-    return [read_manifest(path, root=root) for path in manifest_list(values)]
+    given = [Path(value) for value in comma_list(values)]
+    if not given:
+        raise UsageError("no manifest given, expected --manifest FILE")
+    return [read_manifest(path, root=root) for path in dict.fromkeys(expand_manifests(given))]
 
 
 def remark_on_manifests(manifests: Iterable[Manifest]) -> None:
-    """Say what is to know of manifests, once all that was asked is known to make sense."""
+    """Print notes on manifests and their missing files."""
     from earwitness.splits.manifests import describe_missing
 
     for manifest in manifests:
@@ -98,22 +81,18 @@ def remark_on_manifests(manifests: Iterable[Manifest]) -> None:
 
 
 def refuse_inputs(option: str, written: Iterable[Path], read: Iterable[Path | None]) -> None:
-    """Refuse to write over a file that is read.
-
-    Raises:
-        UsageError: A file is both.
-    """
+    """Raise ``UsageError`` if an input file would be overwritten."""
     inputs = {path.resolve() for path in read if path is not None}
     for path in written:
         if path.resolve() in inputs:
-            raise UsageError(f"{option}: {path} would be written over, and it is an input")
+            raise UsageError(f"{option}: {path} would be overwritten, but it is an input")
 
 
 def weights_by_name(values: Iterable[str] | None, detectors: list[str]) -> dict[str, Path]:
-    """Read ``NAME=PATH`` options; a bare path serves a single detector.
+    """Return the paths of ``NAME=PATH`` options; a bare path is for a single detector.
 
     Raises:
-        UsageError: No detector, a bare path beside several, or a name that was not asked for.
+        UsageError: No detector, a bare path for several, or an unknown name.
     """
     weights: dict[str, Path] = {}
     for value in values or ():
@@ -131,7 +110,7 @@ def weights_by_name(values: Iterable[str] | None, detectors: list[str]) -> dict[
 
 
 def parse_option(name: str, text: str) -> Any:
-    """Return the value of one option of ``predict``, which other commands may have too.
+    """Return the value of an option of ``predict``.
 
     Raises:
         UsageError: The text is not one of its values.
@@ -145,7 +124,7 @@ def predict_option(name: str) -> Any:
 
 
 def with_scoring_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter ``options`` of a command by an option for every scoring option."""
+    """Replace the parameter ``options`` of a command by one option per scoring option."""
     parameters = []
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
         parameters += _parameters() if parameter.name == "options" else [parameter]
@@ -173,7 +152,7 @@ def _parameters() -> list[inspect.Parameter]:
 
 
 def _typer_type(field: FieldInfo) -> Any:
-    """Return the type that Typer reads: choices are text there, and checked with the others."""
+    """Return the type for Typer: text for choices, which pydantic validates."""
     is_parsed = any(isinstance(part, PlainValidator) for part in field.metadata)
     plain = (bool, int, float, int | None, float | None)
     return field.annotation if field.annotation in plain and not is_parsed else str
@@ -214,11 +193,7 @@ def _number(value: Any) -> Any:
 
 
 def two_numbers(option: str, text: str) -> tuple[float, float]:
-    """Read two numbers with a comma between them.
-
-    Raises:
-        UsageError: Something else.
-    """
+    """Return the two numbers of ``LOW,HIGH``; raise ``UsageError`` for other text."""
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError as error:
@@ -226,28 +201,13 @@ def two_numbers(option: str, text: str) -> tuple[float, float]:
     return low, high
 
 
-def train_checks(text: str) -> tuple[TrainCheck, ...]:
-    """Read ``--train-check``.
-
-    Raises:
-        UsageError: A key that is none.
-    """
-    from earwitness.datasets.sonics import TRAIN_CHECKS
-
-    keys = comma_list([text])
-    for key in keys:
-        if key not in (*TRAIN_CHECKS, "all"):
-            raise UsageError(f"--train-check {key}: expected {', '.join(TRAIN_CHECKS)} or all")
-    return TRAIN_CHECKS if "all" in keys else tuple(k for k in TRAIN_CHECKS if k in keys)
-
-
 def choose_device(device: str, gpu: int | None, remark: Callable[[str], None]) -> str:
-    """Return the device asked for, or the CPU where it is unavailable.
+    """Return the requested device, or the CPU if it is unavailable.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        gpu: The published ``--gpu``: N is ``cuda:N``, -1 is ``cpu``; overrides ``device``.
-        remark: Called once when the CPU is used for an unavailable device.
+        gpu: Overrides ``device``: N is ``cuda:N``, -1 is ``cpu``.
+        remark: Called with a note if the device is unavailable.
 
     Raises:
         UsageError: No such kind of device.

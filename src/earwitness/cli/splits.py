@@ -3,115 +3,85 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.options import MANIFESTS, comma_list, train_checks
+from earwitness.cli.options import MANIFESTS, comma_list
 
 if TYPE_CHECKING:
+    from earwitness.datasets.sonics import TrainCheck
     from earwitness.splits.build import SplitSet
 
-_FMA = "FMA"
-_SONICS = "SONICS"
-_CAPS = "FakeMusicCaps"
-_OTHERS = "Other datasets"
-_OWN = "Your own folders"
+_FMA, _SONICS, _CAPS = "FMA", "SONICS", "FakeMusicCaps"
+_OTHERS, _OWN = "Other datasets", "Your own folders"
+
+
+def _option(metavar: str, text: str, panel: str | None = None) -> Any:
+    return typer.Option(metavar=metavar, help=text, rich_help_panel=panel)
+
+
+def _count(text: str, panel: str) -> Any:
+    return typer.Option(metavar="N", help=text, rich_help_panel=panel, min=0)
 
 
 def splits(
     *,
     root: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Workspace root: paths not given below are the published ones under it, and "
-            "manifests hold paths relative to it. Default: the working folder.",
+        _option(
+            "DIR",
+            "Workspace root. Other paths default to the published ones below it, and manifests "
+            "contain paths relative to it (default: the working folder).",
         ),
     ] = None,
-    out_dir: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the manifests.")
-    ] = MANIFESTS,
-    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 42,
+    out_dir: Annotated[Path, _option("DIR", "Output folder of the manifests.")] = MANIFESTS,
+    seed: Annotated[int, _option("N", "Random seed.")] = 42,
     deezer_split_npy: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Deezer's split file (.npy).", rich_help_panel=_FMA),
+        Path | None, _option("FILE", "Deezer's split file (.npy).", _FMA)
     ] = None,
     deezer_split_name: Annotated[
         Literal["train", "valid", "validation", "test"],
-        typer.Option(help="Which of its splits to draw from.", rich_help_panel=_FMA),
+        typer.Option(help="Split to sample from.", rich_help_panel=_FMA),
     ] = "valid",
-    fma_real_root: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of real tracks.", rich_help_panel=_FMA),
-    ] = None,
+    fma_real_root: Annotated[Path | None, _option("DIR", "Folder of real tracks.", _FMA)] = None,
     fma_fake_root: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder with one folder per encoder.", rich_help_panel=_FMA
-        ),
+        Path | None, _option("DIR", "Folder with one folder per encoder.", _FMA)
     ] = None,
     fma_encoders: Annotated[
         str,
         typer.Option(
             metavar="NAMES",
             show_default=False,
-            help="Encoders to draw from, by comma (default: the nine published).",
+            help="Encoders to sample from, comma-separated (default: the nine published).",
             rich_help_panel=_FMA,
         ),
     ] = "",
-    n_fma_real: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Real tracks.", rich_help_panel=_FMA)
-    ] = 2000,
+    n_fma_real: Annotated[int, _count("Number of real tracks.", _FMA)] = 2000,
     n_fma_fake: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Reconstructions, shared out over the encoders.",
-            rich_help_panel=_FMA,
-        ),
+        int, _count("Number of reconstructions, equally from each encoder.", _FMA)
     ] = 2000,
-    sonics_root: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The SONICS folder.", rich_help_panel=_SONICS)
-    ] = None,
+    sonics_root: Annotated[Path | None, _option("DIR", "The SONICS folder.", _SONICS)] = None,
     sonics_eval_csv: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Split to draw from (default: valid.csv of the SONICS folder).",
-            rich_help_panel=_SONICS,
-        ),
+        _option("FILE", "Split to sample from (default: valid.csv of the SONICS folder).", _SONICS),
     ] = None,
     sonics_train_csv: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Split to keep clear of (default: train.csv).",
-            rich_help_panel=_SONICS,
-        ),
+        _option("FILE", "Train split, which must not overlap (default: train.csv).", _SONICS),
     ] = None,
-    n_sonics_real: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Real songs.", rich_help_panel=_SONICS)
-    ] = 2000,
-    n_sonics_fake: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Generated songs.", rich_help_panel=_SONICS)
-    ] = 2000,
+    n_sonics_real: Annotated[int, _count("Number of real songs.", _SONICS)] = 2000,
+    n_sonics_fake: Annotated[int, _count("Number of generated songs.", _SONICS)] = 2000,
     fakemusiccaps_root: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder with one folder per generator.", rich_help_panel=_CAPS
-        ),
+        Path | None, _option("DIR", "Folder with one folder per generator.", _CAPS)
     ] = None,
-    n_fakemusiccaps_fake: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Generated clips.", rich_help_panel=_CAPS)
-    ] = 2000,
+    n_fakemusiccaps_fake: Annotated[int, _count("Number of generated clips.", _CAPS)] = 2000,
     stratify_fakemusiccaps: Annotated[
         bool,
         typer.Option(
             "--stratify/--no-stratify",
-            help="Share the clips out over the generators.",
+            help="Sample equally from each generator.",
             rich_help_panel=_CAPS,
         ),
     ] = True,
@@ -120,68 +90,68 @@ def splits(
         typer.Option(
             metavar="NAME[=DIR]",
             show_default=False,
-            help="Dataset to draw from, and its folder: fma, sonics, fakemusiccaps or one that "
-            "another package registers (default: these three). Repeatable.",
+            help="Dataset to sample from, and its folder: fma, sonics, fakemusiccaps or one of "
+            "another package (default: these three). Repeatable.",
             rich_help_panel=_OTHERS,
         ),
     ] = None,
     n_dataset: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Items of each class of a dataset without --n-… options of its own.",
-            rich_help_panel=_OTHERS,
-        ),
+        int, _count("Number of items per class of a dataset without --n-… options.", _OTHERS)
     ] = 2000,
     folder: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Make manifests of <folder>/real/** and <folder>/fake/<generator>/** instead.",
-            rich_help_panel=_OWN,
+        _option(
+            "DIR",
+            "Make manifests of <folder>/real/** and <folder>/fake/<generator>/** instead.",
+            _OWN,
         ),
     ] = None,
     train_check: Annotated[
         str,
-        typer.Option(
-            metavar="KEYS",
-            help="Leave out rows whose path, name or song is in the train split of their dataset; "
-            "some of them by comma, or all. The published rule is path.",
+        _option(
+            "KEYS",
+            "Keys that rows must not share with the train split of their dataset: path, name, song "
+            "(comma-separated), or all. The published rule is path.",
         ),
     ] = "all",
     no_train_check: Annotated[
-        bool, typer.Option("--no-train-check", help="Do not look at the train split.")
+        bool, typer.Option("--no-train-check", help="Do not check against the train split.")
     ] = False,
     one_per_group: Annotated[
         bool,
-        typer.Option("--one-per-group", help="One item per track, real or fake, not both."),
+        typer.Option("--one-per-group", help="One item per track: the real one or one fake."),
     ] = False,
     absolute_paths: Annotated[
         bool,
-        typer.Option("--absolute-paths", help="Absolute paths, as the published scripts expect."),
+        typer.Option(
+            "--absolute-paths", help="Write absolute paths, as the published scripts expect."
+        ),
     ] = False,
 ) -> None:
-    """Draw balanced, leakage-safe manifests from dataset folders.
+    """Sample balanced, leakage-safe manifests from dataset folders.
 
-    Writes the ten manifests of the published benchmark, splits.json (what was asked, found,
-    missing, dropped and why, taken) and omitted.csv (every file left out, with its reason). A
-    dataset of which nothing is asked (--n-… 0) is not looked for.
+    Writes the ten manifests of the published benchmark, splits.json (requested, found, missing,
+    dropped and sampled items of each source) and omitted.csv (every file left out, with the
+    reason). A dataset is not needed if its --n-… options are 0.
     """
     from earwitness.core.errors import UsageError
     from earwitness.datasets import fma
-    from earwitness.splits import build as jobs
-    from earwitness.splits.build import write_splits
+    from earwitness.splits.build import (
+        SplitOptions,
+        build_folder_splits,
+        build_splits,
+        write_splits,
+    )
 
     if folder is not None and root is not None:
         raise UsageError("--folder and --root: expected one of them")
     if folder is not None:
-        drawn = jobs.build_folder_splits(
+        drawn = build_folder_splits(
             folder, seed=seed, one_per_group=one_per_group, absolute_paths=absolute_paths
         )
     else:
-        drawn = jobs.build_splits(
-            jobs.SplitOptions(
+        drawn = build_splits(
+            SplitOptions(
                 root=root,
                 deezer_split_npy=deezer_split_npy,
                 deezer_split_name=deezer_split_name,
@@ -198,7 +168,7 @@ def splits(
                 n_sonics_fake=n_sonics_fake,
                 n_fakemusiccaps_fake=n_fakemusiccaps_fake,
                 seed=seed,
-                train_check=() if no_train_check else train_checks(train_check),
+                train_check=() if no_train_check else _train_checks(train_check),
                 one_per_group=one_per_group,
                 stratify_fakemusiccaps=stratify_fakemusiccaps,
                 absolute_paths=absolute_paths,
@@ -210,8 +180,19 @@ def splits(
     _print(drawn, out_dir)
 
 
+def _train_checks(text: str) -> tuple[TrainCheck, ...]:
+    from earwitness.core.errors import UsageError
+    from earwitness.datasets.sonics import TRAIN_CHECKS
+
+    keys = comma_list([text])
+    for key in keys:
+        if key not in (*TRAIN_CHECKS, "all"):
+            raise UsageError(f"--train-check {key}: expected {', '.join(TRAIN_CHECKS)} or all")
+    return TRAIN_CHECKS if "all" in keys else tuple(k for k in TRAIN_CHECKS if k in keys)
+
+
 def _datasets(values: list[str] | None) -> dict[str, Path | None] | None:
-    """Return the folder of each dataset that ``--dataset`` names; ``None`` is its usual place."""
+    """Return datasets with their folders; ``None`` is the default folder."""
     pairs = (value.partition("=") for value in values or ())
     return {name: Path(folder) if folder else None for name, _, folder in pairs} or None
 
