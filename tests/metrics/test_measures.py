@@ -13,7 +13,7 @@ from earwitness.metrics.sample import CLIP, Costs, Options, bin_of, logits, rank
 from earwitness.metrics.sweep import count_steps, reals_needed, tpr_at_fpr
 
 
-def test_the_four_outcomes_are_told_apart() -> None:
+def test_the_four_outcomes_are_counted() -> None:
     counts = count_decisions([1, 1, 1, 1, 0, 0, 0, 1, 0, 0], [1, 1, 1, 0, 0, 0, 1, 1, 1, 1])
     assert counts == Counts(tp=4, tn=2, fp=3, fn=1)
     assert (counts.n, counts.n_real, counts.n_fake) == (10, 5, 5)
@@ -45,6 +45,14 @@ def test_one_class_tables_keep_the_published_conventions() -> None:
     assert measure_counts("precision", Counts(0, 1915, 85, 0)) == 0.0
     assert measure_counts("recall", Counts(0, 0, 0, 2000)) == 0.0
     assert measure_counts("f1", Counts(0, 5, 1, 2)) == 0.0
+
+
+@pytest.mark.parametrize("target", [[0, 1, 1], [0, 0, 1]])
+@pytest.mark.parametrize("called", [0, 1])
+def test_mcc_is_0_if_all_decisions_are_the_same_also_with_one_item_of_a_class(
+    target: list[int], called: int
+) -> None:
+    assert measure("mcc", target, [called] * 3) == 0
 
 
 def test_values_that_are_neither_real_nor_fake_are_refused() -> None:
