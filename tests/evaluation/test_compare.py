@@ -133,9 +133,9 @@ def test_what_is_refused(tmp_path: Path) -> None:
     other = predictions(corpora=["elsewhere"])
     with pytest.raises(UsageError, match="no item that both scored"):
         compare(one, other)
-    twins = write_run(tmp_path / "x", a=0, b=1), write_run(tmp_path / "y", c=0, d=1)
-    told = r"x: detectors a, b; .*y: detectors c, d; expected a detector that both have"
-    with pytest.raises(UsageError, match=told):
-        compare(*twins)
+    runs = write_run(tmp_path / "x", a=0, b=1), write_run(tmp_path / "y", c=0, d=1)
+    message = r"x: detectors a, b; .*y: detectors c, d; expected a common detector"
+    with pytest.raises(UsageError, match=message):
+        compare(*runs)
     with pytest.raises(UsageError, match="the same files of a, expected two detectors or two runs"):
-        compare(twins[0], twins[0])
+        compare(runs[0], runs[0])

@@ -287,7 +287,7 @@ def test_counts_alone_make_a_page_that_says_what_they_cannot(shared: Path, tmp_p
     page = page_of(metrics, tmp_path)
     assert "awsaf49/sonics-spectttra-alpha-120s ranks first, with a mean balanced" in page.text
     assert "No intervals are possible" in page.text
-    assert "curves take scores, and a comparison table has counts alone" in page.text
+    assert "curves need scores, which a comparison table lacks" in page.text
     assert page.text.count("1.000 † by construction") == 20
     assert "0.000 † by construction" in page.text
     assert not {"mistakes", "scores", "operating"} & set(page.ids)

@@ -1,8 +1,7 @@
-"""Whether detectors, or two runs of them, differ on the items that both scored.
+"""Paired comparison of detectors, or of two runs of them, on their common items.
 
-Conventions: differences are first minus second; an item is known by its path, or by its place in
-the dataset where there are no paths; groups are those of the first. P-values are corrected for
-their number over the whole table (Holm).
+Conventions: differences are first minus second; groups are those of the first side; p-values are
+Holm-corrected over the whole table.
 """
 
 from __future__ import annotations
@@ -27,33 +26,30 @@ from earwitness.evaluation.rows import (
     source_notes,
 )
 from earwitness.metrics.measures import point_values
-from earwitness.metrics.resampling import (
-    N_SWAPS,
-    Difference,
-    compare_by_swaps,
-    holm,
-)
-from earwitness.metrics.sample import Items
+from earwitness.metrics.resampling import N_SWAPS, Difference, compare_by_swaps, holm
 
 COMPARED = (
     *("auroc", "eer", "balanced_accuracy", "recall", "specificity", "accuracy", "f1"),
     *("min_dcf", "cllr", "brier"),
 )
 
+Side = str | Path | Predictions | Sequence[str | Path | Predictions]
+"""A prediction file, a folder, predictions, or several of these."""
+
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of both detectors on one set of items.
+    """One metric of two detectors on one set of items.
 
     Attributes:
-        dataset: The dataset; ``overall`` for every common item once.
-        metric: The metric.
-        first: Of the first detector.
-        second: Of the second.
+        dataset: Name of the dataset; ``overall`` for every common item once.
+        metric: Name of the metric.
+        first: Value of the first detector.
+        second: Value of the second detector.
         difference: First minus second, with its test.
         p_holm: P-value corrected for all tests of the table; NaN without a test.
-        n_items: Common items.
-        n_groups: Their groups.
+        n_items: Number of common items.
+        n_groups: Number of their groups.
     """
 
     dataset: str
@@ -68,13 +64,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two detectors, or one in two runs, beside each other.
+    """Two detectors, or one detector in two runs.
 
     Attributes:
-        first: Who the first is.
-        second: Who the second is.
-        n_common: Items that both scored.
-        n_left_out: Items that one of them alone scored, or neither.
+        first: Name of the first.
+        second: Name of the second.
+        n_common: Number of items scored by both.
+        n_left_out: Number of the other items.
         lines: The table.
     """
 
@@ -87,11 +83,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Pairs of detectors, corrected for their number together.
+    """Compared pairs of detectors.
 
     Attributes:
-        pairs: Each with its table.
-        notes: What to know of the files, and detectors that have no counterpart.
+        pairs: The pairs, corrected for multiple testing together.
+        notes: Notes on the files, and detectors without a counterpart.
     """
 
     pairs: list[Pair]
@@ -99,7 +95,7 @@ class Comparison:
 
     @property
     def lines(self) -> list[Line]:
-        """The tables of all pairs, one below the other."""
+        """Lines of all pairs."""
         return [line for pair in self.pairs for line in pair.lines]
 
 
@@ -114,35 +110,33 @@ def compare(
     n_swaps: int = N_SWAPS,
     by_dataset: bool = True,
 ) -> Comparison:
-    """Compare detectors on their common items.
+    """Compare detectors on their common items, overall and by dataset.
 
-    Detectors that both sides have are compared with themselves (two runs); where they share none,
-    each of one side is compared with the single detector of the other.
+    Detectors of both sides are compared with themselves (two runs). If there are none, each
+    detector of one side is compared with the single detector of the other.
 
     Args:
-        first: A prediction file, a folder that is searched for them, predictions, or several.
+        first: A prediction file, a folder of them, predictions, or several of these.
         second: The same for the other side.
-        key: The key file with the labels of ASVspoof score files.
-        aggregate: How several rows of one file become one item: ``mean`` or ``max``; ``None``
-            refuses them.
-        seed: Seed of the permutations.
-        threshold: ``pred_prob`` from which on an item is called fake, for both; ``None`` takes the
-            labels of the files.
-        n_swaps: Permutations of each swap test.
-        by_dataset: Compare on each dataset as well.
-
-    Returns:
-        For each pair: overall, then by each dataset that both have, if there are several.
+        key: Key file with the labels of ASVspoof score files.
+        aggregate: How several rows of one file become one item; ``None`` refuses them.
+        seed: Random seed of the permutations.
+        threshold: Least ``pred_prob`` called fake; ``None`` takes the labels of the files.
+        n_swaps: Number of permutations.
+        by_dataset: Compare also on each common dataset, if there are several.
 
     Raises:
-        UsageError: Nothing says who is to be compared with whom, or there is no item that both
-            scored.
-        PredictionsError: A file is not what it should be.
+        UsageError: The pairs are ambiguous, or a pair has no common items.
+        PredictionsError: A file is malformed.
     """
     check_threshold(threshold)
-    entrants, notes = pair_up(first, second, key, aggregate)
+    entrants, notes = _pair_up(
+        _open_side(first, key, aggregate), _open_side(second, key, aggregate)
+    )
     pairs = [
-        _pair(one, two, seed=seed, threshold=threshold, n_swaps=n_swaps, by_dataset=by_dataset)
+        _compare_pair(
+            one, two, seed=seed, threshold=threshold, n_swaps=n_swaps, by_dataset=by_dataset
+        )
         for one, two in entrants
     ]
     corrected = iter(holm([line.difference.p for pair in pairs for line in pair.lines]))
@@ -153,100 +147,12 @@ def compare(
     return Comparison(pairs, notes)
 
 
-def _pair(
-    one: Entrant,
-    two: Entrant,
-    *,
-    seed: int,
-    threshold: float | None,
-    n_swaps: int,
-    by_dataset: bool,
-) -> Pair:
-    sides = [one.opened, two.opened]
-    if len(sides[0]) == len(sides[1]) == 1:
-        sides[1] = [_renamed(sides[1][0], sides[0][0].predictions.dataset)]
-    frames = gather_sides(*(Inputs(side, threshold=threshold) for side in sides))
-    common = _paired(*(deduplicate(frame) for frame in frames))
-    names = [one.name, two.name]
-    if one.name == two.name:
-        names = [f"{entrant.name} in {entrant.given}" for entrant in (one, two)]
-    if common.height == 0:
-        raise UsageError(
-            f"{names[0]} and {names[1]}: no item that both scored, expected common rows"
-        )
-    known = pl.concat([frame.select("item", "target") for frame in frames]).unique().height
-    lines = [
-        line
-        for name, pairs in [("overall", common), *(_by_dataset(*frames) if by_dataset else ())]
-        for line in _lines(name, pairs, seed, n_swaps)
-    ]
-    return Pair(names[0], names[1], common.height, known - common.height, lines)
-
-
-def _renamed(one: Opened, dataset: str) -> Opened:
-    return replace(one, predictions=replace(one.predictions, dataset=dataset))
-
-
-def _by_dataset(first: pl.DataFrame, second: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-    shared = [
-        name for name in first["dataset"].unique(maintain_order=True) if name in second["dataset"]
-    ]
-    for name in shared if len(shared) > 1 else []:
-        pairs = _paired(
-            *(deduplicate(f.filter(pl.col("dataset") == name)) for f in (first, second))
-        )
-        if pairs.height:
-            yield name, pairs
-
-
-def _paired(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
-    """Join the rows that both scored; the second's columns end in ``_2``."""
-    scored = (frame.filter(pl.col("state") == "scored") for frame in (first, second))
-    one, two = scored
-    return one.join(two, on=["item", "target"], suffix="_2", maintain_order="left")
-
-
-def _lines(name: str, pairs: pl.DataFrame, seed: int, n_swaps: int) -> Iterator[Line]:
-    one, two = _items(pairs, ""), _items(pairs, "_2")
-    values = [point_values(items, COMPARED) for items in (one, two)]
-    shared = [metric for metric in COMPARED if all(metric in found for found in values)]
-    defined = [m for m in shared if not any(math.isnan(found[m]) for found in values)]
-    differences = compare_by_swaps(one, two, defined, seed=seed, n_swaps=n_swaps)
-    undefined = Difference(math.nan, reason="undefined on these items")
-    for metric in shared:
-        yield Line(
-            dataset=name,
-            metric=metric,
-            first=values[0][metric],
-            second=values[1][metric],
-            difference=differences.get(metric, undefined),
-            p_holm=math.nan,
-            n_items=len(one),
-            n_groups=one.n_groups,
-        )
-
-
-def _items(pairs: pl.DataFrame, suffix: str) -> Items:
-    said = ("logit", "pred_prob", "pred_label")
-    return items_of(pairs.with_columns(pairs[name + suffix].alias(name) for name in said))
-
-
-Side = str | Path | Predictions | Sequence[str | Path | Predictions]
-"""What detectors said: a file or folder, predictions, or several of these."""
-
-
 @dataclass(frozen=True)
-class Entrant:
-    """What one detector of a side said.
-
-    Attributes:
-        name: The detector.
-        given: What was given that holds it.
-        opened: Its predictions, one a dataset.
-    """
+class _Entrant:
+    """Predictions of one detector on one side, and where they come from."""
 
     name: str
-    given: str
+    source: str
     opened: list[Opened]
 
     @property
@@ -255,63 +161,53 @@ class Entrant:
         return {one.path.resolve() for one in self.opened if one.path is not None}
 
 
-Sides = tuple[dict[str, Entrant], dict[str, Entrant]]
-
-
-def pair_up(
-    first: Side,
-    second: Side,
-    key: str | Path | None = None,
-    aggregate: Aggregate | None = None,
-) -> tuple[list[tuple[Entrant, Entrant]], list[str]]:
-    """Open both sides and say who is compared with whom.
-
-    Args:
-        first: One side.
-        second: The other.
-        key: The key file of those that are ASVspoof score files.
-        aggregate: How several rows of one file become one; ``None`` refuses them.
-
-    Returns:
-        The pairs, and notes: on the files, and on each detector that has no counterpart.
-
-    Raises:
-        UsageError: Both sides hold several detectors and share none, or are the same files.
-        PredictionsError: A file is not what it should be.
-    """
-    sides = _entrants(first, key, aggregate), _entrants(second, key, aggregate)
-    if len(sides[0]) == len(sides[1]) == 1:
-        pairs = list(zip(sides[0].values(), sides[1].values(), strict=True))
-    else:
-        sides = _without(sides[0], sides[1]), _without(sides[1], sides[0])
-        pairs = _with_itself(*sides) or _with_the_one(*sides)
-    for one, two in pairs:
-        if one.files and one.files == two.files:
-            raise UsageError(
-                f"{one.given} and {two.given}: the same files of {one.name}, expected two "
-                "detectors or two runs"
-            )
-    paired = {id(entrant) for pair in pairs for entrant in pair}
-    alone = [e for side in sides for e in side.values() if id(e) not in paired]
-    notes = source_notes(one for pair in pairs for entrant in pair for one in entrant.opened)
-    return pairs, notes + [f"{e.name} in {e.given} has no counterpart" for e in alone]
-
-
-def _entrants(
+def _open_side(
     side: Side, key: str | Path | None, aggregate: Aggregate | None
-) -> dict[str, Entrant]:
+) -> dict[str, _Entrant]:
     sources = [side] if isinstance(side, str | Path | Predictions) else side
     by_name: dict[str, list[Opened]] = {}
     for one in open_sources(sources, key=key, aggregate=aggregate):
         by_name.setdefault(one.predictions.detector, []).append(one)
     return {
-        name: Entrant(name, str(side) if isinstance(side, str | Path) else opened[0].source, opened)
-        for name, opened in by_name.items()
+        name: _Entrant(name, str(side) if isinstance(side, str | Path) else own[0].source, own)
+        for name, own in by_name.items()
     }
 
 
-def _without(side: dict[str, Entrant], other: dict[str, Entrant]) -> dict[str, Entrant]:
-    """Leave the single detector of the other side out, where this side has its very files too."""
+def _pair_up(
+    first: dict[str, _Entrant], second: dict[str, _Entrant]
+) -> tuple[list[tuple[_Entrant, _Entrant]], list[str]]:
+    """Return the pairs to compare, and notes.
+
+    Raises:
+        UsageError: Both sides have several detectors and none in common, or are the same files.
+    """
+    sides = [first, second]
+    if len(first) > 1 or len(second) > 1:
+        sides = [_without_files_of(second, first), _without_files_of(first, second)]
+    one, two = sides
+    shared = [(one[name], two[name]) for name in one if name in two]
+    if not shared:
+        if len(one) > 1 and len(two) > 1:
+            found = "; ".join(
+                f"{next(iter(side.values())).source}: detectors {', '.join(side)}" for side in sides
+            )
+            raise UsageError(f"{found}; expected a common detector, or a single one on one side")
+        shared = [(a, b) for a in one.values() for b in two.values()]
+    for a, b in shared:
+        if a.files and a.files == b.files:
+            raise UsageError(
+                f"{a.source} and {b.source}: the same files of {a.name}, expected two "
+                "detectors or two runs"
+            )
+    paired = {id(entrant) for pair in shared for entrant in pair}
+    alone = [e for side in sides for e in side.values() if id(e) not in paired]
+    notes = source_notes(one for pair in shared for entrant in pair for one in entrant.opened)
+    return shared, notes + [f"{e.name} in {e.source} has no counterpart" for e in alone]
+
+
+def _without_files_of(other: dict[str, _Entrant], side: dict[str, _Entrant]) -> dict[str, _Entrant]:
+    """Return a side without the single detector of the other, if it includes the same files."""
     if len(other) != 1:
         return side
     return {
@@ -321,19 +217,67 @@ def _without(side: dict[str, Entrant], other: dict[str, Entrant]) -> dict[str, E
     }
 
 
-def _with_itself(
-    first: dict[str, Entrant], second: dict[str, Entrant]
-) -> list[tuple[Entrant, Entrant]]:
-    return [(first[name], second[name]) for name in first if name in second]
-
-
-def _with_the_one(
-    first: dict[str, Entrant], second: dict[str, Entrant]
-) -> list[tuple[Entrant, Entrant]]:
-    if len(first) > 1 and len(second) > 1:
-        told = "; ".join(
-            f"{next(iter(side.values())).given}: detectors {', '.join(side)}"
-            for side in (first, second)
+def _compare_pair(
+    one: _Entrant,
+    two: _Entrant,
+    *,
+    seed: int,
+    threshold: float | None,
+    n_swaps: int,
+    by_dataset: bool,
+) -> Pair:
+    sides = [one.opened, two.opened]
+    if len(one.opened) == len(two.opened) == 1:  # datasets may go by different names
+        dataset = one.opened[0].predictions.dataset
+        renamed = replace(two.opened[0].predictions, dataset=dataset)
+        sides[1] = [replace(two.opened[0], predictions=renamed)]
+    frames = gather_sides(*(Inputs(side, threshold=threshold) for side in sides))
+    common = _join(*frames)
+    names = [one.name, two.name]
+    if one.name == two.name:
+        names = [f"{entrant.name} in {entrant.source}" for entrant in (one, two)]
+    if common.height == 0:
+        raise UsageError(
+            f"{names[0]} and {names[1]}: no item that both scored, expected common rows"
         )
-        raise UsageError(f"{told}; expected a detector that both have, or one alone on a side")
-    return [(one, two) for one in first.values() for two in second.values()]
+    known = pl.concat([frame.select("item", "target") for frame in frames]).unique().height
+    tables = [("overall", common)]
+    datasets = frames[0]["dataset"].unique(maintain_order=True)
+    shared = [name for name in datasets if name in frames[1]["dataset"]]
+    if by_dataset and len(shared) > 1:
+        tables += [(name, _join(*(f.filter(dataset=name) for f in frames))) for name in shared]
+    lines = [
+        line
+        for name, pairs in tables
+        if pairs.height
+        for line in _lines(name, pairs, seed, n_swaps)
+    ]
+    return Pair(names[0], names[1], common.height, known - common.height, lines)
+
+
+def _join(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
+    """Join the items scored by both; columns of the second end in ``_2``."""
+    one, two = (deduplicate(frame).filter(state="scored") for frame in (first, second))
+    return one.join(two, on=["item", "target"], suffix="_2", maintain_order="left")
+
+
+def _lines(name: str, pairs: pl.DataFrame, seed: int, n_swaps: int) -> Iterator[Line]:
+    outputs = ("logit", "pred_prob", "pred_label")
+    one = items_of(pairs)
+    two = items_of(pairs.with_columns(pairs[f"{column}_2"].alias(column) for column in outputs))
+    values = [point_values(items, COMPARED) for items in (one, two)]
+    shared = [metric for metric in COMPARED if all(metric in found for found in values)]
+    defined = [m for m in shared if not any(math.isnan(found[m]) for found in values)]
+    differences = compare_by_swaps(one, two, defined, seed=seed, n_swaps=n_swaps)
+    for metric in shared:
+        yield Line(
+            dataset=name,
+            metric=metric,
+            first=values[0][metric],
+            second=values[1][metric],
+            difference=differences.get(metric)
+            or Difference(math.nan, reason="undefined on these items"),
+            p_holm=math.nan,
+            n_items=len(one),
+            n_groups=one.n_groups,
+        )

@@ -1,8 +1,6 @@
-"""Metrics of one slice as estimates, and its curves, histograms and reliability bins.
+"""Estimates of all metrics of a slice, and its curves, histograms and reliability bins.
 
-Conventions: every metric is there; an undefined one has no value and says why. Curves are drawn
-overall and by dataset, with both classes and scores; elsewhere ``no_curves`` says why. Thresholds
-are ``pred_prob`` where there is one.
+Conventions: an undefined metric has no value and a reason. Thresholds are on ``pred_prob``, if any.
 """
 
 from __future__ import annotations
@@ -35,12 +33,12 @@ from earwitness.metrics.sample import Floats, Items, bin_of
 
 
 def labels() -> dict[str, str]:
-    """Return the names of all metrics for people, in the order to show them."""
+    """Return the label of every metric, in display order."""
     return {name: metric.label for name, metric in known_metrics().items()}
 
 
 def count(items: Items) -> Counts | None:
-    """Return how decisions fell out; ``None`` without decisions."""
+    """Return the confusion counts; ``None`` without decisions."""
     if items.decision is None:
         return None
     return count_decisions(items.target, items.decision)
@@ -49,12 +47,12 @@ def count(items: Items) -> Counts | None:
 def estimate_all(
     items: Items, settings: Settings, given: Mapping[str, str] | None = None
 ) -> dict[str, Estimate]:
-    """Return every metric on the scored items of a slice.
+    """Return the estimates of every metric.
 
     Args:
         items: The scored items.
-        settings: Level, costs, bins and resampling.
-        given: Metric → what was fitted elsewhere and is taken for granted.
+        settings: Confidence level, costs, bins and resampling.
+        given: The fit that a metric is conditional on, by metric.
     """
     return estimate_some(tuple(known_metrics()), items, settings, given)
 
@@ -65,21 +63,21 @@ def estimate_some(
     settings: Settings,
     given: Mapping[str, str] | None = None,
 ) -> dict[str, Estimate]:
-    """Return some metrics; see ``estimate_all``."""
+    """Return the estimates of some metrics; see ``estimate_all``."""
     conditions, metrics = given or {}, select(names)
     values = point_values(items, metrics, settings.options)
     defined = {n: one for n, one in metrics.items() if not math.isnan(values.get(n, math.nan))}
     intervals, found = _intervals(items, defined, settings), {}
     for name, one in metrics.items():
         part = one.part_of(items)
+        n, n_groups = len(part), part.n_groups
         if name in defined:
-            given_for = conditions.get(name)
             found[name] = _estimate(
-                values[name], intervals[name], len(part), part.n_groups, given_for
+                values[name], intervals[name], n, n_groups, conditions.get(name)
             )
         else:
             reason = _why_undefined(one, items)
-            found[name] = Estimate(reason=reason, n_items=len(part), n_groups=part.n_groups)
+            found[name] = Estimate(reason=reason, n_items=n, n_groups=n_groups)
     return found
 
 
@@ -91,14 +89,14 @@ def estimate_rate(
     reason: str,
     conditional_on: str | None = None,
 ) -> Estimate:
-    """Return a share with its interval.
+    """Return the estimate of a share.
 
     Args:
         hit: ``(n_items,)`` of 0 and 1.
-        group: ``(n_items,)`` group of each.
-        confidence: Level of the interval.
-        reason: Why there is no share where there are no items.
-        conditional_on: What is taken for granted.
+        group: ``(n_items,)`` group of each item.
+        confidence: Confidence level.
+        reason: Why there is no share without items.
+        conditional_on: The fit that the share is conditional on.
     """
     hits, groups = np.asarray(hit, dtype=np.int64), np.asarray(group)
     n_items, n_groups = len(hits), len(np.unique(groups))
@@ -131,11 +129,11 @@ def _intervals(
 def _estimate(
     value: float, interval: Interval, n_items: int, n_groups: int, given: str | None
 ) -> Estimate:
-    low, high = min(interval.low, value), max(interval.high, value)  # rounding may part them
+    has_ends = not math.isnan(interval.low)
     return Estimate(
         value=value,
-        low=None if math.isnan(interval.low) else low,
-        high=None if math.isnan(interval.low) else high,
+        low=min(interval.low, value) if has_ends else None,  # the value, in spite of rounding
+        high=max(interval.high, value) if has_ends else None,
         n_items=n_items,
         n_groups=n_groups,
         method=interval.method,
@@ -156,13 +154,9 @@ def _why_undefined(metric: Metric, items: Items) -> str:
     return metric.undefined.replace("{n_real}", str(int((items.target == 0).sum())))
 
 
-N_POINTS = 200
-N_BINS = 40
-
-
 @dataclass(frozen=True)
-class Drawn:
-    """What of a slice can be drawn; the fields are those of ``Slice``."""
+class SliceCharts:
+    """Data of the charts of a slice; fields as in ``Slice``."""
 
     curves: Curves | None = None
     no_curves: str | None = None
@@ -170,18 +164,18 @@ class Drawn:
     reliability: list[ReliabilityBin] = field(default_factory=list)
 
 
-def draw_curves(items: Items, kind: SliceKind, settings: Settings) -> Drawn:
-    """Return what a slice of this kind has to draw."""
+def make_charts(items: Items, kind: SliceKind, settings: Settings) -> SliceCharts:
+    """Return the data of the charts of a slice."""
     if kind not in ("overall", "dataset"):
-        return Drawn(no_curves="curves are drawn overall and by dataset only")
+        return SliceCharts(no_curves="curves are drawn overall and by dataset only")
     if items.score is None:
-        return Drawn(no_curves="no scores to draw curves of")
+        return SliceCharts(no_curves="no scores to draw curves of")
     histograms = _histograms(items)
     if not items.has_both:
         word = "fakes" if items.target[0] == 1 else "reals"
-        return Drawn(no_curves=f"only {word} in this slice", histograms=histograms)
+        return SliceCharts(no_curves=f"only {word} in this slice", histograms=histograms)
     reliability = [] if items.prob is None else _reliability(items, items.prob, settings)
-    return Drawn(_curves(items), None, histograms, reliability)
+    return SliceCharts(_curves(items), None, histograms, reliability)
 
 
 def _curves(items: Items) -> Curves:
@@ -203,27 +197,27 @@ def _curves(items: Items) -> Curves:
 
 
 def _thinned(fpr: Floats, tpr: Floats) -> list[int]:
-    """Keep steps evenly along the curve, the first and the last among them."""
+    """Return up to 200 steps at even distances along the curve, both ends included."""
     along = fpr + tpr
-    wanted = np.linspace(0, along[-1], N_POINTS)
-    steps_there = np.searchsorted(along, wanted, "left").clip(0, len(along) - 1)
-    return [int(step) for step in np.unique(steps_there)]
+    wanted = np.linspace(0, along[-1], 200)
+    steps = np.searchsorted(along, wanted).clip(0, len(along) - 1)
+    return [int(step) for step in np.unique(steps)]
 
 
 def _histograms(items: Items) -> list[Histogram]:
-    drawn = []
+    found = []
     if items.prob is not None:
-        drawn.append(_histogram("pred_prob", items, items.prob, (0.0, 1.0)))
+        found.append(_histogram("pred_prob", items, items.prob, (0.0, 1.0)))
     if items.logit is not None and np.ptp(items.logit) > 0:
         span = (float(items.logit.min()), float(items.logit.max()))
-        drawn.append(_histogram("logit", items, items.logit, span))
-    return drawn
+        found.append(_histogram("logit", items, items.logit, span))
+    return found
 
 
 def _histogram(
     scale: Literal["pred_prob", "logit"], items: Items, values: Floats, span: tuple[float, float]
 ) -> Histogram:
-    edges = np.histogram_bin_edges(values, N_BINS, span)
+    edges = np.histogram_bin_edges(values, 40, span)
     real, fake = (np.histogram(values[items.target == label], edges)[0] for label in (0, 1))
     return Histogram(scale=scale, edges=edges.tolist(), real=real.tolist(), fake=fake.tolist())
 

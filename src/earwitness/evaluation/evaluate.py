@@ -25,7 +25,7 @@ from earwitness.core.manifest import PUBLISHED_COLUMNS, Manifest
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
 from earwitness.evaluation.calibration import Fitting, fit, list_calibrations
 from earwitness.evaluation.checks import check_audit, check_rows, is_of, list_baselines
-from earwitness.evaluation.estimates import count, draw_curves, estimate_all, labels
+from earwitness.evaluation.estimates import count, estimate_all, labels, make_charts
 from earwitness.evaluation.identity import Aggregate, deduplicate, describe_relabelled
 from earwitness.evaluation.rows import (
     Inputs,
@@ -200,7 +200,7 @@ def _slices(
 
 def _slice(detector: str, one: Cut, settings: Settings, given: Mapping[str, str]) -> Slice:
     items = items_of(one.rows)
-    drawn = draw_curves(items, one.kind, settings)
+    charts = make_charts(items, one.kind, settings)
     return Slice(
         detector=detector,
         kind=one.kind,
@@ -210,10 +210,10 @@ def _slice(detector: str, one: Cut, settings: Settings, given: Mapping[str, str]
         coverage=count_rows(one.rows),
         counts=count(items),
         estimates=estimate_all(items, settings, given),
-        curves=drawn.curves,
-        no_curves=drawn.no_curves,
-        histograms=drawn.histograms,
-        reliability=drawn.reliability,
+        curves=charts.curves,
+        no_curves=charts.no_curves,
+        histograms=charts.histograms,
+        reliability=charts.reliability,
     )
 
 

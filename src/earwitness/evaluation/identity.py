@@ -1,10 +1,9 @@
-"""Which rows of predictions are one item, how they become one row, and which items are one group.
+"""Items and groups of prediction rows, and aggregation to one row per item.
 
-Conventions: an item is a file with a label. Its rows are recognised by the spelling of their path,
-and by the file on disk where it can be found (through links). An item has one group, whatever
-datasets it is in: its ``group_id``, else the one its name gives in a known corpus, else itself;
-items with the same bytes (``sha256``) share a group. Metrics count items: several rows of one are
-refused unless an aggregate is given. A path with both labels is two items, and a note names it.
+Conventions: an item is a file with a label, identified by its path and by the file on disk (through
+links). It has one group in all datasets: its ``group_id``, else the track in its file name (known
+corpora), else itself; items with one ``sha256`` share a group. Metrics count items: several rows of
+one item are refused unless an aggregate is given.
 """
 
 from __future__ import annotations
@@ -26,24 +25,20 @@ from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
 from earwitness.splits.grouping import link_rows, track_keys
 
-_ORDER = {"scored": 0, "abstained": 1, "failed": 2, "missing": 3}
-
-KEYS = ("dataset", "place", "disk", "group_id", "sha256", "track")
-"""Columns that ``item_keys`` gives."""
-
-_READ = ("filepath", "target", "source_dataset", "group_id", "sha256")
+Aggregate = Literal["mean", "max"]
+"""How the scores of several rows become one."""
 
 
 def item_keys(predictions: Predictions, roots: Sequence[str]) -> pl.DataFrame:
-    """Return what each row can be recognised by.
+    """Return the identifying keys of each row, null if unknown.
 
     Args:
-        predictions: Rows of one detector on one data set.
-        roots: Folders that relative paths start from; without any, the working directory.
+        predictions: Rows of one detector on one dataset.
+        roots: Roots of relative paths; the working directory if empty.
 
     Returns:
-        ``KEYS``, all text, null where not known; ``place`` is the spelling of the path, or data
-        set and row number where there is none.
+        ``dataset, place, disk, group_id, sha256, track``; ``place`` is the normalised path, or
+        dataset and row number without a path.
     """
     frame, dataset = predictions.frame, predictions.dataset
     paths = _texts(frame, "filepath")
@@ -65,20 +60,21 @@ def item_keys(predictions: Predictions, roots: Sequence[str]) -> pl.DataFrame:
         "sha256": [sha.lower() if sha else None for sha in _texts(frame, "sha256")],
         "track": track_keys(named),
     }
-    return pl.DataFrame(columns, schema=dict.fromkeys(KEYS, pl.String))
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
 def list_keys(
     predictions: Sequence[Predictions], roots: Sequence[Sequence[str]]
 ) -> list[pl.DataFrame]:
-    """Return ``item_keys`` of each; detectors that scored the same rows share theirs."""
+    """Return ``item_keys`` of each, computed once for detectors that scored the same rows."""
+    names = ("filepath", "target", "source_dataset", "group_id", "sha256")
     known: dict[tuple[str, tuple[str, ...]], tuple[pl.DataFrame, pl.DataFrame]] = {}
     found = []
     for one, folders in zip(predictions, roots, strict=True):
-        told = one.frame.select(name for name in _READ if name in one.frame.columns)
+        columns = one.frame.select(name for name in names if name in one.frame.columns)
         place = (one.dataset, tuple(folders))
-        if place not in known or not known[place][0].equals(told):
-            known[place] = (told, item_keys(one, folders))
+        if place not in known or not known[place][0].equals(columns):
+            known[place] = (columns, item_keys(one, folders))
         found.append(known[place][1])
     return found
 
@@ -86,13 +82,13 @@ def list_keys(
 def identify(keys: pl.DataFrame) -> pl.DataFrame:
     """Return the item and the group of each row.
 
-    One spelling in two data sets is one item, unless both files are found and differ.
+    One path in two datasets is one item, unless both files exist and differ.
 
     Args:
-        keys: ``KEYS`` of all rows that are evaluated together, as ``item_keys`` gives them.
+        keys: ``item_keys`` of all rows that are evaluated together.
 
     Returns:
-        ``item``, ``group`` and ``has_group``: whether the group is more than the item's own name.
+        ``item``, ``group`` and ``has_group``, false if the item is its own group.
     """
     n_files = pl.col("disk").n_unique() - pl.col("disk").is_null().any().cast(pl.UInt32)
     is_one = n_files.over("place") <= 1
@@ -105,9 +101,9 @@ def identify(keys: pl.DataFrame) -> pl.DataFrame:
     )
     rows = keys.with_columns(pl.Series("_item", item))
     rows = rows.with_columns(item=pl.col("place").min().over("_item"))
-    twins = pl.col("_item").n_unique().over("item") > 1
+    is_ambiguous = pl.col("_item").n_unique().over("item") > 1
     rows = rows.with_columns(
-        item=pl.when(twins).then(pl.format("{} ({})", "item", "_item")).otherwise("item")
+        item=pl.when(is_ambiguous).then(pl.format("{} ({})", "item", "_item")).otherwise("item")
     )
     by = rows.select("item", "group_id", "sha256", "track").to_dict()
     rows = rows.with_columns(pl.Series("_group", link_rows(by)))
@@ -126,7 +122,7 @@ def _texts(frame: pl.DataFrame, name: str) -> list[str | None]:
 
 
 def _on_disk(located: Manifest, path: str) -> str | None:
-    """Return device and number of the file that a path leads to; ``None`` where there is none."""
+    """Return device and inode of a file; ``None`` if there is no such file."""
     try:
         found = os.stat(located.locate(path))  # noqa: PTH116 - a name may be no valid Path
     except (OSError, ValueError):
@@ -135,20 +131,12 @@ def _on_disk(located: Manifest, path: str) -> str | None:
 
 
 def deduplicate(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return one row an item, whatever datasets it is in: a scored one if there is any."""
-    order = pl.col("state").replace_strict(_ORDER)
+    """Return one row per item over all datasets, preferring scored rows."""
+    states = pl.Enum(["scored", "abstained", "failed", "missing"])
+    order = pl.col("state").cast(states)
     first = frame.with_row_index("_row").sort(order, "_row")
     kept = first.unique(["detector", "item", "target"], keep="first", maintain_order=True)
     return kept.sort("_row").drop("_row")
-
-
-Aggregate = Literal["mean", "max"]
-"""How scores of several rows become one."""
-
-
-_ITEM, _SCORED = "_item", "_scored"
-_THRESHOLD = 0.5
-_SCORES = ("logit", "pred_prob", "pred_label")
 
 
 def one_row_each(
@@ -158,29 +146,29 @@ def one_row_each(
     source: str,
     aggregate: Aggregate | None = None,
 ) -> Predictions:
-    """Return predictions with one row an item, and notes on what was aggregated.
+    """Return predictions with one row per item, with notes on the aggregation.
 
-    Logits are averaged, or the highest counts, and ``pred_prob`` follows where it is the logistic
-    function of the logit; else ``pred_prob`` itself is. Rows without a score count only where an
-    item has no other. Labels follow from the threshold of the rows' own labels, 0.5 where that
-    fits; of labels without scores the majority counts (``mean``), or any fake (``max``).
+    Logits are aggregated if ``pred_prob`` is their logistic function, which it then stays; else
+    ``pred_prob`` is aggregated. Rows without a score are ignored if the item has others. Labels
+    follow from the threshold of the rows' own labels (0.5 if consistent); labels without scores
+    are aggregated by majority (``mean``) or any fake (``max``).
 
     Args:
-        predictions: Rows of one detector on one data set.
-        items: The item of each row, see ``identity``.
-        source: The file, for messages.
-        aggregate: How rows of one item become one; ``None`` refuses them.
+        predictions: Rows of one detector on one dataset.
+        items: Item of each row, from ``identify``.
+        source: Name of the file in messages.
+        aggregate: How several rows of one item become one; ``None`` refuses them.
 
     Raises:
-        PredictionsError: Several rows for one item, and ``aggregate`` is ``None``.
+        PredictionsError: An item has several rows, and ``aggregate`` is ``None``.
     """
-    frame = predictions.frame.with_columns(items.alias(_ITEM))
-    notes = [*predictions.notes, *describe_conflicts(frame, source)]
-    repeated = frame.filter(pl.len().over(_ITEM, "target") > 1)
+    frame = predictions.frame.with_columns(items.alias("_item"))
+    notes = [*predictions.notes, *_describe_conflicts(frame, source)]
+    repeated = frame.filter(pl.len().over("_item", "target") > 1)
     if repeated.height == 0:
         return replace(predictions, notes=tuple(notes))
-    n_items = repeated.select(_ITEM, "target").n_unique()
-    first = repeated[_ITEM][0]
+    n_items = repeated.select("_item", "target").n_unique()
+    first = repeated["_item"][0]
     if aggregate is None:
         raise PredictionsError(
             f"{source}: {repeated.height} rows are of {n_items} files ({first!r} first), expected "
@@ -194,17 +182,12 @@ def one_row_each(
     return replace(predictions, frame=whole, notes=tuple(notes))
 
 
-def describe_conflicts(frame: pl.DataFrame, source: str) -> list[str]:
-    """Return a sentence where a path is both real and fake.
-
-    Args:
-        frame: Rows with ``target`` and their item as ``_item``.
-        source: Where they come from.
-    """
+def _describe_conflicts(frame: pl.DataFrame, source: str) -> list[str]:
+    """Return a note if paths are both real and fake."""
     both = (
-        frame.group_by(_ITEM, maintain_order=True)
+        frame.group_by("_item", maintain_order=True)
         .agg(pl.col("target").n_unique())
-        .filter(pl.col("target") > 1)[_ITEM]
+        .filter(pl.col("target") > 1)["_item"]
     )
     if both.is_empty():
         return []
@@ -216,11 +199,7 @@ def describe_conflicts(frame: pl.DataFrame, source: str) -> list[str]:
 
 
 def describe_relabelled(frame: pl.DataFrame) -> list[str]:
-    """Return a sentence where an item is real in one file and fake in another.
-
-    Args:
-        frame: Rows as ``load_rows`` returns them.
-    """
+    """Return a note if items are real in one dataset and fake in another."""
     known = frame.group_by("item", maintain_order=True).agg(
         pl.col("target").n_unique().alias("n"),
         real=pl.col("dataset").filter(pl.col("target") == 0).first(),
@@ -235,34 +214,30 @@ def describe_relabelled(frame: pl.DataFrame) -> list[str]:
 
 
 def _aggregated(frame: pl.DataFrame, aggregate: Aggregate) -> pl.DataFrame:
-    """Return one row an item, in the order of first rows."""
-    columns = [name for name in frame.columns if name != _ITEM]
+    """Return one row per item, in the order of first rows."""
+    columns = [name for name in frame.columns if name != "_item"]
     scored = pl.col("pred_label").is_not_null() & pl.all_horizontal(
         pl.col(n).is_null() for n in ("abstained", "error") if n in frame.columns
     )
-    keyed = frame.with_columns(scored.alias(_SCORED))
-    any_scored = pl.col(_SCORED).any().over(_ITEM, "target")
-    counted = keyed.filter(pl.col(_SCORED) | ~any_scored)
+    counted = frame.filter(scored | ~scored.any().over("_item", "target"))
     heads = encoder_columns(columns)
     numbers = [name for name in ("logit", "pred_prob", *heads) if name in columns]
     others = [n for n in columns if n not in (*numbers, "pred_label", "target", "filepath")]
-    by = counted.group_by(_ITEM, "target", maintain_order=True).agg(
+    by = counted.group_by("_item", "target", maintain_order=True).agg(
         *(pl.col(name).first() for name in ("filepath",) if name in columns),
-        *(_combined(name, aggregate) for name in numbers),
-        pl.col("pred_label").mean() if aggregate == "mean" else pl.col("pred_label").max(),
+        *(
+            pl.col(name).mean() if aggregate == "mean" else pl.col(name).max()
+            for name in (*numbers, "pred_label")
+        ),
         *(_common(name) for name in others),
     )
-    if {"abstained", "error"} <= set(columns):  # rows of both kinds: never two reasons in one
+    if {"abstained", "error"} <= set(columns):  # a row must not have two reasons
         by = by.with_columns(pl.when(pl.col("error").is_null()).then("abstained"))
     return _decided(by, frame).select(columns)
 
 
-def _combined(name: str, aggregate: Aggregate) -> pl.Expr:
-    return pl.col(name).mean() if aggregate == "mean" else pl.col(name).max()
-
-
 def _common(name: str) -> pl.Expr:
-    """Return what all rows of an item say; of reasons and settings, what the first says."""
+    """Return the common value of an item's rows; the first value of prediction columns."""
     first = pl.col(name).drop_nulls().first()
     if name in PREDICTION_COLUMNS:
         return first.alias(name)
@@ -270,7 +245,7 @@ def _common(name: str) -> pl.Expr:
 
 
 def _decided(items: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """Make scores and labels of aggregated items agree."""
+    """Make scores and labels of aggregated items consistent."""
     is_logistic = _is_logistic(rows)
     if "logit" in items.columns and items["logit"].count():
         if is_logistic:
@@ -284,7 +259,7 @@ def _decided(items: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     )
     scored = pl.col("pred_label").is_not_null()
     if name is None:
-        return items.with_columns((pl.col("pred_label") >= _THRESHOLD).cast(pl.Int8))
+        return items.with_columns((pl.col("pred_label") >= 0.5).cast(pl.Int8))
     cut = _threshold(rows, name)
     return items.with_columns(
         pl.when(scored).then((pl.col(name) >= cut).cast(pl.Int8)).alias("pred_label")
@@ -292,7 +267,7 @@ def _decided(items: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _is_logistic(rows: pl.DataFrame) -> bool:
-    """Whether ``pred_prob`` is the logistic function of ``logit``, or is not there at all."""
+    """Return whether ``pred_prob`` is the logistic function of ``logit``."""
     if not {"logit", "pred_prob"} <= set(rows.columns):
         return False
     both = rows.select("logit", "pred_prob").drop_nulls()
@@ -301,13 +276,8 @@ def _is_logistic(rows: pl.DataFrame) -> bool:
 
 
 def _threshold(rows: pl.DataFrame, name: str) -> float:
-    """Return the score from which on rows are called fake: 0.5 (logit 0) where it fits."""
-    usual = _THRESHOLD if name == "pred_prob" else 0.0
-    fake = _numbers(rows.filter(pl.col("pred_label") == 1), name)
-    real = _numbers(rows.filter(pl.col("pred_label") == 0), name)
-    fits = all(score >= usual for score in fake) and all(score < usual for score in real)
-    return usual if fits or not fake else min(fake)
-
-
-def _numbers(rows: pl.DataFrame, name: str) -> Sequence[float]:
-    return rows[name].drop_nulls().to_list()
+    """Return the threshold of the rows' labels: probability 0.5 (logit 0) if consistent."""
+    usual = 0.5 if name == "pred_prob" else 0.0
+    fake, real = (rows.filter(pred_label=label)[name].drop_nulls() for label in (1, 0))
+    fits = bool((fake >= usual).all()) and bool((real < usual).all())
+    return usual if fits or fake.is_empty() else min(fake.to_list())

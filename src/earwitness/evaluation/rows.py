@@ -1,9 +1,8 @@
-"""Predictions as they were opened, and all of them in one table: lost rows among them.
+"""Open predictions and gather them in one table, including rows without a score.
 
-Conventions: one row a detector, dataset and item. ``item`` names the file, however its path is
-spelled, or its place in the dataset where there is none; ``group`` holds what it is not independent
-of, see ``identity``; ``state`` is ``scored``, ``abstained`` (nothing to analyse), ``failed`` (an
-error in place of a score) or ``missing`` (only another detector has the item in this dataset).
+Conventions: one row per detector, dataset and item. ``item`` and ``group`` are those of
+``identity``; ``state`` is ``scored``, ``abstained``, ``failed`` (an error) or ``missing`` (only
+another detector has the item in this dataset).
 """
 
 from __future__ import annotations
@@ -37,18 +36,18 @@ def open_sources(
     key: str | Path | None = None,
     aggregate: Aggregate | None = None,
 ) -> list[Opened]:
-    """Open predictions, in the order given.
+    """Open predictions, with one row per item.
 
     Args:
-        sources: Prediction files, folders that are searched for them, or predictions.
-        model: Name of the detector, in place of the sources' own.
+        sources: Prediction files, folders of them, or predictions.
+        model: Name of the detector, overriding that of the sources.
         dataset: Name of the dataset, likewise.
-        key: The key file of those sources that are ASVspoof score files.
-        aggregate: How several rows of one file become one; ``None`` refuses them.
+        key: Key file of ASVspoof score files.
+        aggregate: How several rows of one file become one item; ``None`` refuses them.
 
     Raises:
-        UsageError: Two would go by the same detector and dataset, or a score file has no key.
-        PredictionsError: A file is not what it should be, or has several rows for one item.
+        UsageError: Two sources have one detector and dataset, or a score file has no key.
+        PredictionsError: A file is malformed, or has several rows for one item.
     """
     opened: list[Opened] = []
     for source in sources:
@@ -60,44 +59,41 @@ def open_sources(
             continue
         path = Path(source)
         if path.is_file() and is_score_file(path):
-            opened.append(_open_scores(path, key, model, dataset))
+            if key is None and not holds_labels(path):
+                raise UsageError(
+                    f"{path}: an ASVspoof score file, expected a key file with it (--key)"
+                )
+            scores = read_scores(path, key, dataset=dataset, detector=model)
+            opened.append(Opened(scores, str(path), path, Path(path if key is None else key)))
             continue
         for file in find_predictions(path) if path.is_dir() else [path]:
             found = read_predictions(file, dataset=dataset, detector=model)
             opened += [Opened(predictions, str(file), file) for predictions in found]
-    _refuse_twins(opened)
-    return _settled(opened, aggregate)
-
-
-def _settled(opened: Sequence[Opened], aggregate: Aggregate | None) -> list[Opened]:
-    """Return sources with one row for each item."""
+    _check_unique(opened)
     try:
-        roots = find_roots(opened)
-    except RunError:  # it concerns where files are, and is raised where more depends on it
+        roots = _find_roots(opened)
+    except RunError:  # raised again by ``gather_sides``; not all callers depend on roots
         roots = [[] for _ in opened]
-    settled = []
-    for one, folders in zip(opened, roots, strict=True):
-        items = identify(item_keys(one.predictions, folders))["item"]
-        whole = one_row_each(one.predictions, items, source=one.source, aggregate=aggregate)
-        settled.append(replace(one, predictions=whole))
-    return settled
+    return [
+        replace(
+            one,
+            predictions=one_row_each(
+                one.predictions,
+                identify(item_keys(one.predictions, folders))["item"],
+                source=one.source,
+                aggregate=aggregate,
+            ),
+        )
+        for one, folders in zip(opened, roots, strict=True)
+    ]
 
 
 def source_notes(opened: Iterable[Opened]) -> list[str]:
-    """Return what the readers of sources noted, each once."""
+    """Return the distinct notes of the readers."""
     return list(dict.fromkeys(note for one in opened for note in one.predictions.notes))
 
 
-def _open_scores(
-    path: Path, key: str | Path | None, model: str | None, dataset: str | None
-) -> Opened:
-    if key is None and not holds_labels(path):
-        raise UsageError(f"{path}: an ASVspoof score file, expected a key file with it (--key)")
-    found = read_scores(path, key, dataset=dataset, detector=model)
-    return Opened(found, str(path), path, Path(path if key is None else key))
-
-
-def _refuse_twins(opened: Iterable[Opened]) -> None:
+def _check_unique(opened: Iterable[Opened]) -> None:
     seen: dict[tuple[str, str], str] = {}
     for one in opened:
         key = (one.predictions.detector, one.predictions.dataset)
@@ -111,13 +107,13 @@ def _refuse_twins(opened: Iterable[Opened]) -> None:
 
 @dataclass(frozen=True)
 class Opened:
-    """Predictions and where they came from.
+    """Predictions and their source.
 
     Attributes:
         predictions: Rows of one detector on one dataset.
-        source: The prediction file, or names where the predictions came from memory.
+        source: The prediction file, or names for predictions from memory.
         path: The file; ``None`` for predictions from memory.
-        key: The key file that tells the truth of an ASVspoof score file.
+        key: Key file with the labels of an ASVspoof score file.
     """
 
     predictions: Predictions
@@ -127,26 +123,22 @@ class Opened:
 
 
 def check_threshold(threshold: float | None) -> None:
-    """Check a decision threshold.
-
-    Raises:
-        UsageError: It is not from 0 to 1.
-    """
+    """Raise ``UsageError`` unless a decision threshold is from 0 to 1."""
     if threshold is not None and not 0 <= threshold <= 1:
         raise UsageError(f"threshold {threshold:g}, expected a number from 0 to 1")
 
 
 def is_scored(frame: pl.DataFrame) -> pl.Expr:
-    """Return which rows of a prediction table have a score that counts."""
+    """Return which rows of a prediction table are scored."""
     reasons = [name for name in ("abstained", "error") if name in frame.columns]
     return pl.all_horizontal(pl.col("pred_label").is_not_null(), pl.col(reasons).is_null())
 
 
 def decide(predictions: Predictions, source: str, threshold: float | None) -> pl.Expr:
-    """Return the decisions, ``pred_label``: the file's own, or those at a threshold.
+    """Return the decisions, ``pred_label``, of the file or at a threshold.
 
     Raises:
-        PredictionsError: A threshold, and labels alone.
+        PredictionsError: A threshold is given and there are labels alone.
     """
     frame, label = predictions.frame, pl.col("pred_label")
     if threshold is None:
@@ -158,23 +150,23 @@ def decide(predictions: Predictions, source: str, threshold: float | None) -> pl
     return (pl.col("pred_prob") >= threshold).cast(pl.Int8).alias("pred_label")
 
 
-def find_roots(opened: Sequence[Opened]) -> list[list[str]]:
-    """Return the folders that relative paths of each start from, as run folders say it.
-
-    Raises:
-        RunError: A ``run.json`` cannot be read as one.
-    """
+def _find_roots(opened: Sequence[Opened]) -> list[list[str]]:
+    """Return the roots of relative paths of each source, if recorded in its run folder."""
     known: dict[Path, dict[str, Any] | None] = {}
     found = []
     for one in opened:
         run = find_run(one, known)
-        judged = find_manifest(run, one.predictions.dataset) if run else None
-        found.append([str(root) for root in (judged or {}).get("roots", [])])
+        manifest = find_manifest(run, one.predictions.dataset) if run else None
+        found.append([str(root) for root in (manifest or {}).get("roots", [])])
     return found
 
 
 def find_run(one: Opened, known: dict[Path, dict[str, Any] | None]) -> dict[str, Any] | None:
-    """Return the ``run.json`` of the run that predictions are of; ``known`` caches files."""
+    """Return the ``run.json`` of the run folder of predictions; ``known`` is a cache.
+
+    Raises:
+        RunError: The ``run.json`` is malformed.
+    """
     if one.path is None:
         return None
     folder = one.path.absolute().parent.parent
@@ -187,32 +179,33 @@ def find_run(one: Opened, known: dict[Path, dict[str, Any] | None]) -> dict[str,
 
 
 def find_manifest(run: dict[str, Any], dataset: str) -> dict[str, Any] | None:
-    """Return what ``run.json`` says of the manifest of a dataset."""
-    for name, told in run["manifests"].items():
-        if dataset in (name, file_stem(name)) and isinstance(told, dict):
-            return dict(told)
+    """Return the entry of a dataset's manifest in ``run.json``."""
+    for name, entry in run["manifests"].items():
+        if dataset in (name, file_stem(name)) and isinstance(entry, dict):
+            return dict(entry)
     return None
 
 
-_TEXTS = {"source_dataset": "corpus", "generator": "generator"}
-_SAID = ("logit", "pred_prob", "pred_label", "abstained", "error", "preprocessing", "windows")
-_TYPES: dict[str, type[pl.DataType]] = {
-    "target": pl.Int64,
+_OUTPUTS: dict[str, type[pl.DataType]] = {
     "logit": pl.Float64,
     "pred_prob": pl.Float64,
     "pred_label": pl.Int64,
+    "abstained": pl.String,
+    "error": pl.String,
+    "preprocessing": pl.String,
+    "windows": pl.String,
 }
 
 
 def load_rows(
     opened: Sequence[Opened], *, by: Sequence[str], threshold: float | None
 ) -> pl.DataFrame:
-    """Return the rows of all predictions, and those that are missing.
+    """Return the rows of all predictions, including missing ones.
 
     Args:
         opened: Predictions.
-        by: Further columns to keep; a file without one has ``UNKNOWN`` there.
-        threshold: Scores from here up are called fake; ``None`` takes the labels as they are.
+        by: Further columns to keep; ``UNKNOWN`` in files without them.
+        threshold: Least ``pred_prob`` called fake; ``None`` takes the labels of the files.
 
     Returns:
         ``detector, dataset, item, filepath, target, corpus, generator, group, has_group, state``,
@@ -220,14 +213,15 @@ def load_rows(
         ``sonics:<partition>`` and ``by:<column>``.
 
     Raises:
-        UsageError: No predictions, or no file has a column that was asked for.
-        PredictionsError: A threshold, and labels alone.
+        UsageError: No predictions, or a column that no file has.
+        PredictionsError: A threshold is given and there are labels alone.
+        RunError: A ``run.json`` is malformed.
     """
     return gather_sides(Inputs(opened, by, threshold))[0]
 
 
 class Inputs(NamedTuple):
-    """Predictions that are evaluated together, see ``load_rows``."""
+    """Predictions that are evaluated together; fields as in ``load_rows``."""
 
     opened: Sequence[Opened]
     by: Sequence[str] = ()
@@ -235,20 +229,13 @@ class Inputs(NamedTuple):
 
 
 def gather_sides(*sides: Inputs) -> list[pl.DataFrame]:
-    """Return the rows of several sides, see ``load_rows``; one item has one name and group in all.
-
-    Raises:
-        UsageError: A side without predictions, or a column that no file of a side has.
-        PredictionsError: A threshold, and labels alone.
-        RunError: A ``run.json`` cannot be read as one.
-    """
+    """Return ``load_rows`` of several sides, with common items and groups."""
     for side in sides:
         if not side.opened:
             raise UsageError("no predictions, expected a prediction file or more")
         _check_columns(side.opened, side.by)
     opened = [one for side in sides for one in side.opened]
-    roots = find_roots(opened)
-    keys = list_keys([one.predictions for one in opened], roots)
+    keys = list_keys([one.predictions for one in opened], _find_roots(opened))
     identities = identify(pl.concat(keys))
     frames, start = [], 0
     for side in sides:
@@ -265,8 +252,8 @@ def gather_sides(*sides: Inputs) -> list[pl.DataFrame]:
 def items_of(frame: pl.DataFrame) -> Items:
     """Return the scored rows as arrays.
 
-    Items are ordered by logit, or by ``pred_prob`` where a row has no logit; logits that are not
-    there follow from probabilities.
+    Items are ranked by logit, or by ``pred_prob`` if a row has no logit; missing logits are
+    computed from probabilities.
     """
     scored = frame.filter(pl.col("state") == "scored")
     logit, prob = (_complete(scored[name]) for name in ("logit", "pred_prob"))
@@ -294,21 +281,19 @@ def _normalised(
     silent = pl.when(_text(frame, "abstained").is_not_null()).then(pl.lit("abstained"))
     state = pl.when(is_scored(frame)).then(pl.lit("scored")).otherwise(silent)
     return frame.with_columns(
-        pl.lit(None).alias(n) for n in _SAID if n not in frame.columns
+        pl.lit(None).alias(name) for name in _OUTPUTS if name not in frame.columns
     ).select(
         pl.lit(predictions.detector).alias("detector"),
         pl.lit(predictions.dataset).alias("dataset"),
         identity["item"],
         _text(frame, "filepath").alias("filepath"),
         pl.col("target").cast(pl.Int64),
-        *(
-            _text(frame, n).fill_null(UNKNOWN).alias(_TEXTS[n])
-            for n in ("source_dataset", "generator")
-        ),
+        _text(frame, "source_dataset").fill_null(UNKNOWN).alias("corpus"),
+        _text(frame, "generator").fill_null(UNKNOWN).alias("generator"),
         identity["group"],
         identity["has_group"],
         state.fill_null("failed").alias("state"),
-        *(pl.col(name).cast(_TYPES.get(name, pl.String)) for name in _SAID),
+        *(pl.col(name).cast(dtype) for name, dtype in _OUTPUTS.items()),
         *partition_columns(frame),
         *(_text(frame, name).fill_null(UNKNOWN).alias(f"by:{name}") for name in by),
     )
@@ -319,13 +304,13 @@ def _text(frame: pl.DataFrame, name: str) -> pl.Expr:
 
 
 def _missing(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a row for each item of a dataset that a detector of the dataset has none of."""
+    """Return a row for each item of a dataset that one of its detectors has no row for."""
     key = ["dataset", "item", "target"]
     known = frame.unique(key, keep="first", maintain_order=True)
     pairs = frame.select("detector", "dataset").unique(maintain_order=True)
     wanted = pairs.join(known.drop("detector"), on="dataset", maintain_order="left")
     lost = wanted.join(frame, on=["detector", *key], how="anti", maintain_order="left")
-    emptied = [pl.lit(None, dtype=frame.schema[name]).alias(name) for name in _SAID]
+    emptied = [pl.lit(None, dtype=frame.schema[name]).alias(name) for name in _OUTPUTS]
     return lost.with_columns(*emptied, pl.lit("missing").alias("state")).select(frame.columns)
 
 
@@ -348,16 +333,15 @@ def export_asvspoof(
 
     Args:
         predictions: See ``evaluate``.
-        folder: Where the files go.
-        key: The key file with the labels of ASVspoof score files.
-        aggregate: How several rows of one file become one item: ``mean`` or ``max``; ``None``
-            refuses them.
+        folder: Output folder.
+        key: Key file with the labels of ASVspoof score files.
+        aggregate: How several rows of one file become one item; ``None`` refuses them.
 
     Returns:
-        Score file → number of files without a score, in the key alone; key files with 0.
+        Number of files without a score (in the key only) by score file; 0 by key file.
 
     Raises:
-        PredictionsError: A file is not what it should be, or a path does not fit the format.
+        PredictionsError: A file is malformed, or a path does not fit the format.
     """
     written: dict[Path, int] = {}
     for one in open_sources(predictions, key=key, aggregate=aggregate):

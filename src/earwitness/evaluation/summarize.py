@@ -1,8 +1,7 @@
-"""Comparison tables: made from predictions, evaluated on their own, and SONICS's published ones.
+"""Comparison tables: computed from predictions, evaluated, and written as SONICS publishes them.
 
-Conventions: fake is the positive class; rows without a score are not counted, and their number is
-reported; an undefined rate is ``None``. Counts alone give no curves, and no intervals, since these
-are over groups. Sets of reals alone are crossed with sets of fakes alone, for metrics of both.
+Conventions: fake is the positive class; unscored rows are not counted, and their number is
+reported; an undefined rate is ``None``.
 """
 
 from __future__ import annotations
@@ -46,29 +45,23 @@ from earwitness.evaluation.slices import (
 from earwitness.metrics.compute import count_decisions
 from earwitness.metrics.measures import METRICS, measure_counts
 
-SUMMARY_CSV = "test_summary.csv"
-PARTITIONS_CSV = "test_partition_results.csv"
-_SONICS = "sonics-"
-
 NEED_BOTH_CLASSES = ("precision_fake", "f1_fake")
-"""Columns that the published table fills for one class, too, where that alone decides them."""
-
-_RATES = ("accuracy", "precision", "recall", "specificity", "f1", "balanced_accuracy")
+"""Columns that the published table also fills for a single class, which determines them."""
 
 Cell = str | int | float | None
-"""A cell of the comparison table; ``None`` is undefined."""
+"""A cell of a published table; ``None`` is undefined."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A row of the comparison table and where it came from.
+    """A row of the comparison table and its source.
 
     Attributes:
-        row: How the detector decided.
-        n_failed: Items that could not be scored and were not counted.
-        source: The prediction file, or names where the predictions came from memory.
-        n_abstained: Items that hold nothing to analyse and were not counted.
-        notes: What the reader of the file should know about it.
+        row: Confusion counts of a detector on a dataset.
+        n_failed: Number of items with errors, not counted.
+        source: The prediction file, or names for predictions from memory.
+        n_abstained: Number of items the detector abstained from, not counted.
+        notes: Notes on the file.
     """
 
     row: ComparisonRow
@@ -87,24 +80,21 @@ def summarize(
     key: str | Path | None = None,
     aggregate: Aggregate | None = None,
 ) -> list[Summary]:
-    """Count decisions, one row a detector and dataset, in the order given.
+    """Count decisions, one row per detector and dataset.
 
     Args:
-        sources: Prediction files, folders that are searched for them, or predictions.
-        threshold: Scores from here up are called fake. ``None`` takes the labels as they are;
-            a file without labels gets them at 0.5.
-        model_name: What the ``model`` column says; by default the detector's name.
-        dataset_name: What the ``dataset`` column says; by default the manifest's name, or what
-            the path tells (see ``read_predictions``).
-        key: The key file of ASVspoof score files.
-        aggregate: How several rows of one file become one item: ``mean`` or ``max``; ``None``
-            refuses them.
+        sources: Prediction files, folders of them, or predictions.
+        threshold: Least ``pred_prob`` called fake. ``None`` takes the labels of the files, or 0.5
+            without labels.
+        model_name: Value of the ``model`` column; by default the detector's name.
+        dataset_name: Value of the ``dataset`` column; by default the manifest's name, or one
+            derived from the path (see ``read_predictions``).
+        key: Key file of ASVspoof score files.
+        aggregate: How several rows of one file become one item; ``None`` refuses them.
 
     Raises:
-        UsageError: The threshold is not from 0 to 1, or two rows would go by the same model and
-            dataset.
-        PredictionsError: A file is not what it should be, or has labels alone and a threshold
-            was given.
+        UsageError: The threshold is not from 0 to 1, or two sources have one model and dataset.
+        PredictionsError: A file is malformed, or has labels alone although a threshold is given.
     """
     check_threshold(threshold)
     return [
@@ -116,22 +106,20 @@ def summarize(
 
 
 def is_one_class(counts: Counts) -> bool:
-    """Whether there are reals alone or fakes alone."""
+    """Return whether one class is missing."""
     return (counts.n_real == 0) != (counts.n_fake == 0)
 
 
 def comparison_record(row: ComparisonRow) -> dict[str, Cell]:
-    """Return a row of the comparison table by column, in the order of the published table.
+    """Return a row of the comparison table by column.
 
-    Its F1 is empty where no fake is found, as published, and not 0.
+    As published, F1 is empty without true positives, not 0.
     """
     counts = row.counts
-    rates = (
-        measure_counts(name, counts) if name != "f1" or counts.tp else math.nan for name in _RATES
-    )
+    names = ("accuracy", "precision", "recall", "specificity", "f1", "balanced_accuracy")
+    rates = (_rate(name, counts) if name != "f1" or counts.tp else None for name in names)
     cells = (row.model, row.dataset, counts.n, counts.tp, counts.tn, counts.fp, counts.fn)
-    defined = (None if math.isnan(rate) else rate for rate in rates)
-    return dict(zip(COMPARISON_COLUMNS, (*cells, *defined), strict=True))
+    return dict(zip(COMPARISON_COLUMNS, (*cells, *rates), strict=True))
 
 
 def _summarize_one(predictions: Predictions, source: str, threshold: float | None) -> Summary:
@@ -146,7 +134,7 @@ def _summarize_one(predictions: Predictions, source: str, threshold: float | Non
 
 
 def table_row(row: ComparisonRow, *, n_lost: int) -> TableRow:
-    """Return a row of the comparison table, with what one class alone decides named."""
+    """Return a row of the comparison table for ``metrics.json``."""
     record = comparison_record(row)
     values = {
         name: cell for name, cell in record.items() if isinstance(cell, float) or cell is None
@@ -163,38 +151,31 @@ def table_row(row: ComparisonRow, *, n_lost: int) -> TableRow:
 
 
 def write_published_tables(predictions: Predictions, folder: Path) -> list[Path]:
-    """Write the summary of a SONICS detector and, where the columns are there, its partitions.
-
-    Args:
-        predictions: Rows of one detector; of another detector nothing is written.
-        folder: Where the tables go.
+    """Write SONICS's summary and partition tables of a SONICS detector.
 
     Returns:
-        What was written.
+        The written files; none for other detectors.
     """
-    if _SONICS not in predictions.detector:
+    if "sonics-" not in predictions.detector:
         return []
     frame = predictions.frame
     rows = frame.filter(is_scored(frame)).with_columns(*partition_columns(frame))
-    written = [_write(folder / SUMMARY_CSV, [_summary(predictions.detector, rows)])]
-    partitions = _partitions(rows)
-    return [*written, _write(folder / PARTITIONS_CSV, partitions)] if partitions else written
-
-
-def _summary(model: str, rows: pl.DataFrame) -> dict[str, str | float | None]:
+    names = {"acc": "accuracy", "f1": "f1", "sens": "recall", "spec": "specificity"}
     counts = count_decisions(rows["target"], rows["pred_label"])
-    return {
-        "model": model,
-        "loss": _loss(rows),
-        "acc": _defined(measure_counts("accuracy", counts)),
-        "f1": _defined(measure_counts("f1", counts)),
-        "sens": _defined(measure_counts("recall", counts)),
-        "spec": _defined(measure_counts("specificity", counts)),
-    }
+    rates = {column: _rate(name, counts) for column, name in names.items()}
+    summary: dict[str, Cell] = {"model": predictions.detector, "loss": _loss(rows), **rates}
+    tables = {"test_summary.csv": [summary], "test_partition_results.csv": _partitions(rows)}
+    written = []
+    for name, lines in tables.items():
+        if lines:
+            with atomic_write(folder / name) as temporary:
+                pl.DataFrame(lines, infer_schema_length=None).write_csv(temporary)
+            written.append(folder / name)
+    return written
 
 
-def _partitions(rows: pl.DataFrame) -> list[dict[str, str | float | int | None]]:
-    found: list[dict[str, str | float | int | None]] = []
+def _partitions(rows: pl.DataFrame) -> list[dict[str, Cell]]:
+    found: list[dict[str, Cell]] = []
     for partition, metric in HEADLINES.items():
         column = f"sonics:{partition}"
         for (value,), part in (
@@ -206,7 +187,7 @@ def _partitions(rows: pl.DataFrame) -> list[dict[str, str | float | int | None]]
                     "partition": partition,
                     "value": str(value),
                     "metric": metric,
-                    "result": _defined(measure_counts(metric, counts)),
+                    "result": _rate(metric, counts),
                     "n": part.height,
                 }
             )
@@ -214,7 +195,7 @@ def _partitions(rows: pl.DataFrame) -> list[dict[str, str | float | int | None]]
 
 
 def _loss(rows: pl.DataFrame) -> float | None:
-    """Return the mean of log(1 + exp(-z)), z the logit of a fake and its negative of a real."""
+    """Return the mean binary cross-entropy; ``None`` without logits."""
     logits, targets = rows["logit"].to_list(), rows["target"].to_list()
     if not logits or None in logits:
         return None
@@ -222,26 +203,20 @@ def _loss(rows: pl.DataFrame) -> float | None:
     return math.fsum(max(-z, 0) + math.log1p(math.exp(-abs(z))) for z in margins) / len(margins)
 
 
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _rate(name: str, counts: Counts) -> float | None:
+    rate = measure_counts(name, counts)
+    return None if math.isnan(rate) else rate
 
 
-def _write(path: Path, rows: Sequence[dict[str, str | float | int | None]]) -> Path:
-    with atomic_write(path) as temporary:
-        pl.DataFrame(rows, infer_schema_length=None).write_csv(temporary)
-    return path
-
-
-NO_GROUPS = "no interval: counts do not tell which files share a track"
-NO_SCORES = "takes scores, and a comparison table has counts alone"
-NO_CURVES = "curves take scores, and a comparison table has counts alone"
+NO_GROUPS = "no interval: the tracks of files are unknown"
+NO_SCORES = "needs scores, which a comparison table lacks"
 _NOTES = (
-    "These figures are made from the counts of a comparison table. Without scores there are no "
-    "curves, no AUROC and no calibration; without the rows no file can be named.",
-    "There are no intervals: they are over tracks, and counts do not tell which files share one. "
-    "Intervals that take every file for independent would be too narrow, so none are given.",
-    "Figures that take reals and fakes are crossed: a set of reals alone against a set of fakes "
-    "alone. Precision, F1 and accuracy there depend on how large the two sets happen to be.",
+    "These metrics are computed from the counts of a comparison table. Without scores there are no "
+    "curves, no AUROC and no calibration; without rows no file can be named.",
+    "There are no intervals: they are over tracks, and the tracks of files are unknown. Intervals "
+    "that assume independent files would be too narrow.",
+    "Metrics of both classes are computed for each set of reals alone with each set of fakes "
+    "alone. Precision, F1 and accuracy there depend on the sizes of the two sets.",
 )
 
 
@@ -249,15 +224,17 @@ def evaluate_counts(rows: Sequence[ComparisonRow], *, source: str | Path) -> Met
     """Compute metrics from the counts of a comparison table.
 
     Args:
-        rows: Rows of the table, no two of the same model and data set.
-        source: The file they come from.
+        rows: Rows of the table, at most one per model and dataset.
+        source: The file of the table.
 
     Returns:
-        Metrics of each detector by data set, and of each set of reals against each set of fakes.
+        Metrics of each detector by dataset, and of each set of reals with each set of fakes.
     """
     models = list(dict.fromkeys(row.model for row in rows))
     slices = [part for model in models for part in _slices([r for r in rows if r.model == model])]
     datasets = {row.dataset: row.counts for row in reversed(rows)}
+    path = Path(source)
+    digest = sha256_of(path) if path.is_file() else None
     return Metrics(
         basis="counts",
         metrics=labels(),
@@ -269,12 +246,27 @@ def evaluate_counts(rows: Sequence[ComparisonRow], *, source: str | Path) -> Met
         slices=slices,
         table=[table_row(row, n_lost=0) for row in rows],
         notes=list(_NOTES),
-        provenance=_provenance(rows, Path(source)),
+        provenance=Provenance(
+            earwitness=__version__,
+            python=platform.python_version(),
+            libraries={},
+            sources=[
+                Source(
+                    path=str(path),
+                    sha256=digest,
+                    detector=row.model,
+                    dataset=row.dataset,
+                    n_rows=row.counts.n,
+                )
+                for row in rows
+            ],
+            settings=Settings(n_resamples=0),
+        ),
     )
 
 
 def _slices(rows: Sequence[ComparisonRow]) -> list[Slice]:
-    """Return the data sets of one detector, then its sets of reals against its sets of fakes."""
+    """Return the datasets of one detector, then its sets of reals with its sets of fakes."""
     by_set = [_slice(row, "dataset", {"dataset": row.dataset}) for row in rows]
     reals = [row for row in rows if row.counts.n_real and not row.counts.n_fake]
     fakes = [row for row in rows if row.counts.n_fake and not row.counts.n_real]
@@ -315,7 +307,7 @@ def _slice(row: ComparisonRow, kind: SliceKind, keys: dict[str, str]) -> Slice:
         ),
         counts=counts,
         estimates={name: _estimate(name, counts) for name in labels()},
-        no_curves=NO_CURVES,
+        no_curves="curves need scores, which a comparison table lacks",
     )
 
 
@@ -342,23 +334,3 @@ def _why_undefined(name: str, counts: Counts) -> str | None:
     if one_class and not needed.get(name, 0):
         return f"only {'fakes' if counts.n_fake else 'reals'} in this set"
     return METRICS[name].undefined if math.isnan(measure_counts(name, counts)) else None
-
-
-def _provenance(rows: Sequence[ComparisonRow], path: Path) -> Provenance:
-    digest = sha256_of(path) if path.is_file() else None
-    return Provenance(
-        earwitness=__version__,
-        python=platform.python_version(),
-        libraries={},
-        sources=[
-            Source(
-                path=str(path),
-                sha256=digest,
-                detector=row.model,
-                dataset=row.dataset,
-                n_rows=row.counts.n,
-            )
-            for row in rows
-        ],
-        settings=Settings(n_resamples=0),
-    )
