@@ -175,7 +175,7 @@ def test_the_folder_of_a_given_csv_is_its_root(root: Path, tmp_path: Path) -> No
 
 def test_a_count_that_cannot_be_met_warns_and_is_recorded(root: Path, tmp_path: Path) -> None:
     splits = draw(root, n_sonics_real=2000)
-    assert splits.warnings == ("sonics_real: 2000 asked, 14 there; all of them taken",)
+    assert splits.warnings == ("sonics_real: 2000 requested, 14 available; all taken",)
     write_splits(splits, tmp_path)
     recorded = json.loads((tmp_path / "splits.json").read_text())
     assert recorded["sources"]["sonics_real"] == {
@@ -195,11 +195,9 @@ def test_a_count_that_cannot_be_met_warns_and_is_recorded(root: Path, tmp_path: 
 
 def test_zero_rows_say_which_folder_was_looked_at(root: Path, tmp_path: Path) -> None:
     touch(tmp_path / "caps" / "readme.txt")
-    with pytest.raises(
-        DatasetError, match=r"fakemusiccaps_fake: nothing to take; looked at .*caps: 0"
-    ):
+    with pytest.raises(DatasetError, match=r"fakemusiccaps_fake: no usable files; found .*caps: 0"):
         draw(root, fakemusiccaps_root=tmp_path / "caps")
-    with pytest.raises(DatasetError, match=r"nothing to take.*path also in the train split"):
+    with pytest.raises(DatasetError, match=r"no usable files.*path also in the train split"):
         draw(root, sonics_eval_csv=root / "SONICS" / "train.csv")
 
 
@@ -271,5 +269,5 @@ def test_own_folders(tmp_path: Path) -> None:
     sizes = {name: frame.height for name, frame in splits.frames.items()}
     assert sizes == {"mine_real_3": 3, "mine_fake_1": 1, "mine_combined": 4, "mine_balanced": 2}
     touch(tmp_path / "empty" / "real" / "x.txt")
-    with pytest.raises(DatasetError, match="empty: nothing to take; looked at"):
+    with pytest.raises(DatasetError, match="empty: no usable files; found"):
         build_folder_splits(tmp_path / "empty")

@@ -1,8 +1,8 @@
-"""The published evaluation splits: from dataset folders to ten balanced, leakage-safe manifests.
+"""The published evaluation splits: ten balanced, leakage-safe manifests of dataset folders.
 
-Conventions: options keep the names and defaults of the published script; each source is drawn
-by its own ranks, so what one holds never changes what is drawn from another. Paths in manifests are
-POSIX and relative to the root that ``splits.json`` records, or absolute where asked for.
+Conventions: options have the names and defaults of the published script; each source is sampled
+independently. Paths in manifests are POSIX and relative to the root in ``splits.json``, or absolute
+on request.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from earwitness.splits import grouping
 from earwitness.splits.manifests import arrange, shared_root, write_manifest, write_root
 
 SAME_GROUP = "another of its group is kept"
-
+OMITTED_CSV = "omitted.csv"
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 
 
 class SplitOptions(BaseModel):
-    """Options of ``build_splits``: those of ``build_balanced_ood_splits``, and ours.
+    """Options of ``build_splits``: those of ``build_balanced_ood_splits``, and others.
 
-    ``train_check`` is ``True`` for all of ``sonics.TRAIN_CHECKS``, some of them, or ``False``. FMA
-    tracks are compared by song only. Paths that are ``None`` default to the published ones below
+    ``train_check`` is ``True`` for all of ``sonics.TRAIN_CHECKS``, some of them, or ``False``; for
+    FMA only songs are compared. Paths that are ``None`` default to the published ones below
     ``root``; ``root`` itself defaults to the working folder, or to the common folder of all sources
     if they are elsewhere. ``datasets`` maps registered names to folders (``None`` is the published
     path below ``root``); ``n_dataset`` counts items per class of one without own ``n_…`` options.
@@ -78,13 +78,13 @@ class SplitOptions(BaseModel):
 
     @property
     def checks(self) -> tuple[TrainCheck, ...]:
-        """What rows must not share with the train split."""
+        """Keys that rows must not share with the train split."""
         if isinstance(self.train_check, bool):
             return TRAIN_CHECKS if self.train_check else ()
         return self.train_check
 
     def n_wanted(self, name: str, layout: Layout) -> dict[int, int]:
-        """Return the items wanted of each class of a dataset."""
+        """Return the requested number of items of each class of a dataset."""
         names = (f"n_{name}_real", f"n_{name}_fake")
         n = {target: getattr(self, names[target], self.n_dataset) for target in layout.classes}
         return {0: 0, 1: 0} | n
@@ -94,8 +94,8 @@ class SplitOptions(BaseModel):
 class Source:
     """One class of one dataset.
 
-    ``asked`` is ``None`` to take everything; ``found`` counts items before one of each group is
-    chosen; ``taken`` is in random order; ``split`` is empty for a dataset without published splits.
+    ``asked`` is ``None`` for all items; ``found`` counts items before one of each group is chosen;
+    ``taken`` is in random order; ``split`` is empty for a dataset without published splits.
     """
 
     name: str
@@ -108,22 +108,19 @@ class Source:
 
     @property
     def n_not_drawn(self) -> int:
-        """Items that could have been taken but were more than was asked for."""
+        """Number of items beyond the requested number."""
         in_group = sum(omission.reason == SAME_GROUP for omission in self.omitted)
         return self.found - in_group - self.taken.height
 
     @property
     def n_listed(self) -> int:
-        """Items in all: left out, not drawn, and taken."""
+        """Number of all items: left out, not drawn, and taken."""
         return len(self.omitted) + self.n_not_drawn + self.taken.height
 
 
 @dataclass(frozen=True)
 class SplitSet:
-    """Manifests drawn together, before they are written: rows by the stem of their file.
-
-    Paths are relative to ``root``; ``options`` are those that ``splits.json`` records.
-    """
+    """Manifests before they are written: rows by file stem, with paths below ``root``."""
 
     root: Path
     sources: tuple[Source, ...]
@@ -145,13 +142,11 @@ class SplitSet:
 
 
 def build_splits(options: SplitOptions) -> SplitSet:
-    """Draw the ten published manifests.
-
-    A source of which nothing is asked (``n_… = 0`` for all its classes) is not looked for.
+    """Return the ten published manifests; a source with ``n_… = 0`` for all classes is skipped.
 
     Raises:
-        DatasetError: A folder or file is missing, or a source has nothing to give.
-        UsageError: Nothing was asked for.
+        DatasetError: A folder or file is missing, or a source is empty.
+        UsageError: No items are requested.
     """
     sources = []
     looked_at: list[str] = []
@@ -164,12 +159,12 @@ def build_splits(options: SplitOptions) -> SplitSet:
             sources += _draw_source(name, catalog, wanted, options, is_stratified=stratified)
             looked_at += catalog.looked_at
     if not sources:
-        raise UsageError("every --n-… is 0, expected at least one item to be asked for")
+        raise UsageError("every --n-… is 0, expected at least one item")
     frames = _frames(sources, seed=options.seed)
     paths = [path for s in sources for path in s.taken["filepath"].to_list()]
     root = options.root.absolute() if options.root else shared_root(paths)
     warnings = [
-        f"{s.name}: {s.asked} asked, {s.taken.height} there; all of them taken"
+        f"{s.name}: {s.asked} requested, {s.taken.height} available; all taken"
         for s in sources
         if s.asked is not None and s.taken.height < s.asked
     ]
@@ -181,14 +176,13 @@ def build_splits(options: SplitOptions) -> SplitSet:
 def build_folder_splits(
     root: Path, *, seed: int = 42, one_per_group: bool = False, absolute_paths: bool = False
 ) -> SplitSet:
-    """Make manifests of anyone's own ``real/`` and ``fake/<generator>/`` folders.
+    """Return manifests of your own ``real/`` and ``fake/<generator>/`` folders.
 
-    Returns:
-        ``<name>_real_N``, ``<name>_fake_N``, ``<name>_combined`` and, where both classes are
-        there, ``<name>_balanced``.
+    They are ``<name>_real_N``, ``<name>_fake_N``, ``<name>_combined`` and, with both classes,
+    ``<name>_balanced``.
 
     Raises:
-        DatasetError: The folder holds no audio in that layout.
+        DatasetError: The folder has no audio in that layout.
     """
     catalog = catalog_folder(root)
     options = SplitOptions(
@@ -214,7 +208,7 @@ def _open_catalog(
     wanted: Mapping[int, int],
     options: SplitOptions,
 ) -> Catalog:
-    """Return the catalog of a dataset; whatever another package's code raises is one line."""
+    """Return the catalog of a dataset; errors of another package's code become one line."""
     request = CatalogRequest(
         folder or (options.root or Path()) / layout.place,
         wanted,
@@ -250,8 +244,8 @@ def _draw_source(
         kept = grouping.one_per_group(
             frame, {t: found[t] if n is None else n for t, n in wanted.items()}
         )
-        beside = frame.join(kept, on="key", how="anti").select("target", "key").sort("key")
-        omitted += [Omission(t, key, SAME_GROUP) for t, key in beside.rows()]
+        others = frame.join(kept, on="key", how="anti").select("target", "key").sort("key")
+        omitted += [Omission(t, key, SAME_GROUP) for t, key in others.rows()]
         frame = kept
     drawn = []
     for target, asked in wanted.items():
@@ -269,24 +263,18 @@ def _draw_source(
         left_out = tuple(o for o in omitted if o.target == target)
         n_found = found[target]
         drawn.append(Source(side_name, asked, n_found, rows, left_out, stratified, catalog.split))
-    _refuse_nothing(catalog, drawn)
+    empty = [source.name for source in drawn if source.taken.height == 0]
+    if empty or not drawn:
+        reasons = ", ".join(sorted({o.reason for o in catalog.omitted}))
+        raise DatasetError(
+            f"{' and '.join(empty) or catalog.source}: no usable files; found "
+            f"{'; '.join(catalog.looked_at)}{f'; left out: {reasons}' if reasons else ''}"
+        )
     return drawn
 
 
-def _refuse_nothing(catalog: Catalog, drawn: list[Source]) -> None:
-    empty = [source.name for source in drawn if source.taken.height == 0]
-    if drawn and not empty:
-        return
-    reasons = ", ".join(sorted({o.reason for o in catalog.omitted}))
-    left_out = f"; left out: {reasons}" if reasons else ""
-    raise DatasetError(
-        f"{' and '.join(empty) or catalog.source}: nothing to take; "
-        f"looked at {'; '.join(catalog.looked_at)}{left_out}"
-    )
-
-
 def _frames(sources: list[Source], *, seed: int) -> dict[str, pl.DataFrame]:
-    """Compose the published manifests of what each source gave."""
+    """Return the rows of the published manifests."""
     taken = {source.name: source.taken for source in sources}
     frames = {
         "_".join(filter(None, (s.name, s.split, str(len(s.taken))))): s.taken for s in sources
@@ -313,7 +301,7 @@ def _list_unchecked(options: SplitOptions) -> list[str]:
     if not options.checks:
         return ["--no-train-check: rows may be in the train split of their dataset"]
     if options.deezer_split_name == "train" and (options.n_fma_real or options.n_fma_fake):
-        return ["FMA: the train split was asked for; do not evaluate detectors trained on it"]
+        return ["FMA: this is the train split; do not evaluate detectors trained on it"]
     unchecked = [name for name in TRAIN_CHECKS if name not in options.checks]
     if unchecked:
         return [f"--train-check: {' and '.join(unchecked)} may be in the train split, too"]
@@ -331,9 +319,6 @@ def _list_options(options: SplitOptions) -> dict[str, Any]:
         for name, value in values.items()
         if value is not None
     }
-
-
-OMITTED_CSV = "omitted.csv"
 
 
 def write_splits(splits: SplitSet, out_dir: Path, *, absolute_paths: bool = False) -> list[Path]:
