@@ -58,7 +58,8 @@ def place_windows(
     is in the centre; of several the first starts at the start of the file, the last ends at its
     end, and they overlap where the file is short of room. ``all`` puts one clip after another; the
     last ends at the end of the file and overlaps the one before it by what is left over. A file no
-    longer than a clip gives one window, whatever was asked for.
+    longer than a clip gives one window, whatever was asked for, and so does a contract whose crop
+    is ``start``.
 
     Args:
         n_samples: Length of the file at the clips' rate.
@@ -77,6 +78,8 @@ def place_windows(
 
 def _starts(room: int, length: int, crop: CropPolicy, windows: Windows) -> NDArray[np.int64]:
     """Return first samples from 0 to ``room``."""
+    if crop == "start":
+        return np.array([0])
     if windows == "published" and crop == "three_quarters":
         return np.array([3 * room // 4])
     if windows in ("published", 1):

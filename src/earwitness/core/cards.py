@@ -5,6 +5,8 @@ Convention: ``None`` means unknown, which is not the same as nothing.
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +17,7 @@ Windows = int | Literal["published", "all"]
 """Clips per file: the published one, N evenly spaced, or all in sequence."""
 
 ScoreKind = Literal["probability", "uncalibrated"]
-CropPolicy = Literal["centre", "three_quarters"]
+CropPolicy = Literal["centre", "three_quarters", "start"]
 Preprocessing = Literal["correct", "published"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Backend = Literal["torch", "onnxruntime"]
@@ -28,11 +30,13 @@ class ClipContract(BaseModel):
         sample_rate_hz: Rate of the detector, to which audio is resampled.
         native_rate: Do not resample: lengths are in samples at the file's rate, and the detector
             treats clips as if at its own.
+        resampled_by: ``detector``: clips keep their file's rate, and the detector resamples them;
+            lengths are in samples at its own rate.
         clip_samples: Clip length; ``None`` is the whole file.
         max_samples: Maximum length of whole files.
         min_samples: Minimum length; a shorter file has an error (0: it is zero-padded).
-        crop: Position of the published clip: in the centre, or with three quarters of the rest
-            before it.
+        crop: Position of the published clip: in the centre, with three quarters of the rest
+            before it, or the start of the file, which is then the only clip.
         skip_time: Whether the manifest's ``skip_time`` is cut from the start of a file.
         mono: Whether clips are the mean over channels, taken before resampling.
     """
@@ -41,6 +45,7 @@ class ClipContract(BaseModel):
 
     sample_rate_hz: int = Field(gt=0, le=768_000)
     native_rate: bool = False
+    resampled_by: Literal["detector"] | None = None
     clip_samples: int | None = Field(default=None, gt=0)
     max_samples: int | None = Field(default=None, gt=0)
     min_samples: int = Field(default=0, ge=0)
@@ -50,7 +55,23 @@ class ClipContract(BaseModel):
 
     def rate_for(self, native_rate_hz: int) -> int:
         """Return the rate of the clips of a file with this native rate."""
-        return native_rate_hz if self.native_rate else self.sample_rate_hz
+        keeps_rate = self.native_rate or self.resampled_by == "detector"
+        return native_rate_hz if keeps_rate else self.sample_rate_hz
+
+    def at_rate(self, rate_hz: int) -> ClipContract:
+        """Return the contract of clips at another rate, which the detector resamples itself.
+
+        Other contracts are returned as they are.
+        """
+        if self.resampled_by is None:
+            return self
+        ratio = Fraction(rate_hz, self.sample_rate_hz)
+        scaled = {
+            name: length and math.ceil(length * ratio)
+            for name in ("clip_samples", "max_samples", "min_samples")
+            if (length := getattr(self, name)) is not None
+        }
+        return self.model_copy(update={"sample_rate_hz": rate_hz, **scaled})
 
 
 def clips_for(images: SpectrogramContract) -> ClipContract:

@@ -33,10 +33,15 @@ class Scores(NamedTuple):
             0 and 1 is its logistic function.
         encoders: ``(n_clips, n_classes)`` float64 in the order of the card's ``encoders``, each
             row summing to 1, or ``None`` where the detector has no encoder head.
+        abstained: Why the detector abstains from each clip, ``None`` for clips that it scores;
+            ``()`` if it scores all of them.
+        notes: A note for the user on each clip, or ``None``; ``()`` if there are none.
     """
 
     logits: NDArray[np.float64]
     encoders: NDArray[np.float64] | None = None
+    abstained: Sequence[str | None] = ()
+    notes: Sequence[str | None] = ()
 
 
 def mean_channel(samples: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -139,6 +144,20 @@ class OpenOptions:
     published: str | None = None
 
 
+class Release(NamedTuple):
+    """Weights that are one file of a public GitHub repository.
+
+    Attributes:
+        path: ``owner/repository/commit/path/of/file``.
+        sha256: SHA-256 of the file.
+        n_bytes: Its length.
+    """
+
+    path: str
+    sha256: str
+    n_bytes: int
+
+
 class DetectorKind(NamedTuple):
     """A registered kind of detector.
 
@@ -147,11 +166,13 @@ class DetectorKind(NamedTuple):
             card without a hash where the weights are ``None``. Must not import torch.
         open: Opens the detector.
         weights: Weights that come with the package, if any; others can still be given.
+        release: Weights that are downloaded when the detector is named, if any.
     """
 
     describe: Callable[[Path | None, OpenOptions], DetectorCard]
     open: Callable[[Path, OpenOptions], Detector]
     weights: Path | None = None
+    release: Release | None = None
 
 
 def read_card(folder: Path) -> DetectorCard:

@@ -166,7 +166,7 @@ def _detector_result(
         windows=windows,
         silences=silences,
         encoders={name: row[f"{ENCODER_PREFIX}{name}"] for name in card.encoders},
-        remarks=tuple(_remarks(card, row, info, sha256)),
+        remarks=(*_remarks(card, row, info, sha256), *map(_as_sentence, prediction.notes)),
     )
 
 
@@ -213,6 +213,10 @@ def _remarks(
         yield "Its training data is unknown and may include this song."
     if card.training_items is not None and sha256 in card.training_items.item_sha256:
         yield "This file is in its training data, so the verdict is not informative."
+
+
+def _as_sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}."
 
 
 def _sha256_if_needed(path: Path, cards: Sequence[DetectorCard]) -> str | None:

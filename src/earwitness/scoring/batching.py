@@ -31,10 +31,19 @@ class Waiting(NamedTuple):
 
 
 class ClipScore(NamedTuple):
-    """A detector's output for one clip: its logit and the row of its encoder head, if any."""
+    """A detector's output for one clip.
+
+    Attributes:
+        logit: Its logit, which is not used if the detector abstains.
+        encoders: Its row of the encoder head, if there is one.
+        abstained: Why the detector abstains from it.
+        note: A note for the user.
+    """
 
     logit: float
     encoders: NDArray[np.float64] | None = None
+    abstained: str | None = None
+    note: str | None = None
 
 
 @dataclass
@@ -66,6 +75,7 @@ class Tally:
         batch_size: Maximum batch size; ``None`` takes the detector's preferred one.
         finished: Scores of finished files, by ``key``.
         on_finished: Called with every finished file.
+        notes: Notes of the detector on files, by ``key``; those of earlier runs are not kept.
     """
 
     detector: Detector
@@ -73,6 +83,7 @@ class Tally:
     batch_size: int | None = None
     finished: dict[Job, FileScore] = field(default_factory=dict)
     on_finished: Callable[[Job, FileScore], None] | None = None
+    notes: dict[Job, str] = field(default_factory=dict)
     _open: dict[Job, _OpenFile] = field(default_factory=dict)
     _queue: list[Waiting] = field(default_factory=list)
 
@@ -92,9 +103,8 @@ class Tally:
             return
         file = self._open.setdefault(job, _OpenFile(cut.n_clips, rate_hz))
         for clip in cut.clips:
-            lack = describe_lack(
-                clip.samples, self.request.contract, band_hz=card.band_hz, needs=card.needs
-            )
+            contract = self.request.contract.at_rate(clip.sample_rate_hz)
+            lack = describe_lack(clip.samples, contract, band_hz=card.band_hz, needs=card.needs)
             if lack:
                 file.windows[_window_score(clip, None, lack)] = None
             else:
@@ -138,7 +148,12 @@ class Tally:
                 reason = score if isinstance(score, str) else "the detector gave no finite score"
                 self._finish(job, FileScore(native_rate_hz=file.native_rate_hz, error=reason))
                 continue
-            file.windows[_window_score(clip, score.logit)] = score.encoders
+            if score.note is not None:
+                self.notes[job] = score.note
+            if score.abstained is not None:
+                file.windows[_window_score(clip, None, score.abstained)] = None
+            else:
+                file.windows[_window_score(clip, score.logit)] = score.encoders
             self._close_if_complete(job, file)
 
     def _close_if_complete(self, job: Job, file: _OpenFile) -> None:
@@ -209,14 +224,22 @@ class Scorers:
 def score_clips(detector: Detector, clips: Sequence[Clip]) -> list[ClipScore | str]:
     """Return a detector's output for each clip, or the error of a clip that it refuses."""
     try:
-        logits, encoders = detector.score(clips)
+        scores = detector.score(clips)
     except DetectorError as error:
         if len(clips) == 1:
             return [str(error)]
         return [score for clip in clips for score in score_clips(detector, [clip])]
+    logits, encoders, abstained, notes = scores
+    nothing = [None] * len(logits)
     return [
-        ClipScore(float(logit), None if encoders is None else encoders[at])
-        for at, logit in enumerate(logits)
+        ClipScore(float(logit), *rest)
+        for logit, *rest in zip(
+            logits,
+            nothing if encoders is None else encoders,
+            abstained or nothing,
+            notes or nothing,
+            strict=True,
+        )
     ]
 
 

@@ -113,8 +113,8 @@ def cut_file(
 
 def _place(info: AudioInfo, job: Job, request: ClipRequest) -> list[Window] | str:
     """Return the windows of a request, or the reason why there are none."""
-    contract = request.contract
-    rate = contract.rate_for(info.sample_rate_hz)
+    rate = request.contract.rate_for(info.sample_rate_hz)
+    contract = request.contract.at_rate(rate)
     skipped = int(job.skip_s * rate) if request.skips else 0
     n_samples = resampled_length(info.n_samples, info.sample_rate_hz, rate) - skipped
     if skipped and n_samples <= 0:

@@ -174,6 +174,7 @@ def tabulate(
             tally.detector.card.name,
             _prediction_frame(manifest, rows, tally, threshold=threshold),
             _window_frame(manifest, rows, tally) if keep_windows else None,
+            _list_notes(rows, tally),
         )
         for manifest, rows in zip(plan.manifests, plan.jobs, strict=True)
         for tally in plan.tallies
@@ -262,6 +263,15 @@ def _window_frame(manifest: Manifest, jobs: Sequence[Job], tally: Tally) -> pl.D
     ]
     types = (pl.String, pl.Int64, *[pl.Float64] * 4, pl.String)
     return pl.DataFrame(rows, dict(zip(WINDOW_COLUMNS, types, strict=True)), orient="row")
+
+
+def _list_notes(jobs: Sequence[Job], tally: Tally) -> tuple[str, ...]:
+    """Return the notes of a detector on files, each once, with the number of files."""
+    keys = dict.fromkeys(map(tally.key, jobs))
+    noted = Counter(tally.notes[key] for key in keys if key in tally.notes)
+    if len(jobs) == 1:
+        return tuple(noted)
+    return tuple(f"{n} {'file' if n == 1 else 'files'}: {note}" for note, n in noted.items())
 
 
 def _prob(logit: float | None) -> float | None:

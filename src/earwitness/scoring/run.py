@@ -195,7 +195,7 @@ def list_remarks(
     *,
     as_published: bool = False,
 ) -> list[str]:
-    """Return notes on sample rates, with the detectors that they concern.
+    """Return notes on sample rates and on files, with the detectors that they concern.
 
     They count distinct files that were not resampled to the detector's rate, or whose rate is too
     low for the detector's band; with ``as_published``, also those that the published loader scores
@@ -203,8 +203,10 @@ def list_remarks(
     """
     concerned: dict[str, list[str]] = {}
     for card in cards:
-        frames = [p.frame for p in predictions if p.detector == card.name]
-        for text in _list_texts(frames, card, as_published=as_published):
+        own = [p for p in predictions if p.detector == card.name]
+        texts = [*_list_texts([p.frame for p in own], card, as_published=as_published)]
+        texts += [f"{p.dataset}: {note}" for p in own for note in p.notes]
+        for text in texts:
             concerned.setdefault(text, []).append(card.name)
     return [
         f"{names[0] if len(names) == 1 else f'{len(names)} detectors (as {names[0]})'}: {text}"
@@ -226,10 +228,13 @@ def _list_texts(
             f"{_files(n)} with a rate below {2 * card.band_hz[1]:g} Hz, empty in part of the band "
             "that it looks at (column below_band)"
         )
-    if n_other and as_published and not card.contract.native_rate:
+    differs = not card.contract.native_rate and card.preprocessing == "correct"
+    if n_other and as_published and differs:
         loader = (
             "the published loader does not (--preprocessing published) and gives other scores"
             if card.name.startswith("sonics-")
+            else "with the published resampler (--preprocessing published) scores differ"
+            if card.contract.resampled_by
             else "with another resampler the published scores differ a little"
         )
         yield f"{_files(n_other)} not at {rate_hz} Hz, resampled; {loader}"
