@@ -37,6 +37,7 @@ _SPLITS = {
     **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
     "test": "test",
 }
+_ALL_SPLITS = "all splits"
 _TARGETS = {"real": 0, "fake": 1}
 _TRAINED = "evaluate it on a split that was not used to make it, or drop these rows"
 _SELECTED = "its checkpoint was selected on these rows, so that its metrics are too good; "
@@ -48,7 +49,8 @@ class Origin(NamedTuple):
 
     Attributes:
         corpus: One with a registered layout, or the stated name; empty for none.
-        split: ``train``, ``valid`` or ``test``; ``None`` where none is stated.
+        split: ``train``, ``valid`` or ``test``; ``None`` where none is stated; ``all splits`` on
+            cards that name the whole corpus.
         target: The class it is limited to; ``None`` for both.
     """
 
@@ -188,6 +190,8 @@ def _is_within(origin: Origin, other: Origin) -> bool | None:
         return False if other.corpus in layouts_by_source() else None
     if {origin.target, other.target} == {0, 1}:
         return False
+    if other.split == _ALL_SPLITS:
+        return True
     if origin.split is None or other.split is None:
         return None
     return origin.split == other.split
@@ -198,7 +202,8 @@ def statement_origin(text: str) -> Origin:
     folded = text.casefold()
     known = [name for name in layouts_by_source() if name.casefold() in folded]
     corpus = known[0] if len(known) == 1 else (folded.split() or [""])[0]
-    return Origin(corpus, _find(_SPLITS, text), _find(_TARGETS, text))
+    split = _ALL_SPLITS if _ALL_SPLITS in folded else _find(_SPLITS, text)
+    return Origin(corpus, split, _find(_TARGETS, text))
 
 
 def row_origin(row: Row) -> Origin:
