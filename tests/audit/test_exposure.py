@@ -149,3 +149,13 @@ def test_a_corpus_that_is_not_known_may_hold_any_row() -> None:
 )
 def test_what_cards_say_is_read(text: str, origin: Origin) -> None:
     assert statement_origin(text) == origin
+
+
+def test_a_card_that_names_a_whole_corpus_covers_rows_of_every_split() -> None:
+    report = audit_rows(ROWS, "lofcz-lr", "lofcz-cnn")
+    found = exposures(report, "lofcz-lr")
+    assert found == exposures(report, "lofcz-cnn")
+    trained = {name for name, exposure in found.items() if exposure == "trained_on"}
+    assert trained == {"f1", "f3", "f4", "s1"}
+    assert {found[name] for name in ("f2", "s2", "c1", "u1")} == {"unknown"}
+    assert statement_origin("SONICS fake, all splits") == Origin("SONICS", "all splits", 1)

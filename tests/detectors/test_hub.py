@@ -18,6 +18,7 @@ import pytest
 
 from builders import write_tone
 from earwitness.detectors.hub import is_hub_id
+from lofcz_folders import write_lr
 from spectttra_folders import write_folder
 
 COMMIT, OLD_COMMIT = "a" * 40, "b" * 40
@@ -346,12 +347,14 @@ def test_an_endpoint_that_is_not_encrypted_is_not_asked(tmp_path: Path) -> None:
     assert fetch("http://192.0.2.1", tmp_path).startswith(expected)
 
 
-def predict(endpoint: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def predict(
+    endpoint: str, folder: Path, name: str = "sonics-spectttra-gamma-5s"
+) -> subprocess.CompletedProcess[str]:
     """Score one tone by a registered name, in a process of its own."""
     write_tone(folder / "a.wav", rate=16_000)
     (folder / "m.csv").write_text("filepath,target\na.wav,0\n")
     command = (
-        *(sys.executable, "-m", "earwitness", "predict", "--detector", "sonics-spectttra-gamma-5s"),
+        *(sys.executable, "-m", "earwitness", "predict", "--detector", name),
         *("--manifest", "m.csv", "--output-csv", "p.csv", "--num-workers", "0"),
     )
     return subprocess.run(
@@ -375,6 +378,19 @@ def test_from_the_hub_to_a_score(hub: Hub, tmp_path: Path) -> None:
         ",sonics-spectttra-gamma-5s,correct,fp32,published,16000,false,"
         in (tmp_path / "p.csv").read_text()
     )
+
+
+@pytest.mark.parametrize("asked", ["lofcz-lr", "lofcz/ai-music-detector", "lofcz-lr@main"])
+def test_the_logistic_regression_of_lofcz_from_the_hub(
+    hub: Hub, tmp_path: Path, asked: str
+) -> None:
+    weights = write_lr(tmp_path / "weights")
+    hub.repository = "lofcz/ai-music-detector"
+    hub.files = {path.name: path.read_bytes() for path in weights.iterdir()}
+    done = predict(hub.url, tmp_path, asked)
+    assert done.returncode == 0, done.stderr
+    assert "GET /cdn/model.safetensors" in hub.seen
+    assert f",{asked},correct,fp32,published,16000,false," in (tmp_path / "p.csv").read_text()
 
 
 def test_no_weights_and_no_network_is_one_line(tmp_path: Path, closed_port: int) -> None:

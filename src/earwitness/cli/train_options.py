@@ -56,7 +56,7 @@ def audio_training(kind: str, init: str | None, seed: int) -> AudioTraining:
         UsageError: It cannot be trained, or ``--init`` does not fit.
         WeightsError: The initial weights cannot be had, or are not this detector's.
     """
-    from earwitness.detectors.loading import published_name
+    from earwitness.detectors.loading import HUB_NAMES, published_name
 
     if kind == SPECNN:
         from earwitness.detectors.specnn import CONTRACT
@@ -65,7 +65,7 @@ def audio_training(kind: str, init: str | None, seed: int) -> AudioTraining:
         if init not in (None, "none"):
             raise UsageError(f"--init {init}: {SPECNN} starts from random weights, expected none")
         return AudioTraining(CONTRACT, PUBLISHED, partial(SpecnnTask, seed=seed))
-    if published_name(kind) is None:
+    if published_name(kind) not in HUB_NAMES:
         known = f"{CLASSIFIER}, {SPECNN}, {FAKEPRINT} or a SpecTTTra (sonics-spectttra-…)"
         raise UsageError(f"--detector {kind}: cannot be trained, expected {known}")
     from earwitness.training.spectttra import RECIPE, SpectttraTask, find_start

@@ -7,7 +7,7 @@ Conventions: a detector is asked for by its registered name, by the id of a hub 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +49,13 @@ _HUB_KIND = HUB_NAMES[0]
 """Opens weights in the hub's layout, whatever their name."""
 for _name in HUB_NAMES:
     DETECTORS.add(_name, "earwitness.detectors.spectttra:SPECTTTRA")
+
+_LOFCZ_LR = "lofcz-lr"
+DETECTORS.add(_LOFCZ_LR, "earwitness.detectors.lofcz:LOFCZ_LR")
+DETECTORS.add("lofcz-cnn", "earwitness.detectors.lofcz:LOFCZ_CNN")
+
+_HUB_IDS = {name: HUB_OWNER + name for name in HUB_NAMES} | {_LOFCZ_LR: "lofcz/ai-music-detector"}
+"""Repositories on the hub by registered name."""
 
 
 def open_detector(
@@ -124,16 +131,35 @@ def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = Tru
     if published or _is_hub_id(asked):
         fetch = _fetch if download else _take_cached
         path = resolve_weights(asked, weights, fetch=lambda: fetch(asked))
-        return Source(asked, published or _HUB_KIND, path, published)
-    shipped = _kind(asked).weights
-    fetch_shipped = (lambda: shipped) if shipped is not None else None
-    return Source(asked, asked, resolve_weights(asked, weights, fetch=fetch_shipped))
+        return Source(asked, published or _kind_of_layout(path), path, published)
+    own = _own_weights(_kind(asked), download=download)
+    return Source(asked, asked, resolve_weights(asked, weights, fetch=own))
+
+
+def _own_weights(kind: DetectorKind, *, download: bool) -> Callable[[], Path] | None:
+    """Return what finds the weights that come with a kind or are released with it, if any."""
+    shipped, release = kind.weights, kind.release
+    if shipped is not None:
+        return lambda: shipped
+    if release is None:
+        return None
+    from earwitness.detectors.releases import find_release
+
+    return lambda: find_release(release, download=download)
 
 
 def published_name(asked: str) -> str | None:
     """Return the registered name of the published weights on the hub that are asked for."""
-    known = asked.partition("@")[0].removeprefix(HUB_OWNER)
-    return known if known in HUB_NAMES else None
+    stem = asked.partition("@")[0]
+    return next((name for name, hub_id in _HUB_IDS.items() if stem in (name, hub_id)), None)
+
+
+def _kind_of_layout(path: Path) -> str:
+    """Return the registered name that opens weights in the hub's layout."""
+    from earwitness.detectors.lofcz_weights import is_logistic_regression
+
+    folder = path if path.is_dir() else path.parent
+    return _LOFCZ_LR if is_logistic_regression(folder / CONFIG_JSON) else _HUB_KIND
 
 
 def _folder_source(folder: Path) -> Source:
@@ -141,7 +167,7 @@ def _folder_source(folder: Path) -> Source:
     if (folder / CARD_JSON).is_file():
         return Source(name, read_card(folder).kind, folder)
     if (folder / CONFIG_JSON).is_file():
-        return Source(name, _HUB_KIND, folder)
+        return Source(name, _kind_of_layout(folder), folder)
     raise WeightsError(
         f"{folder}: no detector there, expected {CARD_JSON} (trained here) or {CONFIG_JSON} "
         "(laid out as on the hub)"
@@ -155,7 +181,8 @@ def _is_hub_id(asked: str) -> bool:
 
 
 def _hub_id(asked: str) -> str:
-    return asked if "/" in asked else HUB_OWNER + asked
+    name, at, revision = asked.partition("@")
+    return f"{_HUB_IDS.get(name, name)}{at}{revision}"
 
 
 def _take_cached(asked: str) -> Path:

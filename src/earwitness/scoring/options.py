@@ -79,7 +79,8 @@ class DetectorOptions(Section):
         Preprocessing,
         Option(
             "correct: resample audio to the detector's rate. published: do not resample, as the "
-            "published loader of the SpecTTTra detectors.",
+            "published loader of the SpecTTTra detectors; the lofcz detectors use the published "
+            "resampler.",
             metavar="NAME",
             decides="scores",
             recorded=False,
