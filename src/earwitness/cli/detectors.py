@@ -125,6 +125,7 @@ def _contract(card: DetectorCard) -> str:
     else:
         length = "whole files"
     native = " (files are not resampled)" if contract.native_rate else ""
+    native = " (resampled by the detector)" if contract.resampled_by else native
     return f"{length} at {rate_hz} Hz{native}"
 
 
