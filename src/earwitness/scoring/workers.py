@@ -71,11 +71,8 @@ def _cut(
 
 def _further_parts(task: Task, decoded: DecodedFile) -> list[Task]:
     """Return the tasks for the rest of a file, after its first part."""
-    return (
-        []
-        if task.part
-        else [task._replace(part=n, info=decoded.info) for n in range(1, decoded.n_parts)]
-    )
+    n_parts = 1 if task.part else decoded.n_parts
+    return [task._replace(part=n, info=decoded.info) for n in range(1, n_parts)]
 
 
 def _crashed(task: Task, death: Death) -> DecodedFile:
@@ -183,21 +180,15 @@ def _run(
                     suspects.append(task)
             if not in_flight:
                 return
-            yield from _collect(in_flight, suspects, queue)
-
-
-def _collect(
-    in_flight: dict[Future[_R], _T], suspects: deque[_T], queue: TaskQueue[_T, _R]
-) -> Iterator[_R]:
-    done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
-    for future in done:
-        task = in_flight.pop(future)
-        try:
-            result = future.result()
-        except BrokenProcessPool:
-            suspects.append(task)
-            continue
-        yield queue.done(task, result)
+            done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
+            for future in done:
+                task = in_flight.pop(future)
+                try:
+                    result = future.result()
+                except BrokenProcessPool:
+                    suspects.append(task)
+                else:
+                    yield queue.done(task, result)
 
 
 def _try_alone(function: Callable[..., _R], task: _T, if_crashed: Callable[[_T, Death], _R]) -> _R:
@@ -247,11 +238,15 @@ def worker_pool(n_workers: int) -> Iterator[Callable[..., Future[Any]]]:
 
     try:
         yield submit
+    except BaseException:
+        is_done.set()
+        _break(pool)
+        raise
     finally:
         is_done.set()
         # Asking workers to end could block: one that was killed while it waited for work still
-        # holds the lock of the call queue.
-        _break(pool)
+        # holds the lock of the call queue. Breaking a pool that loky breaks, too, would close the
+        # pipe of results twice.
         pool.shutdown(wait=True, kill_workers=True)
 
 
