@@ -130,32 +130,23 @@ def write_scores(predictions: Predictions, scores: str | Path, key: str | Path) 
     frame, where = predictions.frame, f"{predictions.detector} on {predictions.dataset}"
     names = frame["filepath"].to_list() if "filepath" in frame.columns else [None] * frame.height
     _check_names(where, names)
-    values = _logits(frame)
-    lines = [
-        f"{name}\t{-value!r}"
-        for name, value in zip(names, values, strict=True)
-        if value is not None
-    ]
-    labels = [
-        f"{name}\t{_WORDS[target]}"
-        for name, target in zip(names, frame["target"].to_list(), strict=True)
-    ]
+    scored = zip(names, _logits(frame), strict=True)
+    lines = [f"{name}\t{-value!r}" for name, value in scored if value is not None]
+    targets = zip(names, frame["target"].to_list(), strict=True)
+    labels = [f"{name}\t{_WORDS[target]}" for name, target in targets]
     write_text(Path(scores), "\n".join(["\t".join(SCORE_COLUMNS), *lines, ""]))
     write_text(Path(key), "\n".join(["\t".join(KEY_COLUMNS), *labels, ""]))
     return len(names) - len(lines)
 
 
 def _logits(frame: pl.DataFrame) -> list[float | None]:
-    def column(name: str) -> pl.Series:
-        there = name in frame.columns
-        return frame[name] if there else pl.Series([None] * frame.height, dtype=pl.Float64)
-
-    prob, failed = column("pred_prob").cast(pl.Float64), frame["error"].is_not_null()
+    """Return the logit of each row, computed from ``pred_prob`` if missing."""
+    empty = pl.Series([None] * frame.height, dtype=pl.Float64)
+    columns = (frame[name] if name in frame.columns else empty for name in ("logit", "pred_prob"))
+    logit, prob = (column.cast(pl.Float64) for column in columns)
     from_prob = pl.Series(logits(prob.fill_null(0.5).to_numpy())).set(prob.is_null(), None)
-    found = pl.select(
-        pl.when(~failed).then(pl.coalesce(column("logit").cast(pl.Float64), from_prob))
-    ).to_series()
-    return found.to_list()
+    found = pl.coalesce(logit, from_prob)
+    return pl.select(pl.when(frame["error"].is_null()).then(found)).to_series().to_list()
 
 
 def _check_names(where: str, names: Sequence[str | None]) -> None:
@@ -210,13 +201,11 @@ def _agree(path: Path, number: int, cells: Sequence[str], truth: _Truth | None) 
 
 def _read_key(path: Path) -> dict[str, _Truth]:
     found: dict[str, _Truth] = {}
-    headed = None
-    for number, cells in _lines(path):
-        if headed is None and _is_header(cells, KEY_COLUMNS):
-            headed = True
-            continue
-        headed = headed or False
-        name, truth = _labelled(path, number, cells if headed else _words(cells), headed=headed)
+    lines = list(_lines(path))
+    headed = bool(lines) and _is_header(lines[0][1], KEY_COLUMNS)
+    for number, cells in lines[headed:]:
+        words = cells if headed else " ".join(cells).split()
+        name, truth = _labelled(path, number, words, headed=headed)
         _once(path, number, name, found)
         found[name] = truth
     if not found:
@@ -237,10 +226,6 @@ def _labelled(path: Path, number: int, cells: Sequence[str], *, headed: bool) ->
     attack = cells[at - 1] if scored or (not headed and at > 2) else None
     known = attack if attack not in _NO_ATTACK and _LABELS[cells[at]] else None
     return name, _Truth(_LABELS[cells[at]], known)
-
-
-def _words(cells: Sequence[str]) -> list[str]:
-    return [word for cell in cells for word in cell.split()]
 
 
 def _once(path: Path, number: int, name: str, found: dict[str, float] | dict[str, _Truth]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -150,21 +151,13 @@ def _share_out(
 
 
 def _piece(info: AudioInfo, request: ClipRequest, window: Window) -> _Piece:
-    contract = request.contract
-    rate = contract.rate_for(info.sample_rate_hz)
-    n_channels = 1 if contract.mono else info.n_channels
-    return _Piece(_span_of(info, window, rate), request, window, 4 * n_channels * window.n_samples)
-
-
-def _span_of(info: AudioInfo, window: Window, rate: int) -> Span:
-    """Return the span of a file to decode for a window at another rate."""
-    start, stop = window.start, window.start + window.n_samples
-    if rate == info.sample_rate_hz:
-        return Span(start, stop)
-    blocks = plan_blocks(
-        start, stop, n_samples=info.n_samples, from_hz=info.sample_rate_hz, to_hz=rate
-    )
-    return Span(blocks[0].in_start, blocks[-1].in_stop)
+    rate_hz, rate = info.sample_rate_hz, request.contract.rate_for(info.sample_rate_hz)
+    n_bytes = 4 * (1 if request.contract.mono else info.n_channels) * window.n_samples
+    span = Span(window.start, window.start + window.n_samples)
+    if rate != rate_hz:
+        blocks = plan_blocks(*span, n_samples=info.n_samples, from_hz=rate_hz, to_hz=rate)
+        span = Span(blocks[0].in_start, blocks[-1].in_stop)
+    return _Piece(span, request, window, n_bytes)
 
 
 def _cut_pieces(
@@ -193,24 +186,21 @@ def _cut_together(info: AudioInfo, pieces: Sequence[_Piece]) -> dict[ClipRequest
     spans = _merged((piece.span for piece in pieces), gap=info.sample_rate_hz // 2)
     native = dict(zip(spans, read_spans(info, spans), strict=True))
     cuts: dict[ClipRequest, list[Clip]] = {piece.request: [] for piece in pieces}
-    kinds = {(_rate(info, piece.request), piece.request.contract.mono) for piece in pieces}
-    for rate, mono in sorted(kinds):
-        alike = [
-            piece
-            for piece in pieces
-            if (_rate(info, piece.request), piece.request.contract.mono) == (rate, mono)
-        ]
+    groups: dict[tuple[int, bool], list[_Piece]] = {}
+    for piece in pieces:
+        contract = piece.request.contract
+        groups.setdefault((contract.rate_for(info.sample_rate_hz), contract.mono), []).append(piece)
+    for (rate, mono), alike in groups.items():
         mixed = {s: mix_down(samples) for s, samples in native.items()} if mono else native
-        ready_spans = _merged(Span(w.start, w.start + w.n_samples) for _, _, w, _ in alike)
-        ready = {s: _resampled(info, s, rate, mixed) for s in ready_spans}
-        clips = {window: _clip_of(window, rate, ready) for _, _, window, _ in alike}
+        needed = _merged(Span(w.start, w.start + w.n_samples) for _, _, w, _ in alike)
+        ready = {span: _resampled(info, span, rate, mixed) for span in needed}
+        clips = {
+            w: Clip(np.ascontiguousarray(_take(ready, w.start, w.n_samples)), rate, w)
+            for _, _, w, _ in alike
+        }
         for piece in alike:
             cuts[piece.request].append(clips[piece.window])
     return cuts
-
-
-def _rate(info: AudioInfo, request: ClipRequest) -> int:
-    return request.contract.rate_for(info.sample_rate_hz)
 
 
 def _merged(spans: Iterable[Span], gap: int = 0) -> list[Span]:
@@ -228,13 +218,8 @@ def _resampled(
     info: AudioInfo, span: Span, rate: int, native: Mapping[Span, NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """Return a span at ``rate``, resampled from decoded spans."""
-
-    def read(first: int, count: int) -> NDArray[np.float32]:
-        holder = next(s for s in native if s.start <= first and first + count <= s.stop)
-        return native[holder][:, first - holder.start : first - holder.start + count]
-
     return resample_slice(
-        read,
+        partial(_take, native),
         span.start,
         span.stop,
         n_samples=info.n_samples,
@@ -243,8 +228,9 @@ def _resampled(
     )
 
 
-def _clip_of(window: Window, rate: int, ready: Mapping[Span, NDArray[np.float32]]) -> Clip:
-    start, stop = window.start, window.start + window.n_samples
-    holder = next(s for s in ready if s.start <= start and stop <= s.stop)
-    samples = ready[holder][:, start - holder.start : stop - holder.start]
-    return Clip(np.ascontiguousarray(samples), rate, window)
+def _take(
+    spans: Mapping[Span, NDArray[np.float32]], start: int, n_samples: int
+) -> NDArray[np.float32]:
+    """Return samples from the span that contains them."""
+    holder = next(s for s in spans if s.start <= start and start + n_samples <= s.stop)
+    return spans[holder][:, start - holder.start : start - holder.start + n_samples]
