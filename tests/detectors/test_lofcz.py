@@ -225,13 +225,20 @@ def test_trap_2_abstention_reaches_the_prediction_file(
     assert second["abstained"] is None
 
 
-def test_a_partly_empty_band_is_noted(folders: dict[str, Path]) -> None:
+def test_a_partly_empty_band_is_noted_and_never_called_fake(tmp_path: Path) -> None:
     low = signal.sosfilt(signal.butter(20, 3_500, fs=RATE, output="sos"), noise(20).samples[0])
     clip = Clip(low.astype(np.float32)[np.newaxis], RATE)
     assert MIN_BINS <= lofcz_fakeprint(clip.samples[0]).nonzero_bins < FEW_BINS
-    scores = opened(folders, "lofcz-lr").score([clip])
-    assert scores.abstained == [None]
-    assert "partly empty" in (scores.notes[0] or "")
+    for bias, verdict in ((-50.0, "real"), (50.0, "fake")):
+        folders = {"lofcz-lr": lofcz_folders.write_lr(tmp_path, bias)}
+        scores = opened(folders, "lofcz-lr").score([clip])
+        if verdict == "real":
+            assert scores.abstained == [None]
+            assert "partly empty" in (scores.notes[0] or "")
+        else:
+            assert "too little to say fake" in (scores.abstained[0] or "")
+            assert scores.notes == [None]
+        assert opened(folders, "lofcz-lr", "published").score([clip]).abstained == [None]
 
 
 def test_a_file_too_short_to_be_reflected_is_an_error(
