@@ -121,7 +121,7 @@ def _contract(card: DetectorCard) -> str:
     if contract.clip_samples:
         length = f"clips of {contract.clip_samples / rate_hz:.3g} s"
     elif contract.max_samples:
-        length = f"whole files up to {contract.max_samples / rate_hz:.3g} s"
+        length = f"whole files up to {contract.max_samples / rate_hz:g} s"
     else:
         length = "whole files"
     native = " (files are not resampled)" if contract.native_rate else ""

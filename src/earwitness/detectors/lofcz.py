@@ -74,7 +74,7 @@ def _lr_card(options: OpenOptions, sha256: str | None, *, is_published: bool) ->
     )
     details: dict[str, float | int | str] = {"short_below_s": _SHORT_S}
     if options.preprocessing == "correct":
-        details["min_nonzero_bins"] = MIN_BINS
+        details["min_bins"] = MIN_BINS
     return DetectorCard(
         kind="lofcz-lr",
         summary="logistic regression on the spectral peaks of a whole file (Štágl)",
@@ -229,7 +229,7 @@ class LofczDetector:
     def _lack(self, answer: Answer) -> str | None:
         """Return why the answer is no verdict: empty bins raise the score towards fake."""
         found = answer.nonzero_bins
-        if found is None or "min_nonzero_bins" not in self.card.details:
+        if found is None or "min_bins" not in self.card.details:
             return None
         least, problem = MIN_BINS, "nothing to analyse"
         if found >= MIN_BINS and self._verdict(answer) == "fake":
