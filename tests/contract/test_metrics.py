@@ -216,7 +216,7 @@ def test_no_items_and_missing_columns_are_undefined_with_a_reason() -> None:
         "labels alone, no scores"
     }
     reason = estimate_all(sample("usual", 10, 1), SETTINGS)["tpr_at_fpr_5pct"].reason
-    assert reason == "takes 20 reals, 10 in this slice"
+    assert reason == "needs 20 reals, 10 in this slice"
 
 
 @pytest.mark.parametrize("n_groups", [1, 9])

@@ -160,7 +160,7 @@ def test_it_opens_with_what_was_found(metrics: Metrics, page: Reader) -> None:
 def test_undefined_says_why_and_lost_rows_are_counted(page: Reader) -> None:
     text = page.text
     assert "– only fakes in this slice" in text
-    assert "– takes 100 reals, 60 in this slice" in text or "TPR at 1 % FPR (takes 100" in text
+    assert "– needs 100 reals, 60 in this slice" in text or "TPR at 1 % FPR (needs 100" in text
     assert "not an MP3 file" in text
     assert " nan " not in text.casefold()
 

@@ -1,4 +1,4 @@
-"""What a metric is, and its values on many reweighted samples at once."""
+"""Definition of a metric, and its values on many reweighted samples."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Sums = Mapping[str, Floats]
 Counted = TypeVar("Counted", Sums, Steps)
 
 ITEMS_AT_ONCE = 100_000
-"""Weights of items held at once: few enough for a processor's cache."""
+"""Item weights per block; a block fits a processor's cache."""
 
 GROUPS_AT_ONCE = 2_000_000
-"""Weights of groups multiplied at once: many enough for a matrix product to pay."""
+"""Group weights per block of a matrix product."""
 
 
 def decision_columns(items: Items, _: Options) -> Sums:
-    """Return the four outcomes of decisions, one column each."""
+    """Return the confusion of each item, one column per outcome."""
     fake, called = items.target == 1, given(items.decision) == 1
     cells = {"tp": fake & called, "fn": fake & ~called, "fp": ~fake & called, "tn": ~fake & ~called}
     return {name: cell.astype(float) for name, cell in cells.items()}
 
 
 def count_decisions(target: ArrayLike, decision: ArrayLike) -> Counts:
-    """Count the four outcomes of decisions.
+    """Return the confusion counts.
 
     Args:
         target: ``(n_items,)`` of 0 (real) and 1 (fake).
@@ -57,23 +57,23 @@ def count_decisions(target: ArrayLike, decision: ArrayLike) -> Counts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Metric:
-    """A metric. Exactly one of ``of_sums`` and ``of_steps`` is its formula.
+    """A metric; its formula is either ``of_sums`` or ``of_steps``.
 
     Attributes:
-        label: Its name for people.
-        needs: The column of ``Items`` that it takes.
+        label: Display name.
+        needs: The column of ``Items`` it is computed from.
         higher_is_better: Its direction; ``None`` if it has none.
         of_sums: Formula on sums over items: ``n_real``, ``n_fake`` and ``columns``.
         of_steps: Formula on the counts at every threshold.
-        columns: Returns the values of each item that ``of_sums`` takes sums of, by name; by
-            default decisions: ``tp``, ``fn``, ``fp`` and ``tn``.
-        interval: Closed form of the interval; ``None`` takes the group bootstrap.
-        bounds: Its least and greatest possible value, for the bootstrap's interval.
-        worst: Returns the greatest possible value on some items, where no constant bounds it.
-        bias: Returns a metric whose mean over resamples measures the bias of this one.
-        one_class: Whether it is defined on reals alone or on fakes alone.
-        part: Selects the items that the metric is a share of; ``None`` is all.
-        undefined: Why it may be undefined where there are both classes; ``{n_real}`` is replaced.
+        columns: Function that returns the columns to sum; by default ``tp``, ``fn``, ``fp`` and
+            ``tn`` of the decisions.
+        interval: Closed-form interval; ``None`` uses the group bootstrap.
+        bounds: Minimum and maximum, for the bootstrap interval.
+        worst: Function that returns the maximum on some items, if no constant bounds the metric.
+        bias: Function that returns a metric whose mean over resamples estimates the bias.
+        one_class: Whether it is defined on a single class.
+        part: Mask of the items that the metric is a share of; ``None`` is all.
+        undefined: Why it may be undefined with both classes; ``{n_real}`` is replaced.
     """
 
     label: str
@@ -99,7 +99,7 @@ class Metric:
         return items if self.part is None else items.where(self.part(items))
 
     def bounds_on(self, items: Items) -> tuple[float, float]:
-        """Return the least and the greatest possible value on some items."""
+        """Return the minimum and maximum possible on some items."""
         return self.bounds if self.worst is None else (self.bounds[0], self.worst(items))
 
 
@@ -109,16 +109,13 @@ def compute(
     metrics: Mapping[str, Metric],
     options: Options | None = None,
 ) -> dict[str, Floats]:
-    """Return metrics under every weighting of the groups.
+    """Return the values of metrics on reweighted samples: ``(n_samples,)`` by name.
 
     Args:
         items: The sample, with the columns that the metrics need.
-        weights: ``(n_samples, n_groups)``, how often each group counts.
+        weights: ``(n_samples, n_groups)`` whole weights of the groups.
         metrics: Metrics by name.
         options: Costs and bins.
-
-    Returns:
-        Name → ``(n_samples,)``.
     """
     options = options or Options()
     found: dict[str, list[Floats]] = {name: [] for name in metrics}
@@ -148,7 +145,7 @@ def _evaluate(
     options: Options,
     both: NDArray[np.bool_],
 ) -> Floats:
-    """Return the values of a formula; NaN where it is not finite, or takes both classes."""
+    """Return the values of a formula, NaN if undefined."""
     if not (metric.one_class or both.any()):
         return np.full(len(both), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -162,7 +159,7 @@ def _blocks(weights: NDArray[np.integer], size: int) -> Iterator[NDArray[np.inte
 
 
 def _group_sums(items: Items, metrics: Collection[Metric], options: Options) -> Sums:
-    """Return the columns of some metrics summed by group, each function called once."""
+    """Return the columns of metrics, summed by group."""
     columns: dict[str, Floats] = {
         "n_real": (items.target == 0).astype(float),
         "n_fake": (items.target == 1).astype(float),
@@ -179,7 +176,7 @@ def _by_group(values: Floats, items: Items) -> Floats:
 
 
 def _weighted_sums(block: NDArray[np.integer], table: Sums) -> dict[str, Floats]:
-    """Return the sums of every column in every sample, by one matrix product."""
+    """Return the sums of every column in every sample."""
     parts = [values.reshape(len(values), -1) for values in table.values()]
     product = block.astype(np.float64) @ np.hstack(parts)
     ends = np.cumsum([part.shape[1] for part in parts])[:-1]
@@ -190,7 +187,7 @@ def _weighted_sums(block: NDArray[np.integer], table: Sums) -> dict[str, Floats]
 
 
 def share(part: Floats, whole: Floats) -> Floats:
-    """Return a quotient; NaN where the denominator is 0."""
+    """Return a quotient, NaN if the denominator is 0."""
     shares = np.full(np.shape(whole), np.nan)
     np.divide(part, whole, out=shares, where=whole > 0)
     return shares

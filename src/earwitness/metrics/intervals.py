@@ -1,14 +1,7 @@
-"""Intervals over groups in closed form: AUROC, rates and sums of two rates.
+"""Closed-form confidence intervals over groups: AUROC, rates, weighted sums of two rates.
 
-Conventions: two-sided, 95 % by default; a group counts once however many items it holds; below
-``MIN_GROUPS`` groups in a class there is no interval and ``reason`` says so. An interval contains
-its point.
-
-``score_interval`` is the only formula for anything between two bounds: Wilson's interval for the
-number of independent observations that have the variance found over groups. That variance is least
-to be trusted where the metric is near a bound, because the groups that would show it are rare and
-may be missing from the sample. It is therefore averaged with the greatest variance that so many
-groups can have.
+Conventions: two-sided, 95 % by default; the groups of a class are the independent units, at least
+``MIN_GROUPS`` of them. An interval contains its point. ``docs/statistics.md`` has the reasons.
 """
 
 from __future__ import annotations
@@ -27,19 +20,18 @@ from earwitness.metrics.sample import Floats, Ints, Items, Options
 CONFIDENCE = Options.confidence
 NO_VARIATION = "no variation between groups"
 PRIOR_FREEDOM = 1.5
-"""Degrees of freedom that the greatest possible variance counts for, chosen by simulation
-(``docs/statistics.md``): with 1 and 2, coverage falls short near 1 or intervals widen."""
+"""Degrees of freedom of the maximum variance, chosen by simulation (``docs/statistics.md``)."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Two ends, or why there are none.
+    """A confidence interval, or the reason why there is none.
 
     Attributes:
         low: Lower end; NaN without an interval.
         high: Upper end; NaN without an interval.
-        method: How it was made; ``None`` without an interval.
-        reason: Why there is none; ``None`` where there is one.
+        method: Name of the method; ``None`` without an interval.
+        reason: Why there is no interval.
     """
 
     low: float = math.nan
@@ -58,23 +50,22 @@ def score_interval(
     bounds: tuple[float, float] = (0.0, 1.0),
     inflation: float = 1.0,
 ) -> Interval:
-    """Return Wilson's interval for a metric between two bounds.
+    """Return the Wilson score interval of a bounded metric with its effective sample size.
 
-    The metric is scaled to ``p`` from 0 to 1. Its variance is averaged with the greatest one,
-    ``p (1 - p) / n_groups``, as if all items of a group said the same (for AUROC: Birnbaum and
-    Klose, 1957), by degrees of freedom: those of the variance and ``PRIOR_FREEDOM``. The effective
-    number of observations is ``p (1 - p)`` by that, corrected by ``(z / t)**2`` (Korn and Graubard,
-    1998). At a bound, or without a variance, it
-    is the number of groups.
+    The metric is scaled to ``p`` from 0 to 1. The groups that show its variance near a bound are
+    rare, so the variance is averaged with its maximum, ``p (1 - p) / n_groups`` (for AUROC:
+    Birnbaum and Klose, 1957), weighted by degrees of freedom. The effective sample size is
+    ``p (1 - p)`` over that, times ``(z / t)**2`` (Korn and Graubard, 1998); at a bound or without a
+    variance it is the number of groups.
 
     Args:
         value: The metric, within its bounds.
         variance: Its variance over samples of groups.
         freedom: Degrees of freedom of the variance (``freedom_of``).
-        n_groups: Groups of the class that has fewer.
-        confidence: Level.
-        bounds: Least and greatest possible value.
-        inflation: Factor of the greatest variance, at least 1.
+        n_groups: Number of groups of the smaller class.
+        confidence: Confidence level.
+        bounds: Minimum and maximum possible.
+        inflation: Factor of the maximum variance, at least 1.
     """
     least, span = bounds[0], bounds[1] - bounds[0]
     share = min(max((value - least) / span, 0.0), 1.0)
@@ -84,7 +75,7 @@ def score_interval(
     averaged /= freedom + PRIOR_FREEDOM
     n = n_groups / inflation
     if greatest > 0 and variance > 0:
-        quantile = _quantile(confidence, min(freedom + PRIOR_FREEDOM, n_groups - 1))
+        quantile = t_quantile(confidence, min(freedom + PRIOR_FREEDOM, n_groups - 1))
         n = share * (1 - share) / averaged * (z / quantile) ** 2
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -95,11 +86,10 @@ def score_interval(
 
 
 def auroc_interval(items: Items, confidence: float = CONFIDENCE) -> Interval:
-    """Return an interval for AUROC, of reals and fakes with scores.
+    """Return an interval for the AUROC of items of both classes.
 
-    It is ``score_interval`` with Obuchowski's (1997) variance. At an AUROC of 0 or 1
-    no variance can be seen: there the bound is exact and one-sided, from as many disjoint pairs of
-    a group with reals and another with fakes as there are (see ``_independent_pairs``).
+    It is ``score_interval`` with Obuchowski's (1997) variance. An AUROC of 0 or 1 has no sample
+    variance: the bound is then exact and one-sided, from ``_independent_pairs``.
     """
     n_least = min(items.groups_of(0), items.groups_of(1))
     if n_least < MIN_GROUPS:
@@ -110,23 +100,22 @@ def auroc_interval(items: Items, confidence: float = CONFIDENCE) -> Interval:
         bound = (1 - confidence) ** (1 / _independent_pairs(target, group))
         low, high = (bound, 1.0) if area == 1 else (0.0, 1 - bound)
         return Interval(low, high, "exact bound from the group count, one-sided")
-    variance = clustered_variance(placements, target, group)
+    variance, freedom = clustered_variance(placements, target, group)
     if variance == 0:
         return Interval(reason=NO_VARIATION)
-    freedom = degrees_of_freedom(placements, target, group)
     found = score_interval(area, variance, freedom, n_least, confidence)
     return replace(found, method="clustered (Obuchowski), Wilson")
 
 
 def rate_interval(hit: Ints, group: Ints, confidence: float = CONFIDENCE) -> Interval:
-    """Return ``score_interval`` for a share, with its variance over groups.
+    """Return ``score_interval`` for a share.
 
-    That is at least the variance of independent items.
+    Its variance over groups is at least that of independent items.
 
     Args:
-        hit: ``(n_items,)`` of 0 and 1, at least one.
-        group: ``(n_items,)`` group of each, any whole numbers.
-        confidence: Level.
+        hit: ``(n_items,)`` of 0 and 1, at least one item.
+        group: ``(n_items,)`` groups, any whole numbers.
+        confidence: Confidence level.
     """
     groups, codes = np.unique(group, return_inverse=True)
     if len(groups) < MIN_GROUPS:
@@ -148,16 +137,15 @@ def mixed_interval(
 ) -> Interval:
     """Return an interval for a weighted sum of a share of reals and a share of fakes.
 
-    The ends of the two classes' own intervals are put together as Zou and Donner (2008) do, with
-    the correlation between classes that groups with both of them show.
+    The intervals of the classes are combined (Zou and Donner, 2008), with the correlation found in
+    groups of both classes.
 
     Args:
         hit: ``(n_items,)`` of 0 and 1: right decisions, or wrong ones.
-        target: ``(n_items,)`` of 0 and 1, both there.
-        group: ``(n_items,)`` group of each, from 0 up.
-        weights: Of the share of reals and of that of fakes: a half each for balanced accuracy, the
-            shares of the classes for accuracy, what errors cost for a detection cost.
-        confidence: Level.
+        target: ``(n_items,)`` of 0 and 1, both present.
+        group: ``(n_items,)`` groups, from 0.
+        weights: Weights of the share of reals and of the share of fakes.
+        confidence: Confidence level.
     """
     parts = [rate_interval(hit[target == c], group[target == c], confidence) for c in (0, 1)]
     if any(part.reason for part in parts):
@@ -176,17 +164,13 @@ def mixed_interval(
 
 
 def _independent_pairs(target: Ints, group: Ints) -> int:
-    """Return how many pairs of a group with reals and another with fakes share no group.
-
-    In as many independent pairs, each in order, the chance of an order can be bounded exactly; a
-    group with both classes serves in one pair only.
-    """
+    """Return the number of disjoint pairs of a group with reals and another with fakes."""
     real, fake = set(group[target == 0].tolist()), set(group[target == 1].tolist())
     return min(len(real), len(fake), len(real | fake) // 2)
 
 
 def _correlation(hit: Ints, target: Ints, group: Ints) -> float:
-    """Return the correlation of recall's and specificity's deviations, through shared groups."""
+    """Return the correlation of recall and specificity through shared groups."""
     n_groups = int(group.max()) + 1
     sums = []
     for label in (0, 1):
@@ -197,13 +181,14 @@ def _correlation(hit: Ints, target: Ints, group: Ints) -> float:
     return float((sums[0] * sums[1]).sum()) / scale if scale > 0 else 0.0
 
 
-def _quantile(confidence: float, freedom: float) -> float:
+def t_quantile(confidence: float, freedom: float) -> float:
+    """Return the two-sided quantile of Student's t, on at least one degree of freedom."""
     return float(t.ppf((1 + confidence) / 2, max(freedom, 1)))
 
 
 @dataclass(frozen=True)
 class Placements:
-    """Each item's rank among the items of the other class; ties count half.
+    """Relative rank of each item among the other class; ties count half.
 
     Attributes:
         of_fakes: ``(n_fake,)`` share of reals below each fake.
@@ -219,12 +204,12 @@ class Placements:
         return float(self.of_fakes.mean())
 
     def minus(self, other: Placements) -> Placements:
-        """Return the differences to another detector's placements of the same items."""
+        """Return the differences from another detector's placements of the same items."""
         return Placements(self.of_fakes - other.of_fakes, self.of_reals - other.of_reals)
 
 
 def place(items: Items) -> Placements:
-    """Return where each item of one class is among those of the other; takes both and scores."""
+    """Return the placements of items of both classes."""
     steps, step = sweep.count_steps(items.ranking), items.ranking.step_of
     fake = items.target == 1
     at_fake, at_real = step[fake], step[~fake]
@@ -234,47 +219,30 @@ def place(items: Items) -> Placements:
     return Placements((2 * n_real - reals_above) / (2 * n_real), fakes_above / (2 * n_fake))
 
 
-def clustered_variance(placements: Placements, target: Ints, group: Ints) -> float:
-    """Return the variance of the mean placement over samples of groups.
+def clustered_variance(placements: Placements, target: Ints, group: Ints) -> tuple[float, float]:
+    """Return Obuchowski's (1997) variance of the mean placement, and its degrees of freedom.
 
     Args:
         placements: Of one detector, or differences of two.
-        target: ``(n_items,)`` of 0 and 1, in the order that placements were made from.
-        group: ``(n_items,)`` group of each, from 0 up.
-
-    Returns:
-        NaN unless two groups hold fakes and two hold reals.
+        target: ``(n_items,)`` of 0 and 1, in the order of the placed items.
+        group: ``(n_items,)`` groups, from 0; at least two of each class.
     """
-    of_fakes, of_reals = _parts(placements, target, group)
+    mean, n_groups = placements.mean, int(group.max()) + 1
+    of_fakes, of_reals = (  # contributions of each group
+        np.bincount(group[target == label], values - mean, n_groups) / len(values)
+        for label, values in ((1, placements.of_fakes), (0, placements.of_reals))
+    )
     i10, i01 = (len(np.unique(group[target == label])) for label in (1, 0))
-    if min(i10, i01) < 2:
-        return float("nan")
     alone = i10 / (i10 - 1) * (of_fakes**2).sum() + i01 / (i01 - 1) * (of_reals**2).sum()
-    together = len(of_fakes) / (len(of_fakes) - 1) * (of_fakes * of_reals).sum()
-    return float(max(alone + 2 * together, 0))
-
-
-def degrees_of_freedom(placements: Placements, target: Ints, group: Ints) -> float:
-    """Return how many degrees of freedom ``clustered_variance`` has on this sample.
-
-    Where a few groups make most of the variance, as at an AUROC near 1, it has few degrees of
-    freedom however many groups there are. They follow from the fourth moment of the groups' parts
-    (Satterthwaite, 1946); for normal parts they are the number of groups.
-
-    Args:
-        placements: Of one detector, not all alike.
-        target: ``(n_items,)`` of 0 and 1, in the order that placements were made from.
-        group: ``(n_items,)`` group of each, from 0 up.
-    """
-    of_fakes, of_reals = _parts(placements, target, group)
-    return freedom_of(of_fakes + of_reals)
+    together = n_groups / (n_groups - 1) * (of_fakes * of_reals).sum()
+    return float(max(alone + 2 * together, 0)), freedom_of(of_fakes + of_reals)
 
 
 def freedom_of(parts: Floats) -> float:
-    """Return the degrees of freedom of a variance that is the sum of squared parts.
+    """Return the degrees of freedom of the sum of squared parts, ``(n_groups,)``.
 
-    Args:
-        parts: ``(n_groups,)`` what each group adds to the metric.
+    They follow from the fourth moment (Satterthwaite, 1946): few if a few groups make most of the
+    variance, the number of groups for normal parts.
     """
     squares = parts**2
     second, fourth = float(squares.sum()), float((squares**2).sum())
@@ -282,32 +250,20 @@ def freedom_of(parts: Floats) -> float:
     return float("inf") if spread <= 0 else 2 * second**2 / spread
 
 
-def _parts(placements: Placements, target: Ints, group: Ints) -> tuple[Floats, Floats]:
-    """Return what each group adds to the mean placement of fakes, and to that of reals."""
-    mean, n_groups = placements.mean, int(group.max()) + 1
-    of_fakes, of_reals = (
-        np.bincount(group[target == label], values - mean, n_groups) / len(values)
-        for label, values in ((1, placements.of_fakes), (0, placements.of_reals))
-    )
-    return of_fakes, of_reals
-
-
 def tpr_interval(items: Items, fpr: float, confidence: float = CONFIDENCE) -> Interval:
-    """Return an interval for the share of fakes found with at most ``fpr`` of reals called fake.
+    """Return an interval for the true positive rate at a false positive rate of ``fpr``.
 
-    The recall at the last threshold whose false positive rate is significantly below ``fpr``, and
-    at the first where it is significantly above, are put together with the interval of recall at
-    the threshold of the sample as Zou and Donner (2008) do. There is no interval with so few groups
-    of reals that even none called fake would not exclude a rate of ``fpr`` (``groups_needed``).
+    The rates at the last threshold significantly below ``fpr`` and at the first one significantly
+    above are combined with the interval at the threshold of the sample (Zou and Donner, 2008).
 
     Args:
-        items: Reals and fakes, with scores.
-        fpr: Between 0 and 1.
-        confidence: Level.
+        items: Items of both classes, with scores.
+        fpr: Between 0 and 1; needs ``groups_needed`` groups of reals.
+        confidence: Confidence level.
     """
     n_groups, needed = items.groups_of(0), groups_needed(fpr, confidence)
     if n_groups < needed:
-        found = f"{TOO_FEW_GROUPS} of reals: {100 * fpr:g} % takes {needed}, here {n_groups}"
+        found = f"{TOO_FEW_GROUPS} of reals: {100 * fpr:g} % needs {needed}, here {n_groups}"
         return Interval(reason=found)
     if items.groups_of(1) < MIN_GROUPS:
         return Interval(reason=TOO_FEW_GROUPS)
@@ -329,6 +285,6 @@ def tpr_interval(items: Items, fpr: float, confidence: float = CONFIDENCE) -> In
 
 
 def groups_needed(fpr: float, confidence: float = CONFIDENCE) -> int:
-    """Return with how many groups, none of them called fake, a rate of ``fpr`` is excluded."""
+    """Return the number of groups, none called fake, that exclude a rate of ``fpr``."""
     z = float(norm.ppf((1 + confidence) / 2))
     return math.ceil(z**2 * (1 - fpr) / fpr)

@@ -1,9 +1,8 @@
-"""All metrics in one table: label, requirements, formula, interval and direction.
+"""Registry of metrics: label, input, formula, interval and direction.
 
-Conventions: fake is the positive class; scores rise with fakeness. A formula is written once, for
-many reweighted samples at a time, on sums over items or on the counts at every threshold; the value
-of a metric is its formula at weight one. A metric without its denominator, or with one class alone
-where it takes both, is NaN; an AUROC under 0.5 stays there.
+Conventions: fake is the positive class; scores rise with fakeness. A formula is on sums over items
+or on the counts at every threshold, for many reweighted samples; the value of a metric is its
+formula at weight one, NaN if undefined.
 """
 
 from __future__ import annotations
@@ -43,9 +42,9 @@ from earwitness.metrics.sweep import Steps, reals_needed
 
 
 def known_metrics() -> dict[str, Metric]:
-    """Return all metrics by name, in the order to show them: ours, then those of plug-ins.
+    """Return all metrics by name, in display order.
 
-    Plug-ins that cannot be loaded, or that fail on a small sample, are reported once and left out.
+    Plug-ins that cannot be loaded, or fail on a small sample, are reported once and left out.
     """
     registry, known = _registry(), {}
     for name, metric in registry.items():
@@ -73,7 +72,7 @@ def _registry() -> Registry:
 
 @cache
 def _problem_of(metric: Metric) -> str | None:
-    """Return why another package's metric cannot be used: what it does on a small sample."""
+    """Return the error of a plug-in's metric on a small sample."""
     target, logit = np.tile([0, 1], 200), np.linspace(-2, 2, 400)
     prob, group = expit(logit), np.arange(400) // 2
     items = Items(target, group, (prob >= 0.5).astype(np.int64), logit, logit, prob)
@@ -90,7 +89,7 @@ def _problem_of(metric: Metric) -> str | None:
 
 
 def select(names: Collection[str]) -> dict[str, Metric]:
-    """Return some metrics by name."""
+    """Return metrics by name."""
     known = known_metrics()
     return {name: known[name] for name in names}
 
@@ -98,7 +97,7 @@ def select(names: Collection[str]) -> dict[str, Metric]:
 def point_values(
     items: Items, names: Collection[str] | None = None, options: Options | None = None
 ) -> dict[str, float]:
-    """Return the metrics that the items have the columns for; NaN where undefined."""
+    """Return the values of the metrics that items have the columns for; NaN if undefined."""
     chosen = select(known_metrics() if names is None else names)
     held = {name: one for name, one in chosen.items() if getattr(items, one.needs) is not None}
     found = compute(items, np.ones((1, items.n_groups), dtype=np.int64), held, options)
@@ -108,12 +107,12 @@ def point_values(
 def measure(
     name: str, target: ArrayLike, values: ArrayLike, options: Options | None = None
 ) -> float:
-    """Return one metric of independent items; NaN where undefined.
+    """Return the value of one metric of independent items; NaN if undefined.
 
     Args:
-        name: A metric ("auroc").
+        name: Name of the metric.
         target: ``(n_items,)`` of 0 (real) and 1 (fake).
-        values: ``(n_items,)`` of what the metric needs: decisions, scores, logits or probabilities.
+        values: ``(n_items,)`` decisions, scores, logits or probabilities, as the metric needs.
         options: Costs and bins.
     """
     truth = np.asarray(target, dtype=np.int64)
@@ -123,7 +122,7 @@ def measure(
 
 
 def measure_counts(name: str, counts: Counts) -> float:
-    """Return a metric of decisions from their counts; NaN without its denominator alone."""
+    """Return the value of a metric of decisions; NaN only without its denominator."""
     formula = METRICS[name].of_sums
     assert formula is not None  # noqa: S101 - metrics of decisions are formulas on sums
     cells = ("tp", "fn", "fp", "tn", "n_real", "n_fake")
@@ -131,7 +130,7 @@ def measure_counts(name: str, counts: Counts) -> float:
 
 
 def names_needing(*needs: Needs) -> list[str]:
-    """Return the metrics that take one of these columns."""
+    """Return the names of the metrics that need one of these columns."""
     return [name for name, metric in known_metrics().items() if metric.needs in needs]
 
 
@@ -140,14 +139,14 @@ def _mean(column: str) -> Callable[[Sums, Options], Floats]:
 
 
 def _f1(tp: Floats, fp: Floats, fn: Floats) -> Floats:
-    """Return the harmonic mean of precision and recall; 0 where errors are all there is."""
+    """Return F1; 0 without true positives, NaN without positives at all."""
     precision, recall = share(tp, tp + fp), share(tp, tp + fn)
     mean = np.where(tp > 0, share(2 * precision * recall, precision + recall), 0.0)
     return np.where(tp + fp + fn > 0, mean, np.nan)
 
 
 def _mcc(s: Sums, _: Options) -> Floats:
-    """Return Matthews' correlation; 0 where all decisions are alike, as in scikit-learn."""
+    """Return Matthews' correlation; 0 if all decisions are the same, as in scikit-learn."""
     margins = s["n_real"] * s["n_fake"] * (s["tp"] + s["fp"]) * (s["tn"] + s["fn"])
     agreement = s["tp"] * s["tn"] - s["fp"] * s["fn"]
     both = (s["n_real"] > 0) & (s["n_fake"] > 0)
@@ -160,7 +159,7 @@ def _cllr_columns(items: Items, _: Options) -> Sums:
 
 
 def _bits(target: Ints, logit: Floats) -> Floats:
-    """Return what each item adds to Cllr, in bits."""
+    """Return each item's contribution to Cllr, in bits."""
     signs = np.where(target == 1, -1.0, 1.0)
     return np.asarray(np.logaddexp(0, signs * check_logits(logit)) / math.log(2))
 
@@ -176,7 +175,7 @@ def _dcf_columns(items: Items, options: Options) -> Sums:
 
 
 def _act_dcf(s: Sums, options: Options) -> Floats:
-    """Return the normalised cost at the threshold that the costs prescribe (ASVspoof 5)."""
+    """Return the normalised cost at the Bayes threshold (ASVspoof 5)."""
     fpr, fnr = share(s["alarms"], s["n_real"]), share(s["misses"], s["n_fake"])
     return options.costs.normalised(fpr, fnr)
 
@@ -197,7 +196,7 @@ def _log_loss_columns(items: Items, _: Options) -> Sums:
 
 
 def _nats(target: Ints, prob: Floats) -> Floats:
-    """Return what each item adds to the log loss, in nats."""
+    """Return each item's contribution to the log loss, in nats."""
     clipped = clip_probs(prob)
     return -np.log(np.where(target == 1, clipped, 1 - clipped))
 
@@ -209,12 +208,12 @@ def _ece_columns(items: Items, options: Options) -> Sums:
 
 
 def _ece(s: Sums, _: Options) -> Floats:
-    """Return the mean distance of probability and share of fakes over bins (Guo et al., 2017)."""
+    """Return the expected calibration error (Guo et al., 2017)."""
     return share(np.abs(s["bins"]).sum(axis=-1), s["n_real"] + s["n_fake"])
 
 
 def _ece_noise(items: Items, options: Options) -> Metric:
-    """Return how far the bins of a sample are from those of the whole, summed over bins."""
+    """Return the distance of a resample's bins from those of the sample, summed over bins."""
     whole = _ece_columns(items, options)["bins"].mean(axis=0)
 
     def formula(s: Sums, _: Options) -> Floats:
@@ -226,7 +225,7 @@ def _ece_noise(items: Items, options: Options) -> Metric:
 
 
 def _min_dcf_optimism(items: Items, _: Options) -> Metric:
-    """Return how much more each sample's cheapest threshold costs on the whole."""
+    """Return the excess cost of a resample's best threshold on the sample."""
     whole = sweep.count_steps(items.ranking)
     return Metric(
         label="optimism of minDCF",
@@ -236,7 +235,7 @@ def _min_dcf_optimism(items: Items, _: Options) -> Metric:
 
 
 def _worst(loss: Callable[[Ints, Floats], Floats], needs: Needs) -> Callable[[Items], float]:
-    """Return a function: what the most confident item would cost if it were wrong."""
+    """Return a function for the loss of the most confident item if it were wrong."""
 
     def worst(items: Items) -> float:
         values = getattr(items, needs)
@@ -263,7 +262,7 @@ def _accuracy_interval(items: Items, options: Options, share: float | None = Non
 
 
 def _tpr(fpr: float, label: str) -> Metric:
-    """Return TPR at a rate of false positives; undefined with too few reals to see that rate."""
+    """Return the metric TPR at a false positive rate."""
     needed = reals_needed(fpr)
 
     def formula(steps: Steps, _: Options) -> Floats:
@@ -274,7 +273,7 @@ def _tpr(fpr: float, label: str) -> Metric:
         needs="score",
         of_steps=formula,
         interval=lambda items, options: tpr_interval(items, fpr, options.confidence),
-        undefined=f"takes {needed} reals, {{n_real}} in this slice",
+        undefined=f"needs {needed} reals, {{n_real}} in this slice",
     )
 
 

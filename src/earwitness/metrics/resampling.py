@@ -1,12 +1,9 @@
-"""The group bootstrap: intervals for metrics whose variance has no closed form.
+"""Bootstrap intervals and permutation tests over groups.
 
-Conventions: groups are drawn with replacement, within strata, from a seed. The strata are the
-groups that hold reals alone, fakes alone, and both: a group with both is drawn as one, its reals
-and its fakes together, and the number of groups of each kind is the same in every resample.
-
-The resamples give a variance and its degrees of freedom for ``intervals.score_interval``, not
-percentiles: percentile intervals are too narrow with few groups, and may miss the point itself of a
-biased metric.
+Conventions: whole groups are drawn with replacement within strata: groups of reals, of fakes, and
+of both. Resamples give the variance and degrees of freedom of ``intervals.score_interval``, as
+percentile intervals are too narrow with few groups. Differences are first minus second; p-values
+are two-sided.
 """
 
 from __future__ import annotations
@@ -19,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata, t
+from scipy.stats import rankdata
 
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS
 from earwitness.metrics.compute import Metric, compute
@@ -28,35 +25,29 @@ from earwitness.metrics.intervals import (
     NO_VARIATION,
     Interval,
     clustered_variance,
-    degrees_of_freedom,
     freedom_of,
     place,
     score_interval,
+    t_quantile,
 )
 from earwitness.metrics.measures import select
 from earwitness.metrics.sample import Floats, Items, Options, Values
 
 N_RESAMPLES = 2000
-HELD = 4_000_000
-"""Weights of groups that are drawn at once."""
-
-MOST_UNDEFINED = 0.05
-"""Share of resamples in which a metric may be undefined; they are left out of its variance."""
-
-ROUNDING = 1e-12
+N_SWAPS = 2000
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How a metric varies over resamples.
+    """Distribution of a metric over resamples.
 
     Attributes:
-        value: The metric on the sample.
-        shifts: ``(n_resamples,)`` the metric on each resample, less ``value``; NaN where undefined.
-        moments: ``(2, n_groups)``, of ``_moments``.
-        n_groups: Groups of the class that has fewer.
-        bounds: Least and greatest possible value.
-        bias: ``(n_resamples,)`` of the metric that measures the bias; empty without one.
+        value: Value on the sample.
+        shifts: ``(n_resamples,)`` value on each resample minus ``value``; NaN if undefined.
+        moments: ``(2, n_groups)`` of ``_moments``.
+        n_groups: Number of groups of the smaller class.
+        bounds: Minimum and maximum possible.
+        bias: ``(n_resamples,)`` values of the metric's ``bias``; empty without one.
     """
 
     value: float
@@ -68,12 +59,12 @@ class Spread:
 
     @cached_property
     def defined(self) -> Floats:
-        """Shifts where the metric is defined."""
+        """Shifts of the resamples with a defined metric."""
         return self.shifts[np.isfinite(self.shifts)]
 
     @property
     def shift(self) -> float:
-        """Mean shift: the bias that resampling adds."""
+        """Mean shift, the bias of resampling."""
         return float(self.defined.mean())
 
     @property
@@ -87,11 +78,6 @@ class Spread:
         parts = self.moments[0] - self.shift * self.moments[1]
         return freedom_of(parts / len(self.defined))
 
-    def quantile(self, confidence: float) -> float:
-        """Return Student's t on these degrees of freedom."""
-        freedom = max(min(self.freedom, self.n_groups - 1), 1)
-        return float(t.ppf((1 + confidence) / 2, freedom))
-
 
 def bootstrap_intervals(
     items: Items,
@@ -101,14 +87,14 @@ def bootstrap_intervals(
     n_resamples: int = N_RESAMPLES,
     options: Options | None = None,
 ) -> dict[str, Interval]:
-    """Return an interval for every metric, all from the same resamples.
+    """Return an interval for every metric, from the same resamples.
 
     Args:
-        items: The sample, reals and fakes.
-        names: Metrics.
-        seed: Seed of the draws.
+        items: The sample, with both classes.
+        names: Names of the metrics.
+        seed: Random seed.
         n_resamples: Number of resamples.
-        options: Level, costs and bins.
+        options: Confidence level, costs and bins.
     """
     n_groups = min(items.groups_of(0), items.groups_of(1))
     if n_groups < MIN_GROUPS:
@@ -120,7 +106,7 @@ def bootstrap_intervals(
     taken = metrics | biases
     once = np.ones((1, items.n_groups), dtype=np.int16)
     values = np.concatenate(list(compute(items, once, taken, options).values()))
-    rng, size = np.random.default_rng(seed), max(1, HELD // items.n_groups)
+    rng, size = np.random.default_rng(seed), max(1, 4_000_000 // items.n_groups)  # bounds memory
     moments = np.zeros((2, items.n_groups, len(taken)), dtype=np.float64)
     parts = []
     for start in range(0, n_resamples, size):
@@ -148,7 +134,7 @@ def bootstrap_intervals(
 
 
 def draw_weights(items: Items, n_resamples: int, rng: np.random.Generator) -> NDArray[np.int16]:
-    """Draw how often each group counts: ``(n_resamples, n_groups)``, multinomial by stratum."""
+    """Draw bootstrap weights of the groups within strata: ``(n_resamples, n_groups)``."""
     kinds = _strata(items)
     weights = np.empty((n_resamples, items.n_groups), dtype=np.int16)
     for kind in np.unique(kinds):
@@ -160,7 +146,7 @@ def draw_weights(items: Items, n_resamples: int, rng: np.random.Generator) -> ND
 
 
 def _strata(items: Items) -> NDArray[np.int64]:
-    """1 for groups of reals alone, 2 for groups of fakes alone, 3 for groups with both."""
+    """Return the stratum of each group: 1 reals, 2 fakes, 3 both."""
     kinds = np.zeros(items.n_groups, dtype=np.int64)
     for label in (0, 1):
         kinds[np.unique(items.group[items.target == label])] += label + 1
@@ -168,10 +154,10 @@ def _strata(items: Items) -> NDArray[np.int64]:
 
 
 def _moments(weights: NDArray[np.int16], shifts: Floats) -> Floats:
-    """Return each group's sum of shifts, and of their being there: ``(2, n_groups, n_metrics)``.
+    """Return sums over resamples, by group weight: ``(2, n_groups, n_metrics)``.
 
-    From them follows how the metric goes with a group's weight, which is what the group adds to
-    it (the infinitesimal jackknife of Efron, 2014).
+    The sums of shifts and of defined resamples give the influence of each group (infinitesimal
+    jackknife; Efron, 2014).
     """
     defined = np.isfinite(shifts)
     columns = np.hstack([np.where(defined, shifts, 0), defined]).astype(np.float32)
@@ -181,11 +167,11 @@ def _moments(weights: NDArray[np.int16], shifts: Floats) -> Floats:
 
 def _interval(name: str, metric: Metric, spread: Spread, confidence: float) -> Interval:
     n_undefined = len(spread.shifts) - len(spread.defined)
-    if n_undefined > MOST_UNDEFINED * len(spread.shifts):
+    if n_undefined > 0.05 * len(spread.shifts):
         return Interval(reason=f"undefined in {n_undefined} of {len(spread.shifts)} resamples")
     least, greatest = spread.bounds
     is_at_bound = metric.worst is None and not least < spread.value < greatest
-    if spread.variance <= (ROUNDING * (greatest - least)) ** 2 and not is_at_bound:
+    if spread.variance <= (1e-12 * (greatest - least)) ** 2 and not is_at_bound:
         return Interval(reason=NO_VARIATION)
     found = score_interval(
         spread.value,
@@ -204,31 +190,29 @@ def _interval(name: str, metric: Metric, spread: Spread, confidence: float) -> I
 
 
 def _least_ece(spread: Spread, confidence: float) -> float:
-    """Return the lower end of ECE, which chance alone makes greater than 0.
+    """Return the lower end of ECE, whose value is above 0 by chance alone.
 
-    It is 0 where the distance is no greater than that of resamples from the sample. Elsewhere
-    the bias that resampling adds is taken off first.
+    It is 0 if the value is within the distance of resamples from the sample; else the bias of
+    resampling is subtracted first.
     """
     scale = math.sqrt(spread.n_groups / (spread.n_groups - 1))
     if spread.value <= scale * float(np.quantile(spread.bias, (1 + confidence) / 2)):
         return 0.0
-    reach = spread.quantile(confidence) * math.sqrt(spread.variance)
+    freedom = min(spread.freedom, spread.n_groups - 1)
+    reach = t_quantile(confidence, freedom) * math.sqrt(spread.variance)
     return min(max(spread.value - spread.shift - reach, 0.0), spread.value)
-
-
-N_SWAPS = 2000
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two detectors are apart.
+    """Difference of a metric between two detectors.
 
     Attributes:
         value: First minus second.
-        low: Lower end of the interval; NaN where the test gives none.
-        high: Upper end.
-        p: Chance of so great a difference if there were none; NaN with a reason.
-        method: Which test.
+        low: Lower end of the interval; NaN without one.
+        high: Upper end of the interval.
+        p: P-value; NaN with a ``reason``.
+        method: Name of the test.
         reason: Why there is no p-value.
     """
 
@@ -241,27 +225,25 @@ class Difference:
 
 
 def auroc_difference(first: Items, second: Items, confidence: float = CONFIDENCE) -> Interval:
-    """Return an interval for a difference of two AUROCs: DeLong's, with Obuchowski's variance.
+    """Return an interval for the difference of two AUROCs.
 
-    Student's t takes the place of the normal distribution, on as many degrees of freedom as the
-    variance has (``degrees_of_freedom``), at most one fewer than the groups of the class
-    that has fewer.
+    It is DeLong's with Obuchowski's variance and Student's t, on at most as many degrees of freedom
+    as groups of the smaller class minus 1.
 
     Args:
-        first: Items with reals and fakes, as the first detector scored them.
-        second: The same items in the same order, as the second did.
-        confidence: Level.
+        first: Items of both classes, scored by the first detector.
+        second: The same items in the same order, scored by the second.
+        confidence: Confidence level.
     """
     one, two = place(first), place(second)
     value, apart = one.mean - two.mean, one.minus(two)
     n_least = min(first.groups_of(0), first.groups_of(1))
     if n_least < MIN_GROUPS:
         return Interval(reason=TOO_FEW_GROUPS)
-    error = math.sqrt(clustered_variance(apart, first.target, first.group))
-    if error == 0:
+    variance, freedom = clustered_variance(apart, first.target, first.group)
+    if variance == 0:
         return Interval(reason=NO_VARIATION)
-    freedom = min(n_least - 1, degrees_of_freedom(apart, first.target, first.group))
-    reach = float(t.ppf((1 + confidence) / 2, max(freedom, 1))) * error
+    reach = t_quantile(confidence, min(n_least - 1, freedom)) * math.sqrt(variance)
     return Interval(max(value - reach, -1.0), min(value + reach, 1.0), "clustered DeLong")
 
 
@@ -274,21 +256,20 @@ def compare_by_swaps(
     n_swaps: int = N_SWAPS,
     options: Options | None = None,
 ) -> dict[str, Difference]:
-    """Test differences of metrics by permutation: outputs are swapped, a whole group at a time.
+    """Test differences of metrics by a permutation test over groups.
 
-    Under the null hypothesis the detectors' outputs on a group are exchangeable. The p-value is
-    the share of random swaps (the data themselves being one of them) with a difference at least
-    as great. Scores that items are ordered by are replaced by ranks first, as the detectors'
-    scales may differ; logits and probabilities are not. The difference of two AUROCs has an
-    interval as well (``auroc_difference``).
+    Under the null hypothesis the outputs of the detectors on a group are exchangeable. The p-value
+    is the share of random swaps, the data included, with a difference at least as large. ``score``
+    is replaced by ranks first, as scales may differ; logits and probabilities are not. AUROC also
+    has an interval (``auroc_difference``).
 
     Args:
         first: Items with the columns that the metrics need, scored by the first detector.
         second: The same items in the same order, scored by the second.
-        names: Metrics.
-        seed: Seed of the swaps.
-        n_swaps: Number of swaps.
-        options: Level, costs and bins.
+        names: Names of the metrics.
+        seed: Random seed.
+        n_swaps: Number of permutations.
+        options: Costs and bins.
     """
     pooled, n_groups = _pooled(first, second), first.n_groups
     swapped = np.random.default_rng(seed).integers(0, 2, (n_swaps + 1, n_groups), dtype=np.int8)
@@ -309,10 +290,7 @@ def compare_by_swaps(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm, 1979), in the same order.
-
-    NaN is no test: it stays NaN and is not counted.
-    """
+    """Return Holm-corrected p-values (1979), in the same order; NaN is not a test."""
     values = np.asarray(p, dtype=np.float64)
     tested = np.flatnonzero(~np.isnan(values))
     order = tested[np.argsort(values[tested], kind="stable")]
@@ -329,13 +307,13 @@ def _swap_test(differences: Floats, few_groups: bool) -> Difference:
     if few_groups:
         return Difference(value, reason=TOO_FEW_GROUPS)
     swaps = np.abs(differences[1:])
-    n_great = int((~(swaps < abs(value) - 1e-12)).sum())  # an undefined swap counts as great
+    n_great = int((~(swaps < abs(value) - 1e-12)).sum())  # undefined: counted
     method = f"group swaps, {len(swaps)} permutations"
     return Difference(value, p=(1 + n_great) / (1 + len(swaps)), method=method)
 
 
 def _pooled(first: Items, second: Items) -> Items:
-    """Put the items one below the other, the second's groups numbered after the first's."""
+    """Concatenate the items, with separate groups."""
     if not (
         np.array_equal(first.target, second.target) and np.array_equal(first.group, second.group)
     ):
@@ -352,5 +330,5 @@ def _pooled(first: Items, second: Items) -> Items:
 
 
 def _stacked(first: Values | None, second: Values | None) -> Any:
-    """Return both, one below the other; ``None`` unless both detectors have them."""
+    """Concatenate two columns; ``None`` if either is missing."""
     return None if first is None or second is None else np.concatenate([first, second])

@@ -1,7 +1,7 @@
 """Samples that metrics are computed from, and the options of metrics.
 
-Conventions: 0 is real, 1 is fake; scores rise with fakeness; one row an item. A group holds items
-that are not independent (a track with its reconstructions): reals, fakes or both.
+Conventions: 0 is real, 1 is fake; scores rise with fakeness. Items of one group are not independent
+(a track with its reconstructions); a group has reals, fakes or both.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Rate = TypeVar("Rate", float, NDArray[np.float64])
 
 
 CLIP = float(np.finfo(np.float64).eps)
-"""Probabilities are kept this far from 0 and 1 (2.2e-16) before a logarithm is taken."""
+"""Minimum distance of probabilities from 0 and 1 before a logarithm."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Items by falling score; items with equal scores share a step.
+    """Items by descending score; items with equal scores share a step.
 
     Attributes:
-        order: ``(n_items,)`` positions of the items, highest score first.
-        is_fake: ``(n_items,)``, in this order.
-        ends: ``(n_steps,)`` where the last item of each distinct score is in this order.
-        thresholds: ``(n_steps,)`` the threshold of each step: the score, or its ``prob``.
+        order: ``(n_items,)`` indices of the items, highest score first.
+        is_fake: ``(n_items,)`` in this order.
+        ends: ``(n_steps,)`` position of the last item of each distinct score.
+        thresholds: ``(n_steps,)`` threshold of each step: the score, or its ``prob``.
     """
 
     order: Ints
@@ -43,14 +43,14 @@ class Ranking:
 
     @property
     def step_of(self) -> Ints:
-        """``(n_items,)`` the first step, from 1, at which each item is called fake."""
+        """``(n_items,)`` first step, from 1, at which each item is called fake."""
         steps = np.empty(len(self.order), dtype=np.int64)
         steps[self.order] = np.searchsorted(self.ends, np.arange(len(self.order))) + 1
         return steps
 
 
 def rank(target: ArrayLike, score: ArrayLike) -> Ranking:
-    """Order items by falling score.
+    """Return the items by descending score.
 
     Args:
         target: ``(n_items,)`` of 0 (real) and 1 (fake).
@@ -76,11 +76,11 @@ class Items:
 
     Attributes:
         target: ``(n_items,)`` of 0 (real) and 1 (fake).
-        group: ``(n_items,)`` of the group of each, from 0 up without gaps.
-        decision: ``(n_items,)`` of 0 and 1; ``None`` without decisions.
-        score: ``(n_items,)``, what items are ordered by; ``None`` without scores.
-        logit: ``(n_items,)`` on the whole line; ``None`` without scores.
-        prob: ``(n_items,)`` from 0 to 1; ``None`` without scores between 0 and 1.
+        group: ``(n_items,)`` groups, numbered from 0 without gaps.
+        decision: ``(n_items,)`` of 0 and 1, if any.
+        score: ``(n_items,)`` scores that rank the items, if any.
+        logit: ``(n_items,)`` scores on the real line, if any.
+        prob: ``(n_items,)`` scores from 0 to 1, if any.
     """
 
     target: Ints
@@ -100,12 +100,12 @@ class Items:
 
     @property
     def has_both(self) -> bool:
-        """Whether there are reals and fakes."""
+        """Whether both classes are present."""
         return has_both(self.target)
 
     @cached_property
     def ranking(self) -> Ranking:
-        """The items by falling score, sorted once; thresholds are probabilities if there are any.
+        """The items by descending score; thresholds are probabilities, if any.
 
         Raises:
             ValueError: There are no scores, or one is not finite.
@@ -120,11 +120,11 @@ class Items:
         return replace(ranking, thresholds=lowest)
 
     def groups_of(self, target: int) -> int:
-        """Return how many groups hold an item of a class."""
+        """Return the number of groups with an item of a class."""
         return len(np.unique(self.group[self.target == target]))
 
     def where(self, chosen: ArrayLike) -> Items:
-        """Return the items that a mask or positions choose, their groups renumbered."""
+        """Return the items of a mask or of indices, with groups renumbered."""
         kept = np.asarray(chosen)
 
         def select(values: Values | None) -> Values | None:
@@ -141,24 +141,24 @@ class Items:
 
 
 def numbered(labels: ArrayLike) -> Ints:
-    """Return groups numbered from 0 without gaps, one for each distinct label: ``(n_items,)``."""
+    """Return the labels as groups numbered from 0 without gaps: ``(n_items,)``."""
     return np.unique(np.asarray(labels), return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def has_both(target: ArrayLike) -> bool:
-    """Whether there are reals and fakes."""
+    """Return whether both classes are present."""
     truth = np.asarray(target)
     return bool((truth == 0).any() and (truth == 1).any())
 
 
 @dataclass(frozen=True)
 class Costs:
-    """A prior and two costs; the defaults are those of ASVspoof 5 (Wang et al., 2024).
+    """Prior and costs of errors; the defaults are those of ASVspoof 5 (Wang et al., 2024).
 
     Attributes:
-        p_fake: Assumed share of fakes, between 0 and 1.
-        c_false_alarm: Cost of calling a real fake, more than 0.
-        c_miss: Cost of calling a fake real, more than 0.
+        p_fake: Assumed prevalence of fakes, between 0 and 1.
+        c_false_alarm: Cost of a real called fake, above 0.
+        c_miss: Cost of a fake called real, above 0.
 
     Raises:
         ValueError: A value is out of bounds.
@@ -177,16 +177,11 @@ class Costs:
 
     @property
     def threshold(self) -> float:
-        """Logit above which calling an item fake costs less, if logits are calibrated."""
+        """Bayes threshold on calibrated logits."""
         return math.log(self._false_alarm / self._miss)
 
     def normalised(self, fpr: Rate, fnr: Rate) -> Rate:
-        """Return the expected cost, where 1 is the cost of the better constant decision.
-
-        Args:
-            fpr: Share of reals called fake.
-            fnr: Share of fakes called real.
-        """
+        """Return the expected cost, divided by that of the better constant decision."""
         return (self._false_alarm * fpr + self._miss * fnr) / min(self._false_alarm, self._miss)
 
     @property
@@ -199,17 +194,16 @@ class Costs:
 
 
 ASVSPOOF5 = Costs()
-"""Settings of ASVspoof 5: 5 % fakes, and a miss costs ten times what a false alarm does."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options that metrics and their intervals depend on.
+    """Options of metrics and their intervals.
 
     Attributes:
         costs: Prior and costs of ``min_dcf`` and ``act_dcf``.
-        n_bins: Bins of ``ece``, of equal width (Guo et al., 2017: 15).
-        confidence: Level of intervals.
+        n_bins: Number of equal-width bins of ``ece`` (Guo et al., 2017: 15).
+        confidence: Confidence level.
     """
 
     costs: Costs = ASVSPOOF5
@@ -223,15 +217,15 @@ def logits(prob: ArrayLike) -> Floats:
 
 
 def bin_of(prob: ArrayLike, n_bins: int) -> Ints:
-    """Return the bin of each probability, from 0: ``(n_items,)``; the last bin holds 1."""
+    """Return the bin of each probability, from 0: ``(n_items,)``; the last bin includes 1."""
     scaled = check_probs(prob) * n_bins
     return np.minimum(scaled.astype(np.int64), n_bins - 1)
 
 
 def given(values: Values | None) -> Values:
-    """Return a column of items; ``ValueError`` if they do not have it."""
+    """Return a column of items; ``ValueError`` if it is missing."""
     if values is None:
-        raise ValueError("a metric needs a column that the items do not have")
+        raise ValueError("a column that the metric needs is missing")
     return values
 
 

@@ -1,9 +1,8 @@
-"""Decisions at every reachable threshold, for one sample or for many reweighted ones at once.
+"""Threshold sweep of one sample or of many reweighted samples, and metrics on it.
 
-Conventions: scores rise with fakeness. A threshold is reachable if it is a score: equal scores are
-called fake together. Step 0 calls nothing fake, step ``k`` every item from the ``k``-th distinct
-score (from the top) up. Weights are whole numbers, how often an item counts, so that counts are
-exact; leading axes are samples. A metric without reals or without fakes is NaN.
+Conventions: scores rise with fakeness. Step 0 calls nothing fake, step ``k`` every item from the
+``k``-th highest distinct score up. Weights are whole numbers, so counts are exact; leading axes are
+samples. A metric of a single class is NaN.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from earwitness.metrics.sample import Costs, Floats, Ints, Ranking, has_both, ra
 
 @dataclass(frozen=True)
 class Steps:
-    """Items called fake at every step.
+    """Counts at every step.
 
     Attributes:
-        fp: ``(..., n_steps + 1)`` reals called fake, rising from 0 to all of them.
-        tp: ``(..., n_steps + 1)`` fakes called fake, rising from 0 to all of them.
-        thresholds: ``(n_steps,)`` distinct scores, falling; step 0 has none.
+        fp: ``(..., n_steps + 1)`` false positives, rising from 0 to all reals.
+        tp: ``(..., n_steps + 1)`` true positives, rising from 0 to all fakes.
+        thresholds: ``(n_steps,)`` distinct scores, descending; step 0 has none.
     """
 
     fp: Ints
@@ -45,21 +44,21 @@ class Steps:
 
     @cached_property
     def fpr(self) -> Floats:
-        """``(..., n_steps + 1)`` share of reals called fake."""
+        """``(..., n_steps + 1)`` false positive rates."""
         return _shares(self.fp, self.n_real)
 
     @cached_property
     def tpr(self) -> Floats:
-        """``(..., n_steps + 1)`` share of fakes called fake."""
+        """``(..., n_steps + 1)`` true positive rates."""
         return _shares(self.tp, self.n_fake)
 
 
 def count_steps(ranking: Ranking, weights: NDArray[np.integer] | None = None) -> Steps:
-    """Count the items called fake at every step.
+    """Return the counts at every step.
 
     Args:
         ranking: The items.
-        weights: ``(..., n_items)`` whole numbers, how often each item counts; ``None`` is once.
+        weights: ``(..., n_items)`` whole weights of the items; ``None`` is 1.
     """
     if weights is None:
         weights = np.ones(len(ranking.order), dtype=np.int64)
@@ -67,7 +66,7 @@ def count_steps(ranking: Ranking, weights: NDArray[np.integer] | None = None) ->
 
 
 def count_ordered(ranking: Ranking, ordered: NDArray[np.integer]) -> Steps:
-    """Count the items called fake at every step, with weights in the ranking's order."""
+    """Return the counts at every step, for weights in the order of the ranking."""
     called, tp = (_cumulate(ranking, w) for w in (ordered, ordered * ranking.is_fake))
     return Steps(called - tp, tp, ranking.thresholds)
 
@@ -81,14 +80,14 @@ def _cumulate(ranking: Ranking, ordered: NDArray[np.integer]) -> Ints:
 
 
 def auroc(steps: Steps) -> Floats:
-    """Return the area under the ROC curve, a tie counting half: ``(...)``."""
+    """Return the area under the ROC curve; a tie counts half: ``(...)``."""
     widths, heights = np.diff(steps.fpr, axis=-1), steps.tpr[..., 1:] + steps.tpr[..., :-1]
     area: Floats = (widths * heights / 2).sum(axis=-1)
     return area
 
 
 def average_precision(steps: Steps) -> Floats:
-    """Return precision averaged over the fakes as they are found, without interpolation."""
+    """Return the average precision, without interpolation: ``(...)``."""
     called = np.maximum((steps.tp + steps.fp)[..., 1:], 1)
     precision = steps.tp[..., 1:] / called
     found = np.einsum("...i,...i->...", precision, np.diff(steps.tp, axis=-1))
@@ -97,12 +96,11 @@ def average_precision(steps: Steps) -> Floats:
 
 
 def eer_step(steps: Steps) -> Ints:
-    """Return the step at which the two error rates are nearest: ``(...)``.
+    """Return the step from 1 at which the two error rates are closest: ``(...)``.
 
-    Of several that are equally near, the one with the lower mean is taken, so that nothing
-    depends on which class is called positive. Never step 0, which has no threshold. False alarms
-    rise and misses fall from step to step, so only the last step with more misses and the first
-    without can be it.
+    Ties are resolved by the lower mean, so that the result does not depend on which class is
+    positive. As false alarms rise and misses fall, only the last step with more misses and the
+    next one are candidates.
     """
     n_real, n_fake = steps.n_real, steps.n_fake
     excess = steps.fp[..., 1:] * n_fake + steps.tp[..., 1:] * n_real - n_real * n_fake
@@ -121,7 +119,7 @@ def eer_step(steps: Steps) -> Ints:
 
 
 def eer(steps: Steps) -> Floats:
-    """Return the mean of the two error rates where they are nearest: ``(...)``."""
+    """Return the mean of the two error rates where they are closest: ``(...)``."""
     step = eer_step(steps)[..., None]
     fpr = np.take_along_axis(steps.fpr, step, axis=-1)
     fnr = 1 - np.take_along_axis(steps.tpr, step, axis=-1)
@@ -130,25 +128,19 @@ def eer(steps: Steps) -> Floats:
 
 
 def eer_threshold(steps: Steps) -> Floats:
-    """Return the score from which items are called fake where the error rates are nearest."""
+    """Return the threshold at which the error rates are closest: ``(...)``."""
     threshold: Floats = steps.thresholds[eer_step(steps) - 1]
     return threshold
 
 
 def min_dcf(steps: Steps, costs: Costs) -> Floats:
-    """Return the least normalised cost that any reachable threshold has: ``(...)``."""
+    """Return the minimum normalised cost over thresholds: ``(...)``."""
     least: Floats = costs.normalised(steps.fpr, 1 - steps.tpr).min(axis=-1)
     return least
 
 
 def min_dcf_optimism(steps: Steps, whole: Steps, costs: Costs) -> Floats:
-    """Return how much more the cheapest threshold of each sample costs on the whole: ``(...)``.
-
-    Args:
-        steps: Of the samples.
-        whole: Of what they were drawn from, ``(n_steps + 1,)``.
-        costs: Prior and costs.
-    """
+    """Return the excess cost of each sample's best threshold on the original sample: ``(...)``."""
     own = costs.normalised(steps.fpr, 1 - steps.tpr)
     cheapest = own.argmin(axis=-1)
     there: Floats = costs.normalised(whole.fpr, 1 - whole.tpr)[cheapest]
@@ -156,14 +148,14 @@ def min_dcf_optimism(steps: Steps, whole: Steps, costs: Costs) -> Floats:
 
 
 def tpr_at_fpr(steps: Steps, fpr: float) -> Floats:
-    """Return the share of fakes found with at most ``fpr`` of reals called fake: ``(...)``."""
+    """Return the true positive rate at a false positive rate of at most ``fpr``: ``(...)``."""
     last = last_step_at(steps, fpr)[..., None]
     found = np.take_along_axis(steps.tpr, last, axis=-1)[..., 0]
     return np.where(steps.n_real[..., 0] == 0, np.nan, found)
 
 
 def last_step_at(steps: Steps, fpr: float) -> Ints:
-    """Return the last step with at most ``fpr`` of reals called fake: ``(...)``."""
+    """Return the last step with a false positive rate of at most ``fpr``: ``(...)``."""
     allowed = steps.fp <= fpr * steps.n_real * (1 + 1e-12)
     last: Ints = allowed.sum(axis=-1) - 1
     return last
@@ -175,9 +167,9 @@ def _shares(part: NDArray[Any], whole: Ints) -> Floats:
 
 
 def threshold_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float) -> float:
-    """Return the lowest score that as a threshold calls at most ``fpr`` of the reals fake.
+    """Return the lowest threshold with a false positive rate of at most ``fpr``.
 
-    Reals alone serve as well. NaN below ``reals_needed(fpr)`` reals.
+    Reals alone suffice. NaN below ``reals_needed(fpr)`` reals, infinity if no score qualifies.
 
     Args:
         target: ``(n_items,)`` of 0 (real) and 1 (fake).
@@ -192,9 +184,7 @@ def threshold_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float) -> float:
 
 
 def threshold_at_cost(target: ArrayLike, score: ArrayLike, costs: Costs) -> float:
-    """Return the threshold with the least detection cost; of several, the highest.
-
-    NaN with one class alone.
+    """Return the highest threshold with the minimum detection cost; NaN with a single class.
 
     Args:
         target: ``(n_items,)`` of 0 (real) and 1 (fake).
@@ -208,7 +198,7 @@ def threshold_at_cost(target: ArrayLike, score: ArrayLike, costs: Costs) -> floa
 
 
 def reals_needed(fpr: float) -> int:
-    """Return how many reals are needed for one of them to be a share of ``fpr``: 100 at 1 %.
+    """Return the number of reals needed to observe a rate of ``fpr``: 100 at 1 %.
 
     Raises:
         ValueError: ``fpr`` is not between 0 and 1.
