@@ -59,10 +59,7 @@ def diff_runs(first: Path, second: Path, *, seed: int = 0) -> RunDiff:
         second=str(second),
         changes=list(_changes(one, two)),
         rows=[_diff_rows(one.manifests[name], two.manifests[name]) for name in shared],
-        scores=[
-            _diff_scores(name, one.predictions[name], two.predictions[name], seed)
-            for name in detectors
-        ],
+        scores=[_diff_scores(d, one.predictions[d], two.predictions[d], seed) for d in detectors],
     )
 
 
@@ -156,7 +153,16 @@ def _diff_scores(detector: str, first: list[Path], second: list[Path], seed: int
     gap = pl.coalesce(pl.col("logit_2") - pl.col("logit"), pl.col("prob_2") - pl.col("prob")).abs()
     both = both.with_columns(moved=(pl.col("prob_2") - pl.col("prob")).abs())
     changed = both.filter(gap > 1e-9)
-    flips = both.filter(pl.col("pred_label") != pl.col("pred_label_2"))
+    flips = both.filter(pl.col("pred_label") != pl.col("pred_label_2")).select(
+        filepath="item",
+        target="target_2",
+        first_prob="prob",
+        second_prob="prob_2",
+        second_label="pred_label_2",
+        is_right_now=pl.col("pred_label_2") == pl.col("target_2"),
+    )
+    moved = (pl.col("second_prob").fill_null(0) - pl.col("first_prob").fill_null(0)).abs()
+    flips = flips.sort("is_right_now", -moved, "filepath")
     found = ScoresDiff(
         detector=detector,
         n_common=both.height,
@@ -165,7 +171,7 @@ def _diff_scores(detector: str, first: list[Path], second: list[Path], seed: int
         mean=_number(changed["moved"].mean()),
         n_first_only=one.height - both.height,
         n_second_only=two.height - both.height,
-        flips=sorted(map(_flip, flips.iter_rows(named=True)), key=_how_bad),
+        flips=[Flip(**row) for row in flips.iter_rows(named=True)],
     )
     if not (changed.height or flips.height):
         return found
@@ -182,22 +188,6 @@ def _scored(rows: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("state") == "scored")
         .select("item", "target", "logit", pl.col("pred_prob").alias("prob"), "pred_label")
     )
-
-
-def _flip(row: dict[str, Any]) -> Flip:
-    return Flip(
-        filepath=row["item"],
-        target=row["target_2"],
-        first_prob=row["prob"],
-        second_prob=row["prob_2"],
-        second_label=row["pred_label_2"],
-        is_right_now=row["pred_label_2"] == row["target_2"],
-    )
-
-
-def _how_bad(flip: Flip) -> tuple[bool, float, str]:
-    moved = abs((flip.second_prob or 0) - (flip.first_prob or 0))
-    return flip.is_right_now, -moved, flip.filepath
 
 
 def _diff_metric(line: Line) -> MetricDiff:
@@ -242,16 +232,7 @@ class Change(_Part):
 
 
 class RowsDiff(_Part):
-    """Differences between the rows of a manifest that both runs have.
-
-    Attributes:
-        manifest: Its name.
-        n_first: Number of rows in the first run.
-        n_second: Number of rows in the second run.
-        added: Files in the second run only.
-        removed: Files in the first run only.
-        relabelled: Files with another target.
-    """
+    """Differences between the rows of a manifest that both runs have; each list holds files."""
 
     manifest: str
     n_first: int
@@ -270,10 +251,8 @@ class Flip(_Part):
     """An item with another decision.
 
     Attributes:
-        filepath: The file.
         target: 0 real, 1 fake, in the second run.
         first_prob: ``pred_prob`` in the first run.
-        second_prob: ``pred_prob`` in the second run.
         second_label: ``pred_label`` in the second run.
         is_right_now: Whether that is its target.
     """
@@ -351,15 +330,7 @@ class ScoresDiff(_Part):
 
 
 class RunDiff(_Part):
-    """Differences between two runs.
-
-    Attributes:
-        first: The first run folder.
-        second: The second run folder.
-        changes: Differences in how they were made.
-        rows: Manifests of both.
-        scores: Detectors of both.
-    """
+    """Differences between two runs: how they were made, common manifests and detectors."""
 
     first: str
     second: str

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from earwitness.bench.diff import Flip, MetricDiff, RowsDiff, RunDiff, ScoresDiff
+from earwitness.report.formatting import UNDEFINED, number, p_value, plural
 
 _N_SHOWN = 10
 _CLASSES = ("real", "fake")
@@ -39,7 +40,7 @@ def _changes(diff: RunDiff) -> Iterator[Table | str]:
 def _rows(rows: Sequence[RowsDiff]) -> Iterator[Table | str]:
     changed = [part for part in rows if not part.is_same]
     if rows and not changed:
-        yield f"the same rows in {_count(len(rows), 'manifest')} that both have"
+        yield f"the same rows in {plural(len(rows), 'manifest')} that both have"
     if not changed:
         return
     kinds = ("added", "removed", "relabelled")
@@ -57,14 +58,14 @@ def _rows(rows: Sequence[RowsDiff]) -> Iterator[Table | str]:
 
 def _scores(scores: ScoresDiff) -> Iterator[Table | str]:
     if scores.is_same and not scores.metrics:
-        yield f"{scores.detector}: the same scores on {_count(scores.n_common, 'item')}"
+        yield f"{scores.detector}: the same scores on {plural(scores.n_common, 'item')}"
         return
     text = f"{scores.detector}: {scores.n_changed} of {scores.n_common} scores differ"
     if scores.largest is not None and scores.mean is not None:
         text += f", by {scores.mean:.3g} on average and {scores.largest:.3g} at most"
-    text += f"; {_count(len(scores.flips), 'decision')} flipped"
+    text += f"; {plural(len(scores.flips), 'decision')} flipped"
     for n, which in ((scores.n_first_only, "first"), (scores.n_second_only, "second")):
-        text += f"; {_count(n, 'item')} scored in the {which} alone" if n else ""
+        text += f"; {plural(n, 'item')} scored in the {which} alone" if n else ""
     yield text
     if scores.flips:
         yield _flips(scores.flips)
@@ -77,7 +78,7 @@ def _scores(scores: ScoresDiff) -> Iterator[Table | str]:
 def _flips(flips: Sequence[Flip]) -> Table:
     table = _table(None, "flipped, worst first", "is", "first", "second", "now")
     for flip in flips[:_N_SHOWN]:
-        probs = (_number(flip.first_prob), _number(flip.second_prob))
+        probs = (number(flip.first_prob), number(flip.second_prob))
         now = f"{_CLASSES[flip.second_label]}, {'right' if flip.is_right_now else 'wrong'}"
         table.add_row(_cell(flip.filepath, end=True), _CLASSES[flip.target], *probs, now)
     _say_more(table, len(flips) - _N_SHOWN)
@@ -89,11 +90,11 @@ def _metrics(metrics: Sequence[MetricDiff]) -> Table:
     tests: dict[str, list[str]] = {}
     for row in metrics:
         tests.setdefault(row.test, []).append(row.metric)
-        gap = _number(row.difference, sign="+")
+        gap = number(row.difference, signed=True)
         if row.low is not None and row.high is not None:
-            gap += f" [{row.low:+.3f}, {row.high:+.3f}]"
-        cells = (row.metric, _number(row.first), _number(row.second), gap)
-        table.add_row(*map(Text, (*cells, _p_value(row.p), _p_value(row.p_holm))))
+            gap += f" [{number(row.low, signed=True)}, {number(row.high, signed=True)}]"
+        cells = (row.metric, number(row.first), number(row.second), gap)
+        table.add_row(*map(Text, (*cells, p_value(row.p), p_value(row.p_holm))))
     lines = "\n".join(f"{', '.join(names)}: {test}" for test, names in tests.items() if test)
     table.caption, table.caption_justify = Text(lines), "left"
     return table
@@ -114,19 +115,7 @@ def _say_more(table: Table, n: int) -> None:
 
 def _cell(text: str | None, *, end: bool = False, most: int = 40) -> Text:
     if text is None:
-        return Text("–", style="dim")
+        return Text(UNDEFINED, style="dim")
     if len(text) <= most:
         return Text(text)
     return Text(f"…{text[1 - most :]}" if end else f"{text[: most - 1]}…")
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def _number(value: float | None, sign: str = "") -> str:
-    return "–" if value is None else f"{value:{sign}.3f}"
-
-
-def _p_value(p: float | None) -> str:
-    return "<0.001" if p is not None and p < 0.001 else _number(p)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from earwitness.core.errors import RunError, StoppedError
 from earwitness.core.io import sha256_of, write_json
 
+_STAGES_JSON, _VERSION = "stages.json", 1
 NOT_DONE = "not done yet"
 """Reason of a part without a record."""
 
@@ -32,12 +33,7 @@ class Record:
 
 @dataclass
 class PipelineState:
-    """The finished parts of a run folder.
-
-    Attributes:
-        out: The run folder.
-        stages: Stage → part → record.
-    """
+    """The finished parts of a run folder: stage → part → record."""
 
     out: Path
     stages: dict[str, dict[str, Record]] = field(default_factory=dict)
@@ -109,7 +105,6 @@ class Stage:
     """One stage of a pipeline.
 
     Attributes:
-        name: Its name.
         inputs: Returns the inputs of each part; called after all earlier stages.
         run: Runs the given parts; returns the files that each has written.
     """
@@ -149,13 +144,8 @@ def run_stages(stages: Sequence[Stage], out: Path, watcher: Watcher) -> list[str
 
     Files of stages and parts that are no longer asked for are deleted, unless they were edited.
 
-    Args:
-        stages: All stages, in order.
-        out: The run folder.
-        watcher: Progress callbacks.
-
     Returns:
-        The stages that ran.
+        The names of the stages that ran.
 
     Raises:
         StoppedError: Ctrl-C was pressed.
@@ -187,10 +177,6 @@ def run_stages(stages: Sequence[Stage], out: Path, watcher: Watcher) -> list[str
         watcher.end(stage.name)
         done.append(stage.name)
     return done
-
-
-_STAGES_JSON = "stages.json"
-_VERSION = 1
 
 
 def read_state(out: Path) -> PipelineState:
