@@ -10,8 +10,10 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.options import (
+    Root,
     comma_list,
     open_manifests,
+    option,
     predict_option,
     remark_on_manifests,
     weights_by_name,
@@ -26,46 +28,36 @@ def audit(
     *,
     manifest: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FILES", help="Manifests to audit, or a folder of them (comma-separated)."
-        ),
+        option("FILES", "Manifests to audit, or a folder of them (comma-separated)."),
     ] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FILES",
-            help="Manifests that must not overlap with these, such as a training set.",
-        ),
+        option("FILES", "Manifests that must not overlap with these, such as a training set."),
     ] = None,
     detector: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Detectors whose training data is checked, as stated on their cards "
+        option(
+            "NAMES",
+            "Detectors whose training data is checked, as stated on their cards "
             "(comma-separated); weights are not needed.",
         ),
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH", help="Path of weights, if a detector's card is stored with them."
-        ),
+        option("NAME=PATH", "Path of weights, if a detector's card is stored with them."),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Output folder of audit.json and findings.csv.")
-    ] = Path("audit"),
+    out: Annotated[Path, option("DIR", "Output folder of audit.json and findings.csv.")] = Path(
+        "audit"
+    ),
     fix: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write the audited manifest (exactly one) without conflicting rows; the dropped "
+        option(
+            "FILE",
+            "Write the audited manifest (exactly one) without conflicting rows; the dropped "
             "rows and reasons are written to <name>_dropped.csv in the same folder.",
         ),
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Base folder of relative paths in the manifests."),
-    ] = None,
+    root: Root = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with status 1 if there are findings.")
     ] = False,

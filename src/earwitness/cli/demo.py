@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from earwitness.cli import console
 from earwitness.cli.bench import print_places
+from earwitness.cli.options import option
 
 if TYPE_CHECKING:
     from earwitness.demo.run import DemoData, DemoRun, Outcome
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 
 def demo(
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path("demo-run"),
-    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
+    out: Annotated[Path, option("DIR", "Output folder.")] = Path("demo-run"),
+    seed: Annotated[int, option("N", "Random seed.")] = 0,
 ) -> None:
     """Run the whole benchmark on synthetic data: offline, on the CPU, without downloads.
 

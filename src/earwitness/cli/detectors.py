@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from earwitness.cli import console
-from earwitness.cli.options import comma_list
+from earwitness.cli.options import comma_list, option
 
 if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
@@ -157,32 +157,25 @@ def _lines(fields: list[tuple[str, str]], width: int) -> list[Text]:
 def export(
     *,
     weights: Annotated[
-        Path,
-        typer.Option(
-            metavar="PATH",
-            help="Detector folder, or a .pth or .safetensors file of a ResNet-18.",
-        ),
+        Path, option("PATH", "Detector folder, or a .pth or .safetensors file of a ResNet-18.")
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")],
+    out: Annotated[Path, option("DIR", "Output folder.")],
     detector: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Name of the detector, if the folder does not contain it."
-        ),
+        str | None, option("NAME", "Name of the detector, if the folder does not contain it.")
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Classes of outputs 0 and 1 of a ResNet-18 without a card, such as "
+        option(
+            "NAMES",
+            "Classes of outputs 0 and 1 of a ResNet-18 without a card, such as "
             "deepfake,original (in the order of the class folders).",
         ),
     ] = None,
     contract: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="spectrogram.json with the rendering parameters, for a ResNet-18 without a card.",
+        option(
+            "FILE",
+            "spectrogram.json with the rendering parameters, for a ResNet-18 without a card.",
         ),
     ] = None,
     format_: Annotated[
@@ -196,9 +189,8 @@ def export(
     ] = "onnx",
     push_to_hub: Annotated[
         str | None,
-        typer.Option(
-            metavar="OWNER/NAME",
-            help="Also upload the folder to the Hugging Face hub (after hf auth login).",
+        option(
+            "OWNER/NAME", "Also upload the folder to the Hugging Face hub (after hf auth login)."
         ),
     ] = None,
 ) -> None:

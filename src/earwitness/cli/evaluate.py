@@ -16,6 +16,7 @@ from earwitness.cli.options import (
     Key,
     Threshold,
     comma_list,
+    option,
     refuse_inputs,
 )
 
@@ -29,48 +30,38 @@ def evaluate(
     ],
     *,
     out: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE", help="Output file (.json); a .csv of the same name is written too."
-        ),
+        Path, option("FILE", "Output file (.json); a .csv of the same name is written too.")
     ] = Path("metrics.json"),
     by: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="COLUMNS", help="Also slice by these columns (comma-separated or repeated)."
-        ),
+        option("COLUMNS", "Also slice by these columns (comma-separated or repeated)."),
     ] = None,
     threshold: Annotated[
         str | None,
-        typer.Option(
-            metavar="RULE",
-            help="Decision threshold, given or fitted: 0.5, eer, fpr=0.01, cost, cost=10 (default: "
+        option(
+            "RULE",
+            "Decision threshold, given or fitted: 0.5, eer, fpr=0.01, cost, cost=10 (default: "
             "the labels in the file).",
         ),
     ] = None,
     calibration: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="PREDS",
-            help="Predictions to fit threshold and calibration on (default: half of the groups, "
+        option(
+            "PREDS",
+            "Predictions to fit threshold and calibration on (default: half of the groups, "
             "with metrics on the other half); repeatable.",
         ),
     ] = None,
     calibrate: Annotated[
-        str | None,
-        typer.Option(metavar="METHOD", help="Calibrate probabilities: temperature or platt."),
+        str | None, option("METHOD", "Calibrate probabilities: temperature or platt.")
     ] = None,
     audit: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="audit.json of the same items; its results are included."
-        ),
+        Path | None, option("FILE", "audit.json of the same items; its results are included.")
     ] = None,
     key: Key = None,
     aggregate: Aggregation = None,
     asvspoof_out: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Also write ASVspoof 5 score and key files."),
+        Path | None, option("FOLDER", "Also write ASVspoof 5 score and key files.")
     ] = None,
     p_fake: Annotated[
         float, typer.Option(help="Prior probability of a fake in minDCF and actDCF.")
@@ -154,8 +145,7 @@ def evaluate(
 
 def compare(
     first: Annotated[
-        Path,
-        typer.Argument(help="Prediction file, ASVspoof score file, or a folder of them."),
+        Path, typer.Argument(help="Prediction file, ASVspoof score file, or a folder of them.")
     ],
     second: Annotated[Path, typer.Argument(help="The same of the other detector or run.")],
     *,
@@ -198,21 +188,14 @@ def summarize(
         typer.Argument(help="Prediction files, or folders of them (default: ood_eval/preds)."),
     ] = None,
     *,
-    input_csv: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Prediction file; repeatable."),
-    ] = None,
-    output_csv: Annotated[
-        Path, typer.Option(metavar="FILE", help="Output file, the comparison table.")
-    ] = COMPARISON,
+    input_csv: Annotated[list[Path] | None, option("FILE", "Prediction file; repeatable.")] = None,
+    output_csv: Annotated[Path, option("FILE", "Output file, the comparison table.")] = COMPARISON,
     threshold: Threshold = None,
     model_name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Value of the model column (default: from the file)."),
+        str | None, option("NAME", "Value of the model column (default: from the file).")
     ] = None,
     dataset_name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Value of the dataset column (default: from the path)."),
+        str | None, option("NAME", "Value of the dataset column (default: from the path).")
     ] = None,
     key: Key = None,
     aggregate: Aggregation = None,
@@ -262,10 +245,8 @@ def summarize(
 
 def plot(
     *,
-    input_csv: Annotated[Path, typer.Option(metavar="FILE", help="Comparison table.")] = COMPARISON,
-    out_dir: Annotated[Path, typer.Option(metavar="DIR", help="Output folder.")] = Path(
-        "ood_eval/confusion_matrices"
-    ),
+    input_csv: Annotated[Path, option("FILE", "Comparison table.")] = COMPARISON,
+    out_dir: Annotated[Path, option("DIR", "Output folder.")] = Path("ood_eval/confusion_matrices"),
     normalized: Annotated[
         bool, typer.Option("--normalized", help="Also draw row-normalised matrices.")
     ] = False,
@@ -288,13 +269,10 @@ def report(
         ),
     ],
     *,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Output file.")] = Path("report.html"),
+    out: Annotated[Path, option("FILE", "Output file.")] = Path("report.html"),
     audio_root: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder to search for the audio of wrong decisions; repeatable.",
-        ),
+        option("DIR", "Folder to search for the audio of wrong decisions; repeatable."),
     ] = None,
 ) -> None:
     """Write an evaluation as one HTML page.

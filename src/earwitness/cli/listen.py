@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.options import (
-    comma_list,
-    parse_option,
-    predict_option,
-    weights_by_name,
-)
+from earwitness.cli.options import comma_list, option, parse_option, predict_option, weights_by_name
 
 if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
@@ -25,42 +20,38 @@ if TYPE_CHECKING:
 
 def listen(
     files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE", help="Songs, or folders of audio files."),
+        list[Path], typer.Argument(metavar="FILE", help="Songs, or folders of audio files.")
     ],
     *,
     detector: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Detectors by name, hub id or folder, comma-separated (default: all with local "
+        option(
+            "NAMES",
+            "Detectors by name, hub id or folder, comma-separated (default: all with local "
             "weights; see earwitness detectors).",
         ),
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH",
-            help="Path of a detector's weights; a bare path is for a single detector (default: "
+        option(
+            "NAME=PATH",
+            "Path of a detector's weights; a bare path is for a single detector (default: "
             "$EARWITNESS_WEIGHTS/NAME, then the hub).",
         ),
     ] = None,
     preprocessing: Annotated[str, predict_option("preprocessing")] = "correct",
     windows: Annotated[
         str | None,
-        typer.Option(
-            metavar="N",
-            help="Clips per song: published (one, as the detector was evaluated), N evenly spaced, "
+        option(
+            "N",
+            "Clips per song: published (one, as the detector was evaluated), N evenly spaced, "
             "or all (default: all, up to ten minutes of audio per song).",
         ),
     ] = None,
     device: Annotated[str, predict_option("device")] = "auto",
     save: Annotated[
         Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Save the timeline as .png or .svg; for several songs, a folder of PNGs.",
-        ),
+        option("PATH", "Save the timeline as .png or .svg; for several songs, a folder of PNGs."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, and nothing else, to stdout.")
@@ -135,12 +126,7 @@ def _record(results: Sequence[SongResult], cards: Sequence[DetectorCard]) -> dic
 
 
 def _tell(results: Sequence[SongResult], cards: Sequence[DetectorCard]) -> None:
-    from earwitness.listen.text import (
-        describe_in_full,
-        limit_lines,
-        remark_lines,
-        results_table,
-    )
+    from earwitness.listen.text import describe_in_full, limit_lines, remark_lines, results_table
 
     width = console.out.width
     if len(results) == 1:

@@ -25,7 +25,14 @@ MANIFESTS = Path("ood_eval/manifests")
 PREDICTIONS = Path("ood_eval/preds")
 COMPARISON = Path("ood_eval/final_ood_comparison.csv")
 
-Key = Annotated[Path | None, typer.Option(metavar="FILE", help="Key file of ASVspoof score files.")]
+
+def option(metavar: str, text: str, panel: str | None = None, *, minimum: int | None = None) -> Any:
+    """Return a Typer option with a help text."""
+    return typer.Option(metavar=metavar, help=text, rich_help_panel=panel, min=minimum)
+
+
+Root = Annotated[Path | None, option("DIR", "Base folder of relative paths in the manifests.")]
+Key = Annotated[Path | None, option("FILE", "Key file of ASVspoof score files.")]
 Aggregation = Annotated[
     Literal["mean", "max"] | None,
     typer.Option(
@@ -35,10 +42,7 @@ Aggregation = Annotated[
 Threshold = Annotated[
     float | None,
     typer.Option(
-        min=0,
-        max=1,
-        metavar="SCORE",
-        help="Decision threshold (default: the labels in the file).",
+        min=0, max=1, metavar="SCORE", help="Decision threshold (default: the labels in the file)."
     ),
 ]
 
@@ -208,9 +212,6 @@ def choose_device(device: str, gpu: int | None, remark: Callable[[str], None]) -
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         gpu: Overrides ``device``: N is ``cuda:N``, -1 is ``cpu``.
         remark: Called with a note if the device is unavailable.
-
-    Raises:
-        UsageError: No such kind of device.
     """
     if gpu is not None:
         device = f"cuda:{gpu}" if gpu >= 0 else "cpu"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.options import MANIFESTS, comma_list
+from earwitness.cli.options import MANIFESTS, comma_list, option
 
 if TYPE_CHECKING:
     from earwitness.datasets.sonics import TrainCheck
@@ -18,36 +18,32 @@ _FMA, _SONICS, _CAPS = "FMA", "SONICS", "FakeMusicCaps"
 _OTHERS, _OWN = "Other datasets", "Your own folders"
 
 
-def _option(metavar: str, text: str, panel: str | None = None) -> Any:
-    return typer.Option(metavar=metavar, help=text, rich_help_panel=panel)
-
-
 def _count(text: str, panel: str) -> Any:
-    return typer.Option(metavar="N", help=text, rich_help_panel=panel, min=0)
+    return option("N", text, panel, minimum=0)
 
 
 def splits(
     *,
     root: Annotated[
         Path | None,
-        _option(
+        option(
             "DIR",
             "Workspace root. Other paths default to the published ones below it, and manifests "
             "contain paths relative to it (default: the working folder).",
         ),
     ] = None,
-    out_dir: Annotated[Path, _option("DIR", "Output folder of the manifests.")] = MANIFESTS,
-    seed: Annotated[int, _option("N", "Random seed.")] = 42,
+    out_dir: Annotated[Path, option("DIR", "Output folder of the manifests.")] = MANIFESTS,
+    seed: Annotated[int, option("N", "Random seed.")] = 42,
     deezer_split_npy: Annotated[
-        Path | None, _option("FILE", "Deezer's split file (.npy).", _FMA)
+        Path | None, option("FILE", "Deezer's split file (.npy).", _FMA)
     ] = None,
     deezer_split_name: Annotated[
         Literal["train", "valid", "validation", "test"],
         typer.Option(help="Split to sample from.", rich_help_panel=_FMA),
     ] = "valid",
-    fma_real_root: Annotated[Path | None, _option("DIR", "Folder of real tracks.", _FMA)] = None,
+    fma_real_root: Annotated[Path | None, option("DIR", "Folder of real tracks.", _FMA)] = None,
     fma_fake_root: Annotated[
-        Path | None, _option("DIR", "Folder with one folder per encoder.", _FMA)
+        Path | None, option("DIR", "Folder with one folder per encoder.", _FMA)
     ] = None,
     fma_encoders: Annotated[
         str,
@@ -62,19 +58,19 @@ def splits(
     n_fma_fake: Annotated[
         int, _count("Number of reconstructions, equally from each encoder.", _FMA)
     ] = 2000,
-    sonics_root: Annotated[Path | None, _option("DIR", "The SONICS folder.", _SONICS)] = None,
+    sonics_root: Annotated[Path | None, option("DIR", "The SONICS folder.", _SONICS)] = None,
     sonics_eval_csv: Annotated[
         Path | None,
-        _option("FILE", "Split to sample from (default: valid.csv of the SONICS folder).", _SONICS),
+        option("FILE", "Split to sample from (default: valid.csv of the SONICS folder).", _SONICS),
     ] = None,
     sonics_train_csv: Annotated[
         Path | None,
-        _option("FILE", "Train split, which must not overlap (default: train.csv).", _SONICS),
+        option("FILE", "Train split, which must not overlap (default: train.csv).", _SONICS),
     ] = None,
     n_sonics_real: Annotated[int, _count("Number of real songs.", _SONICS)] = 2000,
     n_sonics_fake: Annotated[int, _count("Number of generated songs.", _SONICS)] = 2000,
     fakemusiccaps_root: Annotated[
-        Path | None, _option("DIR", "Folder with one folder per generator.", _CAPS)
+        Path | None, option("DIR", "Folder with one folder per generator.", _CAPS)
     ] = None,
     n_fakemusiccaps_fake: Annotated[int, _count("Number of generated clips.", _CAPS)] = 2000,
     stratify_fakemusiccaps: Annotated[
@@ -100,7 +96,7 @@ def splits(
     ] = 2000,
     folder: Annotated[
         Path | None,
-        _option(
+        option(
             "DIR",
             "Make manifests of <folder>/real/** and <folder>/fake/<generator>/** instead.",
             _OWN,
@@ -108,7 +104,7 @@ def splits(
     ] = None,
     train_check: Annotated[
         str,
-        _option(
+        option(
             "KEYS",
             "Keys that rows must not share with the train split of their dataset: path, name, song "
             "(comma-separated), or all. The published rule is path.",
@@ -118,8 +114,7 @@ def splits(
         bool, typer.Option("--no-train-check", help="Do not check against the train split.")
     ] = False,
     one_per_group: Annotated[
-        bool,
-        typer.Option("--one-per-group", help="One item per track: the real one or one fake."),
+        bool, typer.Option("--one-per-group", help="One item per track: the real one or one fake.")
     ] = False,
     absolute_paths: Annotated[
         bool,

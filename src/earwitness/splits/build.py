@@ -202,11 +202,7 @@ def build_folder_splits(
 
 
 def _open_catalog(
-    name: str,
-    layout: Layout,
-    folder: Path | None,
-    wanted: Mapping[int, int],
-    options: SplitOptions,
+    name: str, layout: Layout, folder: Path | None, wanted: Mapping[int, int], options: SplitOptions
 ) -> Catalog:
     """Return the catalog of a dataset; errors of another package's code become one line."""
     request = CatalogRequest(
