@@ -70,19 +70,8 @@ class Estimate(BaseModel):
 
 
 COMPARISON_COLUMNS = (
-    "model",
-    "dataset",
-    "n",
-    "TP",
-    "TN",
-    "FP",
-    "FN",
-    "accuracy",
-    "precision_fake",
-    "recall_fake_sensitivity",
-    "specificity_real",
-    "f1_fake",
-    "balanced_accuracy",
+    *("model", "dataset", "n", "TP", "TN", "FP", "FN", "accuracy", "precision_fake"),
+    *("recall_fake_sensitivity", "specificity_real", "f1_fake", "balanced_accuracy"),
 )
 """Columns of the comparison CSV, in the order of the published one."""
 

@@ -16,17 +16,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 PREDICTION_COLUMNS = (
-    "detector",
-    "preprocessing",
-    "precision",
-    "windows",
-    "native_rate_hz",
-    "below_band",
-    "logit",
-    "pred_prob",
-    "pred_label",
-    "abstained",
-    "error",
+    *("detector", "preprocessing", "precision", "windows", "native_rate_hz", "below_band"),
+    *("logit", "pred_prob", "pred_label", "abstained", "error"),
 )
 """Columns that follow a manifest's own in a prediction file."""
 

@@ -296,7 +296,7 @@ def _rows(
     """Return the lines and the fields of all non-empty rows."""
     n = len(header.names)
     lines, rows = [], []
-    for line, row in _read(path, header, error):
+    for line, row in _read_rows(path, header, error):
         if not any(cell.strip() for cell in row) or (row[0].startswith("#") and len(row) < n):
             continue
         if len(row) > n and any(cell.strip() for cell in row[n:]):
@@ -306,7 +306,7 @@ def _rows(
     return lines, rows
 
 
-def _read(
+def _read_rows(
     path: Path, header: _Header, error: type[EarwitnessError]
 ) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(

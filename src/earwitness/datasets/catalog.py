@@ -28,16 +28,8 @@ AUDIO_SUFFIXES = frozenset({".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a", ".
 """Suffixes of audio files, in lower case."""
 
 CATALOG_COLUMNS = (
-    "key",
-    "filepath",
-    "target",
-    "skip_time",
-    "source_dataset",
-    "split_tag",
-    "generator",
-    "group_id",
-    "artist",
-    "duration_s",
+    *("key", "filepath", "target", "skip_time", "source_dataset", "split_tag"),
+    *("generator", "group_id", "artist", "duration_s"),
 )
 """Columns of every catalog; a layout may add others after them."""
 

@@ -34,15 +34,8 @@ from earwitness.datasets.string_pickle import read_pickle
 
 SOURCE = "FMA"
 ENCODERS = (
-    "encodec3",
-    "encodec6",
-    "encodec24",
-    "griffin256",
-    "griffin512",
-    "lac14",
-    "lac2",
-    "lac7",
-    "musika",
+    *("encodec3", "encodec6", "encodec24", "griffin256", "griffin512"),
+    *("lac14", "lac2", "lac7", "musika"),
 )
 
 
