@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.detectors.downloads import ALLOW_HTTP, DownloadError, check_address, fetch_file
+from earwitness.detectors.hub import ALLOW_HTTP, DownloadError, check_address, fetch_file
 
 CONTENT = bytes(range(256)) * 1000
 START = hashlib.sha256(CONTENT).hexdigest()[:8]
@@ -102,7 +102,7 @@ def test_a_file_is_fetched_and_its_progress_is_shown(url: str, how: str, tmp_pat
         ("another", "another file of 18 bytes, SHA-256 [0-9a-f]{8}, expected"),
         ("short", "1000 of 256000 bytes came|broken off"),
         ("slow%20headers", r"no answer for 1\.5 s"),
-        ("http%20elsewhere", r"http://192\.0\.2\.1 is not encrypted, expected https"),
+        ("http%20elsewhere", r"http://192\.0\.2\.1: expected https"),
         ("stalled", "broken off: .*timed out"),
     ],
 )

@@ -22,12 +22,11 @@ import bundles
 import spectttra_folders
 from earwitness.core.errors import DetectorError
 from earwitness.detectors import export as work
-from earwitness.detectors import onnx
+from earwitness.detectors import network
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 from earwitness.detectors.loading import open_detector
 from earwitness.detectors.nets.resnet18 import ResNet18, load_resnet, scale_images
-from earwitness.detectors.network import HasGraph
-from earwitness.detectors.onnx import LARGEST_GAP
+from earwitness.detectors.network import LARGEST_GAP, HasGraph
 from resnets import write_resnet
 
 GAMMA = "sonics-spectttra-gamma-5s"
@@ -93,7 +92,7 @@ def test_what_has_no_network_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(DetectorError, match="mine: has no network to export"):
         work.write_onnx(open_detector(str(tmp_path / "mine")), tmp_path / "out")
     make_resnet(tmp_path / "weights")
-    monkeypatch.setattr(onnx, "_PACKAGES", ("onnx", "no_such_package"))
+    monkeypatch.setattr(network, "_PACKAGES", ("onnx", "no_such_package"))
     with pytest.raises(DetectorError, match=r"--format onnx: no_such_package not installed"):
         work.write_onnx(open_detector(str(tmp_path / "weights")), tmp_path / "out")
 

@@ -38,7 +38,7 @@ def test_batches_are_halved_until_they_fit_and_nothing_is_lost(error: type[Runti
     assert rows.shape == (11, 10)
     assert network.sizes == [2, 2, 2, 2, 2, 1]
     assert runner.batch_size == 2
-    assert runner.remarks == ["out of memory on cpu: went on with batches of 2"]
+    assert runner.remarks == ["out of memory on cpu: batch size reduced to 2"]
 
 
 def test_a_single_clip_that_does_not_fit_is_told() -> None:

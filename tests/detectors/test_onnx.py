@@ -16,7 +16,7 @@ from earwitness.audio.clips import Clip
 from earwitness.core.errors import DetectorError
 from earwitness.detectors.base import Detector
 from earwitness.detectors.loading import open_detector
-from earwitness.detectors.onnx import OnnxNetwork
+from earwitness.detectors.network import OnnxNetwork
 
 Open = Callable[..., Detector]
 

@@ -236,7 +236,7 @@ def test_a_folder_that_is_not_there_may_be_a_hub_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    message = "no folder of that name here, and the hub is not asked .*--weights models/mine=PATH"
+    message = "no folder of that name here, and offline .*--weights models/mine=PATH"
     with pytest.raises(WeightsError, match=message):
         open_detector("models/mine")
 

@@ -23,8 +23,14 @@ from earwitness.core.io import atomic_write, write_json, write_text
 from earwitness.core.spectrogram import SPECTROGRAM_JSON
 from earwitness.detectors.base import CARD_JSON, Detector, write_card
 from earwitness.detectors.nets.resnet18 import ResnetDetector
-from earwitness.detectors.network import Graph, HasGraph
-from earwitness.detectors.onnx import LARGEST_GAP, check_installed, export_onnx, open_session
+from earwitness.detectors.network import (
+    LARGEST_GAP,
+    Graph,
+    HasGraph,
+    check_installed,
+    export_onnx,
+    open_session,
+)
 from earwitness.detectors.resnet import STEM
 from earwitness.detectors.resnet_checkpoints import save_resnet
 

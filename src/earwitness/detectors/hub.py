@@ -1,84 +1,69 @@
-"""Weights from the Hugging Face hub: its client asks, and its cache holds them.
+"""Downloads of weights: from the Hugging Face hub, and single files by address and SHA-256.
 
-Conventions: a hub id is ``owner/name`` or ``owner/name@revision``. The client's variables hold:
-``HF_ENDPOINT``, ``HF_HOME``, ``HF_HUB_OFFLINE``, its token. What is fetched is of one commit, even
-if the repository changes meanwhile. Where the hub cannot be reached, what the cache holds of the
-revision is taken; the client's own retries, which take half a minute, are not waited for.
-
-The client trusts what an endpoint answers: an ETag of ``../../x`` becomes the path of a file. So it
-is asked for a file's description alone. Commit, ETag, size and address are checked before anything
-is written, and a large file's content has to have the SHA-256 that its ETag states.
+A hub id is ``owner/name`` or ``owner/name@revision``; all files come from one commit. The client's
+variables (``HF_ENDPOINT``, ``HF_HOME``, ``HF_HUB_OFFLINE``, token) apply. Without a connection the
+cached revision is used.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import http.client
+import ipaddress
 import logging
+import os
+import queue
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from earwitness.core.errors import WeightsError
-from earwitness.core.io import write_text
+from earwitness.core.io import atomic_write, write_text
 from earwitness.detectors.base import CONFIG_JSON
-from earwitness.detectors.downloads import DownloadError, check_address, fetch_file, within
 from earwitness.detectors.spectttra import STATE_FILES
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w.-]+(/[\w.-]+)*)?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ETAG = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_DEFAULT_REVISION = "main"
-_LARGEST_BYTES = {CONFIG_JSON: 1 << 20}
-_LARGEST_STATE = 4 << 30
-_ANSWER_S = 60.0
-"""Longest wait for a file's description, however slowly it comes."""
 
 
 class _UnreachableError(Exception):
-    """The hub gave no answer; the message says why."""
+    """The hub did not answer; the message says why."""
 
 
-@dataclass(frozen=True)
-class _Remote:
-    """A file on the hub, as its endpoint describes it; every field is checked.
-
-    Attributes:
-        name: Its name in the repository.
-        commit: 40 hexadecimal digits.
-        sha256: Its SHA-256; "" where the hub states none, as for small files.
-        n_bytes: Its length.
-        url: Where its content is.
-    """
+class _Remote(NamedTuple):
+    """Validated metadata of a file on the hub."""
 
     name: str
     commit: str
-    sha256: str
+    sha256: str  # "" for small files, whose ETag is a Git hash
     n_bytes: int
     url: str
 
 
 def is_hub_id(text: str) -> bool:
-    """Tell whether a text has the form ``owner/name`` or ``owner/name@revision``."""
+    """Return whether a text has the form ``owner/name`` or ``owner/name@revision``."""
     return _HUB_ID.fullmatch(text) is not None and ".." not in text
 
 
 def fetch_folder(hub_id: str) -> Path:
-    """Return the folder of a repository's ``config.json`` and state, fetched where need be.
-
-    Args:
-        hub_id: See ``is_hub_id``.
+    """Return the cached folder of a repository's ``config.json`` and weights; download if needed.
 
     Raises:
-        WeightsError: No such repository, revision or file; a download that failed; or no hub and
-            nothing in the cache. One line without the id.
+        WeightsError: No such repository, revision or file; a failed download; or no connection
+            and nothing in the cache. One line without the id.
     """
     if not is_hub_id(hub_id):
         raise WeightsError("no hub id, expected owner/name or owner/name@revision")
     repository, _, revision = hub_id.partition("@")
-    revision = revision or _DEFAULT_REVISION
+    revision = revision or "main"
     with _quiet_client():
         if _COMMIT.fullmatch(revision) and (folder := _cached_folder(repository, revision)):
             return folder
@@ -86,7 +71,7 @@ def fetch_folder(hub_id: str) -> Path:
             config = _describe(repository, CONFIG_JSON, revision)
         except _UnreachableError as error:
             if (folder := _cached_folder(repository, revision)) is None:
-                raise WeightsError(f"{error}, and its cache does not hold it") from error
+                raise WeightsError(f"{error}, and it is not in the cache") from error
             return folder
         if config is None:
             raise WeightsError(f"{repository} holds no {CONFIG_JSON} at revision {revision!r}")
@@ -94,43 +79,39 @@ def fetch_folder(hub_id: str) -> Path:
 
 
 def find_cached(hub_id: str) -> Path | None:
-    """Return the folder of a repository in the client's cache, without asking the hub.
-
-    Args:
-        hub_id: See ``is_hub_id``.
-    """
+    """Return the folder of a repository in the client's cache, without a request."""
     repository, _, revision = hub_id.partition("@")
-    return _cached_folder(repository, revision or _DEFAULT_REVISION)
+    return _cached_folder(repository, revision or "main")
 
 
 def _describe(repository: str, name: str, revision: str) -> _Remote | None:
-    """Return what the hub says of a file, asking it once; ``None`` where it holds no such file.
+    """Request a file's metadata, without retries; ``None`` if the repository lacks the file.
 
     Raises:
-        WeightsError: The hub does not know it, or what it says cannot be used.
-        _UnreachableError: The hub did not answer, or not as one.
+        WeightsError: No such repository or revision, or invalid metadata.
+        _UnreachableError: No answer, or not from a hub.
     """
     from huggingface_hub import constants, errors, get_hf_file_metadata, hf_hub_url
 
     if constants.HF_HUB_OFFLINE:
-        raise _UnreachableError("the hub is not asked (HF_HUB_OFFLINE is set)")
+        raise _UnreachableError("offline (HF_HUB_OFFLINE is set)")
     endpoint = constants.ENDPOINT
     url = hf_hub_url(repository, name, revision=revision, endpoint=endpoint)
-    seconds = float(constants.HF_HUB_ETAG_TIMEOUT)
+    timeout_s = float(constants.HF_HUB_ETAG_TIMEOUT)
     try:
         check_address(endpoint)
     except DownloadError as error:
         raise WeightsError(f"{error}") from error
     try:
-        found = within(max(_ANSWER_S, seconds), lambda: get_hf_file_metadata(url, timeout=seconds))
+        found = _within(max(60, timeout_s), lambda: get_hf_file_metadata(url, timeout=timeout_s))
     except errors.EntryNotFoundError:
         return None
     except errors.HfHubHTTPError as error:
-        if error.response is not None and error.response.status_code >= 500:
-            status = error.response.status_code
+        status = error.response.status_code if error.response is not None else 0
+        if status >= 500:
             raise _UnreachableError(f"{endpoint} answers with status {status}") from error
         raise WeightsError(_explain(error, f"{endpoint}/{repository}", revision)) from error
-    except Exception as error:  # the client lets its transport's errors through, whichever it is
+    except Exception as error:  # the client does not wrap errors of its HTTP library
         raise _UnreachableError(f"{endpoint} cannot be reached ({_first_line(error)})") from error
     if found.commit_hash is None:
         raise _UnreachableError(f"{endpoint} is no hub (it names no commit)")
@@ -138,13 +119,9 @@ def _describe(repository: str, name: str, revision: str) -> _Remote | None:
 
 
 def _checked(name: str, found: Any, endpoint: str) -> _Remote:
-    """Return a file's description; nothing of it reaches a path before it is checked.
-
-    Raises:
-        WeightsError: A part of it is not what a hub says.
-    """
+    """Return validated metadata: the client itself would use an ETag of ``../../x`` as a path."""
     commit, etag, size = found.commit_hash, found.etag or "", found.size
-    largest = _LARGEST_BYTES.get(name, _LARGEST_STATE)
+    largest = 1 << 20 if name == CONFIG_JSON else 4 << 30
     if not _COMMIT.fullmatch(commit):
         problem = f"commit {commit[:60]!r}, expected 40 hexadecimal digits"
     elif not _ETAG.fullmatch(etag):
@@ -153,29 +130,32 @@ def _checked(name: str, found: Any, endpoint: str) -> _Remote:
         problem = f"size {size}, expected 1 to {largest} bytes"
     else:
         return _Remote(name, commit, etag if len(etag) == 64 else "", size, found.location)
-    raise WeightsError(f"{endpoint} is not to be trusted with {name}: it answers with {problem}")
+    raise WeightsError(f"{endpoint}: invalid metadata of {name}: {problem}")
 
 
 def _explain(error: Exception, where: str, revision: str) -> str:
-    """Say what the hub's refusal means."""
+    """Return the reason of a refused request."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
         return f"{where} is gated; ask for access on its page and log in with `hf auth login`"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return f"{where} is not there, or private"
+        return f"{where}: no such repository, or private"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"{where} has no revision {revision!r}"
     return f"{where}: {_first_line(error)}"
 
 
 def _fetch(repository: str, revision: str, config: _Remote) -> Path:
-    """Return the folder of one commit, ``config.json`` and one state in it."""
-    described = (_describe_again(repository, name, config.commit) for name in STATE_FILES)
-    state = next(filter(None, described), None)
+    """Download ``config.json`` and the first available file of weights; return their folder."""
+    from huggingface_hub import constants
+
+    state = next(
+        filter(None, (_describe_state(repository, n, config.commit) for n in STATE_FILES)), None
+    )
     if state is None:
         raise WeightsError(f"{repository} holds no weights, expected {' or '.join(STATE_FILES)}")
-    root = _cache_root(repository)
+    root = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
     folder = root / "snapshots" / config.commit
     for file in (config, state):
         try:
@@ -189,8 +169,8 @@ def _fetch(repository: str, revision: str, config: _Remote) -> Path:
     return folder
 
 
-def _describe_again(repository: str, name: str, commit: str) -> _Remote | None:
-    """Describe a further file of a commit."""
+def _describe_state(repository: str, name: str, commit: str) -> _Remote | None:
+    """Request the metadata of a file of weights of the same commit."""
     try:
         found = _describe(repository, name, commit)
     except _UnreachableError as error:
@@ -218,13 +198,6 @@ def _fetch_content(file: _Remote, path: Path) -> None:
         )
 
 
-def _cache_root(repository: str) -> Path:
-    """Return the folder of a repository in the client's cache."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
-
-
 def _cached_folder(repository: str, revision: str) -> Path | None:
     """Return the folder of a revision in the cache, if it holds all that is needed."""
     from huggingface_hub import try_to_load_from_cache
@@ -237,12 +210,13 @@ def _cached_folder(repository: str, revision: str) -> Path | None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    text = str(getattr(error, "reason", error)).strip()
+    return (text.splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @contextlib.contextmanager
 def _quiet_client() -> Iterator[None]:
-    """Keep the client's log off the terminal: what matters of it becomes the error."""
+    """Silence the client's log: errors are raised."""
     from huggingface_hub.utils.logging import get_verbosity, set_verbosity
 
     before = get_verbosity()
@@ -251,3 +225,173 @@ def _quiet_client() -> Iterator[None]:
         yield
     finally:
         set_verbosity(before)
+
+
+ALLOW_HTTP = "EARWITNESS_ALLOW_HTTP"
+"""Environment variable: ``1`` allows ``http`` addresses of other machines."""
+
+_T = TypeVar("_T")
+
+OnProgress = Callable[[int, int | None], None]
+"""Called with bytes done and, if the server states it, the total."""
+
+
+class DownloadError(Exception):
+    """A failed download."""
+
+
+class _NoAnswerError(DownloadError):
+    """A call timed out; its thread still runs."""
+
+
+def check_address(url: str) -> None:
+    """Require ``https``, or ``http`` on this machine.
+
+    Raises:
+        DownloadError: Another scheme, unless the environment allows ``http``.
+    """
+    parts = urlsplit(url)
+    is_local = parts.hostname == "localhost"
+    with contextlib.suppress(ValueError):
+        is_local = is_local or ipaddress.ip_address(parts.hostname or "").is_loopback
+    is_allowed = is_local or os.environ.get(ALLOW_HTTP) == "1"
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_allowed):
+        raise DownloadError(
+            f"{parts.scheme[:20]}://{parts.netloc}: expected https ({ALLOW_HTTP}=1 allows http)"
+        )
+
+
+def _within(seconds: float, call: Callable[[], _T]) -> _T:
+    """Run a call in a thread with a total time limit; a late response is closed.
+
+    A socket's own timeout restarts with every byte.
+
+    Raises:
+        DownloadError: It timed out.
+    """
+    answers: queue.SimpleQueue[tuple[_T | None, BaseException | None]] = queue.SimpleQueue()
+    is_late = threading.Event()
+
+    def work() -> None:
+        try:
+            value = call()
+            if is_late.is_set() and isinstance(value, http.client.HTTPResponse):
+                value.close()
+            answers.put((value, None))
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            answers.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        value, error = answers.get(timeout=max(0.0, seconds))
+    except queue.Empty:
+        is_late.set()
+        raise _NoAnswerError(f"no answer for {seconds:.3g} s") from None
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Checks every address and drops the token for another host."""
+
+    def redirect_request(  # noqa: PLR0917 - the signature is urllib's
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        try:
+            check_address(newurl)
+        except DownloadError:
+            fp.close()
+            raise
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if following is not None and following.host != req.host:
+            following.remove_header("Authorization")
+        return following
+
+
+def fetch_file(
+    url: str,
+    path: Path,
+    *,
+    sha256_start: str,
+    max_bytes: int,
+    headers: Mapping[str, str] | None = None,
+    on_progress: OnProgress = lambda *_: None,
+    silence_s: float = 30.0,
+    total_s: float = 3600.0,
+) -> None:
+    """Download a file to ``path``, atomically.
+
+    Args:
+        url: ``https``, or ``http`` on this machine.
+        path: Target file.
+        sha256_start: First digits of its SHA-256, lower case.
+        max_bytes: Size limit.
+        headers: Request headers; ``Authorization`` is not sent to other hosts.
+        on_progress: Called after every chunk.
+        silence_s: Timeout of the connection and of each read.
+        total_s: Timeout of the download.
+
+    Raises:
+        DownloadError: It cannot be downloaded, is too large, or has another SHA-256.
+        OSError: It cannot be written.
+    """
+    check_address(url)
+    ends_at = time.monotonic() + total_s
+    digest = hashlib.sha256()
+    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 - checked above
+    with _opened(request, silence_s) as answer:
+        length = answer.headers.get("Content-Length", "")
+        n_total = int(length) if length.isdecimal() else None
+        if n_total is not None and n_total > max_bytes:
+            raise DownloadError(f"{n_total} bytes, expected at most {max_bytes}")
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            n_done = 0
+            while chunk := _read(answer, silence_s):
+                n_done += len(chunk)
+                if n_done > max_bytes:
+                    raise DownloadError(f"over {max_bytes} bytes")
+                if time.monotonic() > ends_at:
+                    raise DownloadError(f"not done after {total_s:g} s")
+                digest.update(chunk)
+                file.write(chunk)
+                on_progress(n_done, n_total)
+            if n_total is not None and n_done < n_total:
+                raise DownloadError(f"{n_done} of {n_total} bytes came")
+            if not digest.hexdigest().startswith(sha256_start):
+                raise DownloadError(
+                    f"another file of {n_done} bytes, SHA-256 "
+                    f"{digest.hexdigest()[: len(sha256_start)]}, expected {sha256_start}"
+                )
+
+
+@contextlib.contextmanager
+def _opened(request: urllib.request.Request, seconds: float) -> Iterator[Any]:
+    """Yield an open response."""
+    opener = urllib.request.build_opener(_Redirects)
+    try:
+        # The socket's own timeout, which closes it, comes a second before the thread's.
+        answer = _within(seconds + 1, lambda: opener.open(request, timeout=seconds))
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise DownloadError(f"status {error.code}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise DownloadError(_first_line(error)) from error
+    try:
+        yield answer
+    except _NoAnswerError:  # closing waits for the thread that still reads
+        threading.Thread(target=answer.close, daemon=True).start()
+        raise
+    except BaseException:
+        answer.close()
+        raise
+    answer.close()
+
+
+def _read(answer: Any, seconds: float) -> bytes:
+    """Return the next bytes of a response, its errors apart from those of the disk."""
+    try:
+        data: bytes = _within(seconds + 1, lambda: answer.read1(1 << 16))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise DownloadError(f"broken off: {_first_line(error)}") from error
+    return data

@@ -189,7 +189,7 @@ def _take_cached(asked: str) -> Path:
     from earwitness.detectors.hub import find_cached
 
     if (folder := find_cached(_hub_id(asked))) is None:
-        raise WeightsError("the hub's cache does not hold it")
+        raise WeightsError("not in the cache")
     return folder
 
 

@@ -1,16 +1,18 @@
-"""Detectors that are PyTorch networks: device, precision, backend and batches.
+"""PyTorch network detectors: device, precision, backend (PyTorch or ONNX Runtime) and batches.
 
-Conventions: features are always computed in float32. On a CPU every clip is a batch of its own, so
-that its score is the same to the last bit whatever clips come with it: matrix products of other
-shapes round differently. On a GPU batches are large, and halved when memory runs out.
+Features are always computed in float32. On a CPU the batch size is 1: matrix products of other
+shapes round differently, and a score must not depend on the other clips of a batch.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,25 +24,129 @@ from earwitness.audio.clips import Clip
 from earwitness.core.cards import Backend, DetectorCard, Precision
 from earwitness.core.errors import DetectorError
 from earwitness.detectors.base import Scores, mean_channel, mix_checked
-from earwitness.detectors.onnx import Outputs, choose_network
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+if TYPE_CHECKING:
+    import onnxruntime
+
+LARGEST_GAP = 1e-4
+"""Tolerance between ONNX Runtime and PyTorch, relative to the largest output if that is over 1."""
+
+Outputs = tuple[torch.Tensor, ...]
+_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+_N_ROWS = 2  # a batch of one would be exported with a fixed batch size
+
+
+class OnnxNetwork:
+    """A network converted to ONNX in memory, and checked against PyTorch on an example batch.
+
+    Raises:
+        DetectorError: Packages are not installed, or the outputs differ from PyTorch's.
+    """
+
+    def __init__(self, network: nn.Module, example: torch.Tensor) -> None:
+        check_installed("backend onnxruntime")
+        self._session = open_session(export_onnx(network, example))
+        with torch.inference_mode():
+            expected = network(example)
+        for ours, theirs in zip(self(example), expected, strict=True):
+            gap = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1))
+            if not gap <= LARGEST_GAP:
+                raise DetectorError(
+                    f"backend onnxruntime: outputs differ from PyTorch's by {gap:.2g}, expected "
+                    f"at most {LARGEST_GAP:g}"
+                )
+
+    def __call__(self, features: torch.Tensor) -> Outputs:
+        """Return the outputs, ``n`` rows each."""
+        fed = {self._session.get_inputs()[0].name: features.numpy()}
+        return tuple(torch.from_numpy(rows) for rows in self._session.run(None, fed))
+
+
+def check_installed(wanted_by: str) -> None:
+    """Require the ONNX packages, else raise ``DetectorError``."""
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DetectorError(
+            f"{wanted_by}: {', '.join(missing)} not installed, expected "
+            "pip install 'earwitness[onnx]'"
+        )
+
+
+def export_onnx(
+    network: nn.Module, features: torch.Tensor, outputs: Sequence[str] | None = None
+) -> bytes:
+    """Return the ONNX model of a network in evaluation mode, with a dynamic batch size.
+
+    Args:
+        network: In evaluation mode.
+        features: An example batch; the model's input is named ``features``.
+        outputs: Names of the outputs.
+    """
+    rows = features[:1].repeat(_N_ROWS, *[1] * (features.ndim - 1)).clone()
+    registering = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registering.level
+    registering.setLevel(logging.ERROR)  # it warns that torchvision is not installed
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # deprecations within the exporter
+            program = torch.onnx.export(
+                network,
+                (rows,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("n")},),
+                input_names=["features"],
+                output_names=list(outputs) if outputs else None,
+                verbose=False,
+            )
+    finally:
+        registering.setLevel(level)
+    assert program is not None  # noqa: S101 - never with dynamo
+    model: bytes = program.model_proto.SerializeToString()
+    return model
+
+
+def choose_network(
+    network: nn.Module,
+    features: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    n_samples: int,
+    backend: Backend,
+    device: torch.device,
+    precision: Precision,
+) -> nn.Module | OnnxNetwork:
+    """Return the network, converted for ONNX Runtime if that is the backend.
+
+    Raises:
+        DetectorError: ONNX Runtime is not installed, or does not support device or precision.
+    """
+    if backend == "torch":
+        return network
+    if device.type != "cpu" or precision != "fp32":
+        raise DetectorError(f"backend onnxruntime: {device} in {precision}, expected cpu in fp32")
+    noise = torch.rand(_N_ROWS, n_samples, generator=torch.Generator().manual_seed(0)) - 0.5
+    return OnnxNetwork(network, features(noise))
+
+
+def open_session(model: bytes) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session on the CPU, single-threaded."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # score() is called from several threads
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 class NetworkRunner:
-    """A network, the features it wants, and where and how it runs.
+    """Runs a network over clips in batches, halved when a GPU runs out of memory.
 
     Args:
-        features: Of ``(n, n_samples)`` float32 on the device, what the network takes.
-        network: Of features, tensors of ``n`` rows each.
-        device: Where it runs.
-        precision: What the network computes in.
-        batch_size: Clips at once.
-        one_by_one: Send every clip through the network alone, whatever the batch size.
-
-    Attributes:
-        batch_size: Clips at once; smaller after memory ran out.
-        remarks: What a user should know of how it went.
+        features: Maps ``(n, n_samples)`` float32 on the device to the network's input.
+        network: Maps features to tensors of ``n`` rows.
+        device: The device.
+        precision: Precision of the network.
+        batch_size: Maximum batch size.
+        one_by_one: Run every clip through the network alone.
     """
 
     def __init__(
@@ -63,13 +169,10 @@ class NetworkRunner:
         self._compared = precision == "fp32"
 
     def run(self, samples: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
-        """Return the network's outputs for clips, ``(n_clips, …)`` float64 each.
-
-        Args:
-            samples: At least one clip, all of one length, ``(n_samples,)`` float32.
+        """Return the network's outputs ``(n_clips, …)`` float64 of one or more clips of one length.
 
         Raises:
-            DetectorError: Memory does not suffice for a single clip.
+            DetectorError: Out of memory for a single clip.
         """
         parts: list[Outputs] = []
         done = 0
@@ -98,11 +201,12 @@ class NetworkRunner:
     def _reduced(self, features: torch.Tensor) -> Outputs:
         if self._precision == "fp32":
             return self._network(features)
-        with torch.autocast(self._device.type, _DTYPES[self._precision]):
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self._precision]
+        with torch.autocast(self._device.type, dtype):
             return tuple(output.float() for output in self._network(features))
 
     def _compare(self, exact: torch.Tensor, reduced: torch.Tensor) -> None:
-        """Say by how much reduced precision moves the logits, from the first clips."""
+        """Record how far reduced precision moves the logits of the first batch."""
         gap = float((exact - reduced).abs().max())
         n = "the first clip" if len(exact) == 1 else f"the first {len(exact)} clips"
         batches = "; they may depend on batch size by as much" if self._most_clips > 1 else ""
@@ -118,12 +222,12 @@ class NetworkRunner:
         self.batch_size = max(1, n_clips // 2)
         self.remarks = [r for r in self.remarks if not r.startswith("out of memory")]
         self.remarks.append(
-            f"out of memory on {self._device}: went on with batches of {self.batch_size}"
+            f"out of memory on {self._device}: batch size reduced to {self.batch_size}"
         )
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell a lack of memory from other errors: only CUDA's has a type of its own."""
+    """Return whether memory ran out; only CUDA has its own error type."""
     text = str(error)
     return isinstance(error, torch.cuda.OutOfMemoryError) or any(
         sign in text for sign in ("out of memory", "can't allocate memory")
@@ -132,14 +236,13 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network and what goes in and comes out.
+    """A network with its features.
 
     Attributes:
-        network: Of features ``(n, …)``, a tuple of outputs.
-        features: Of samples ``(n, n_samples)`` float32 as the detector's contract has them (mono,
-            at its rate), what goes in.
-        outputs: Names of what comes out.
-        about: What the features are, in a sentence.
+        network: Maps features ``(n, …)`` to a tuple of outputs.
+        features: Maps mono samples ``(n, n_samples)`` float32 at the contract's rate to features.
+        outputs: Names of the outputs.
+        about: The features in a sentence.
     """
 
     network: nn.Module
@@ -158,12 +261,7 @@ class HasGraph(Protocol):
 
 
 class ScoringModule(nn.Module):
-    """A network followed by what turns its outputs into a detector's.
-
-    Args:
-        network: The network.
-        score: Maps the network and its features to a tuple of outputs.
-    """
+    """A network and the function that maps it and its features to the detector's outputs."""
 
     def __init__(self, network: nn.Module, score: Callable[[Any, torch.Tensor], Outputs]) -> None:
         super().__init__()
@@ -248,12 +346,7 @@ class NetworkDetector:
         return self._graph
 
     def score(self, clips: Sequence[Clip]) -> Scores:
-        """Score clips that meet the card's contract.
-
-        Raises:
-            DetectorError: A clip has another rate or length, no channel, or samples that are not
-                finite.
-        """
+        """Score clips that meet the card's contract; any other raises ``DetectorError``."""
         samples = [self._mono_samples(clip, at) for at, clip in enumerate(clips)]
         n_encoders = len(self.card.encoders)
         if not samples:
@@ -267,13 +360,10 @@ class NetworkDetector:
 
 
 def open_device(name: str) -> torch.device:
-    """Return a device that tensors can be put on.
-
-    Args:
-        name: As torch names it ("cpu", "cuda:0"), or ``auto`` for a GPU where there is one.
+    """Return an available device by torch's name ("cpu", "cuda:0"); ``auto`` prefers a GPU.
 
     Raises:
-        DetectorError: There is no such device here.
+        DetectorError: No such device.
     """
     if name == "auto":
         mps = "mps" if torch.backends.mps.is_available() else "cpu"
@@ -286,11 +376,7 @@ def open_device(name: str) -> torch.device:
 
 
 def native_precision(name: str) -> Precision:
-    """Return ``bf16`` where a device multiplies such numbers natively, else ``fp32``.
-
-    Args:
-        name: As torch names it, or ``auto``.
-    """
+    """Return ``bf16`` if the device, named or ``auto``, supports it natively, else ``fp32``."""
     if name.startswith("cuda") or (name == "auto" and torch.cuda.is_available()):
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     on_cpu = name == "cpu" or (name == "auto" and not torch.backends.mps.is_available())
@@ -300,7 +386,7 @@ def native_precision(name: str) -> Precision:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Keep a GPU's convolutions in float32, and the same from run to run."""
+    """Run a GPU's convolutions in float32, deterministically."""
     with torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     ):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from earwitness.core.errors import RunError, WeightsError
 from earwitness.core.io import sha256_of
 from earwitness.detectors.base import Release
-from earwitness.detectors.downloads import DownloadError, check_address, fetch_file
+from earwitness.detectors.hub import DownloadError, check_address, fetch_file
 from earwitness.detectors.weights import cache_folder
 
 SERVER = "EARWITNESS_GITHUB"

@@ -20,7 +20,7 @@ from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import WeightsError
 from earwitness.core.io import missing, sha256_of
 from earwitness.core.spectrogram import PUBLISHED_NAMES
-from earwitness.detectors.downloads import DownloadError, OnProgress, fetch_file
+from earwitness.detectors.hub import DownloadError, OnProgress, fetch_file
 from earwitness.detectors.nets.resnet18 import ResNet18, fake_logits, load_backbone, scale_images
 from earwitness.detectors.resnet import STEM, resnet_card
 from earwitness.detectors.resnet_checkpoints import save_resnet

@@ -15,8 +15,7 @@ from earwitness.audio.spectrogram import log_power_spectrogram
 from earwitness.core.cards import Backend, DetectorCard, Precision
 from earwitness.core.errors import WeightsError
 from earwitness.detectors.base import CARD_JSON, WEIGHTS_FILE, OpenOptions
-from earwitness.detectors.network import NetworkDetector, ScoringModule
-from earwitness.detectors.onnx import Outputs
+from earwitness.detectors.network import NetworkDetector, Outputs, ScoringModule
 from earwitness.detectors.specnn import (
     ENCODERS,
     describe_specnn,
