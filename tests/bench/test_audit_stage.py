@@ -28,7 +28,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_the_audit_is_made_once_and_carried_by_the_metrics(bench: Bench) -> None:
     assert bench.run(ON).done == STAGES
-    assert bench.n_to_do == 9  # heard last
+    assert bench.n_to_do == 9  # the audit decodes last
     report = read_audit(bench.out / "audit" / "audit.json")
     assert report.detectors == ["one", "two"]
     metrics = read_metrics(bench.out / "metrics.json")
@@ -42,7 +42,7 @@ def test_the_audit_is_made_once_and_carried_by_the_metrics(bench: Bench) -> None
     assert bench.files() == before
 
 
-def test_sets_not_to_touch_make_it_anew_and_are_looked_into(bench: Bench) -> None:
+def test_other_sets_repeat_it_and_are_compared(bench: Bench) -> None:
     bench.run(ON)
     sound = bench.path.parent / "sound"
     (bench.path.parent / "train.csv").write_text(
@@ -86,7 +86,7 @@ def test_without_an_audit_none_is_carried(bench: Bench) -> None:
     assert not (bench.out / "audit" / "audit.json").exists()
 
 
-def test_a_file_that_is_mended_is_heard_when_errors_are_tried_again(bench: Bench) -> None:
+def test_a_file_that_is_mended_is_decoded_when_errors_are_retried(bench: Bench) -> None:
     bench.run(ON)
     sound = bench.path.parent / "sound"
     write_tone(sound / "broken.wav", hz=777, seconds=0.6)
@@ -106,16 +106,16 @@ def after(n_asked: int) -> Callable[[], bool]:
     return should_stop
 
 
-def test_ctrl_c_stops_between_checks_and_nothing_is_heard_again(
+def test_ctrl_c_stops_between_checks_and_nothing_is_decoded_again(
     bench: Bench, tmp_path: Path
 ) -> None:
     manifest = read_manifest(bench.path.parent / "set.csv", root=bench.path.parent / "sound")
     store = tmp_path / "store"
     whole = audit(manifest, store=store, n_workers=0)
-    heard = {path.name: path.read_bytes() for path in store.iterdir()}
-    told: list[bool] = []
+    features = {path.name: path.read_bytes() for path in store.iterdir()}
+    decoded: list[bool] = []
     with pytest.raises(StoppedError, match=r"features are kept in .*; run the same command"):
-        audit(manifest, store=store, n_workers=0, advance=told.append, should_stop=after(3))
-    assert len(told) == len(manifest)  # all was heard, so checks were stopped
+        audit(manifest, store=store, n_workers=0, advance=decoded.append, should_stop=after(3))
+    assert len(decoded) == len(manifest)  # all files were decoded, so checks were stopped
     assert audit(manifest, store=store, n_workers=0) == whole
-    assert {path.name: path.read_bytes() for path in store.iterdir()} == heard
+    assert {path.name: path.read_bytes() for path in store.iterdir()} == features

@@ -48,7 +48,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("detectors.0.name=", "name: found None; input should be a valid string"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(bench: Path, change: str, message: str) -> None:
+def test_a_mistake_is_one_line(bench: Path, change: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         read_config(bench, changes=[change])
     assert str(caught.value).startswith(str(bench))
@@ -150,7 +150,7 @@ def test_the_template_loads_and_is_not_written_twice(tmp_path: Path) -> None:
 
 
 def test_what_the_template_comments_out_is_known(tmp_path: Path) -> None:
-    """Every key stands in the template, and every line it comments out can be taken in."""
+    """Every key is in the template, and every line that it comments out is valid."""
     path = tmp_path / "bench.yaml"
     write_template(path)
     text = path.read_text()

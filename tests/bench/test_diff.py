@@ -93,19 +93,19 @@ def test_rows_that_came_went_and_changed_sides(home: Path) -> None:
     assert [(s.n_changed, s.n_first_only, s.n_second_only) for s in found.scores] == [(0, 1, 1)] * 2
 
 
-def test_options_versions_and_detectors_are_told(home: Path) -> None:
+def test_options_versions_and_detectors_that_differ_are_listed(home: Path) -> None:
     other = run(home, "options", "scoring.windows=2", "detectors=[weights/one]")
     run_json = json.loads((other / "run.json").read_text())
     run_json["libraries"]["torch"] = "1.0"
     (other / "run.json").write_text(json.dumps(run_json))
     found = diff_runs(home / "run", other)
-    told = {(c.kind, c.name): (c.first, c.second) for c in found.changes}
-    assert told["option", "scoring.windows"] == ("published", "2")
-    assert told["version", "torch"][1] == "1.0"
-    assert told["detector", "two.weights_sha256"][1] is None
+    changes = {(c.kind, c.name): (c.first, c.second) for c in found.changes}
+    assert changes["option", "scoring.windows"] == ("published", "2")
+    assert changes["version", "torch"][1] == "1.0"
+    assert changes["detector", "two.weights_sha256"][1] is None
     assert [s.detector for s in found.scores] == ["one"]
 
 
-def test_a_folder_without_a_run_is_told(tmp_path: Path, home: Path) -> None:
+def test_a_folder_without_a_run_is_refused(tmp_path: Path, home: Path) -> None:
     with pytest.raises(RunError, match=r"no run\.json, expected a run folder"):
         diff_runs(home / "run", tmp_path)

@@ -41,7 +41,7 @@ class Bench:
         watching = Watching()
         self.n_to_do = 0
 
-        def starting(n_to_do: int, n_done: int) -> OnFileDone:
+        def on_start(n_to_do: int, n_done: int) -> OnFileDone:
             assert n_done >= 0
             self.n_to_do = n_to_do
             return lambda _: None
@@ -49,7 +49,7 @@ class Bench:
         try:
             config = read_config(path or self.path, changes=changes)
             return run_benchmark(
-                config, watcher=watching, starting=starting, retry_errors=retry_errors
+                config, watcher=watching, on_start=on_start, retry_errors=retry_errors
             )
         finally:
             self.lines = watching.lines[1:]
@@ -143,18 +143,18 @@ def test_a_detector_that_is_added_is_scored_alone_and_one_that_leaves_takes_its_
     errors = read_table(bench.out / "errors.csv")
     assert [row["detector"] for row in errors] == ["one"]
     bench.run()
-    assert bench.n_to_do == 0  # what was heard before is still known
+    assert bench.n_to_do == 0  # scores of before are still known
     assert stored_rows(bench.out, "one") == rows
 
 
-def test_options_that_decide_scores_score_anew(bench: Bench) -> None:
+def test_options_that_decide_scores_score_again(bench: Bench) -> None:
     rows = stored_rows(bench.out, "two")
     assert bench.run("scoring.windows=2").done[0] == "score"
     assert "score/two: windows was published, is 2" in bench.lines
     assert bench.n_to_do == 9
     assert stored_rows(bench.out, "two") != rows
     bench.run("scoring.windows=2", "scoring.threshold=0.1")
-    assert bench.n_to_do == 0  # rows are kept, decisions are made anew
+    assert bench.n_to_do == 0  # rows are kept, decisions are made again
     assert bench.run("scoring.windows=2", "scoring.threshold=0.1").done == ()
 
 
@@ -231,7 +231,7 @@ def test_rows_are_never_kept_for_weights_that_run_json_does_not_tell_of(bench: B
     assert not set(stored_rows(bench.out, "one")) >= set(rows)
 
 
-def test_weights_that_are_not_there_are_told_and_scores_stay(bench: Bench) -> None:
+def test_missing_weights_are_an_error_and_scores_stay(bench: Bench) -> None:
     with pytest.raises(WeightsError, match=r"no weights for specnn_amplitude: looked at .*gone"):
         bench.run("detectors.1={name: specnn_amplitude, weights: gone}")
     shutil.rmtree(bench.path.parent / "weights" / "two")

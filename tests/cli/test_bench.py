@@ -1,4 +1,4 @@
-"""``earwitness bench`` as people run it; killed, interrupted, and told what went wrong."""
+"""``earwitness bench`` as people run it; killed, interrupted, and with errors."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def test_init_run_run_again_and_diff(run: Run, tmp_path: Path) -> None:
     assert "8 of 8 scores differ, by" in found.out
     assert "two: the same scores on 8 items" in found.out
     assert "one.weights_sha256" in found.out
-    told = run("bench", "diff", tmp_path / "run", tmp_path / "other", "--json")
-    assert told.code == 0
-    assert json.loads(told.out)["scores"][0]["n_changed"] == 8
+    done = run("bench", "diff", tmp_path / "run", tmp_path / "other", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["scores"][0]["n_changed"] == 8
 
 
 def test_init_writes_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,9 +59,9 @@ def test_init_writes_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_misspelt_key_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
     path = write_bench(tmp_path, n_files=1)
-    told = run("bench", "run", path, "--set", "scoring.window=3")
-    assert told.code == 2
-    assert told.err == (
+    done = run("bench", "run", path, "--set", "scoring.window=3")
+    assert done.code == 2
+    assert done.err == (
         f"earwitness: {path}: scoring.window: no such key; did you mean 'windows'?\n"
     )
     assert not (tmp_path / "run").exists()
@@ -71,9 +71,9 @@ def test_what_changed_is_said_beside_its_stage(run: Run, tmp_path: Path) -> None
     path = write_bench(tmp_path)
     run("bench", "run", path)
     write_weights(tmp_path / "weights" / "one", seed=5)
-    told = run("bench", "run", path)
-    assert "done again: one: weights card.json changed; 1 other kept" in told.err
-    assert "nothing to do" not in told.out
+    done = run("bench", "run", path)
+    assert "done again: one: weights card.json changed; 1 other kept" in done.err
+    assert "nothing to do" not in done.out
 
 
 def test_a_run_with_nothing_to_do_loads_no_network_library(tmp_path: Path) -> None:

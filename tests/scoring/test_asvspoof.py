@@ -118,9 +118,7 @@ def test_scores_follow_from_probabilities_where_there_are_no_logits(tmp_path: Pa
         ("a\t1\n", "", "k.tsv: no files, expected lines of filename and cm-label"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(
-    tmp_path: Path, scores: str, key: str, message: str
-) -> None:
+def test_what_is_wrong_is_one_line(tmp_path: Path, scores: str, key: str, message: str) -> None:
     paths = (
         put(tmp_path, "s.tsv", "filename\tcm-score\n" + scores),
         put(tmp_path, "k.tsv", "filename\tcm-label\n" + key),
@@ -137,7 +135,7 @@ def test_paths_that_a_line_cannot_hold(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_score_files_are_told_by_their_first_line(tmp_path: Path) -> None:
+def test_score_files_are_known_by_their_first_line(tmp_path: Path) -> None:
     scores = put(tmp_path, "s.csv", "\ufefffilename\tcm-score\na\t1\n")
     assert is_score_file(scores)
     assert not is_score_file(put(tmp_path, "p.csv", "filename,target\n"))

@@ -320,8 +320,8 @@ def test_columns_of_a_manifest_do_not_pass_for_scores(folder: Path, tmp_path: Pa
         {"filepath": ["0.wav", "1.wav"], "target": [0, 1], "generator": [None, "loud"]}
         | {name: ["lac14", "7"] for name in odd}
     )
-    judged = Manifest("m", frame.with_columns(pl.col("target").cast(pl.Int8)), (folder,))
-    (found,) = predict(judged, [Loudness()], n_workers=0)
+    manifest = Manifest("m", frame.with_columns(pl.col("target").cast(pl.Int8)), (folder,))
+    (found,) = predict(manifest, [Loudness()], n_workers=0)
     write_predictions(found.frame, tmp_path / "m.csv")
     (back,) = read_predictions(tmp_path / "m.csv")
     assert back.frame["logit"].to_list() == found.frame["logit"].to_list()

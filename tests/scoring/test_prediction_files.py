@@ -122,7 +122,7 @@ def test_several_detectors_in_one_file(tmp_path):
         ("mine.csv", "mine", "mine"),
     ],
 )
-def test_names_are_told_from_the_path(tmp_path, name, dataset, detector):
+def test_names_are_taken_from_the_path(tmp_path, name, dataset, detector):
     path = put(tmp_path, SONICS, name)
     predictions = read_one(path)
     assert (predictions.dataset, predictions.detector) == (dataset, detector)
@@ -172,7 +172,7 @@ def test_the_column_names_the_detector_before_the_path(tmp_path):
         ('{"target": [0, 1]}\n', ': columns {"target": [0, 1]}; expected'),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(tmp_path, text, message):
+def test_what_is_wrong_is_one_line(tmp_path, text, message):
     path = put(tmp_path, text)
     with pytest.raises(PredictionsError, match=re.escape(f"{path}{message}")) as caught:
         read_predictions(path)

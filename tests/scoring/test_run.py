@@ -83,8 +83,8 @@ def test_a_second_run_replaces_what_the_first_left(tmp_path: Path, detector: Det
     mended = read_manifest(make_manifest(tmp_path / "m", "one", "there.wav"))
     with pytest.raises(RunError, match=r'manifest one digest was "[0-9a-f]{58}…, is "'):
         score_into_run([mended], [detector], tmp_path / "run", options=HERE)
-    anew = ScoringOptions(num_workers=0, resume="always")
-    score_into_run([mended], [detector], tmp_path / "run", options=anew)
+    always = ScoringOptions(num_workers=0, resume="always")
+    score_into_run([mended], [detector], tmp_path / "run", options=always)
     assert not (tmp_path / "run" / "errors.csv").exists()
     copy = read_manifest(tmp_path / "run" / "manifests" / "one.csv")
     assert copy.frame["filepath"].to_list() == ["there.wav"]

@@ -72,14 +72,14 @@ def test_errors_can_be_tried_again_and_the_later_row_counts(tmp_path: Path) -> N
         assert store.finished[gone].logit == 2.0
 
 
-def test_anew_forgets(tmp_path: Path) -> None:
+def test_overwriting_discards_rows(tmp_path: Path) -> None:
     fill(tmp_path)
     with RowStore(tmp_path, "owner/name@main", overwrite=True) as store:
         assert store.finished == {}
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (b"not json\n", ":3: no JSON, expected a finished row; --resume always"),
         (b'{"path": "/a", "skip_s": 0}\n', ":3: not a finished row"),
@@ -90,14 +90,14 @@ def test_anew_forgets(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_damaged_row_in_the_middle_is_told_with_its_line(
-    tmp_path: Path, line: bytes, told: str
+def test_a_damaged_row_in_the_middle_is_an_error_with_its_line(
+    tmp_path: Path, line: bytes, message: str
 ) -> None:
     path = fill(tmp_path)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:2], line, *lines[2:]]))
     before = path.read_bytes()
-    with pytest.raises(RunError, match=told):
+    with pytest.raises(RunError, match=message):
         RowStore(tmp_path, "owner/name@main")
     assert path.read_bytes() == before
 

@@ -142,7 +142,7 @@ def test_kills_from_outside_cost_no_healthy_file(files: list[str]) -> None:
     assert all(isinstance(clips_of(decoded[name], CENTRE), list) for name in names)
 
 
-def test_a_file_too_short_for_one_sample_is_told(tmp_path: Path) -> None:
+def test_a_file_too_short_for_one_sample_is_an_error(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "tiny.wav", np.zeros(1), 192_000)
     (decoded,) = decode([str(tmp_path / "tiny.wav")], 0).values()
     assert all("long, the detector needs at least" in str(cut) for cut in decoded.cuts.values())
@@ -173,7 +173,7 @@ def ramp(tmp_path: Path) -> Path:
 
 
 def starts(clips: list[Clip] | str) -> list[int]:
-    """The first sample of each clip of ``ramp``, told from its level."""
+    """The first sample of each clip of ``ramp``, from its level."""
     assert isinstance(clips, list)
     return [round(float(clip.samples[0, 0]) * 12_000) for clip in clips]
 

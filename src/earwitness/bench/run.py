@@ -86,7 +86,7 @@ def run_benchmark(
     config: BenchConfig,
     *,
     watcher: steps.Watcher,
-    starting: scores.OnStart | None = None,
+    on_start: scores.OnStart | None = None,
     retry_errors: bool = False,
 ) -> BenchmarkRun:
     """Run a benchmark, or the rest of it.
@@ -94,7 +94,7 @@ def run_benchmark(
     Args:
         config: The configuration.
         watcher: Progress callbacks.
-        starting: Called with the numbers of files to score or decode and of those already done.
+        on_start: Called with the numbers of files to score or decode and of those already done.
         retry_errors: Score rows with an error again, and repeat the audit if there are any.
 
     Raises:
@@ -107,7 +107,7 @@ def run_benchmark(
             state = steps.read_state(config.out)
             state.forget(_SCORE, failed)
             state.forget(_AUDIT, {""})
-        stages = list(_list_stages(config, starting, retry_errors=retry_errors))
+        stages = list(_list_stages(config, on_start, retry_errors=retry_errors))
         done = steps.run_stages(stages, config.out, watcher)
     return BenchmarkRun(config.out, tuple(done))
 
@@ -121,18 +121,18 @@ def read_errors(out: Path) -> list[str]:
 
 
 def _list_stages(
-    config: BenchConfig, starting: scores.OnStart | None, *, retry_errors: bool
+    config: BenchConfig, on_start: scores.OnStart | None, *, retry_errors: bool
 ) -> Iterator[Stage]:
     outputs, section = config.outputs, config.evaluate
     aggregate = {} if section.aggregate is None else {"aggregate": section.aggregate}
     normalized = {"normalized": str(outputs.normalized)}
     yield _manifest_stage(config.data)
-    yield _score_stage(config, starting, retry_errors=retry_errors)
+    yield _score_stage(config, on_start, retry_errors=retry_errors)
     yield single(
         _SUMMARIZE, lambda state: _inputs(state, _SCORE) | aggregate, partial(_summarize, section)
     )
     if config.audit.enabled:
-        yield _audit_stage(config, starting)
+        yield _audit_stage(config, on_start)
     yield single(_EVALUATE, partial(_evaluate_inputs, section), partial(_evaluate, section))
     if outputs.confusion:
         yield single(
@@ -213,7 +213,7 @@ def _audio_roots(state: PipelineState) -> list[Path]:
 
 
 def _score_stage(
-    config: BenchConfig, starting: scores.OnStart | None, *, retry_errors: bool
+    config: BenchConfig, on_start: scores.OnStart | None, *, retry_errors: bool
 ) -> Stage:
     """Return the stage that writes ``preds/``: one part per detector, all decoded together."""
     scoring = config.scoring
@@ -240,10 +240,10 @@ def _score_stage(
         ]
         run_folder.drop_changed(out, manifests, detectors, options)
         run_folder.begin_run(out, manifests, detectors, options)
-        scores.score_into_own(manifests, detectors, out, options=options, starting=starting)
+        scores.score_into_locked(manifests, detectors, out, options=options, on_start=on_start)
         written = {p: [scores.predictions_path(out, m.name, p) for m in manifests] for p in parts}
         return {
-            part: [*paths, *filter(Path.is_file, map(scores.windows_beside, paths))]
+            part: [*paths, *filter(Path.is_file, map(scores.windows_path, paths))]
             for part, paths in written.items()
         }
 
@@ -294,7 +294,7 @@ def _summarize(section: EvaluateSection, state: PipelineState) -> list[Path]:
     return [path, errors] if errors.is_file() else [path]
 
 
-def _audit_stage(config: BenchConfig, starting: scores.OnStart | None) -> Stage:
+def _audit_stage(config: BenchConfig, on_start: scores.OnStart | None) -> Stage:
     others = expand_manifests(config.audit.against)
 
     def inputs(state: PipelineState) -> dict[str, str]:
@@ -313,7 +313,7 @@ def _audit_stage(config: BenchConfig, starting: scores.OnStart | None) -> Stage:
             against=[read_manifest(path) for path in others],
             detectors=[DetectorCard(**card) for card in _described(state, "detectors") or ()],
             n_workers=config.scoring.num_workers,
-            on_start=None if starting is None else lambda n_files: starting(n_files, 0),
+            on_start=None if on_start is None else lambda n_files: on_start(n_files, 0),
         )
         return sorted(path for path in folder.iterdir() if path.suffix in (".json", ".csv"))
 

@@ -67,7 +67,7 @@ def run(
     config = read_config(file, changes=change or (), out=out)
     with StageView() as view:
         done = run_benchmark(
-            config, watcher=view, starting=view.start_scoring, retry_errors=retry_errors
+            config, watcher=view, on_start=view.start_scoring, retry_errors=retry_errors
         )
     if not done.done:
         console.out.print("nothing to do: everything is there and unchanged")

@@ -32,7 +32,7 @@ def demo(
     with console.err.status("starting") as status:
         data = prepare_demo(out, seed=seed, say=say, working=status.update)
     with StageView() as view:
-        done = judge_demo(data, say=say, watcher=view, starting=view.start_scoring)
+        done = judge_demo(data, say=say, watcher=view, on_start=view.start_scoring)
     _print(data, done)
 
 

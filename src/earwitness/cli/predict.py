@@ -151,10 +151,10 @@ def predict(
     )
     remark_on_manifests(manifests)
     with ExitStack() as stack:
-        starting = _starting(stack)
+        on_start = _starting(stack)
         if out is not None:
             written = run.score_into_run(
-                manifests, detectors, out, options=options, starting=starting
+                manifests, detectors, out, options=options, on_start=on_start
             )
         else:
             written = run.score_into_files(
@@ -163,7 +163,7 @@ def predict(
                 output_csv=output_csv,
                 output_dir=output_dir,
                 options=options,
-                starting=starting,
+                on_start=on_start,
             )
     if eval_sections is not None or output_csv is not None:
         _report_sections(written, sections)

@@ -125,7 +125,7 @@ def judge_demo(
     *,
     say: Callable[[str], None],
     watcher: Watcher,
-    starting: OnStart | None = None,
+    on_start: OnStart | None = None,
 ) -> DemoRun:
     """Run the benchmark over what was prepared.
 
@@ -133,7 +133,7 @@ def judge_demo(
         data: What is judged, and who judges.
         say: Told of the step.
         watcher: Told of how stages go.
-        starting: Called with the number of files; returns what is called after each.
+        on_start: Called with the number of files; returns what is called after each.
     """
     say("3/3 judging other tracks: of these generators, and of others it never met")
     config = BenchConfig(
@@ -142,7 +142,7 @@ def judge_demo(
         detectors=(DetectorSection(name=str(data.detector_folder)),),
         audit=AuditSection(against=(data.train_manifest,)),
     )
-    benchmark = run_benchmark(config, watcher=watcher, starting=starting)
+    benchmark = run_benchmark(config, watcher=watcher, on_start=on_start)
     return DemoRun(benchmark, _outcomes(benchmark))
 
 

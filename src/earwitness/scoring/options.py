@@ -1,7 +1,6 @@
 """The options of ``predict``, each declared once.
 
-The command line, ``bench.yaml`` and ``run.json`` are all derived from the fields below: adding an
-option takes one field.
+The command line, ``bench.yaml`` and ``run.json`` are derived from the fields below.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ _DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+|mps")
 
 @dataclass(frozen=True)
 class Option:
-    """What a field is besides its name, type, default and bounds.
+    """Metadata of a field besides its name, type, default and bounds.
 
     Attributes:
-        help: Help text of the command line.
-        metavar: Placeholder of its value there.
-        flag: Its name there, where that is not the field's.
+        help: Help text.
+        metavar: Placeholder of the value.
+        flag: Name on the command line, if another.
         panel: Panel of the help page.
-        shown_default: Default shown there, where that is not the field's.
-        decides: Whether changing it changes scores, or only what prediction files say of them.
+        shown_default: Default in the help text, if another.
+        decides: Whether it changes scores, or only other columns of prediction files.
         recorded: Key in ``run.json``: ``True`` is the field's name; ``False`` means that the
-            detector's card or backend tells it there.
+            detector's card or backend has it.
     """
 
     help: str
@@ -67,13 +66,13 @@ def _batch_size(value: Any) -> int | None:
 
 
 class Section(BaseModel):
-    """Options that belong together; an unknown key is an error."""
+    """A group of options; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DetectorOptions(Section):
-    """Options of each detector; in ``bench.yaml`` they belong to an entry of ``detectors``."""
+    """Options of a detector; in ``bench.yaml`` of an entry of ``detectors``."""
 
     preprocessing: Annotated[
         Preprocessing,
@@ -101,7 +100,7 @@ class DetectorOptions(Section):
 
 
 class ScoringSection(Section):
-    """Options of all detectors together; in ``bench.yaml`` the section ``scoring``."""
+    """Options of a whole run; in ``bench.yaml`` the section ``scoring``."""
 
     windows: Annotated[
         Windows,
@@ -212,5 +211,5 @@ def option_of(field: FieldInfo) -> Option:
 
 
 def deciding(*what: Literal["scores", "files"]) -> tuple[str, ...]:
-    """Return the names of the options that decide scores, or what prediction files say of them."""
+    """Return the names of the options that change scores, or other columns of prediction files."""
     return tuple(name for name, field in fields().items() if option_of(field).decides in what)

@@ -43,7 +43,7 @@ def score_into_run(
     out: Path,
     *,
     options: ScoringOptions,
-    starting: OnStart | None = None,
+    on_start: OnStart | None = None,
 ) -> dict[Path, Predictions]:
     """Score manifests and write a run folder; see ``run_folder``.
 
@@ -55,7 +55,7 @@ def score_into_run(
         detectors: Detectors to score them with.
         out: The run folder.
         options: Scoring options.
-        starting: Called with the numbers of files to score and of those already scored.
+        on_start: Called with the numbers of files to score and of those already scored.
 
     Returns:
         Prediction files and their contents.
@@ -71,16 +71,16 @@ def score_into_run(
     with locked(out):
         begin_run(out, manifests, detectors, options)
         copy_manifests(manifests, out / "manifests")
-        return score_into_own(manifests, detectors, out, options=options, starting=starting)
+        return score_into_locked(manifests, detectors, out, options=options, on_start=on_start)
 
 
-def score_into_own(
+def score_into_locked(
     manifests: Sequence[Manifest],
     detectors: Sequence[Detector],
     out: Path,
     *,
     options: ScoringOptions,
-    starting: OnStart | None = None,
+    on_start: OnStart | None = None,
 ) -> dict[Path, Predictions]:
     """Score manifests into a run folder that is locked and has a ``run.json``."""
     with ExitStack() as stack:
@@ -97,11 +97,11 @@ def score_into_own(
         ]
         kept = f"finished rows are kept in {out}; the same command resumes"
         predictions = _score(
-            manifests, detectors, options, starting, if_stopped=kept, stores=stores
+            manifests, detectors, options, on_start, if_stopped=kept, stores=stores
         )
     written = {predictions_path(out, p.dataset, p.detector): p for p in predictions}
     for path, prediction in written.items():
-        windows_beside(path).unlink(missing_ok=True)  # of an earlier call
+        windows_path(path).unlink(missing_ok=True)  # of an earlier call
         _write(prediction, path)
     write_errors(predictions, out / ERRORS_CSV)
     return written
@@ -114,7 +114,7 @@ def score_into_files(
     output_csv: Path | None,
     output_dir: Path | None,
     options: ScoringOptions,
-    starting: OnStart | None = None,
+    on_start: OnStart | None = None,
 ) -> dict[Path, Predictions]:
     """Score one manifest into the files of the published scripts.
 
@@ -139,7 +139,7 @@ def score_into_files(
         if path.is_dir():
             raise UsageError(f"{path}: found a folder, expected a file to write")
     kept = "nothing is kept without a run folder (--out)"
-    predictions = _score(manifests, detectors, options, starting, if_stopped=kept)
+    predictions = _score(manifests, detectors, options, on_start, if_stopped=kept)
     written = dict(zip(paths, predictions, strict=True))
     for path, prediction in written.items():
         _write(prediction, path)
@@ -151,7 +151,7 @@ def predictions_path(out: Path, dataset: str, detector: str) -> Path:
     return out / PREDS / file_stem(dataset) / f"{file_stem(detector)}.csv"
 
 
-def windows_beside(path: Path) -> Path:
+def windows_path(path: Path) -> Path:
     """Return the path of the window scores of a prediction file."""
     return path.with_name(f"{path.stem}_windows.csv")
 
@@ -159,14 +159,14 @@ def windows_beside(path: Path) -> Path:
 def _write(prediction: Predictions, path: Path) -> None:
     write_predictions(prediction.frame, path)
     if prediction.windows is not None:
-        write_predictions(prediction.windows, windows_beside(path))
+        write_predictions(prediction.windows, windows_path(path))
 
 
 def _score(
     manifests: Sequence[Manifest],
     detectors: Sequence[Detector],
     options: ScoringOptions,
-    starting: OnStart | None,
+    on_start: OnStart | None,
     *,
     if_stopped: str,
     stores: Sequence[RowStore] = (),
@@ -181,7 +181,7 @@ def _score(
         stores=stores,
     )
     n_done = plan.n_files - len(plan.tasks)
-    advance = starting(len(plan.tasks), n_done) if starting else None
+    advance = on_start(len(plan.tasks), n_done) if on_start else None
     with held_interrupts() as should_stop:
         score_plan(plan, n_workers=options.num_workers, advance=advance, should_stop=should_stop)
     if not plan.is_done:
