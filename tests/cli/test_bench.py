@@ -28,7 +28,7 @@ def test_init_run_run_again_and_diff(run: Run, tmp_path: Path) -> None:
     assert f"report             {tmp_path}/run/report.html" in done.out
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     again = run("bench", "run", path, "--set", "outputs.report=true")
-    assert again.out.startswith("nothing to do: everything is there and unchanged\n")
+    assert again.out.startswith("nothing to do: all steps are unchanged\n")
     assert again.err.count("unchanged, skipped") == 6
     same = run("bench", "diff", tmp_path / "run", tmp_path / "run", "--strict")
     assert same.code == 0

@@ -21,9 +21,9 @@ BENCH_YAML = Path("bench.yaml")
 
 
 def init(
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="The file to write.")] = BENCH_YAML,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Output file.")] = BENCH_YAML,
     *,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented bench.yaml to start from."""
     from earwitness.bench.config import write_template
@@ -37,7 +37,7 @@ def init(
 
 def run(
     file: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="What there is to do; see `bench init`.")
+        Path, typer.Argument(metavar="FILE", help="Configuration, see bench init.")
     ] = BENCH_YAML,
     *,
     change: Annotated[
@@ -45,21 +45,20 @@ def run(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Another value for a key, as if it stood in the file (scoring.windows=3); may "
-            "be given again.",
+            help="Override a key of the file, such as scoring.windows=3; repeatable.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Another run folder than the file's.")
+        Path | None, typer.Option(metavar="DIR", help="Run folder (default: out in the file).")
     ] = None,
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Score rows with an error again.")
     ] = False,
 ) -> None:
-    """Run a whole benchmark: splits, scores, tables, metrics, pictures, report.
+    """Run a whole benchmark: splits, scores, audit, tables, metrics, plots, report.
 
-    Unchanged steps are skipped, so the same command resumes after Ctrl-C or a crash,
-    and after a change does again just what depends on it.
+    Steps with unchanged inputs are skipped, so the same command resumes after Ctrl-C or a crash,
+    and repeats only what depends on a change.
     """
     from earwitness.bench.config import read_config
     from earwitness.bench.run import read_errors, run_benchmark
@@ -70,7 +69,7 @@ def run(
             config, watcher=view, on_start=view.start_scoring, retry_errors=retry_errors
         )
     if not done.done:
-        console.out.print("nothing to do: everything is there and unchanged")
+        console.out.print("nothing to do: all steps are unchanged")
     print_places(done)
     if n_failed := len(read_errors(done.out)):
         console.remark(
@@ -79,23 +78,25 @@ def run(
         )
     if n_abstained := done.count_abstained():
         console.remark(
-            f"{console.thousands(n_abstained)} rows abstained from, for they hold nothing to "
-            "analyse (see the column abstained)"
+            f"{console.thousands(n_abstained)} rows abstained from: nothing to analyse (see the "
+            "column abstained)"
         )
 
 
 def diff(
     first: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    second: Annotated[Path, typer.Argument(metavar="OTHER", help="Another.")],
+    second: Annotated[Path, typer.Argument(metavar="OTHER", help="Another run folder.")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if anything differs.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with status 1 if anything differs.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
 ) -> None:
     """Show what changed between two runs.
 
-    Options, versions and weights; rows of the manifests; scores; decisions that flipped, worst
-    first; and metrics on the items that both scored, with a test of each difference.
+    Compares options, versions, weights, rows of the manifests, scores, decisions (flipped ones are
+    listed) and metrics on the items that both scored, with a test of each difference.
     """
     from earwitness.bench.diff import diff_runs
     from earwitness.bench.diff_tables import diff_parts

@@ -11,9 +11,11 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.options import (
+    Root,
     choose_device,
     comma_list,
     open_manifests,
+    option,
     remark_on_manifests,
     weights_by_name,
     with_scoring_options,
@@ -38,7 +40,7 @@ def predict(
             "--config",
             "--models",
             metavar="NAMES",
-            help="Detectors by name, hub id or folder, comma-separated. Also --config, --models.",
+            help="Detectors by name, hub id or folder, comma-separated (also --config, --models).",
         ),
     ] = None,
     manifest: Annotated[
@@ -48,16 +50,16 @@ def predict(
             "--manifest-csv",
             "--test-csv",
             metavar="FILES",
-            help="Manifests, or a folder of them, comma-separated. Also "
-            "--manifest-csv, --test-csv.",
+            help="Manifests, or folders of them, comma-separated (also --manifest-csv, "
+            "--test-csv).",
         ),
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH",
-            help="Where weights lie; a bare path serves a single detector. Else "
-            "$EARWITNESS_WEIGHTS/NAME is looked for, then the hub.",
+        option(
+            "NAME=PATH",
+            "Path of a detector's weights; a bare path is for a single detector (default: "
+            "$EARWITNESS_WEIGHTS/NAME, then the hub).",
         ),
     ] = None,
     out: Annotated[
@@ -66,10 +68,7 @@ def predict(
             metavar="DIR", help="Run folder: run.json, manifests/, preds/<manifest>/<detector>.csv."
         ),
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Base folder of relative paths in the manifests."),
-    ] = None,
+    root: Root = None,
     options: ScoringOptions,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with status 1 if any row could not be scored.")
@@ -78,7 +77,7 @@ def predict(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write this one file (one manifest, one detector).",
+            help="Write one prediction file (with one manifest and one detector).",
             rich_help_panel=_PUBLISHED,
         ),
     ] = None,
@@ -86,7 +85,7 @@ def predict(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write <dir>/<detector>/test_predictions.csv.",
+            help="Write DIR/<detector>/test_predictions.csv.",
             rich_help_panel=_PUBLISHED,
         ),
     ] = None,
@@ -120,9 +119,9 @@ def predict(
 ) -> None:
     """Score every item of manifests with detectors.
 
-    One row out per row in: a file that cannot be scored is a row with its error. Exit code 0
-    even then (--strict: 1); 1 when every row failed. Finished rows are on disk at once: after
-    Ctrl-C or a crash the same command resumes.
+    There is one output row per item; the row of a file that cannot be scored contains the error.
+    The exit status is then 0, but 1 with --strict or if every row failed. After Ctrl-C or a crash
+    the same command resumes.
     """
     from earwitness.core.errors import UsageError
     from earwitness.detectors.loading import open_detectors
