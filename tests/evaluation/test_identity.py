@@ -14,7 +14,7 @@ import earwitness as ew
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.identity import deduplicate
-from earwitness.evaluation.rows import Inputs, Opened, gather_sides, load_rows, open_sources
+from earwitness.evaluation.rows import Inputs, Opened, load_rows, open_sources
 from earwitness.evaluation.thresholds import in_calibration_half
 from frames import predictions
 
@@ -33,7 +33,7 @@ def plain(dataset: str = "a", prefix: str = "", **columns: object) -> Prediction
 
 
 def halves(*sources: Predictions | Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    frame = load_rows(open_sources(list(sources)), by=[], threshold=None)
+    frame = load_rows(Inputs(open_sources(list(sources))))[0]
     chosen = in_calibration_half(frame, 0)
     return frame.filter(chosen), frame.filter(~chosen)
 
@@ -49,7 +49,7 @@ def shared(*sources: Predictions | Path, name: str = "item") -> int:
 def test_an_item_of_two_data_sets_is_in_one_half(prefix: str) -> None:
     grouped = plain("b", prefix, group_id=pl.format("g{}", pl.int_range(pl.len()) // 2))
     assert shared(plain("a"), grouped) == 0
-    frame = load_rows(open_sources([plain("a"), grouped]), by=[], threshold=None)
+    frame = load_rows(Inputs(open_sources([plain("a"), grouped])))[0]
     assert (frame["item"].n_unique(), frame["group"].n_unique()) == (N, N // 2)
     assert frame["has_group"].all()
 
@@ -57,13 +57,13 @@ def test_an_item_of_two_data_sets_is_in_one_half(prefix: str) -> None:
 def test_two_group_ids_of_one_item_are_one_group() -> None:
     one = plain("a", group_id=pl.format("one{}", pl.int_range(pl.len()) // 2))
     two = plain("b", group_id=pl.format("two{}", (pl.int_range(pl.len()) + 1) // 2))
-    assert load_rows(open_sources([one, two]), by=[], threshold=None)["group"].n_unique() == 1
+    assert load_rows(Inputs(open_sources([one, two])))[0]["group"].n_unique() == 1
 
 
 def test_both_normal_forms_of_a_name_are_one_item_and_one_group() -> None:
     one = plain("a", "caf\u00e9/", group_id=pl.lit("caf\u00e9"))
     two = plain("b", "cafe\u0301/", group_id=pl.lit("cafe\u0301"))
-    frame = load_rows(open_sources([one, two]), by=[], threshold=None)
+    frame = load_rows(Inputs(open_sources([one, two])))[0]
     assert (frame["item"].n_unique(), frame["group"].n_unique()) == (N, 1)
 
 
@@ -78,7 +78,7 @@ def test_a_linked_file_is_the_file_it_leads_to(
         link(tmp_path / "there" / f"f{n}", tmp_path / "here" / f"other{n}")
     one = plain("a", f"{tmp_path}/there/")
     two = plain("b", filepath=pl.format(f"{tmp_path}/here/other{{}}", pl.int_range(pl.len())))
-    frame = load_rows(open_sources([one, two]), by=[], threshold=None)
+    frame = load_rows(Inputs(open_sources([one, two])))[0]
     assert (frame["item"].n_unique(), shared(one, two)) == (N, 0)
 
 
@@ -98,15 +98,15 @@ def test_relative_paths_start_from_the_roots_of_their_run(tmp_path: Path) -> Non
         (run / "run.json").write_text(json.dumps(told))
         few = Predictions(name, "cnn", plain().frame.head(4))
         found.append(Opened(few, name, run / "preds" / name / "cnn.csv"))
-    assert deduplicate(load_rows(found, by=[], threshold=None)).height == 8
+    assert deduplicate(load_rows(Inputs(found))[0]).height == 8
     beside = [*open_sources([plain("three")]), found[0]]
-    assert load_rows(beside, by=[], threshold=None)["item"].n_unique() == N
+    assert load_rows(Inputs(beside))[0]["item"].n_unique() == N
 
 
 def test_the_same_bytes_are_of_one_group() -> None:
     same = plain("b", "copies/", sha256=pl.format("{}", pl.int_range(pl.len())))
     one = plain("a", sha256=pl.format("{}", pl.int_range(pl.len())))
-    frame = load_rows(open_sources([one, same]), by=[], threshold=None)
+    frame = load_rows(Inputs(open_sources([one, same])))[0]
     assert (frame["item"].n_unique(), frame["group"].n_unique()) == (2 * N, N)
     assert shared(one, same, name="group") == 0
 
@@ -148,7 +148,7 @@ def test_a_reconstruction_without_a_group_is_of_its_tracks_group() -> None:
             group_id=pl.format("mine{}", pl.int_range(pl.len()))
         ),
     )
-    frame = load_rows(open_sources([whole, named]), by=[], threshold=None)
+    frame = load_rows(Inputs(open_sources([whole, named])))[0]
     of_track = frame.filter(pl.col("filepath").str.ends_with("000003.mp3"))
     assert of_track["group"].unique().to_list() == ["group:mine3"]
 
@@ -165,9 +165,7 @@ def test_calibration_shares_no_group_that_only_a_third_item_joins() -> None:
         filepath=pl.format("f{}", pl.int_range(pl.len())),
     )
     fitted = Predictions("c", "cnn", pl.concat([fitted.frame, bridge]))
-    report, calibration = gather_sides(
-        Inputs(open_sources([plain()])), Inputs(open_sources([fitted]))
-    )
+    report, calibration = load_rows(Inputs(open_sources([plain()])), Inputs(open_sources([fitted])))
     assert len(set(report["group"]) & set(calibration["group"])) == 50
     found = ew.evaluate([plain()], threshold="eer", calibration=[fitted], n_resamples=20)
     assert found.operating_points[0].n_fitted == N - 50

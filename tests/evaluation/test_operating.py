@@ -13,7 +13,7 @@ import earwitness as ew
 from earwitness.core.errors import UsageError
 from earwitness.core.estimate import Estimate
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.rows import load_rows, open_sources
+from earwitness.evaluation.rows import Inputs, load_rows, open_sources
 from earwitness.evaluation.schema import Metrics
 from earwitness.evaluation.thresholds import (
     false_flags,
@@ -35,7 +35,7 @@ def evaluate(*sources: Predictions, **options: object) -> Metrics:
 
 
 def halves(whole: Predictions, seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
-    frame = load_rows(open_sources([whole]), by=[], threshold=None)
+    frame = load_rows(Inputs(open_sources([whole])))[0]
     chosen = in_calibration_half(frame, seed)
     return frame.filter(chosen), frame.filter(~chosen)
 

@@ -23,7 +23,7 @@ from earwitness.core.io import file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.evaluation.compare import Line, compare
 from earwitness.evaluation.identity import deduplicate
-from earwitness.evaluation.rows import Inputs, gather_sides, open_sources
+from earwitness.evaluation.rows import Inputs, load_rows, open_sources
 from earwitness.scoring.run import predictions_path
 from earwitness.scoring.run_folder import RUN_JSON, read_run
 from earwitness.splits.manifests import read_manifest
@@ -147,7 +147,7 @@ def _diff_rows(first: Manifest, second: Manifest) -> RowsDiff:
 
 def _diff_scores(detector: str, first: list[Path], second: list[Path], seed: int) -> ScoresDiff:
     one, two = map(
-        _scored, gather_sides(*(Inputs(open_sources(p, aggregate="mean")) for p in (first, second)))
+        _scored, load_rows(*(Inputs(open_sources(p, aggregate="mean")) for p in (first, second)))
     )
     both = one.join(two, on="item", suffix="_2", maintain_order="left")
     gap = pl.coalesce(pl.col("logit_2") - pl.col("logit"), pl.col("prob_2") - pl.col("prob")).abs()

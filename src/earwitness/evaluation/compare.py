@@ -20,8 +20,8 @@ from earwitness.evaluation.rows import (
     Inputs,
     Opened,
     check_threshold,
-    gather_sides,
     items_of,
+    load_rows,
     open_sources,
     source_notes,
 )
@@ -231,7 +231,7 @@ def _compare_pair(
         dataset = one.opened[0].predictions.dataset
         renamed = replace(two.opened[0].predictions, dataset=dataset)
         sides[1] = [replace(two.opened[0], predictions=renamed)]
-    frames = gather_sides(*(Inputs(side, threshold=threshold) for side in sides))
+    frames = load_rows(*(Inputs(side, threshold=threshold) for side in sides))
     common = _join(*frames)
     names = [one.name, two.name]
     if one.name == two.name:

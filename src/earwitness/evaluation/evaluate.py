@@ -32,8 +32,8 @@ from earwitness.evaluation.rows import (
     Opened,
     find_manifest,
     find_run,
-    gather_sides,
     items_of,
+    load_rows,
     open_sources,
     source_notes,
 )
@@ -122,7 +122,7 @@ def evaluate(
             "calibration predictions, expected a threshold or calibrate to fit on them"
         )
     sides = [Inputs(opened, settings.by, rule.score), *([Inputs(fitted_on)] if fitted_on else [])]
-    frame, *rows_to_fit = gather_sides(*sides)
+    frame, *rows_to_fit = load_rows(*sides)
     fitting = fit(frame, rows_to_fit[0] if rows_to_fit else None, rule, settings)
     settings = settings.model_copy(update={"half": fitting.half})
     detectors = fitting.report.partition_by("detector", maintain_order=True)

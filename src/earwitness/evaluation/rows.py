@@ -197,15 +197,22 @@ _OUTPUTS: dict[str, type[pl.DataType]] = {
 }
 
 
-def load_rows(
-    opened: Sequence[Opened], *, by: Sequence[str], threshold: float | None
-) -> pl.DataFrame:
-    """Return the rows of all predictions, including missing ones.
+class Inputs(NamedTuple):
+    """Predictions that are evaluated together.
 
-    Args:
-        opened: Predictions.
+    Attributes:
+        opened: The predictions.
         by: Further columns to keep; ``UNKNOWN`` in files without them.
         threshold: Least ``pred_prob`` called fake; ``None`` takes the labels of the files.
+    """
+
+    opened: Sequence[Opened]
+    by: Sequence[str] = ()
+    threshold: float | None = None
+
+
+def load_rows(*sides: Inputs) -> list[pl.DataFrame]:
+    """Return the rows of each side, missing ones included, with items and groups in common.
 
     Returns:
         ``detector, dataset, item, filepath, target, corpus, generator, group, has_group, state``,
@@ -217,19 +224,6 @@ def load_rows(
         PredictionsError: A threshold is given and there are labels alone.
         RunError: A ``run.json`` is malformed.
     """
-    return gather_sides(Inputs(opened, by, threshold))[0]
-
-
-class Inputs(NamedTuple):
-    """Predictions that are evaluated together; fields as in ``load_rows``."""
-
-    opened: Sequence[Opened]
-    by: Sequence[str] = ()
-    threshold: float | None = None
-
-
-def gather_sides(*sides: Inputs) -> list[pl.DataFrame]:
-    """Return ``load_rows`` of several sides, with common items and groups."""
     for side in sides:
         if not side.opened:
             raise UsageError("no predictions, expected a prediction file or more")
