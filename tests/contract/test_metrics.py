@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as learn
 
-from earwitness.core.estimate import TOO_FEW_GROUPS, Estimate
+from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS, Estimate
 from earwitness.evaluation.estimates import estimate_all
 from earwitness.evaluation.schema import Settings
 from earwitness.metrics.compute import compute, count_decisions
@@ -27,6 +27,7 @@ from earwitness.metrics.sample import Costs, Items, Options
 SETTINGS = Settings(n_resamples=60)
 OF_DECISIONS = tuple(names_needing("decision"))
 RANKING = tuple(name for name in names_needing("score") if name != "eer_threshold")
+TPR = ("tpr_at_fpr_1pct", "tpr_at_fpr_5pct")
 ONE_CLASS_HAS = {0: {"accuracy", "specificity"}, 1: {"accuracy", "recall"}}
 EPS = np.finfo(float).eps
 COSTS = Costs(p_fake=0.2, c_false_alarm=3.0, c_miss=2.0)
@@ -178,6 +179,13 @@ def test_an_interval_brackets_its_point_or_is_missing_with_a_reason(
     for name, found in estimate_all(items, SETTINGS).items():
         check(name, found)
         assert found.number == pytest.approx(points[name], abs=0, nan_ok=True), name
+
+
+@pytest.mark.parametrize("n_groups", [MIN_GROUPS, MIN_GROUPS - 1])
+def test_intervals_need_enough_groups_of_each_class(n_groups: int) -> None:
+    found = estimate_all(sample("usual", n_groups), SETTINGS)
+    for name in set(METRICS) - {"eer_threshold", "precision", *TPR}:
+        assert (found[name].low is not None) == (n_groups == MIN_GROUPS), name
 
 
 def check(name: str, found: Estimate) -> None:

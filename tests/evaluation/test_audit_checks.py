@@ -1,4 +1,4 @@
-"""Audits beside figures: bound to what was evaluated, and what files give away unheard."""
+"""Audits in ``metrics.json``: bound to the evaluated manifests, with metadata-only baselines."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ALL = ("all", "all", "all")
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run folder of one detector on one set."""
-    told = {
+    run = {
         "options": {},
         "manifests": {"mixed": {"n": 60, "digest": "d1", "roots": ["/music"]}},
         "detectors": [{"name": "cnn"}],
     }
-    (tmp_path / "run.json").write_text(json.dumps(told))
+    (tmp_path / "run.json").write_text(json.dumps(run))
     ew.write_predictions(predictions(n_tracks=20).frame, tmp_path / "preds" / "mixed" / "cnn.csv")
     return tmp_path
 
@@ -69,7 +69,7 @@ def test_without_a_digest_the_audited_manifest_is_unknown() -> None:
     assert not any(check.name == "audit_bound" for check in without.checks)
 
 
-def test_baselines_stand_in_the_slices_of_detectors(run: Path) -> None:
+def test_baselines_have_the_slices_of_detectors(run: Path) -> None:
     checks = [baseline("container", detail="too few groups"), baseline("channel", (*CELL, 0.8))]
     metrics = evaluate(run, audited("d1", checks=checks))
     missing, overall, cell = metrics.baselines

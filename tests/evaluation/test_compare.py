@@ -103,8 +103,8 @@ def test_a_run_against_one_of_its_detectors(tmp_path: Path) -> None:
     assert [(p.first, p.second) for p in turned.pairs] == [("old", "cnn"), ("old", "vit")]
     assert found.notes == turned.notes == []
     again = write_run(tmp_path / "b", old=3)
-    (anew,) = compare(run, again, n_swaps=20).pairs
-    assert (anew.first, anew.second) == (f"old in {run}", f"old in {again}")
+    (repeated,) = compare(run, again, n_swaps=20).pairs
+    assert (repeated.first, repeated.second) == (f"old in {run}", f"old in {again}")
 
 
 def test_files_without_paths_are_matched_by_place(tmp_path: Path) -> None:

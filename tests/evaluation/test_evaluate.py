@@ -36,7 +36,7 @@ def test_every_slice_has_every_metric_with_an_interval_or_a_reason() -> None:
             assert estimate.low is not None or estimate.reason, (part.name, name)
 
 
-def test_figures_are_those_of_the_rows() -> None:
+def test_metrics_are_those_of_the_rows() -> None:
     whole = predictions()
     overall = the(evaluate(whole), "overall")
     frame = whole.frame
@@ -97,7 +97,7 @@ def test_rows_abstained_from_are_counted_apart() -> None:
     assert (summary.row.counts.n, summary.n_abstained, summary.n_failed) == (119, 1, 0)
 
 
-def test_lost_rows_are_in_no_figure_and_are_counted() -> None:
+def test_lost_rows_are_in_no_metric_and_are_counted() -> None:
     whole = predictions(corpora=["FMA"], generators=["suno"])
     broken = fail(whole, pl.col("filepath").str.ends_with("/7.wav") & FAKE)
     other = Predictions("mixed", "other", keep(whole, pl.col("group_id") != "FMA:3").frame)
@@ -139,7 +139,7 @@ def test_any_column_cuts() -> None:
         evaluate(Predictions("mixed", "cnn", frame), by=["langs"])
 
 
-def test_a_threshold_decides_anew() -> None:
+def test_a_threshold_replaces_the_decisions() -> None:
     whole = predictions()
     metrics = evaluate(whole, threshold=0.9)
     called = whole.frame["pred_prob"] >= 0.9

@@ -90,12 +90,12 @@ def test_relative_paths_start_from_the_roots_of_their_run(tmp_path: Path) -> Non
             (music / f"f{n}").parent.mkdir(parents=True, exist_ok=True)
             (music / f"f{n}").touch()
         run.mkdir()
-        told = {
+        recorded = {
             "options": {},
             "manifests": {name: {"digest": "0", "roots": [str(music)]}},
             "detectors": [],
         }
-        (run / "run.json").write_text(json.dumps(told))
+        (run / "run.json").write_text(json.dumps(recorded))
         few = Predictions(name, "cnn", plain().frame.head(4))
         found.append(Opened(few, name, run / "preds" / name / "cnn.csv"))
     assert deduplicate(load_rows(Inputs(found))[0]).height == 8
@@ -112,7 +112,7 @@ def test_the_same_bytes_are_of_one_group() -> None:
 
 
 def published(n_tracks: int = 40) -> Predictions:
-    """A published manifest: five columns, tracks told by the names of files alone."""
+    """A published manifest: five columns, tracks known by file names alone."""
     rows = []
     for n in range(n_tracks):
         rows.append((f"/d/fma_real/{n:06}.mp3", 0, "FMA"))

@@ -51,8 +51,8 @@ def test_a_half_is_fitted_on_and_the_other_reported_on() -> None:
     reals = reported.filter(REAL)["pred_prob"]
     assert overall.estimates["specificity"].value == (reals < point.threshold).mean()
     assert overall.coverage.n_items == reported.height
-    told = f"threshold {point.threshold:.4g}, fitted on the calibration half"
-    assert overall.estimates["recall"].conditional_on == told
+    condition = f"threshold {point.threshold:.4g}, fitted on the calibration half"
+    assert overall.estimates["recall"].conditional_on == condition
     assert overall.estimates["auroc"].conditional_on is None
     assert metrics.provenance.settings.half
     assert metrics.manifests[0].n_items == 360
@@ -197,9 +197,9 @@ def test_calibration_mends_scores_that_are_too_sure() -> None:
         measure("auroc", reported["target"], reported["logit"])
     )
     assert overall.estimates["recall"].conditional_on is None
-    anew = evaluate(Predictions("mixed", "cnn", sure), calibrate="temperature", threshold=0.5)
-    assert anew.calibrations[0].offset == 0
-    assert anew.where(kind="overall")[0].estimates["recall"].conditional_on == (
+    again = evaluate(Predictions("mixed", "cnn", sure), calibrate="temperature", threshold=0.5)
+    assert again.calibrations[0].offset == 0
+    assert again.where(kind="overall")[0].estimates["recall"].conditional_on == (
         "temperature scaling, fitted on the calibration half"
     )
 
@@ -232,7 +232,7 @@ def test_a_threshold_travels_to_every_corpus() -> None:
     assert away.fpr.conditional_on == f"threshold {away.threshold:.4g}, fitted on FMA"
 
 
-def test_what_a_flag_is_worth_follows_from_the_rates() -> None:
+def test_precision_at_a_prevalence_follows_from_the_rates() -> None:
     rates = {"n_items": 100, "n_groups": 50, "method": "m"}
     recall = Estimate(value=0.8, low=0.7, high=0.9, **rates)
     passed = Estimate(value=0.99, low=0.98, high=1.0, **rates)

@@ -21,12 +21,12 @@ CARD = {"name": "cnn", "weights_sha256": "ab" * 32, "kind": "probability"}
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run folder of one detector on one set, whose name is not a file's."""
-    told = {
+    recorded = {
         "options": {},
         "manifests": {"a/mixed": {"n": 60, "digest": "d1", "roots": ["/music"]}},
         "detectors": [CARD],
     }
-    (tmp_path / "run.json").write_text(json.dumps(told))
+    (tmp_path / "run.json").write_text(json.dumps(recorded))
     ew.write_predictions(
         predictions(n_tracks=20).frame, tmp_path / "preds" / "a__mixed" / "cnn.csv"
     )
@@ -37,7 +37,7 @@ def evaluate(*sources: Path | Predictions, **options: Any) -> Metrics:
     return ew.evaluate(list(sources), n_resamples=60, **options)
 
 
-def test_a_run_folder_tells_digests_roots_weights_and_cards(run: Path) -> None:
+def test_a_run_folder_records_digests_roots_weights_and_cards(run: Path) -> None:
     metrics = evaluate(run)
     assert (metrics.manifests[0].digest, metrics.manifests[0].roots) == ("d1", ["/music"])
     (detector,) = metrics.detectors
@@ -45,7 +45,7 @@ def test_a_run_folder_tells_digests_roots_weights_and_cards(run: Path) -> None:
     assert detector.card == CARD
 
 
-def test_without_a_run_folder_the_rows_tell_the_digest() -> None:
+def test_without_a_run_folder_the_digest_is_of_the_rows() -> None:
     frame = predictions(n_tracks=20).frame
     manifest = Manifest(
         "mixed",
@@ -61,11 +61,11 @@ def test_without_a_run_folder_the_rows_tell_the_digest() -> None:
 
 def test_runs_that_contradict_each_other_are_not_believed(run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    told = json.loads((run / "run.json").read_text())
-    told["manifests"]["a/mixed"]["digest"] = "d2"
-    told["detectors"] = [CARD | {"name": "two"}]
+    recorded = json.loads((run / "run.json").read_text())
+    recorded["manifests"]["a/mixed"]["digest"] = "d2"
+    recorded["detectors"] = [CARD | {"name": "two"}]
     other.mkdir()
-    (other / "run.json").write_text(json.dumps(told))
+    (other / "run.json").write_text(json.dumps(recorded))
     path = other / "preds" / "a__mixed" / "two.csv"
     ew.write_predictions(predictions(n_tracks=20, seed=1).frame, path)
     metrics = evaluate(run / "preds" / "a__mixed" / "cnn.csv", path)

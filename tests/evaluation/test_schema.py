@@ -1,4 +1,4 @@
-"""``metrics.json`` with odd figures: refused in one line, before anything is drawn."""
+"""``metrics.json`` with invalid values: refused in one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         (lambda one: one["coverage"].update(n_items=-1), "coverage.n_items"),
         (lambda one: one["coverage"].update(n_items=1 << 60), "coverage.n_items"),
@@ -37,14 +37,14 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> str:
         (lambda one: one["estimates"]["auroc"].update(value=float("inf")), "auroc.value"),
     ],
 )
-def test_odd_figures_are_refused_in_one_line(
-    tmp_path: Path, content: str, edit: Callable[[dict[str, Any]], object], told: str
+def test_invalid_values_are_refused_in_one_line(
+    tmp_path: Path, content: str, edit: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     whole = json.loads(content)
     edit(whole["slices"][0])
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps(whole))
-    with pytest.raises(PredictionsError, match=told) as caught:
+    with pytest.raises(PredictionsError, match=message) as caught:
         read_metrics(path)
     assert "\n" not in str(caught.value)
 

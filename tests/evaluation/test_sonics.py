@@ -49,7 +49,7 @@ def test_values(cells: dict[str, object], expected: tuple[str | None, ...]) -> N
     assert song(**cells) == expected
 
 
-def test_slices_have_upstreams_figures_for_headlines() -> None:
+def test_slices_have_the_published_metric_as_headline() -> None:
     whole = predictions(n_tracks=80, corpora=["SONICS"], generators=["suno"])
     track = pl.col("group_id").str.split(":").list.get(1).cast(pl.Int64)
     frame = whole.frame.with_columns(

@@ -74,7 +74,7 @@ def test_published_layouts(tmp_path):
     assert (named.row.model, named.row.dataset) == ("Deezer-specnn", "fma_2000")
 
 
-def test_a_threshold_decides_anew_and_is_inclusive(tmp_path):
+def test_a_threshold_replaces_the_decisions_and_is_inclusive(tmp_path):
     path = put(tmp_path / "x.csv", "target,pred_prob,pred_label\n1,0.3,1\n1,0.7,0\n0,0.69,1\n")
     assert summarize([path])[0].row.counts == Counts(tp=1, tn=0, fp=1, fn=1)
     assert summarize([path], threshold=0.7)[0].row.counts == Counts(tp=1, tn=1, fp=0, fn=1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, norm
 
-from earwitness.core.estimate import TOO_FEW_GROUPS
+from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS
 from earwitness.metrics import intervals
 from earwitness.metrics.intervals import (
     Interval,
@@ -102,6 +102,22 @@ def test_too_few_groups_and_no_variation() -> None:
     assert math.isnan(constant.low)
 
 
+@pytest.mark.parametrize(
+    ("n_real", "n_fake", "reason"),
+    [
+        (73, MIN_GROUPS, None),
+        (73, MIN_GROUPS - 1, TOO_FEW_GROUPS),
+        (72, MIN_GROUPS, f"{TOO_FEW_GROUPS} of reals: 5 % needs 73, here 72"),
+    ],
+)
+def test_tpr_at_fpr_needs_enough_groups_of_each_class(
+    n_real: int, n_fake: int, reason: str | None
+) -> None:
+    target = np.repeat([0, 1], [n_real, n_fake])
+    items = Items(target, np.arange(len(target)), score=np.arange(len(target)) % 50 + target)
+    assert intervals.tpr_interval(items, 0.05).reason == reason
+
+
 def test_independent_items_have_wilsons_interval() -> None:
     hit = np.r_[np.ones(700, int), np.zeros(300, int)]
     found = intervals.rate_interval(hit, np.arange(1000))
@@ -153,7 +169,7 @@ def test_shared_groups_correlate_recall_and_specificity() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 40)), min_size=10, max_size=80))
-def test_a_rate_lies_in_its_interval(rows: list[tuple[int, int]]) -> None:
+def test_a_rate_is_in_its_interval(rows: list[tuple[int, int]]) -> None:
     hit, group = np.array(rows).T
     found = intervals.rate_interval(hit, numbered(group))
     if found.reason is None:
