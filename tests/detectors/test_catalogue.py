@@ -72,7 +72,7 @@ def test_weights_that_cannot_be_used_are_told_with_the_reason(shelf: Path) -> No
     assert found[GAMMA].card is not None
     assert "card.json" in (found["broken"].problem or "")
     assert found["broken"].card is None
-    assert "expected the weights beside the card" in (found["bare"].problem or "")
+    assert "no such file, expected the weights" in (found["bare"].problem or "")
     assert not any(found[name].is_here for name in (GAMMA, "broken", "bare"))
 
 

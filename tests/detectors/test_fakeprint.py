@@ -95,7 +95,7 @@ def test_damaged_weights(folder: Path, content: bytes) -> None:
 
 def test_nan_weights_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "nan", np.full(N_BINS, np.nan))
-    with pytest.raises(WeightsError, match="holds NaN or infinite values"):
+    with pytest.raises(WeightsError, match="NaN or infinite values"):
         open_detector(str(tmp_path / "nan"))
 
 

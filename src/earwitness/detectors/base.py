@@ -1,6 +1,6 @@
-"""What a detector is, how one is opened, and the card beside its weights.
+"""Interface of a detector, and its card on disk.
 
-Conventions: scores rise with fakeness; a score never depends on batch mates or their order.
+Conventions: scores rise with fakeness; a score never depends on the other clips of a batch.
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ from pydantic import ValidationError
 from earwitness.audio.clips import Clip
 from earwitness.core.cards import Backend, DetectorCard, Precision, Preprocessing
 from earwitness.core.errors import DetectorError, WeightsError
-from earwitness.core.io import write_json
+from earwitness.core.io import sha256_of, write_json
 
 CARD_JSON, CONFIG_JSON = "card.json", "config.json"
 WEIGHTS_FILE = "weights.safetensors"
-"""Weights of a detector trained here, in its folder."""
 
 
 class Scores(NamedTuple):
     """Scores of a batch of clips.
 
     Attributes:
-        logits: ``(n_clips,)`` float64, finite, higher is more fake; the number shown between
-            0 and 1 is its logistic function.
+        logits: ``(n_clips,)`` float64, finite, higher is more fake; scores are their logistic
+            function.
         encoders: ``(n_clips, n_classes)`` float64 in the order of the card's ``encoders``, each
-            row summing to 1, or ``None`` where the detector has no encoder head.
+            row summing to 1, or ``None`` without an encoder head.
         abstained: Why the detector abstains from each clip, ``None`` for clips that it scores;
             ``()`` if it scores all of them.
         notes: A note for the user on each clip, or ``None``; ``()`` if there are none.
@@ -56,13 +55,7 @@ def mix_checked(
     card: DetectorCard,
     mix: Callable[[NDArray[np.float32]], NDArray[np.floating]],
 ) -> NDArray[np.floating]:
-    """Return a mono mix of a clip that meets a card's contract of fixed length.
-
-    Args:
-        clip: A clip of a batch.
-        at: Its position in the batch, for the message.
-        card: Card with the contract.
-        mix: Maps ``(n_channels, n_samples)`` to ``(n_samples,)``.
+    """Return the mono mix of the clip at position ``at`` of a batch, checked against a contract.
 
     Raises:
         DetectorError: Another rate or length, no channel, or a mix that is not finite.
@@ -86,17 +79,17 @@ class Detector(Protocol):
 
     @property
     def card(self) -> DetectorCard:
-        """Its identity, its input contract and what its scores mean."""
+        """Its identity, input contract and the meaning of its scores."""
         ...
 
     @property
     def device(self) -> str:
-        """Torch's name of its device; on ``cpu``, ``score`` is called from several threads."""
+        """Torch's device name; on ``cpu``, ``score`` is called from several threads."""
         ...
 
     @property
     def backend(self) -> str:
-        """What computes its scores: ``torch``, ``onnxruntime``, ``numpy``."""
+        """Library that computes its scores: ``torch``, ``onnxruntime``, ``numpy``."""
         ...
 
     @property
@@ -123,16 +116,16 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class OpenOptions:
-    """Options for opening a detector; each ignores what does not apply to it.
+    """Options for opening a detector, which ignores those that do not apply to it.
 
     Attributes:
         name: Its name in the output.
-        device: Torch's name of its device.
-        n_encoders: Number of classes of its encoder head.
-        preprocessing: How audio is prepared.
-        precision: Number format its network computes in.
-        backend: What computes its network.
-        published: Registered name whose published weights these should be.
+        device: Torch's device name.
+        n_encoders: Number of classes of the encoder head.
+        preprocessing: Audio preprocessing.
+        precision: Precision of the network.
+        backend: Library that runs the network.
+        published: Registered name of the published weights, if these are meant.
     """
 
     name: str
@@ -162,10 +155,10 @@ class DetectorKind(NamedTuple):
     """A registered kind of detector.
 
     Attributes:
-        describe: Returns the card that the detector opened from these weights would have, or a
-            card without a hash where the weights are ``None``. Must not import torch.
+        describe: Returns the card of the detector with these weights, or a card without a hash
+            for ``None``. Must not import torch.
         open: Opens the detector.
-        weights: Weights that come with the package, if any; others can still be given.
+        weights: Weights included in the package, if any.
         release: Weights that are downloaded when the detector is named, if any.
     """
 
@@ -176,11 +169,7 @@ class DetectorKind(NamedTuple):
 
 
 def read_card(folder: Path) -> DetectorCard:
-    """Read the ``card.json`` of a folder of weights.
-
-    Raises:
-        WeightsError: It cannot be read or is no card.
-    """
+    """Read the ``card.json`` of a folder, else raise ``WeightsError``."""
     path = folder / CARD_JSON
     try:
         return DetectorCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
@@ -190,6 +179,18 @@ def read_card(folder: Path) -> DetectorCard:
         raise WeightsError(f"{path}: {where}: {first['msg']}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read as a detector's card ({error})") from error
+
+
+def hashed_card(folder: Path, **changes: object) -> DetectorCard:
+    """Return the changed card of a folder of weights trained here, with the weights' hash.
+
+    Raises:
+        WeightsError: A file is missing, or the card is invalid.
+    """
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file, expected the weights")
+    return read_card(folder).model_copy(update={**changes, "weights_sha256": sha256_of(path)})
 
 
 def write_card(card: DetectorCard, folder: Path) -> None:

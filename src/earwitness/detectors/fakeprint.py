@@ -1,8 +1,7 @@
 """The fakeprint detector: logistic regression on spectral peaks of up-sampling layers.
 
-Conventions: weights are a folder of ``weights.safetensors`` (``coefficients`` ``(n_bins,)``,
-``intercept`` ``(1,)``, both float64) and ``card.json``; none are published. SciPy and libsndfile
-are imported when a clip is scored, so that listing detectors stays fast.
+Its folder has ``card.json`` and ``weights.safetensors`` (``coefficients`` ``(n_bins,)`` and
+``intercept`` ``(1,)``, float64).
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from earwitness.detectors.base import (
     DetectorKind,
     OpenOptions,
     Scores,
+    hashed_card,
     read_card,
     write_card,
 )
@@ -33,8 +33,6 @@ from earwitness.detectors.weights import check_header
 N_FFT = 16_384
 BAND_HZ = (5_000.0, 16_000.0)
 SAMPLE_RATE_HZ = 44_100
-_LONGEST_S = 120
-_FEWEST_BINS = 100
 
 
 def fakeprint_card(
@@ -45,12 +43,12 @@ def fakeprint_card(
     sample_rate_hz: int = SAMPLE_RATE_HZ,
     band_hz: tuple[float, float] = BAND_HZ,
 ) -> DetectorCard:
-    """Return the card of a fakeprint detector, before its weights are written.
+    """Return the card of a fakeprint detector, without a hash of weights.
 
     Raises:
-        DetectorError: The band is not below half the sample rate.
+        DetectorError: The band exceeds half the sample rate, or has under 100 bins.
     """
-    narrowest_hz = _FEWEST_BINS * sample_rate_hz / N_FFT
+    narrowest_hz = 100 * sample_rate_hz / N_FFT
     if not 0 <= band_hz[0] <= band_hz[1] - narrowest_hz <= sample_rate_hz / 2 - narrowest_hz:
         raise DetectorError(
             f"band {band_hz[0]:g} to {band_hz[1]:g} Hz, expected two rising frequencies "
@@ -62,7 +60,7 @@ def fakeprint_card(
         summary="logistic regression on the spectral peaks that up-sampling layers leave",
         contract=ClipContract(
             sample_rate_hz=sample_rate_hz,
-            max_samples=_LONGEST_S * sample_rate_hz,
+            max_samples=120 * sample_rate_hz,
             min_samples=N_FFT,
         ),
         band_hz=band_hz,
@@ -81,28 +79,14 @@ def fakeprint_card(
 
 
 def describe_fakeprint(weights: Path | None, options: OpenOptions) -> DetectorCard:
-    """Return the card as the detector opened from this folder would have it.
-
-    Raises:
-        WeightsError: The folder holds no card or no weights.
-    """
+    """Return the card of the detector with these weights; ``WeightsError`` if there are none."""
     if weights is None:
         return fakeprint_card(name=options.name, trained_on=None, training_items=None)
-    path = weights / WEIGHTS_FILE
-    if not path.is_file():
-        raise WeightsError(f"{path}: not there, expected the weights beside the card")
-    changes = {"name": options.name, "weights_sha256": sha256_of(path)}
-    return read_card(weights).model_copy(update=changes)
+    return hashed_card(weights, name=options.name)
 
 
 class FakeprintDetector:
-    """Logistic regression on fakeprints.
-
-    Args:
-        card: Its card; band and sample rate decide the features.
-        coefficients: ``(n_bins,)``.
-        intercept: Log-odds of fake at an empty fakeprint.
-    """
+    """Logistic regression on fakeprints, with ``(n_bins,)`` coefficients."""
 
     device = "cpu"
     backend = "numpy"
@@ -117,7 +101,7 @@ class FakeprintDetector:
         self._intercept = intercept
 
     def score(self, clips: Sequence[Clip]) -> Scores:
-        """Judge clips of any length from ``min_samples`` up; see ``Detector``."""
+        """Score clips of at least ``min_samples``; see ``Detector``."""
         vectors = [clip_fakeprint(clip, self.card) for clip in clips]
         logits = [float(v @ self._coefficients) + self._intercept for v in vectors]
         return Scores(np.array(logits, dtype=np.float64))
@@ -127,8 +111,7 @@ def clip_fakeprint(clip: Clip, card: DetectorCard) -> NDArray[np.float64]:
     """Return a clip's fakeprint by a card's rate and band, ``(n_bins,)``.
 
     Raises:
-        DetectorError: The clip's rate is another, it is shorter than one frame, or its samples are
-            not finite or too large for its arithmetic.
+        DetectorError: Another sample rate, under one frame, or samples not finite or too large.
     """
     from earwitness.audio.decode import LOUDEST  # it loads libsndfile
 
@@ -151,7 +134,7 @@ def clip_fakeprint(clip: Clip, card: DetectorCard) -> NDArray[np.float64]:
 def save_fakeprint(
     card: DetectorCard, coefficients: NDArray[np.float64], intercept: float, folder: Path
 ) -> FakeprintDetector:
-    """Write a trained detector, atomically and the card last, and return it."""
+    """Write a trained detector atomically, its card last, and return it."""
     path = folder / WEIGHTS_FILE
     with atomic_write(path) as temporary:
         tensors = {"coefficients": coefficients, "intercept": np.array([intercept])}
@@ -162,11 +145,7 @@ def save_fakeprint(
 
 
 def open_fakeprint(folder: Path, options: OpenOptions) -> FakeprintDetector:
-    """Open a detector that ``save_fakeprint`` wrote.
-
-    Raises:
-        WeightsError: The folder is not one, or its files do not fit together.
-    """
+    """Open a detector that ``save_fakeprint`` wrote, else raise ``WeightsError``."""
     card = read_card(folder)
     path = folder / WEIGHTS_FILE
     if card.kind != "fakeprint" or card.details.get("n_fft") != N_FFT:
@@ -180,14 +159,15 @@ def open_fakeprint(folder: Path, options: OpenOptions) -> FakeprintDetector:
         coefficients, intercept = tensors["coefficients"], tensors["intercept"]
     except (OSError, SafetensorError, KeyError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})") from error
-    n_bins = len(_band_bins(card))
+    frequencies = np.linspace(0, card.contract.sample_rate_hz / 2, N_FFT // 2 + 1)
+    n_bins = int(((frequencies > card.band_hz[0]) & (frequencies < card.band_hz[1])).sum())
     if coefficients.shape != (n_bins,) or intercept.shape != (1,):
         raise WeightsError(
             f"{path}: coefficients {coefficients.shape}, intercept {intercept.shape}; "
             f"expected ({n_bins},) and (1,)"
         )
     if not (np.isfinite(coefficients).all() and np.isfinite(intercept).all()):
-        raise WeightsError(f"{path}: holds NaN or infinite values")
+        raise WeightsError(f"{path}: NaN or infinite values")
     actual = sha256_of(path)
     if card.weights_sha256 != actual:
         raise WeightsError(f"{path}: SHA-256 {actual[:12]}…, the card says {card.weights_sha256}")
@@ -198,35 +178,19 @@ def open_fakeprint(folder: Path, options: OpenOptions) -> FakeprintDetector:
 FAKEPRINT = DetectorKind(describe_fakeprint, open_fakeprint)
 
 
-def _band_bins(card: DetectorCard) -> NDArray[np.float64]:
-    frequencies = np.linspace(0, card.contract.sample_rate_hz / 2, N_FFT // 2 + 1)
-    inside = (frequencies > card.band_hz[0]) & (frequencies < card.band_hz[1])
-    return frequencies[inside]
-
-
-_POWER_FLOOR = 1e-10
-_POWER_CEILING = 1e6
-_HULL_BINS = 10
-_HULL_FLOOR_DB = -45.0
-_RESIDUE_CEILING_DB = 5.0
-
-
 def mean_spectrum_db(
     samples: NDArray[np.float32], *, n_fft: int, hop: int, block_frames: int = 64
 ) -> NDArray[np.float64]:
-    """Return the mean over frames and channels of the power spectrum in decibels.
+    """Return the mean power spectrum in decibels over frames and channels, ``(n_fft // 2 + 1,)``.
 
     Frames are centred, with reflected ends, under a periodic Hann window; power is clipped to
-    [1e-10, 1e6] before the logarithm. Memory does not grow with the length of the sound.
+    [1e-10, 1e6] before the logarithm. Memory does not grow with the duration.
 
     Args:
         samples: ``(n_channels, n_samples)``, more than ``n_fft // 2`` samples long.
         n_fft: Window and transform length, in samples.
         hop: Step between frames, in samples.
-        block_frames: Frames that are transformed at once.
-
-    Returns:
-        ``(n_fft // 2 + 1,)`` decibels.
+        block_frames: Frames transformed together.
     """
     from scipy import fft
 
@@ -239,7 +203,7 @@ def mean_spectrum_db(
         for start in range(0, len(frames), block_frames):
             block = frames[start : start + block_frames] * window
             power = np.abs(fft.rfft(block, axis=1)).astype(np.float64) ** 2
-            total += (10 * np.log10(np.clip(power, _POWER_FLOOR, _POWER_CEILING))).sum(axis=0)
+            total += (10 * np.log10(np.clip(power, 1e-10, 1e6))).sum(axis=0)
             n_frames += len(block)
     return total / n_frames
 
@@ -247,7 +211,7 @@ def mean_spectrum_db(
 def fakeprint(
     samples: NDArray[np.float32], *, sample_rate_hz: int, band_hz: tuple[float, float], n_fft: int
 ) -> NDArray[np.float64]:
-    """Return the peaks that stand out of the mean spectrum: the fakeprint.
+    """Return the fakeprint, the peaks of the mean spectrum, ``(n_bins,)`` in [0, 1].
 
     Up-sampling layers of neural decoders leave evenly spaced spectral peaks. The fakeprint is
     the mean spectrum in the band minus its lower hull (the minima of every 10 neighbouring
@@ -256,18 +220,15 @@ def fakeprint(
 
     Args:
         samples: ``(n_channels, n_samples)``, more than ``n_fft // 2`` samples long.
-        sample_rate_hz: Rate of the samples.
-        band_hz: Band whose bins are taken, both ends excluded.
+        sample_rate_hz: Sample rate.
+        band_hz: Frequency band, both ends excluded.
         n_fft: Window and transform length; frames overlap by half.
-
-    Returns:
-        ``(n_bins,)`` in [0, 1].
     """
     spectrum = mean_spectrum_db(samples, n_fft=n_fft, hop=n_fft // 2)
     frequencies = np.linspace(0, sample_rate_hz / 2, n_fft // 2 + 1)
     inside = (frequencies > band_hz[0]) & (frequencies < band_hz[1])
     curve, positions = spectrum[inside], frequencies[inside]
-    residue = np.clip(curve - _lower_hull(positions, curve), 0, _RESIDUE_CEILING_DB)
+    residue = np.clip(curve - _lower_hull(positions, curve), 0, 5)
     vector: NDArray[np.float64] = residue / (residue.max() + 1e-6)
     return vector
 
@@ -275,9 +236,9 @@ def fakeprint(
 def _lower_hull(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy import interpolate
 
-    windows = sliding_window_view(y, _HULL_BINS)
+    windows = sliding_window_view(y, 10)
     lowest = np.argmin(windows, axis=1) + np.arange(len(windows))
     knots = np.unique(np.concatenate(([0], lowest, [len(y) - 1])))
     hull = interpolate.make_interp_spline(x[knots], y[knots], k=2)(x)
-    floored: NDArray[np.float64] = np.maximum(hull, _HULL_FLOOR_DB)
+    floored: NDArray[np.float64] = np.maximum(hull, -45.0)
     return floored

@@ -1,23 +1,17 @@
-"""The SpecCNN detector: its card, without importing torch.
-
-Conventions: what it was trained on is known for the published classes of its encoder head alone.
-"""
+"""Card of the SpecCNN detector, without importing torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from earwitness.core.cards import ClipContract, ContentNeed, DetectorCard, Precision
-from earwitness.core.errors import WeightsError
-from earwitness.core.io import sha256_of
 from earwitness.datasets import fma
 from earwitness.detectors.base import (
     CARD_JSON,
-    WEIGHTS_FILE,
     Detector,
     DetectorKind,
     OpenOptions,
-    read_card,
+    hashed_card,
 )
 from earwitness.detectors.weights import find_bundle, hash_bundle
 
@@ -26,18 +20,16 @@ CLIP_SAMPLES = int(0.78 * SAMPLE_RATE_HZ)
 CONTRACT = ClipContract(sample_rate_hz=SAMPLE_RATE_HZ, clip_samples=CLIP_SAMPLES)
 
 ENCODERS = ("real", *sorted(fma.ENCODERS))
-"""Classes of the published encoder head, in its order: real, then the names sorted."""
-
-_TRAINED_ON = ("FMA-medium train (Deezer split) and its nine reconstructions",)
-_SELECTED_ON = ("FMA-medium validation (Deezer split) and its nine reconstructions",)
+"""Classes of the published encoder head, in order."""
 
 
 def specnn_card(
     name: str, n_encoders: int, weights_sha256: str | None, precision: Precision = "fp32"
 ) -> DetectorCard:
-    """Return the published detector's card, as far as it holds for these weights."""
+    """Return a card; its training data is known only with the published encoder classes."""
     published = n_encoders == len(ENCODERS)
     numbered = ("real", *(f"encoder{number}" for number in range(1, n_encoders)))
+    data = "FMA-medium {} (Deezer split) and its nine reconstructions"
     return DetectorCard(
         name=name,
         kind="specnn_amplitude",
@@ -47,8 +39,8 @@ def specnn_card(
         band_hz=(0.0, 16_000.0),
         needs=ContentNeed(mix="first_two"),
         encoders=ENCODERS if published else numbered,
-        trained_on=_TRAINED_ON if published else None,
-        selected_on=_SELECTED_ON if published else None,
+        trained_on=(data.format("train"),) if published else None,
+        selected_on=(data.format("validation"),) if published else None,
         licence="CC-BY-NC-4.0",
         source=(
             "Afchar, Meseguer-Brocal, Hennequin 2024, AI-Generated Music Detection and its "
@@ -63,18 +55,13 @@ def specnn_card(
 
 
 def describe_specnn(weights: Path | None, options: OpenOptions) -> DetectorCard:
-    """Return the card as the detector opened with these weights would have it.
+    """Return the card of the detector with these weights.
 
     Raises:
-        WeightsError: No checkpoint there, or one that cannot be read.
+        WeightsError: No checkpoint, or a damaged one.
     """
     if weights is not None and (weights / CARD_JSON).is_file():
-        path = weights / WEIGHTS_FILE
-        if not path.is_file():
-            raise WeightsError(f"{path}: not there, expected the weights beside the card")
-        changes = {"name": options.name, "precision": options.precision}
-        changes |= {"weights_sha256": sha256_of(path)}
-        return read_card(weights).model_copy(update=changes)
+        return hashed_card(weights, name=options.name, precision=options.precision)
     sha256 = hash_bundle(find_bundle(weights)) if weights is not None else None
     return specnn_card(options.name, options.n_encoders, sha256, options.precision)
 
