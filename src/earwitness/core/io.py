@@ -37,25 +37,6 @@ MOST_CELLS = 20_000_000
 
 _MAX_STEM_BYTES = 180
 _MARK = ".part"
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.part(\.[^.]+)?")
-_REFUSALS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-)
-_FAILED_WRITING = {
-    "PytorchStreamWriter failed": "the disk may be full",
-    "unexpected pos": "the disk may be full",
-    "No usable temporary directory": "no folder for temporary files; TMPDIR names one",
-}
-_READ_PARQUET = """
-import io, sys
-import polars as pl
-frame = pl.scan_parquet(io.BytesIO(sys.stdin.buffer.read()))
-n_cells = frame.select(pl.len()).collect().item() * frame.collect_schema().len()
-print(n_cells)
-if n_cells <= int(sys.argv[1]):
-    frame.collect()
-"""
 _swept: set[tuple[int, Path]] = set()
 
 
@@ -106,12 +87,21 @@ def _concerns(error: Exception, path: Path) -> bool:
 
 def refusal(error: BaseException) -> str | None:
     """Return the reason the disk or system gave for an error; ``None`` for other errors."""
+    refusals = (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    )
+    reasons = {
+        "PytorchStreamWriter failed": "the disk may be full",
+        "unexpected pos": "the disk may be full",
+        "No usable temporary directory": "no folder for temporary files; TMPDIR names one",
+    }
     text = str(error)
-    failed_writing = next((why for sign, why in _FAILED_WRITING.items() if sign in text), None)
-    if isinstance(error, OSError) and error.errno is not None and failed_writing is None:
-        return os.strerror(error.errno) if error.errno in _REFUSALS or error.filename else None
-    by_text = (os.strerror(number) for number in _REFUSALS if os.strerror(number) in text)
-    return next(by_text, failed_writing)
+    reason = next((reason for sign, reason in reasons.items() if sign in text), None)
+    if isinstance(error, OSError) and error.errno is not None and reason is None:
+        return os.strerror(error.errno) if error.errno in refusals or error.filename else None
+    by_text = (os.strerror(number) for number in refusals if os.strerror(number) in text)
+    return next(by_text, reason)
 
 
 def _open_temporary(path: Path) -> tuple[int | None, Path]:
@@ -151,7 +141,8 @@ def sweep(folder: Path, *, below: bool = False) -> None:
         return
     pattern = f".*{_MARK}*"
     for path in folder.rglob(pattern) if below else folder.glob(pattern):
-        if _TEMPORARY.fullmatch(path.name) and not path.is_symlink():
+        is_temporary = re.fullmatch(r"\..+\.[a-z0-9_]{8}\.part(\.[^.]+)?", path.name)
+        if is_temporary and not path.is_symlink():
             _remove_if_unlocked(path)
 
 
@@ -331,7 +322,16 @@ def read_parquet(path: Path, content: bytes, *, error: type[EarwitnessError]) ->
     """
     import polars as pl
 
-    command = [sys.executable, "-P", "-c", _READ_PARQUET, str(MOST_CELLS)]
+    program = """if True:
+        import io, sys
+        import polars as pl
+        frame = pl.scan_parquet(io.BytesIO(sys.stdin.buffer.read()))
+        n_cells = frame.select(pl.len()).collect().item() * frame.collect_schema().len()
+        print(n_cells)
+        if n_cells <= int(sys.argv[1]):
+            frame.collect()
+    """
+    command = [sys.executable, "-P", "-c", program, str(MOST_CELLS)]
     done = subprocess.run(command, input=content, capture_output=True, check=False)  # noqa: S603 - ours
     # Windows reports a crash as a status of at least 1 << 30, other systems as a negative one.
     if not 0 <= done.returncode < 1 << 30:
