@@ -90,12 +90,11 @@ def conditions() -> dict[str, Change]:
 
 
 def make_music(folder: Path, *, n_tracks: int = N_TRACKS, length_s: float = TRACK_S) -> list[Path]:
-    from earwitness.demo.music import compose
-    from earwitness.demo.score import SAMPLE_RATE_HZ, draw_artist
+    from earwitness.demo.music import SAMPLE_RATE_HZ, compose, draw_artist
 
     paths = []
     for number in range(n_tracks):
-        artist = draw_artist(np.random.default_rng((9, number)), str(number))
+        artist = draw_artist(np.random.default_rng((9, number)))
         track = compose((9, number), artist, length_s=length_s)
         paths.append(written(folder / f"{number:03d}", track, SAMPLE_RATE_HZ))
     return paths

@@ -17,8 +17,7 @@ from codecs_written import write_coded
 from earwitness.audit.audit import audit
 from earwitness.audit.schema import AuditReport
 from earwitness.core.manifest import Manifest
-from earwitness.demo.music import compose
-from earwitness.demo.score import SAMPLE_RATE_HZ, draw_artist
+from earwitness.demo.music import SAMPLE_RATE_HZ, compose, draw_artist
 
 N = 22
 """Sounds in each set; across sets and inside one they make over 600 unrelated pairs."""
@@ -30,7 +29,7 @@ Samples = NDArray[np.float32]
 
 
 def make_track(number: int) -> Samples:
-    artist = draw_artist(np.random.default_rng((7, number)), str(number))
+    artist = draw_artist(np.random.default_rng((7, number)))
     length_s = LONG_S if number < N_LONG else SHORT_S
     return compose((7, number), artist, length_s=length_s)
 

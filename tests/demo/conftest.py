@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from bench.test_steps import Watching
+from earwitness.bench.run import BenchmarkRun
 from earwitness.cli import console
 from earwitness.cli import demo as command
-from earwitness.demo import run as demo
-from earwitness.demo.run import DemoRun, judge_demo, prepare_demo
+from earwitness.demo.run import Settings, prepare_demo, run_demo
 
-SMALL = {"n_tracks": 12, "n_songs": 4, "n_captions": 2, "clip_s": 4.0}
+SMALL = Settings(n_tracks=12, n_songs=4, n_captions=2, clip_s=4.0)
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class SmallDemo:
     out: Path
     steps: list[str]
     terminal: str
-    done: DemoRun
+    done: BenchmarkRun
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +35,8 @@ def small_demo(tmp_path_factory: pytest.TempPathFactory) -> SmallDemo:
     printed = Console(file=io.StringIO(), width=110, highlight=False, soft_wrap=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EARWITNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(demo, "make_workspace", partial(demo.make_workspace, **SMALL))
         patch.setattr(console, "out", printed)
-        data = prepare_demo(out, seed=0, say=steps.append)
-        done = judge_demo(data, say=steps.append, watcher=Watching())
-        command._print(data, done)
+        prepare_demo(out, SMALL, on_step=steps.append)
+        done = run_demo(out, SMALL, on_step=steps.append, watcher=Watching())
+        command._print(done, out)
     return SmallDemo(out, steps, printed.file.getvalue(), done)  # type: ignore[attr-defined]

@@ -19,8 +19,7 @@ from earwitness.demo.fakes import (
     mel_bands,
     upsample,
 )
-from earwitness.demo.music import PEAK, compose
-from earwitness.demo.score import draw_artist
+from earwitness.demo.music import PEAK, compose, draw_artist
 from earwitness.detectors.fakeprint import fakeprint
 
 RATE_HZ = 44_100
@@ -28,7 +27,7 @@ STRIDES = {"upsample320": 320, "upsample512": 512, "demo_songmaker_a": 320}
 
 
 def _track(number: int, length_s: float = 6.0) -> np.ndarray:
-    artist = draw_artist(np.random.default_rng((7, number % 6)), "anyone")
+    artist = draw_artist(np.random.default_rng((7, number % 6)))
     return compose((8, number), artist, length_s=length_s)
 
 
@@ -158,7 +157,7 @@ def test_a_layer_is_zero_stuffing_and_a_filter(stride: int, n_frames: int, seed:
 
 
 def test_a_code_has_a_frame_a_stride_and_coarse_levels(track: np.ndarray) -> None:
-    code = encode(track.mean(axis=0), 320, step_db=3.0)
+    code = encode(track.mean(axis=0), 320)
     assert code.shape[0] * 320 >= track.shape[1]
     steps = (code - 1) * 20
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)

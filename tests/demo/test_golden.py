@@ -60,7 +60,7 @@ def check_text(name: str, text: str, out: Path) -> None:
 
 
 def test_scores_are_those_of_the_golden_files(small_demo: SmallDemo) -> None:
-    paths = sorted(small_demo.done.benchmark.predictions)
+    paths = sorted(small_demo.done.predictions)
     tables = [
         pl.read_csv(path).select(pl.lit(path.parent.name).alias("manifest"), "filepath", "logit")
         for path in paths

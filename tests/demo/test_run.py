@@ -7,7 +7,7 @@ import pytest
 from demo.conftest import SmallDemo
 from earwitness.cli.demo import _lesson
 from earwitness.core.errors import UsageError
-from earwitness.demo.run import Outcome, prepare_demo
+from earwitness.demo.run import Outcome, Settings, prepare_demo, read_outcomes
 
 
 def test_everything_is_below_one_folder(small_demo: SmallDemo) -> None:
@@ -18,35 +18,36 @@ def test_everything_is_below_one_folder(small_demo: SmallDemo) -> None:
     charts = list((run / "confusion").iterdir())
     assert len(charts) == 20
     assert all(path.stat().st_size > 1000 for path in charts)
-    assert len(done.benchmark.predictions) == 10
-    assert "errors" not in done.benchmark.places()
-    assert done.benchmark.places()["report"].read_text().startswith("<!doctype html>")
-    kinds = {(o.kind, o.source) for o in done.outcomes}
+    assert len(done.predictions) == 10
+    assert "errors" not in done.places()
+    assert done.places()["report"].read_text().startswith("<!doctype html>")
+    outcomes = read_outcomes(done)
+    kinds = {(o.kind, o.source) for o in outcomes}
     assert ("real", "SONICS") in kinds
     assert ("griffin256", "FMA") in kinds
     assert ("demo_songmaker_a", "FakeMusicCaps") in kinds
-    assert {o.kind for o in done.outcomes if o.known} == {"real", "upsample320", "upsample512"}
+    assert {o.kind for o in outcomes if o.known} == {"real", "upsample320", "upsample512"}
 
 
 def test_somebodys_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("three years of work")
-    with pytest.raises(UsageError, match="holds files of its own, expected an empty or a new"):
-        prepare_demo(tmp_path, say=lambda _: None)
+    with pytest.raises(UsageError, match="contains other files, expected an empty or a new"):
+        prepare_demo(tmp_path, Settings(), on_step=print)
     with pytest.raises(UsageError, match="found a file, expected a folder"):
-        prepare_demo(tmp_path / "run" / "thesis.txt", say=lambda _: None)
+        prepare_demo(tmp_path / "run" / "thesis.txt", Settings(), on_step=print)
     assert (tmp_path / "run" / "thesis.txt").read_text() == "three years of work"
 
 
 @pytest.mark.parametrize(
-    ("n_right", "said"), [(1, "1 of 10 (10%) of the others. Perf"), (9, "rates overlap.")]
+    ("n_right", "said"), [(1, "1 of 10 (10%) of the others. Performance"), (9, "the two rates overlap")]
 )
 def test_the_lesson_follows_the_numbers(n_right: int, said: str) -> None:
-    outcomes = (
+    outcomes = [
         Outcome("real", "FMA", 10, 10, known=True),
         Outcome("upsample320", "FMA", 10, 9, known=True),
         Outcome("griffin256", "FMA", 10, n_right, known=False),
-    )
+    ]
     lines = _lesson(outcomes)
     assert "finds 9 of 10 (90%) of the fakes" in lines[-1]
     assert said in lines[-1]

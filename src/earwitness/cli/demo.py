@@ -10,13 +10,14 @@ from earwitness.cli.bench import print_places
 from earwitness.cli.options import option
 
 if TYPE_CHECKING:
-    from earwitness.demo.run import DemoData, DemoRun, Outcome
+    from earwitness.bench.run import BenchmarkRun
+    from earwitness.demo.run import Outcome
 
 
 def demo(
     *,
     out: Annotated[Path, option("DIR", "Output folder.")] = Path("demo-run"),
-    seed: Annotated[int, option("N", "Random seed.")] = 0,
+    seed: Annotated[int, option("N", "Random seed.", minimum=0)] = 0,
 ) -> None:
     """Run the whole benchmark on synthetic data: offline, on the CPU, without downloads.
 
@@ -24,34 +25,35 @@ def demo(
     detector on two kinds of fake, and evaluates it on those and on others.
     """
     from earwitness.cli.bench import StageView
-    from earwitness.demo.run import judge_demo, prepare_demo
+    from earwitness.demo.run import Settings, prepare_demo, run_demo
 
-    def say(text: str) -> None:
+    def on_step(text: str) -> None:
         console.err.print(text, markup=False)
 
+    settings = Settings(seed=seed)
     with console.err.status("starting") as status:
-        data = prepare_demo(out, seed=seed, say=say, working=status.update)
+        prepare_demo(out, settings, on_step=on_step, on_progress=status.update)
     with StageView() as view:
-        done = judge_demo(data, say=say, watcher=view, on_start=view.start_scoring)
-    _print(data, done)
+        done = run_demo(out, settings, on_step=on_step, watcher=view, on_start=view.start_scoring)
+    _print(done, out)
 
 
-def _print(data: DemoData, done: DemoRun) -> None:
+def _print(done: BenchmarkRun, out: Path) -> None:
+    from earwitness.demo.run import DETECTOR, WORKSPACE, read_outcomes
     from earwitness.report.comparison import comparison_table, read_comparison
 
     console.out.print()
-    console.out.print(comparison_table(read_comparison(done.benchmark.comparison)))
+    console.out.print(comparison_table(read_comparison(done.comparison)))
     console.out.print()
-    for line in _lesson(done.outcomes):
+    for line in _lesson(read_outcomes(done)):
         console.out.print(line, markup=False)
     console.out.print("\nOutput files")
-    print_places(done.benchmark)
-    made = {"detector": data.detector_folder, "synthetic music": data.workspace.root}
-    for what, place in made.items():
-        console.out.print(f"  {what:<18} {place}", markup=False)
+    print_places(done)
+    for what, path in {"detector": DETECTOR, "synthetic music": WORKSPACE}.items():
+        console.out.print(f"  {what:<18} {out / path}", markup=False)
 
 
-def _lesson(outcomes: tuple[Outcome, ...]) -> list[str]:
+def _lesson(outcomes: list[Outcome]) -> list[str]:
     """Return the accuracy by kind of music, and what it shows."""
     lines = [
         f"  {o.kind:<17} {o.source:<14} {o.n_right:>2} of {o.n:>2} ({o.n_right / o.n:4.0%})  "

@@ -1,28 +1,21 @@
-"""Fakes of the made-up tracks: demonstrations of what fakes do to a spectrum.
+"""Synthetic fakes: cheap imitations of three families of generators, none a published system.
 
-None of these is a published system. They stand in for three families of them, cheap enough to
-run in seconds, so that a workspace can show what a detector learns and where it fails:
+- ``griffin256`` and ``griffin512`` invert a mel spectrogram: no periodic spectral peaks.
+- ``upsample320`` and ``upsample512`` add a random decoder that upsamples by zero-stuffing, which
+  leaves peaks at multiples of sample rate / stride (Afchar et al., ISMIR 2025, "A Fourier
+  Explanation of AI-music Artifacts").
+- ``demo_songmaker_a`` and ``demo_songmaker_b`` are applied to songs of their own: stride 320, and
+  stride 256 at 16 kHz, resampled, which has other peaks and nothing above 8 kHz.
 
-- ``griffin256`` and ``griffin512`` invert a mel spectrogram and estimate the phase. They leave no
-  periodic peaks.
-- ``upsample320`` and ``upsample512`` pass a coarse code through a random decoder that upsamples
-  by zero-stuffing. As Afchar et al. (ISMIR 2025, "A Fourier Explanation of AI-music Artifacts")
-  explain, such a decoder leaves spectral peaks at the multiples of sample rate / stride.
-- ``demo_songmaker_a`` and ``demo_songmaker_b`` are applied to music composed anew, as a generator
-  of whole songs would: the first decodes with stride 320, the second works at 16 kHz with
-  stride 256 and is resampled, so that it has neither the same peaks nor any highs.
-
-Conventions: samples are ``(2, n_samples)`` float32 at 44.1 kHz. A fake is as long as its track
-and, as far as the peak of -1 dBFS allows, as loud.
+Conventions: samples are ``(2, n_samples)`` float32 at 44.1 kHz; a fake is as long and as loud as
+its track.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,19 +26,40 @@ from scipy.fft import irfft, rfft
 from scipy.signal import resample_poly
 
 from earwitness.core.io import atomic_write
-from earwitness.demo.music import PEAK, compose
-from earwitness.demo.score import SAMPLE_RATE_HZ, Samples, draw_artist
+from earwitness.demo.music import PEAK, SAMPLE_RATE_HZ, Samples, compose, draw_artist
 
-Weights = NDArray[np.float32]
+ENCODERS = ("griffin256", "griffin512", "upsample320", "upsample512")
+"""Fakes that reconstruct a given track."""
+SONGMAKERS = ("demo_songmaker_a", "demo_songmaker_b")
+"""Fakes of songs of their own."""
 
-_N_FFT = 2048
-_HOP = 441
+_N_FFT, _HOP = 2048, 441
 _CODE_BANDS = 8
-_CHANNELS = 6
+
+
+def make_fake(kind: str, track: Samples, *, seed: int | tuple[int, ...]) -> Samples:
+    """Return the fake of a track of at least 0.1 s; only the Griffin-Lim phases are random."""
+    match kind:
+        case "griffin256" | "griffin512":
+            n_frames, n_bins = track.shape[1] // _HOP + 2, _N_FFT // 2 + 1
+            turns = np.random.default_rng(seed).random((n_frames, n_bins), dtype=np.float32)
+            return griffin_lim(track, turns, n_mels=int(kind[-3:]))
+        case "upsample320":
+            return neural_codec(track, strides=(8, 5, 4, 2), decoder=1)
+        case "upsample512":
+            return neural_codec(track, strides=(8, 8, 4, 2), decoder=1)
+        case "demo_songmaker_a":
+            return neural_codec(track, strides=(8, 5, 4, 2), decoder=2)
+        case "demo_songmaker_b":
+            narrow = resample_poly(track, 160, 441, axis=1).astype(np.float32)
+            coded = neural_codec(narrow, strides=(8, 8, 2, 2), decoder=2)
+            wide = resample_poly(coded, 441, 160, axis=1).astype(np.float32)
+            return match_level(wide[:, : track.shape[1]], track)
+    raise ValueError(f"fake {kind!r}, expected one of {', '.join((*ENCODERS, *SONGMAKERS))}")
 
 
 def match_level(fake: Samples, track: Samples) -> Samples:
-    """Scale ``fake`` to the RMS of ``track``; a limiter rounds what would pass -1 dBFS."""
+    """Return ``fake`` at the RMS of ``track``, with a soft limiter at -1 dBFS."""
     gain = float(np.sqrt(np.mean(track * track) / (np.mean(fake * fake) + 1e-12)))
     loud = np.abs(fake) * gain
     knee = 0.8 * PEAK
@@ -55,7 +69,7 @@ def match_level(fake: Samples, track: Samples) -> Samples:
 
 
 def _frames(samples: Samples, n_fft: int, hop: int) -> Samples:
-    """Cut mono samples, with half a frame of reflection at both ends, into Hann frames."""
+    """Return Hann frames of mono samples, with half a frame of reflection at both ends."""
     padded = np.pad(samples, (n_fft // 2, n_fft // 2 + hop), mode="reflect")
     views = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     return np.asarray(views * _hann(n_fft))
@@ -66,7 +80,7 @@ def _hann(n_fft: int) -> Samples:
 
 
 def _overlap_add(frames: Samples, hop: int) -> Samples:
-    """Sum ``(n_frames, length)`` frames ``hop`` apart."""
+    """Return the sum of ``(n_frames, length)`` frames that are ``hop`` apart."""
     n_frames, length = frames.shape
     n_slots = -(-length // hop)
     slots = np.pad(frames, ((0, 0), (0, n_slots * hop - length))).reshape(n_frames, n_slots, hop)
@@ -76,12 +90,9 @@ def _overlap_add(frames: Samples, hop: int) -> Samples:
     return total.ravel()
 
 
-def mel_bands(n_mels: int, n_fft: int = _N_FFT) -> Weights:
-    """Triangular bands at equal distances on the HTK mel scale, 0 Hz to the Nyquist frequency.
-
-    Returns:
-        ``(n_mels, n_fft // 2 + 1)`` float32 weights, 1 at each band's middle.
-    """
+def mel_bands(n_mels: int, n_fft: int = _N_FFT) -> Samples:
+    """Return triangular bands ``(n_mels, n_fft // 2 + 1)`` up to Nyquist on the HTK mel scale."""
+    # not audio.spectrogram.mel_filters: it would import torch into every worker process
     top_mel = 2595 * np.log10(1 + SAMPLE_RATE_HZ / 2 / 700)
     edges_hz = 700 * (10 ** (np.linspace(0, top_mel, n_mels + 2) / 2595) - 1)
     bins_hz = np.arange(n_fft // 2 + 1) * SAMPLE_RATE_HZ / n_fft
@@ -91,43 +102,35 @@ def mel_bands(n_mels: int, n_fft: int = _N_FFT) -> Weights:
 
 
 @lru_cache(maxsize=4)
-def _mel_and_back(n_mels: int) -> tuple[Weights, Weights]:
-    """Bands and their pseudo-inverse; ``rcond`` drops bands that hardly touch a bin."""
+def _mel_and_inverse(n_mels: int) -> tuple[Samples, Samples]:
     mel = mel_bands(n_mels)
     return mel, np.linalg.pinv(mel, rcond=0.01).astype(np.float32)
 
 
-def draw_turns(rng: np.random.Generator, n_samples: int) -> Samples:
-    """Draw the phases that Griffin-Lim starts from, in turns, ``(n_frames, n_bins)``."""
-    return rng.random((n_samples // _HOP + 2, _N_FFT // 2 + 1), dtype=np.float32)
+def griffin_lim(track: Samples, turns: Samples, *, n_mels: int) -> Samples:
+    """Return a track inverted from its mel spectrogram (Griffin and Lim, 1984).
 
-
-def griffin_lim(track: Samples, turns: Samples, *, n_mels: int, n_iterations: int = 4) -> Samples:
-    """Go to a mel spectrogram and back, the phase estimated as Griffin and Lim (1984) did.
-
-    A demonstration. The published reconstructions take n_fft 17 640, window 4 410, hop 441 and
-    32 iterations, over a minute for 20 s of music; this takes n_fft 2 048 and a few iterations.
-    Both go back from the mel bands by the pseudo-inverse and both are mono, here on two channels.
+    Published reconstructions take n_fft 17 640, window 4 410 and 32 iterations, over a minute for
+    20 s of music; this takes n_fft 2 048 and 4 iterations. Both are mono.
 
     Args:
-        track: ``(2, n_samples)`` float32 at 44.1 kHz.
-        turns: First phases, from ``draw_turns``.
+        track: ``(2, n_samples)``.
+        turns: Initial phases in turns, ``(n_frames, n_bins)``.
         n_mels: Mel bands.
-        n_iterations: Rounds of phase estimation.
     """
     mono = track.mean(axis=0)
-    mel, back = _mel_and_back(n_mels)
-    magnitude = np.maximum(np.abs(rfft(_frames(mono, _N_FFT, _HOP))) @ mel.T @ back.T, 0)
+    mel, inverse = _mel_and_inverse(n_mels)
+    magnitude = np.maximum(np.abs(rfft(_frames(mono, _N_FFT, _HOP))) @ mel.T @ inverse.T, 0)
     spectrum = magnitude * np.exp(2j * np.pi * turns)
-    for _ in range(n_iterations):
-        guess = rfft(_frames(_from_frames(spectrum, mono.size), _N_FFT, _HOP))
+    for _ in range(4):
+        guess = rfft(_frames(_invert(spectrum, mono.size), _N_FFT, _HOP))
         spectrum = magnitude * guess / (np.abs(guess) + 1e-9)
-    rebuilt = _from_frames(spectrum, mono.size)
+    rebuilt = _invert(spectrum, mono.size)
     return match_level(np.stack([rebuilt, rebuilt]), track)
 
 
-def _from_frames(spectrum: NDArray[np.complex64], n_samples: int) -> Samples:
-    """Least-squares inverse of ``_frames`` followed by ``rfft``."""
+def _invert(spectrum: NDArray[np.complex64], n_samples: int) -> Samples:
+    """Return the least-squares inverse of ``_frames`` followed by ``rfft``."""
     window = _hann(_N_FFT)
     total = _overlap_add(irfft(spectrum, _N_FFT) * window, _HOP)
     weight = _overlap_add(np.tile(window * window, (spectrum.shape[0], 1)), _HOP)
@@ -136,26 +139,20 @@ def _from_frames(spectrum: NDArray[np.complex64], n_samples: int) -> Samples:
 
 
 class Layer(NamedTuple):
-    """A transposed convolution.
-
-    Attributes:
-        stride: Samples out per sample in.
-        kernel: ``(channels_in, channels_out, 2 * stride)``.
-        bias: ``(channels_out,)``.
-    """
+    """Transposed convolution: kernel ``(channels_in, channels_out, 2 * stride)`` and bias."""
 
     stride: int
-    kernel: Weights
-    bias: Weights
+    kernel: Samples
+    bias: Samples
 
 
 @lru_cache(maxsize=8)
 def _decoder(strides: tuple[int, ...], seed: int) -> tuple[Layer, ...]:
-    """Draw the fixed weights of a decoder, widest stride first, one channel out."""
+    """Return a decoder with random weights and one output channel."""
     rng = np.random.default_rng((seed, *strides))
     layers, n_in = [], _CODE_BANDS
     for i, stride in enumerate(strides):
-        n_out = 1 if i == len(strides) - 1 else _CHANNELS
+        n_out = 1 if i == len(strides) - 1 else 6
         fall = np.exp(-np.arange(2 * stride, dtype=np.float32))
         kernel = fall * (0.6 + 0.5 * rng.standard_normal((n_in, n_out, 2 * stride), np.float32))
         bias = 0.3 * rng.standard_normal(n_out, dtype=np.float32)
@@ -165,18 +162,10 @@ def _decoder(strides: tuple[int, ...], seed: int) -> tuple[Layer, ...]:
 
 
 def upsample(code: Samples, layers: tuple[Layer, ...]) -> Samples:
-    """Run a decoder: at each layer zero-stuff, filter with a short kernel, add a bias, rectify.
+    """Return a code ``(n_frames, n_bands)`` decoded: ``(n_frames * product of strides,)``, RMS 1.
 
-    Filtering a zero-stuffed signal is the same as adding up one scaled kernel per input sample,
-    which is how it is computed.
-
-    Args:
-        code: ``(n_frames, n_bands)``.
-        layers: The decoder.
-
-    Returns:
-        ``(n_frames * product of strides,)``, differenced (the lows would be heard first) and of
-        RMS 1.
+    Each layer stuffs zeros, filters, adds a bias and rectifies; the filter is computed as one
+    scaled kernel per input sample. The output is differenced, which weakens low frequencies.
     """
     signal = code
     for layer in layers:
@@ -189,127 +178,44 @@ def upsample(code: Samples, layers: tuple[Layer, ...]) -> Samples:
     return np.asarray(decoded / (decoded.std() + 1e-9))
 
 
-def encode(mono: Samples, stride: int, *, step_db: float = 3.0) -> Samples:
-    """Keep a coarse code: the level of a few bands per frame, quantised.
-
-    Returns:
-        ``(n_frames, n_bands)`` float32 around 1, one frame per ``stride`` samples.
-    """
+def encode(mono: Samples, stride: int) -> Samples:
+    """Return band levels in steps of 3 dB, scaled to around 1: a row per ``stride`` samples."""
     power = np.abs(rfft(_frames(mono, 1024, stride)))[:, 1:513] ** 2
     bands = power.reshape(power.shape[0], _CODE_BANDS, -1).mean(axis=2)
-    level_db = step_db * np.round(10 * np.log10(bands + 1e-6) / step_db)
+    level_db = 3.0 * np.round(10 * np.log10(bands + 1e-6) / 3.0)
     return np.asarray(1 + level_db / 60, dtype=np.float32)
 
 
-def neural_codec(
-    track: Samples,
-    *,
-    strides: tuple[int, ...],
-    decoder: int,
-    artefact_db: float = -40.0,
-    n_levels: int = 1024,
-) -> Samples:
-    """Imitate a neural codec: the track quantised, and softly what a strided decoder adds.
+def neural_codec(track: Samples, *, strides: tuple[int, ...], decoder: int) -> Samples:
+    """Return a quantised track plus a decoder's output at -40 dB.
 
-    A demonstration: the weights are random, so the decoder's output is no music; it lies
-    ``artefact_db`` below the track, where it is barely heard and its peaks are still seen.
-
-    Args:
-        track: ``(2, n_samples)`` float32.
-        strides: Strides of the decoder's layers; their product is the hop of the code.
-        decoder: Seed of the decoder's weights, which are part of the "system".
-        artefact_db: RMS of the decoder's output against the track's.
-        n_levels: Levels of the mu-law quantiser.
+    The decoder's weights are random, drawn from the seed ``decoder``, so its output is no music;
+    at this level it is hardly audible, and its spectral peaks are still visible.
     """
     n_samples = track.shape[1]
     stride = int(np.prod(strides))
     decoded = upsample(encode(track.mean(axis=0), stride), _decoder(strides, decoder))
-    level = 10.0 ** (artefact_db / 20) * float(np.sqrt(np.mean(track * track)))
-    return match_level(_quantise(track, n_levels) + level * decoded[:n_samples], track)
+    level = 10.0 ** (-40.0 / 20) * float(np.sqrt(np.mean(track * track)))
+    return match_level(_quantise(track, 1024) + level * decoded[:n_samples], track)
 
 
 def _quantise(samples: Samples, n_levels: int) -> Samples:
-    """Quantise on a mu-law scale (mu = 255), finer where the music is soft."""
+    """Return samples quantised on a mu-law scale (mu = 255)."""
     step = math.log(256) / (n_levels / 2)
     rounded = step * np.round(np.log1p(255 * np.abs(samples)) / step)
     return np.asarray(np.sign(samples) * np.expm1(rounded) / 255, dtype=np.float32)
 
 
-def narrow_codec(track: Samples, *, strides: tuple[int, ...], decoder: int) -> Samples:
-    """``neural_codec`` at 16 kHz, resampled back to 44.1 kHz: nothing is left above 8 kHz."""
-    narrow = resample_poly(track, 160, 441, axis=1).astype(np.float32)
-    coded = neural_codec(narrow, strides=strides, decoder=decoder)
-    wide = resample_poly(coded, 441, 160, axis=1).astype(np.float32)
-    return match_level(wide[:, : track.shape[1]], track)
-
-
-_DECODERS: dict[str, Callable[[Samples], Samples]] = {
-    "upsample320": partial(neural_codec, strides=(8, 5, 4, 2), decoder=1),
-    "upsample512": partial(neural_codec, strides=(8, 8, 4, 2), decoder=1),
-    "demo_songmaker_a": partial(neural_codec, strides=(8, 5, 4, 2), decoder=2),
-    "demo_songmaker_b": partial(narrow_codec, strides=(8, 8, 2, 2), decoder=2),
-}
-_MELS = {"griffin256": 256, "griffin512": 512}
-
-ENCODERS = ("griffin256", "griffin512", "upsample320", "upsample512")
-"""Fakes that rebuild a given track."""
-
-SONGMAKERS = ("demo_songmaker_a", "demo_songmaker_b")
-"""Fakes that are given music of their own."""
-
-
-def make_fake(kind: str, track: Samples, *, seed: int | tuple[int, ...]) -> Samples:
-    """Make the fake of a track.
-
-    Args:
-        kind: One of ``ENCODERS`` or ``SONGMAKERS``.
-        track: ``(2, n_samples)`` float32 at 44.1 kHz, at least 0.1 s.
-        seed: Seed of what the kind draws for each track (Griffin-Lim's first phases; the
-            decoders draw nothing).
-
-    Returns:
-        The fake, as long as the track.
-
-    Raises:
-        ValueError: No such kind.
-    """
-    if kind in _MELS:
-        turns = draw_turns(np.random.default_rng(seed), track.shape[1])
-        return griffin_lim(track, turns, n_mels=_MELS[kind])
-    if kind not in _DECODERS:
-        raise ValueError(f"fake {kind!r}, expected one of {', '.join((*ENCODERS, *SONGMAKERS))}")
-    return _DECODERS[kind](track)
-
-
-CLIP_RATE_HZ = 16_000
-"""Rate of FakeMusicCaps clips, which are mono."""
-
-
 class Copy(NamedTuple):
-    """One file of a recording.
-
-    Attributes:
-        path: Where it is written.
-        fake: Kind of fake, ``None`` for the real recording.
-        narrow: Whether it is written in mono at 16 kHz.
-    """
+    """A file to write: the track (``fake`` is ``None``) or a fake; ``narrow`` is 16 kHz mono."""
 
     path: Path
     fake: str | None = None
     narrow: bool = False
 
 
-@dataclass(frozen=True)
-class Recording:
-    """A track to be composed and its copies.
-
-    Attributes:
-        title: What to call it when it is done.
-        seed: Seed of the track.
-        artist: Seed of the artist.
-        length_s: Length in seconds.
-        copies: Files made of it.
-    """
+class Recording(NamedTuple):
+    """A track to compose, by the seeds of song and artist, and the files to make of it."""
 
     title: str
     seed: tuple[int, ...]
@@ -319,8 +225,8 @@ class Recording:
 
 
 def make_recording(recording: Recording) -> str:
-    """Compose the track, make and write its copies; return its title."""
-    artist = draw_artist(np.random.default_rng(recording.artist), recording.title)
+    """Compose a track, write its copies, and return its title."""
+    artist = draw_artist(np.random.default_rng(recording.artist))
     track = compose(recording.seed, artist, length_s=recording.length_s)
     for i, (path, fake, narrow) in enumerate(recording.copies):
         seed = (*recording.seed, i)
@@ -329,25 +235,15 @@ def make_recording(recording: Recording) -> str:
 
 
 def write_samples(path: Path, samples: Samples, *, narrow: bool = False) -> None:
-    """Write ``(2, n_samples)`` at 44.1 kHz as an audio file; its folder is made.
-
-    Args:
-        path: MP3, WAV or FLAC, by its suffix.
-        samples: What to write.
-        narrow: Write the mean of the channels at 16 kHz.
-
-    Raises:
-        RunError: The disk is full, or refuses the file for another reason.
-    """
-    rate = CLIP_RATE_HZ if narrow else SAMPLE_RATE_HZ
+    """Write samples as MP3, WAV or FLAC, by the suffix; ``narrow`` writes 16 kHz mono."""
+    rate_hz = SAMPLE_RATE_HZ
     if narrow:
+        rate_hz = 16_000
         samples = resample_poly(samples.mean(axis=0, keepdims=True), 160, 441, axis=1)
-    settings: dict[str, Any] = (
-        {"bitrate_mode": "VARIABLE", "compression_level": 0.4}
-        if path.suffix == ".mp3"
-        else {"subtype": "PCM_16"}
-    )
-    content = io.BytesIO()  # libsndfile does not say what a disk refuses
-    soundfile.write(content, samples.T, rate, format=path.suffix[1:], **settings)
+    settings: dict[str, Any] = {"subtype": "PCM_16"}
+    if path.suffix == ".mp3":
+        settings = {"bitrate_mode": "VARIABLE", "compression_level": 0.4}
+    content = io.BytesIO()  # libsndfile does not report why a disk refuses
+    soundfile.write(content, samples.T, rate_hz, format=path.suffix[1:], **settings)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content.getvalue())
