@@ -22,10 +22,9 @@ from earwitness.core.spectrogram import SpectrogramContract
 from earwitness.detectors.nets.resnet18 import ResNet18
 from earwitness.detectors.network import native_precision
 from earwitness.images.png import Shown, write_spectrogram
-from earwitness.training.examples import SplitConfig, share_groups
-from earwitness.training.image_sources import list_images
-from earwitness.training.pixels import shelve_images
-from earwitness.training.rendering import Shelves
+from earwitness.training.examples import SplitConfig, split_groups
+from earwitness.training.image_dataset import ImageSplits, read_images
+from earwitness.training.image_sources import find_images
 from earwitness.training.resnet import ImageTask
 from earwitness.training.task import Hardware, TrainConfig
 from earwitness.training.trainer import fit
@@ -88,9 +87,9 @@ def plain(root: Path) -> float:
 def ours(root: Path, out: Path) -> float:
     """The trainer, from files to a checkpoint."""
     start = time.perf_counter()
-    shelf = shelve_images(list_images(root))
-    train, valid = share_groups(shelf.examples, SplitConfig(1 / 9))
-    task = ImageTask(Shelves(shelf.chosen(train), shelf.chosen(valid)), init="none")
+    shelf = read_images(find_images(root).examples)
+    train, valid = split_groups(shelf.examples, SplitConfig(1 / 9))
+    task = ImageTask(ImageSplits(shelf.subset(train), shelf.subset(valid)), init="none")
     config = TrainConfig(epochs=EPOCHS, batch_size=BATCH)
     fit(task, config, out, hardware=Hardware("cpu", precision=native_precision("cpu")))
     return time.perf_counter() - start

@@ -36,7 +36,7 @@ def test_from_audio_to_a_report(
     monkeypatch.chdir(tmp_path)
     drawn = run("render", "--folder", music, *DRAWING)
     assert drawn.code == 0, drawn.err
-    assert "6 images of 6 files; 0 could not be drawn" in drawn.out
+    assert "6 images of 6 files; 0 could not be rendered" in drawn.out
     contract = SpectrogramContract.model_validate_json(Path("data/spectrogram.json").read_text())
     assert (contract.height, contract.width) == (32, 40)
     write_resnet(Path("models/experiments"), images=contract)
@@ -118,6 +118,9 @@ def test_classes_the_other_way_round_are_asked_about(tmp_path: Path, run: Run) -
     assert f"--classes {outcomes[high][0]} swaps them" in outcomes[low][1]
     assert "other way round" not in outcomes[high][1]
     assert "not as those of the training" not in outcomes[high][1]
+    strict = run(*options[:-2], "--classes", "deepfake,original", "--strict")
+    assert strict.code == 2
+    assert "--strict: 10 of 10 images are not as those of the training" in strict.err
 
 
 def test_mistakes_end_in_one_line(music: Path, tmp_path: Path, run: Run) -> None:

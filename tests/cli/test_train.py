@@ -31,16 +31,16 @@ def test_a_bare_train_does_what_the_published_pipeline_does(
         "img_path,actual_output\n"
         + "".join(f"original/combined/t00{n}__0.png,Original\n" for n in range(3))
     )
-    judged = run("classify")
-    assert judged.code == 0, judged.err
-    assert "3 rows scored, 0 failed" in judged.out
-    assert "not as those" not in judged.err
+    classified = run("classify")
+    assert classified.code == 0, classified.err
+    assert "3 rows scored, 0 failed" in classified.out
+    assert "not as those" not in classified.err
     again = run("train", *QUICK)
     assert again.code == 2
-    assert "holds a detector already" in again.err
+    assert "contains a detector already" in again.err
 
 
-def test_without_the_network_one_line_says_how_to_go_on(
+def test_without_the_network_one_line_says_how_to_continue(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("earwitness.training.resnet.URL", "http://127.0.0.1:9/resnet18.pth")
@@ -73,10 +73,10 @@ def test_mistakes_end_in_one_line(tmp_path: Path, run: Run) -> None:
         (("--images", tmp_path / "dat"), ": no such file; "),
         (
             ("--images", tmp_path / "data", "--init", "none"),
-            "examples to valid with, expected both classes",
+            "examples of valid, expected both classes",
         ),
         (("--images", tmp_path / "data", "--init", "best.pth"), "--init best.pth: no such file"),
-        (("--images", tmp_path / "data", "--detector", "fakeprint"), "--images: resnet18 learns"),
+        (("--images", tmp_path / "data", "--detector", "fakeprint"), "--images: only for resnet18"),
         (
             ("--manifest", tmp_path, "--detector", "specnn_amplitude", "--init", "imagenet"),
             "--init imagenet: specnn_amplitude starts from random weights",
@@ -117,8 +117,8 @@ def test_sources_that_do_not_go_together(tmp_path: Path, run: Run) -> None:
     images = ("--images", tmp_path / "data")
     cases = [
         ((*images, "--csv", "a.csv"), "--images and --csv: expected one of them"),
-        ((*images, "--valid", "a.csv"), "a folder of --images has its sides in train, val"),
-        (("--csv", "a.csv", "--detector", "fakeprint"), "--csv: resnet18 learns from it"),
+        ((*images, "--valid", "a.csv"), "a folder of --images has its splits in train, val"),
+        (("--csv", "a.csv", "--detector", "fakeprint"), "--csv: only for resnet18"),
         (("--manifest", "m.csv", "--test", "t.csv"), "--test: expected with resnet18"),
         (("--manifest", "m.csv", "--weight-decay", "0.1"), "fakeprint is fitted without it"),
         ((*images, "--real-folders", "a", "--fake-folders", "a"), "'a' is in both"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.core.errors import DatasetError
-from earwitness.images.csv_columns import read_raw_csv
+from earwitness.images.csv_columns import read_image_csv
 
 ODD = (
     '\ufeffid,"img_path",note\r\n'
@@ -28,7 +28,7 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 def test_what_is_not_changed_comes_back_byte_for_byte(tmp_path: Path) -> None:
     path = write(tmp_path / "odd.csv", ODD)
-    table = read_raw_csv(path, needed="img_path")
+    table = read_image_csv(path)
     assert table.values("img_path") == ["a,b.png", "", "c.png", "d.png", " e.png "]
     assert table.values("note")[0] == 'say "hi"'
     assert [row.line for row in table.rows] == [2, 3, 4, 6, 7]
@@ -40,7 +40,7 @@ def test_what_is_not_changed_comes_back_byte_for_byte(tmp_path: Path) -> None:
 def test_columns_are_added_and_replaced_in_place(tmp_path: Path) -> None:
     path = write(tmp_path / "odd.csv", ODD)
     for values in (["v", "v", "w,x", "", "v"], ["1", "1", "2", "3", "4"]):
-        table = read_raw_csv(path, needed="img_path")
+        table = read_image_csv(path)
         table.set_column("new", values)
         table.write()
     assert path.read_bytes().decode() == (
@@ -59,7 +59,7 @@ def test_columns_are_added_and_replaced_in_place(tmp_path: Path) -> None:
 def test_encodings_and_delimiters_are_kept(delimiter: str, encoding: str, tmp_path: Path) -> None:
     text = f"img_path{delimiter}x\nä.png{delimiter}é\n"
     path = write(tmp_path / "a.csv", text, encoding)
-    table = read_raw_csv(path, needed="img_path")
+    table = read_image_csv(path)
     assert table.values("img_path") == ["ä.png"]
     table.set_column("y", ["ö"])
     table.write()
@@ -69,7 +69,7 @@ def test_encodings_and_delimiters_are_kept(delimiter: str, encoding: str, tmp_pa
 
 def test_where_all_is_quoted_new_fields_are_too(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", '"img_path","n"\n"a.png","1"\n')
-    table = read_raw_csv(path, needed="img_path")
+    table = read_image_csv(path)
     table.set_column("prob_fake", ["0.5"])
     table.write()
     assert path.read_text() == '"img_path","n","prob_fake"\n"a.png","1","0.5"\n'
@@ -86,14 +86,14 @@ def test_where_all_is_quoted_new_fields_are_too(tmp_path: Path) -> None:
         ("Img_path,IMG_PATH\na,b\n", "columns 'Img_path' and 'IMG_PATH', expected one"),
     ],
 )
-def test_what_cannot_be_told_apart_is_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_ambiguous_files_are_refused(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=message):
-        read_raw_csv(write(tmp_path / "a.csv", text), needed="img_path")
+        read_image_csv(write(tmp_path / "a.csv", text))
 
 
 def test_columns_are_found_in_any_case_and_keep_theirs(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "IMG_Path;Actual_Output\na.png;real\n")
-    table = read_raw_csv(path, needed="img_path", known=["actual_output"])
+    table = read_image_csv(path)
     assert table.values("img_path") + table.values("actual_output") == ["a.png", "real"]
     table.set_column("prob_fake", ["0.5"])
     table.write()
@@ -102,13 +102,13 @@ def test_columns_are_found_in_any_case_and_keep_theirs(tmp_path: Path) -> None:
 
 def test_a_file_that_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "img_path\na.png\n")
-    table = read_raw_csv(path, needed="img_path")
+    table = read_image_csv(path)
     path.write_text("img_path\nother.png\n")
     with pytest.raises(DatasetError, match="changed since it was read"):
         table.write()
     assert path.read_text() == "img_path\nother.png\n"
-    with pytest.raises(DatasetError, match="cannot be read"):
-        read_raw_csv(tmp_path / "none.csv", needed="img_path")
+    with pytest.raises(DatasetError, match="no such file"):
+        read_image_csv(tmp_path / "none.csv")
 
 
 FIELD = st.text(st.sampled_from('ab ,"\n\r;é'), max_size=6)
@@ -122,7 +122,7 @@ def test_values_are_those_of_the_csv_module(
     quoting = csv.QUOTE_ALL if all_quoted else csv.QUOTE_MINIMAL
     csv.writer(buffer, quoting=quoting).writerows([["img_path", "x"], *rows])
     path = write(tmp_path_factory.mktemp("csv") / "a.csv", buffer.getvalue())
-    table = read_raw_csv(path, needed="img_path")
+    table = read_image_csv(path)
     assert list(zip(table.values("img_path"), table.values("x"), strict=True)) == [
         tuple(row) for row in rows
     ]

@@ -9,7 +9,7 @@ import torch
 
 from builders import write_tone
 from earwitness.audio.spectrogram import draw_levels
-from earwitness.cli.image_options import contract_of
+from earwitness.cli.image_options import make_contract
 from earwitness.core.errors import ManifestError, RunError, StoppedError
 from earwitness.core.manifest import Manifest
 from earwitness.core.spectrogram import SpectrogramContract
@@ -77,7 +77,7 @@ def test_workers_draw_the_same_pixels(manifest: Manifest, tmp_path: Path) -> Non
     assert one == two
 
 
-def test_a_run_goes_on_where_it_stopped(manifest: Manifest, tmp_path: Path) -> None:
+def test_a_stopped_run_resumes(manifest: Manifest, tmp_path: Path) -> None:
     asked = []
 
     def should_stop() -> bool:
@@ -95,14 +95,14 @@ def test_a_run_goes_on_where_it_stopped(manifest: Manifest, tmp_path: Path) -> N
         )
     before = stamps(tmp_path)
     assert before
-    told: list[bool] = []
+    advanced: list[bool] = []
     done = render(
-        [manifest], tmp_path, contract=SMALL, windows="all", n_workers=0, advance=told.append
+        [manifest], tmp_path, contract=SMALL, windows="all", n_workers=0, advance=advanced.append
     )
     after = stamps(tmp_path)
     assert {name: after[name] for name in before} == before
     assert done.n_kept == 2
-    assert sorted(told) == [False] + [True] * 5
+    assert sorted(advanced) == [False] + [True] * 5
     whole = tmp_path / "again"
     render([manifest], whole, contract=SMALL, windows="all", n_workers=0)
     for name in ("manifest.csv", "test.csv", "errors.csv"):
@@ -123,9 +123,9 @@ def test_images_that_are_not_as_they_should_be_are_drawn_again(
 def test_a_folder_is_drawn_by_one_contract(manifest: Manifest, tmp_path: Path) -> None:
     render([manifest], tmp_path, contract=SMALL, n_workers=0)
     other = SMALL.model_copy(update={"height": 48})
-    with pytest.raises(RunError, match=r"drawn otherwise .*height 48 and not 24"):
+    with pytest.raises(RunError, match=r"other rendering parameters .*height 48 and not 24"):
         render([manifest], tmp_path, contract=other, n_workers=0)
-    render([manifest], tmp_path, contract=other, anew=True, n_workers=0)
+    render([manifest], tmp_path, contract=other, overwrite=True, n_workers=0)
     assert read_image(tmp_path / "original/combined/1.png").size == (48, 32)
 
 
@@ -137,18 +137,7 @@ def test_a_file_has_one_label(manifest: Manifest, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate_hz", [44_100, 32_000])
 def test_the_published_style_draws_each_file_at_its_own_rate(rate_hz: int, tmp_path: Path) -> None:
-    contract = contract_of(
-        None,
-        style="published",
-        size="64x48",
-        clip_s=1.0,
-        sample_rate_hz=None,
-        scale=None,
-        band_hz=None,
-        n_fft=None,
-        top_db=None,
-        colours=None,
-    )
+    contract = make_contract(style="published", size="64x48", clip_s=1.0)
     assert (contract.n_fft, contract.hop, contract.scale) == (1024, 512, "log")
     assert (contract.colours, contract.native_rate, contract.n_frames) == ("magma", True, 87)
     # a tone at an eighth of the file's rate is at a quarter of what is drawn, whatever that rate

@@ -88,5 +88,5 @@ def test_a_file_has_one_label(manifest: Manifest, tmp_path: Path) -> None:
 
 def test_a_trained_detector_is_not_overwritten(manifest: Manifest, tmp_path: Path) -> None:
     (tmp_path / "card.json").touch()
-    with pytest.raises(UsageError, match="holds a detector already"):
+    with pytest.raises(UsageError, match="contains a detector already"):
         train_fakeprint([manifest], tmp_path)

@@ -10,8 +10,8 @@ from PIL import Image
 
 from earwitness.core.errors import DatasetError
 from earwitness.training.examples import SplitConfig
+from earwitness.training.image_dataset import prepare_images
 from earwitness.training.image_sources import find_images, read_image_csvs
-from earwitness.training.rendering import shelve_folder
 
 
 def put_images(folder: Path, names: list[str], seed: int = 0) -> None:
@@ -64,7 +64,7 @@ def test_given_sides_are_kept(tmp_path: Path) -> None:
     shared = [note for note in found.notes if "groups are in" in note]
     assert len(shared) == 3
     assert shared[0].startswith("1 groups are in train and in valid (as '0')")
-    shelves = shelve_folder(found.examples, SplitConfig(test_share=0.5), valid=found.valid)
+    shelves = prepare_images(found.examples, SplitConfig(test_share=0.5), valid=found.valid)
     assert shelves.test is None  # a given side is a plan of its own
     assert len(shelves.train.examples) == 4
 
@@ -87,7 +87,7 @@ def test_csvs_of_images_are_read(tmp_path: Path) -> None:
     assert [(e.name, e.target) for e in found.valid or ()] == [("3.png", 0), ("4.png", 1)]
     assert [note.partition(": ")[2] for note in found.notes] == [
         "1 rows not used: no label",
-        "1 rows not used: lies outside of the base folder",
+        "1 rows not used: outside of the base folder",
     ]
     train.write_text(
         "img_path,actual_output,split\n0.png,real,train\n1.png,fake,Training\n2.png,real,val\n"

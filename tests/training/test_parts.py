@@ -1,4 +1,4 @@
-"""The parts of training that need no network: draws, changes, groups, and looks beforehand."""
+"""Parts of training without a network: sampling, augmentation, groups, data checks."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from earwitness.training.data_checks import check_examples, check_images
 from earwitness.training.examples import (
     Example,
     SplitConfig,
-    check_sides,
+    check_splits,
     fingerprint,
     hold_out_test,
     join_groups,
     list_audio,
-    list_sides,
-    share_groups,
+    list_splits,
+    split_groups,
 )
-from earwitness.training.image_sources import list_images
-from earwitness.training.module import cosine_share
-from earwitness.training.pixels import ImageDataset, PixelFile, shelve_images
+from earwitness.training.image_dataset import ImageDataset, PixelFile, read_images
+from earwitness.training.image_sources import find_images
 from earwitness.training.sampling import Augmentation, EpochSampler, epoch_order, rng_for
+from earwitness.training.trainer import cosine_share
 from imagefolders import TINY, write_images
 
 
@@ -100,11 +100,11 @@ def test_black_stays_black_when_it_gets_louder() -> None:
 @given(st.integers(4, 60), st.integers(0, 9), st.floats(0.05, 0.5))
 def test_a_group_stands_on_one_side(n_groups: int, seed: int, share: float) -> None:
     everyone = examples(n_groups)
-    train, valid = share_groups(everyone, SplitConfig(share, seed=seed))
+    train, valid = split_groups(everyone, SplitConfig(share, seed=seed))
     assert {e.group for e in train}.isdisjoint(e.group for e in valid)
     assert len(train) + len(valid) == len(everyone)
     assert abs(len({e.group for e in valid}) - share * n_groups) <= 1
-    assert share_groups(everyone[::-1], SplitConfig(share, seed=seed))[1][::-1] == valid
+    assert split_groups(everyone[::-1], SplitConfig(share, seed=seed))[1][::-1] == valid
 
 
 def test_kinds_of_groups_are_shared_out_alike() -> None:
@@ -112,7 +112,7 @@ def test_kinds_of_groups_are_shared_out_alike() -> None:
     renamed = [
         Example(e.name, e.path, e.target, f"{e.generator}{e.group}", e.generator) for e in everyone
     ]
-    _, valid = share_groups(renamed, SplitConfig(0.2))
+    _, valid = split_groups(renamed, SplitConfig(0.2))
     assert [sum(e.generator == kind for e in valid) for kind in (None, "a", "b")] == [4, 2, 6]
 
 
@@ -125,11 +125,11 @@ def test_a_track_that_manifests_name_differently_stands_on_one_side(tmp_path: Pa
     names = [f"{side}/{n:06}.mp3" for n in range(20) for side in ("real", "made")]
     named = manifest_of(tmp_path, names, group_id=pl.format("mine{}", pl.int_range(pl.len()) // 2))
     bare = manifest_of(tmp_path, [f"other/../also/{n:06}.mp3" for n in range(20)])
-    train, valid, _ = list_sides([named, bare], [], SplitConfig())
+    train, valid, _ = list_splits([named, bare], [], SplitConfig())
     assert {e.path.stem for e in train}.isdisjoint(e.path.stem for e in valid)
     assert len(valid) == 4 * 3
-    with pytest.raises(DatasetError, match="20 groups stand in train and in valid"):
-        list_sides([named], [bare], SplitConfig())
+    with pytest.raises(DatasetError, match="20 groups are in train and in valid"):
+        list_splits([named], [bare], SplitConfig())
 
 
 def test_links_and_spellings_of_one_file_are_of_one_group(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_images_are_found_at_any_depth_with_what_their_manifest_tells(tmp_path: 
     deep.mkdir(parents=True)
     Image.new("L", (32, 32)).save(deep / "song.v2__musika.JPG")
     (deep / "notes.txt").write_text("no image")
-    found = {e.name: e for e in list_images(tmp_path)}
+    found = {e.name: e for e in find_images(tmp_path).examples}
     assert len(found) == 5
     assert found["deepfake/more/deep/song.v2__musika.JPG"].group == "song.v2"
     assert found["original/combined/t000__1.png"].group == "t000"
@@ -154,29 +154,29 @@ def test_images_are_found_at_any_depth_with_what_their_manifest_tells(tmp_path: 
         "filepath,target,source_dataset,split_tag,generator,group_id\n"
         "deepfake/combined/t000__0.png,1,FMA,train,lyra,track7\n"
     )
-    told = {e.name: e for e in list_images(tmp_path)}["deepfake/combined/t000__0.png"]
+    told = {e.name: e for e in find_images(tmp_path).examples}["deepfake/combined/t000__0.png"]
     assert (told.group, told.generator, told.origin) == ("track7", "lyra", "FMA train")
-    by_digit = list_images(tmp_path, group_by=r"(\d)\.\w+$|v2")
+    by_digit = find_images(tmp_path, group_by=r"(\d)\.\w+$|v2").examples
     assert {e.group for e in by_digit} >= {"track7", "1"}
     with pytest.raises(UsageError, match="finds nothing in 'original"):
-        list_images(tmp_path, group_by="xyz")
+        find_images(tmp_path, group_by="xyz")
     with pytest.raises(UsageError, match=r"--group-by '\('"):
-        list_images(tmp_path, group_by="(")
+        find_images(tmp_path, group_by="(")
 
 
 def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"--images .*data: no such file"):
-        list_images(tmp_path / "data")
+        find_images(tmp_path / "data")
     (tmp_path / "original").mkdir()
     with pytest.raises(DatasetError, match=r"folders original, expected one whose name says deepf"):
-        list_images(tmp_path)
+        find_images(tmp_path)
     (tmp_path / "deepfake").mkdir()
-    with pytest.raises(DatasetError, match="holds no image, expected original images"):
-        list_images(tmp_path)
-    with pytest.raises(DatasetError, match="no deepfake among the 2 examples to valid with"):
-        check_sides(examples(2), examples(2, ("",)))
-    with pytest.raises(DatasetError, match=r"2 groups stand in train and in valid \(as t0\)"):
-        check_sides(examples(3), examples(2))
+    with pytest.raises(DatasetError, match="contains no image, expected original images"):
+        find_images(tmp_path)
+    with pytest.raises(DatasetError, match="no deepfake among the 2 examples of valid"):
+        check_splits(examples(2), examples(2, ("",)))
+    with pytest.raises(DatasetError, match=r"2 groups are in train and in valid \(as t0\)"):
+        check_splits(examples(3), examples(2))
     frame = pl.DataFrame({"filepath": ["a.wav", "a.wav"], "target": [0, 1]})
     with pytest.raises(ManifestError, match="real in one manifest and fake in another"):
         list_audio([Manifest("m", frame, (tmp_path,))])
@@ -187,7 +187,7 @@ def test_a_test_is_held_out_before_anything_else(n_groups: int, seed: int) -> No
     everyone = examples(n_groups)
     sharing = SplitConfig(0.15, seed=seed, test_share=0.15)
     rest, test, how = hold_out_test(everyone, sharing)
-    train, valid = share_groups(rest, how)
+    train, valid = split_groups(rest, how)
     groups = [{e.group for e in side} for side in (train, valid, test)]
     assert len(set.union(*groups)) == sum(map(len, groups))
     assert sum(map(len, (train, valid, test))) == len(everyone)
@@ -200,9 +200,9 @@ def test_a_test_is_held_out_before_anything_else(n_groups: int, seed: int) -> No
 
 def test_a_fingerprint_changes_with_what_is_trained_on(tmp_path: Path) -> None:
     write_images(tmp_path, 2)
-    found = list_images(tmp_path)
+    found = find_images(tmp_path).examples
     before, rest = fingerprint(found), fingerprint(found[1:])
-    assert before == fingerprint(list_images(tmp_path)) != rest
+    assert before == fingerprint(find_images(tmp_path).examples) != rest
     with found[0].path.open("ab") as file:
         file.write(b"more")
     assert fingerprint(found) != before
@@ -236,9 +236,9 @@ def test_what_may_go_wrong_is_looked_for_beforehand() -> None:
     cases = {
         "1 of 20 images are of one colour throughout (as 3.png)": shelf(constant, targets),
         "1 images are the same in both classes": shelf(twins, targets),
-        "shortcut: brightness alone tells": shelf(bright, targets),
+        "shortcut: brightness alone separates": shelf(bright, targets),
         "shortcut: the highest frequency with sound alone": shelf(low, targets),
-        "label leak: the files alone tell": shelf(noise(20), targets, traits=leak),
+        "label leak: properties of the files separate": shelf(noise(20), targets, traits=leak),
     }
     for message, train in cases.items():
         assert any(t.startswith(message) for t in check_images(train, good)), message
@@ -252,7 +252,7 @@ def test_images_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> Non
     write_images(tmp_path, 3)
     (tmp_path / "original/combined/t000__0.png").write_text("no image")
     told: list[bool] = []
-    got = shelve_images(list_images(tmp_path), advance=told.append)
+    got = read_images(find_images(tmp_path).examples, advance=told.append)
     assert got.pixels.shape == (5, 32, 32)
     assert got.contract == TINY
     assert [(e.name, r) for e, r in got.failures] == [
@@ -264,14 +264,14 @@ def test_images_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> Non
     assert told.count(False) == 1
     (tmp_path / "deepfake/combined/t001__0.png").unlink()
     Image.new("RGB", (10, 10), "red").save(tmp_path / "deepfake/combined/red.png")
-    mixed = shelve_images(list_images(tmp_path))
+    mixed = read_images(find_images(tmp_path).examples)
     assert mixed.pixels.shape == (5, 32, 32, 3)
     assert mixed.contract is None
     Image.fromarray(np.full((32, 32), 200, np.uint16)).save(tmp_path / "deepfake/combined/wide.png")
     Image.fromarray(noise(1)[0].astype(np.uint16)).save(tmp_path / "deepfake/combined/wide2.png")
-    wide = shelve_images(list_images(tmp_path))
+    wide = read_images(find_images(tmp_path).examples)
     assert [note.partition(" (as")[0] for note in wide.notes] == [
-        "2 of 7 images are resized to 32 × 32 pixels, the most frequent size",
+        "2 of 7 images resized to 32 × 32, the most frequent size",
         "2 images: whole-number pixels up to 255, read as 8-bit values",
     ]
     assert wide.notes[0] in list(check_images(wide, wide))

@@ -23,8 +23,8 @@ from earwitness.detectors.loading import open_detector
 from earwitness.detectors.nets.resnet18 import load_resnet
 from earwitness.scoring.predict import predict
 from earwitness.training.examples import SplitConfig
-from earwitness.training.image_sources import list_images
-from earwitness.training.rendering import Shelves, shelve_folder, shelve_manifests
+from earwitness.training.image_dataset import ImageSplits, prepare_audio, prepare_images
+from earwitness.training.image_sources import find_images
 from earwitness.training.resnet import ImageTask, make_network
 from earwitness.training.run import TrainedDetector, train
 from earwitness.training.task import TrainConfig
@@ -43,13 +43,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shelves(folder: Path) -> Shelves:
-    return shelve_folder(list_images(folder), SplitConfig(0.25))
+def shelves(folder: Path) -> ImageSplits:
+    return prepare_images(find_images(folder).examples, SplitConfig(0.25))
 
 
 @pytest.fixture(scope="module")
 def whole(
-    shelves: Shelves, tmp_path_factory: pytest.TempPathFactory
+    shelves: ImageSplits, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, TrainedDetector, list[int]]:
     """An unbroken training: its folder, what came of it, and the epochs that were told of."""
     out, told = tmp_path_factory.mktemp("trained") / "mine", []
@@ -58,7 +58,7 @@ def whole(
 
 
 def test_learns_what_sets_the_classes_apart(
-    shelves: Shelves, whole: tuple[Path, TrainedDetector, list[int]]
+    shelves: ImageSplits, whole: tuple[Path, TrainedDetector, list[int]]
 ) -> None:
     out, done, told = whole
     assert done.trained.best_row["valid_auroc"] > 0.8
@@ -82,14 +82,14 @@ def test_learns_what_sets_the_classes_apart(
     images = [np.repeat(p[..., None], 3, axis=2) for p in shelves.valid.images()]
     right = (judge.score_images(images) >= 0) == [e.target == 1 for e in shelves.valid.examples]
     assert right.mean() == pytest.approx(done.trained.best_row["valid_balanced_accuracy"])
-    with pytest.raises(RunError, match="holds a detector already"):
+    with pytest.raises(RunError, match="contains a detector already"):
         train(ImageTask(shelves, init="none"), QUICK, out)
 
 
 def test_the_held_out_test_is_scored_once_and_never_learned_from(
     folder: Path, tmp_path: Path
 ) -> None:
-    shelves = shelve_folder(list_images(folder), SplitConfig(0.2, test_share=0.2))
+    shelves = prepare_images(find_images(folder).examples, SplitConfig(0.2, test_share=0.2))
     assert shelves.test is not None
     plan = TrainConfig(epochs=2, batch_size=8)
     done = train(ImageTask(shelves, init="none", published=True), plan, tmp_path / "mine")
@@ -113,14 +113,14 @@ def test_the_held_out_test_is_scored_once_and_never_learned_from(
         again.score_images(images), read.frame["logit"].to_numpy(), atol=1e-4
     )
     # the same sides without a test learn the same weights
-    alone = Shelves(shelves.train, shelves.valid)
+    alone = ImageSplits(shelves.train, shelves.valid)
     train(ImageTask(alone, init="none", published=True), plan, tmp_path / "alone")
     name = "best_laundered_processed.pth"
     assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "mine" / name).read_bytes()
     assert not (tmp_path / "alone" / "test.json").exists()
 
 
-def test_weight_decay_shrinks_weights(shelves: Shelves, tmp_path: Path) -> None:
+def test_weight_decay_shrinks_weights(shelves: ImageSplits, tmp_path: Path) -> None:
     def size(weight_decay: float) -> float:
         task = ImageTask(shelves, init="none")
         plan = TrainConfig(epochs=1, batch_size=16, learning_rate=1e-3, weight_decay=weight_decay)
@@ -134,11 +134,11 @@ KILLED = """
 import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
-from earwitness.training.rendering import shelve_folder
+from earwitness.training.image_dataset import prepare_images
 from earwitness.training.resnet import ImageTask
 from earwitness.training.run import train
 from earwitness.training.examples import SplitConfig
-from earwitness.training.image_sources import list_images
+from earwitness.training.image_sources import find_images
 from earwitness.training.task import TrainConfig
 from earwitness.training.trainer import Callbacks
 
@@ -150,7 +150,7 @@ def should_stop():
         os.kill(os.getpid(), signal.SIGKILL)
     return False
 
-shelves = shelve_folder(list_images(Path(sys.argv[1])), SplitConfig(0.25))
+shelves = prepare_images(find_images(Path(sys.argv[1])).examples, SplitConfig(0.25))
 plan = TrainConfig(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
 task = ImageTask(shelves, init="none")
 train(task, plan, Path(sys.argv[2]), callbacks=Callbacks(should_stop=should_stop))
@@ -159,7 +159,7 @@ train(task, plan, Path(sys.argv[2]), callbacks=Callbacks(should_stop=should_stop
 
 def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
     folder: Path,
-    shelves: Shelves,
+    shelves: ImageSplits,
     tmp_path: Path,
     whole: tuple[Path, TrainedDetector, list[int]],
 ) -> None:
@@ -179,11 +179,11 @@ def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
 KILLED_LATE = """
 import os, signal, sys
 from pathlib import Path
-from earwitness.training.rendering import shelve_folder
+from earwitness.training.image_dataset import prepare_images
 from earwitness.training.resnet import ImageTask
 from earwitness.training.run import train
 from earwitness.training.examples import SplitConfig
-from earwitness.training.image_sources import list_images
+from earwitness.training.image_sources import find_images
 from earwitness.training.task import TrainConfig
 
 def killing(event, arguments):
@@ -194,14 +194,14 @@ def killing(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(killing)
-shelves = shelve_folder(list_images(Path(sys.argv[1])), SplitConfig(0.25))
+shelves = prepare_images(find_images(Path(sys.argv[1])).examples, SplitConfig(0.25))
 task = ImageTask(shelves, init="none")
 train(task, TrainConfig(epochs=1, batch_size=16), Path(sys.argv[2]))
 """
 
 
 @pytest.fixture(scope="module")
-def brief(shelves: Shelves, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def brief(shelves: ImageSplits, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an unbroken training of one epoch."""
     out = tmp_path_factory.mktemp("brief") / "mine"
     train(ImageTask(shelves, init="none"), BRIEF, out)
@@ -210,7 +210,7 @@ def brief(shelves: Shelves, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("moment", ["final_laundered_processed.pth", "card.json", "rmtree"])
 def test_a_training_killed_in_its_last_moments_is_not_done(
-    folder: Path, shelves: Shelves, tmp_path: Path, brief: Path, moment: str
+    folder: Path, shelves: ImageSplits, tmp_path: Path, brief: Path, moment: str
 ) -> None:
     out = tmp_path / "late" / "mine"  # the curves are titled after the folder
     command = [sys.executable, "-c", KILLED_LATE, folder, out, moment]
@@ -218,7 +218,7 @@ def test_a_training_killed_in_its_last_moments_is_not_done(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     task = ImageTask(shelves, init="none")
     if moment == "rmtree":  # the card is there, so all else is: it is done
-        with pytest.raises(RunError, match="holds a detector already"):
+        with pytest.raises(RunError, match="contains a detector already"):
             train(task, BRIEF, out)
     else:
         train(task, BRIEF, out)
@@ -226,11 +226,11 @@ def test_a_training_killed_in_its_last_moments_is_not_done(
     assert {path.name for path in out.iterdir()} == names
     for name in sorted(names - {"tensorboard", "card.json", "weights.safetensors"}):
         assert (out / name).read_bytes() == (brief / name).read_bytes(), name
-    with pytest.raises(RunError, match="holds a detector already"):
+    with pytest.raises(RunError, match="contains a detector already"):
         train(task, BRIEF, out)
 
 
-def test_ctrl_c_stops_and_another_training_is_refused(shelves: Shelves, tmp_path: Path) -> None:
+def test_ctrl_c_stops_and_another_training_is_refused(shelves: ImageSplits, tmp_path: Path) -> None:
     with pytest.raises(StoppedError, match="the same command resumes"):
         train(
             ImageTask(shelves, init="none"),
@@ -239,14 +239,14 @@ def test_ctrl_c_stops_and_another_training_is_refused(shelves: Shelves, tmp_path
             callbacks=Callbacks(should_stop=lambda: True),
         )
     other = replace(QUICK, seed=1)
-    with pytest.raises(RunError, match=r"another one: seed was 0, is 1\. Choose"):
+    with pytest.raises(RunError, match=r"another training: seed was 0, is 1\. Choose"):
         train(ImageTask(shelves, init="none"), other, tmp_path)
-    fewer = Shelves(shelves.train, shelves.valid.chosen(shelves.valid.examples[1:]))
-    with pytest.raises(RunError, match="other examples to valid with"):
+    fewer = ImageSplits(shelves.train, shelves.valid.subset(shelves.valid.examples[1:]))
+    with pytest.raises(RunError, match="other valid examples"):
         train(ImageTask(fewer, init="none"), QUICK, tmp_path)
 
 
-def test_the_bar_counts_every_example_of_every_epoch(shelves: Shelves, tmp_path: Path) -> None:
+def test_the_bar_counts_every_example_of_every_epoch(shelves: ImageSplits, tmp_path: Path) -> None:
     task = ImageTask(shelves, init="none")
     n = len(shelves.train.examples)
     plan = TrainConfig(epochs=2, batch_size=10, patience=5)
@@ -280,16 +280,16 @@ class Crowded(ImageTask):
         return super().forward(inputs)
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(shelves: Shelves, tmp_path: Path) -> None:
+def test_out_of_memory_halves_the_batch_and_goes_on(shelves: ImageSplits, tmp_path: Path) -> None:
     task = Crowded(shelves, init="none")
     trained = fit(task, TrainConfig(epochs=1, batch_size=32), tmp_path)
-    assert trained.remarks == [
-        "out of memory: went on with 8 examples at once, gradients added up to a step of about 32"
+    assert trained.notes == [
+        "out of memory: the batch size is 8, with gradients accumulated to steps of about 32"
     ]
     assert len(trained.rows) == 1
 
 
-def test_all_but_the_last_layer_is_held_at_first(shelves: Shelves, tmp_path: Path) -> None:
+def test_all_but_the_last_layer_is_held_at_first(shelves: ImageSplits, tmp_path: Path) -> None:
     torch.save(random_network(1, seed=5).state_dict(), tmp_path / "start.pth")
     task = ImageTask(shelves, init=str(tmp_path / "start.pth"))
     start = {name: values.clone() for name, values in task.network.state_dict().items()}
@@ -347,7 +347,7 @@ def test_audio_is_drawn_in_memory_and_the_network_judges_audio(
     contract = SpectrogramContract(
         height=32, width=32, hop=1000, sample_rate_hz=44_100, band_hz=(20, 22_050)
     )
-    shelves = shelve_manifests([music], [], contract, SplitConfig(0.34), windows=2, n_workers=0)
+    shelves = prepare_audio([music], [], contract, SplitConfig(0.34), windows=2, n_workers=0)
     assert [image.shape for image in shelves.train.images()] == [(32, 32)] * 16
     assert len(shelves.valid.examples) == 8
     assert [e.path.name for e, _ in shelves.failures] == ["broken.wav"]
@@ -355,8 +355,8 @@ def test_audio_is_drawn_in_memory_and_the_network_judges_audio(
     assert done.card.images == contract
     (prediction,) = predict(music, [str(tmp_path / "mine")], n_workers=0)
     assert (prediction.n_scored, prediction.n_failed) == (12, 1)
-    with pytest.raises(DatasetError, match="groups stand in train and in valid"):
-        shelve_manifests([music], [music], contract, SplitConfig(), n_workers=0)
+    with pytest.raises(DatasetError, match="groups are in train and in valid"):
+        prepare_audio([music], [music], contract, SplitConfig(), n_workers=0)
 
 
 def test_two_processes_share_the_work(folder: Path, tmp_path: Path) -> None:
@@ -364,13 +364,13 @@ def test_two_processes_share_the_work(folder: Path, tmp_path: Path) -> None:
 import sys
 from dataclasses import replace
 from pathlib import Path
-from earwitness.training.rendering import shelve_folder
+from earwitness.training.image_dataset import prepare_images
 from earwitness.training.resnet import ImageTask
 from earwitness.training.run import train
 from earwitness.training.examples import SplitConfig
-from earwitness.training.image_sources import list_images
+from earwitness.training.image_sources import find_images
 from earwitness.training.task import Hardware, TrainConfig
-shelves = shelve_folder(list_images(Path({str(folder)!r})), SplitConfig(0.25))
+shelves = prepare_images(find_images(Path({str(folder)!r})).examples, SplitConfig(0.25))
 train(ImageTask(shelves, init="none"), TrainConfig(epochs=1, batch_size=8), Path({str(tmp_path)!r}),
       hardware=Hardware("cpu", 2))
 """

@@ -12,7 +12,7 @@ from earwitness.core.manifest import Manifest
 from earwitness.detectors.loading import look_up, open_detector
 from earwitness.detectors.specnn import CONTRACT
 from earwitness.scoring.predict import predict
-from earwitness.training.examples import SplitConfig, list_sides
+from earwitness.training.examples import SplitConfig, list_splits
 from earwitness.training.run import train as train_detector
 from earwitness.training.sampling import split_readable
 from earwitness.training.specnn import PUBLISHED, SpecnnTask
@@ -35,7 +35,7 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def test_a_network_fitted_here_is_a_detector(music: Manifest, tmp_path: Path) -> None:
-    sides = list_sides([music], [], SplitConfig(0.25))[:2]
+    sides = list_splits([music], [], SplitConfig(0.25))[:2]
     (train, failures), (valid, more) = (split_readable(side, CONTRACT) for side in sides)
     assert [e.path.name for e, _ in (*failures, *more)] == ["broken.wav"]
     out = tmp_path / "mine"
@@ -56,7 +56,7 @@ def test_a_network_fitted_here_is_a_detector(music: Manifest, tmp_path: Path) ->
 
 
 def test_slices_are_drawn_mixed_and_scaled(music: Manifest) -> None:
-    train, valid = list_sides([music], [], SplitConfig(0.25))[:2]
+    train, valid = list_splits([music], [], SplitConfig(0.25))[:2]
     good, _ = split_readable(train, CONTRACT)
     task = SpecnnTask(good, valid)
     first, again, other = (task.train_input(0, np.random.default_rng(s)) for s in (0, 0, 1))
@@ -68,7 +68,7 @@ def test_slices_are_drawn_mixed_and_scaled(music: Manifest) -> None:
 
 
 def test_both_heads_are_weighed(music: Manifest) -> None:
-    train, valid = list_sides([music], [], SplitConfig(0.25))[:2]
+    train, valid = list_splits([music], [], SplitConfig(0.25))[:2]
     task = SpecnnTask(train, valid)
     logits, encoders = torch.tensor([2.0, -1.0]), torch.tensor([[0.0, 1, 2], [3, 0, 0]])
     losses = task.losses((logits, encoders), torch.tensor([1, 0]), torch.tensor([2, -1]))

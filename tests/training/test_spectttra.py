@@ -19,7 +19,7 @@ from earwitness.core.manifest import Manifest
 from earwitness.detectors.loading import look_up, open_detector
 from earwitness.scoring.predict import predict
 from earwitness.splits.manifests import read_manifest
-from earwitness.training.examples import Example, SplitConfig, list_sides
+from earwitness.training.examples import Example, SplitConfig, list_splits
 from earwitness.training.run import TrainedDetector, train
 from earwitness.training.sampling import draw_crop, read_crop, split_readable
 from earwitness.training.spectttra import (
@@ -61,7 +61,7 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from earwitness.splits.manifests import read_manifest
-from earwitness.training.examples import SplitConfig, list_sides
+from earwitness.training.examples import SplitConfig, list_splits
 from earwitness.training.run import train as train_detector
 from earwitness.training.sampling import split_readable
 from earwitness.training.task import TrainConfig
@@ -78,7 +78,7 @@ def should_stop():
 
 place = Path(sys.argv[1])
 start = find_start("sonics-spectttra-gamma-5s", str(place / "start"))
-sides = list_sides([read_manifest(place / "music.csv")], [], SplitConfig(0.25))[:2]
+sides = list_splits([read_manifest(place / "music.csv")], [], SplitConfig(0.25))[:2]
 train, valid = (split_readable(side, start.card.contract)[0] for side in sides)
 plan = TrainConfig(epochs=3, batch_size=4, **RECIPE)
 task = SpectttraTask(start, train, valid)
@@ -91,7 +91,7 @@ PLAN = TrainConfig(epochs=3, batch_size=4, **RECIPE)
 def sides(music: Manifest, place: Path) -> Sides:
     contract = find_start(NAME, str(place / "start")).card.contract
     (train, failed), (valid, more) = (
-        split_readable(side, contract) for side in list_sides([music], [], SplitConfig(0.25))[:2]
+        split_readable(side, contract) for side in list_splits([music], [], SplitConfig(0.25))[:2]
     )
     assert [e.path.name for e, _ in (*failed, *more)] == ["broken.wav"]
     return train, valid

@@ -1,87 +1,76 @@
-"""``earwitness render``."""
+"""``earwitness render`` and ``earwitness classify``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earwitness.cli import console, image_options
-from earwitness.cli.image_options import parse_size
+from earwitness.cli import console
+from earwitness.cli.image_options import make_contract, option, parse_size, with_rendering_options
 from earwitness.cli.options import (
+    choose_device,
     comma_list,
     open_manifests,
     parse_option,
     predict_option,
     remark_on_manifests,
 )
+from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
-    from earwitness.core.manifest import Manifest
-    from earwitness.images.classify import Answers, Table
-    from earwitness.images.render import Rendering
+    from earwitness.images.classify import Scores, Table
 
 
+@with_rendering_options
 def render(
     *,
     manifest: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FILES", help="Audio to draw, or a folder of manifests; several by comma."
-        ),
+        option("FILES", "Audio manifests, or a folder of them; several by comma."),
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Audio of your own: real/** and fake/<generator>/** below it."
-        ),
+        option("DIR", "Audio of your own: real/** and fake/<generator>/** below it."),
     ] = None,
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Folder of images: original/combined, deepfake/combined."),
+        option("DIR", "Folder of images: original/combined, deepfake/combined."),
     ] = Path("data"),
     root: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder that relative paths in the manifests start from."),
+        option("DIR", "Folder that relative paths in the manifests start from."),
     ] = None,
     windows: Annotated[
         str,
-        typer.Option(
-            metavar="N",
-            help="Images per file: published (the one in its centre), N spread evenly, or all, one "
-            "after another.",
+        option(
+            "N",
+            "Images per file: published (the one in its centre), N evenly spaced, or all, end to "
+            "end.",
         ),
     ] = "published",
-    style: image_options.Style = "usual",
-    contract: image_options.Contract = None,
-    size: image_options.Size = "224",
-    clip_s: image_options.ClipS = 5.0,
-    sample_rate_hz: image_options.RateHz = None,
-    scale: image_options.Scale = None,
-    band_hz: image_options.Band = None,
-    n_fft: image_options.NFft = None,
-    top_db: image_options.TopDb = None,
-    colours: image_options.Colours = None,
+    rendering: dict[str, Any],
     resume: Annotated[
         str,
-        typer.Option(
-            metavar="HOW",
-            help="Images that are there already: missing keeps them, always renders again, never "
-            "refuses the folder.",
+        option(
+            "HOW",
+            "Existing images: missing keeps them, always renders them again, never refuses the "
+            "folder.",
         ),
     ] = "missing",
     num_workers: Annotated[int | None, predict_option("num_workers")] = None,
 ) -> None:
-    """Draw audio as spectrogram images.
+    """Render audio as spectrogram images.
 
-    Into a folder as an image classifier is trained on: original/combined and deepfake/combined,
-    with manifest.csv, test.csv, and spectrogram.json, which says how all of them are drawn and
-    is in each image, too. After Ctrl-C the same command resumes.
+    Into a folder for training an image classifier: original/combined and deepfake/combined, with
+    manifest.csv, test.csv, and spectrogram.json with the rendering parameters, which are in each
+    image, too. After Ctrl-C the same command resumes.
     """
-    from earwitness.core.errors import UsageError
-    from earwitness.images.render import render as draw
+    from earwitness.core.manifest import Manifest
+    from earwitness.datasets.folder import catalog_folder
+    from earwitness.images import render as work
     from earwitness.scoring.run_folder import refuse_contents
     from earwitness.scoring.workers import held_interrupts
 
@@ -90,57 +79,32 @@ def render(
     how = parse_option("resume", resume)
     if how == "never":
         refuse_contents(out)
-    drawn_by = image_options.contract_of(
-        contract,
-        style=style,
-        size=size,
-        clip_s=clip_s,
-        sample_rate_hz=sample_rate_hz,
-        scale=scale,
-        band_hz=band_hz,
-        n_fft=n_fft,
-        top_db=top_db,
-        colours=colours,
-    )
-    manifests = _manifests(manifest, folder, root)
+    contract = make_contract(**rendering)
+    if folder is None:
+        manifests = open_manifests(manifest, root)
+        remark_on_manifests(manifests)
+    else:
+        catalog = catalog_folder(folder)
+        manifests = [Manifest(catalog.source, catalog.frame.drop("key"))]
     n_files = len({path for m in manifests for path in m.locate_all()})
-    with console.progress_bar("drawing", n_files) as advance, held_interrupts() as should_stop:
-        done = draw(
+    with console.progress_bar("rendering", n_files) as advance, held_interrupts() as should_stop:
+        done = work.render(
             manifests,
             out,
-            contract=drawn_by,
+            contract=contract,
             windows=parse_option("windows", windows),
-            anew=how == "always",
+            overwrite=how == "always",
             n_workers=num_workers,
             advance=advance,
             should_stop=should_stop,
         )
-    _finish(done, out)
-
-
-def _manifests(
-    manifest: list[str] | None, folder: Path | None, root: Path | None
-) -> list[Manifest]:
-    from earwitness.core.manifest import Manifest
-    from earwitness.datasets.folder import catalog_folder
-
-    if folder is None:
-        read = open_manifests(manifest, root)
-        remark_on_manifests(read)
-        return read
-    catalog = catalog_folder(folder)
-    return [Manifest(catalog.source, catalog.frame.drop("key"))]
-
-
-def _finish(done: Rendering, out: Path) -> None:
     for path, reason in list(done.failures.items())[:5]:
-        console.remark(f"not drawn: {path}: {reason}")
-    kept = f", {console.thousands(done.n_kept)} of them were there" if done.n_kept else ""
-    failed = f"{len(done.failures)} could not be drawn"
+        console.remark(f"not rendered: {path}: {reason}")
+    kept = f", {console.thousands(done.n_kept)} of them kept" if done.n_kept else ""
     more = f" (see {out / 'errors.csv'})" if done.failures else ""
     console.out.print(
         f"{console.thousands(done.n_images)} images of {console.thousands(len(done.images))} files"
-        f"{kept}; {failed}{more}",
+        f"{kept}; {len(done.failures)} could not be rendered{more}",
         markup=False,
     )
     if not done.images:
@@ -152,70 +116,66 @@ def classify(
     *,
     weights: Annotated[
         Path,
-        typer.Option(
-            metavar="FILE",
-            help="A .pth or safetensors of a ResNet-18, ours or torchvision's, or a folder that "
+        option(
+            "FILE",
+            "A .pth or safetensors of a ResNet-18, ours or torchvision's, or a folder that "
             "earwitness train wrote.",
         ),
     ] = Path("models/experiments/best_laundered_processed.pth"),
-    base: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder that img_path starts from.")
-    ] = Path("data"),
+    base: Annotated[Path, option("DIR", "Folder that img_path starts from.")] = Path("data"),
     csv: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FILES",
-            help="CSVs with img_path and, where known, actual_output; by comma or repeated "
-            "(default: test_data/test.csv).",
+        option(
+            "FILES",
+            "CSVs with img_path and, if known, actual_output; by comma or repeated (default: "
+            "test_data/test.csv).",
         ),
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="What outputs 0 and 1 stand for, such as deepfake,original (the order of class "
-            "folders); for weights without a card.",
+        option(
+            "NAMES",
+            "Classes of outputs 0 and 1, such as deepfake,original (the order of class folders); "
+            "for weights without a card.",
         ),
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Height and width of the images that weights without a card were trained on, 128 "
-            "or 128x256 (default: 224).",
+        option(
+            "PIXELS",
+            "Height and width of the training images, 128 or 128x256, for weights without a card "
+            "(default: 224).",
         ),
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(
+        option(
+            "SCORE",
+            "Scores from this value up are labelled deepfake (default: the card's, 0.5).",
             min=0,
             max=1,
-            metavar="SCORE",
-            help="Deepfake from this score up (default: the card's, 0.5).",
         ),
     ] = None,
     strict: Annotated[
         bool,
         typer.Option(
             "--strict",
-            help="Refuse images that differ from those of the training, and exit 1 when a row "
-            "has no score.",
+            help="Refuse images that differ from the training images, and exit 1 if a row has no "
+            "score.",
         ),
     ] = False,
     device: Annotated[str, predict_option("device")] = "auto",
     gpu: Annotated[
-        int | None,
-        typer.Option(min=-1, metavar="N", help="N is --device cuda:N, -1 is --device cpu."),
+        int | None, option("N", "N is --device cuda:N, -1 is --device cpu.", min=-1)
     ] = None,
 ) -> None:
     """Classify the images that CSVs list.
 
-    predicted_output and prob_fake are written into the CSVs themselves; all else in them stays as
-    it is, and the first time the old file is kept as .bak. Where actual_output is filled, a report
-    and a confusion matrix are written beside each, and aggregate_test_reports.json beside the
+    predicted_output and prob_fake are written into the CSVs themselves; everything else in them
+    stays as it is, and the original file is kept as .bak. Where actual_output is filled, a report
+    and a confusion matrix are written next to each, and aggregate_test_reports.json next to the
     first.
     """
-    from earwitness.cli.options import choose_device
     from earwitness.core.errors import WeightsError
     from earwitness.core.io import missing
     from earwitness.detectors.nets.resnet18 import load_resnet
@@ -224,71 +184,75 @@ def classify(
 
     if not weights.exists():
         raise WeightsError(f"--weights {missing(weights)}; train a network with earwitness train")
-    names = tuple(comma_list([classes])) if classes else None
     detector = load_resnet(
         weights,
-        classes=names,
+        classes=tuple(comma_list([classes])) if classes else None,
         size=parse_size(size) if size else None,
         device=choose_device(device, gpu, console.remark),
     )
     tables = work.read_tables([Path(p) for p in comma_list(csv or ["test_data/test.csv"])], base)
-    cut = detector.card.threshold if threshold is None else threshold
-    n_images = work.count_images(tables)
+    threshold = detector.card.threshold if threshold is None else threshold
+    images = work.list_images(tables)
     with (
-        console.progress_bar("classifying", n_images, "images") as advance,
+        console.progress_bar("classifying", len(images), "images") as advance,
         held_interrupts() as should_stop,
     ):
-        answers = work.score_tables(tables, detector, advance=advance, should_stop=should_stop)
-    if strict:
-        work.refuse_differences(answers)
+        scores = work.score_images(images, detector, advance=advance, should_stop=should_stop)
+    differences = scores.describe_differences()
+    if strict and differences:
+        raise UsageError(f"--strict: {'; '.join(differences)}")
     for table in tables:
-        work.write_answers(table, answers, cut)
-    notes = (*work.describe_differences(answers), *work.describe_notes(answers))
-    for line in (*notes, *detector.remarks):
+        work.write_scores(table, scores, threshold)
+    for line in (*differences, *scores.describe_notes(), *detector.remarks):
         console.remark(line)
-    _report(tables, answers, cut, detector.card)
-    _finish_classify(tables, answers, strict=strict)
+    _report(tables, scores, threshold, detector.card)
+    _print_counts(tables, scores, strict=strict)
 
 
-def _report(tables: list[Table], answers: Answers, threshold: float, card: DetectorCard) -> None:
-    from earwitness.images import class_reports as reports
+def _report(tables: list[Table], scores: Scores, threshold: float, card: DetectorCard) -> None:
+    """Write the report of each labelled CSV and of all together, and print the accuracies."""
+    from earwitness.images import classify as work
 
+    labelled = [table for table in tables if table.is_labelled]
+    reports = []
     for table in tables:
         if not table.is_labelled:
             console.remark(f"{table.path}: no actual_output, only predictions were written")
-    labelled = [table for table in tables if table.is_labelled]
-    made = [reports.make_report(str(t.path), [t], answers, threshold) for t in labelled]
-    for table, report in zip(labelled, made, strict=True):
-        if len(report.items):
-            written = reports.write_report(report, table, card)
-            accuracy = report.estimates["accuracy"].number
-            console.out.print(
-                f"{table.path}: accuracy {accuracy:.4f} of {len(report.items)} "
-                f"({', '.join(path.name for path in written)})",
-                markup=False,
-            )
-            if note := reports.polarity_note(report, card):
-                console.remark(note)
-    made = [report for report in made if len(report.items)]
-    if made:
-        alone = len(labelled) == 1
-        pooled = (
-            made[0] if alone else reports.make_report(reports.POOLED, labelled, answers, threshold)
+    for table in labelled:
+        report = work.make_report(str(table.path), [table], scores, threshold)
+        if not len(report.items):
+            continue
+        reports.append(report)
+        written = work.write_report(report, table, card)
+        console.out.print(
+            f"{table.path}: accuracy {report.estimates['accuracy'].number:.4f} of "
+            f"{len(report.items)} ({', '.join(path.name for path in written)})",
+            markup=False,
         )
-        path = tables[0].path.with_name(reports.AGGREGATE_JSON)
-        reports.write_aggregate(made, pooled, card, path)
+        if note := work.polarity_note(report, card):
+            console.remark(note)
+    if reports:
+        pooled = reports[0]
+        if len(labelled) > 1:
+            pooled = work.make_report("all CSVs together", labelled, scores, threshold)
+        path = tables[0].path.with_name(work.AGGREGATE_JSON)
+        work.write_aggregate(reports, pooled, card, path)
         console.out.print(f"all CSVs: {path}", markup=False)
 
 
-def _finish_classify(tables: list[Table], answers: Answers, *, strict: bool) -> None:
+def _print_counts(tables: list[Table], scores: Scores, *, strict: bool) -> None:
+    """Print how many rows were scored, and the most frequent errors."""
     rows = [image for table in tables for image in table.images if image is not None]
-    errors = [error for image in rows if (error := answers.error_of(image))]
-    for reason in sorted(set(errors), key=lambda reason: -errors.count(reason))[:5]:
-        first = next(i for i in rows if answers.error_of(i) == reason)
-        shown = f" (as {first})" if isinstance(first, Path) else ""
-        console.remark(f"{errors.count(reason)} × {reason}{shown}")
-    where = " (see the column prediction_error)" if errors else ""
-    scored, failed = map(console.thousands, (len(rows) - len(errors), len(errors)))
-    console.out.print(f"{scored} rows scored, {failed} failed{where}")
-    if errors and (strict or len(errors) == len(rows)):
+    failed: dict[str, list[Path | str]] = {}
+    for image in rows:
+        if error := scores.error_of(image):
+            failed.setdefault(error, []).append(image)
+    n_failed = sum(map(len, failed.values()))
+    for reason, images in sorted(failed.items(), key=lambda item: (-len(item[1]), item[0]))[:5]:
+        shown = f" (as {images[0]})" if isinstance(images[0], Path) else ""
+        console.remark(f"{len(images)} × {reason}{shown}")
+    where = " (see the column prediction_error)" if n_failed else ""
+    n_scored, n_shown = map(console.thousands, (len(rows) - n_failed, n_failed))
+    console.out.print(f"{n_scored} rows scored, {n_shown} failed{where}")
+    if n_failed and (strict or n_failed == len(rows)):
         raise typer.Exit(1)

@@ -2,116 +2,101 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import typer
-
 from earwitness.cli import image_options, train_options
+from earwitness.cli.image_options import option, with_rendering_options
 from earwitness.cli.options import parse_option, two_numbers
 from earwitness.cli.train_options import CLASSIFIER, FAKEPRINT, SPECNN
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from earwitness.training.image_dataset import ImageSplits
     from earwitness.training.task import Monitor
 
-_NETWORK = "Networks"
-_MONITORS = ("valid_loss", "valid_auroc")
+_network = partial(option, panel="Networks")
 
 
-def _of_networks(metavar: str | None, text: str, **more: Any) -> Any:
-    return typer.Option(metavar=metavar, help=text, rich_help_panel=_NETWORK, **more)
-
-
+@with_rendering_options
 def train(
     *,
     detector: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What to train: resnet18 on images (the default), fakeprint (the default with "
+        option(
+            "NAME",
+            "What to train: resnet18 on images (the default), fakeprint (the default with "
             "--manifest alone), specnn_amplitude or sonics-spectttra-… on --manifest.",
         ),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Images: a folder for each class in it (original, deepfake or the like), or "
-            "train, val and test with such folders (default: data, for resnet18).",
+        option(
+            "DIR",
+            "Images: a folder for each class in it (original, deepfake or the like), or train, "
+            "val and test with such folders (default: data, for resnet18).",
         ),
     ] = None,
     csv: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FILES",
-            help="CSVs of images with img_path and actual_output, in place of --images; a column "
+        option(
+            "FILES",
+            "CSVs of images with img_path and actual_output, in place of --images; a column "
             "split_tag puts rows in train, valid or test.",
         ),
     ] = None,
-    base: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder that img_path of --csv starts from.")
-    ] = Path("data"),
+    base: Annotated[Path, option("DIR", "Folder that img_path of --csv starts from.")] = Path(
+        "data"
+    ),
     real_folders: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAMES", help="Class folders of originals, where names do not say it."
-        ),
+        list[str] | None, option("NAMES", "Class folders of originals with other names.")
     ] = None,
     fake_folders: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAMES", help="Class folders of deepfakes, where names do not say it."
-        ),
+        list[str] | None, option("NAMES", "Class folders of deepfakes with other names.")
     ] = None,
     manifest: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FILES",
-            help="Audio to train on, or a folder of manifests; several by comma. For resnet18, "
+        option(
+            "FILES",
+            "Manifests of training audio, or a folder of them; several by comma. For resnet18, "
             "images are rendered from it.",
         ),
     ] = None,
     valid: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FILES",
-            help="Manifests (with --csv: CSVs) to validate with; without it, groups are set aside.",
+        option(
+            "FILES",
+            "Manifests (with --csv: CSVs) to validate with (default: groups are held out).",
         ),
     ] = None,
     test: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FILES",
-            help="resnet18: manifests (with --csv: CSVs) for the test at the end.",
-        ),
+        option("FILES", "resnet18: manifests (with --csv: CSVs) for the test at the end."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder for the weights; its name is the detector's (default for networks: "
-            "models/experiments).",
+        option(
+            "DIR",
+            "Output folder; its name is the detector's (default for networks: models/experiments).",
         ),
     ] = None,
     root: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder that relative paths in the manifests start from."),
+        Path | None, option("DIR", "Folder that relative paths in the manifests start from.")
     ] = None,
     init: Annotated[
         str | None,
-        _of_networks(
+        _network(
             "FROM",
             "Initial weights. resnet18: imagenet (torchvision's, downloaded once; the default), "
             "a file, or none. sonics-spectttra-…: a folder or a hub id (default: the published "
             "weights).",
         ),
     ] = None,
-    epochs: Annotated[int, _of_networks("N", "Maximum number of epochs.", min=1)] = 20,
+    epochs: Annotated[int, _network("N", "Maximum number of epochs.", min=1)] = 20,
     patience: Annotated[
         int | None,
-        _of_networks(
+        _network(
             "N",
             "Epochs without improvement before training stops (default: 8; 20 for "
             "specnn_amplitude).",
@@ -119,15 +104,14 @@ def train(
         ),
     ] = None,
     monitor: Annotated[
-        str,
-        _of_networks("NAME", "Metric that chooses the best epoch: valid_loss or valid_auroc."),
+        str, _network("NAME", "Metric that chooses the best epoch: valid_loss or valid_auroc.")
     ] = "valid_loss",
     batch_size: Annotated[
-        int, _of_networks("N", "Examples per step; halved when memory runs out.", min=1)
+        int, _network("N", "Examples per step; halved when memory runs out.", min=1)
     ] = 32,
     learning_rate: Annotated[
         float | None,
-        _of_networks(
+        _network(
             "RATE",
             "Peak learning rate (default: 0.0003; 0.001 for specnn_amplitude, 0.00005 for "
             "sonics-spectttra-…).",
@@ -136,19 +120,19 @@ def train(
     ] = None,
     freeze_epochs: Annotated[
         int | None,
-        _of_networks(
+        _network(
             "N",
             "Epochs in which only the last layer is trained (default: 1; 0 with --init none).",
             min=0,
         ),
     ] = None,
-    balanced: Annotated[bool, _of_networks(None, "Sample both classes equally often.")] = True,
+    balanced: Annotated[bool, _network(None, "Sample both classes equally often.")] = True,
     augment: Annotated[
-        bool, _of_networks(None, "Augment training images: shift, mask and scale.")
+        bool, _network(None, "Augment training images: shift, mask and scale.")
     ] = True,
     weight_decay: Annotated[
         float | None,
-        _of_networks(
+        _network(
             "RATE",
             "Decoupled weight decay of AdamW (default: 0.01; 0.05 for sonics-spectttra-…).",
             min=0,
@@ -156,7 +140,7 @@ def train(
     ] = None,
     valid_share: Annotated[
         float | None,
-        _of_networks(
+        _network(
             "SHARE",
             "Share of the groups to validate with (default: 0.15 for resnet18, else 0.2).",
             min=0.01,
@@ -165,100 +149,92 @@ def train(
     ] = None,
     test_share: Annotated[
         float | None,
-        _of_networks(
+        _network(
             "SHARE",
             "resnet18: share of the groups held out for a test at the end, never used to choose; 0 "
-            "for none (default: 0.15 where there are enough groups and no side is given).",
+            "for none (default: 0.15 if there are enough groups and no split is given).",
             min=0,
             max=0.9,
         ),
     ] = None,
     group_by: Annotated[
         str | None,
-        _of_networks(
+        _network(
             "REGEX",
-            "What of a path names its group, where no manifest does (default: the file's name up "
-            "to __). Groups stay on one side.",
+            "What of a path names its group, if no manifest does (default: the file's name up to "
+            "__). Groups stay in one split.",
         ),
     ] = None,
     name: Annotated[
-        str, _of_networks("STEM", "Weights are written to best_STEM.pth and final_STEM.pth.")
+        str, _network("STEM", "Weights are written to best_STEM.pth and final_STEM.pth.")
     ] = "laundered_processed",
     published: Annotated[
         bool,
-        _of_networks(
+        _network(
             None,
             "resnet18: write each .pth in the shape of the published training script: output 0 is "
             "the deepfake, the linear layer is fc.1, behind dropout.",
         ),
     ] = False,
-    seed: Annotated[int, _of_networks("N", "Random seed.", min=0)] = 0,
+    seed: Annotated[int, _network("N", "Random seed.", min=0)] = 0,
     resume: Annotated[
         str,
-        _of_networks(
+        _network(
             "HOW",
             "An interrupted training: missing resumes it, always starts over, never refuses the "
             "folder.",
         ),
     ] = "missing",
-    device: Annotated[str, _of_networks("DEVICE", "auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[str, _network("DEVICE", "auto, cpu, cuda, cuda:N or mps.")] = "auto",
     gpu: Annotated[
-        int | None, _of_networks("N", "N is --device cuda:N, -1 is --device cpu.", min=-1)
+        int | None, _network("N", "N is --device cuda:N, -1 is --device cpu.", min=-1)
     ] = None,
-    devices: Annotated[int, _of_networks("N", "Number of GPUs.", min=1)] = 1,
+    devices: Annotated[int, _network("N", "Number of GPUs.", min=1)] = 1,
     precision: Annotated[
         str,
-        _of_networks(
+        _network(
             "NAME",
-            "Training precision: fp32, bf16, fp16, or auto: bf16 where the processor has it. "
-            "Weights are kept in fp32.",
+            "Training precision: fp32, bf16, fp16, or auto: bf16 if the processor has it. Weights "
+            "are kept in fp32.",
         ),
     ] = "auto",
     windows: Annotated[
         str,
-        typer.Option(
-            metavar="N",
-            help="Images per file of --manifest: published (its centre), N spread evenly, or all.",
-            rich_help_panel=image_options.PANEL,
+        option(
+            "N",
+            "Images per file of --manifest: published (its centre), N evenly spaced, or all.",
+            panel=image_options.PANEL,
         ),
     ] = "published",
-    style: image_options.Style = "usual",
-    contract: image_options.Contract = None,
-    size: image_options.Size = "224",
-    clip_s: image_options.ClipS = 5.0,
-    scale: image_options.Scale = None,
-    n_fft: image_options.NFft = None,
-    top_db: image_options.TopDb = None,
-    colours: image_options.Colours = None,
+    rendering: dict[str, Any],
     band_hz: Annotated[
         str | None,
-        typer.Option(
-            metavar="LOW,HIGH",
-            help="fakeprint: band whose peaks are looked at (default: 5000,16000). resnet18: band "
-            "that is drawn of --manifest (default: 20 Hz to half the rate).",
+        option(
+            "LOW,HIGH",
+            "fakeprint: frequency band of the peaks (default: 5000,16000). resnet18: band of "
+            "images of --manifest (default: 20 Hz to half the rate).",
         ),
     ] = None,
     sample_rate_hz: Annotated[
         int | None,
-        typer.Option(
-            min=1000,
-            metavar="HZ",
-            help="Rate that all audio is brought to (default: 44100 for fakeprint, 16000 for "
+        option(
+            "HZ",
+            "Rate that all audio is resampled to (default: 44100 for fakeprint, 16000 for "
             "resnet18).",
+            min=1000,
         ),
     ] = None,
     num_workers: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Decoding processes; 0 decodes in this one."),
+        int | None, option("N", "Decoding processes; 0 decodes in the main process.", min=0)
     ] = None,
 ) -> None:
-    """Train a detector of your own.
+    """Train a detector.
 
     resnet18 is trained on folders of images; by default from data into models/experiments. After
     Ctrl-C or a crash the same command resumes after the last whole epoch. specnn_amplitude is
     trained on audio by its published recipe; a SpecTTTra (sonics-spectttra-…) is fine-tuned.
 
-    fakeprint is fitted in seconds and stored without pickle; its card holds hashes of the
+    fakeprint is fitted in seconds and stored without pickle; its card contains hashes of the
     training items and groups, so that exposure can be detected later.
     """
     kind = detector or (FAKEPRINT if manifest and not (images or valid) else CLASSIFIER)
@@ -279,8 +255,9 @@ def train(
     from earwitness.training.resnet import IMAGENET, NOTHING, ImageTask
     from earwitness.training.task import TrainConfig
 
-    if monitor not in _MONITORS:
-        raise UsageError(f"--monitor {monitor}: expected {' or '.join(_MONITORS)}")
+    monitors = ("valid_loss", "valid_auroc")
+    if monitor not in monitors:
+        raise UsageError(f"--monitor {monitor}: expected {' or '.join(monitors)}")
     out = out or Path("models/experiments")
     init = init or IMAGENET
     given = {
@@ -300,63 +277,51 @@ def train(
     )
     hardware = train_options.make_hardware(device, gpu, devices, precision)
     how = train_options.check_folder(out, resume)
-    split = SplitConfig(valid_share or (0.2 if audio else 0.15), group_by or GROUP_BY, seed)
+    split = SplitConfig(
+        valid_share or (0.2 if audio else 0.15),
+        group_by or GROUP_BY,
+        seed,
+        0.0 if audio else 0.15 if test_share is None else test_share,
+    )
     if audio:
-        from earwitness.scoring.workers import default_workers
-
         if not manifest:
             raise UsageError(f"{kind}: expected --manifest FILES")
-        train_on, validate_on = (train_options.read_all(some, root) for some in (manifest, valid))
-        sides = train_options.read_sides(train_on, validate_on, audio.contract, split)
-        n_loaders = default_workers() if num_workers is None else num_workers
-        task = audio.make_task(*sides, n_loaders=n_loaders)
+        manifests = [train_options.read_all(some, root) for some in (manifest, valid)]
+        task = train_options.make_audio_task(audio, manifests, split, num_workers)
         train_options.train(task, config, out, resume=how, hardware=hardware)
         return
-    asked = test_share is not None
-    split = replace(
-        split, test_share=image_options.TEST_SHARE if test_share is None else test_share
-    )
     if split.valid_share + split.test_share >= 1:
         raise UsageError("--valid-share and --test-share: expected a sum below 1")
+    asked = test_share is not None
+    splits: ImageSplits
     if manifest is None:
         sources = (
-            image_options.read_csvs(csv, base, valid, test, split.group_by)
+            train_options.read_csvs(csv, base, valid, test, split.group_by)
             if csv
-            else image_options.read_folder(
+            else train_options.read_folder(
                 images or Path("data"), real_folders, fake_folders, split.group_by
             )
         )
         train_options.fetch_init(init)  # a missing file is an error before images are read
-        shelves = image_options.shelve_images(sources, out, split, asked=asked)
+        splits = train_options.prepare_images(sources, out, split, asked=asked)
     else:
-        drawn_by = image_options.contract_of(
-            contract,
-            style=style,
-            size=size,
-            clip_s=clip_s,
-            sample_rate_hz=sample_rate_hz,
-            scale=scale,
-            band_hz=band_hz,
-            n_fft=n_fft,
-            top_db=top_db,
-            colours=colours,
+        contract = image_options.make_contract(
+            **rendering, band_hz=band_hz, sample_rate_hz=sample_rate_hz
         )
-        train_on, validate_on, test_on = (
-            train_options.read_all(some, root) for some in (manifest, valid, test)
-        )
+        manifests = [train_options.read_all(some, root) for some in (manifest, valid, test)]
         train_options.fetch_init(init)
-        shelves = image_options.shelve_audio(
-            (train_on, validate_on, test_on),
-            drawn_by,
+        splits = train_options.prepare_audio(
+            manifests,
+            contract,
             out,
             split,
             asked=asked,
             windows=parse_option("windows", windows),
             num_workers=num_workers,
         )
-    train_options.report_failures(shelves.failures)
+    train_options.report_failures(splits.failures)
     image_task = ImageTask(
-        shelves, init=init, seed=seed, augmented=augment, stem=name, published=published
+        splits, init=init, seed=seed, augmented=augment, stem=name, published=published
     )
     train_options.train(image_task, config, out, resume=how, hardware=hardware)
 
@@ -370,16 +335,16 @@ def _check_sources(
     valid: list[str] | None,
     test: list[str] | None,
 ) -> None:
-    """Refuse options that do not go together."""
+    """Raise ``UsageError`` for options that do not go together."""
     if (images or csv) and (manifest or kind != CLASSIFIER):
         name = "--images" if images else "--csv"
-        raise UsageError(f"{name}: {CLASSIFIER} learns from it, expected it alone")
+        raise UsageError(f"{name}: only for {CLASSIFIER}, and not with --manifest")
     if images and csv:
         raise UsageError("--images and --csv: expected one of them")
     if (valid or test) and not (csv or manifest):
         raise UsageError(
             "--valid and --test: expected with --manifest or --csv (a folder of --images has its "
-            "sides in train, val and test)"
+            "splits in train, val and test)"
         )
     if test and kind != CLASSIFIER:
         raise UsageError(f"--test: expected with {CLASSIFIER}")

@@ -1,8 +1,9 @@
-"""What ``earwitness train`` does between its options and the trainers."""
+"""Preparation and reporting for ``earwitness train``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from earwitness.cli import console
 from earwitness.cli.options import (
     choose_device,
+    comma_list,
     open_manifests,
     parse_option,
     remark_on_manifests,
@@ -17,11 +19,14 @@ from earwitness.cli.options import (
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from earwitness.core.cards import ClipContract
+    from earwitness.core.cards import ClipContract, Windows
     from earwitness.core.manifest import Manifest
+    from earwitness.core.spectrogram import SpectrogramContract
     from earwitness.scoring.options import Resume
     from earwitness.training.curves import Row
     from earwitness.training.examples import Example, SplitConfig
+    from earwitness.training.image_dataset import Failure, ImageSplits
+    from earwitness.training.image_sources import ImageSources
     from earwitness.training.run import TrainedDetector
     from earwitness.training.task import Hardware, TrainConfig, TrainingTask
 
@@ -29,20 +34,14 @@ FAKEPRINT, CLASSIFIER, SPECNN = "fakeprint", "resnet18", "specnn_amplitude"
 
 
 def read_all(manifests: list[str] | None, root: Path | None) -> list[Manifest]:
-    """Read the manifests that options name."""
+    """Return the manifests that options name."""
     read = open_manifests(manifests, root) if manifests else []
     remark_on_manifests(read)
     return read
 
 
 class AudioTraining(NamedTuple):
-    """How a detector is trained on audio.
-
-    Attributes:
-        contract: The clips it takes.
-        recipe: Default hyperparameters that differ from the image classifier's.
-        make_task: Makes its task from both sides of the split.
-    """
+    """Training on audio: its clips, default hyperparameters, and task from both splits."""
 
     contract: ClipContract
     recipe: Mapping[str, Any]
@@ -54,7 +53,7 @@ def audio_training(kind: str, init: str | None, seed: int) -> AudioTraining:
 
     Raises:
         UsageError: It cannot be trained, or ``--init`` does not fit.
-        WeightsError: The initial weights cannot be had, or are not this detector's.
+        WeightsError: The initial weights are missing, or not this detector's.
     """
     from earwitness.detectors.loading import HUB_NAMES, published_name
 
@@ -74,20 +73,39 @@ def audio_training(kind: str, init: str | None, seed: int) -> AudioTraining:
     return AudioTraining(start.card.contract, RECIPE, partial(SpectttraTask, start))
 
 
+def make_audio_task(
+    audio: AudioTraining,
+    manifests: Sequence[list[Manifest]],
+    config: SplitConfig,
+    num_workers: int | None,
+) -> TrainingTask:
+    """Return a task on the readable files of manifests, and report the others."""
+    from earwitness.scoring.workers import default_workers
+    from earwitness.training.examples import list_splits
+    from earwitness.training.sampling import split_readable
+
+    train, valid = manifests
+    (ours, failed), (held, held_failed) = (
+        split_readable(split, audio.contract) for split in list_splits(train, valid, config)[:2]
+    )
+    report_failures([*failed, *held_failed])
+    n_loaders = default_workers() if num_workers is None else num_workers
+    return audio.make_task(ours, held, n_loaders=n_loaders)
+
+
 def make_hardware(device: str, gpu: int | None, n_devices: int, precision: str) -> Hardware:
     """Return device and precision; an unavailable device falls back to the CPU with a note."""
     from earwitness.detectors.network import native_precision
     from earwitness.training.task import Hardware
 
     chosen = choose_device(device, gpu, console.remark)
-    taken = (
-        native_precision(chosen) if precision == "auto" else parse_option("precision", precision)
-    )
+    is_auto = precision == "auto"
+    taken = native_precision(chosen) if is_auto else parse_option("precision", precision)
     return Hardware(chosen, n_devices, taken)
 
 
 def check_folder(out: Path, resume: str) -> Resume:
-    """Read ``--resume``; refuse what is finished, and with ``never`` what holds anything."""
+    """Parse ``--resume``; raise ``RunError`` for a finished training or a non-empty folder."""
     from earwitness.scoring.run_folder import refuse_contents
     from earwitness.training.run import refuse_finished
 
@@ -99,14 +117,14 @@ def check_folder(out: Path, resume: str) -> Resume:
 
 
 def fetch_init(init: str) -> None:
-    """Fetch the weights to begin with where need be, and show how far that is."""
+    """Download initial weights if needed, with a progress bar."""
     from earwitness.training.resnet import find_init
 
     with console.download_bar("fetching weights") as on_progress:
         find_init(init, on_progress)
 
 
-def report_failures(failures: Sequence[tuple[Example, str]], n_shown: int = 5) -> None:
+def report_failures(failures: Sequence[Failure], n_shown: int = 5) -> None:
     """Print which examples could not be read."""
     for example, reason in failures[:n_shown]:
         console.remark(f"not used: {example.path}: {reason}")
@@ -117,49 +135,45 @@ def report_failures(failures: Sequence[tuple[Example, str]], n_shown: int = 5) -
 def train(task: TrainingTask, config: TrainConfig, out: Path, **options: Any) -> None:
     """Train with a progress bar and a line per epoch, and print the result; Ctrl-C stops it.
 
-    Args:
-        task: What is learned.
-        config: Hyperparameters.
-        out: Output folder.
-        **options: ``resume`` and ``hardware`` of ``training.run.train``.
+    ``options`` are ``resume`` and ``hardware`` of ``training.run.train``.
     """
     from earwitness.scoring.workers import held_interrupts
     from earwitness.training import run
     from earwitness.training.trainer import Callbacks
+
+    def on_epoch(row: Row) -> None:
+        console.err.print(
+            f"epoch {row['epoch']:.0f} of {config.epochs}: train loss {row['train_loss']:.4f}, "
+            f"{_format_row(row)}",
+            markup=False,
+        )
 
     n_examples = config.epochs * len(task.train)
     with (
         console.progress_bar("training", n_examples, "examples", may_end_early=True) as advance,
         held_interrupts() as should_stop,
     ):
-        callbacks = Callbacks(partial(_print_epoch, config=config), advance, should_stop)
+        callbacks = Callbacks(on_epoch, advance, should_stop)
         done = run.train(task, config, out, callbacks=callbacks, on_note=console.remark, **options)
     _print_result(done, out)
 
 
-def _print_epoch(row: Row, config: TrainConfig) -> None:
-    console.err.print(
-        f"epoch {row['epoch']:.0f} of {config.epochs}: train loss {row['train_loss']:.4f}, "
-        f"valid loss {row['valid_loss']:.4f}, AUROC {row['valid_auroc']:.4f}, "
-        f"balanced accuracy {row['valid_balanced_accuracy']:.4f}",
-        markup=False,
+def _format_row(row: Row) -> str:
+    return (
+        f"valid loss {row['valid_loss']:.4f}, AUROC {row['valid_auroc']:.4f}, balanced accuracy "
+        f"{row['valid_balanced_accuracy']:.4f}"
     )
 
 
 def _print_result(done: TrainedDetector, out: Path) -> None:
-    """Print the metrics of the best epoch, and of the held-out test where there is one."""
-    from earwitness.images.class_reports import format_estimate
+    """Print the metrics of the best epoch and of the test."""
+    from earwitness.images.classify import format_estimate
 
     trained, test = done.trained, done.test
-    for line in trained.remarks:
+    for line in trained.notes:
         console.remark(line)
-    row = trained.best_row
-    console.out.print(
-        f"best epoch {trained.best_epoch} of {len(trained.rows)}: valid loss "
-        f"{row['valid_loss']:.4f}, AUROC {row['valid_auroc']:.4f}, balanced accuracy "
-        f"{row['valid_balanced_accuracy']:.4f}",
-        markup=False,
-    )
+    best = f"best epoch {trained.best_epoch} of {len(trained.rows)}"
+    console.out.print(f"{best}: {_format_row(trained.best_row)}", markup=False)
     if test:
         shown = ", ".join(
             f"{word} {format_estimate(test.estimates[name])}"
@@ -170,32 +184,21 @@ def _print_result(done: TrainedDetector, out: Path) -> None:
             f"(see {out / 'test.json'})",
             markup=False,
         )
-    console.out.print(f"written to {out}; use it with --detector {_as_folder(out)}", markup=False)
+    _print_usage(out)
 
 
-def read_sides(
-    train: list[Manifest], valid: list[Manifest], contract: ClipContract, config: SplitConfig
-) -> tuple[list[Example], list[Example]]:
-    """Return the readable files of both sides of the split, and report the others."""
-    from earwitness.training.examples import list_sides
-    from earwitness.training.sampling import split_readable
+def _print_usage(out: Path) -> None:
+    """Print the option that opens the detector, as a path if a registered one has its name."""
+    from earwitness.detectors.loading import DETECTORS
 
-    (ours, failed), (theirs, failed_too) = (
-        split_readable(side, contract) for side in list_sides(train, valid, config)[:2]
-    )
-    report_failures([*failed, *failed_too])
-    return ours, theirs
+    name = f"./{out}" if str(out) in DETECTORS else str(out)
+    console.out.print(f"written to {out}; use it with --detector {name}", markup=False)
 
 
 def fit_fakeprint(
-    manifests: list[Manifest],
-    out: Path | None,
-    *,
-    sample_rate_hz: int,
-    band_hz: tuple[float, float],
-    num_workers: int | None,
+    manifests: list[Manifest], out: Path | None, *, num_workers: int | None, **options: Any
 ) -> None:
-    """Train a fakeprint detector and print its accuracy.
+    """Train a fakeprint detector and print its accuracy; ``options`` of ``train_fakeprint``.
 
     Raises:
         UsageError: No manifest or no folder was given.
@@ -206,14 +209,7 @@ def fit_fakeprint(
         raise UsageError("fakeprint: expected --manifest FILES and --out DIR")
     n_files = len({path for m in manifests for path in m.locate_all()})
     with console.progress_bar("training", n_files) as advance:
-        fitted = train_fakeprint(
-            manifests,
-            out,
-            sample_rate_hz=sample_rate_hz,
-            band_hz=band_hz,
-            n_workers=num_workers,
-            advance=advance,
-        )
+        fitted = train_fakeprint(manifests, out, n_workers=num_workers, advance=advance, **options)
     for path, reason in fitted.failures:
         console.remark(f"not used: {path}: {reason}")
     console.out.print(
@@ -222,11 +218,102 @@ def fit_fakeprint(
         f"accuracy on these same items {fitted.training_accuracy:.3f}",
         markup=False,
     )
-    console.out.print(f"written to {out}; use it with --detector {_as_folder(out)}", markup=False)
+    _print_usage(out)
 
 
-def _as_folder(out: Path) -> str:
-    """Return what stands for a folder where a detector of that name is registered, too."""
-    from earwitness.detectors.loading import DETECTORS
+def read_folder(
+    root: Path, real_folders: list[str] | None, fake_folders: list[str] | None, group_by: str
+) -> ImageSources:
+    """Return the images of class folders, and print how the folders were read."""
+    from earwitness.training.image_sources import find_images
 
-    return f"./{out}" if str(out) in DETECTORS else str(out)
+    reals, fakes = (comma_list(some) if some else [] for some in (real_folders, fake_folders))
+    if both := sorted(set(reals) & set(fakes)):
+        raise UsageError(f"--real-folders and --fake-folders: {both[0]!r} is in both")
+    classes = dict.fromkeys(reals, 0) | dict.fromkeys(fakes, 1)
+    return _print_notes(find_images(root, group_by=group_by, classes=classes))
+
+
+def read_csvs(
+    train: list[str], base: Path, valid: list[str] | None, test: list[str] | None, group_by: str
+) -> ImageSources:
+    """Return the images of CSVs."""
+    from earwitness.training.image_sources import read_image_csvs
+
+    ours, held, tested = (
+        [Path(p) for p in comma_list(some or [])] for some in (train, valid, test)
+    )
+    return _print_notes(read_image_csvs(ours, base, valid=held, test=tested, group_by=group_by))
+
+
+def _print_notes(sources: ImageSources) -> ImageSources:
+    for note in sources.notes:
+        console.remark(note)
+    return sources
+
+
+def _settle_test(examples: Sequence[Example], config: SplitConfig, *, asked: bool) -> SplitConfig:
+    """Return ``config``, without a test if there are too few groups and it was not asked for."""
+    from earwitness.training.examples import hold_out_test, split_groups
+
+    if asked or not config.test_share:
+        return config
+    rest, test, rest_config = hold_out_test(examples, config)
+    splits = (test, *split_groups(rest, rest_config))
+    if all({example.target for example in split} == {0, 1} for split in splits):
+        return config
+    console.remark("too few groups to hold some out for a test: there is none (--test-share)")
+    return replace(config, test_share=0.0)
+
+
+def prepare_images(
+    sources: ImageSources, out: Path, config: SplitConfig, *, asked: bool
+) -> ImageSplits:
+    """Read images, with a progress bar; ``asked``: whether ``--test-share`` was given."""
+    from earwitness.training import image_dataset
+
+    if sources.valid is None and sources.test is None:
+        config = _settle_test(sources.examples, config, asked=asked)
+    n_images = sum(map(len, (sources.examples, sources.valid or (), sources.test or ())))
+    with console.progress_bar("reading", n_images, "images") as advance:
+        return image_dataset.prepare_images(
+            sources.examples,
+            config,
+            valid=sources.valid,
+            test=sources.test,
+            folder=out,
+            advance=advance,
+        )
+
+
+def prepare_audio(
+    manifests: Sequence[list[Manifest]],
+    contract: SpectrogramContract,
+    out: Path,
+    config: SplitConfig,
+    *,
+    asked: bool,
+    windows: Windows,
+    num_workers: int | None,
+) -> ImageSplits:
+    """Render the audio of training, validation and test manifests, with a progress bar."""
+    from earwitness.training import image_dataset
+    from earwitness.training.examples import join_groups, list_audio
+
+    train, valid, test = manifests
+    if not (valid or test):
+        examples = join_groups(list_audio(train, group_by=config.group_by))
+        config = _settle_test(examples, config, asked=asked)
+    n_files = len({path for m in (*train, *valid, *test) for path in m.locate_all()})
+    with console.progress_bar("rendering", n_files) as advance:
+        return image_dataset.prepare_audio(
+            train,
+            valid,
+            contract,
+            config,
+            test=test,
+            windows=windows,
+            folder=out,
+            n_workers=num_workers,
+            advance=advance,
+        )

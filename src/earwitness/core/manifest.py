@@ -7,12 +7,13 @@ absolute or relative to one of the manifest's roots.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from earwitness.core.errors import ManifestError
 from earwitness.core.io import spelled_on_disk
 
 if TYPE_CHECKING:
@@ -74,3 +75,18 @@ class Manifest:
     def locate_all(self) -> list[Path]:
         """Return the path of every item's file."""
         return [self.locate(filepath) for filepath in self.frame["filepath"].to_list()]
+
+
+def distinct_rows(manifests: Iterable[Manifest]) -> dict[Path, dict[str, Any]]:
+    """Return the first row of each file of manifests.
+
+    Raises:
+        ManifestError: A file has both labels.
+    """
+    first: dict[Path, dict[str, Any]] = {}
+    for manifest in manifests:
+        rows = manifest.frame.iter_rows(named=True)
+        for path, row in zip(manifest.locate_all(), rows, strict=True):
+            if first.setdefault(path, row)["target"] != row["target"]:
+                raise ManifestError(f"{path}: real in one manifest and fake in another")
+    return first

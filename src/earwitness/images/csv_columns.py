@@ -1,15 +1,14 @@
-"""A CSV that is changed in place: whatever is not changed comes back byte for byte.
+"""CSVs that are edited in place: all other bytes are preserved.
 
-Conventions: fields are kept as they stand, quotes and all; byte-order mark, encoding, delimiter and
-line ends are the file's own. New fields are quoted where they need it, and all of them where all
-of the header's are.
+Conventions: byte-order mark, encoding, delimiter, line ends and quotes stay. New fields are quoted
+if needed, or if all fields of the header are.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,20 +20,14 @@ from earwitness.core.text_table import DELIMITERS, decode, in_known_case, spelle
 PATH = "img_path"
 TRUTH = "actual_output"
 GROUP = "group_id"
-_KNOWN = (TRUTH, GROUP, "split_tag", "split", "generator")
+_KNOWN = (PATH, TRUTH, GROUP, "split_tag", "split", "generator")
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 @dataclass
 class RawRow:
-    """One row.
-
-    Attributes:
-        line: Line of the file on which it begins; the header is line 1.
-        fields: As they stand in the file.
-        end: What ends it.
-    """
+    """One row: its first line in the file (from 1), its raw fields, and its line end."""
 
     line: int
     fields: list[str]
@@ -42,23 +35,13 @@ class RawRow:
 
     @property
     def is_blank(self) -> bool:
-        """Whether there is nothing on the line."""
+        """Whether the line is empty."""
         return not any(self.fields)
 
 
 @dataclass
 class RawCsv:
-    """A CSV.
-
-    Attributes:
-        path: The file.
-        content: Its bytes.
-        mark: Its byte-order mark.
-        encoding: How its characters are written.
-        delimiter: Between fields.
-        header: The first row.
-        rows: All others, blank ones among them.
-    """
+    """A CSV: its bytes, its format, and its rows, blank ones included."""
 
     path: Path
     content: bytes
@@ -81,12 +64,7 @@ class RawCsv:
         return [_value(row.fields[at]) if at < len(row.fields) else "" for row in self.rows]
 
     def set_column(self, name: str, values: Sequence[str]) -> None:
-        """Replace a column, or add it behind the last; blank rows stay blank.
-
-        Args:
-            name: Its name.
-            values: One a row.
-        """
+        """Replace a column, or append it; blank rows stay blank."""
         all_quoted = all(text.startswith('"') for text in self.header.fields)
         if name not in self.names:
             self._set(self.header, len(self.names), self._quoted(name, all_quoted))
@@ -106,10 +84,10 @@ class RawCsv:
         return value
 
     def write(self) -> None:
-        """Write the file, atomically; the first time, its old bytes go to ``<name>.bak``.
+        """Write the file; unless ``<name>.bak`` exists, the old content is copied there.
 
         Raises:
-            DatasetError: The file is no longer what was read.
+            DatasetError: The file changed since it was read.
         """
         if self.path.read_bytes() != self.content:
             raise DatasetError(f"{self.path}: changed since it was read; nothing was written to it")
@@ -126,18 +104,15 @@ class RawCsv:
                     temporary.write_bytes(data)
 
 
-def read_raw_csv(path: Path, *, needed: str, known: Collection[str] = ()) -> RawCsv:
-    """Read a CSV of any common encoding (UTF-8, UTF-16 with its mark, else Latin-1).
-
-    Args:
-        path: The file; of a link, what it leads to.
-        needed: A column that must be there, and that the delimiter is told by.
-        known: Further columns that are found in any case; each must be there once.
+def read_image_csv(path: Path) -> RawCsv:
+    """Read a CSV with ``img_path`` in UTF-8, UTF-16 with a byte-order mark, or else Latin-1.
 
     Raises:
-        DatasetError: The file cannot be read, is empty, lacks the column, has a known one twice, a
-            quote that is not closed, or a row with more fields than the header.
+        DatasetError: The file cannot be read, is empty, has no such column, has a known column
+            twice, a quote that is not closed, or a row with more fields than the header.
     """
+    if not path.is_file():
+        raise DatasetError(f"{missing(path)}; expected a CSV with {PATH}")
     try:
         path = path.resolve(strict=True)
         content = path.read_bytes()
@@ -147,18 +122,17 @@ def read_raw_csv(path: Path, *, needed: str, known: Collection[str] = ()) -> Raw
     if not text.strip():
         raise DatasetError(f"{path}: empty, expected a header line and rows")
     first = _LINE_END.split(text, maxsplit=1)[0]
-    known = {needed, *known}
-    headers = {d: in_known_case(_names(first, d), known) for d in DELIMITERS}
-    delimiter = next((d for d, names in headers.items() if needed in names), ",")
+    headers = {d: in_known_case(list(map(_value, first.split(d))), _KNOWN) for d in DELIMITERS}
+    delimiter = next((d for d, names in headers.items() if PATH in names), ",")
     header, *rows = _rows(text, delimiter, path)
     table = RawCsv(path, content, mark, encoding, delimiter, header, rows)
-    own, table.names = table.names, in_known_case(table.names, known)
-    meant = [(old, name) for old, name in zip(own, table.names, strict=True) if name in known]
+    own, table.names = table.names, in_known_case(table.names, _KNOWN)
+    meant = [(old, name) for old, name in zip(own, table.names, strict=True) if name in _KNOWN]
     if meant and (twice := spelled_twice(*zip(*meant, strict=True))):
         raise DatasetError(f"{path}: {twice}")
-    if needed not in table:
+    if PATH not in table:
         found = ", ".join(table.names)
-        raise DatasetError(f"{path}: columns {found}; expected {needed} among them")
+        raise DatasetError(f"{path}: columns {found}; expected {PATH} among them")
     for row in rows:
         if len(row.fields) > len(header.fields):
             raise DatasetError(
@@ -167,19 +141,14 @@ def read_raw_csv(path: Path, *, needed: str, known: Collection[str] = ()) -> Raw
     return table
 
 
-def _names(line: str, delimiter: str) -> list[str]:
-    return [_value(text) for text in line.split(delimiter)]
-
-
 def _rows(text: str, delimiter: str, path: Path) -> Iterator[RawRow]:
-    """Yield the rows of a text."""
     d = re.escape(delimiter)
     one = re.compile(rf'((?:"(?:[^"]|"")*+")?[^{d}\r\n]*)({d}|\r\n|\n|\r|\Z)')
     line, at = 1, 0
     row = RawRow(line, [], "")
     while at < len(text):
         found = one.match(text, at)
-        assert found is not None  # noqa: S101 - the pattern matches the empty string, too
+        assert found is not None  # noqa: S101 - the pattern matches the empty string
         raw, end = found.groups()
         if raw.startswith('"') and not _is_closed(raw):
             raise DatasetError(f"{path}:{line}: a quote that is not closed")
@@ -197,31 +166,19 @@ def _rows(text: str, delimiter: str, path: Path) -> Iterator[RawRow]:
 
 
 def _is_closed(raw: str) -> bool:
-    """Tell whether a field that begins with a quote has the one that ends it."""
     return re.match(r'"(?:[^"]|"")*+"', raw) is not None
 
 
 def _value(raw: str) -> str:
-    """Return what a field says: its quotes are taken off."""
+    """Return a field without its quotes."""
     if not raw.startswith('"'):
         return raw
     closing = re.match(r'"((?:[^"]|"")*+)"', raw)
     return closing[1].replace('""', '"') + raw[closing.end() :] if closing else raw
 
 
-def read_image_csv(path: Path) -> RawCsv:
-    """Read a CSV that has ``img_path``.
-
-    Raises:
-        DatasetError: It is missing, cannot be read, or has no such column.
-    """
-    if not path.is_file():
-        raise DatasetError(f"{missing(path)}; expected a CSV with {PATH}")
-    return read_raw_csv(path, needed=PATH, known=_KNOWN)
-
-
 def locate_image(base: Path, text: str) -> Path | str:
-    """Return the path of a row's image, or why it must not be opened."""
+    """Return the path of a row's image, or the error of the row."""
     if not text.strip():
         return f"no {PATH}"
     top = os.path.abspath(base)  # noqa: PTH100 - links are followed where they lead
@@ -229,15 +186,15 @@ def locate_image(base: Path, text: str) -> Path | str:
     if "\\" in text and not os.path.lexists(there):
         there = os.path.normpath(os.path.join(top, text.replace("\\", "/")))  # noqa: PTH118
     if os.path.commonpath([top, there]) != top:
-        return "lies outside of the base folder"
+        return "outside of the base folder"
     return Path(there)
 
 
 def read_targets(csv: RawCsv) -> list[int | None]:
-    """Return the label of each row, ``None`` where it has none.
+    """Return the label of each row, ``None`` without one.
 
     Raises:
-        DatasetError: A label stands for neither class.
+        DatasetError: Unknown label.
     """
     if TRUTH not in csv:
         return [None] * len(csv.rows)

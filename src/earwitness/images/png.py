@@ -1,8 +1,7 @@
-"""Image files: written with what they show in their metadata, read without trusting them.
+"""Image files: written with their rendering parameters, read without trusting them.
 
-Conventions: pixels are ``(height, width, 3)`` uint8, whatever the file holds; a file is refused
-with its reason before its pixels are unpacked where they are too many. Nothing that an image's
-metadata says is believed but the contract, which is checked.
+Conventions: pixels are ``(height, width, 3)`` uint8, whatever the file contains. A file with too
+many pixels is refused before they are decoded.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ import io
 import json
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from pydantic import ValidationError
 
@@ -32,29 +32,24 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 """Suffixes taken for images, compared in lower case."""
 
+CONSTANT = "a single colour throughout"
+_MAX_8, _MAX_16 = 255, 65_535
 _DAMAGED = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    OverflowError,
-    TypeError,
-    LookupError,
-    AttributeError,
+    *(OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error),
+    *(OverflowError, TypeError, LookupError, AttributeError),
 )
+"""What Pillow raises on damaged files."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Which clip an image shows.
+    """Source of an image.
 
     Attributes:
-        file: The audio file, as its manifest names it.
+        file: Audio file, as its manifest names it.
         window: Number of the clip in its file, from 0.
-        n_windows: Clips drawn of the file.
-        start_s: Where the clip begins.
+        n_windows: Clips rendered of the file.
+        start_s: Start of the clip.
     """
 
     file: str
@@ -65,13 +60,13 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image file, read.
+    """Content of an image file.
 
     Attributes:
         pixels: ``(height, width, 3)`` uint8.
-        mode: Kind of pixels in the file, as Pillow names it.
-        contract: How it says it was drawn; ``None`` where it does not say.
-        notes: What is unusual about the file, see ``to_pixels``.
+        mode: Pillow's mode of the file.
+        contract: Rendering parameters, if recorded in the file.
+        notes: Anomalies of the file, as phrases without a full stop.
     """
 
     pixels: NDArray[np.uint8]
@@ -92,14 +87,8 @@ class Picture:
         return np.asarray(image)
 
 
-class ImageFacts(NamedTuple):
-    """What an image file says of itself before its pixels are unpacked.
-
-    Attributes:
-        size: Height and width.
-        mode: Kind of pixels, as Pillow names it.
-        contract: How it says it was drawn; ``None`` where it does not say.
-    """
+class ImageInfo(NamedTuple):
+    """Height and width, Pillow's mode, and rendering parameters, read without the pixels."""
 
     size: tuple[int, int]
     mode: str
@@ -109,7 +98,7 @@ class ImageFacts(NamedTuple):
 def write_spectrogram(
     path: Path, levels: NDArray[np.uint8], contract: SpectrogramContract, shown: Shown
 ) -> None:
-    """Write a PNG of ``(height, width)`` grey levels in the contract's colours, atomically."""
+    """Write a PNG of grey levels ``(height, width)`` in the contract's colours."""
     about = PngInfo()
     about.add_text(PNG_CONTRACT, contract.model_dump_json())
     about.add_itxt(PNG_SOURCE, json.dumps(shown.__dict__, ensure_ascii=False))
@@ -126,36 +115,36 @@ def read_image(path: Path) -> Picture:
     """
     with _open(path) as image:
         try:
-            pixels = to_pixels(image)
-        except PixelRangeError as error:
+            pixels, notes = _decode(image)
+        except _PixelRangeError as error:
             raise ImageError(str(path), str(error)) from error
         except _DAMAGED as error:
             raise ImageError(str(path), f"damaged: {_first_line(error)}") from error
-        return Picture(pixels.values, image.mode, _contract_in(image), pixels.notes)
+        return Picture(pixels, image.mode, _contract_in(image), notes)
 
 
-def read_facts(path: Path) -> ImageFacts:
-    """Return what an image file says of itself; its pixels may still be damaged.
+def read_info(path: Path) -> ImageInfo:
+    """Return the size and metadata of an image file; its pixels may still be damaged.
 
     Raises:
         ImageError: It is missing, no image, damaged, or too large.
     """
     with _open(path) as image:
-        return ImageFacts((image.height, image.width), image.mode, _contract_in(image))
+        return ImageInfo((image.height, image.width), image.mode, _contract_in(image))
 
 
 def read_shown(path: Path) -> tuple[Shown, SpectrogramContract | None] | None:
-    """Return what a rendered image shows and how, or ``None`` where it does not say."""
+    """Return source and rendering parameters of an image; ``None`` if not recorded."""
     try:
         with _open(path) as image:
-            told: Any = json.loads(image.info[PNG_SOURCE])
-            return Shown(**told), _contract_in(image)
+            return Shown(**json.loads(image.info[PNG_SOURCE])), _contract_in(image)
     except (ImageError, KeyError, ValueError, TypeError):
         return None
 
 
 def _open(path: Path) -> Image.Image:
-    """Open an image and look at its size, before its pixels are unpacked."""
+    """Open an image and check its size before its pixels are decoded."""
+    expected = f"expected at most {MOST_PIXELS // 10**6} million"
     try:
         with opened(str(path)) as fd, open(fd, "rb", closefd=False) as file:
             data = io.BytesIO(file.read())
@@ -164,7 +153,7 @@ def _open(path: Path) -> Image.Image:
     except AudioError as error:
         raise ImageError(str(path), error.reason) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(str(path), f"too many pixels, expected {_most()}") from error
+        raise ImageError(str(path), f"too many pixels, {expected}") from error
     except UnidentifiedImageError as error:
         found = "a text/HTML file, not an image" if is_text else "not an image"
         raise ImageError(str(path), f"{found}, expected {', '.join(FORMATS)}") from error
@@ -172,7 +161,7 @@ def _open(path: Path) -> Image.Image:
         raise ImageError(str(path), f"damaged: {_first_line(error)}") from error
     if image.width * image.height > MOST_PIXELS:
         found = f"{image.width} × {image.height} pixels"
-        raise ImageError(str(path), f"{found}, expected {_most()}")
+        raise ImageError(str(path), f"{found}, {expected}")
     return image
 
 
@@ -184,67 +173,39 @@ def _contract_in(image: Image.Image) -> SpectrogramContract | None:
         return None
 
 
-def _most() -> str:
-    return f"at most {MOST_PIXELS // 10**6} million"
-
-
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-CONSTANT = "a single colour throughout"
-
-_MAX_8, _MAX_16 = 255, 65_535
-_WIDE_RAW = (";16B", ";16L", ";16N")
-_ORIENTATION = 0x0112
-_KNOWN_MODES = frozenset(
-    ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV")
-)
+class _PixelRangeError(ValueError):
+    """Pixels that have no 8-bit equivalent."""
 
 
-class PixelRangeError(ValueError):
-    """Pixels that have no 8-bit equivalent; the message says what was found and expected."""
-
-
-class Pixels(NamedTuple):
-    """Pixels of an image and what is unusual about its file.
-
-    Attributes:
-        values: ``(height, width, 3)`` uint8.
-        notes: Phrases without a full stop.
-    """
-
-    values: NDArray[np.uint8]
-    notes: tuple[str, ...]
-
-
-def to_pixels(image: Image.Image) -> Pixels:
-    """Return the pixels of an image that Pillow has opened but not loaded.
-
-    Raises:
-        PixelRangeError: Pixels of a kind, or in a range, that has no 8-bit equivalent.
-    """
+def _decode(image: Image.Image) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Return the pixels of an image that Pillow has opened but not loaded, and its anomalies."""
+    modes = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa"}
+    modes |= {"CMYK", "YCbCr", "LAB", "HSV"}
     wide_colours = _has_wide_colours(image)
-    notes = list(_odd_traits(image))
+    notes = list(_list_anomalies(image))
     image.load()
     if image.mode.startswith("I") or image.mode == "F":
         grey, note = _narrow(np.asarray(image), image.mode)
         values = np.repeat(grey[..., None], 3, axis=2)
         notes += [note] if note else []
-    elif image.mode in _KNOWN_MODES:
+    elif image.mode in modes:
         values = np.asarray(image.convert("RGB"))
     else:
-        raise PixelRangeError(f"pixels of kind {image.mode}, expected grey or colours")
+        raise _PixelRangeError(f"pixels of kind {image.mode}, expected grey or colours")
     if wide_colours:
         if not values.any():
-            raise PixelRangeError(
+            raise _PixelRangeError(
                 "channels of 16 bits with no value above 255, of which the upper 8 bits are read; "
                 "expected 8 bits a channel"
             )
         notes.append("16 bits a channel, of which the upper 8 are read")
     if values.size and values.max() == values.min():
         notes.append(CONSTANT)
-    return Pixels(values, tuple(notes))
+    return values, tuple(notes)
 
 
 def _has_wide_colours(image: Image.Image) -> bool:
@@ -253,30 +214,26 @@ def _has_wide_colours(image: Image.Image) -> bool:
         return False
     raw = (tile[3] for tile in getattr(image, "tile", ()))
     names = (args[0] if isinstance(args, tuple) and args else args for args in raw)
-    return any(isinstance(name, str) and name.endswith(_WIDE_RAW) for name in names)
+    return any(isinstance(name, str) and name.endswith((";16B", ";16L", ";16N")) for name in names)
 
 
-def _odd_traits(image: Image.Image) -> list[str]:
-    notes = []
-    n_frames = getattr(image, "n_frames", 1)
-    if n_frames > 1:
-        notes.append(f"the first of {n_frames} frames")
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    if orientation != 1:
-        notes.append(f"as stored, although EXIF asks for a turn (orientation {orientation})")
-    return notes
+def _list_anomalies(image: Image.Image) -> Iterator[str]:
+    if (n_frames := getattr(image, "n_frames", 1)) > 1:
+        yield f"the first of {n_frames} frames"
+    if (orientation := image.getexif().get(ExifTags.Base.Orientation, 1)) != 1:
+        yield f"as stored, although EXIF asks for a turn (orientation {orientation})"
 
 
 def _narrow(wide: NDArray[np.generic], mode: str) -> tuple[NDArray[np.uint8], str | None]:
-    """Return grey pixels in 8 bits, and a note where the range decides how they are read."""
+    """Return grey pixels in 8 bits, and a note if the range decides how they are read."""
     values = wide.astype(np.float64)
     kind = "floating-point pixels" if mode == "F" else "whole-number pixels"
     if not np.isfinite(values).all():
-        raise PixelRangeError(f"{kind} that are not finite, expected 0 to {_MAX_8}")
+        raise _PixelRangeError(f"{kind} that are not finite, expected 0 to {_MAX_8}")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > (_MAX_8 if mode == "F" else _MAX_16):
         most = f"0 to 1 or 0 to {_MAX_8}" if mode == "F" else f"0 to {_MAX_8} or 0 to {_MAX_16}"
-        raise PixelRangeError(f"{kind} from {low:g} to {high:g}, expected {most}")
+        raise _PixelRangeError(f"{kind} from {low:g} to {high:g}, expected {most}")
     if mode == "F" and 0 < high <= 1:
         return (values * _MAX_8).round().astype(np.uint8), f"{kind} up to 1, multiplied by {_MAX_8}"
     if high <= _MAX_8:

@@ -1,25 +1,23 @@
-"""Rendering audio to folders of spectrogram images, as an image classifier is trained on.
+"""Render audio to folders of spectrogram images for training an image classifier.
 
-Conventions: an image is named after its item, with the generator of a fake and, where several are
-drawn, the number of the clip; the same manifests give the same names. An existing image that shows
-the same clip under the same contract is kept, so that an interrupted run resumes.
+Conventions: existing images of the same clip and contract are kept, so that an interrupted run
+resumes. A folder of images::
 
-A folder of images::
-
-    spectrogram.json                     how all of them are drawn
-    original/combined/<item>.png
+    spectrogram.json                     rendering parameters of all images
+    original/combined/<item>.png         with several clips per file: <item>__<clip>.png
     deepfake/combined/<item>__<generator>.png
-    manifest.csv                         one row an image: the item's columns, source, start_s
+    manifest.csv                         a row per image: the item's columns, source, start_s
     test.csv                             img_path,actual_output
-    errors.csv                           files that could not be drawn, where there are any
+    errors.csv                           files that could not be rendered, if any
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +27,9 @@ import torch
 from earwitness.audio.clips import Clip, pad_clip, place_windows, resampled_length
 from earwitness.audio.spectrogram import draw_levels
 from earwitness.core.cards import Windows, clips_for
-from earwitness.core.errors import ManifestError, RunError, StoppedError
+from earwitness.core.errors import RunError, StoppedError
 from earwitness.core.io import atomic_write, distinct_stems, file_stem, write_json
-from earwitness.core.manifest import Manifest
+from earwitness.core.manifest import Manifest, distinct_rows
 from earwitness.core.spectrogram import PUBLISHED_NAMES, SPECTROGRAM_JSON, SpectrogramContract
 from earwitness.images.png import Shown, read_contract, read_shown, write_spectrogram
 from earwitness.scoring.clips import ClipRequest, DecodedFile, Job
@@ -39,26 +37,15 @@ from earwitness.scoring.workers import Task, decode_files, usable_processors
 from earwitness.splits.manifests import arrange
 
 CLASS_FOLDERS = ("original/combined", "deepfake/combined")
-"""Folder of each class, by its number."""
 MANIFEST_CSV, TEST_CSV, ERRORS_CSV = "manifest.csv", "test.csv", "errors.csv"
 
-_ADDED = ("source", "start_s")
-_AHEAD = 2
-
 Drawn = tuple[str, Shown]
-"""An image, relative to the folder, and what it shows."""
+"""Path of an image, relative to the folder, and its source."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One audio file and where its images go.
-
-    Attributes:
-        path: The file.
-        filepath: The file, as its manifest names it.
-        stem: What its images are called, from the folder on.
-        row: Its columns in the manifest.
-    """
+    """An audio file, the path that its images start with, and its columns in the manifest."""
 
     path: str
     filepath: str
@@ -67,23 +54,14 @@ class Item:
 
 
 def list_items(manifests: Sequence[Manifest]) -> list[Item]:
-    """Return the distinct files of manifests in order, each with the name of its images.
-
-    Raises:
-        ManifestError: A file carries both labels.
-    """
-    rows: dict[str, dict[str, object]] = {}
-    for manifest in manifests:
-        located = manifest.locate_all()
-        for path, row in zip(located, manifest.frame.iter_rows(named=True), strict=True):
-            if rows.setdefault(str(path), row)["target"] != row["target"]:
-                raise ManifestError(f"{path}: real in one manifest and fake in another")
-    stems: dict[str, str] = {}
+    """Return the distinct files of manifests; ``ManifestError`` if a file has both labels."""
+    rows = distinct_rows(manifests)
+    stems: dict[Path, str] = {}
     for target, folder in enumerate(CLASS_FOLDERS):
         paths = [path for path, row in rows.items() if row["target"] == target]
         names = distinct_stems(_stem_of(rows[path]) for path in paths)
         stems |= {path: f"{folder}/{name}" for path, name in zip(paths, names, strict=True)}
-    return [Item(path, str(row["filepath"]), stems[path], row) for path, row in rows.items()]
+    return [Item(str(path), str(row["filepath"]), stems[path], row) for path, row in rows.items()]
 
 
 def _stem_of(row: dict[str, object]) -> str:
@@ -93,19 +71,18 @@ def _stem_of(row: dict[str, object]) -> str:
     return f"{stem}__{file_stem(str(made))}" if made else stem
 
 
-def image_name(item: Item, window: int, windows: Windows) -> str:
-    """Return what the image of a clip is called; only one of several is numbered."""
+def _image_name(item: Item, window: int, windows: Windows) -> str:
     several = windows not in ("published", 1)
     return f"{item.stem}__{window:03d}.png" if several else f"{item.stem}.png"
 
 
-def find_images(
+def _find_images(
     item: Item, out: Path, contract: SpectrogramContract, windows: Windows
 ) -> list[Drawn]:
-    """Return an item's images where all of them are there and as they should be."""
+    """Return an item's images if all of them exist and are up to date, else none."""
     found: list[Drawn] = []
     while not found or len(found) < found[0][1].n_windows:
-        name = image_name(item, len(found), windows)
+        name = _image_name(item, len(found), windows)
         path = out / name
         shown = read_shown(path) if path.is_file() else None
         if shown is None or shown[1] != contract or shown[0].file != item.filepath:
@@ -118,12 +95,12 @@ def find_images(
 
 @dataclass
 class Rendering:
-    """What was drawn.
+    """Images of a rendering.
 
     Attributes:
-        images: For each item drawn, its images (relative to the folder) and what they show.
-        failures: Items that could not be drawn, with the reason.
-        n_kept: Items whose images were there already.
+        images: Path of an item → its images.
+        failures: Path of an item → why it could not be rendered.
+        n_kept: Items whose images existed.
     """
 
     images: dict[str, list[Drawn]] = field(default_factory=dict)
@@ -132,7 +109,7 @@ class Rendering:
     _parts: dict[str, list[Drawn]] = field(default_factory=dict)
 
     def take(self, path: str, images: list[Drawn] | str) -> bool:
-        """Take images of a part of an item, or why there are none; say if that settles it."""
+        """Add images of a part of an item, or its error; return whether the item is finished."""
         if path in self.failures:
             return False
         if isinstance(images, str):
@@ -147,7 +124,7 @@ class Rendering:
 
     @property
     def n_images(self) -> int:
-        """Images in all."""
+        """Number of images."""
         return sum(map(len, self.images.values()))
 
 
@@ -157,116 +134,99 @@ def render(
     *,
     contract: SpectrogramContract,
     windows: Windows = "published",
-    anew: bool = False,
+    overwrite: bool = False,
     n_workers: int | None = None,
-    advance: Callable[[bool], None] | None = None,
+    advance: Callable[[bool], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Rendering:
-    """Draw the items of manifests into a folder of images.
+    """Render the distinct files of manifests into a folder of images.
 
     Args:
-        manifests: Items; a file that stands in several is drawn once.
-        out: The folder.
-        contract: How to draw.
+        manifests: Audio files.
+        out: Output folder.
+        contract: Rendering parameters.
         windows: Clips per file: ``published`` is the one in its centre.
-        anew: Draw what is there already, too.
+        overwrite: Render existing images again.
         n_workers: Decoding processes; see ``decode_files``.
-        advance: Told of every file that is done, and whether it could be drawn.
-        should_stop: Asked before every file; once it says so, only what is in hand is finished.
+        advance: Called after every file with whether it could be rendered.
+        should_stop: Called before every file; if true, only started files are finished.
 
     Raises:
-        ManifestError: A file carries both labels.
-        RunError: The folder holds images that are drawn otherwise.
-        StoppedError: It was stopped; the same call goes on.
+        ManifestError: A file has both labels.
+        RunError: The folder contains images with other rendering parameters.
+        StoppedError: ``should_stop`` returned true; the same call resumes.
     """
     items = list_items(manifests)
-    _settle_contract(out / SPECTROGRAM_JSON, contract, anew=anew)
+    _write_contract(out / SPECTROGRAM_JSON, contract, overwrite=overwrite)
     done = Rendering()
-    for item in [] if anew else items:
-        if found := find_images(item, out, contract, windows):
+    for item in [] if overwrite else items:
+        if found := _find_images(item, out, contract, windows):
             done.images[item.path] = found
     done.n_kept = len(done.images)
-    missing = [item for item in items if item.path not in done.images]
-    for _ in range(done.n_kept if advance else 0):
-        advance(True)  # type: ignore[misc]
+    to_do = [item for item in items if item.path not in done.images]
+    for _ in range(done.n_kept):
+        advance(True)
     request = ClipRequest(clips_for(contract), windows)
-    _draw_all(
-        missing,
-        out,
-        contract,
-        request,
-        done,
-        n_workers=n_workers,
-        advance=advance,
-        should_stop=should_stop,
-    )
+    tasks = [Task(Job(item.path), (request,)) for item in to_do]
+    decoded = decode_files(tasks, n_workers=n_workers, should_stop=should_stop)
+    by_path = {item.path: item for item in to_do}
+    _draw_all(by_path, decoded, request, out=out, contract=contract, done=done, advance=advance)
     if len(done.images) + len(done.failures) < len(items):
-        raise StoppedError("stopped; the images that are there are whole, the same command resumes")
+        raise StoppedError("stopped; finished images are kept, the same command resumes")
     _write_tables(items, done, out)
     return done
 
 
-def _settle_contract(path: Path, contract: SpectrogramContract, *, anew: bool) -> None:
-    """Write the contract; refuse a folder that has another one."""
-    if path.is_file() and not anew:
+def _write_contract(path: Path, contract: SpectrogramContract, *, overwrite: bool) -> None:
+    """Write the contract; raise ``RunError`` if the folder has another one."""
+    if path.is_file() and not overwrite:
         differences = "; ".join(contract.list_differences(read_contract(path)))
         if differences:
             raise RunError(
-                f"{path.parent}: holds images drawn otherwise (asked for: {differences}); expected "
-                "another folder, or --resume always to draw all anew"
+                f"{path.parent}: contains images with other rendering parameters (requested: "
+                f"{differences}); expected another folder, or --resume always to render all again"
             )
     write_json(path, contract.model_dump(mode="json"))
 
 
 def _draw_all(
-    items: Sequence[Item],
+    items: Mapping[str, Item],
+    files: Iterable[DecodedFile],
+    request: ClipRequest,
+    *,
     out: Path,
     contract: SpectrogramContract,
-    request: ClipRequest,
     done: Rendering,
-    *,
-    n_workers: int | None,
-    advance: Callable[[bool], None] | None,
-    should_stop: Callable[[], bool],
+    advance: Callable[[bool], None],
 ) -> None:
-    """Draw items while files are decoded elsewhere, and take down what came of each."""
-    by_path = {item.path: item for item in items}
+    """Render decoded files in threads, while others are decoded, and collect the images."""
 
     def take(item: Item, images: list[Drawn] | str) -> None:
-        if done.take(item.path, images) and advance:
+        if done.take(item.path, images):
             advance(item.path in done.images)
 
-    tasks = [Task(Job(item.path), (request,)) for item in items]
     n_threads = usable_processors()
-    with ThreadPoolExecutor(n_threads, "renderer", initializer=_use_one_thread) as pool:
-        in_hand: deque[tuple[Item, Future[list[Drawn]]]] = deque()
-        for decoded in decode_files(tasks, n_workers=n_workers, should_stop=should_stop):
-            item, cut = by_path[decoded.job.path], decoded.cuts[request]
+    with ThreadPoolExecutor(n_threads, "renderer", torch.set_num_threads, (1,)) as pool:
+        pending: deque[tuple[Item, Future[list[Drawn]]]] = deque()
+        for decoded in files:
+            item, cut = items[decoded.job.path], decoded.cuts[request]
             if isinstance(cut, str):
                 take(item, cut)
                 continue
             clips = list(_numbered(decoded, cut.clips, request))
-            future = pool.submit(
-                _draw,
-                item,
-                clips,
-                n_windows=cut.n_clips,
-                out=out,
-                contract=contract,
-                windows=request.windows,
-            )
-            in_hand.append((item, future))
-            while len(in_hand) > n_threads + _AHEAD:
-                first, ready = in_hand.popleft()
-                take(first, ready.result())
-        for item, future in in_hand:
+            draw = partial(_draw, n_windows=cut.n_clips, contract=contract, windows=request.windows)
+            pending.append((item, pool.submit(draw, item, clips, out)))
+            while len(pending) > n_threads + 2:
+                first, future = pending.popleft()
+                take(first, future.result())
+        for item, future in pending:
             take(item, future.result())
 
 
 def _numbered(
     decoded: DecodedFile, clips: Sequence[Clip], request: ClipRequest
 ) -> Iterator[tuple[int, Clip]]:
-    """Yield clips with their number in the file, of which these may be a part."""
+    """Yield clips of a part of a file with their number in the file."""
     info = decoded.info
     if info is None:
         return
@@ -281,27 +241,23 @@ def _numbered(
 def _draw(
     item: Item,
     clips: Sequence[tuple[int, Clip]],
+    out: Path,
     *,
     n_windows: int,
-    out: Path,
     contract: SpectrogramContract,
     windows: Windows,
 ) -> list[Drawn]:
-    """Draw clips of one file and write them."""
+    """Render and write clips of one file."""
     images = []
     for window, clip in clips:
         samples = np.ascontiguousarray(pad_clip(clip.samples, contract.clip_samples))
         (levels,) = draw_levels(torch.from_numpy(samples), contract).numpy()
         start_s = clip.window.start / clip.sample_rate_hz if clip.window else 0.0
         shown = Shown(item.filepath, window, n_windows, start_s)
-        name = image_name(item, window, windows)
+        name = _image_name(item, window, windows)
         write_spectrogram(out / name, levels, contract, shown)
         images.append((name, shown))
     return images
-
-
-def _use_one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def _write_tables(items: Sequence[Item], done: Rendering, out: Path) -> None:
@@ -310,23 +266,21 @@ def _write_tables(items: Sequence[Item], done: Rendering, out: Path) -> None:
         for item in items
         for name, shown in done.images.get(item.path, ())
     ]
-    failed = [
-        (item.filepath, done.failures[item.path]) for item in items if item.path in done.failures
-    ]
-    _write_or_remove(pl.DataFrame(failed, ["filepath", "error"], orient="row"), out / ERRORS_CSV)
+    failed = [(i.filepath, done.failures[i.path]) for i in items if i.path in done.failures]
+    if failed:
+        errors = pl.DataFrame(failed, ["filepath", "error"], orient="row")
+        _write_csv(errors, out / ERRORS_CSV)
+    else:
+        (out / ERRORS_CSV).unlink(missing_ok=True)
     if not rows:
         return
     frame = arrange(pl.DataFrame(rows, infer_schema_length=None))
-    last = [name for name in frame.columns if name not in _ADDED]
-    _write_or_remove(frame.select(*last, *_ADDED), out / MANIFEST_CSV)
+    last = ("source", "start_s")
+    _write_csv(frame.select(pl.exclude(last), *last), out / MANIFEST_CSV)
     labels = pl.Series("actual_output", [PUBLISHED_NAMES[t] for t in frame["target"].to_list()])
-    test = frame.select(pl.col("filepath").alias("img_path"), labels)
-    _write_or_remove(test, out / TEST_CSV)
+    _write_csv(frame.select(pl.col("filepath").alias("img_path"), labels), out / TEST_CSV)
 
 
-def _write_or_remove(frame: pl.DataFrame, path: Path) -> None:
-    if frame.is_empty():
-        path.unlink(missing_ok=True)
-        return
+def _write_csv(frame: pl.DataFrame, path: Path) -> None:
     with atomic_write(path) as temporary:
         frame.write_csv(temporary)

@@ -1,7 +1,6 @@
-"""Learning curves on disk, and who is told of an epoch while training runs.
+"""Learning curves: a table and a chart.
 
-Conventions: one row an epoch, numbered from 1; the file is written anew, whole, after each. Rows
-are part of the checkpoint, so that a run that is picked up has those of before.
+Conventions: a row per epoch, numbered from 1. Rows are part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -19,32 +18,31 @@ from earwitness.core.io import atomic_write
 from earwitness.report.charts.renderer import render
 from earwitness.report.charts.style import FONT, ink
 
-CURVES_CSV, CURVES_PNG = "curves.csv", "curves.png"
-FIGURES = ("train_loss", "valid_loss", "valid_auroc", "valid_balanced_accuracy")
+CURVES_CSV = "curves.csv"
 
 Row = dict[str, float]
 
 
 class Curves(pytorch_lightning.Callback):
-    """Writes curves, tells of epochs and batches, and stops where it is asked to.
+    """Writes ``curves.csv``, reports progress, and stops on request.
 
     Args:
         out: Folder of the training.
         on_epoch: Called with the metrics of every epoch.
-        n_examples: Examples an epoch counts for ``advance``.
-        advance: Called once for each of them; a last short batch that is left out, and epochs of an
-            earlier run, count as well, so that the bar ends.
-        should_stop: Asked before every batch.
+        n_examples: Training examples per epoch.
+        advance: Called once per example and epoch, those of dropped batches and of resumed epochs
+            included.
+        should_stop: Called before every batch.
     """
 
     def __init__(
         self,
         out: Path,
         *,
-        n_examples: int = 0,
-        on_epoch: Callable[[Row], None] | None = None,
-        advance: Callable[[bool], None] | None = None,
-        should_stop: Callable[[], bool] = lambda: False,
+        n_examples: int,
+        on_epoch: Callable[[Row], None],
+        advance: Callable[[bool], None],
+        should_stop: Callable[[], bool],
     ) -> None:
         self.rows: list[Row] = []
         self._path = out / CURVES_CSV
@@ -60,7 +58,7 @@ class Curves(pytorch_lightning.Callback):
         self._advance_to(trainer.current_epoch * self._n_examples)
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Stop where it is asked to; the epoch is begun anew by the next run."""
+        """Stop on request; the next run repeats the epoch."""
         if self._should_stop():
             raise StoppedError("stopped; the same command resumes at the last whole epoch")
 
@@ -74,15 +72,15 @@ class Curves(pytorch_lightning.Callback):
         self._advance_to(min(self._n_advanced + n_seen, epoch_end))
 
     def _advance_to(self, n_examples: int) -> None:
-        for _ in range(n_examples - self._n_advanced if self._advance else 0):
-            self._advance(True)  # type: ignore[misc]
+        for _ in range(n_examples - self._n_advanced):
+            self._advance(True)
         self._n_advanced = max(self._n_advanced, n_examples)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Write the row of an epoch."""
         del module
         self._advance_to((trainer.current_epoch + 1) * self._n_examples)
-        metrics = {name: float(trainer.callback_metrics[name]) for name in FIGURES}
+        metrics = {name: float(trainer.callback_metrics[name]) for name in _LABELS}
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         row: Row = {"epoch": trainer.current_epoch + 1, **metrics, "learning_rate": rate}
         self.rows.append(row)
@@ -90,33 +88,25 @@ class Curves(pytorch_lightning.Callback):
             return
         with atomic_write(self._path) as temporary:
             pl.DataFrame(self.rows).write_csv(temporary)
-        if self._on_epoch:
-            self._on_epoch(row)
+        self._on_epoch(row)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows, for a checkpoint."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the rows of a checkpoint."""
+        """Restore the rows of a checkpoint."""
         self.rows = list(state["rows"])
 
 
-def draw_curves(rows: list[Row], out: Path, *, title: str, best_epoch: int) -> Path:
-    """Draw learning curves as a PNG and return its path."""
-    chart = learning_chart(rows, title=title, best_epoch=best_epoch)
-    png = render(chart, "png")
-    path = out / CURVES_PNG
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(png)
-    return path
+def draw_curves(rows: list[Row], out: Path, *, title: str, best_epoch: int) -> None:
+    """Write ``curves.png``."""
+    with atomic_write(out / "curves.png") as temporary:
+        chart = learning_chart(rows, title=title, best_epoch=best_epoch)
+        temporary.write_bytes(render(chart, "png"))
 
 
-_WIDTH_PX, _HEIGHT_PX = 420, 200
-_COLOURS = (ink("real"), ink("fake"))
 _INK = ink("ink")
-_MAX_TICKS = 12
-_DASHES = [[1, 0], [4, 3]]
 _LABELS = {
     "train_loss": "training loss",
     "valid_loss": "validation loss",
@@ -128,18 +118,18 @@ _LABELS = {
 def learning_chart(
     rows: Sequence[Mapping[str, float]], *, title: str, best_epoch: int
 ) -> alt.VConcatChart:
-    """Draw learning curves.
+    """Return a chart of learning curves, with the best epoch marked.
 
     Args:
-        rows: One an epoch: ``epoch``, ``train_loss``, ``valid_loss``, ``valid_auroc`` and
-            ``valid_balanced_accuracy``.
-        title: Over them.
-        best_epoch: The one that was kept.
+        rows: ``epoch``, ``train_loss``, ``valid_loss``, ``valid_auroc`` and
+            ``valid_balanced_accuracy`` of each epoch.
+        title: Title of the chart.
+        best_epoch: The epoch whose weights are kept.
     """
     losses = _panel(rows, ("train_loss", "valid_loss"), "loss", best_epoch)
-    figures = _panel(rows, ("valid_auroc", "valid_balanced_accuracy"), "validation", best_epoch)
+    metrics = _panel(rows, ("valid_auroc", "valid_balanced_accuracy"), "validation", best_epoch)
     chart: alt.VConcatChart = (
-        alt.vconcat(losses, figures, spacing=24)
+        alt.vconcat(losses, metrics, spacing=24)
         .properties(padding=16, title=alt.TitleParams(text=title, anchor="start", color=_INK))
         .resolve_scale(color="independent", strokeDash="independent")
         .configure(font=FONT, background="#ffffff")
@@ -162,29 +152,21 @@ def _panel(
     epochs = [row["epoch"] for row in rows]
     margin = 0.5 if len(set(epochs)) < 2 else 0
     x_scale = alt.Scale(domain=[min(epochs) - margin, max(epochs) + margin], nice=False, zero=False)
-    ticks = epochs if len(epochs) <= _MAX_TICKS else alt.Undefined  # few epochs: no half ones
+    ticks = epochs if len(epochs) <= 12 else alt.Undefined  # few epochs: no half ones
     axis = alt.Axis(tickMinStep=1, format="d", grid=False, values=ticks)
     legend = alt.Legend(symbolType="stroke", symbolSize=250, symbolStrokeWidth=2)
     x = alt.X("epoch:Q", title="epoch", axis=axis, scale=x_scale)
+    # one domain for both channels: legends merge only if their domains agree
+    colours = alt.Scale(domain=shown, range=[ink("real"), ink("fake")])
+    dashes = alt.Scale(domain=shown, range=[[1, 0], [4, 3]])
     lines = (
         alt.Chart(alt.InlineData(values=values))
         .mark_line(point=True)
         .encode(
             x=x,
             y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
-            # one domain for both channels: legends merge only where their domains agree
-            color=alt.Color(
-                "curve:N",
-                title=None,
-                legend=legend,
-                scale=alt.Scale(domain=shown, range=list(_COLOURS)),
-            ),
-            strokeDash=alt.StrokeDash(
-                "curve:N",
-                title=None,
-                legend=legend,
-                scale=alt.Scale(domain=shown, range=_DASHES),
-            ),
+            color=alt.Color("curve:N", title=None, legend=legend, scale=colours),
+            strokeDash=alt.StrokeDash("curve:N", title=None, legend=legend, scale=dashes),
         )
     )
     kept = (
@@ -192,8 +174,8 @@ def _panel(
         .mark_rule(color="#999999")
         .encode(x=x)
     )
-    is_left = best_epoch <= (min(epochs) + max(epochs)) / 2  # so that it stays off the legend
+    is_left = best_epoch <= (min(epochs) + max(epochs)) / 2  # keeps the label off the legend
     align, dx = ("left", 4) if is_left else ("right", -4)
     label = kept.mark_text(text="kept", align=align, dx=dx, y=8, color=_INK, fontSize=12)
-    marks = [kept, label] if title == "loss" else [kept]  # one word is enough for both panels
-    return alt.LayerChart(layer=[*marks, lines], width=_WIDTH_PX, height=_HEIGHT_PX)
+    marks = [kept, label] if title == "loss" else [kept]  # one label for both panels
+    return alt.LayerChart(layer=[*marks, lines], width=420, height=200)

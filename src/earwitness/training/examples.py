@@ -1,8 +1,7 @@
-"""What is trained on: one row an example, from folders of images or from manifests.
+"""Training examples and their splits.
 
-Conventions: a group (a track with its windows and reconstructions) is never shared out over both
-sides of a split. Without a ``group_id`` the group of a file is what ``--group-by`` finds in its
-path, by default the name up to ``__``, as ``earwitness render`` names images.
+Conventions: a group (a track with its windows and reconstructions) is never on two sides of a
+split. Without a ``group_id``, the group of a file is what ``--group-by`` matches in its path.
 """
 
 from __future__ import annotations
@@ -16,31 +15,28 @@ from pathlib import Path
 
 import polars as pl
 
-from earwitness.core.errors import DatasetError, ManifestError, UsageError
+from earwitness.core.errors import DatasetError, UsageError
 from earwitness.core.io import compose
-from earwitness.core.manifest import Manifest
+from earwitness.core.manifest import Manifest, distinct_rows
 from earwitness.splits.grouping import corpus_of, link_rows, track_of
-from earwitness.splits.manifests import read_manifest
 
 GROUP_BY = r"([^/]+?)(__[^/]*)?\.[^/.]+$"
 """The file's name up to ``__``, without its suffix."""
-SIDES = ("original", "deepfake")
-"""Folders of either class, by its number."""
-
-_TOLD = ("generator", "group_id", "source_dataset", "split_tag")
+CLASSES = ("original", "deepfake")
+"""Names of the classes, by number."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One file that is trained on or validated with.
+    """A training, validation or test file.
 
     Attributes:
-        name: What it is called in tables.
-        path: Where it lies.
+        name: Its name in tables.
+        path: The file.
         target: 0 for real, 1 for fake.
-        group: What it is not independent of.
-        generator: What made a fake, where that is known.
-        origin: Data set and split it is from, where that is known.
+        group: Group of dependent examples.
+        generator: Generator of a fake, if known.
+        origin: Dataset and split, if known.
     """
 
     name: str
@@ -53,13 +49,13 @@ class Example:
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """How examples are shared out over training, validation and test.
+    """How examples are split into training, validation and test.
 
     Attributes:
-        valid_share: About which share of the groups goes to validation.
-        group_by: What of a path names its group, where nothing else does.
-        seed: Of the draw.
-        test_share: About which share of the groups is held out for a test.
+        valid_share: Approximate share of the groups for validation.
+        group_by: Regular expression of the group in a path.
+        seed: Random seed.
+        test_share: Approximate share of the groups for the test.
     """
 
     valid_share: float = 0.2
@@ -69,128 +65,39 @@ class SplitConfig:
 
 
 def list_audio(manifests: Sequence[Manifest], *, group_by: str = GROUP_BY) -> list[Example]:
-    """Return the files of manifests, each once.
+    """Return the distinct files of manifests.
 
     Raises:
-        ManifestError: A file carries both labels.
-        UsageError: ``group_by`` is no regular expression, or finds nothing in a path.
+        ManifestError: A file has both labels.
+        UsageError: ``group_by`` is no regular expression, or does not match a path.
     """
     find = GroupFinder(group_by)
-    examples: dict[Path, Example] = {}
-    for manifest in manifests:
-        located = manifest.locate_all()
-        for path, row in zip(located, manifest.frame.iter_rows(named=True), strict=True):
-            name, target = str(row["filepath"]), int(row["target"])
-            group = row.get("group_id") or find(name)
-            one = examples.setdefault(path, make_example(name, path, target, group, row))
-            if one.target != target:
-                raise ManifestError(f"{path}: real in one manifest and fake in another")
-    return list(examples.values())
-
-
-def join_groups(examples: Sequence[Example]) -> list[Example]:
-    """Return the examples, with one group for what shares a group, a file or a track.
-
-    Manifests may name a track differently, or one of them not at all; links lead to one file.
-    """
-    if not examples:
-        return []
-    names = [compose(one.group) for one in examples]
-    stems = ((corpus_of(e.origin), compose(e.path.stem), e.target) for e in examples)
-    keys = {
-        "group": pl.Series(names),
-        "file": pl.Series([os.path.realpath(one.path) for one in examples]),
-        "track": pl.Series([track_of(*stem) for stem in stems], dtype=pl.String),
-    }
-    linked = link_rows(keys).tolist()
-    least = dict(sorted(zip(linked, names, strict=True), reverse=True))
-    return [replace(e, group=least[n]) for e, n in zip(examples, linked, strict=True)]
-
-
-def check_sides(train: Sequence[Example], valid: Sequence[Example], second: str = "valid") -> None:
-    """Check that both sides have both classes and that no group is on both.
-
-    Args:
-        train: Examples to learn from.
-        valid: Examples of another side.
-        second: What that side is called.
-
-    Raises:
-        DatasetError: They do not.
-    """
-    for side, examples in (("train", train), (second, valid)):
-        check_classes(side, examples)
-    shared = {e.group for e in train} & {e.group for e in valid}
-    if shared:
-        raise DatasetError(
-            f"{len(shared)} groups stand in train and in {second} (as {min(shared)}), expected none"
-        )
-
-
-def check_classes(side: str, examples: Sequence[Example]) -> None:
-    """Check that a side has both classes.
-
-    Raises:
-        DatasetError: It does not.
-    """
-    lacking = {0, 1} - {example.target for example in examples}
-    if lacking:
-        raise DatasetError(
-            f"no {SIDES[min(lacking)]} among the {len(examples)} examples to {side} with, expected "
-            "both classes (several groups of each)"
-        )
-
-
-def fingerprint(examples: Iterable[Example]) -> str:
-    """Return the SHA-256 of what examples are called, their classes, groups and sizes on disk."""
-    digest = hashlib.sha256()
-    for one in examples:
-        n_bytes = one.path.stat().st_size if one.path.is_file() else -1
-        digest.update(f"{one.name}\0{one.target}\0{one.group}\0{n_bytes}\n".encode())
-    return digest.hexdigest()
-
-
-def split_frame(
-    train: Sequence[Example], valid: Sequence[Example], test: Sequence[Example] = ()
-) -> pl.DataFrame:
-    """Return which example is on which side."""
-    rows = [
-        (e.name, e.target, side, e.generator, e.group)
-        for side, examples in (("train", train), ("valid", valid), ("test", test))
-        for e in examples
-    ]
-    columns = ("filepath", "target", "split_tag", "generator", "group_id")
-    types = dict.fromkeys(columns, pl.String) | {"target": pl.Int8}
-    return pl.DataFrame(rows, schema=types, orient="row")
+    examples = []
+    for path, row in distinct_rows(manifests).items():
+        name = str(row["filepath"])
+        group = row.get("group_id") or find(name)
+        examples.append(make_example(name, path, int(row["target"]), group, row))
+    return examples
 
 
 def make_example(
     name: str, path: Path, target: int, group: object, row: Mapping[str, object]
 ) -> Example:
-    """Return an example with what a manifest's row says of it."""
+    """Return an example with the metadata of a manifest's row."""
     parts = [row.get("source_dataset"), row.get("split_tag")]
     origin = " ".join(str(part) for part in parts if part) or None
     generator = row.get("generator")
     return Example(name, path, target, str(group), str(generator) if generator else None, origin)
 
 
-def read_origins(path: Path) -> dict[str, dict[str, object]]:
-    """Return what a manifest says of files beyond their class; nothing where it is not there."""
-    if not path.is_file():
-        return {}
-    frame = read_manifest(path).frame
-    kept = frame.select("filepath", *(c for c in _TOLD if c in frame.columns))
-    return {row.pop("filepath"): row for row in kept.iter_rows(named=True)}
-
-
 class GroupFinder:
     """Finds the group in a path.
 
     Args:
-        pattern: A regular expression; its first group counts, else all that it matches.
+        pattern: A regular expression; its first group counts, else the whole match.
 
     Raises:
-        UsageError: It is none; when called, it finds nothing in a path.
+        UsageError: Invalid pattern; when called: it does not match.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -207,36 +114,89 @@ class GroupFinder:
         return found[1] if found.re.groups else found[0]
 
 
-def share_groups(
-    examples: Sequence[Example], sharing: SplitConfig
-) -> tuple[list[Example], list[Example]]:
-    """Return the examples to train and to validate with.
+def join_groups(examples: Sequence[Example]) -> list[Example]:
+    """Return the examples with groups merged that share a group name, a file or a track."""
+    if not examples:
+        return []
+    names = [compose(one.group) for one in examples]
+    stems = ((corpus_of(e.origin), compose(e.path.stem), e.target) for e in examples)
+    keys = {
+        "group": pl.Series(names),
+        "file": pl.Series([os.path.realpath(one.path) for one in examples]),
+        "track": pl.Series([track_of(*stem) for stem in stems], dtype=pl.String),
+    }
+    linked = link_rows(keys).tolist()
+    least = dict(sorted(zip(linked, names, strict=True), reverse=True))
+    return [replace(e, group=least[n]) for e, n in zip(examples, linked, strict=True)]
 
-    Args:
-        examples: All of them.
-        sharing: How.
-    """
-    return _hold_out(examples, sharing.valid_share, f"{sharing.seed}\0valid")
+
+def check_splits(train: Sequence[Example], other: Sequence[Example], name: str = "valid") -> None:
+    """Raise ``DatasetError`` if a split lacks a class or a group is in both."""
+    check_classes("train", train)
+    check_classes(name, other)
+    shared = {e.group for e in train} & {e.group for e in other}
+    if shared:
+        raise DatasetError(
+            f"{len(shared)} groups are in train and in {name} (as {min(shared)}), expected none"
+        )
+
+
+def check_classes(split: str, examples: Sequence[Example]) -> None:
+    """Raise ``DatasetError`` if a split lacks a class."""
+    lacking = {0, 1} - {example.target for example in examples}
+    if lacking:
+        raise DatasetError(
+            f"no {CLASSES[min(lacking)]} among the {len(examples)} examples of {split}, expected "
+            "both classes (several groups of each)"
+        )
+
+
+def fingerprint(examples: Iterable[Example]) -> str:
+    """Return the SHA-256 of the names, classes, groups and file sizes of examples."""
+    digest = hashlib.sha256()
+    for one in examples:
+        n_bytes = one.path.stat().st_size if one.path.is_file() else -1
+        digest.update(f"{one.name}\0{one.target}\0{one.group}\0{n_bytes}\n".encode())
+    return digest.hexdigest()
+
+
+def split_frame(
+    train: Sequence[Example], valid: Sequence[Example], test: Sequence[Example] = ()
+) -> pl.DataFrame:
+    """Return the table of ``split.csv``."""
+    rows = [
+        (e.name, e.target, split, e.generator, e.group)
+        for split, examples in (("train", train), ("valid", valid), ("test", test))
+        for e in examples
+    ]
+    columns = ("filepath", "target", "split_tag", "generator", "group_id")
+    types = dict.fromkeys(columns, pl.String) | {"target": pl.Int8}
+    return pl.DataFrame(rows, schema=types, orient="row")
+
+
+def split_groups(
+    examples: Sequence[Example], config: SplitConfig
+) -> tuple[list[Example], list[Example]]:
+    """Return the training and the validation examples."""
+    return _hold_out(examples, config.valid_share, f"{config.seed}\0valid")
 
 
 def hold_out_test(
-    examples: Sequence[Example], sharing: SplitConfig
+    examples: Sequence[Example], config: SplitConfig
 ) -> tuple[list[Example], list[Example], SplitConfig]:
-    """Return the examples to learn from, those held out for a test, and how to share the former.
-
-    Args:
-        examples: All of them.
-        sharing: How; both of its shares are of all examples.
-    """
-    rest, test = _hold_out(examples, sharing.test_share, f"{sharing.seed}\0test")
-    share = sharing.valid_share / (1 - sharing.test_share)
-    return rest, test, replace(sharing, valid_share=share, test_share=0.0)
+    """Return the remaining examples, the test examples, and how to split the former."""
+    rest, test = _hold_out(examples, config.test_share, f"{config.seed}\0test")
+    share = config.valid_share / (1 - config.test_share)
+    return rest, test, replace(config, valid_share=share, test_share=0.0)
 
 
 def _hold_out(
     examples: Sequence[Example], share: float, salt: str
 ) -> tuple[list[Example], list[Example]]:
-    """Return the examples of most groups, and those of about this share of the groups."""
+    """Return examples without and with a random share of the groups of each kind.
+
+    The kind of a group is its set of classes and generators.
+    """
     kinds: dict[str, set[tuple[int, str]]] = {}
     for one in examples:
         kinds.setdefault(one.group, set()).add((one.target, one.generator or ""))
@@ -257,31 +217,31 @@ def _rank(salt: str, group: str) -> bytes:
     return hashlib.blake2b(f"{salt}\0{group}".encode(), digest_size=8).digest()
 
 
-def list_sides(
+def list_splits(
     train: Sequence[Manifest],
     valid: Sequence[Manifest],
-    sharing: SplitConfig,
+    config: SplitConfig,
     test: Sequence[Manifest] = (),
 ) -> tuple[list[Example], list[Example], list[Example]]:
-    """Return the files to learn from, to validate and to test with.
+    """Return the training, validation and test files of manifests.
 
-    Without ``valid`` groups are shared out; without ``test`` as well, some are held out for it
-    where ``sharing`` says so.
+    Without ``valid``, groups of ``train`` are held out for it. Without ``valid`` and ``test``,
+    ``config.test_share`` of them are held out for the test.
 
     Raises:
-        DatasetError: A class is missing on a side, or a group is on two.
-        ManifestError: A file carries both labels.
-        UsageError: ``sharing.group_by`` cannot be used.
+        DatasetError: A split lacks a class, or a group is in two.
+        ManifestError: A file has both labels.
+        UsageError: ``config.group_by`` is invalid.
     """
-    listed = [list_audio(some, group_by=sharing.group_by) for some in (train, valid, test)]
-    joined = iter(join_groups([one for side in listed for one in side]))
-    examples, held, tested = ([next(joined) for _ in side] for side in listed)
-    if not (valid or test) and sharing.test_share:
-        examples, tested, sharing = hold_out_test(examples, sharing)
+    listed = [list_audio(some, group_by=config.group_by) for some in (train, valid, test)]
+    joined = iter(join_groups([one for split in listed for one in split]))
+    examples, held, tested = ([next(joined) for _ in split] for split in listed)
+    if not (valid or test) and config.test_share:
+        examples, tested, config = hold_out_test(examples, config)
     if not valid:
-        examples, held = share_groups(examples, sharing)
-    check_sides(examples, held)
+        examples, held = split_groups(examples, config)
+    check_splits(examples, held)
     if tested:
-        check_sides(examples, tested, "test")
-        check_sides(held, tested, "test")
+        check_splits(examples, tested, "test")
+        check_splits(held, tested, "test")
     return examples, held, tested

@@ -1,7 +1,6 @@
 """Fitting the fakeprint detector.
 
-Conventions: the fit depends on the items and not on their order; classes count equally
-however many items each has.
+Conventions: the fit does not depend on the order of items; classes are weighted equally.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from earwitness.audio.clips import Clip, describe_lack
 from earwitness.core.cards import DetectorCard, TrainingItems
 from earwitness.core.errors import ManifestError, UsageError
 from earwitness.core.io import sha256_of
-from earwitness.core.manifest import Manifest
+from earwitness.core.manifest import Manifest, distinct_rows
 from earwitness.detectors.fakeprint import (
     BAND_HZ,
     SAMPLE_RATE_HZ,
@@ -31,19 +30,17 @@ from earwitness.detectors.fakeprint import (
 from earwitness.scoring.clips import ClipRequest, Job
 from earwitness.scoring.workers import Task, decode_files
 
-_MAX_ITERATIONS = 10_000
-
 
 @dataclass(frozen=True)
 class FittedDetector:
-    """A detector and what it was fitted on.
+    """A fitted detector.
 
     Attributes:
-        detector: The detector, as it was written.
-        n_real: Real items it was fitted on.
-        n_fake: Fake items it was fitted on.
+        detector: The detector.
+        n_real: Real training items.
+        n_fake: Fake training items.
         failures: Items that were left out, with the reason.
-        training_accuracy: Share of the training items it judges rightly, at 0.5.
+        training_accuracy: Accuracy on the training items, at 0.5.
     """
 
     detector: FakeprintDetector
@@ -66,21 +63,22 @@ def train_fakeprint(
     """Fit logistic regression on the fakeprints of training items and write it to ``out``.
 
     Args:
-        manifests: Training items; a file that stands in several counts once.
+        manifests: Training items; a file in several manifests counts once.
         out: Folder for ``weights.safetensors`` and ``card.json``; its name is the detector's.
-        sample_rate_hz: Rate that all audio is brought to.
-        band_hz: Band whose peaks are looked at.
+        sample_rate_hz: Rate that all audio is resampled to.
+        band_hz: Frequency band of the peaks.
         inverse_regularisation: ``C`` of scikit-learn's ``LogisticRegression``.
         n_workers: Decoding processes; see ``decode_files``.
-        advance: Told of every file that is done, and whether it could be read.
+        advance: Called after every file with whether it could be read.
 
     Raises:
-        UsageError: ``out`` holds a trained detector already.
-        ManifestError: A file carries both labels, or one class has no readable item.
+        UsageError: ``out`` already contains a detector.
+        ManifestError: A file has both labels, or one class has no readable item.
     """
     if (out / "card.json").exists():
-        raise UsageError(f"{out}: holds a detector already, expected a new folder")
-    items = _items(manifests)
+        raise UsageError(f"{out}: contains a detector already, expected a new folder")
+    rows = distinct_rows(manifests)
+    items = dict(sorted((str(path), int(row["target"])) for path, row in rows.items()))
     card = fakeprint_card(
         name=out.resolve().name,
         trained_on=None,
@@ -107,7 +105,7 @@ def train_fakeprint(
             raise ManifestError(f"no usable {name} item to train on, expected both classes")
     features = np.stack([vectors[path] for path in fitted])
     model = LogisticRegression(
-        C=inverse_regularisation, class_weight="balanced", max_iter=_MAX_ITERATIONS
+        C=inverse_regularisation, class_weight="balanced", max_iter=10_000
     ).fit(features, targets)
     card = card.model_copy(
         update={
@@ -130,17 +128,6 @@ def _vector(clip: Clip, card: DetectorCard) -> NDArray[np.float64] | str:
     """Return the fakeprint of a clip, or why it has none."""
     lack = describe_lack(clip.samples, card.contract, band_hz=card.band_hz, needs=card.needs)
     return lack or clip_fakeprint(clip, card)
-
-
-def _items(manifests: list[Manifest]) -> dict[str, int]:
-    """Return path → target, sorted by path."""
-    items: dict[str, int] = {}
-    for manifest in manifests:
-        targets = manifest.frame["target"].to_list()
-        for path, target in zip(manifest.locate_all(), targets, strict=True):
-            if items.setdefault(str(path), target) != target:
-                raise ManifestError(f"{path}: real in one manifest and fake in another")
-    return dict(sorted(items.items()))
 
 
 def _origins(manifests: list[Manifest]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Training a ResNet-18 to tell images of spectrograms apart.
+"""Training a ResNet-18 on images of spectrograms.
 
 Conventions: inputs are uint8 pixels, scaled on the device. Output 0 is the original, output 1 the
 deepfake, as in the published pipeline. ``<best>.pth`` and ``<final>.pth`` are plain states that
@@ -12,42 +12,57 @@ from pathlib import Path
 from tempfile import gettempdir
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import nn
 
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import WeightsError
-from earwitness.core.io import missing, sha256_of
+from earwitness.core.io import atomic_write, missing, sha256_of, write_json
 from earwitness.core.spectrogram import PUBLISHED_NAMES
 from earwitness.detectors.hub import DownloadError, OnProgress, fetch_file
-from earwitness.detectors.nets.resnet18 import ResNet18, fake_logits, load_backbone, scale_images
+from earwitness.detectors.nets.resnet18 import (
+    ResNet18,
+    ResnetDetector,
+    fake_logits,
+    load_backbone,
+    scale_images,
+)
 from earwitness.detectors.resnet import STEM, resnet_card
 from earwitness.detectors.resnet_checkpoints import save_resnet
 from earwitness.detectors.weights import cache_folder
+from earwitness.evaluation.estimates import count, estimate_some
+from earwitness.evaluation.schema import Settings
+from earwitness.images.classify import format_counts, make_items
 from earwitness.training.data_checks import check_images
-from earwitness.training.held_out import run_test
-from earwitness.training.outputs import list_origins, training_items
-from earwitness.training.rendering import Shelves
+from earwitness.training.image_dataset import ImageDataset, ImageSplits
 from earwitness.training.sampling import Augmentation
-from earwitness.training.task import Details, Hardware, HeldOut, Trained, TrainingTask
+from earwitness.training.task import (
+    Details,
+    Hardware,
+    HeldOut,
+    Trained,
+    TrainingTask,
+    list_origins,
+    training_items,
+)
 
 IMAGENET, NOTHING = "imagenet", "none"
-_FAKE_AT = 1
-_UNKNOWN_ORIGIN = "images of one's own"
+_OWN_IMAGES = "images of one's own"
 
 
 class ImageTask(TrainingTask):
     """A ResNet-18 on images.
 
     Args:
-        images: Images of each side of the split.
+        images: Images of each split.
         init: Initial weights, see ``find_init``.
-        seed: Random seed of the new layers.
-        augmented: Whether training images are augmented.
+        seed: Random seed of new layers.
+        augmented: Augment training images.
         stem: Name of the ``.pth`` files after ``best_`` and ``final_``.
-        published: Write each ``.pth`` in the shape of the published training script, see
-            ``save_resnet``.
+        published: Write each ``.pth`` as the published training script does, see ``save_resnet``.
 
     Raises:
         WeightsError: The initial weights cannot be fetched or read, or do not fit.
@@ -57,7 +72,7 @@ class ImageTask(TrainingTask):
 
     def __init__(
         self,
-        images: Shelves,
+        images: ImageSplits,
         *,
         init: str = IMAGENET,
         seed: int = 0,
@@ -76,18 +91,18 @@ class ImageTask(TrainingTask):
         self._published = published
 
     def check_data(self) -> Iterable[str]:
-        """Return what is odd about the numbers of images and about their pixels."""
+        """Return anomalies of examples and pixels."""
         images = self._images
         return (*super().check_data(), *check_images(images.train, images.valid, images.test))
 
     def train_input(self, at: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Return an image, augmented."""
+        """Return an augmented image."""
         train = self._images.train
         image = train.image(at)
         return Augmentation.draw(rng, train.size).apply(image) if self._augmented else image
 
     def valid_input(self, at: int) -> NDArray[np.uint8]:
-        """Return an image as it is."""
+        """Return an image."""
         return self._images.valid.image(at)
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -95,7 +110,7 @@ class ImageTask(TrainingTask):
         pixels = inputs if inputs.ndim > 3 else inputs[..., None].expand(-1, -1, -1, 3)
         images = scale_images(pixels).contiguous(memory_format=torch.channels_last)
         outputs = self.network(images)
-        return fake_logits(outputs, _FAKE_AT), outputs
+        return fake_logits(outputs, 1), outputs
 
     def losses(
         self,
@@ -107,7 +122,7 @@ class ImageTask(TrainingTask):
         return nn.functional.cross_entropy(outputs[1], targets, reduction="none")
 
     def frozen(self) -> Sequence[nn.Module]:
-        """Return all but the last layer."""
+        """Return all modules but the last layer."""
         return [module for name, module in self.network.named_children() if name != "fc"]
 
     def make_card(self, name: str, details: Details) -> DetectorCard:
@@ -118,8 +133,8 @@ class ImageTask(TrainingTask):
             name=name,
             images=self._images.train.contract,
             classes=PUBLISHED_NAMES,
-            trained_on=list_origins(self.train, _UNKNOWN_ORIGIN),
-            selected_on=list_origins(self.valid, _UNKNOWN_ORIGIN),
+            trained_on=list_origins(self.train, _OWN_IMAGES),
+            selected_on=list_origins(self.valid, _OWN_IMAGES),
             training_items=training_items(self.train),
             details=size | details,
         )
@@ -127,9 +142,29 @@ class ImageTask(TrainingTask):
     def evaluate(
         self, trained: Trained, card: DetectorCard, out: Path, hardware: Hardware
     ) -> HeldOut | None:
-        """Score the held-out images, see ``run_test``."""
+        """Score the test images and write ``test_predictions.csv`` and ``test.json``."""
         images = self._images.test
-        return run_test(trained.best, card, images, out, hardware) if images else None
+        if images is None:
+            return None
+        network = ResNet18(2)
+        network.load_state_dict(trained.best)
+        device = "cpu" if hardware.device == "auto" else hardware.device
+        logits = _score(ResnetDetector(network, card, device=device), images)
+        targets = [example.target for example in images.examples]
+        groups = [example.group for example in images.examples]
+        items = make_items(targets, logits.tolist(), groups, card.threshold)
+        _write_predictions(images, card, logits, out / "test_predictions.csv")
+        names = ("auroc", "balanced_accuracy", "accuracy", "recall", "specificity")
+        result = HeldOut(estimate_some(names, items, Settings()), len(items), items.n_groups)
+        counts = count(items)
+        content = {
+            "n_images": result.n_images,
+            "n_groups": result.n_groups,
+            "confusion": counts and format_counts(counts),
+            "metrics": {n: e.model_dump(mode="json") for n, e in result.estimates.items()},
+        }
+        write_json(out / "test.json", content)
+        return result
 
     def save(self, trained: Trained, card: DetectorCard, out: Path) -> DetectorCard:
         """Write both ``.pth`` files, ``weights.safetensors`` and the card."""
@@ -137,19 +172,51 @@ class ImageTask(TrainingTask):
         return save_resnet(card, states, out, published=self._published)
 
 
+def _score(detector: ResnetDetector, images: ImageDataset) -> NDArray[np.float64]:
+    logits = []
+    for start in range(0, len(images.examples), detector.batch_size):
+        some = range(start, min(start + detector.batch_size, len(images.examples)))
+        batch = [images.image(at) for at in some]
+        colours = [i if i.ndim > 2 else np.repeat(i[..., None], 3, axis=2) for i in batch]
+        logits.append(detector.score_images(colours))
+    return np.concatenate(logits)
+
+
+def _write_predictions(
+    images: ImageDataset, card: DetectorCard, logits: NDArray[np.float64], path: Path
+) -> None:
+    """Write scores with the columns of ``earwitness predict``."""
+    probs = expit(logits)
+    frame = pl.DataFrame(
+        {
+            "filepath": [example.name for example in images.examples],
+            "target": [example.target for example in images.examples],
+            "split_tag": ["test"] * len(logits),
+            "generator": pl.Series([e.generator for e in images.examples], dtype=pl.String),
+            "group_id": [example.group for example in images.examples],
+            "detector": [card.name] * len(logits),
+            "logit": logits,
+            "pred_prob": probs,
+            "pred_label": (probs >= card.threshold).astype(np.int64),
+        }
+    )
+    with atomic_write(path) as temporary:
+        frame.write_csv(temporary)
+
+
 def find_init(init: str, on_progress: OnProgress = lambda *_: None) -> Path | None:
-    """Return the file of weights to begin with, fetched where need be; ``None`` for random ones.
+    """Return the file of initial weights, downloaded if needed; ``None`` for random ones.
 
     Args:
         init: ``imagenet`` for torchvision's published weights, ``none`` for random ones, or a file.
         on_progress: See ``fetch_file``.
 
     Raises:
-        WeightsError: There is no such file, or it cannot be fetched.
+        WeightsError: No such file, or the download failed.
     """
     if init == NOTHING:
         return None
-    path = fetch_imagenet(on_progress) if init == IMAGENET else Path(init)
+    path = _fetch_imagenet(on_progress) if init == IMAGENET else Path(init)
     if not path.is_file():
         raise WeightsError(
             f"--init {missing(path)}; expected {IMAGENET}, {NOTHING} or a file of weights"
@@ -158,15 +225,7 @@ def find_init(init: str, on_progress: OnProgress = lambda *_: None) -> Path | No
 
 
 def make_network(init: str, *, seed: int) -> ResNet18:
-    """Return a network to begin with; its last layer is always a new one.
-
-    Args:
-        init: See ``find_init``.
-        seed: Of whatever is random in it.
-
-    Raises:
-        WeightsError: Weights cannot be fetched or read, or do not fit.
-    """
+    """Return a network with initial weights, see ``find_init``, and a new last layer."""
     path = find_init(init)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -177,34 +236,25 @@ def make_network(init: str, *, seed: int) -> ResNet18:
 
 
 URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
-_SHA256_START = "f37072fd"
-"""Beginning of the file's SHA-256, which is part of its name."""
-_MAX_BYTES = 64 * 2**20
 
 
-def fetch_imagenet(on_progress: OnProgress = lambda *_: None) -> Path:
-    """Return the file, fetched where need be.
-
-    Args:
-        on_progress: See ``fetch_file``.
-
-    Raises:
-        WeightsError: It cannot be fetched, or what comes is another file.
-    """
+def _fetch_imagenet(on_progress: OnProgress) -> Path:
+    """Return torchvision's weights, downloaded if needed."""
+    sha256_start = "f37072fd"  # in the file's name
     path = (cache_folder() or Path(gettempdir())) / "weights" / URL.rpartition("/")[2]
     wrong = ""
     if path.is_file():
         found = sha256_of(path)
-        if found.startswith(_SHA256_START):
+        if found.startswith(sha256_start):
             return path
         wrong = (
-            f"{path}: SHA-256 {found[: len(_SHA256_START)]}…, expected {_SHA256_START}… (damaged, "
+            f"{path}: SHA-256 {found[: len(sha256_start)]}…, expected {sha256_start}… (damaged, "
             "or another file); "
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fetch_file(
-            URL, path, sha256_start=_SHA256_START, max_bytes=_MAX_BYTES, on_progress=on_progress
+            URL, path, sha256_start=sha256_start, max_bytes=64 * 2**20, on_progress=on_progress
         )
     except (DownloadError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,8 +1,7 @@
-"""The one entry to training, and the folder that a training writes.
+"""Training a task into a folder.
 
-Conventions: ``training.json`` records what decides the outcome (examples, hyperparameters, initial
-weights); a training that differs is refused. ``card.json`` is written last: a folder that has one
-is finished.
+Conventions: ``training.json`` records examples, hyperparameters and initial weights; a different
+training is refused. ``card.json`` is written last: a folder with one is finished.
 """
 
 from __future__ import annotations
@@ -34,19 +33,10 @@ from earwitness.training.task import (
 )
 from earwitness.training.trainer import CHECKPOINTS, TENSORBOARD, Callbacks, fit
 
-SPLIT_CSV = "split.csv"
-_LIBRARIES = ("torch", "pytorch-lightning", "numpy")
-
 
 @dataclass(frozen=True)
 class TrainedDetector:
-    """A trained detector and how its training went.
-
-    Attributes:
-        card: Its card, as it was written.
-        trained: Learning curves and states.
-        test: Metrics of the held-out test, where there is one.
-    """
+    """Card, weights and learning curves of a trained detector, and metrics of the test, if any."""
 
     card: DetectorCard
     trained: Trained
@@ -69,14 +59,14 @@ def train(
         task: What is learned.
         config: Hyperparameters.
         out: Output folder; its name is the detector's.
-        resume: What happens to a training that the folder holds.
+        resume: What to do with a training in the folder.
         hardware: Device and precision; the CPU by default.
         callbacks: Called on progress.
-        on_note: Called with each oddity of the data, before the first epoch.
+        on_note: Called with each anomaly of the data, before the first epoch.
 
     Raises:
-        RunError: The folder holds another training, a finished one, or weights from elsewhere.
-        StoppedError: It was stopped; the same call resumes it.
+        RunError: The folder contains another training, a finished one, or foreign weights.
+        StoppedError: ``callbacks.should_stop`` returned true; the same call resumes.
     """
     task.check_folder(out)
     settings = {**task.settings, **asdict(config)}
@@ -90,8 +80,8 @@ def train(
     if test:
         card = card.model_copy(update={"details": card.details | test.details})
     draw_curves(trained.rows, out, title=card.name, best_epoch=trained.best_epoch)
-    card = task.save(trained, card, out)  # the card last: a folder that has one is finished
-    drop_checkpoints(out)
+    card = task.save(trained, card, out)
+    _drop_checkpoints(out)
     return TrainedDetector(card, trained, test)
 
 
@@ -104,52 +94,44 @@ def begin(
     test: Sequence[Example] = (),
     resume: Resume,
 ) -> None:
-    """Write ``training.json`` and ``split.csv``, after checking that the folder may be used.
+    """Write ``training.json`` and ``split.csv``.
 
     Raises:
-        RunError: The folder holds a finished training, or another one.
+        RunError: The folder contains a finished training, or another one.
     """
     path = out / TRAINING_JSON
-    sides = {"train": train, "valid": valid, **({"test": test} if test else {})}
+    splits = {"train": train, "valid": valid, **({"test": test} if test else {})}
     now = {
-        "examples": {side: fingerprint(examples) for side, examples in sides.items()},
+        "examples": {split: fingerprint(examples) for split, examples in splits.items()},
         "settings": json.loads(json.dumps(settings)),
     }
     refuse_finished(out, resume=resume)
     if resume == "always":
-        _clear(out)
+        for name in (CHECKPOINTS, TENSORBOARD):
+            shutil.rmtree(out / name, ignore_errors=True)
+        for name in (CARD_JSON, CURVES_CSV, TRAINING_JSON):
+            (out / name).unlink(missing_ok=True)
     elif path.is_file():
         differences = list(_differences(_read(path), now))
         if differences:
             raise RunError(
-                f"{path}: the training there is another one: {'; '.join(differences)}. Choose "
-                "another folder, or --resume always to train anew"
+                f"{path}: from another training: {'; '.join(differences)}. Choose another folder, "
+                "or --resume always to start over"
             )
     write_json(path, now)
-    with atomic_write(out / SPLIT_CSV) as temporary:
+    with atomic_write(out / "split.csv") as temporary:
         split_frame(train, valid, test).write_csv(temporary)
 
 
 def refuse_finished(out: Path, *, resume: Resume) -> None:
-    """Refuse a folder that holds a finished training, unless ``resume`` is ``always``.
-
-    Raises:
-        RunError: The folder holds a finished training.
-    """
+    """Raise ``RunError`` if a folder has a finished training, unless ``resume`` is ``always``."""
     sweep(out, below=True)
     if resume != "always" and (out / CARD_JSON).is_file():
-        drop_checkpoints(out)  # of a run that was killed after it had written the card
+        _drop_checkpoints(out)  # of a run that was killed after it had written the card
         raise RunError(
-            f"{out}: holds a detector already, expected a new folder, or --resume always to train "
-            "anew"
+            f"{out}: contains a detector already, expected a new folder, or --resume always to "
+            "start over"
         )
-
-
-def _clear(out: Path) -> None:
-    for name in (CHECKPOINTS, TENSORBOARD):
-        shutil.rmtree(out / name, ignore_errors=True)
-    for name in (CARD_JSON, CURVES_CSV, TRAINING_JSON):
-        (out / name).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -162,9 +144,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found = [
-        f"other examples to {side} with"
-        for side in ("train", "valid", "test")
-        if before["examples"].get(side) != now["examples"].get(side)
+        f"other {split} examples"
+        for split in ("train", "valid", "test")
+        if before["examples"].get(split) != now["examples"].get(split)
     ]
     was, is_now = before["settings"], now["settings"]
     found += [
@@ -183,11 +165,10 @@ def _details(trained: Trained, settings: Mapping[str, Any]) -> Details:
         "best_epoch": trained.best_epoch,
         **{name: round(row[name], 6) for name in row if name.startswith("valid_")},
         "earwitness": __version__,
-        **{name: version(name) for name in _LIBRARIES},
+        **{name: version(name) for name in ("torch", "pytorch-lightning", "numpy")},
     }
     return details | {k: v for k, v in settings.items() if isinstance(v, (int, float, str))}
 
 
-def drop_checkpoints(out: Path) -> None:
-    """Remove the checkpoints of a finished training."""
+def _drop_checkpoints(out: Path) -> None:
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)

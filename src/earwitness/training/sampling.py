@@ -1,8 +1,8 @@
-"""Random order, augmentation and crops of examples, all drawn from seed, epoch and item.
+"""Random order, augmentation and crops of examples.
 
-Conventions: no draw depends on an earlier one, so a resumed run draws what an unbroken one would
-have. A crop is ``(n_channels, clip_samples)`` at a detector's rate, mixed down where its contract
-says so and zero-padded where the file is shorter.
+Conventions: random numbers depend on seed, epoch and item alone, so that resumed training gives the
+same result. A crop is ``(n_channels, clip_samples)`` at the contract's rate, zero-padded if the
+file is shorter.
 """
 
 from __future__ import annotations
@@ -25,27 +25,24 @@ from earwitness.core.cards import ClipContract
 from earwitness.core.errors import AudioError
 from earwitness.training.examples import Example
 
-_ORDER = zlib.crc32(b"order of an epoch")
-
 
 def rng_for(seed: int, epoch: int, item: int) -> np.random.Generator:
-    """Return the source of all draws for one item in one epoch."""
+    """Return the random generator of one item in one epoch."""
     return np.random.default_rng([seed, epoch, item])
 
 
 def epoch_order(
     targets: Sequence[int], *, seed: int, epoch: int, balanced: bool
 ) -> NDArray[np.int64]:
-    """Return which items an epoch takes, in order; as many as there are.
+    """Return the items of an epoch, as many as there are.
 
     Args:
         targets: ``(n_items,)`` of 0 and 1.
-        seed: Of the run.
+        seed: Random seed.
         epoch: From 0.
-        balanced: Take as many of either class: of the larger one others each epoch, of the smaller
-            one some several times.
+        balanced: Sample as many items of either class.
     """
-    rng = np.random.default_rng([seed, epoch, _ORDER, 0])
+    rng = np.random.default_rng([seed, epoch, zlib.crc32(b"order of an epoch"), 0])
     n, labels = len(targets), np.asarray(targets)
     if not balanced:
         return rng.permutation(n)
@@ -55,19 +52,13 @@ def epoch_order(
 
 
 def _repeated(items: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return ``n`` items, none of them more than once more often than another."""
+    """Return ``n`` items, each as often as the others or once more."""
     rounds = [rng.permutation(items) for _ in range(math.ceil(n / len(items)))]
     return np.concatenate(rounds)[:n]
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields ``(epoch, item)``, to each process of a group its own share.
-
-    Args:
-        targets: ``(n_items,)`` of 0 and 1.
-        seed: Of the run.
-        balanced: See ``epoch_order``.
-    """
+    """Yields ``(epoch, item)`` of this process, see ``epoch_order``."""
 
     def __init__(self, targets: Sequence[int], *, seed: int, balanced: bool) -> None:
         self._targets = targets
@@ -76,27 +67,27 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin another epoch."""
+        """Set the epoch; called by Lightning."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(len(self._targets) / _place()[1])
+        return math.ceil(len(self._targets) / _rank_and_size()[1])
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = epoch_order(
             self._targets, seed=self._seed, epoch=self._epoch, balanced=self._balanced
         )
-        place, n_processes = _place()
+        rank, n_processes = _rank_and_size()
         order = np.resize(order, len(self) * n_processes)
-        return ((self._epoch, int(item)) for item in order[place::n_processes])
+        return ((self._epoch, int(item)) for item in order[rank::n_processes])
 
 
 class ValidSampler(Sampler[tuple[int, int]]):
-    """Yields ``(0, item)`` in order, to each process of a group its own share."""
+    """Yields ``(0, item)`` of this process, in order."""
 
     def __init__(self, n: int) -> None:
-        place, n_processes = _place()
-        self._items = range(place, n, n_processes)
+        rank, n_processes = _rank_and_size()
+        self._items = range(rank, n, n_processes)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -105,27 +96,21 @@ class ValidSampler(Sampler[tuple[int, int]]):
         return ((0, item) for item in self._items)
 
 
-def _place() -> tuple[int, int]:
-    """Return which process of how many this is."""
+def _rank_and_size() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
-_MOST_SHIFT = 0.5
-_MOST_TIME, _MOST_BAND = 0.15, 0.12
-_MOST_GAIN = 20
-
-
 @dataclass(frozen=True)
 class Augmentation:
-    """One change.
+    """Augmentation of an image.
 
     Attributes:
-        shift: Columns that the image is moved to the right by; what falls out comes in at the left.
-        gain: Added to every pixel that is not black: levels of 255.
-        columns: From where to where time is masked, by the image's mean.
-        rows: From where to where frequency is masked.
+        shift: Circular shift to the right, in columns.
+        gain: Added to every pixel that is not black.
+        columns: Start and end of a time mask, filled with the image's mean.
+        rows: Start and end of a frequency mask.
     """
 
     shift: int
@@ -135,52 +120,42 @@ class Augmentation:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, size: tuple[int, int]) -> Self:
-        """Draw a change for images of this height and width."""
+        """Return a random augmentation for images of this height and width."""
         height, width = size
         return cls(
-            shift=int(rng.integers(0, max(1, int(_MOST_SHIFT * width)) + 1)),
-            gain=int(rng.integers(-_MOST_GAIN, _MOST_GAIN + 1)),
-            columns=_stretch(rng, width, _MOST_TIME),
-            rows=_stretch(rng, height, _MOST_BAND),
+            shift=int(rng.integers(0, max(1, int(0.5 * width)) + 1)),
+            gain=int(rng.integers(-20, 21)),
+            columns=_draw_mask(rng, width, 0.15),
+            rows=_draw_mask(rng, height, 0.12),
         )
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a changed copy."""
-        moved = np.roll(image, self.shift, axis=1)
-        louder = np.clip(moved.astype(np.int16) + self.gain, 0, 255).astype(np.uint8)
-        changed = np.where(moved > 0, louder, moved)
-        middle = np.uint8(changed.mean())
-        changed[:, slice(*self.columns)] = middle
-        changed[slice(*self.rows)] = middle
-        return changed
+        """Return an augmented copy."""
+        shifted = np.roll(image, self.shift, axis=1)
+        louder = np.clip(shifted.astype(np.int16) + self.gain, 0, 255).astype(np.uint8)
+        augmented = np.where(shifted > 0, louder, shifted)
+        mean = np.uint8(augmented.mean())
+        augmented[:, slice(*self.columns)] = mean
+        augmented[slice(*self.rows)] = mean
+        return augmented
 
 
-def _stretch(rng: np.random.Generator, length: int, share: float) -> tuple[int, int]:
-    n = int(rng.integers(0, int(share * length) + 1))
+def _draw_mask(rng: np.random.Generator, length: int, max_share: float) -> tuple[int, int]:
+    n = int(rng.integers(0, int(max_share * length) + 1))
     start = int(rng.integers(0, length - n + 1))
     return start, start + n
 
 
 def read_crop(path: Path, contract: ClipContract) -> NDArray[np.float32]:
-    """Return the crop that scoring uses.
-
-    Raises:
-        AudioError: The file cannot be read.
-    """
+    """Return the crop that scoring uses; ``AudioError`` if the file cannot be read."""
     (window,) = place_windows(_length(path, contract), contract)
     return _read(path, window.start, contract)
 
 
 def draw_crop(path: Path, contract: ClipContract, place: float) -> NDArray[np.float32]:
-    """Return a crop from anywhere, or the one that scoring uses where that is damaged.
+    """Return a crop at ``place``, from 0 (start of the file) to 1 (end).
 
-    Args:
-        path: The file.
-        contract: Rate and length of the crop.
-        place: Where, from 0 (the start of the file) to 1 (its end).
-
-    Raises:
-        AudioError: The file cannot be read.
+    If the file is damaged there, it is the crop that scoring uses.
     """
     room = max(_length(path, contract) - (contract.clip_samples or 0), 0)
     try:
@@ -192,7 +167,7 @@ def draw_crop(path: Path, contract: ClipContract, place: float) -> NDArray[np.fl
 def split_readable(
     examples: Sequence[Example], contract: ClipContract
 ) -> tuple[list[Example], list[tuple[Example, str]]]:
-    """Return the files whose crop can be read and holds a sound; the others with the reason."""
+    """Return the files with a readable, audible crop; the others with the reason."""
     good: list[Example] = []
     failures: list[tuple[Example, str]] = []
     for example in examples:

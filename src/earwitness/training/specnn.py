@@ -1,10 +1,8 @@
-"""Training SpecCNN by Deezer's recipe: a real/fake head and an encoder head, on random slices.
+"""Training SpecCNN by Deezer's recipe (Afchar et al. 2024, github.com/deezer/deepfake-detector).
 
-Conventions: the losses of the two heads weigh 1.0 and 0.2; a slice of 0.78 s is drawn anywhere in a
-file, its two channels are mixed at random and its gain is 0.5 to 1. Validation uses the slice in
-the middle, as scoring does. The encoder of a fake is its ``generator``.
-
-Source: Afchar et al. 2024; github.com/deezer/deepfake-detector.
+Conventions: a real/fake head and an encoder head, whose losses are weighted 1.0 and 0.2. Training
+uses random slices of 0.78 s with a random mix of two channels and a gain of 0.5 to 1, validation
+the slice in the middle. The encoder of a fake is its ``generator``.
 """
 
 from __future__ import annotations
@@ -22,13 +20,17 @@ from earwitness.core.cards import DetectorCard
 from earwitness.detectors.base import WEIGHTS_FILE, write_card
 from earwitness.detectors.nets.specnn import SpecCNN, amplitude_features
 from earwitness.detectors.specnn import CONTRACT, specnn_card
-from earwitness.training.examples import Example, check_sides
-from earwitness.training.outputs import OWN_AUDIO, list_origins, save_weights, training_items
+from earwitness.training.examples import Example, check_splits
 from earwitness.training.sampling import draw_crop, read_crop
-from earwitness.training.task import Details, Trained, TrainingTask
+from earwitness.training.task import (
+    Details,
+    Trained,
+    TrainingTask,
+    list_origins,
+    save_weights,
+    training_items,
+)
 
-ENCODER_WEIGHT = 0.2
-_QUIETEST_GAIN = 0.5
 _UNNAMED = "unknown"
 
 PUBLISHED = {
@@ -45,13 +47,13 @@ class SpecnnTask(TrainingTask):
     """A SpecCNN on audio files.
 
     Args:
-        train: Training files, readable ones.
-        valid: Validation files.
+        train: Readable training files.
+        valid: Readable validation files.
         seed: Random seed of the initial weights.
         n_loaders: Processes that read slices; 0 reads in this one.
 
     Raises:
-        DatasetError: A class is missing on either side.
+        DatasetError: A split lacks a class.
     """
 
     network: SpecCNN
@@ -64,7 +66,7 @@ class SpecnnTask(TrainingTask):
         seed: int = 0,
         n_loaders: int = 0,
     ) -> None:
-        check_sides(train, valid)
+        check_splits(train, valid)
         names = sorted({one.generator or _UNNAMED for one in train if one.target == 1})
         self.encoders = ("real", *names)
         with torch.random.fork_rng(devices=[]):
@@ -77,23 +79,21 @@ class SpecnnTask(TrainingTask):
         self._numbers = {name: number for number, name in enumerate(self.encoders)}
 
     def train_input(self, at: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return a slice drawn anywhere in a file, mixed and scaled at random."""
+        """Return a random slice with a random mix and gain."""
         place, mix = rng.random(), rng.random()
-        gain = rng.uniform(_QUIETEST_GAIN, 1)
+        gain = rng.uniform(0.5, 1)
         samples = draw_crop(self.train[at].path, CONTRACT, place)
         mono = mix * samples[0] + (1 - mix) * samples[min(1, len(samples) - 1)]
         slice_: NDArray[np.float32] = (gain * mono).astype(np.float32)
         return slice_
 
     def valid_input(self, at: int) -> NDArray[np.float32]:
-        """Return the slice in the middle of a file, the mean of two channels."""
+        """Return the mean of two channels of the slice in the middle."""
         return mix_first_two(read_crop(self.valid[at].path, CONTRACT))
 
     def label(self, example: Example) -> int:
-        """Return the number of an example's encoder; one that was not met in training is -1."""
-        if example.target == 0:
-            return 0
-        return self._numbers.get(example.generator or _UNNAMED, -1)
+        """Return the number of an example's encoder; -1 for unknown ones."""
+        return self._numbers.get(example.generator or _UNNAMED, -1) if example.target else 0
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return logits of the fake and of the encoders."""
@@ -105,18 +105,18 @@ class SpecnnTask(TrainingTask):
     def losses(
         self, outputs: tuple[torch.Tensor, ...], targets: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
-        """Return the losses of both heads, weighed."""
+        """Return the weighted losses of both heads."""
         head = nn.functional.binary_cross_entropy_with_logits(
             outputs[0], targets.to(outputs[0].dtype), reduction="none"
         )
         encoder = nn.functional.cross_entropy(outputs[1], labels, reduction="none", ignore_index=-1)
-        return head + ENCODER_WEIGHT * encoder
+        return head + 0.2 * encoder
 
     def make_card(self, name: str, details: Details) -> DetectorCard:
-        """Return the published card with what differs for a network trained here."""
+        """Return the published card with the changes of a new training."""
         changes = {
-            "trained_on": list_origins(self.train, OWN_AUDIO),
-            "selected_on": list_origins(self.valid, OWN_AUDIO),
+            "trained_on": list_origins(self.train),
+            "selected_on": list_origins(self.valid),
             "training_items": training_items(self.train),
             "licence": "the weights are their trainer's; the method's code is CC-BY-NC-4.0",
             "weights_from": "trained by you: earwitness train --detector specnn_amplitude",

@@ -1,8 +1,7 @@
 """Fine-tuning a SpecTTTra from existing weights.
 
-Conventions: a clip of the network's length is drawn anywhere in a file, channels averaged;
-validation uses the clip that scoring uses. The front end is not trained. The output folder is laid
-out as on the hub; its card names the initial weights.
+Conventions: training uses random clips of the network's length, channels averaged; validation the
+clip that scoring uses. The front end is not trained. The output folder has the layout of the hub.
 """
 
 from __future__ import annotations
@@ -31,24 +30,25 @@ from earwitness.detectors.spectttra import (
     find_state,
     read_config,
 )
-from earwitness.training.examples import Example, check_sides
-from earwitness.training.outputs import OWN_AUDIO, list_origins, save_weights, training_items
+from earwitness.training.examples import Example, check_splits
 from earwitness.training.sampling import draw_crop, read_crop
-from earwitness.training.task import TRAINING_JSON, Details, Trained, TrainingTask
+from earwitness.training.task import (
+    TRAINING_JSON,
+    Details,
+    Trained,
+    TrainingTask,
+    list_origins,
+    save_weights,
+    training_items,
+)
 
 RECIPE = {"learning_rate": 5e-5, "weight_decay": 0.05}
-"""Hyperparameters for weights that are trained already."""
+"""Hyperparameters of fine-tuning."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Initial weights.
-
-    Attributes:
-        detector: The registered name of their architecture.
-        source: Where they are.
-        card: Their card.
-    """
+    """Initial weights: registered name of the detector, location, and card."""
 
     detector: str
     source: Source
@@ -60,16 +60,19 @@ def find_start(asked: str, init: str | None) -> Start:
 
     Args:
         asked: A registered SpecTTTra, or its hub id.
-        init: A folder, the file of weights in one, or a hub id; ``None`` stands for the weights
-            that scoring would take.
+        init: A folder, the file of weights in one, or a hub id; by default the published weights.
 
     Raises:
         UsageError: ``init`` is none of these.
-        WeightsError: There are no weights there, or not of this detector.
+        WeightsError: No such weights, or weights of another detector.
     """
     detector = published_name(asked) or asked
     if init is None:
-        source = _find_published(asked)
+        try:
+            source = find_source(asked, {})
+        except WeightsError as error:
+            where = str(error).partition("; give ")[0]
+            raise WeightsError(f"{where}; give a folder of weights with --init") from None
     elif Path(init).exists():
         source = Source(Path(init).resolve().name, detector, Path(init))
     elif is_hub_id(init):
@@ -82,25 +85,17 @@ def find_start(asked: str, init: str | None) -> Start:
     return Start(detector, source, card)
 
 
-def _find_published(asked: str) -> Source:
-    try:
-        return find_source(asked, {})
-    except WeightsError as error:
-        where = str(error).partition("; give ")[0]
-        raise WeightsError(f"{where}; give a folder of weights with --init") from None
-
-
 class SpectttraTask(TrainingTask):
     """A SpecTTTra on audio files, fine-tuned.
 
     Args:
         start: Initial weights.
-        train: Training files, readable ones.
-        valid: Validation files.
+        train: Readable training files.
+        valid: Readable validation files.
         n_loaders: Processes that read clips; 0 reads in this one.
 
     Raises:
-        DatasetError: A class is missing on either side.
+        DatasetError: A split lacks a class.
         WeightsError: The initial weights are damaged or do not fit their config.
     """
 
@@ -114,7 +109,7 @@ class SpectttraTask(TrainingTask):
         *,
         n_loaders: int = 0,
     ) -> None:
-        check_sides(train, valid)
+        check_splits(train, valid)
         self.network, config = load_spectttra(start.source.path)
         self.train, self.valid = train, valid
         self.settings = {
@@ -128,16 +123,16 @@ class SpectttraTask(TrainingTask):
         self._normalize = bool(config.audio.normalize)
 
     def check_folder(self, out: Path) -> None:
-        """Refuse a folder with weights that no training wrote."""
+        """Raise ``RunError`` for a folder with weights that no training wrote."""
         if (out / CONFIG_JSON).is_file() and not (out / TRAINING_JSON).is_file():
-            raise RunError(f"{out}: holds weights from elsewhere, expected a new folder")
+            raise RunError(f"{out}: contains foreign weights, expected a new folder")
 
     def train_input(self, at: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return a clip drawn anywhere in a file."""
+        """Return a random clip."""
         return self._scaled(draw_crop(self.train[at].path, self._contract, rng.random()))
 
     def valid_input(self, at: int) -> NDArray[np.float32]:
-        """Return the clip that scoring hears."""
+        """Return the clip that scoring uses."""
         return self._scaled(read_crop(self.valid[at].path, self._contract))
 
     def _scaled(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -150,11 +145,11 @@ class SpectttraTask(TrainingTask):
         return (self.network.logits(images),)
 
     def frozen(self) -> Sequence[nn.Module]:
-        """Return all but the last layer."""
+        """Return all modules but the last layer."""
         return [self.network.encoder]
 
     def make_card(self, name: str, details: Details) -> DetectorCard:
-        """Return the card of the initial weights with what fine-tuning changed."""
+        """Return the card of the initial weights with the changes of fine-tuning."""
         start, before = self._start, self._start.card
         changes = {
             "name": name,
@@ -165,7 +160,7 @@ class SpectttraTask(TrainingTask):
             "licence": "the weights are their trainer's; the method is MIT",
             "weights_from": f"trained by you: earwitness train --detector {start.detector}",
             "limits": (
-                f"Knows the generators that it was fine-tuned on and, as far as it did not forget "
+                "Knows the generators that it was fine-tuned on and, as far as it did not forget "
                 f"them, those of {start.source.name}."
             ),
             "details": details,
@@ -173,7 +168,7 @@ class SpectttraTask(TrainingTask):
         return before.model_copy(update=changes)
 
     def save(self, trained: Trained, card: DetectorCard, out: Path) -> DetectorCard:
-        """Write a folder laid out as on the hub, then the card."""
+        """Write a folder with the layout of the hub."""
         card = save_weights(trained.best, out / SAFETENSORS, card)
         with atomic_write(out / CONFIG_JSON) as temporary:
             config = find_state(self._start.source.path).with_name(CONFIG_JSON)
@@ -185,14 +180,14 @@ class SpectttraTask(TrainingTask):
 def _add_origins(
     before: tuple[str, ...] | None, examples: Sequence[Example]
 ) -> tuple[str, ...] | None:
-    """Return data sets with those of examples; what was unknown stays unknown."""
+    """Return datasets with those of examples; ``None`` stays unknown."""
     if before is None:
         return None
-    return tuple(dict.fromkeys((*before, *list_origins(examples, OWN_AUDIO))))
+    return tuple(dict.fromkeys((*before, *list_origins(examples))))
 
 
 def _add_items(before: TrainingItems | None, train: Sequence[Example]) -> TrainingItems:
-    """Return hashes of examples with those of before; they are not all that it has met."""
+    """Return hashes of examples and of earlier ones, marked as incomplete."""
     items = training_items(train).model_copy(update={"complete": False})
     if before is None:
         return items

@@ -1,11 +1,11 @@
 """Training configuration, and the part of training that differs between detectors.
 
-Conventions: inputs are drawn by item and epoch and collated into batches; losses are per item and
-logits are of the fake.
+Conventions: losses are per item; logits are of the fake.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,17 +15,19 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import nn
 
-from earwitness.core.cards import DetectorCard, Precision
+from earwitness.core.cards import DetectorCard, Precision, TrainingItems
 from earwitness.core.estimate import Estimate
+from earwitness.core.io import atomic_write, sha256_of
 from earwitness.training.curves import Row
 from earwitness.training.data_checks import check_examples
-from earwitness.training.examples import Example
+from earwitness.training.examples import Example, fingerprint
 
 TRAINING_JSON = "training.json"
+OWN_AUDIO = "audio of one's own"
 Details = dict[str, float | int | str]
-_PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 Monitor = Literal["valid_loss", "valid_auroc"]
 
 
@@ -70,9 +72,9 @@ class Hardware:
     """Device and precision.
 
     Attributes:
-        device: As torch names it, or ``auto`` for a GPU where there is one.
-        n_devices: GPUs (or processes of the CPU) that share the work.
-        precision: What the network computes in; weights are always ``fp32``.
+        device: A torch device, or ``auto`` for a GPU if available.
+        n_devices: Number of GPUs, or of processes on the CPU.
+        precision: Precision of the computation; weights are always ``fp32``.
     """
 
     device: str = "cpu"
@@ -83,14 +85,15 @@ class Hardware:
         """Return the arguments of Lightning's trainer."""
         kind, _, number = self.device.partition(":")
         accelerator = {"cuda": "gpu"}.get(kind, kind)
-        devices: int | list[int] = [int(number)] if number else self.n_devices
         several = self.n_devices > 1
         return {
             "accelerator": accelerator,
-            "devices": devices,
+            "devices": [int(number)] if number else self.n_devices,
             "strategy": "ddp_find_unused_parameters_true" if several else "auto",
             "sync_batchnorm": several and accelerator != "cpu",
-            "precision": _PRECISIONS[self.precision],
+            "precision": {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[
+                self.precision
+            ],
         }
 
 
@@ -99,18 +102,18 @@ class Trained:
     """Weights and learning curves.
 
     Attributes:
-        best: The network's state after the best epoch.
-        final: The network's state after the last epoch.
+        best: State of the network after the best epoch.
+        final: State of the network after the last epoch.
         rows: Learning curves.
         best_epoch: From 1.
-        remarks: Notes for the user, as on memory.
+        notes: Notes for the user.
     """
 
     best: Mapping[str, torch.Tensor]
     final: Mapping[str, torch.Tensor]
     rows: list[Row]
     best_epoch: int
-    remarks: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def best_row(self) -> Row:
@@ -120,13 +123,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Metrics of the held-out test.
-
-    Attributes:
-        estimates: With intervals over groups, by name.
-        n_images: Images of the test.
-        n_groups: Groups they are from.
-    """
+    """Metrics of the held-out test, by name, with intervals over groups."""
 
     estimates: Mapping[str, Estimate]
     n_images: int
@@ -134,7 +131,7 @@ class HeldOut:
 
     @property
     def details(self) -> Details:
-        """What a card keeps of it."""
+        """Entries of the card's details."""
         values = {
             f"test_{name}": round(estimate.value, 6)
             for name, estimate in self.estimates.items()
@@ -147,11 +144,11 @@ class TrainingTask:
     """What one kind of detector learns: its network, examples, inputs and losses.
 
     Attributes:
-        network: The network; its state is everything that is kept of it.
+        network: The network to train.
         train: Training examples.
         valid: Validation examples.
-        test: Held-out examples; nothing is chosen by them.
-        settings: What decides the outcome besides ``TrainConfig``.
+        test: Held-out test examples.
+        settings: Settings besides ``TrainConfig`` that decide the outcome.
         n_loaders: Processes that prepare inputs; 0 prepares them in this one.
     """
 
@@ -163,10 +160,10 @@ class TrainingTask:
     n_loaders: int = 0
 
     def check_folder(self, out: Path) -> None:
-        """Raise ``RunError`` where a folder holds what this task must not replace."""
+        """Raise ``RunError`` if the output folder contains foreign weights."""
 
     def check_data(self) -> Iterable[str]:
-        """Return what is odd about the examples, as sentences."""
+        """Return anomalies of the examples, as sentences without a full stop."""
         return check_examples(self.train, self.valid, self.test)
 
     def train_input(self, at: int, rng: np.random.Generator) -> NDArray[np.generic]:
@@ -178,11 +175,11 @@ class TrainingTask:
         raise NotImplementedError
 
     def label(self, example: Example) -> int:
-        """Return a further label to learn, by default the class."""
+        """Return an additional label, by default the class."""
         return example.target
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the network's outputs for a batch; logits of the fake ``(n,)`` come first."""
+        """Return the outputs for a batch; logits of the fake ``(n,)`` come first."""
         raise NotImplementedError
 
     def losses(
@@ -207,8 +204,33 @@ class TrainingTask:
     def evaluate(
         self, trained: Trained, card: DetectorCard, out: Path, hardware: Hardware
     ) -> HeldOut | None:
-        """Score the held-out examples once and write the results; ``None`` without any."""
+        """Score the test examples and write the results; ``None`` without any."""
 
     def save(self, trained: Trained, card: DetectorCard, out: Path) -> DetectorCard:
         """Write the weights, then the card, and return the card with their SHA-256."""
         raise NotImplementedError
+
+
+def training_items(train: Sequence[Example]) -> TrainingItems:
+    """Return hashes of the training items, for the detection of exposure."""
+    groups = {example.group for example in train}
+    paths = {example.path for example in train}
+    return TrainingItems(
+        manifest_digest=fingerprint(train),
+        n_items=len(train),
+        item_sha256=tuple(sorted({sha256_of(path) for path in paths})),
+        group_sha256=tuple(sorted(hashlib.sha256(g.encode()).hexdigest() for g in groups)),
+    )
+
+
+def list_origins(examples: Sequence[Example], default: str = OWN_AUDIO) -> tuple[str, ...]:
+    """Return the datasets and splits that examples are from."""
+    return tuple(sorted({example.origin or default for example in examples}))
+
+
+def save_weights(state: Mapping[str, torch.Tensor], path: Path, card: DetectorCard) -> DetectorCard:
+    """Write a state as safetensors and return the card with its SHA-256."""
+    plain = {name: values.cpu().contiguous() for name, values in state.items()}
+    with atomic_write(path) as temporary:
+        save_file(plain, temporary, metadata={"kind": card.kind})
+    return card.model_copy(update={"weights_sha256": sha256_of(path)})
