@@ -299,7 +299,7 @@ WRONG = {
     "compare absent.csv m.csv": "absent.csv: cannot be read",
     "plot --input-csv absent.csv": "absent.csv",
     "plot --input-csv m.csv": "m.csv",
-    "train --manifest m.csv --out mine": "mine: holds a detector already",
+    "train --manifest m.csv --out mine": "mine: contains a detector already",
     "train --manifest m.csv --out new --band-hz 5000": "--band-hz '5000', expected two frequencies",
     "train --manifest m.csv --out new --detector resnet": "--detector resnet: cannot be trained",
 }

@@ -205,7 +205,7 @@ def test_clips_are_drawn_anywhere(place: Path, sides: Sides) -> None:
     assert not short[0, 3 * 16_000 + 50 :].any()
 
 
-def test_what_cannot_be_begun_with_is_told(place: Path, sides: Sides, tmp_path: Path) -> None:
+def test_unsuitable_initial_weights_are_refused(place: Path, sides: Sides, tmp_path: Path) -> None:
     cases: list[tuple[str, str, type[Exception], str]] = [
         (NAME, str(place / "strat"), UsageError, "no such file; .* contains start"),
         (NAME, "none", UsageError, "--init none"),
@@ -217,7 +217,7 @@ def test_what_cannot_be_begun_with_is_told(place: Path, sides: Sides, tmp_path: 
             find_start(name, init)
     start = find_start(NAME, str(place / "start"))
     other = write_folder(tmp_path / "other", NAME, seed=1, **SMALL)
-    with pytest.raises(RunError, match="holds weights from elsewhere"):
+    with pytest.raises(RunError, match="contains foreign weights"):
         train(SpectttraTask(start, *sides), PLAN, other)
-    with pytest.raises(DatasetError, match="groups stand in train and in valid"):
+    with pytest.raises(DatasetError, match="groups are in train and in valid"):
         SpectttraTask(start, sides[0], sides[0])
