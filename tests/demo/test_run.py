@@ -40,9 +40,10 @@ def test_somebodys_folder_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_right", "said"), [(1, "1 of 10 (10%) of the others. Performance"), (9, "the two rates overlap")]
+    ("n_right", "text"),
+    [(1, "1 of 10 (10%) of the others. Performance"), (9, "the two rates overlap")],
 )
-def test_the_lesson_follows_the_numbers(n_right: int, said: str) -> None:
+def test_the_lesson_follows_the_numbers(n_right: int, text: str) -> None:
     outcomes = [
         Outcome("real", "FMA", 10, 10, known=True),
         Outcome("upsample320", "FMA", 10, 9, known=True),
@@ -50,5 +51,5 @@ def test_the_lesson_follows_the_numbers(n_right: int, said: str) -> None:
     ]
     lines = _lesson(outcomes)
     assert "finds 9 of 10 (90%) of the fakes" in lines[-1]
-    assert said in lines[-1]
+    assert text in lines[-1]
     assert len(lines) == 1 + 3 + 2
