@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def demo(
     *,
     out: Annotated[Path, option("DIR", "Output folder.")] = Path("demo-run"),
-    seed: Annotated[int, option("N", "Random seed.", minimum=0)] = 0,
+    seed: Annotated[int, option("N", "Random seed.", min=0)] = 0,
 ) -> None:
     """Run the whole benchmark on synthetic data: offline, on the CPU, without downloads.
 

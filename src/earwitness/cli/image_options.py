@@ -8,9 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from earwitness.cli.options import two_numbers
+from earwitness.cli.options import option, two_numbers
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,11 +40,6 @@ STYLES: dict[str, dict[str, Any]] = {
 ``published`` imitates librosa's logarithmic axis, as used by the authors of the image track: it is
 linear below 65.4 Hz, over half an octave's height; a purely logarithmic axis begins at 46.25 Hz.
 """
-
-
-def option(metavar: str | None, text: str, *, panel: str | None = None, **more: Any) -> Any:
-    """Return a Typer option in a panel of the help page."""
-    return typer.Option(metavar=metavar, help=text, rich_help_panel=panel, **more)
 
 
 _option = functools.partial(option, panel=PANEL)

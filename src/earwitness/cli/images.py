@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.image_options import make_contract, option, parse_size, with_rendering_options
+from earwitness.cli.image_options import make_contract, parse_size, with_rendering_options
 from earwitness.cli.options import (
+    Root,
     choose_device,
     comma_list,
     open_manifests,
+    option,
     parse_option,
     predict_option,
     remark_on_manifests,
@@ -39,10 +41,7 @@ def render(
         Path,
         option("DIR", "Folder of images: original/combined, deepfake/combined."),
     ] = Path("data"),
-    root: Annotated[
-        Path | None,
-        option("DIR", "Folder that relative paths in the manifests start from."),
-    ] = None,
+    root: Root = None,
     windows: Annotated[
         str,
         option(

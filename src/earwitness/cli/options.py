@@ -26,9 +26,9 @@ PREDICTIONS = Path("ood_eval/preds")
 COMPARISON = Path("ood_eval/final_ood_comparison.csv")
 
 
-def option(metavar: str, text: str, panel: str | None = None, *, minimum: int | None = None) -> Any:
+def option(metavar: str | None, text: str, panel: str | None = None, **more: Any) -> Any:
     """Return a Typer option with a help text."""
-    return typer.Option(metavar=metavar, help=text, rich_help_panel=panel, min=minimum)
+    return typer.Option(metavar=metavar, help=text, rich_help_panel=panel, **more)
 
 
 Root = Annotated[Path | None, option("DIR", "Base folder of relative paths in the manifests.")]

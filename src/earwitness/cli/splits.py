@@ -19,7 +19,7 @@ _OTHERS, _OWN = "Other datasets", "Your own folders"
 
 
 def _count(text: str, panel: str) -> Any:
-    return option("N", text, panel, minimum=0)
+    return option("N", text, panel, min=0)
 
 
 def splits(

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from earwitness.cli import image_options, train_options
-from earwitness.cli.image_options import option, with_rendering_options
-from earwitness.cli.options import parse_option, two_numbers
+from earwitness.cli.image_options import with_rendering_options
+from earwitness.cli.options import Root, option, parse_option, two_numbers
 from earwitness.cli.train_options import CLASSIFIER, FAKEPRINT, SPECNN
 from earwitness.core.errors import UsageError
 
@@ -81,9 +81,7 @@ def train(
             "Output folder; its name is the detector's (default for networks: models/experiments).",
         ),
     ] = None,
-    root: Annotated[
-        Path | None, option("DIR", "Folder that relative paths in the manifests start from.")
-    ] = None,
+    root: Root = None,
     init: Annotated[
         str | None,
         _network(
