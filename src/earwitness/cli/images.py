@@ -63,9 +63,9 @@ def render(
 ) -> None:
     """Render audio as spectrogram images.
 
-    Into a folder for training an image classifier: original/combined and deepfake/combined, with
-    manifest.csv, test.csv, and spectrogram.json with the rendering parameters, which are in each
-    image, too. After Ctrl-C the same command resumes.
+    The output folder is one for training an image classifier: original/combined,
+    deepfake/combined, manifest.csv, test.csv and spectrogram.json (the rendering parameters, also
+    stored in each image). After Ctrl-C the same command resumes.
     """
     from earwitness.core.manifest import Manifest
     from earwitness.datasets.folder import catalog_folder
@@ -117,11 +117,10 @@ def classify(
         Path,
         option(
             "FILE",
-            "A .pth or safetensors of a ResNet-18, ours or torchvision's, or a folder that "
-            "earwitness train wrote.",
+            "A .pth or .safetensors file of a ResNet-18, or a folder written by earwitness train.",
         ),
     ] = Path("models/experiments/best_laundered_processed.pth"),
-    base: Annotated[Path, option("DIR", "Folder that img_path starts from.")] = Path("data"),
+    base: Annotated[Path, option("DIR", "Base folder of img_path.")] = Path("data"),
     csv: Annotated[
         list[str] | None,
         option(
@@ -170,10 +169,9 @@ def classify(
 ) -> None:
     """Classify the images that CSVs list.
 
-    predicted_output and prob_fake are written into the CSVs themselves; everything else in them
-    stays as it is, and the original file is kept as .bak. Where actual_output is filled, a report
-    and a confusion matrix are written next to each, and aggregate_test_reports.json next to the
-    first.
+    The columns predicted_output and prob_fake of the CSVs are written; all else is unchanged, and
+    the original file is kept as .bak. For rows with actual_output, a report and a confusion matrix
+    are written next to each CSV, and aggregate_test_reports.json next to the first.
     """
     from earwitness.core.errors import WeightsError
     from earwitness.core.io import missing

@@ -26,7 +26,7 @@ def train(
         str | None,
         option(
             "NAME",
-            "What to train: resnet18 on images (the default), fakeprint (the default with "
+            "Detector to train: resnet18 on images (the default), fakeprint (the default with "
             "--manifest alone), specnn_amplitude or sonics-spectttra-… on --manifest.",
         ),
     ] = None,
@@ -34,8 +34,8 @@ def train(
         Path | None,
         option(
             "DIR",
-            "Images: a folder for each class in it (original, deepfake or the like), or train, "
-            "val and test with such folders (default: data, for resnet18).",
+            "Folder of images with one folder per class (original, deepfake or the like), or "
+            "train, val and test with such folders (default: data, for resnet18).",
         ),
     ] = None,
     csv: Annotated[
@@ -46,9 +46,7 @@ def train(
             "split_tag puts rows in train, valid or test.",
         ),
     ] = None,
-    base: Annotated[Path, option("DIR", "Folder that img_path of --csv starts from.")] = Path(
-        "data"
-    ),
+    base: Annotated[Path, option("DIR", "Base folder of img_path of --csv.")] = Path("data"),
     real_folders: Annotated[
         list[str] | None, option("NAMES", "Class folders of originals with other names.")
     ] = None,
@@ -159,8 +157,8 @@ def train(
         str | None,
         _network(
             "REGEX",
-            "What of a path names its group, if no manifest does (default: the file's name up to "
-            "__). Groups stay in one split.",
+            "Pattern of the part of a path that names its group, if no manifest does (default: "
+            "the file's name up to __). Groups stay in one split.",
         ),
     ] = None,
     name: Annotated[
