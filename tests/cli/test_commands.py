@@ -269,7 +269,7 @@ WRONG = {
     "predict --detector mine --manifest m.csv --out x --windows 0": "--windows 0: expected publish",
     "predict --detector mine --manifest m.csv --out x --windows some": "--windows some: expected",
     "predict --detector mine --manifest m.csv --out x --preprocessing best": "expected correct or",
-    "predict --detector models/x --manifest m.csv --out x": "no folder of that name here, and the",
+    "predict --detector models/x --manifest m.csv --out x": "no folder of that name here",
     "predict --detector folder --manifest m.csv --out x": "folder: no detector there, expected",
     "predict --detector sonics-spectttra-alpha-5s --manifest m.csv --out x": "--weights sonics-sp",
     "predict --detector sonics-spectttra-alfa-5s --manifest m.csv --out x": "did you mean 'sonics-",

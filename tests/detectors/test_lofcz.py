@@ -28,7 +28,7 @@ from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.detectors.base import Detector, Release
-from earwitness.detectors.loading import look_up, open_detector
+from earwitness.detectors.loading import GITHUB_SERVER, find_release, look_up, open_detector
 from earwitness.detectors.lofcz import FEW_BINS, MIN_BINS, LofczDetector
 from earwitness.detectors.lofcz_features import (
     MAX_SAMPLES,
@@ -41,7 +41,6 @@ from earwitness.detectors.lofcz_features import (
     to_mono_16k,
 )
 from earwitness.detectors.lofcz_weights import CNN_RELEASE, load_lr
-from earwitness.detectors.releases import SERVER, find_release
 from earwitness.scoring.predict import predict
 
 RATE = 16_000
@@ -521,7 +520,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
         thread = threading.Thread(target=http_server.serve_forever, daemon=True)
         thread.start()
-        monkeypatch.setenv(SERVER, f"http://127.0.0.1:{http_server.server_port}/")
+        monkeypatch.setenv(GITHUB_SERVER, f"http://127.0.0.1:{http_server.server_port}/")
         monkeypatch.setenv("HF_HUB_OFFLINE", "0")
         yield files
         http_server.shutdown()

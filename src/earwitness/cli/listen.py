@@ -88,7 +88,7 @@ def _open(
 ) -> list[Detector]:
     """Return the named detectors, or all with local weights."""
     from earwitness.cli.options import choose_device
-    from earwitness.detectors.loading import open_detectors
+    from earwitness.detectors.loading import check_names, open_detector
     from earwitness.listen.listen import find_detectors
 
     kind = parse_option("preprocessing", preprocessing)
@@ -104,7 +104,9 @@ def _open(
         for problem in problems:
             console.remark(problem)
     device = choose_device(device, None, console.remark)
-    detectors = open_detectors(names, weights=places, device=device, preprocessing=kind)
+    detectors = check_names(
+        [open_detector(n, weights=places, device=device, preprocessing=kind) for n in names]
+    )
     for opened in detectors:
         if opened.card.preprocessing != kind and asked:
             console.remark(

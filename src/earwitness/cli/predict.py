@@ -124,7 +124,7 @@ def predict(
     the same command resumes.
     """
     from earwitness.core.errors import UsageError
-    from earwitness.detectors.loading import open_detectors
+    from earwitness.detectors.loading import check_names, open_detector
     from earwitness.evaluation.summarize import write_published_tables
     from earwitness.scoring import run
     from earwitness.scoring.run import check_sections, list_remarks
@@ -139,14 +139,21 @@ def predict(
     if repeat > 1:
         console.remark("--repeat changes nothing: the crop of a file is fixed")
     names = comma_list(detector)
-    detectors = open_detectors(
-        names,
-        weights=weights_by_name(weights, names),
-        device=choose_device(options.device, gpu, console.remark),
-        n_encoders=options.n_encoders,
-        preprocessing=options.preprocessing,
-        precision=options.precision,
-        backend=options.backend,
+    places = weights_by_name(weights, names)
+    device = choose_device(options.device, gpu, console.remark)
+    detectors = check_names(
+        [
+            open_detector(
+                name,
+                weights=places,
+                device=device,
+                n_encoders=options.n_encoders,
+                preprocessing=options.preprocessing,
+                precision=options.precision,
+                backend=options.backend,
+            )
+            for name in names
+        ]
     )
     remark_on_manifests(manifests)
     with ExitStack() as stack:

@@ -1,19 +1,20 @@
-"""Detectors by name: the table of kinds, and opening one with its weights.
+"""Registry of detectors, and opening one with its weights.
 
-Conventions: a detector is asked for by its registered name, by the id of a hub repository
-(``owner/name``), either with ``@revision`` behind it, or by a folder of weights: one that holds a
-``card.json`` (trained here) or a ``config.json`` (laid out as on the hub).
+A detector is given by its registered name or a hub id (``owner/name``), either with ``@revision``,
+or by a folder with a ``card.json`` (trained here) or a ``config.json`` (laid out as on the hub).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from earwitness.core.cards import Backend, DetectorCard, Precision, Preprocessing
-from earwitness.core.errors import DetectorError, UsageError, WeightsError
+from earwitness.core.errors import DetectorError, RunError, UsageError, WeightsError
 from earwitness.core.io import sha256_of
 from earwitness.core.registry import Registry
 from earwitness.detectors.base import (
@@ -22,10 +23,11 @@ from earwitness.detectors.base import (
     Detector,
     DetectorKind,
     OpenOptions,
+    Release,
     read_card,
 )
 from earwitness.detectors.tensorflow_checkpoint import list_files
-from earwitness.detectors.weights import find_bundle, resolve_weights, weights_shelf
+from earwitness.detectors.weights import cache_folder, find_bundle, resolve_weights, weights_folder
 
 DETECTORS = Registry(
     "detector",
@@ -38,15 +40,12 @@ DETECTORS.add("specnn_amplitude", "earwitness.detectors.specnn:SPECNN")
 DETECTORS.add("fakeprint", "earwitness.detectors.fakeprint:FAKEPRINT")
 DETECTORS.add("resnet18", "earwitness.detectors.resnet:RESNET")
 
-HUB_OWNER = "awsaf49/"
-"""Publishes the weights of the detectors in ``HUB_NAMES``, under the same names."""
 HUB_NAMES = tuple(
     f"sonics-spectttra-{size}-{duration}"
     for size in ("alpha", "beta", "gamma")
     for duration in ("5s", "120s")
 )
 _HUB_KIND = HUB_NAMES[0]
-"""Opens weights in the hub's layout, whatever their name."""
 for _name in HUB_NAMES:
     DETECTORS.add(_name, "earwitness.detectors.spectttra:SPECTTTRA")
 
@@ -54,8 +53,11 @@ _LOFCZ_LR = "lofcz-lr"
 DETECTORS.add(_LOFCZ_LR, "earwitness.detectors.lofcz:LOFCZ_LR")
 DETECTORS.add("lofcz-cnn", "earwitness.detectors.lofcz:LOFCZ_CNN")
 
-_HUB_IDS = {name: HUB_OWNER + name for name in HUB_NAMES} | {_LOFCZ_LR: "lofcz/ai-music-detector"}
-"""Repositories on the hub by registered name."""
+_HUB_IDS = {name: f"awsaf49/{name}" for name in HUB_NAMES} | {_LOFCZ_LR: "lofcz/ai-music-detector"}
+"""Registered name → hub id."""
+
+GITHUB_SERVER = "EARWITNESS_GITHUB"
+"""Environment variable: address of a mirror of ``raw.githubusercontent.com``."""
 
 
 def open_detector(
@@ -72,14 +74,13 @@ def open_detector(
 
     Args:
         asked: ``specnn_amplitude``, ``sonics-spectttra-alpha-5s``, …;
-            ``awsaf49/sonics-spectttra-alpha-5s@main``; or a folder, see above.
-        weights: Where the weights of named detectors lie.
-        device: Where its network runs, as PyTorch names it.
-        n_encoders: Classes of the encoder head, for detectors that have one.
-        preprocessing: ``correct``, or ``published`` for what the published loader did, for
-            detectors that have a choice; their cards say which one they use.
-        precision: What its network computes in, for detectors that have one.
-        backend: What computes its network, for detectors that have one.
+            ``awsaf49/sonics-spectttra-alpha-5s@main``; or a folder.
+        weights: Detector name → path of its weights.
+        device: Torch's device name, or ``auto``.
+        n_encoders: Number of classes of the encoder head, if there is one.
+        preprocessing: ``correct``, or ``published`` as in the published loader, where they differ.
+        precision: Precision of the network, if there is one.
+        backend: Library that runs the network, if there is one.
 
     Raises:
         DetectorError: No such detector.
@@ -98,14 +99,7 @@ def _kind(name: str) -> DetectorKind:
 
 
 class Source(NamedTuple):
-    """What was asked for, found.
-
-    Attributes:
-        name: The name it goes by in the output.
-        kind: The registered name of the code that opens it.
-        path: Its weights.
-        published: The registered name whose published weights these are said to be.
-    """
+    """Weights of a detector: output name, registered kind, path and published name, if any."""
 
     name: str
     kind: str
@@ -118,38 +112,31 @@ def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = Tru
 
     Args:
         asked: See ``open_detector``.
-        weights: Where the weights of named detectors lie.
-        download: Ask the hub; otherwise what its cache holds is taken.
+        weights: Detector name → path of its weights.
+        download: Whether to download weights; else the caches are used.
 
     Raises:
         DetectorError: No such detector.
-        WeightsError: There are no weights where they are looked for.
+        WeightsError: No weights found.
     """
     if asked not in DETECTORS and Path(asked).is_dir():
         return _folder_source(Path(asked))
-    published = published_name(asked)
-    if published or _is_hub_id(asked):
-        fetch = _fetch if download else _take_cached
-        path = resolve_weights(asked, weights, fetch=lambda: fetch(asked))
+    from earwitness.detectors.hub import is_hub_id
+
+    if (published := published_name(asked)) or is_hub_id(asked):
+        path = resolve_weights(asked, weights, fetch=lambda: _fetch(asked, download=download))
         return Source(asked, published or _kind_of_layout(path), path, published)
-    own = _own_weights(_kind(asked), download=download)
-    return Source(asked, asked, resolve_weights(asked, weights, fetch=own))
-
-
-def _own_weights(kind: DetectorKind, *, download: bool) -> Callable[[], Path] | None:
-    """Return what finds the weights that come with a kind or are released with it, if any."""
-    shipped, release = kind.weights, kind.release
+    _, _, shipped, release = _kind(asked)
+    fetch = None
     if shipped is not None:
-        return lambda: shipped
-    if release is None:
-        return None
-    from earwitness.detectors.releases import find_release
-
-    return lambda: find_release(release, download=download)
+        fetch = partial(Path, shipped)
+    elif release is not None:
+        fetch = partial(find_release, release, download=download)
+    return Source(asked, asked, resolve_weights(asked, weights, fetch=fetch))
 
 
 def published_name(asked: str) -> str | None:
-    """Return the registered name of the published weights on the hub that are asked for."""
+    """Return the registered name of published weights on the hub, given a name or hub id."""
     stem = asked.partition("@")[0]
     return next((name for name, hub_id in _HUB_IDS.items() if stem in (name, hub_id)), None)
 
@@ -174,81 +161,71 @@ def _folder_source(folder: Path) -> Source:
     )
 
 
-def _is_hub_id(asked: str) -> bool:
-    from earwitness.detectors.hub import is_hub_id
+def _fetch(asked: str, *, download: bool) -> Path:
+    """Return the folder of weights on the hub, given a published name or a hub id."""
+    from earwitness.detectors.hub import fetch_folder, find_cached
 
-    return is_hub_id(asked)
-
-
-def _hub_id(asked: str) -> str:
     name, at, revision = asked.partition("@")
-    return f"{_HUB_IDS.get(name, name)}{at}{revision}"
-
-
-def _take_cached(asked: str) -> Path:
-    from earwitness.detectors.hub import find_cached
-
-    if (folder := find_cached(_hub_id(asked))) is None:
-        raise WeightsError("not in the cache")
-    return folder
-
-
-def _fetch(asked: str) -> Path:
-    from earwitness.detectors.hub import fetch_folder
-
-    if "/" not in asked:
-        return fetch_folder(_hub_id(asked))
+    hub_id = f"{_HUB_IDS.get(name, name)}{at}{revision}"
+    if not download:
+        if (folder := find_cached(hub_id)) is None:
+            raise WeightsError("not in the cache")
+        return folder
     try:
-        return fetch_folder(asked)
+        return fetch_folder(hub_id)
     except WeightsError as error:
-        raise WeightsError(f"no folder of that name here, and {error}") from error
+        prefix = "no folder of that name here, and " if "/" in asked else ""
+        raise WeightsError(f"{prefix}{error}") from error
 
 
-def open_detectors(
-    asked: Iterable[str],
-    *,
-    weights: Mapping[str, Path] | None = None,
-    device: str = "cpu",
-    n_encoders: int = 10,
-    preprocessing: Preprocessing = "correct",
-    precision: Precision = "fp32",
-    backend: Backend = "torch",
-) -> list[Detector]:
-    """Open several detectors, see ``open_detector``.
+def find_release(release: Release, *, download: bool = True) -> Path:
+    """Return the file of a release, from the cache or downloaded.
 
     Raises:
-        UsageError: None was asked for, or two go by one name.
+        WeightsError: It is not in the cache and cannot be downloaded, or has another SHA-256.
     """
-    detectors = [
-        open_detector(
-            name,
-            weights=weights,
-            device=device,
-            n_encoders=n_encoders,
-            preprocessing=preprocessing,
-            precision=precision,
-            backend=backend,
-        )
-        for name in asked
-    ]
+    folder = cache_folder()
+    if folder is None:
+        raise WeightsError("no cache folder, expected one in EARWITNESS_CACHE")
+    path = folder / "weights" / f"{release.sha256}{PurePosixPath(release.path).suffix}"
+    if path.is_file() and sha256_of(path) == release.sha256:
+        return path
+    if not download:
+        raise WeightsError(f"not downloaded yet ({path.parent} does not contain it)")
+    from earwitness.detectors.hub import DownloadError, fetch_file
+
+    server = os.environ.get(GITHUB_SERVER, "https://raw.githubusercontent.com").rstrip("/")
+    url = f"{server}/{release.path}"
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise WeightsError(f"{url} is not requested (HF_HUB_OFFLINE is set)")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fetch_file(url, path, sha256_start=release.sha256, max_bytes=release.n_bytes)
+    except (DownloadError, RunError, OSError) as error:
+        raise WeightsError(f"{url}: download failed: {error}") from error
+    return path
+
+
+def check_names(detectors: list[Detector]) -> list[Detector]:
+    """Return detectors if there are any and their names are unique, else raise ``UsageError``."""
     names = [detector.card.name for detector in detectors]
     if not names:
         raise UsageError(f"no detector asked for, expected one or more of {', '.join(DETECTORS)}")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(f"two detectors go by the name {twice[0]!r}; rename one of the folders")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise UsageError(f"two detectors are named {duplicates[0]!r}; rename one of the folders")
     return detectors
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A detector and its weights, as far as they are here.
+    """A detector and its local weights.
 
     Attributes:
-        asked: What ``open_detector`` takes for it: a name, a hub id or a folder.
-        card: Its card; ``None`` for a folder whose files cannot be read as a detector's.
-        weights: Where its weights lie; ``None`` where they are not here.
-        problem: Why these weights cannot be used, as far as known without opening them.
+        asked: Name, hub id or folder, for ``open_detector``.
+        card: Its card; ``None`` for a folder that is not a detector's.
+        weights: Path of its weights, if they are on this machine.
+        problem: Why the weights cannot be used, as far as known without opening them.
     """
 
     asked: str
@@ -268,20 +245,25 @@ def list_detectors() -> list[Listing]:
     for name in DETECTORS:
         with DETECTORS.tolerate(name):
             listings.append(look_up(name))
-    return [*listings, *(_look_into(folder) for folder in _folders_of_ones_own())]
+    for folder in _local_folders():
+        try:
+            listings.append(look_up(str(folder)))
+        except WeightsError as error:
+            listings.append(Listing(str(folder), None, folder, str(error)))
+    return listings
 
 
 def look_up(asked: str, *, weights: Mapping[str, Path] | None = None) -> Listing:
-    """Return what is known of one detector.
+    """Return the listing of one detector.
 
     Args:
-        asked: A name, hub id or folder, as ``open_detector`` takes it.
-        weights: Where the weights of named detectors lie.
+        asked: Name, hub id or folder.
+        weights: Detector name → path of its weights.
 
     Raises:
         DetectorError: No such detector.
-        WeightsError: A folder that holds no detector, or a hub id that is neither a published
-            detector's nor in the hub's cache.
+        WeightsError: A folder without a detector, or a hub id that is neither published nor
+            cached.
     """
     published = published_name(asked)
     known = published or (asked if asked in DETECTORS else None)
@@ -300,44 +282,30 @@ def look_up(asked: str, *, weights: Mapping[str, Path] | None = None) -> Listing
         return Listing(asked, card, source.path, str(error))
 
 
-def _look_into(folder: Path) -> Listing:
-    try:
-        return look_up(str(folder))
-    except WeightsError as error:
-        return Listing(str(folder), None, folder, str(error))
-
-
-def _folders_of_ones_own() -> list[Path]:
-    """Return folders of weights on the shelf that belong to no registered name."""
-    shelf = weights_shelf()
-    if shelf is None or not shelf.is_dir():
+def _local_folders() -> list[Path]:
+    """Return folders in ``$EARWITNESS_WEIGHTS`` that belong to no registered name."""
+    root = weights_folder()
+    if root is None or not root.is_dir():
         return []
     return sorted(
         folder
-        for folder in shelf.iterdir()
+        for folder in root.iterdir()
         if published_name(folder.name.replace("__", "/").replace("--", "@")) is None
         and folder.name not in DETECTORS
         and any((folder / name).is_file() for name in (CARD_JSON, CONFIG_JSON))
     )
 
 
-_CHECKPOINT_KIND = "specnn_amplitude"
-_BESIDE = (CARD_JSON, CONFIG_JSON)
-
-
 def hash_weights(asked: str, weights: Mapping[str, Path]) -> dict[str, str]:
-    """Return file name → SHA-256 of what a detector would be opened from.
+    """Return file name → SHA-256 of a detector's files, empty if they are not downloaded yet.
 
     Args:
         asked: See ``open_detector``.
-        weights: Where the weights of named detectors lie.
-
-    Returns:
-        Nothing where the weights would have to be downloaded first.
+        weights: Detector name → path of its weights.
 
     Raises:
         DetectorError: No such detector.
-        WeightsError: A file that should be there is not, or cannot be read.
+        WeightsError: A file is missing or cannot be read.
     """
     try:
         source = find_source(asked, weights, download=False)
@@ -350,11 +318,11 @@ def hash_weights(asked: str, weights: Mapping[str, Path]) -> dict[str, str]:
 
 def _files(source: Source) -> list[Path]:
     trained = (source.path / CARD_JSON).is_file()
-    if source.kind == _CHECKPOINT_KIND and not trained:
+    if source.kind == "specnn_amplitude" and not trained:
         return list_files(find_bundle(source.path))
     if source.path.is_dir():
         return sorted(p for p in source.path.iterdir() if p.is_file() and p.name[0] != ".")
-    beside = (source.path.parent / name for name in _BESIDE)
+    beside = (source.path.parent / name for name in (CARD_JSON, CONFIG_JSON))
     return [source.path, *(path for path in beside if path.is_file())]
 
 

@@ -176,14 +176,14 @@ def cache_folder() -> Path | None:
         return None
 
 
-def weights_shelf() -> Path | None:
+def weights_folder() -> Path | None:
     """Return the folder that ``$EARWITNESS_WEIGHTS`` names: weights by detector."""
     folder = os.environ.get("EARWITNESS_WEIGHTS")
     return Path(folder) if folder else None
 
 
 def _environment_places(name: str) -> list[Path]:
-    shelf = weights_shelf()
+    shelf = weights_folder()
     return [shelf / file_stem(name)] if shelf else []
 
 
