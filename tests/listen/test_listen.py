@@ -119,7 +119,7 @@ def test_a_detector_that_cannot_judge_says_so_beside_those_that_can(tmp_path: Pa
     hearing = hear(song, detectors=[mine, Loudness(seconds=None), Loudness(name="padded")])
     assert [opinion.verdict is None for opinion in hearing.opinions] == [True, True, False]
     assert "needs at least" in (hearing.opinions[0].error or "")
-    assert hearing.is_judged
+    assert hearing.has_verdict
 
 
 def test_files_that_are_no_audio_are_hearings_with_the_reason(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_files_that_are_no_audio_are_hearings_with_the_reason(tmp_path: Path) ->
     assert [hearing.path for hearing in hearings] == songs
     for hearing, reason in zip(hearings, reasons, strict=True):
         assert reason in (hearing.error or "")
-        assert not hearing.is_judged
+        assert not hearing.has_verdict
 
 
 def test_a_folder_stands_for_the_audio_in_it_and_no_song_comes_twice(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_song_without_content_gets_no_verdict(tmp_path: Path) -> None:
     (opinion,) = hearing.opinions
     assert (opinion.verdict, opinion.prob, opinion.error) == (None, None, None)
     assert opinion.abstained == "nothing to analyse (digital silence)"
-    assert not hearing.is_judged
+    assert not hearing.has_verdict
     told = "\n".join(str(line) for line in describe_in_full(hearing, width=100))
     assert "loudness abstained: nothing to analyse (digital silence)." in told
     assert "fake" not in told

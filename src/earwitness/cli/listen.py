@@ -79,7 +79,7 @@ def listen(
         _tell(results, cards)
     if save is not None:
         _draw(results, pictures)
-    if not any(result.is_judged for result in results):
+    if not any(result.has_verdict for result in results):
         raise typer.Exit(1)
 
 
@@ -145,6 +145,6 @@ def _draw(results: Sequence[SongResult], pictures: Sequence[Path]) -> None:
     from earwitness.listen.timeline import plot_hearing
 
     for result, path in zip(results, pictures, strict=True):
-        if result.is_judged:
+        if result.has_verdict:
             plot_hearing(result, path)
             console.remark(f"timeline drawn in {path}")

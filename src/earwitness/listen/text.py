@@ -78,7 +78,7 @@ def describe_in_full(song: SongResult, *, width: int) -> list[Text]:
         lines += [*_detector_lines(result, song.duration_s or 0, width), Text()]
     if agreement := compare_verdicts(song.opinions):
         lines += _wrap(agreement, width, indent="")
-    if song.is_judged:
+    if song.has_verdict:
         lines += [Text(LEGEND, style="dim"), *_wrap(NO_PROOF, width, indent="", style="dim")]
     return lines
 

@@ -58,7 +58,7 @@ def plot_hearing(song: SongResult, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in PICTURE_SUFFIXES:
         raise UsageError(f"{path}: expected a name that ends in {' or '.join(PICTURE_SUFFIXES)}")
-    if song.duration_s is None or not song.is_judged:
+    if song.duration_s is None or not song.has_verdict:
         raise UsageError(f"{song.path}: no detector gave a verdict, so there is nothing to draw")
     chart = timeline_chart(
         [_band(result) for result in song.opinions if result.verdict is not None],

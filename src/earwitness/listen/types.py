@@ -95,6 +95,6 @@ class SongResult:
     error: str | None = None
 
     @property
-    def is_judged(self) -> bool:
+    def has_verdict(self) -> bool:
         """Whether any detector gave a verdict."""
         return any(result.verdict is not None for result in self.opinions)
