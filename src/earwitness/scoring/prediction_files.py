@@ -42,13 +42,9 @@ UNSCORED = "no score in the file"
 
 _TARGETS = ("target", "y_true")
 _PROBS = ("pred_prob", "y_pred")
-_LABEL = "pred_label"
 _EXPECTED = "target or y_true, and pred_label, pred_prob or y_pred, among them"
 _NUMBERS = ("skip_time", "duration_s", "pred_prob_real")
 _KNOWN = {*PUBLISHED_COLUMNS, *KNOWN_COLUMNS, *PREDICTION_COLUMNS, *_TARGETS, *_PROBS, *_NUMBERS}
-_TRUE_FALSE = {"true": True, "false": False}
-_SUFFIXES = (".csv", ".tsv", ".parquet")
-_PUBLISHED_STEM = "test_predictions"
 
 
 def read_predictions(
@@ -75,15 +71,15 @@ def read_predictions(
     """
     path = Path(path)
     frame, notes = _checked(path)
-    frame = frame.with_columns(pl.col("detector").fill_null(_detector_of(path)))
+    of_path = _names_of(path)
+    frame = frame.with_columns(pl.col("detector").fill_null(of_path[1]))
     parts = frame.partition_by("detector", maintain_order=True)
     if detector is not None and len(parts) > 1:
         found = ", ".join(part["detector"][0] for part in parts)
         raise PredictionsError(f"{path}: detectors {found}; expected one, for one name given")
     if detector is not None:
         parts = [frame.with_columns(pl.lit(detector).alias("detector"))]
-    dataset = dataset or _dataset_of(path)
-    return [_predictions(path, dataset, part, notes) for part in parts]
+    return [_predictions(path, dataset or of_path[0], part, notes) for part in parts]
 
 
 def _predictions(path: Path, dataset: str, rows: pl.DataFrame, notes: list[str]) -> Predictions:
@@ -117,7 +113,9 @@ def find_predictions(folder: str | Path) -> list[Path]:
     Raises:
         PredictionsError: There is none.
     """
-    files = (p for p in files_below(Path(folder)) if p.suffix.lower() in _SUFFIXES)
+    files = (
+        p for p in files_below(Path(folder)) if p.suffix.lower() in (".csv", ".tsv", ".parquet")
+    )
     found = sorted(p for p in files if not p.name.startswith(".") and _looks_right(p))
     if not found:
         raise PredictionsError(f"{folder}: no prediction file, expected CSVs with {_EXPECTED}")
@@ -130,19 +128,33 @@ def _looks_right(path: Path) -> bool:
 
 
 def _has_columns(names: list[str]) -> bool:
-    return any(n in names for n in _TARGETS) and any(n in names for n in (_LABEL, *_PROBS))
+    return any(n in names for n in _TARGETS) and any(n in names for n in ("pred_label", *_PROBS))
 
 
-def _read_text(path: Path) -> _Checker:
-    """Return every column as text, with the line of each row."""
+def _read_text(path: Path) -> tuple[_Checker, list[str]]:
+    """Return every column as text under our names, and notes on columns of one meaning."""
     table = read_table(path, error=PredictionsError, known=_KNOWN)
-    if not _has_columns(table.frame.columns):
-        raise PredictionsError(
-            f"{path}: columns {listed(table.frame.columns)}; expected {_EXPECTED}"
-        )
-    if table.frame.height == 0:
+    frame, names = table.frame, table.frame.columns
+    if not _has_columns(names):
+        raise PredictionsError(f"{path}: columns {listed(names)}; expected {_EXPECTED}")
+    if frame.height == 0:
         raise PredictionsError(f"{path}: no rows, expected at least one item")
-    return _Checker(table.frame, table.lines)
+    notes: list[str] = []
+    headings: dict[str, str] = {}
+    for synonyms, read in ((_TARGETS, labels), (_PROBS, numbers)):
+        found = [name for name in synonyms if name in names]
+        if found:
+            headings[synonyms[0]] = found[0]
+        if len(found) < 2:
+            continue
+        taken, other = (read(without_missing(frame[name])) for name in found)
+        if n_differ := (~taken.eq_missing(other)).sum():
+            notes.append(
+                f"{found[0]} and {found[1]} differ in {n_differ} of {frame.height} rows; "
+                f"{found[0]} counts, {found[1]} is passed over"
+            )
+    frame = frame.rename({name: ours for ours, name in headings.items()})
+    return _Checker(frame, table.lines, headings), notes
 
 
 @dataclass
@@ -152,13 +164,13 @@ class _Checker:
     Attributes:
         frame: Text columns under our names.
         lines: Line of each row in the file.
-        headings: Our names → names in the file, if they differ.
+        headings: Our names → names in the file.
         problems: Line and description of each problem.
     """
 
     frame: pl.DataFrame
     lines: list[int]
-    headings: dict[str, str] = field(default_factory=dict)
+    headings: dict[str, str]
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def text(self, name: str) -> pl.Series:
@@ -178,8 +190,8 @@ class _Checker:
     def true_false(self, name: str) -> pl.Series:
         """Return a column of true, false and null."""
         text = self.text(name)
-        lower = text.str.to_lowercase()
-        values = lower.replace_strict(_TRUE_FALSE, default=None, return_dtype=pl.Boolean)
+        lower, known = text.str.to_lowercase(), {"true": True, "false": False}
+        values = lower.replace_strict(known, default=None, return_dtype=pl.Boolean)
         self.report(values.is_null() & text.is_not_null(), name, "expected true or false")
         return values
 
@@ -192,16 +204,6 @@ class _Checker:
         wrong = text.is_not_null() & ~good.fill_null(value=False)
         self.report(wrong, name, f"expected a number{wanted}")
         return values
-
-    def is_numeric(self, name: str) -> bool:
-        """Whether every cell of a column is a number or missing."""
-        text = self.text(name)
-        return numbers(text).is_finite().sum() == text.count()
-
-    def holds_numbers(self, name: str) -> bool:
-        """Whether any cell of a column is a number, or all are missing."""
-        text = self.text(name)
-        return text.count() == 0 or numbers(text).count() > 0
 
     def report(self, wrong: pl.Series, name: str, expected: str) -> None:
         """Add a problem for every row where ``wrong`` is true."""
@@ -221,17 +223,23 @@ class _Checker:
 
 def _checked(path: Path) -> tuple[pl.DataFrame, list[str]]:
     """Return the typed columns of ``Predictions.frame``, ``detector`` possibly null, and notes."""
-    raw = _read_text(path)
-    notes = _compare_duplicates(raw)
-    table = _under_our_names(raw)
+    table, notes = _read_text(path)
     names = table.frame.columns
     target = table.zero_one("target", needed=True)
     prob, label = table.number("pred_prob", (0, 1)), table.zero_one("pred_label")
     _check_pairs(table, prob, label)
     if "detector" in names:
         table.report(table.text("detector").is_null(), "detector", "expected a name")
-    encoders = [n for n in encoder_columns(names) if table.holds_numbers(n)]
-    optional = [n for n in _NUMBERS if n in names and table.is_numeric(n)]
+    encoders = [
+        name
+        for name in encoder_columns(names)
+        if (text := table.text(name)).count() == 0 or numbers(text).count() > 0
+    ]
+    optional = [
+        name
+        for name in _NUMBERS
+        if name in names and numbers(text := table.text(name)).is_finite().sum() == text.count()
+    ]
     values = [table.number(name) for name in ("logit", *optional, *encoders)]
     rate = table.number("native_rate_hz").cast(pl.Int64, strict=False)
     below_band = table.true_false("below_band")
@@ -246,32 +254,6 @@ def _checked(path: Path) -> tuple[pl.DataFrame, list[str]]:
     kinds = [clean_names(table.frame[name]) for name in NAME_COLUMNS if name in names]
     added = (target, *values, rate, below_band, prob, label, *texts, *kinds)
     return _arranged(table.frame.with_columns(added), encoders), notes
-
-
-def _compare_duplicates(table: _Checker) -> list[str]:
-    """Return notes on two columns of targets, or of scores, that differ."""
-    notes = []
-    for wanted, read in ((_TARGETS, labels), (_PROBS, numbers)):
-        names = [name for name in wanted if name in table.frame.columns]
-        if len(names) < 2:
-            continue
-        taken, other = (read(table.text(name)) for name in names)
-        if n_differ := (~taken.eq_missing(other)).sum():
-            notes.append(
-                f"{names[0]} and {names[1]} differ in {n_differ} of {len(taken)} rows; "
-                f"{names[0]} counts, {names[1]} is passed over"
-            )
-    return notes
-
-
-def _under_our_names(table: _Checker) -> _Checker:
-    names = table.frame.columns
-    own = {
-        next(name for name in _TARGETS if name in names): "target",
-        next((name for name in _PROBS if name in names), "pred_prob"): "pred_prob",
-    }
-    headings = {ours: name for name, ours in own.items()}
-    return _Checker(table.frame.rename(own, strict=False), table.lines, headings)
 
 
 def _arranged(frame: pl.DataFrame, encoders: list[str]) -> pl.DataFrame:
@@ -297,22 +279,16 @@ def _check_pairs(table: _Checker, prob: pl.Series, label: pl.Series) -> None:
     )
 
 
-def _dataset_of(path: Path) -> str:
-    path = path.absolute()
-    if path.parent.parent.name == "preds":
-        return path.parent.name
-    if path.stem == _PUBLISHED_STEM:
-        return path.parent.parent.name
-    return path.stem.partition("__")[2] or path.stem
-
-
-def _detector_of(path: Path) -> str:
-    path = path.absolute()
-    if path.stem == _PUBLISHED_STEM:
-        return path.parent.name.replace("__", "/")
-    if path.parent.parent.name == "preds":
-        return path.stem.replace("__", "/")
-    return path.stem.partition("__")[0] or path.stem
+def _names_of(path: Path) -> tuple[str, str]:
+    """Return the names of dataset and detector in the path of a prediction file."""
+    folder, stem = path.absolute().parent, path.stem
+    in_run = folder.parent.name == "preds"
+    if stem == "test_predictions":
+        return (folder if in_run else folder.parent).name, folder.name.replace("__", "/")
+    if in_run:
+        return folder.name, stem.replace("__", "/")
+    detector, _, dataset = stem.partition("__")
+    return dataset or stem, detector or stem
 
 
 def _find_contradiction(frame: pl.DataFrame) -> str | None:
