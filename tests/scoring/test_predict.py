@@ -18,7 +18,6 @@ from earwitness.core.predictions import PREDICTION_COLUMNS, WINDOW_COLUMNS
 from earwitness.detectors.base import Scores
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 from earwitness.scoring.predict import (
-    count_files,
     plan_scoring,
     predict,
     score_plan,
@@ -241,10 +240,10 @@ def test_skip_time_counts_where_it_is_asked_for(folder: Path) -> None:
     assert first == nothing != skipped
     assert "skip_time of 9 s leaves nothing" in found.frame["error"][3]
     assert sum(detector.batches) == 2
-    assert len(seen) == count_files([rows], [detector], use_skip_time=True) == 3
+    assert len(seen) == plan_scoring([rows], [detector], use_skip_time=True).n_files == 3
     (plain,) = predict([rows], [Loudness()], n_workers=0)
     assert plain.frame["logit"].n_unique() == 2
-    assert count_files([rows], [detector]) == 2
+    assert plan_scoring([rows], [detector]).n_files == 2
 
 
 def test_a_detector_whose_config_skips_beside_one_whose_does_not(folder: Path) -> None:

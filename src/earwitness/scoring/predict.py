@@ -181,13 +181,6 @@ def tabulate(
     ]
 
 
-def count_files(
-    manifests: Sequence[Manifest], detectors: Sequence[Detector], *, use_skip_time: bool = False
-) -> int:
-    """Return the number of calls of ``advance`` by ``predict``."""
-    return plan_scoring(manifests, detectors, use_skip_time=use_skip_time).n_files
-
-
 def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
     """Return the job of each row, with its skip_time if a request skips."""
     paths = [str(path) for path in manifest.locate_all()]
