@@ -87,9 +87,9 @@ def plain(root: Path) -> float:
 def ours(root: Path, out: Path) -> float:
     """The trainer, from files to a checkpoint."""
     start = time.perf_counter()
-    shelf = read_images(find_images(root).examples)
-    train, valid = split_groups(shelf.examples, SplitConfig(1 / 9))
-    task = ImageTask(ImageSplits(shelf.subset(train), shelf.subset(valid)), init="none")
+    dataset = read_images(find_images(root).examples)
+    train, valid = split_groups(dataset.examples, SplitConfig(1 / 9))
+    task = ImageTask(ImageSplits(dataset.subset(train), dataset.subset(valid)), init="none")
     config = TrainConfig(epochs=EPOCHS, batch_size=BATCH)
     fit(task, config, out, hardware=Hardware("cpu", precision=native_precision("cpu")))
     return time.perf_counter() - start

@@ -41,7 +41,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return Manifest("train", frame, (root,))
 
 
-def test_learns_what_sets_the_classes_apart(manifest: Manifest, tmp_path: Path) -> None:
+def test_learns_to_separate_the_classes(manifest: Manifest, tmp_path: Path) -> None:
     fitted = train_fakeprint([manifest], tmp_path / "mine", n_workers=0)
     assert (fitted.n_real, fitted.n_fake) == (6, 6)
     failures = {Path(path).name: reason for path, reason in fitted.failures}
@@ -55,7 +55,7 @@ def test_learns_what_sets_the_classes_apart(manifest: Manifest, tmp_path: Path) 
     assert prediction.frame["pred_label"].to_list() == [0, 1]
 
 
-def test_the_card_tells_what_it_was_trained_on(manifest: Manifest, tmp_path: Path) -> None:
+def test_the_card_records_the_training_items(manifest: Manifest, tmp_path: Path) -> None:
     card = train_fakeprint([manifest], tmp_path / "mine", n_workers=0).detector.card
     assert card.name == "mine"
     assert card.trained_on == ("Noise train",)

@@ -50,7 +50,7 @@ def test_class_folders_may_have_any_names_and_which_is_which_is_said(tmp_path: P
         find_images(tmp_path, classes={"sumo": 1})
 
 
-def test_given_sides_are_kept(tmp_path: Path) -> None:
+def test_given_splits_are_kept(tmp_path: Path) -> None:
     for side, seed in (("train", 0), ("val", 10), ("Test", 20)):
         put_images(tmp_path / side / "Deepfake", ["0.png", f"{side}x.png"], seed)
         put_images(tmp_path / side / "Original", [f"{side}1.png", f"{side}2.png"], seed + 5)
@@ -64,9 +64,9 @@ def test_given_sides_are_kept(tmp_path: Path) -> None:
     shared = [note for note in found.notes if "groups are in" in note]
     assert len(shared) == 3
     assert shared[0].startswith("1 groups are in train and in valid (as '0')")
-    shelves = prepare_images(found.examples, SplitConfig(test_share=0.5), valid=found.valid)
-    assert shelves.test is None  # a given side is a plan of its own
-    assert len(shelves.train.examples) == 4
+    splits = prepare_images(found.examples, SplitConfig(test_share=0.5), valid=found.valid)
+    assert splits.test is None  # a given split is complete
+    assert len(splits.train.examples) == 4
 
 
 def test_csvs_of_images_are_read(tmp_path: Path) -> None:

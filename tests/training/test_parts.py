@@ -98,7 +98,7 @@ def test_black_stays_black_when_it_gets_louder() -> None:
 
 
 @given(st.integers(4, 60), st.integers(0, 9), st.floats(0.05, 0.5))
-def test_a_group_stands_on_one_side(n_groups: int, seed: int, share: float) -> None:
+def test_a_group_is_in_one_split(n_groups: int, seed: int, share: float) -> None:
     everyone = examples(n_groups)
     train, valid = split_groups(everyone, SplitConfig(share, seed=seed))
     assert {e.group for e in train}.isdisjoint(e.group for e in valid)
@@ -121,7 +121,7 @@ def manifest_of(folder: Path, names: list[str], **columns: object) -> Manifest:
     return Manifest("m", frame.with_columns(source_dataset=pl.lit("FMA"), **columns), (folder,))
 
 
-def test_a_track_that_manifests_name_differently_stands_on_one_side(tmp_path: Path) -> None:
+def test_a_track_that_manifests_name_differently_is_in_one_split(tmp_path: Path) -> None:
     names = [f"{side}/{n:06}.mp3" for n in range(20) for side in ("real", "made")]
     named = manifest_of(tmp_path, names, group_id=pl.format("mine{}", pl.int_range(pl.len()) // 2))
     bare = manifest_of(tmp_path, [f"other/../also/{n:06}.mp3" for n in range(20)])
@@ -140,7 +140,7 @@ def test_links_and_spellings_of_one_file_are_of_one_group(tmp_path: Path) -> Non
     assert {e.group for e in found} == {"g0"}
 
 
-def test_images_are_found_at_any_depth_with_what_their_manifest_tells(tmp_path: Path) -> None:
+def test_images_are_found_at_any_depth_with_the_metadata_of_their_manifest(tmp_path: Path) -> None:
     write_images(tmp_path, 2)
     deep = tmp_path / "deepfake" / "more" / "deep"
     deep.mkdir(parents=True)
@@ -154,8 +154,8 @@ def test_images_are_found_at_any_depth_with_what_their_manifest_tells(tmp_path: 
         "filepath,target,source_dataset,split_tag,generator,group_id\n"
         "deepfake/combined/t000__0.png,1,FMA,train,lyra,track7\n"
     )
-    told = {e.name: e for e in find_images(tmp_path).examples}["deepfake/combined/t000__0.png"]
-    assert (told.group, told.generator, told.origin) == ("track7", "lyra", "FMA train")
+    one = {e.name: e for e in find_images(tmp_path).examples}["deepfake/combined/t000__0.png"]
+    assert (one.group, one.generator, one.origin) == ("track7", "lyra", "FMA train")
     by_digit = find_images(tmp_path, group_by=r"(\d)\.\w+$|v2").examples
     assert {e.group for e in by_digit} >= {"track7", "1"}
     with pytest.raises(UsageError, match="finds nothing in 'original"):
@@ -164,7 +164,7 @@ def test_images_are_found_at_any_depth_with_what_their_manifest_tells(tmp_path: 
         find_images(tmp_path, group_by="(")
 
 
-def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
+def test_unusable_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"--images .*data: no such file"):
         find_images(tmp_path / "data")
     (tmp_path / "original").mkdir()
@@ -209,9 +209,9 @@ def test_a_fingerprint_changes_with_what_is_trained_on(tmp_path: Path) -> None:
     assert fingerprint(found[1:]) == rest
 
 
-def shelf(pixels: np.ndarray, targets: list[int], **told: object) -> ImageDataset:  # type: ignore[type-arg]
+def dataset(pixels: np.ndarray, targets: list[int], **more: object) -> ImageDataset:  # type: ignore[type-arg]
     rows = tuple(Example(f"{n}.png", Path(f"{n}.png"), t, f"g{n}") for n, t in enumerate(targets))
-    traits = told.get("traits") or tuple(("same",) for _ in rows)
+    traits = more.get("traits") or tuple(("same",) for _ in rows)
     places = tuple(range(len(rows)))
     return ImageDataset(rows, pixels, places, traits, TINY)  # type: ignore[arg-type]
 
@@ -220,39 +220,39 @@ def noise(n: int, seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]
     return np.random.default_rng(seed).integers(1, 255, (n, 8, 8), dtype=np.uint8)
 
 
-def test_what_may_go_wrong_is_looked_for_beforehand() -> None:
+def test_problems_of_the_data_are_found() -> None:
     targets = [0, 1] * 10
-    good = shelf(noise(20), targets)
-    assert not list(check_images(good, shelf(noise(4, 1), [0, 1, 0, 1])))
+    good = dataset(noise(20), targets)
+    assert not list(check_images(good, dataset(noise(4, 1), [0, 1, 0, 1])))
     constant = noise(20)
     constant[3] = 7
-    twins = noise(20)
-    twins[1] = twins[0]
+    copies = noise(20)
+    copies[1] = copies[0]
     bright = noise(20)
     bright[1::2] //= 4
     low = noise(20)
     low[::2, :4] = 0
     leak = tuple((f"{t} × 4 pixels",) for t in targets)
     cases = {
-        "1 of 20 images are of one colour throughout (as 3.png)": shelf(constant, targets),
-        "1 images are the same in both classes": shelf(twins, targets),
-        "shortcut: brightness alone separates": shelf(bright, targets),
-        "shortcut: the highest frequency with sound alone": shelf(low, targets),
-        "label leak: properties of the files separate": shelf(noise(20), targets, traits=leak),
+        "1 of 20 images are of one colour throughout (as 3.png)": dataset(constant, targets),
+        "1 images are the same in both classes": dataset(copies, targets),
+        "shortcut: brightness alone separates": dataset(bright, targets),
+        "shortcut: the highest frequency with sound alone": dataset(low, targets),
+        "label leak: properties of the files separate": dataset(noise(20), targets, traits=leak),
     }
     for message, train in cases.items():
         assert any(t.startswith(message) for t in check_images(train, good)), message
     assert "20 images of valid are the same" in next(iter(check_images(good, good)))
     lopsided = [*examples(5, ("",)), *examples(20, ("a",))]
-    told = list(check_examples(lopsided, examples(20, ("", "a"))))
-    assert [t.partition(" ")[0] for t in told] == ["classes", "fewer"]
+    findings = list(check_examples(lopsided, examples(20, ("", "a"))))
+    assert [t.partition(" ")[0] for t in findings] == ["classes", "fewer"]
 
 
-def test_images_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_left_out_and_reported(tmp_path: Path) -> None:
     write_images(tmp_path, 3)
     (tmp_path / "original/combined/t000__0.png").write_text("no image")
-    told: list[bool] = []
-    got = read_images(find_images(tmp_path).examples, advance=told.append)
+    advanced: list[bool] = []
+    got = read_images(find_images(tmp_path).examples, advance=advanced.append)
     assert got.pixels.shape == (5, 32, 32)
     assert got.contract == TINY
     assert [(e.name, r) for e, r in got.failures] == [
@@ -261,7 +261,7 @@ def test_images_that_cannot_be_read_are_left_out_and_told(tmp_path: Path) -> Non
             "a text/HTML file, not an image, expected PNG, JPEG, BMP, TIFF, WEBP",
         )
     ]
-    assert told.count(False) == 1
+    assert advanced.count(False) == 1
     (tmp_path / "deepfake/combined/t001__0.png").unlink()
     Image.new("RGB", (10, 10), "red").save(tmp_path / "deepfake/combined/red.png")
     mixed = read_images(find_images(tmp_path).examples)
@@ -285,7 +285,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert shares[100] == pytest.approx(0)
 
 
-def test_pixels_that_cannot_be_kept_are_said_with_their_folder(tmp_path: Path) -> None:
+def test_pixels_that_cannot_be_kept_name_their_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DatasetError) as caught:
         PixelFile(tmp_path / "file" / "mine", (2, 2))

@@ -22,13 +22,14 @@ from earwitness.core.spectrogram import SpectrogramContract
 from earwitness.detectors.loading import open_detector
 from earwitness.detectors.nets.resnet18 import load_resnet
 from earwitness.scoring.predict import predict
+from earwitness.training.curves import Callbacks
 from earwitness.training.examples import SplitConfig
 from earwitness.training.image_dataset import ImageSplits, prepare_audio, prepare_images
 from earwitness.training.image_sources import find_images
 from earwitness.training.resnet import ImageTask, make_network
 from earwitness.training.run import TrainedDetector, train
 from earwitness.training.task import TrainConfig
-from earwitness.training.trainer import Callbacks, fit
+from earwitness.training.trainer import fit
 from imagefolders import TINY, write_images
 from resnets import make_network as random_network
 
@@ -43,28 +44,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shelves(folder: Path) -> ImageSplits:
+def images(folder: Path) -> ImageSplits:
     return prepare_images(find_images(folder).examples, SplitConfig(0.25))
 
 
 @pytest.fixture(scope="module")
 def whole(
-    shelves: ImageSplits, tmp_path_factory: pytest.TempPathFactory
+    images: ImageSplits, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, TrainedDetector, list[int]]:
-    """An unbroken training: its folder, what came of it, and the epochs that were told of."""
-    out, told = tmp_path_factory.mktemp("trained") / "mine", []
-    callbacks = Callbacks(on_epoch=lambda row: told.append(int(row["epoch"])))
-    return out, train(ImageTask(shelves, init="none"), QUICK, out, callbacks=callbacks), told
+    """An unbroken training: its folder, what came of it, and the epochs of its callback."""
+    out, epochs = tmp_path_factory.mktemp("trained") / "mine", []
+    callbacks = Callbacks(on_epoch=lambda row: epochs.append(int(row["epoch"])))
+    return out, train(ImageTask(images, init="none"), QUICK, out, callbacks=callbacks), epochs
 
 
-def test_learns_what_sets_the_classes_apart(
-    shelves: ImageSplits, whole: tuple[Path, TrainedDetector, list[int]]
+def test_learns_to_separate_the_classes(
+    images: ImageSplits, whole: tuple[Path, TrainedDetector, list[int]]
 ) -> None:
-    out, done, told = whole
+    out, done, epochs = whole
     assert done.trained.best_row["valid_auroc"] > 0.8
-    assert told == list(range(1, len(told) + 1))
+    assert epochs == list(range(1, len(epochs) + 1))
     curves = pl.read_csv(out / "curves.csv")
-    assert curves["epoch"].to_list() == told
+    assert curves["epoch"].to_list() == epochs
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list((out / "tensorboard").glob("events*"))
     assert not (out / "checkpoints").exists()
@@ -75,24 +76,24 @@ def test_learns_what_sets_the_classes_apart(
     assert card.images == TINY
     assert card.details["valid_auroc"] == pytest.approx(curves["valid_auroc"].max(), abs=1e-6)
     assert card.training_items is not None
-    assert sha256_of(shelves.train.examples[0].path) in card.training_items.item_sha256
+    assert sha256_of(images.train.examples[0].path) in card.training_items.item_sha256
     state = torch.load(out / "best_laundered_processed.pth", weights_only=True)
     assert random_network().load_state_dict(state, strict=True)
-    judge = load_resnet(out / "best_laundered_processed.pth")
-    images = [np.repeat(p[..., None], 3, axis=2) for p in shelves.valid.images()]
-    right = (judge.score_images(images) >= 0) == [e.target == 1 for e in shelves.valid.examples]
+    detector = load_resnet(out / "best_laundered_processed.pth")
+    colours = [np.repeat(p[..., None], 3, axis=2) for p in images.valid.images()]
+    right = (detector.score_images(colours) >= 0) == [e.target == 1 for e in images.valid.examples]
     assert right.mean() == pytest.approx(done.trained.best_row["valid_balanced_accuracy"])
     with pytest.raises(RunError, match="contains a detector already"):
-        train(ImageTask(shelves, init="none"), QUICK, out)
+        train(ImageTask(images, init="none"), QUICK, out)
 
 
 def test_the_held_out_test_is_scored_once_and_never_learned_from(
     folder: Path, tmp_path: Path
 ) -> None:
-    shelves = prepare_images(find_images(folder).examples, SplitConfig(0.2, test_share=0.2))
-    assert shelves.test is not None
+    images = prepare_images(find_images(folder).examples, SplitConfig(0.2, test_share=0.2))
+    assert images.test is not None
     plan = TrainConfig(epochs=2, batch_size=8)
-    done = train(ImageTask(shelves, init="none", published=True), plan, tmp_path / "mine")
+    done = train(ImageTask(images, init="none", published=True), plan, tmp_path / "mine")
     assert done.test is not None
     split = pl.read_csv(tmp_path / "mine" / "split.csv").partition_by("split_tag", as_dict=True)
     groups = [set(split[side,]["group_id"]) for side in ("train", "valid", "test")]
@@ -100,29 +101,29 @@ def test_the_held_out_test_is_scored_once_and_never_learned_from(
     (read,) = ew.read_predictions(tmp_path / "mine" / "test_predictions.csv")
     metrics = ew.evaluate([read], n_resamples=20)
     overall = next(one for one in metrics.slices if one.kind == "overall")
-    told = json.loads((tmp_path / "mine" / "test.json").read_text())
-    assert told["n_images"] == len(shelves.test.examples) == read.frame.height
+    written = json.loads((tmp_path / "mine" / "test.json").read_text())
+    assert written["n_images"] == len(images.test.examples) == read.frame.height
     for name in ("auroc", "balanced_accuracy"):
-        value = told["metrics"][name]["value"]
+        value = written["metrics"][name]["value"]
         assert value == pytest.approx(overall.estimates[name].value)
         assert done.card.details[f"test_{name}"] == pytest.approx(value, abs=1e-6)
     again = load_resnet(tmp_path / "mine" / "best_laundered_processed.pth")
     assert again.card.classes == ("Deepfake", "Original")
-    images = [np.repeat(p[..., None], 3, axis=2) for p in shelves.test.images()]
+    colours = [np.repeat(p[..., None], 3, axis=2) for p in images.test.images()]
     np.testing.assert_allclose(
-        again.score_images(images), read.frame["logit"].to_numpy(), atol=1e-4
+        again.score_images(colours), read.frame["logit"].to_numpy(), atol=1e-4
     )
     # the same sides without a test learn the same weights
-    alone = ImageSplits(shelves.train, shelves.valid)
+    alone = ImageSplits(images.train, images.valid)
     train(ImageTask(alone, init="none", published=True), plan, tmp_path / "alone")
     name = "best_laundered_processed.pth"
     assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "mine" / name).read_bytes()
     assert not (tmp_path / "alone" / "test.json").exists()
 
 
-def test_weight_decay_shrinks_weights(shelves: ImageSplits, tmp_path: Path) -> None:
+def test_weight_decay_shrinks_weights(images: ImageSplits, tmp_path: Path) -> None:
     def size(weight_decay: float) -> float:
-        task = ImageTask(shelves, init="none")
+        task = ImageTask(images, init="none")
         plan = TrainConfig(epochs=1, batch_size=16, learning_rate=1e-3, weight_decay=weight_decay)
         trained = fit(task, plan, tmp_path / str(weight_decay))
         return float(trained.final["layer4.0.conv1.weight"].norm())
@@ -140,7 +141,7 @@ from earwitness.training.run import train
 from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import find_images
 from earwitness.training.task import TrainConfig
-from earwitness.training.trainer import Callbacks
+from earwitness.training.curves import Callbacks
 
 asked = []
 
@@ -150,16 +151,16 @@ def should_stop():
         os.kill(os.getpid(), signal.SIGKILL)
     return False
 
-shelves = prepare_images(find_images(Path(sys.argv[1])).examples, SplitConfig(0.25))
+images = prepare_images(find_images(Path(sys.argv[1])).examples, SplitConfig(0.25))
 plan = TrainConfig(epochs=4, batch_size=8, learning_rate=1e-3, monitor="valid_auroc")
-task = ImageTask(shelves, init="none")
+task = ImageTask(images, init="none")
 train(task, plan, Path(sys.argv[2]), callbacks=Callbacks(should_stop=should_stop))
 """
 
 
-def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
+def test_a_killed_training_resumes_to_the_result_of_an_unbroken_one(
     folder: Path,
-    shelves: ImageSplits,
+    images: ImageSplits,
     tmp_path: Path,
     whole: tuple[Path, TrainedDetector, list[int]],
 ) -> None:
@@ -169,7 +170,7 @@ def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
     before = (tmp_path / "killed" / "curves.csv").read_text().splitlines()
     assert len(before) == 2  # the header and one epoch; the second one was broken off
     resumed, unbroken = tmp_path / "killed", whole[0]
-    train(ImageTask(shelves, init="none"), QUICK, resumed)
+    train(ImageTask(images, init="none"), QUICK, resumed)
     for name in ("curves.csv", "split.csv", "final_laundered_processed.pth"):
         assert (resumed / name).read_bytes() == (unbroken / name).read_bytes(), name
     cards = [json.loads((f / "card.json").read_text())["details"] for f in (resumed, unbroken)]
@@ -194,29 +195,29 @@ def killing(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(killing)
-shelves = prepare_images(find_images(Path(sys.argv[1])).examples, SplitConfig(0.25))
-task = ImageTask(shelves, init="none")
+images = prepare_images(find_images(Path(sys.argv[1])).examples, SplitConfig(0.25))
+task = ImageTask(images, init="none")
 train(task, TrainConfig(epochs=1, batch_size=16), Path(sys.argv[2]))
 """
 
 
 @pytest.fixture(scope="module")
-def brief(shelves: ImageSplits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def brief(images: ImageSplits, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an unbroken training of one epoch."""
     out = tmp_path_factory.mktemp("brief") / "mine"
-    train(ImageTask(shelves, init="none"), BRIEF, out)
+    train(ImageTask(images, init="none"), BRIEF, out)
     return out
 
 
 @pytest.mark.parametrize("moment", ["final_laundered_processed.pth", "card.json", "rmtree"])
 def test_a_training_killed_in_its_last_moments_is_not_done(
-    folder: Path, shelves: ImageSplits, tmp_path: Path, brief: Path, moment: str
+    folder: Path, images: ImageSplits, tmp_path: Path, brief: Path, moment: str
 ) -> None:
     out = tmp_path / "late" / "mine"  # the curves are titled after the folder
     command = [sys.executable, "-c", KILLED_LATE, folder, out, moment]
     killed = subprocess.run(command, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    task = ImageTask(shelves, init="none")
+    task = ImageTask(images, init="none")
     if moment == "rmtree":  # the card is there, so all else is: it is done
         with pytest.raises(RunError, match="contains a detector already"):
             train(task, BRIEF, out)
@@ -230,25 +231,25 @@ def test_a_training_killed_in_its_last_moments_is_not_done(
         train(task, BRIEF, out)
 
 
-def test_ctrl_c_stops_and_another_training_is_refused(shelves: ImageSplits, tmp_path: Path) -> None:
+def test_ctrl_c_stops_and_another_training_is_refused(images: ImageSplits, tmp_path: Path) -> None:
     with pytest.raises(StoppedError, match="the same command resumes"):
         train(
-            ImageTask(shelves, init="none"),
+            ImageTask(images, init="none"),
             QUICK,
             tmp_path,
             callbacks=Callbacks(should_stop=lambda: True),
         )
     other = replace(QUICK, seed=1)
     with pytest.raises(RunError, match=r"another training: seed was 0, is 1\. Choose"):
-        train(ImageTask(shelves, init="none"), other, tmp_path)
-    fewer = ImageSplits(shelves.train, shelves.valid.subset(shelves.valid.examples[1:]))
+        train(ImageTask(images, init="none"), other, tmp_path)
+    fewer = ImageSplits(images.train, images.valid.subset(images.valid.examples[1:]))
     with pytest.raises(RunError, match="other valid examples"):
         train(ImageTask(fewer, init="none"), QUICK, tmp_path)
 
 
-def test_the_bar_counts_every_example_of_every_epoch(shelves: ImageSplits, tmp_path: Path) -> None:
-    task = ImageTask(shelves, init="none")
-    n = len(shelves.train.examples)
+def test_the_bar_counts_every_example_of_every_epoch(images: ImageSplits, tmp_path: Path) -> None:
+    task = ImageTask(images, init="none")
+    n = len(images.train.examples)
     plan = TrainConfig(epochs=2, batch_size=10, patience=5)
     assert n % plan.batch_size  # the last batch is short and left out
     counted: list[bool] = []
@@ -280,8 +281,8 @@ class Crowded(ImageTask):
         return super().forward(inputs)
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(shelves: ImageSplits, tmp_path: Path) -> None:
-    task = Crowded(shelves, init="none")
+def test_out_of_memory_halves_the_batch(images: ImageSplits, tmp_path: Path) -> None:
+    task = Crowded(images, init="none")
     trained = fit(task, TrainConfig(epochs=1, batch_size=32), tmp_path)
     assert trained.notes == [
         "out of memory: the batch size is 8, with gradients accumulated to steps of about 32"
@@ -289,9 +290,9 @@ def test_out_of_memory_halves_the_batch_and_goes_on(shelves: ImageSplits, tmp_pa
     assert len(trained.rows) == 1
 
 
-def test_all_but_the_last_layer_is_held_at_first(shelves: ImageSplits, tmp_path: Path) -> None:
+def test_only_the_last_layer_is_trained_at_first(images: ImageSplits, tmp_path: Path) -> None:
     torch.save(random_network(1, seed=5).state_dict(), tmp_path / "start.pth")
-    task = ImageTask(shelves, init=str(tmp_path / "start.pth"))
+    task = ImageTask(images, init=str(tmp_path / "start.pth"))
     start = {name: values.clone() for name, values in task.network.state_dict().items()}
     given = random_network(1, seed=5).state_dict()["conv1.weight"]
     assert torch.equal(start["conv1.weight"], given)
@@ -307,7 +308,7 @@ def test_all_but_the_last_layer_is_held_at_first(shelves: ImageSplits, tmp_path:
     assert changed == {"fc.weight", "fc.bias"}
 
 
-def test_imagenet_weights_that_cannot_be_had_say_how_to_go_on(
+def test_missing_imagenet_weights_say_what_to_do(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = "http://127.0.0.1:9/resnet18-f37072fd.pth"
@@ -341,17 +342,15 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return Manifest("music", frame, (root,))
 
 
-def test_audio_is_drawn_in_memory_and_the_network_judges_audio(
-    music: Manifest, tmp_path: Path
-) -> None:
+def test_a_network_trained_on_rendered_audio_scores_audio(music: Manifest, tmp_path: Path) -> None:
     contract = SpectrogramContract(
         height=32, width=32, hop=1000, sample_rate_hz=44_100, band_hz=(20, 22_050)
     )
-    shelves = prepare_audio([music], [], contract, SplitConfig(0.34), windows=2, n_workers=0)
-    assert [image.shape for image in shelves.train.images()] == [(32, 32)] * 16
-    assert len(shelves.valid.examples) == 8
-    assert [e.path.name for e, _ in shelves.failures] == ["broken.wav"]
-    done = train(ImageTask(shelves, init="none"), BRIEF, tmp_path / "mine")
+    images = prepare_audio([music], [], contract, SplitConfig(0.34), windows=2, n_workers=0)
+    assert [image.shape for image in images.train.images()] == [(32, 32)] * 16
+    assert len(images.valid.examples) == 8
+    assert [e.path.name for e, _ in images.failures] == ["broken.wav"]
+    done = train(ImageTask(images, init="none"), BRIEF, tmp_path / "mine")
     assert done.card.images == contract
     (prediction,) = predict(music, [str(tmp_path / "mine")], n_workers=0)
     assert (prediction.n_scored, prediction.n_failed) == (12, 1)
@@ -370,8 +369,8 @@ from earwitness.training.run import train
 from earwitness.training.examples import SplitConfig
 from earwitness.training.image_sources import find_images
 from earwitness.training.task import Hardware, TrainConfig
-shelves = prepare_images(find_images(Path({str(folder)!r})).examples, SplitConfig(0.25))
-train(ImageTask(shelves, init="none"), TrainConfig(epochs=1, batch_size=8), Path({str(tmp_path)!r}),
+images = prepare_images(find_images(Path({str(folder)!r})).examples, SplitConfig(0.25))
+train(ImageTask(images, init="none"), TrainConfig(epochs=1, batch_size=8), Path({str(tmp_path)!r}),
       hardware=Hardware("cpu", 2))
 """
     path = tmp_path / "two.py"

@@ -65,7 +65,7 @@ from earwitness.training.examples import SplitConfig, list_splits
 from earwitness.training.run import train as train_detector
 from earwitness.training.sampling import split_readable
 from earwitness.training.task import TrainConfig
-from earwitness.training.trainer import Callbacks
+from earwitness.training.curves import Callbacks
 from earwitness.training.spectttra import RECIPE, SpectttraTask, find_start
 
 asked = []
@@ -149,21 +149,21 @@ def test_the_card_says_what_it_was_begun_with(
 def test_published_weights_keep_what_is_known_of_them(
     place: Path, sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf = tmp_path / "shelf"
-    shelf.mkdir()
-    (shelf / NAME).symlink_to(place / "start")
-    monkeypatch.setenv("EARWITNESS_WEIGHTS", str(shelf))
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / NAME).symlink_to(place / "start")
+    monkeypatch.setenv("EARWITNESS_WEIGHTS", str(weights))
     start = find_start(NAME, None)
     task = SpectttraTask(start, *sides)
     card = train(task, TrainConfig(epochs=1, batch_size=8), tmp_path / "mine").card
     assert card.trained_on == ("SONICS train", "Noise train")
     assert card.selected_on == ("SONICS valid", "Noise train")
-    told = json.loads((tmp_path / "mine/card.json").read_text())
-    (tmp_path / "mine/card.json").write_text(json.dumps(told | {"weights_sha256": "other"}))
+    card_json = json.loads((tmp_path / "mine/card.json").read_text())
+    (tmp_path / "mine/card.json").write_text(json.dumps(card_json | {"weights_sha256": "other"}))
     assert open_detector(str(tmp_path / "mine")).card.trained_on is None  # not of these weights
 
 
-def test_a_killed_training_goes_on_to_what_an_unbroken_one_gives(
+def test_a_killed_training_resumes_to_the_result_of_an_unbroken_one(
     whole: tuple[Path, TrainedDetector], place: Path, sides: Sides, tmp_path: Path
 ) -> None:
     out = tmp_path / "mine"

@@ -139,7 +139,7 @@ def train(task: TrainingTask, config: TrainConfig, out: Path, **options: Any) ->
     """
     from earwitness.scoring.workers import held_interrupts
     from earwitness.training import run
-    from earwitness.training.trainer import Callbacks
+    from earwitness.training.curves import Callbacks
 
     def on_epoch(row: Row) -> None:
         console.err.print(

@@ -6,6 +6,7 @@ Conventions: a row per epoch, numbered from 1. Rows are part of the checkpoint.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,32 +24,29 @@ CURVES_CSV = "curves.csv"
 Row = dict[str, float]
 
 
-class Curves(pytorch_lightning.Callback):
-    """Writes ``curves.csv``, reports progress, and stops on request.
+@dataclass(frozen=True)
+class Callbacks:
+    """Functions that are called on progress.
 
-    Args:
-        out: Folder of the training.
+    Attributes:
         on_epoch: Called with the metrics of every epoch.
-        n_examples: Training examples per epoch.
-        advance: Called once per example and epoch, those of dropped batches and of resumed epochs
-            included.
-        should_stop: Called before every batch.
+        advance: Called once per training example and epoch, those of dropped batches and of resumed
+            epochs included.
+        should_stop: Called before every batch; training stops if true.
     """
 
-    def __init__(
-        self,
-        out: Path,
-        *,
-        n_examples: int,
-        on_epoch: Callable[[Row], None],
-        advance: Callable[[bool], None],
-        should_stop: Callable[[], bool],
-    ) -> None:
+    on_epoch: Callable[[Row], None] = lambda _: None
+    advance: Callable[[bool], None] = lambda _: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+class Curves(pytorch_lightning.Callback):
+    """Writes ``curves.csv`` and calls ``Callbacks``."""
+
+    def __init__(self, out: Path, callbacks: Callbacks, *, n_examples: int) -> None:
         self.rows: list[Row] = []
         self._path = out / CURVES_CSV
-        self._on_epoch = on_epoch
-        self._advance = advance
-        self._should_stop = should_stop
+        self._callbacks = callbacks
         self._n_examples = n_examples
         self._n_advanced = 0
 
@@ -59,7 +57,7 @@ class Curves(pytorch_lightning.Callback):
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Stop on request; the next run repeats the epoch."""
-        if self._should_stop():
+        if self._callbacks.should_stop():
             raise StoppedError("stopped; the same command resumes at the last whole epoch")
 
     def on_train_batch_end(
@@ -73,7 +71,7 @@ class Curves(pytorch_lightning.Callback):
 
     def _advance_to(self, n_examples: int) -> None:
         for _ in range(n_examples - self._n_advanced):
-            self._advance(True)
+            self._callbacks.advance(True)
         self._n_advanced = max(self._n_advanced, n_examples)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
@@ -88,7 +86,7 @@ class Curves(pytorch_lightning.Callback):
             return
         with atomic_write(self._path) as temporary:
             pl.DataFrame(self.rows).write_csv(temporary)
-        self._on_epoch(row)
+        self._callbacks.on_epoch(row)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows, for a checkpoint."""

@@ -20,7 +20,7 @@ from earwitness.core.errors import RunError
 from earwitness.core.io import atomic_write, sweep, write_json
 from earwitness.detectors.base import CARD_JSON
 from earwitness.scoring.options import Resume
-from earwitness.training.curves import CURVES_CSV, draw_curves
+from earwitness.training.curves import CURVES_CSV, Callbacks, draw_curves
 from earwitness.training.examples import Example, fingerprint, split_frame
 from earwitness.training.task import (
     TRAINING_JSON,
@@ -31,7 +31,7 @@ from earwitness.training.task import (
     Trained,
     TrainingTask,
 )
-from earwitness.training.trainer import CHECKPOINTS, TENSORBOARD, Callbacks, fit
+from earwitness.training.trainer import CHECKPOINTS, TENSORBOARD, fit
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ import copy
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +27,11 @@ from torch.utils.data import DataLoader, Dataset
 from earwitness.core.errors import DetectorError
 from earwitness.detectors.network import is_out_of_memory
 from earwitness.metrics.measures import measure
-from earwitness.training.curves import Curves, Row
+from earwitness.training.curves import Callbacks, Curves
 from earwitness.training.sampling import EpochSampler, ValidSampler, rng_for
 from earwitness.training.task import Hardware, TrainConfig, Trained, TrainingTask
 
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """Functions that are called on progress.
-
-    Attributes:
-        on_epoch: Called with the metrics of every epoch.
-        advance: Called for every example of every epoch, see ``Curves``.
-        should_stop: Called before every batch.
-    """
-
-    on_epoch: Callable[[Row], None] = lambda _: None
-    advance: Callable[[bool], None] = lambda _: None
-    should_stop: Callable[[], bool] = lambda: False
 
 
 def fit(
@@ -98,13 +82,7 @@ def _fit(
     callbacks: Callbacks,
 ) -> Trained:
     """Fit with batches of ``batch_size``, accumulated to about ``config.batch_size``."""
-    curves = Curves(
-        out,
-        on_epoch=callbacks.on_epoch,
-        n_examples=len(task.train),
-        advance=callbacks.advance,
-        should_stop=callbacks.should_stop,
-    )
+    curves = Curves(out, callbacks, n_examples=len(task.train))
     mode = {"valid_loss": "min", "valid_auroc": "max"}[config.monitor]
     checkpoint = ModelCheckpoint(
         out / CHECKPOINTS,
