@@ -288,7 +288,7 @@ def train(
         return
     if split.valid_share + split.test_share >= 1:
         raise UsageError("--valid-share and --test-share: expected a sum below 1")
-    asked = test_share is not None
+    required = test_share is not None
     splits: ImageSplits
     if manifest is None:
         sources = (
@@ -299,7 +299,7 @@ def train(
             )
         )
         train_options.fetch_init(init)  # a missing file is an error before images are read
-        splits = train_options.prepare_images(sources, out, split, asked=asked)
+        splits = train_options.prepare_images(sources, out, split, required=required)
     else:
         contract = image_options.make_contract(
             **rendering, band_hz=band_hz, sample_rate_hz=sample_rate_hz
@@ -311,7 +311,7 @@ def train(
             contract,
             out,
             split,
-            asked=asked,
+            required=required,
             windows=parse_option("windows", windows),
             num_workers=num_workers,
         )

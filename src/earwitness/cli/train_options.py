@@ -252,11 +252,13 @@ def _print_notes(sources: ImageSources) -> ImageSources:
     return sources
 
 
-def _settle_test(examples: Sequence[Example], config: SplitConfig, *, asked: bool) -> SplitConfig:
-    """Return ``config``, without a test if there are too few groups and it was not asked for."""
+def _settle_test(
+    examples: Sequence[Example], config: SplitConfig, *, required: bool
+) -> SplitConfig:
+    """Return ``config``, without a test if there are too few groups and it is not required."""
     from earwitness.training.examples import hold_out_test, split_groups
 
-    if asked or not config.test_share:
+    if required or not config.test_share:
         return config
     rest, test, rest_config = hold_out_test(examples, config)
     splits = (test, *split_groups(rest, rest_config))
@@ -267,13 +269,13 @@ def _settle_test(examples: Sequence[Example], config: SplitConfig, *, asked: boo
 
 
 def prepare_images(
-    sources: ImageSources, out: Path, config: SplitConfig, *, asked: bool
+    sources: ImageSources, out: Path, config: SplitConfig, *, required: bool
 ) -> ImageSplits:
-    """Read images, with a progress bar; ``asked``: whether ``--test-share`` was given."""
+    """Read images, with a progress bar; ``required``: whether ``--test-share`` was given."""
     from earwitness.training import image_dataset
 
     if sources.valid is None and sources.test is None:
-        config = _settle_test(sources.examples, config, asked=asked)
+        config = _settle_test(sources.examples, config, required=required)
     n_images = sum(map(len, (sources.examples, sources.valid or (), sources.test or ())))
     with console.progress_bar("reading", n_images, "images") as advance:
         return image_dataset.prepare_images(
@@ -292,7 +294,7 @@ def prepare_audio(
     out: Path,
     config: SplitConfig,
     *,
-    asked: bool,
+    required: bool,
     windows: Windows,
     num_workers: int | None,
 ) -> ImageSplits:
@@ -303,7 +305,7 @@ def prepare_audio(
     train, valid, test = manifests
     if not (valid or test):
         examples = join_groups(list_audio(train, group_by=config.group_by))
-        config = _settle_test(examples, config, asked=asked)
+        config = _settle_test(examples, config, required=required)
     n_files = len({path for m in (*train, *valid, *test) for path in m.locate_all()})
     with console.progress_bar("rendering", n_files) as advance:
         return image_dataset.prepare_audio(

@@ -49,7 +49,7 @@ _FMA, _FMA_ARTIST, _FMA_IDS, _REAL, _REAL_ARTIST, _FAKE, _FAKE_ARTIST, _CAPTION,
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the files of a workspace.
+    """Settings of a workspace.
 
     Attributes:
         seed: Random seed.
@@ -81,7 +81,7 @@ def make_workspace(
     Args:
         root: Folder for the data sets. An unfinished workspace, or one with other settings, is
             replaced.
-        settings: What decides the files.
+        settings: Settings of the workspace.
         n_workers: Processes; 0 works in this one. The files are the same.
         on_progress: Called with a message per recording.
 
@@ -285,14 +285,9 @@ _CLAIM = ".earwitness-demo"
 
 @dataclass(frozen=True)
 class Outcome:
-    """Accuracy on one kind of item.
+    """Correct decisions on one generator (or ``real``) in one dataset.
 
-    Attributes:
-        kind: A generator, or ``real``.
-        source: The data set.
-        n: Scored items.
-        n_right: Correctly classified items.
-        known: Whether the kind was in the training set.
+    ``known``: whether the detector was trained on it.
     """
 
     kind: str
@@ -314,7 +309,7 @@ def prepare_demo(
     Args:
         out: Output folder. An earlier demo there is replaced; its workspace is kept if its settings
             are the same.
-        settings: What decides the workspace.
+        settings: Settings of the workspace.
         on_step: Called with the name of every step.
         on_progress: Called with a message per recording.
 

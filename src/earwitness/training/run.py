@@ -56,7 +56,7 @@ def train(
     """Train a detector, or resume after the last whole epoch of an interrupted call.
 
     Args:
-        task: What is learned.
+        task: The task.
         config: Hyperparameters.
         out: Output folder; its name is the detector's.
         resume: What to do with a training in the folder.

@@ -141,7 +141,7 @@ class HeldOut:
 
 
 class TrainingTask:
-    """What one kind of detector learns: its network, examples, inputs and losses.
+    """Network, examples, inputs and losses of one kind of detector.
 
     Attributes:
         network: The network to train.

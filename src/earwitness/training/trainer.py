@@ -45,7 +45,7 @@ def fit(
     """Fit a task, or resume from the folder's last checkpoint.
 
     Args:
-        task: What is learned.
+        task: The task.
         config: Hyperparameters.
         out: Folder for checkpoints and curves.
         hardware: Device and precision; the CPU by default.
