@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import UsageError, first_line
 from earwitness.core.io import write_text
 from earwitness.core.registry import nearest
 from earwitness.datasets.catalog import LAYOUTS
@@ -269,7 +269,7 @@ def parse_yaml(path: Path) -> tuple[dict[str, Any], dict[_KeyPath, int]]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{path}:{line}: no YAML ({error.problem})") from None
     except invalid as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+        first = first_line(error)
         raise UsageError(f"{path}: no YAML ({first})") from None
     if not isinstance(content, dict):
         found = "empty" if content is None else _short(content)

@@ -83,3 +83,8 @@ class DetectorError(EarwitnessError):
 
 class WeightsError(EarwitnessError):
     """Weights are missing, damaged or do not fit the network."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type without a message."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from earwitness.core.errors import EarwitnessError, RunError
+from earwitness.core.errors import EarwitnessError, RunError, first_line
 
 if sys.platform != "win32":
     import fcntl
@@ -342,5 +342,5 @@ def read_parquet(path: Path, content: bytes, *, error: type[EarwitnessError]) ->
     try:
         return pl.scan_parquet(BytesIO(content)).collect().with_columns(pl.all().cast(pl.String))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as reason:
-        first = (str(reason).splitlines() or [type(reason).__name__])[0]
+        first = first_line(reason)
         raise error(f"{path}: cannot be read as a table ({first})") from None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.core.errors import DetectorError, WeightsError, first_line
 from earwitness.detectors.base import CONFIG_JSON, Release
 from earwitness.detectors.lofcz_features import (
     N_BINS,
@@ -213,7 +213,7 @@ def open_network(path: Path) -> Network:
         )
         logits = run(np.zeros((2, N_CEPSTRA, N_FRAMES), dtype=np.float32))
     except Exception as error:  # ONNX Runtime's errors have no common type
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(f"{path}: not the CNN of lofcz ({reason})") from error
     if not np.isfinite(logits).all():
         raise WeightsError(f"{path}: gives logits {logits.tolist()}, expected finite ones")

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from earwitness.core.errors import WeightsError
+from earwitness.core.errors import WeightsError, first_line
 from earwitness.detectors.weights import check_header
 
 _N_NAMED = 8
@@ -242,7 +242,7 @@ def read_content(path: Path) -> Any:
             "as torch.save(model.state_dict(), path) writes it"
         ) from error
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise WeightsError(f"{path}: cannot be read as weights ({reason})") from error
 
 

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from earwitness.audio.files import looks_like_text, opened
 from earwitness.audio.spectrogram import colour_table
-from earwitness.core.errors import AudioError, ImageError, RunError
+from earwitness.core.errors import AudioError, ImageError, RunError, first_line
 from earwitness.core.io import atomic_write
 from earwitness.core.spectrogram import PNG_CONTRACT, PNG_SOURCE, SpectrogramContract
 
@@ -119,7 +119,7 @@ def read_image(path: Path) -> Picture:
         except _PixelRangeError as error:
             raise ImageError(str(path), str(error)) from error
         except _DAMAGED as error:
-            raise ImageError(str(path), f"damaged: {_first_line(error)}") from error
+            raise ImageError(str(path), f"damaged: {first_line(error)}") from error
         return Picture(pixels, image.mode, _contract_in(image), notes)
 
 
@@ -158,7 +158,7 @@ def _open(path: Path) -> Image.Image:
         found = "a text/HTML file, not an image" if is_text else "not an image"
         raise ImageError(str(path), f"{found}, expected {', '.join(FORMATS)}") from error
     except _DAMAGED as error:
-        raise ImageError(str(path), f"damaged: {_first_line(error)}") from error
+        raise ImageError(str(path), f"damaged: {first_line(error)}") from error
     if image.width * image.height > MOST_PIXELS:
         found = f"{image.width} × {image.height} pixels"
         raise ImageError(str(path), f"{found}, {expected}")
@@ -171,10 +171,6 @@ def _contract_in(image: Image.Image) -> SpectrogramContract | None:
         return SpectrogramContract.model_validate_json(text) if text else None
     except ValidationError:
         return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class _PixelRangeError(ValueError):

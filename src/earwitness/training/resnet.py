@@ -19,7 +19,7 @@ from scipy.special import expit
 from torch import nn
 
 from earwitness.core.cards import DetectorCard
-from earwitness.core.errors import WeightsError
+from earwitness.core.errors import WeightsError, first_line
 from earwitness.core.io import atomic_write, missing, sha256_of, write_json
 from earwitness.core.spectrogram import PUBLISHED_NAMES
 from earwitness.detectors.hub import DownloadError, OnProgress, fetch_file
@@ -257,9 +257,8 @@ def _fetch_imagenet(on_progress: OnProgress) -> Path:
             URL, path, sha256_start=sha256_start, max_bytes=64 * 2**20, on_progress=on_progress
         )
     except (DownloadError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"{wrong}{URL} cannot be fetched ({reason}); put the file at {path}, or give --init "
+            f"{wrong}{URL} cannot be fetched ({first_line(error)}); put the file at {path}, or give --init "
             "FILE.pth, or --init none to begin with random weights"
         ) from error
     return path
