@@ -258,7 +258,7 @@ def _fetch_imagenet(on_progress: OnProgress) -> Path:
         )
     except (DownloadError, OSError) as error:
         raise WeightsError(
-            f"{wrong}{URL} cannot be fetched ({first_line(error)}); put the file at {path}, or give --init "
-            "FILE.pth, or --init none to begin with random weights"
+            f"{wrong}{URL} cannot be fetched ({first_line(error)}); put the file at {path}, "
+            "or give --init FILE.pth, or --init none to begin with random weights"
         ) from error
     return path
