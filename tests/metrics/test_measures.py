@@ -55,6 +55,11 @@ def test_mcc_is_0_if_all_decisions_are_the_same_also_with_one_item_of_a_class(
     assert measure("mcc", target, [called] * 3) == 0
 
 
+@pytest.mark.parametrize("counts", [Counts(3, 0, 0, 1), Counts(0, 3, 1, 0)])
+def test_mcc_of_one_class_is_undefined(counts: Counts) -> None:
+    assert math.isnan(measure_counts("mcc", counts))
+
+
 def test_values_that_are_neither_real_nor_fake_are_refused() -> None:
     with pytest.raises(ValueError, match=r"target holds more than 0 and 1: .*2"):
         count_decisions([0, 2], [0, 1])

@@ -47,7 +47,7 @@ from earwitness.evaluation.schema import (
     Settings,
     Source,
 )
-from earwitness.evaluation.slices import Cut, Slice, count_rows, cut
+from earwitness.evaluation.slices import RowSlice, Slice, count_rows, slice_rows
 from earwitness.evaluation.summarize import table_row
 from earwitness.evaluation.thresholds import (
     FittedThreshold,
@@ -128,12 +128,12 @@ def evaluate(
     detectors = fitting.report.partition_by("detector", maintain_order=True)
     slices = _slices(detectors, fitting, rule, settings)
     overall = [part for part in slices if part.kind == "overall"]
-    origins = _trace(opened)
-    manifests = list(_manifests(frame, origins))
+    recorded = _read_metadata(opened)
+    manifests = list(_manifests(frame, recorded))
     return Metrics(
         basis="scores" if frame["logit"].count() or frame["pred_prob"].count() else "labels",
         metrics=names,
-        detectors=[_detector_info(rows, origins) for rows in detectors],
+        detectors=[_detector_info(rows, recorded) for rows in detectors],
         manifests=manifests,
         slices=slices,
         table=[
@@ -167,7 +167,7 @@ def evaluate(
             *source_notes([*opened, *fitted_on]),
             *describe_relabelled(frame),
             *fitting.notes,
-            *origins.notes,
+            *recorded.notes,
             *_notes(fitting.report),
         ],
         audit=None if audit is None else audit.without_rows(),
@@ -188,17 +188,18 @@ def _slices(
     detectors: Sequence[pl.DataFrame], fitting: Fitting, rule: Rule, settings: Settings
 ) -> list[Slice]:
     """Return the slices of all detectors, computed in parallel threads."""
-    given = {
-        rows["detector"][0]: fitting.conditions(rows["detector"][0], rule, settings.calibrate)
-        for rows in detectors
-    }
-    cuts = [(rows["detector"][0], one) for rows in detectors for one in cut(rows, settings.by)]
+
+    def make(part: tuple[str, RowSlice]) -> Slice:
+        detector, one = part
+        given = fitting.conditions(detector, rule, settings.calibrate)
+        return _slice(detector, one, settings, given)
+
+    parts = [(r["detector"][0], one) for r in detectors for one in slice_rows(r, settings.by)]
     with ThreadPoolExecutor() as pool:
-        made = pool.map(lambda of: _slice(of[0], of[1], settings, given[of[0]]), cuts)
-        return list(made)
+        return list(pool.map(make, parts))
 
 
-def _slice(detector: str, one: Cut, settings: Settings, given: Mapping[str, str]) -> Slice:
+def _slice(detector: str, one: RowSlice, settings: Settings, given: Mapping[str, str]) -> Slice:
     items = items_of(one.rows)
     charts = make_charts(items, one.kind, settings)
     return Slice(
@@ -238,13 +239,13 @@ def _notes(frame: pl.DataFrame) -> list[str]:
     return notes
 
 
-def _detector_info(rows: pl.DataFrame, origins: Origins) -> DetectorInfo:
+def _detector_info(rows: pl.DataFrame, recorded: RunMetadata) -> DetectorInfo:
     items = deduplicate(rows).filter(pl.col("state") == "scored")
     score = pl.coalesce("logit", "pred_prob")
     alarms = items.filter(target=0, pred_label=1).sort(score, descending=True).head(10)
     misses = items.filter(target=1, pred_label=0).sort(score).head(10)
     name = rows["detector"][0]
-    card = origins.cards.get(name)
+    card = recorded.cards.get(name)
     return DetectorInfo(
         name=name,
         preprocessing=_only(rows["preprocessing"]),
@@ -271,18 +272,18 @@ def _mistake(row: dict[str, Any]) -> Mistake:
     )
 
 
-def _manifests(frame: pl.DataFrame, origins: Origins) -> Iterator[ManifestInfo]:
+def _manifests(frame: pl.DataFrame, recorded: RunMetadata) -> Iterator[ManifestInfo]:
     for rows in frame.unique(["dataset", "item"], maintain_order=True).partition_by(
         "dataset", maintain_order=True
     ):
         name, n_fake = rows["dataset"][0], int(rows["target"].sum())
         yield ManifestInfo(
             name=name,
-            digest=origins.digests.get(name),
+            digest=recorded.digests.get(name),
             n_items=rows.height,
             n_real=rows.height - n_fake,
             n_fake=n_fake,
-            roots=origins.roots.get(name, []),
+            roots=recorded.roots.get(name, []),
         )
 
 
@@ -304,7 +305,7 @@ def _sources(
 
 
 @dataclass(frozen=True)
-class Origins:
+class RunMetadata:
     """Metadata recorded in run folders.
 
     Attributes:
@@ -320,7 +321,7 @@ class Origins:
     notes: list[str] = field(default_factory=list)
 
 
-def _trace(opened: Sequence[Opened]) -> Origins:
+def _read_metadata(opened: Sequence[Opened]) -> RunMetadata:
     """Return the metadata recorded in run folders; digests also follow from predictions.
 
     Raises:
@@ -328,7 +329,7 @@ def _trace(opened: Sequence[Opened]) -> Origins:
     """
     digests: dict[str, list[str]] = {}
     cards: dict[str, list[dict[str, Any]]] = {}
-    origins = Origins()
+    recorded = RunMetadata()
     runs: dict[Path, dict[str, Any] | None] = {}
     for one in opened:
         dataset, detector = one.predictions.dataset, one.predictions.detector
@@ -337,14 +338,14 @@ def _trace(opened: Sequence[Opened]) -> Origins:
         digest = manifest.get("digest") if manifest else _digest_of(one.predictions)
         digests.setdefault(dataset, []).extend([digest] if digest else [])
         if manifest:
-            seen = origins.roots.setdefault(dataset, [])
+            seen = recorded.roots.setdefault(dataset, [])
             seen += [root for root in manifest.get("roots", []) if root not in seen]
         cards.setdefault(detector, []).extend(
             card for card in (run or {}).get("detectors", []) if card.get("name") == detector
         )
-    _keep_agreed("manifest", digests, origins.digests, origins.notes)
-    _keep_agreed("card", cards, origins.cards, origins.notes)
-    return origins
+    _keep_agreed("manifest", digests, recorded.digests, recorded.notes)
+    _keep_agreed("card", cards, recorded.cards, recorded.notes)
+    return recorded
 
 
 def _digest_of(predictions: Predictions) -> str | None:

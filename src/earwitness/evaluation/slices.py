@@ -224,7 +224,7 @@ class TableRow(Part):
 
 
 @dataclass(frozen=True)
-class Cut:
+class RowSlice:
     """Rows of one detector in a slice, lost ones included; fields as in ``Slice``."""
 
     kind: SliceKind
@@ -234,7 +234,7 @@ class Cut:
     headline: str | None = None
 
 
-def cut(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[Cut]:
+def slice_rows(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[RowSlice]:
     """Yield the slices of one detector's rows.
 
     Args:
@@ -242,23 +242,23 @@ def cut(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[Cut]:
         by: Further columns to slice by, present as ``by:<column>``.
     """
     items = deduplicate(frame)
-    yield Cut("overall", "overall", {}, items)
+    yield RowSlice("overall", "overall", {}, items)
     for name, rows in split_by(frame, "dataset"):
-        yield Cut("dataset", name, {"dataset": name}, rows)
+        yield RowSlice("dataset", name, {"dataset": name}, rows)
     for name, rows in split_by(items, "corpus"):
-        yield Cut("corpus", name, {"corpus": name}, rows)
+        yield RowSlice("corpus", name, {"corpus": name}, rows)
     for maker in list_makers(items):
-        yield Cut("generator", maker.name, maker.keys, maker.rows)
+        yield RowSlice("generator", maker.name, maker.keys, maker.rows)
     for cell in list_cells(items):
-        yield Cut("grid", cell.name, cell.keys, cell.rows)
+        yield RowSlice("grid", cell.name, cell.keys, cell.rows)
     for partition, headline in HEADLINES.items():
         column = f"sonics:{partition}"
         for value, rows in split_by(items.drop_nulls(column), column):
             name = f"SONICS {partition.replace('_', ' ')}: {value}"
-            yield Cut("sonics", name, {"partition": partition, "value": value}, rows, headline)
+            yield RowSlice("sonics", name, {"partition": partition, "value": value}, rows, headline)
     for column in by:
         for value, rows in split_by(items, f"by:{column}"):
-            yield Cut("column", f"{column} {value}", {"column": column, "value": value}, rows)
+            yield RowSlice("column", f"{column} {value}", {"column": column, "value": value}, rows)
 
 
 def count_rows(rows: pl.DataFrame) -> Coverage:
