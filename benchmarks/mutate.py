@@ -29,6 +29,7 @@ TESTS = (
     "tests/contract/test_metrics.py",
     "tests/metrics",
     "tests/evaluation/test_calibration.py",
+    "tests/cli/test_metric_plugins.py",
 )
 CPU_LIMIT_S = 40
 
