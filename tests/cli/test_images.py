@@ -138,7 +138,7 @@ def test_mistakes_end_in_one_line(music: Path, tmp_path: Path, run: Run) -> None
         ),
         (
             ("classify", "--weights", tmp_path / "mine", "--classes", "cat,dog"),
-            "which output is the deepfake is not said",
+            "classes unknown, expected --classes",
         ),
     ]
     for arguments, message in cases:

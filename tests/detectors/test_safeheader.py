@@ -16,12 +16,12 @@ from earwitness.detectors.torch_file import read_state
 
 EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 HEADERS = {
-    "length": ((1 << 63).to_bytes(8, "little"), "states a header of 9223372036854775808 bytes"),
+    "length": ((1 << 63).to_bytes(8, "little"), "header of 9223372036854775808 bytes"),
     "shape": ({"a": EMPTY | {"shape": [1 << 40], "data_offsets": [0, 1 << 42]}}, "cannot be read"),
     "wrapped": ({"a": EMPTY | {"shape": [1 << 32, 1 << 32, 1 << 32]}}, "cannot be read"),
     "backward": ({"a": EMPTY | {"data_offsets": [8, 0]}}, "cannot be read"),
     "negative": ({"a": EMPTY | {"shape": [-1]}}, "cannot be read"),
-    "many": ({f"{n:060}": EMPTY for n in range(40_000)}, "states a header of"),
+    "many": ({f"{n:060}": EMPTY for n in range(40_000)}, "header of"),
     "deep": (b"\x10'\0\0\0\0\0\0" + b'{"a":' * 2_000, "cannot be read"),
     "empty": (b"", "cannot be read"),
 }

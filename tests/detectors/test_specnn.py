@@ -14,11 +14,15 @@ import bundles
 from earwitness.audio.clips import Clip, mix_first_two, pad_clip, place_windows
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.detectors.base import OpenOptions
-from earwitness.detectors.nets.specnn import amplitude_features, load_specnn, open_specnn
+from earwitness.detectors.nets.specnn import amplitude_features, open_specnn
 from earwitness.detectors.specnn import CLIP_SAMPLES, ENCODERS
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
 RATE_HZ = 44_100
+
+
+def load_specnn(path, **options):
+    return open_specnn(path, OpenOptions("specnn_amplitude", **options))
 
 
 @pytest.fixture(scope="module")

@@ -233,7 +233,7 @@ def claim(**changes):
         ({"shape": (2**40,), "n_bytes": 2**42}, "bytes, expected at least"),
         ({"shape": (0, 2**62), "n_bytes": 0}, "expected a smaller one"),
         ({"offset": 2**63}, "bytes, expected at least"),
-        ({"shard": 1}, "lies in data file 1, expected below 1"),
+        ({"shard": 1}, "is in data file 1, expected below 1"),
         ({"more": b"\x3a\x00"}, "stored in slices, expected whole tensors"),
         ({"more": b"\x12\x02\x18\x01"}, "unknown rank"),
         ({"dtype": 14}, "type bfloat16"),

@@ -84,7 +84,7 @@ def test_a_storage_longer_than_its_record_is_refused(tmp_path: Path) -> None:
         tmp_path / "x.pth",
         lambda name, content: content[:100] if name == "data/0" else content,
     )
-    assert "record data/0 has 100 bytes, but 400 are asked for" in refusal(path)
+    assert "record data/0 has 100 bytes, expected 400" in refusal(path)
 
 
 def test_a_number_of_items_that_is_forged_is_refused(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_number_of_items_that_is_forged_is_refused(tmp_path: Path) -> None:
             content.replace(b"Kd", b"J\xff\xff\xff\x7f") if "pkl" in name else content
         ),
     )
-    assert "are asked for" in refusal(path)
+    assert " bytes, expected " in refusal(path)
 
 
 def test_compressed_records_are_refused_unread(tmp_path: Path) -> None:

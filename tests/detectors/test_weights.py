@@ -56,7 +56,7 @@ class TestFindBundle:
     def test_several_indexes_are_ambiguous(self, tmp_path):
         for name in ("epoch1", "epoch2"):
             bundles.write(tmp_path / "run" / name, LAYERS)
-        with pytest.raises(WeightsError, match=r"holds 2 indexes \(epoch1.index, epoch2.index\)"):
+        with pytest.raises(WeightsError, match=r"2 indexes \(epoch1.index, epoch2.index\)"):
             find_bundle(tmp_path / "run")
 
     @pytest.mark.parametrize(

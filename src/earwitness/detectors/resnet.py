@@ -1,7 +1,6 @@
-"""The image network (ResNet-18): its card, without importing torch.
+"""Card of the image network (ResNet-18), without importing torch.
 
-Conventions: weights trained here carry their card: a safetensors file in its own metadata, a
-``.pth`` in the ``card.json`` beside it, which names the SHA-256 of the files that it speaks for.
+A safetensors file holds its card in its metadata; a ``.pth`` has a ``card.json`` with its SHA-256.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from earwitness.detectors.weights import check_header
 KIND = "resnet18"
 STEM = "laundered_processed"
 CARD_KEY = "card"
-"""Where a safetensors file holds its card."""
+"""Metadata key of the card in a safetensors file."""
 
 
 def resnet_card(
@@ -41,7 +40,7 @@ def resnet_card(
     training_items: TrainingItems | None = None,
     details: dict[str, float | int | str] | None = None,
 ) -> DetectorCard:
-    """Return the card of an image network, before its weights are written."""
+    """Return the card of an image network, without a hash of weights."""
     drawn = images or SpectrogramContract()
     return DetectorCard(
         name=name,
@@ -65,60 +64,35 @@ def resnet_card(
     )
 
 
-def foreign_card(
-    name: str, images: SpectrogramContract | None, size: tuple[int, int] | None
-) -> DetectorCard:
-    """Return the card of weights that come without one.
-
-    Args:
-        name: What they are called.
-        images: How their images are drawn, where that is known.
-        size: Height and width of their images, where that is known.
-    """
-    details: dict[str, float | int | str] = {}
-    if size is not None and images is None:
-        details = {"height": size[0], "width": size[1]}
-    return resnet_card(name=name, images=images, classes=(), details=details)
-
-
 def describe_resnet(weights: Path | None, options: OpenOptions) -> DetectorCard:
-    """Return the card as the detector opened with these weights would have it.
-
-    Raises:
-        WeightsError: There are no weights, or nothing says what their outputs stand for.
-    """
+    """Return the card of the detector with these weights, else raise ``WeightsError``."""
     if weights is None:
         return resnet_card(name=options.name, images=SpectrogramContract())
     path = find_weights(weights)
     card = find_card(path)
     if card is None:
         raise WeightsError(
-            f"{path}: no card in it nor beside it, expected one that says how its images are drawn "
-            "and which output is the deepfake; earwitness export --format folder --weights "
-            f"{path.name} --classes deepfake,original --contract spectrogram.json --out DIR makes "
-            "a folder with one"
+            f"{path}: no card, expected one with its classes and spectrogram settings; earwitness "
+            f"export --format folder --weights {path.name} --classes deepfake,original "
+            "--contract spectrogram.json --out DIR writes one"
         )
     changes = {"name": options.name, "precision": options.precision}
     return card.model_copy(update=changes | {"weights_sha256": sha256_of(path)})
 
 
 def find_weights(path: Path) -> Path:
-    """Return the file of weights at a path: itself, or the one in a folder.
-
-    Raises:
-        WeightsError: There is none.
-    """
+    """Return the file of weights at a path or in a folder, else raise ``WeightsError``."""
     file = path / WEIGHTS_FILE if path.is_dir() else path
     if not file.is_file():
-        raise WeightsError(f"{file}: not there, expected a file of weights")
+        raise WeightsError(f"{file}: no such file, expected weights")
     return file
 
 
 def find_card(path: Path) -> DetectorCard | None:
-    """Return the card that speaks for a file of weights, or ``None`` where there is none.
+    """Return the card of a file of weights, or ``None``.
 
     Raises:
-        WeightsError: The file, or its card, cannot be read, or is another detector's.
+        WeightsError: The file or its card cannot be read, or is another detector's.
     """
     card = _card_inside(path) if path.suffix == ".safetensors" else _card_beside(path)
     if card is not None and card.kind != KIND:

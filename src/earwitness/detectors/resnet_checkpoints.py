@@ -1,10 +1,8 @@
-"""Checkpoints of ResNet-18 as training scripts write them, by torchvision's names.
+"""ResNet-18 checkpoints of training scripts, with torchvision's names.
 
-Conventions: a checkpoint is the table of tensors itself or holds it at some depth (``state_dict``,
-``model``, …). All names of the network may have one prefix (``model.``, ``_orig_mod.module.``, …),
-its layers may be numbered as in ``nn.Sequential(*resnet.children())``, and the one linear layer may
-have any name (``fc.1`` behind dropout). Nothing is guessed beyond that: whatever else is there is
-refused by name.
+A checkpoint is a state dict or contains one (``state_dict``, ``model``, …). Names may share a
+prefix (``model.``, ``_orig_mod.module.``, …) or be numbered as in
+``nn.Sequential(*resnet.children())``; the linear layer may have any name. Other tensors are errors.
 """
 
 from __future__ import annotations
@@ -26,31 +24,10 @@ from earwitness.detectors.base import WEIGHTS_FILE, write_card
 from earwitness.detectors.resnet import CARD_KEY, KIND
 from earwitness.detectors.torch_file import read_content
 
-_TABLES = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights")
-_MAX_DEPTH = 3
-_STEM_SHAPE = (7, 7)
-_CHILDREN = {
-    "0": "conv1",
-    "1": "bn1",
-    "4": "layer1",
-    "5": "layer2",
-    "6": "layer3",
-    "7": "layer4",
-    "9": "fc",
-}
-"""Numbers of the layers that have weights among a ResNet's children."""
+_LAYERS = {"0": "conv1", "1": "bn1", "9": "fc"} | {str(n + 3): f"layer{n}" for n in range(1, 5)}
+"""Index among a ResNet's children → name, of the layers with weights."""
 _IGNORED = re.compile(r"(.*\.)?(criterion|\w*loss\w*|\w*(acc|auroc|f1|metric)\w*)\.")
-"""State of losses and metrics that Lightning keeps beside the network."""
-_DEPTHS: dict[tuple[bool, tuple[int, ...]], str] = {
-    (False, (2, 2, 2, 2)): "ResNet-18",
-    (False, (3, 4, 6, 3)): "ResNet-34",
-    (True, (3, 4, 6, 3)): "ResNet-50",
-    (True, (3, 4, 23, 3)): "ResNet-101",
-    (True, (3, 8, 36, 3)): "ResNet-152",
-}
-_CLASS_LISTS = ("classes", "class_names", "label_names", "labels")
-_SETTINGS = ("hyper_parameters", "hparams", "config", "args", "meta", "metadata")
-_N_SHOWN = 4
+"""State of losses and metrics in Lightning checkpoints."""
 
 State = dict[str, torch.Tensor]
 
@@ -59,10 +36,10 @@ class Checkpoint(NamedTuple):
     """A checkpoint of an image network.
 
     Attributes:
-        body: Everything but the linear layer, by torchvision's names.
-        head: ``fc.weight`` and ``fc.bias``; empty where there is no linear layer.
-        others: Tensors that belong to neither.
-        classes: What the outputs stand for, where the file says it; else empty.
+        body: Tensors of all layers but the last, by torchvision's names.
+        head: ``fc.weight`` and ``fc.bias``, or empty.
+        others: Other tensors.
+        classes: Class names by output, if the file has them.
     """
 
     body: State
@@ -72,11 +49,10 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, see above.
+    """Read a checkpoint.
 
     Raises:
-        WeightsError: The file cannot be read, or holds no ResNet-18; the message names what it
-            holds.
+        WeightsError: The file cannot be read or contains no ResNet-18.
     """
     content = read_content(path)
     table = _find_table(content, path)
@@ -91,14 +67,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if "fc.weight" in head:
         head.setdefault("fc.bias", head["fc.weight"].new_zeros(len(head["fc.weight"])))
     rest = {n: v for n, v in named.items() if n not in heads and not _IGNORED.match(n)}
-    body = {n: v for n, v in rest.items() if n.partition(".")[0] in _CHILDREN.values()}
+    body = {n: v for n, v in rest.items() if n.partition(".")[0] in _LAYERS.values()}
     _check_depth(body, path)
     others = {name: values for name, values in rest.items() if name not in body}
     return Checkpoint(body, head, others, find_classes(content))
 
 
 def _find_table(content: Any, path: Path) -> State:
-    tables = [_tensors_in(part) for part in _walk(content, _MAX_DEPTH)]
+    tables = [_tensors_in(part) for part in _walk(content, depth=3)]
     convolutional = [t for t in tables if any(v.ndim == 4 for v in t.values())]
     found = next(filter(_prefixes, convolutional), next(iter(convolutional), None))
     if found is None:
@@ -114,13 +90,21 @@ def _find_table(content: Any, path: Path) -> State:
 
 
 def _walk(content: Any, depth: int) -> Iterator[Mapping[Any, Any]]:
-    """Yield tables, the usual names first and outer ones before inner ones."""
+    """Yield nested mappings, common names first and outer ones before inner ones."""
     if not isinstance(content, Mapping):
         return
     yield content
     if depth:
-        usual = [name for name in _TABLES if name in content]
-        for name in (*usual, *(name for name in content if name not in usual)):
+        common = [
+            "state_dict",
+            "model_state_dict",
+            "model_state",
+            "model",
+            "network",
+            "net",
+            "weights",
+        ]
+        for name in dict.fromkeys([*(name for name in common if name in content), *content]):
             yield from _walk(content[name], depth - 1)
 
 
@@ -133,11 +117,7 @@ def _tensors_in(table: Mapping[Any, Any]) -> State:
 
 
 def _find_prefix(table: State, path: Path) -> str:
-    """Return the prefix of the names of the network.
-
-    Raises:
-        WeightsError: There is no network of this kind, or more than one.
-    """
+    """Return the common prefix of the network's names; ``WeightsError`` unless there is one."""
     found = _prefixes(table)
     if not found:
         raise WeightsError(
@@ -157,17 +137,17 @@ def _prefixes(table: State) -> list[str]:
         for stem, inner in (("conv1.weight", "layer1.0."), ("0.weight", "4.0."))
         for name, values in table.items()
         if name.endswith(stem)
-        and values.shape[2:] == _STEM_SHAPE
+        and values.shape[2:] == (7, 7)
         and f"{name.removesuffix(stem)}{inner}conv1.weight" in table
     ]
 
 
 def _rename(name: str, prefix: str) -> str:
-    """Return torchvision's name of a tensor of the network, and the own name of any other."""
+    """Return torchvision's name of a tensor of the network; other names unchanged."""
     if not name.startswith(prefix):
         return name
     first, dot, rest = name.removeprefix(prefix).partition(".")
-    return _CHILDREN.get(first, first) + dot + rest
+    return _LAYERS.get(first, first) + dot + rest
 
 
 def _is_linear(name: str, values: torch.Tensor) -> bool:
@@ -175,25 +155,27 @@ def _is_linear(name: str, values: torch.Tensor) -> bool:
 
 
 def _check_depth(body: State, path: Path) -> None:
-    """Refuse the deeper networks of the family by their name."""
+    """Raise ``WeightsError`` for a deeper ResNet, by its name."""
+    names: dict[tuple[bool, tuple[int, ...]], str] = {
+        (False, (3, 4, 6, 3)): "ResNet-34",
+        (True, (3, 4, 6, 3)): "ResNet-50",
+        (True, (3, 4, 23, 3)): "ResNet-101",
+        (True, (3, 8, 36, 3)): "ResNet-152",
+    }
     blocks = tuple(
         len({n.split(".")[1] for n in body if n.startswith(f"layer{layer}.")})
         for layer in range(1, 5)
     )
-    name = _DEPTHS.get(("layer1.0.conv3.weight" in body, blocks), "ResNet-18")
-    if name != "ResNet-18":
+    if name := names.get(("layer1.0.conv3.weight" in body, blocks)):
         raise WeightsError(f"{path}: a {name}, expected a ResNet-18")
 
 
 def find_classes(content: Any) -> tuple[str, ...]:
-    """Return the names of a network's outputs by number, where its checkpoint says them.
-
-    Args:
-        content: What a checkpoint file holds.
-    """
+    """Return the class names in the content of a checkpoint, by output, or an empty tuple."""
     if not isinstance(content, Mapping):
         return ()
-    for settings in (content, *(content.get(name) for name in _SETTINGS)):
+    keys = ("hyper_parameters", "hparams", "config", "args", "meta", "metadata")
+    for settings in (content, *(content.get(name) for name in keys)):
         for names in _class_lists(settings) if isinstance(settings, Mapping) else ():
             if parse_classes(names) is not None:
                 return names
@@ -207,14 +189,14 @@ def _class_lists(settings: Mapping[Any, Any]) -> Iterator[tuple[str, ...]]:
     names = settings.get("idx_to_class")
     if isinstance(names, Mapping) and sorted(map(str, names)) == ["0", "1"]:
         yield tuple(str(names[number]) for number in sorted(names, key=str))
-    for key in _CLASS_LISTS:
+    for key in ("classes", "class_names", "label_names", "labels"):
         listed = settings.get(key)
         if isinstance(listed, list | tuple) and all(isinstance(name, str) for name in listed):
             yield tuple(listed)
 
 
 def _join(names: Collection[object]) -> str:
-    shown = [str(name)[:60] for name in names][:_N_SHOWN]
+    shown = [str(name)[:60] for name in names][:4]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
@@ -227,18 +209,16 @@ def save_resnet(
     published: bool = False,
     beside: Callable[[DetectorCard], object] = lambda _: None,
 ) -> DetectorCard:
-    """Write a trained network, atomically and the card last, and return its card.
-
-    Every state goes into a plain ``.pth``; the first one is the detector's, and goes into
-    ``weights.safetensors`` with its card as well.
+    """Write a trained network atomically, its card last, and return its card.
 
     Args:
         card: Its card, without hashes.
-        states: Stem of the ``.pth`` → tensors by torchvision's names; the detector's comes first.
-        folder: Where they go.
-        published: Write each ``.pth`` in the shape of the published training script: output 0 is
-            the deepfake, and the linear layer is ``fc.1``, behind dropout. The card says so.
-        beside: Writes what else belongs into the folder, given the card, before the card is there.
+        states: Stem of a ``.pth`` → state dict; the first is also written as
+            ``weights.safetensors``, with its card.
+        folder: Output folder.
+        published: Write each ``.pth`` like the published training script: output 0 is the
+            deepfake, and the linear layer is ``fc.1``, after dropout.
+        beside: Called with the card, to write further files before the card.
     """
     if published:
         turned = parse_classes(card.classes) == 1
@@ -248,7 +228,7 @@ def save_resnet(
     hashes: dict[str, float | int | str] = {}
     for stem, state in states.items():
         path = folder / f"{stem}.pth"
-        content = io.BytesIO()  # a file's own name would be part of what is saved
+        content = io.BytesIO()  # torch.save includes the name of a file
         torch.save(_contiguous(_behind_dropout(state) if published else state), content)
         with atomic_write(path) as temporary:
             temporary.write_bytes(content.getvalue())
@@ -266,7 +246,7 @@ def save_resnet(
 
 
 def _two_outputs(state: Mapping[str, torch.Tensor], *, turned: bool) -> dict[str, torch.Tensor]:
-    """Return a state with two outputs, in reversed order where ``turned``."""
+    """Return a state dict with two outputs, in reversed order if ``turned``."""
     changed = dict(state)
     for name in ("fc.weight", "fc.bias"):
         rows = state[name]

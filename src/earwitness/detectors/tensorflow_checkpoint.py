@@ -1,15 +1,10 @@
-"""Reads TensorFlow's checkpoint format, the tensor bundle, without TensorFlow.
+"""Reader of TensorFlow's checkpoint format, the tensor bundle; every length is checked.
 
-Conventions: a bundle is named by its prefix ``X``: ``X.index`` says which tensors there are and
-``X.data-00000-of-0000N`` hold their bytes. Nothing that a file claims is believed: each offset,
-size and checksum is checked against the bytes that are there, and whatever does not hold is a
-``WeightsError`` that names the file.
-
-The index is a sorted string table as LevelDB writes it ("LevelDB table format"): blocks of
-prefix-compressed entries with a restart array, each followed by a byte for its compression and a
-masked CRC-32C, and a footer that points at the block of block handles. Its values are the
-messages ``BundleHeaderProto`` (under the empty key) and ``BundleEntryProto`` of TensorFlow's
-``tensor_bundle.proto``.
+A bundle with prefix ``X`` has an index ``X.index`` and data ``X.data-00000-of-0000N``. The index is
+a sorted string table ("LevelDB table format"): blocks of prefix-compressed entries with a restart
+array, each followed by a compression byte and a masked CRC-32C, and a footer with the handle of the
+block of block handles. Its values are ``BundleHeaderProto`` (under the empty key) and
+``BundleEntryProto`` of TensorFlow's ``tensor_bundle.proto``.
 """
 
 from __future__ import annotations
@@ -30,38 +25,23 @@ from earwitness.core.registry import nearest
 _FOOTER_BYTES = 48
 _TRAILER_BYTES = 5
 _TABLE_MAGIC = 0xDB4775248B80FB57
-_COMPRESSION_NAMES = {1: "snappy", 2: "zlib", 4: "zstd"}
-
 _MAX_INDEX_BYTES = 16 << 20
 _MAX_ENTRIES = 1 << 16
 _MAX_KEY_BYTES = 1 << 10
-_MAX_RANK = 32
 
-_FLOATS = {1: "float32", 2: "float64", 19: "float16"}
-_SIGNED = {3: "int32", 5: "int16", 6: "int8", 9: "int64"}
-_UNSIGNED = {4: "uint8", 17: "uint16", 22: "uint32", 23: "uint64"}
-_NUMBERS = _FLOATS | _SIGNED | _UNSIGNED
-"""TensorFlow's number of each type that NumPy reads from the file unchanged."""
-
+_NUMBERS = {1: "float32", 2: "float64", 19: "float16", 3: "int32", 5: "int16", 6: "int8"}
+_NUMBERS |= {9: "int64", 4: "uint8", 17: "uint16", 22: "uint32", 23: "uint64"}
+"""TensorFlow's number of each type that is read."""
 _ONLY_LISTED = {7: "string", 8: "complex64", 10: "bool", 14: "bfloat16"}
 
 
 class _MalformedError(Exception):
-    """What is wrong with a file, in words that follow its name."""
+    """A malformed file; the message follows its path."""
 
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """Position, type and checksum of one tensor.
-
-    Attributes:
-        dtype: NumPy's name of its type, or another name for a type that is only listed.
-        shape: Its dimensions.
-        shard: Number of the data file that holds it.
-        offset: Its first byte in that file.
-        n_bytes: Its length there.
-        crc32c: Masked CRC-32C of its bytes.
-    """
+    """Type, position in a data file (``shard``) and masked CRC-32C of a tensor."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -72,26 +52,19 @@ class TensorEntry:
 
 
 def list_tensors(prefix: Path) -> dict[str, TensorEntry]:
-    """Return every entry of a bundle's index but the header, in the index's (sorted) order.
-
-    Args:
-        prefix: Path of the bundle, without ``.index``.
+    """Return the entries of a bundle's index, sorted by name.
 
     Raises:
-        WeightsError: The index is missing, damaged, or of a kind that is not read.
+        WeightsError: The index is missing, damaged or not supported.
     """
     return _read_index(prefix)[1]
 
 
 def read_tensors(prefix: Path, names: Iterable[str]) -> dict[str, NDArray[np.generic]]:
-    """Return the named tensors, each in its own memory and the machine's byte order.
-
-    Args:
-        prefix: Path of the bundle, without ``.index``.
-        names: Names as ``list_tensors`` gives them.
+    """Return the named tensors.
 
     Raises:
-        WeightsError: No such name, a type that is not read, or a file that is missing or damaged.
+        WeightsError: No such name, an unsupported type, or a missing or damaged file.
     """
     n_shards, entries = _read_index(prefix)
     tensors = {}
@@ -132,7 +105,7 @@ def shard_path(prefix: Path, shard: int, n_shards: int) -> Path:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with ``path`` into a ``WeightsError`` that names it."""
+    """Raise errors as ``WeightsError`` with the path."""
     try:
         yield
     except _MalformedError as error:
@@ -144,7 +117,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _read_tensor(path: Path, name: str, entry: TensorEntry) -> NDArray[np.generic]:
-    """Return one tensor's values after its place and checksum have been checked."""
+    """Return one tensor after checking its position and checksum."""
     if entry.dtype not in _NUMBERS.values():
         raise _MalformedError(f"tensor {name!r} is of type {entry.dtype}, expected numbers")
     with path.open("rb") as file:
@@ -222,7 +195,8 @@ def _read_block(table: bytes, offset: int, size: int) -> bytes:
     if _masked_crc32c(table[offset : end + 1]) != checksum:
         raise _MalformedError(f"checksum of the block at byte {offset} does not match its bytes")
     if table[end]:
-        name = _COMPRESSION_NAMES.get(table[end], f"type {table[end]}")
+        names = {1: "snappy", 2: "zlib", 4: "zstd"}
+        name = names.get(table[end], f"type {table[end]}")
         raise _MalformedError(f"compressed blocks ({name}), expected uncompressed ones")
     n_restarts = int.from_bytes(table[max(end - 4, offset) : end], "little")
     if 4 * (n_restarts + 1) > size:
@@ -231,7 +205,7 @@ def _read_block(table: bytes, offset: int, size: int) -> bytes:
 
 
 def _block_records(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of a block, each key completed from the one before it."""
+    """Yield the keys and values of a block, keys decompressed."""
     key, at = b"", 0
     while at < len(block):
         n_shared, at = _read_varint(block, at)
@@ -248,7 +222,7 @@ def _block_records(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _parse_header(message: bytes) -> int:
-    """Return how many data files a ``BundleHeaderProto`` says there are."""
+    """Return the number of data files in a ``BundleHeaderProto``."""
     fields = _scalars(message)
     n_shards = fields.get(1, 0)
     if not 1 <= n_shards <= 99_999:
@@ -259,7 +233,7 @@ def _parse_header(message: bytes) -> int:
 
 
 def _parse_entry(name: str, message: bytes, n_shards: int) -> TensorEntry:
-    """Return a ``BundleEntryProto`` whose parts agree with each other."""
+    """Return a validated ``BundleEntryProto``."""
     fields, numbers = list(_fields(message)), _scalars(message)
     number = numbers.get(1, 0)
     dtype = (_NUMBERS | _ONLY_LISTED).get(number, f"number {number}")
@@ -268,7 +242,7 @@ def _parse_entry(name: str, message: bytes, n_shards: int) -> TensorEntry:
     if any(n == 7 for n, _ in fields):
         raise _MalformedError(f"{name!r} is stored in slices, expected whole tensors")
     if shard >= n_shards:
-        raise _MalformedError(f"{name!r} lies in data file {shard}, expected below {n_shards}")
+        raise _MalformedError(f"{name!r} is in data file {shard}, expected below {n_shards}")
     if number in _NUMBERS and n_bytes != math.prod(shape) * np.dtype(dtype).itemsize:
         raise _MalformedError(f"{name!r} has {n_bytes} bytes, expected {dtype} of shape {shape}")
     return TensorEntry(dtype, shape, shard, numbers.get(4, 0), n_bytes, numbers.get(6, 0))
@@ -282,13 +256,13 @@ def _parse_shape(name: str, message: bytes) -> tuple[int, ...]:
             raise _MalformedError(f"{name!r} is of unknown rank, expected a shape")
         if number == 2 and isinstance(value, bytes):
             shape.append(_scalars(value).get(1, 0))
-    if len(shape) > _MAX_RANK or math.prod(max(n, 1) for n in shape) >= 1 << 48:
+    if len(shape) > 32 or math.prod(max(n, 1) for n in shape) >= 1 << 48:
         raise _MalformedError(f"{name!r} is of shape {shape[:8]}, expected a smaller one")
     return tuple(shape)
 
 
 def _scalars(message: bytes) -> dict[int, int]:
-    """Return the numbers in a protocol-buffer message; the last of a repeated one holds."""
+    """Return the integer fields of a protocol-buffer message, the last of each number."""
     return {number: value for number, value in _fields(message) if isinstance(value, int)}
 
 
@@ -331,6 +305,6 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _masked_crc32c(data: bytes) -> int:
-    """Return the CRC-32C of ``data`` as LevelDB stores it: rotated and with a constant added."""
+    """Return the CRC-32C of ``data`` in LevelDB's masked form."""
     crc: int = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF

@@ -1,9 +1,7 @@
-"""PyTorch files, looked through before PyTorch reads them.
+"""PyTorch files, validated before PyTorch reads them.
 
-Conventions: PyTorch believes the lengths that a file states: a storage longer than its record reads
-beyond it, a compressed record may be of any size, and some rebuilders allocate what they are asked
-for. So every length is compared with the file's own first, and tensors are plain: dense, on the
-CPU, each element stored.
+PyTorch trusts the lengths in a file: a storage longer than its record reads beyond it, and some
+rebuild functions allocate any size. Lengths are checked first; tensors must be dense and stored.
 """
 
 from __future__ import annotations
@@ -26,27 +24,19 @@ from torch import nn
 from earwitness.core.errors import WeightsError, first_line
 from earwitness.detectors.weights import check_header
 
-_N_NAMED = 8
-
 _FOREIGN = re.compile(
     rb"\n(bytearray|_rebuild_(?:sparse|nested|wrapper|meta|device|qtensor|xla|hpu)\w*)\n"
 )
-"""Names that allocate what they are asked for, or make tensors that are not plain."""
+"""Functions that allocate any size, or make tensors that are not dense."""
 _BYTES = {"Double": 8, "Long": 8, "ComplexFloat": 8, "ComplexDouble": 16, "Float": 4, "Int": 4}
 _BYTES |= {"Half": 2, "BFloat16": 2, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1, "Untyped": 1}
 _PUT, _GET = ("BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
 _MARK, _TUPLE = object(), object()
-"""Markers for these opcodes; no text of the file equals them."""
-_MOST_DEPTH = 40
+"""Markers of opcodes, unequal to any text in the file."""
 
 
 def check_file(path: Path) -> None:
-    """Check the lengths that a PyTorch file states; nothing of it is built.
-
-    Raises:
-        ValueError: It is damaged, or asks for more than it holds.
-        OSError: It cannot be read.
-    """
+    """Check the lengths in a PyTorch file, without unpickling; raise ``ValueError`` if invalid."""
     with path.open("rb") as file:
         if not file.read(1):
             raise ValueError("it is empty")
@@ -77,8 +67,7 @@ def _check_zip(path: Path) -> None:
 def _check_storages(pickled: bytes, sizes: Mapping[str, int]) -> None:
     """Compare the length of every storage with that of its record.
 
-    A storage is named by the tuple that ``torch.save`` writes: "storage", a class, the record's
-    name, a device, and the number of items; opcodes in another order are refused.
+    ``torch.save`` writes a tuple: "storage", class, record name, device, number of items.
     """
     memo: dict[Any, Any] = {}
     recent: list[Any] = []
@@ -105,15 +94,11 @@ def _check_storage(parts: list[Any], sizes: Mapping[str, int]) -> None:
         raise ValueError(f"a storage is of kind {name[:40]!r}")
     n_bytes = n_items * _BYTES[name]
     if not 0 <= n_bytes <= held:
-        raise ValueError(f"record data/{key} has {held} bytes, but {n_bytes} are asked for")
+        raise ValueError(f"record data/{key} has {held} bytes, expected {n_bytes}")
 
 
 def check_tensors(content: Any) -> None:
-    """Check that every tensor in plain containers is dense, on the CPU and stored in full.
-
-    Raises:
-        ValueError: One is not.
-    """
+    """Raise ``ValueError`` unless all tensors are dense, on the CPU and stored in full."""
     for name, values in _tensors(content, "the file", 0):
         plain = values.layout == torch.strided and values.device.type == "cpu"
         if not plain or values.is_quantized:
@@ -127,8 +112,8 @@ def check_tensors(content: Any) -> None:
 
 
 def _tensors(content: Any, name: str, depth: int) -> Iterator[tuple[str, torch.Tensor]]:
-    if depth > _MOST_DEPTH:
-        raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
+    if depth > 40:
+        raise ValueError("it is nested more than 40 deep")
     if isinstance(content, torch.Tensor):
         yield name, content
     elif isinstance(content, Mapping):
@@ -140,24 +125,24 @@ def _tensors(content: Any, name: str, depth: int) -> Iterator[tuple[str, torch.T
 
 
 class Placeholder:
-    """Placeholder for a foreign object; ignores its arguments and its state."""
+    """Stand-in for an object of an unknown class; ignores its arguments and state."""
 
     def __new__(cls, *_: Any, **__: Any) -> Placeholder:
-        """Take any arguments, also those that ``copyreg`` passes."""
+        """Accept any arguments, including those of ``copyreg``."""
         return super().__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
     def __setstate__(self, state: object) -> None:
-        """Forget a state."""
+        """Ignore the state."""
 
 
 def load_tensors(path: Path) -> Any:
-    """Return what a PyTorch file holds: tensors, plain containers, placeholders.
+    """Return the content of a PyTorch file: tensors, plain containers and placeholders.
 
     Raises:
-        pickle.UnpicklingError: The file is damaged, of the format before PyTorch 1.6 with foreign
-            objects in it, or names what PyTorch blocks outright.
+        pickle.UnpicklingError: The file is damaged, of the format before PyTorch 1.6 with unknown
+            classes, or uses what PyTorch blocks.
     """
     with _standing_in(path):
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -169,7 +154,7 @@ def _standing_in(path: Path) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext()
     try:
         names = serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # noqa: BLE001 - whatever is wrong with the file, torch.load says it
+    except Exception:  # noqa: BLE001 - torch.load raises the error
         return contextlib.nullcontext()
     kinds = [(type(name.rpartition(".")[2], (Placeholder,), {}), name) for name in names]
     allowed: contextlib.AbstractContextManager[object] = serialization.safe_globals(kinds)
@@ -177,46 +162,28 @@ def _standing_in(path: Path) -> contextlib.AbstractContextManager[object]:
 
 
 def load_state(network: nn.Module, path: Path) -> None:
-    """Fill a network, buffers and all, with a state from disk.
-
-    Raises:
-        WeightsError: The file cannot be read, holds code, or does not fit: missing, unexpected
-            and misshapen names are all named in one line.
-    """
+    """Load a file of weights into a network, buffers included; see ``read_state`` and ``fill``."""
     fill(network, read_state(path), path, expected="the network of its config.json")
 
 
 def fill(
     network: nn.Module, state: Mapping[str, torch.Tensor], path: Path, *, expected: str
 ) -> None:
-    """Fill a network, buffers and all, with a state.
-
-    Args:
-        network: What is filled.
-        state: Tensors by name.
-        path: Where they come from, for the message.
-        expected: What they should be, for the message.
+    """Load a state dict into a network, buffers included.
 
     Raises:
-        WeightsError: Names are missing, unexpected or misshapen; all are told in one line.
+        WeightsError: Names are missing, unexpected or of another shape, listed in one line.
     """
     problems = list(_list_problems(state, network.state_dict()))
     if problems:
-        others = len(problems) - _N_NAMED
-        shown = "; ".join(problems[:_N_NAMED]) + (f"; and {others} more" if others > 0 else "")
+        others = len(problems) - 8
+        shown = "; ".join(problems[:8]) + (f"; and {others} more" if others > 0 else "")
         raise WeightsError(f"{path}: not {expected}: {shown}")
     network.load_state_dict(state)
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a file by name; nothing in it is run.
-
-    Args:
-        path: See ``read_content``.
-
-    Raises:
-        WeightsError: The file cannot be read, or holds something else.
-    """
+    """Return the state dict in a file, without running code; raise ``WeightsError`` otherwise."""
     state = read_content(path)
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{path}: expected a table of tensors by name")
@@ -224,13 +191,13 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def read_content(path: Path) -> Any:
-    """Return what a file of weights holds: tensors and plain containers; nothing in it is run.
+    """Return the tensors and plain containers in a file, without running code.
 
     Args:
         path: A safetensors file by its suffix, or a PyTorch file.
 
     Raises:
-        WeightsError: The file cannot be read, or holds code.
+        WeightsError: The file cannot be read, or contains code.
     """
     if path.suffix == ".safetensors":
         check_header(path)
@@ -247,9 +214,8 @@ def read_content(path: Path) -> Any:
 
 
 def _read_pickled(path: Path) -> Any:
-    """Return what a PyTorch file holds, tensors and plain containers only."""
     check_file(path)
-    with warnings.catch_warnings():  # what is odd about the file becomes an error or is harmless
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Detected pickle protocol")
         content = load_tensors(path)
     check_tensors(content)

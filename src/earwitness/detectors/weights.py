@@ -1,8 +1,7 @@
-"""Finds a detector's weights, and turns Keras checkpoints into something quick to load.
+"""Paths of weights, and Keras checkpoints converted to safetensors in a cache.
 
-Conventions: the identity of a checkpoint is the SHA-256 of its index and data files, one after
-the other. Converted weights are kept in a cache folder under that identity; the cache is only
-ever a shortcut, so one that cannot be written or read is done without.
+A checkpoint is identified by the SHA-256 of its concatenated index and data files. A cache that
+cannot be read or written is ignored.
 """
 
 from __future__ import annotations
@@ -24,23 +23,17 @@ from earwitness.core.errors import RunError, WeightsError
 from earwitness.core.io import atomic_write, file_stem
 from earwitness.detectors.tensorflow_checkpoint import list_files, list_tensors, read_tensors
 
-_MOST_HEADER_BYTES = 4 << 20
-"""Some forty thousand tensors; the safetensors library would take a header 25 times as long."""
-
-_PUBLISHED_FOLDERS = (Path("weights/final"), Path("deepfake-detector/weights/final"))
-_LAYER = "layer_with_weights-"
-_VARIABLE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _CACHE_FORMAT = "1"
 
 Tensors = dict[str, NDArray[np.generic]]
 
 
 class KerasWeights(NamedTuple):
-    """The variables of a Keras model's layers.
+    """Layer variables of a Keras model.
 
     Attributes:
-        tensors: Arrays in TensorFlow's layout by name ("layer_with_weights-0/kernel").
-        sha256: Identity of the checkpoint they came from.
+        tensors: Name ("layer_with_weights-0/kernel") → array in TensorFlow's layout.
+        sha256: Identity of the checkpoint.
     """
 
     tensors: Tensors
@@ -50,32 +43,28 @@ class KerasWeights(NamedTuple):
 def resolve_weights(
     name: str, given: Mapping[str, Path], *, fetch: Callable[[], Path] | None = None
 ) -> Path:
-    """Return where the weights of a detector lie: the first of these places that is there.
+    """Return the path of a detector's weights: a file, a folder or the prefix of a checkpoint.
 
-    1. The path given for it. Where a relative one is not there as such, the folders that the
-       published scripts use are tried: ``weights/final`` and ``deepfake-detector/weights/final``
-       under the working folder.
-    2. With no path given, ``$EARWITNESS_WEIGHTS/NAME`` (NAME as a file name: ``/`` is ``__`` and
-       ``@`` is ``--``), then ``NAME`` in those folders, or in their place what ``fetch`` gets.
-
-    A given path that leads nowhere is never replaced by other weights.
+    1. The given path, if there is one. A relative path is also tried in the folders of the
+       published scripts, ``weights/final`` and ``deepfake-detector/weights/final``.
+    2. Else ``$EARWITNESS_WEIGHTS/NAME`` (in NAME ``/`` is ``__`` and ``@`` is ``--``), then
+       ``fetch``, or without it ``NAME`` in those folders.
 
     Args:
         name: Name of the detector.
-        given: Paths of weights by detector name.
-        fetch: Gets the weights from elsewhere; its ``WeightsError`` says why it could not.
-
-    Returns:
-        A file, a folder, or the prefix of a checkpoint (``path.index`` is there).
+        given: Detector name → path of its weights.
+        fetch: Downloads the weights, or raises ``WeightsError`` with the reason.
 
     Raises:
-        WeightsError: There is nothing in any of these places.
+        WeightsError: No weights found.
     """
-    asked = given.get(name)
-    places = [asked] if asked is not None else _environment_places(name)
-    fetch = fetch if asked is None else None
+    asked, root = given.get(name), weights_folder()
+    places = [root / file_stem(name)] if root else []
+    if asked is not None:
+        places, fetch = [asked], None
     if fetch is None and not (asked and asked.is_absolute()):
-        places += [folder / (asked or name) for folder in _PUBLISHED_FOLDERS]
+        published = (Path("weights/final"), Path("deepfake-detector/weights/final"))
+        places += [folder / (asked or name) for folder in published]
     for place in places:
         if place.exists() or _index_of(place).is_file():
             return place
@@ -92,11 +81,11 @@ def find_bundle(path: Path) -> Path:
     """Return the prefix of the checkpoint at ``path``.
 
     Args:
-        path: A SavedModel folder, its ``variables`` folder, another folder with one ``*.index``
-            in it, an index, or the prefix that ``save_weights`` was given.
+        path: A SavedModel folder, another folder with one ``*.index``, an index, or a prefix as
+            for ``save_weights``.
 
     Raises:
-        WeightsError: There is no checkpoint there, or more than one.
+        WeightsError: No checkpoint, or more than one.
     """
     if path.suffix == ".index" and path.is_file():
         return path.with_suffix("")
@@ -109,7 +98,7 @@ def find_bundle(path: Path) -> Path:
         return path
     if indexes:
         names = ", ".join(index.name for index in indexes[:5])
-        raise WeightsError(f"{path}: holds {len(indexes)} indexes ({names}), expected one")
+        raise WeightsError(f"{path}: {len(indexes)} indexes ({names}), expected one")
     found = "holds no *.index" if path.is_dir() else "no checkpoint there"
     raise WeightsError(
         f"{path}: {found}; looked for {path / 'variables'}, {path / '*.index'} and "
@@ -118,17 +107,14 @@ def find_bundle(path: Path) -> Path:
 
 
 def convert_bundle(prefix: Path, *, cache: Path | None = None) -> KerasWeights:
-    """Return a checkpoint's layer variables, from the cache where they were converted before.
-
-    What is no part of the model is left out: optimizer state and slots, metrics, the object
-    graph, counters.
+    """Return a checkpoint's layer variables, converted once; no optimizer state or metrics.
 
     Args:
-        prefix: Path of the checkpoint, as ``find_bundle`` gives it.
+        prefix: Path of the checkpoint, see ``find_bundle``.
         cache: Folder for converted weights; by default ``cache_folder()``.
 
     Raises:
-        WeightsError: The checkpoint is missing a file or is damaged.
+        WeightsError: The checkpoint is incomplete or damaged.
     """
     sha256 = hash_bundle(prefix)
     folder = cache or cache_folder()
@@ -144,11 +130,7 @@ def convert_bundle(prefix: Path, *, cache: Path | None = None) -> KerasWeights:
 
 
 def hash_bundle(prefix: Path) -> str:
-    """Return the SHA-256 of a checkpoint's index and data files, one after the other.
-
-    Raises:
-        WeightsError: A file is missing or cannot be read, or the index is damaged.
-    """
+    """Return the SHA-256 of a checkpoint, or raise ``WeightsError`` if it is unreadable."""
     digest = hashlib.sha256()
     for path in list_files(prefix):
         try:
@@ -161,9 +143,9 @@ def hash_bundle(prefix: Path) -> str:
 
 
 def cache_folder() -> Path | None:
-    """Return the folder for what can be made again, or ``None`` where there is no home folder.
+    """Return the cache folder, or ``None`` without a home folder.
 
-    ``$EARWITNESS_CACHE``, else ``earwitness`` under ``%LOCALAPPDATA%`` on Windows, else under
+    ``$EARWITNESS_CACHE``, else ``earwitness`` in ``%LOCALAPPDATA%`` on Windows, else in
     ``$XDG_CACHE_HOME``, else ``~/.cache/earwitness``.
     """
     if own := os.environ.get("EARWITNESS_CACHE"):
@@ -177,14 +159,9 @@ def cache_folder() -> Path | None:
 
 
 def weights_folder() -> Path | None:
-    """Return the folder that ``$EARWITNESS_WEIGHTS`` names: weights by detector."""
+    """Return ``$EARWITNESS_WEIGHTS``, a folder of weights by detector name."""
     folder = os.environ.get("EARWITNESS_WEIGHTS")
     return Path(folder) if folder else None
-
-
-def _environment_places(name: str) -> list[Path]:
-    shelf = weights_folder()
-    return [shelf / file_stem(name)] if shelf else []
 
 
 def _index_of(path: Path) -> Path:
@@ -192,18 +169,21 @@ def _index_of(path: Path) -> Path:
 
 
 def _read_layers(prefix: Path) -> Tensors:
-    """Return the variables of a checkpoint's layers, under their short names."""
+    """Return the variables of a checkpoint's layers by short name."""
+    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
     names = [
         name
         for name in list_tensors(prefix)
-        if name.startswith(_LAYER) and name.endswith(_VARIABLE) and ".OPTIMIZER_SLOT" not in name
+        if name.startswith("layer_with_weights-")
+        and name.endswith(suffix)
+        and ".OPTIMIZER_SLOT" not in name
     ]
     tensors = read_tensors(prefix, names)
-    return {name.removesuffix(_VARIABLE): tensor for name, tensor in tensors.items()}
+    return {name.removesuffix(suffix): tensor for name, tensor in tensors.items()}
 
 
 def _load_kept(path: Path) -> Tensors | None:
-    """Return converted weights, or ``None`` where the file is missing, old or damaged."""
+    """Return converted weights, or ``None`` if the file is missing, outdated or damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -215,14 +195,14 @@ def _load_kept(path: Path) -> Tensors | None:
 
 
 def _keep(path: Path, tensors: Tensors, *, source: str) -> None:
-    """Write converted weights with a checksum of their own."""
+    """Write converted weights with a checksum."""
     metadata = {"format": _CACHE_FORMAT, "tensors": _hash_tensors(tensors), "source": source}
     with atomic_write(path) as temporary:
         temporary.write_bytes(save(tensors, metadata=metadata))
 
 
 def _hash_tensors(tensors: Tensors) -> str:
-    """Return the SHA-256 of names, types, shapes and values, in the order of the names."""
+    """Return the SHA-256 of names, types, shapes and values, sorted by name."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -232,19 +212,18 @@ def _hash_tensors(tensors: Tensors) -> str:
 
 
 def check_header(path: Path) -> None:
-    """Refuse a safetensors file whose header is absurdly long.
+    """Raise ``WeightsError`` for a safetensors file with a header over 4 MiB.
 
-    Raises:
-        WeightsError: It is, or the file cannot be read.
+    The safetensors library would accept 25 times as much.
     """
+    max_bytes = 4 << 20
     try:
         with path.open("rb") as file:
             n_bytes = int.from_bytes(file.read(8), "little")
     except OSError as error:
         reason = error.strerror or error
         raise WeightsError(f"{path}: cannot be read as weights ({reason})") from error
-    if n_bytes > _MOST_HEADER_BYTES:
+    if n_bytes > max_bytes:
         raise WeightsError(
-            f"{path}: cannot be read (states a header of {n_bytes} bytes, expected at most "
-            f"{_MOST_HEADER_BYTES})"
+            f"{path}: cannot be read (header of {n_bytes} bytes, expected at most {max_bytes})"
         )

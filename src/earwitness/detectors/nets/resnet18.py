@@ -1,8 +1,4 @@
-"""ResNet-18 of He et al. (2016), and its weights on disk.
-
-Conventions: names of modules are torchvision's, so that its states load here as they are, and ours
-there.
-"""
+"""ResNet-18 of He et al. (2016), with torchvision's module names."""
 
 from __future__ import annotations
 
@@ -25,22 +21,14 @@ from earwitness.detectors.resnet import (
     describe_resnet,
     find_card,
     find_weights,
-    foreign_card,
+    resnet_card,
 )
 from earwitness.detectors.resnet_checkpoints import Checkpoint, read_checkpoint
 from earwitness.detectors.torch_file import fill
 
-_COUNTER = "num_batches_tracked"
-
 
 class Block(nn.Module):
-    """Two convolutions 3×3 added to what came in.
-
-    Args:
-        n_in: Channels in.
-        n_out: Channels out.
-        stride: By how much height and width shrink.
-    """
+    """Two convolutions 3×3 with a residual connection."""
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
         super().__init__()
@@ -62,11 +50,7 @@ class Block(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """A convolution, eight blocks, global average pooling and a linear layer.
-
-    Args:
-        n_outputs: Outputs of the linear layer.
-    """
+    """A convolution, eight blocks, global average pooling and a linear layer."""
 
     def __init__(self, n_outputs: int = 2) -> None:
         super().__init__()
@@ -91,12 +75,10 @@ class ResNet18(nn.Module):
 
 
 _MEANS, _SPREADS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_IMAGES_AT_ONCE, _IMAGES_AT_ONCE_GPU = 8, 256
-_USUAL_PX = 224
 
 
 def scale_images(pixels: torch.Tensor) -> torch.Tensor:
-    """Return ``(n, 3, height, width)`` as the network takes it, channels innermost.
+    """Return normalised images ``(n, 3, height, width)``, channels last in memory.
 
     Args:
         pixels: ``(n, height, width, 3)`` from 0 to 255.
@@ -106,34 +88,31 @@ def scale_images(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def draw_images(samples: torch.Tensor, contract: SpectrogramContract) -> torch.Tensor:
-    """Return what the network takes of clips ``(n, clip_samples)``, drawn by a contract."""
+    """Return normalised spectrogram images of clips ``(n, clip_samples)``."""
     table = torch.from_numpy(colour_table(contract.colours)).to(samples.device)
     return scale_images(table[draw_levels(samples, contract).long()])
 
 
 def fake_logits(outputs: torch.Tensor, fake_at: int) -> torch.Tensor:
-    """Return logits of the deepfake ``(n,)`` of a network's outputs.
+    """Return logits of the deepfake ``(n,)``.
 
     Args:
-        outputs: ``(n, 1)`` or ``(n, 2)``; a single one speaks for the class at 1.
-        fake_at: Which class is the deepfake.
+        outputs: ``(n, 1)``, the logit of class 1, or ``(n, 2)``.
+        fake_at: Index of the deepfake class.
     """
     second = outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
     return second if fake_at == 1 else -second
 
 
 class ResnetDetector(NetworkDetector):
-    """An image network; clips are drawn as images first.
+    """An image network, on images or on clips drawn as spectrograms; see ``NetworkDetector``.
 
     Args:
         network: The network with its weights.
-        card: Its card; ``classes`` names both classes, ``images`` says how to draw.
-        device: Torch's name of its device.
-        backend: What computes the network.
+        card: Its card, with ``classes`` and, for clips, ``images``.
+        device: Torch's device name.
+        backend: Library that runs the network.
         notes: Notes for the user on its weights.
-
-    Raises:
-        DetectorError: There is no such device, or the backend cannot run it.
     """
 
     def __init__(
@@ -147,7 +126,6 @@ class ResnetDetector(NetworkDetector):
     ) -> None:
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.image_size = _size_of(card)
-        """Height and width of its images."""
         self._notes = tuple(notes)
         fake_at = parse_classes(card.classes) or 0
         super().__init__(
@@ -165,7 +143,7 @@ class ResnetDetector(NetworkDetector):
 
     def _draw(self, samples: torch.Tensor) -> torch.Tensor:
         if self.card.images is None:
-            raise DetectorError(f"{self.card.name}: its card does not say how images are drawn")
+            raise DetectorError(f"{self.card.name}: its card has no spectrogram settings")
         return draw_images(samples, self.card.images)
 
     @property
@@ -180,10 +158,7 @@ class ResnetDetector(NetworkDetector):
         return list(dict.fromkeys(remarks))
 
     def score_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Return logits of the deepfake of images.
-
-        Args:
-            images: ``(*image_size, 3)`` each.
+        """Return logits of the deepfake for images ``(*image_size, 3)``.
 
         Raises:
             DetectorError: An image has another shape.
@@ -199,10 +174,10 @@ class ResnetDetector(NetworkDetector):
 
 
 def _size_of(card: DetectorCard) -> tuple[int, int]:
-    """Return height and width of the images that a card is about, else the usual ones."""
+    """Return height and width of a card's images, by default 224 × 224."""
     if card.images is not None:
         return card.images.height, card.images.width
-    height, width = (int(card.details.get(name, _USUAL_PX)) for name in ("height", "width"))
+    height, width = (int(card.details.get(name, 224)) for name in ("height", "width"))
     return height, width
 
 
@@ -210,9 +185,8 @@ def open_resnet(weights: Path, options: OpenOptions) -> ResnetDetector:
     """Open a network trained here, from its folder or a file of its weights.
 
     Raises:
-        WeightsError: Files are missing or damaged, do not fit, or nothing says what the outputs
-            stand for.
-        DetectorError: There is no such device here.
+        WeightsError: Files are missing, damaged or do not fit, or the classes are unknown.
+        DetectorError: No such device.
     """
     card = describe_resnet(weights, options)
     return _open(find_weights(weights), card, device=options.device, backend=options.backend)
@@ -226,28 +200,32 @@ def load_resnet(
     size: tuple[int, int] | None = None,
     device: str = "cpu",
 ) -> ResnetDetector:
-    """Open any ResNet-18 with one or two outputs, see ``read_checkpoint``.
+    """Open any ResNet-18 with one or two outputs; see ``read_checkpoint``.
 
     Args:
-        path: A ``.pth`` or safetensors file, or a folder that ``earwitness train`` wrote.
-        classes: What its outputs stand for, by their number; of a single output, what 0 and 1
-            stand for. ``None`` takes the word of its card, or of the file itself.
-        images: How its images are drawn, where its card does not say.
-        size: Height and width of its images, where its card does not say.
-        device: Where it runs, as torch names it.
+        path: A ``.pth`` or safetensors file, or a folder of ``earwitness train``.
+        classes: Class names by output (of a single output, by 0 and 1); by default those of the
+            card or the file.
+        images: Spectrogram settings, if there is no card.
+        size: Height and width of the images, if there is no card.
+        device: Torch's device name.
 
     Raises:
-        WeightsError: The file is missing or damaged or does not fit, nobody says which output
-            is the deepfake, or the card says otherwise how images are drawn.
+        WeightsError: The file is missing, damaged or does not fit, its classes are unknown, or
+            its card has other spectrogram settings.
     """
     file = find_weights(path)
     name = path.resolve().name if path.is_dir() else file.stem
-    card = find_card(file) or foreign_card(name, images, size)
+    card = find_card(file)
+    if card is None:
+        details: dict[str, float | int | str] = {}
+        if size is not None and images is None:
+            details = {"height": size[0], "width": size[1]}
+        card = resnet_card(name=name, images=images, classes=(), details=details)
     if images not in (None, card.images) or size not in (None, _size_of(card)):
         height, width = _size_of(card)
         raise WeightsError(
-            f"{file}: its card says how its images are drawn ({height} × {width} pixels), expected "
-            "no other size or contract"
+            f"{file}: its card has {height} × {width} pixels, expected no other size or contract"
         )
     card = card.model_copy(update={"name": name, "weights_sha256": sha256_of(file)})
     return _open(file, card, classes=classes, device=device)
@@ -267,10 +245,8 @@ def _open(
     if parse_classes(taken) is None:
         found = ", ".join(taken) or "no card"
         raise WeightsError(
-            f"{path}: {found}: which output is the deepfake is not said; expected --classes with "
-            "both names in order: deepfake,original where the training took its classes from "
-            "folders of these names (ImageFolder sorts them), original,deepfake where 0 is the "
-            "original"
+            f"{path}: {found}: classes unknown, expected --classes deepfake,original (as ImageFolder "
+            "sorts such folders) or original,deepfake (if 0 is the original)"
         )
     return ResnetDetector(
         make_resnet(checkpoint, path),
@@ -284,7 +260,7 @@ def _open(
 def _class_notes(
     taken: tuple[str, ...], of_card: tuple[str, ...], of_file: tuple[str, ...]
 ) -> list[str]:
-    """Return what a user should know of how outputs are read."""
+    """Return notes for the user on the order of the classes."""
     said = of_card or of_file
     whose = "the card" if of_card else "the file itself"
     outputs = f"output 0 is {taken[0]}, output 1 is {taken[1]}"
@@ -294,19 +270,15 @@ def _class_notes(
 
 
 def read_resnet(path: Path) -> ResNet18:
-    """Return a network with the weights of a file, see ``make_resnet``."""
+    """Return a network with the weights of a file; see ``make_resnet``."""
     return make_resnet(read_checkpoint(path), path)
 
 
 def make_resnet(checkpoint: Checkpoint, path: Path) -> ResNet18:
-    """Return a network with the weights of a checkpoint, which may lack batch counters.
-
-    Args:
-        checkpoint: Of a network with one or two outputs.
-        path: Where it comes from, for the message.
+    """Return a network with the weights of a checkpoint with one or two outputs.
 
     Raises:
-        WeightsError: It is another network.
+        WeightsError: It is another network; the message starts with ``path``.
     """
     head = checkpoint.head.get("fc.weight")
     if head is None or len(head) not in (1, 2):
@@ -318,15 +290,12 @@ def make_resnet(checkpoint: Checkpoint, path: Path) -> ResNet18:
 
 
 def load_backbone(network: ResNet18, path: Path) -> None:
-    """Fill all but the last layer of a network with the weights of a file.
-
-    Raises:
-        WeightsError: The file is damaged, holds more than tensors, or is another network.
-    """
+    """Load all layers but the last from a file, else raise ``WeightsError``."""
     own = {n: v for n, v in network.state_dict().items() if n.startswith("fc.")}
     _fill(network, read_checkpoint(path).body | own, path)
 
 
 def _fill(network: ResNet18, state: Mapping[str, torch.Tensor], path: Path) -> None:
-    counters = {n: v for n, v in network.state_dict().items() if n.endswith(_COUNTER)}
+    # Checkpoints may lack these counters.
+    counters = {n: v for n, v in network.state_dict().items() if n.endswith("batches_tracked")}
     fill(network, counters | dict(state), path, expected="a ResNet-18 with torchvision's names")

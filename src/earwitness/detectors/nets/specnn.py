@@ -12,7 +12,7 @@ from torch import nn
 
 from earwitness.audio.clips import mix_first_two
 from earwitness.audio.spectrogram import log_power_spectrogram
-from earwitness.core.cards import Backend, DetectorCard, Precision
+from earwitness.core.cards import Backend, DetectorCard
 from earwitness.core.errors import WeightsError
 from earwitness.detectors.base import CARD_JSON, WEIGHTS_FILE, OpenOptions
 from earwitness.detectors.network import NetworkDetector, Outputs, ScoringModule
@@ -30,12 +30,7 @@ _NORM_EPSILON = 1e-3
 
 
 class ConvBlock(nn.Module):
-    """Convolution 3×3, ReLU, max-pooling by 2, batch norm.
-
-    Args:
-        n_in: Channels in.
-        n_out: Channels out.
-    """
+    """Convolution 3×3, ReLU, max-pooling by 2, batch norm."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -57,7 +52,7 @@ class SpecCNN(nn.Module):
     """Six convolution blocks, global average pooling, a dense layer and two heads.
 
     Args:
-        n_encoders: Classes of the encoder head, "real" among them.
+        n_encoders: Classes of the encoder head, including "real".
     """
 
     def __init__(self, n_encoders: int = len(ENCODERS)) -> None:
@@ -69,39 +64,18 @@ class SpecCNN(nn.Module):
         self.encoder_head = nn.Linear(_N_DENSE, n_encoders)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Judge spectrograms.
+        """Return logits of "real" ``(n,)`` and of the encoders ``(n, n_encoders)``.
 
         Args:
             images: ``(n, 1, n_frames, n_bins)`` float32.
-
-        Returns:
-            Logits of "real" ``(n,)`` and of the encoders ``(n, n_encoders)``.
         """
         pooled = self.blocks(images).mean(dim=(2, 3))
         hidden = nn.functional.silu(self.dense(pooled))
         return self.real_head(hidden).squeeze(1), self.encoder_head(hidden)
 
 
-_NORM_PARTS = {
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
-
-
 class SpecnnAmplitude(NetworkDetector):
-    """The published detector on log power spectrograms.
-
-    Args:
-        network: The network with its weights.
-        card: Its card.
-        device: Torch's name of its device.
-        backend: What computes the network.
-
-    Raises:
-        DetectorError: There is no such device, or the backend cannot run it.
-    """
+    """The published detector on log power spectrograms; see ``NetworkDetector``."""
 
     def __init__(
         self,
@@ -111,7 +85,7 @@ class SpecnnAmplitude(NetworkDetector):
         device: str = "cpu",
         backend: Backend = "torch",
     ) -> None:
-        # With the channels innermost the convolutions take half the time.
+        # channels_last halves the time of the convolutions.
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().__init__(
             ScoringModule(network, _score),
@@ -130,92 +104,59 @@ def _images(samples: torch.Tensor) -> torch.Tensor:
 
 
 def _score(network: SpecCNN, images: torch.Tensor) -> Outputs:
-    """Flip the published head, which gives the logit of real."""
+    """Negate the published head, which returns the logit of real."""
     real, encoders = network(images)
     return -real, encoders
 
 
 def amplitude_features(samples: torch.Tensor) -> torch.Tensor:
-    """Return what the network sees: log power up to 16 kHz in 64 frames of 743 bins.
+    """Return log power spectrograms up to 16 kHz, ``(n_clips, 64 frames, 743 bins)`` float32.
 
     Args:
         samples: ``(n_clips, 34398)`` at 44.1 kHz.
-
-    Returns:
-        ``(n_clips, 64, 743)`` float32.
     """
     return log_power_spectrogram(
         samples, n_fft=2048, hop=512, n_bins=743, floor=1e-10, ceiling=1e6, mean=-4.0, spread=3.0
     )
 
 
-def load_specnn(
-    weights: Path,
-    *,
-    name: str = "specnn_amplitude",
-    n_encoders: int = len(ENCODERS),
-    device: str = "cpu",
-    precision: Precision = "fp32",
-    backend: Backend = "torch",
-) -> SpecnnAmplitude:
-    """Load the detector from what Keras saved of it.
-
-    Args:
-        weights: A SavedModel folder or a checkpoint, as ``find_bundle`` takes them.
-        name: Name on its card.
-        n_encoders: Classes of its encoder head, "real" among them.
-        device: Where it runs, as torch names it ("cpu", "cuda:0").
-        precision: What its network computes in.
-        backend: What computes it.
-
-    Raises:
-        WeightsError: No checkpoint, a damaged one, or variables of another network.
-        DetectorError: There is no such device here.
-    """
-    prefix = find_bundle(weights)
-    checkpoint = convert_bundle(prefix)
-    network = SpecCNN(n_encoders)
-    try:
-        network.load_state_dict(_to_state(checkpoint.tensors, network))
-    except _UnfitError as error:
-        raise WeightsError(f"{prefix}.index: {error}") from None
-    card = specnn_card(name, n_encoders, checkpoint.sha256, precision)
-    return SpecnnAmplitude(network, card, device=device, backend=backend)
-
-
 def open_specnn(weights: Path, options: OpenOptions) -> SpecnnAmplitude:
-    """Load the detector as the table of detectors asks for it: published or trained here.
+    """Open the detector, from a folder trained here or a Keras checkpoint.
 
     Raises:
         WeightsError: No checkpoint, a damaged one, or variables of another network.
+        DetectorError: No such device.
     """
     if (weights / CARD_JSON).is_file():
         card = describe_specnn(weights, options)
         network = SpecCNN(len(card.encoders))
         load_state(network, weights / WEIGHTS_FILE)
-        return SpecnnAmplitude(network, card, device=options.device, backend=options.backend)
-    return load_specnn(
-        weights,
-        name=options.name,
-        n_encoders=options.n_encoders,
-        device=options.device,
-        precision=options.precision,
-        backend=options.backend,
-    )
+    else:
+        prefix = find_bundle(weights)
+        checkpoint = convert_bundle(prefix)
+        network = SpecCNN(options.n_encoders)
+        try:
+            network.load_state_dict(_to_state(checkpoint.tensors, network))
+        except _UnfitError as error:
+            raise WeightsError(f"{prefix}.index: {error}") from None
+        card = specnn_card(options.name, options.n_encoders, checkpoint.sha256, options.precision)
+    return SpecnnAmplitude(network, card, device=options.device, backend=options.backend)
 
 
 class _UnfitError(Exception):
-    """Every way in which variables do not fit the network, in one line."""
+    """Variables that do not fit the network, in one line."""
 
 
 def _published_names() -> dict[str, str]:
-    """Return the published name of each variable and the network's own for it."""
+    """Return published variable name → name in the network."""
+    norm_parts = {"gamma": "weight", "beta": "bias"}
+    norm_parts |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
     names = {}
     for block in range(len(CHANNELS)):
         conv, norm = f"layer_with_weights-{2 * block}", f"layer_with_weights-{2 * block + 1}"
         names[f"{conv}/kernel"] = f"blocks.{block}.conv.weight"
         names[f"{conv}/bias"] = f"blocks.{block}.conv.bias"
-        for published, own in _NORM_PARTS.items():
+        for published, own in norm_parts.items():
             names[f"{norm}/{published}"] = f"blocks.{block}.norm.{own}"
     for layer, own in enumerate(("dense", "real_head", "encoder_head"), 2 * len(CHANNELS)):
         names[f"layer_with_weights-{layer}/kernel"] = f"{own}.weight"
@@ -226,11 +167,7 @@ def _published_names() -> dict[str, str]:
 def _to_state(
     tensors: Mapping[str, NDArray[np.generic]], network: SpecCNN
 ) -> dict[str, torch.Tensor]:
-    """Return published variables as the network's own state.
-
-    Raises:
-        _UnfitError: Variables are missing, left over, of another shape or type, or not finite.
-    """
+    """Return published variables as a state dict, else raise ``_UnfitError``."""
     names, own = _published_names(), network.state_dict()
     problems = [f"{name} is missing" for name in names if name not in tensors]
     problems += [f"{name} is not expected" for name in tensors if name not in names]
@@ -245,7 +182,7 @@ def _to_state(
 def _list_problems(
     name: str, values: NDArray[np.generic], expected: tuple[int, ...]
 ) -> Iterator[str]:
-    """Yield what is wrong with one variable."""
+    """Yield the problems of one variable."""
     if values.shape != expected:
         yield f"{name} has shape {values.shape}, expected {expected}"
     if values.dtype != np.float32:
@@ -255,10 +192,10 @@ def _list_problems(
 
 
 def _published_shape(own: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape in TensorFlow's layout of a parameter of torch."""
+    """Return a parameter's shape in TensorFlow's layout."""
     return (*own[2:], *own[1::-1]) if len(own) > 1 else tuple(own)
 
 
 def _to_own_layout(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Return a kernel with its output first, as torch has it; anything else as it is."""
+    """Return a kernel in torch's layout; other variables unchanged."""
     return np.moveaxis(values, (-1, -2), (0, 1)) if values.ndim > 1 else values
