@@ -1,10 +1,4 @@
-"""A detector's network for use elsewhere: as ONNX, with a model card, on the hub.
-
-Conventions: a graph is checked with ONNX Runtime before it takes its place: on noise of several
-levels its logits may differ from the detector's by ``LARGEST_GAP`` at most, relative to the largest
-where that is over 1. The model card says what the detector's own card says, unknown things as
-unknown.
-"""
+"""Export of detectors: ONNX models checked with ONNX Runtime, folders, model cards, the hub."""
 
 from __future__ import annotations
 
@@ -35,22 +29,13 @@ from earwitness.detectors.resnet import STEM
 from earwitness.detectors.resnet_checkpoints import save_resnet
 
 ONNX_FILE, README = "model.onnx", "README.md"
-_LEVELS = (1e-4, 1e-2, 0.1, 0.5, 1.0)
 
 
 def write_onnx(detector: Detector, out: Path) -> float:
-    """Write a detector's network as ``model.onnx``, with its cards.
-
-    Args:
-        detector: A detector with a network.
-        out: Folder.
-
-    Returns:
-        By how much logits differ between ONNX Runtime and PyTorch at most.
+    """Write a detector's network as ``model.onnx`` with its cards; return the largest deviation.
 
     Raises:
-        DetectorError: It has no network, what writes or runs graphs is not installed, or the graph
-            gives other logits.
+        DetectorError: It has no network, ONNX is not installed, or its logits differ on noise.
     """
     if not isinstance(detector, HasGraph):
         raise DetectorError(f"{detector.card.name}: has no network to export")
@@ -74,12 +59,12 @@ def write_onnx(detector: Detector, out: Path) -> float:
 
 
 def write_folder(detector: Detector, out: Path, *, published: bool = False) -> Path:
-    """Write an image network as a folder that every command takes, and return its ``.pth``.
+    """Write an image network as a folder of weights, and return its ``.pth``.
 
     Args:
         detector: An image network.
         out: A new folder.
-        published: See ``save_resnet``; the file has the published pipeline's name as well.
+        published: See ``save_resnet``; the file has the published name as well.
 
     Raises:
         DetectorError: It is another detector.
@@ -101,7 +86,7 @@ def write_folder(detector: Detector, out: Path, *, published: bool = False) -> P
 
 
 def write_cards(card: DetectorCard, out: Path, graph: Graph | None = None) -> None:
-    """Write a model card as the Hugging Face hub has it, and our own, which is the last file."""
+    """Write a model card for the Hugging Face hub, then ``card.json``."""
     _describe_in(out, card, graph)
     write_card(card, out)
 
@@ -117,21 +102,21 @@ def _rate(detector: Detector) -> int:
 
 
 def _noise(detector: Detector) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return ``(n, clip_samples)`` of noise, a level each."""
+    """Return noise at several levels, ``(n, clip_samples)``."""
     n = detector.card.contract.clip_samples or 0
     rng = np.random.default_rng(0)
-    levels = np.array(_LEVELS)[:, None]
-    return np.clip(levels * rng.standard_normal((len(_LEVELS), n)), -1, 1).astype(np.float32)
+    levels = np.array([1e-4, 1e-2, 0.1, 0.5, 1.0])[:, None]
+    return np.clip(levels * rng.standard_normal((len(levels), n)), -1, 1).astype(np.float32)
 
 
 def _compare(model: bytes, features: Any, expected: Any) -> float:
-    """Return the largest difference of logits, relative where they are large."""
+    """Return the largest difference of logits, relative to the largest if that is over 1."""
     (logits, *_) = open_session(model).run(None, {"features": features})
     return float(np.abs(logits - expected).max() / max(1.0, np.abs(expected).max()))
 
 
 def describe(card: DetectorCard, graph: Graph | None = None) -> str:
-    """Return a model card in the form of the Hugging Face hub."""
+    """Return the text of a model card for the Hugging Face hub."""
     head = {
         "library_name": "earwitness",
         "pipeline_tag": "audio-classification",
@@ -163,8 +148,8 @@ def describe(card: DetectorCard, graph: Graph | None = None) -> str:
 def _scores(card: DetectorCard) -> str:
     kind = "a calibrated probability" if card.score_kind == "probability" else "no probability"
     return (
-        "The logit rises with fakeness; its logistic function lies between 0 (real) and 1 (fake), "
-        f"is {kind}, and is called fake from {card.threshold:g} up."
+        "The logit rises with fakeness. Its logistic function, from 0 (real) to 1 (fake), is "
+        f"{kind}; clips are labelled fake from {card.threshold:g} up."
     )
 
 
@@ -172,8 +157,8 @@ def _audio(card: DetectorCard) -> str:
     wanted = card.contract
     length = f"{wanted.clip_samples} samples" if wanted.clip_samples else "whole files"
     return (
-        f"{length} at {wanted.sample_rate_hz} Hz; it looks at {card.band_hz[0]:g} to "
-        f"{card.band_hz[1]:g} Hz."
+        f"{length} at {wanted.sample_rate_hz} Hz; frequencies from {card.band_hz[0]:g} to "
+        f"{card.band_hz[1]:g} Hz are used."
     )
 
 
@@ -189,11 +174,7 @@ def _training(card: DetectorCard) -> str:
 
 
 def push_folder(folder: Path, repository: str) -> str:
-    """Upload a folder to the Hugging Face hub and return its address there.
-
-    Args:
-        folder: What is uploaded.
-        repository: ``owner/name``; it is made where it is not there.
+    """Upload a folder to a hub repository ``owner/name``, created if missing; return its address.
 
     Raises:
         WeightsError: The hub refuses, or cannot be reached.
@@ -206,7 +187,7 @@ def push_folder(folder: Path, repository: str) -> str:
         done = api.upload_folder(
             repo_id=repository, folder_path=folder, commit_message="Upload from earwitness"
         )
-    except Exception as error:  # the client lets its transport's errors through, whichever it is
+    except Exception as error:  # the client does not wrap errors of its HTTP library
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"--push-to-hub {repository}: {reason}") from error
     return str(done)

@@ -1,6 +1,6 @@
-"""The SpecTTTra detectors: config files and cards, without importing torch.
+"""Config files and cards of the SpecTTTra detectors, without importing torch.
 
-Conventions: names are those of the file; what only training needs is passed over.
+Field names are those of ``config.json``; fields for training only are ignored.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from earwitness.core.cards import ClipContract, DetectorCard, Preprocessing
+from earwitness.core.cards import ClipContract, DetectorCard
 from earwitness.core.errors import WeightsError
 from earwitness.core.io import sha256_of
 from earwitness.detectors.base import (
@@ -26,7 +26,7 @@ from earwitness.detectors.base import (
 SAFETENSORS = "model.safetensors"
 PYTORCH_BIN = "pytorch_model.bin"
 STATE_FILES = (SAFETENSORS, PYTORCH_BIN)
-"""Names of files of weights in its folder; the first one found is used."""
+"""File names of weights, in order of preference."""
 
 
 class _Part(BaseModel):
@@ -34,14 +34,7 @@ class _Part(BaseModel):
 
 
 class AudioSettings(_Part):
-    """The audio of a clip.
-
-    Attributes:
-        sample_rate: In hertz.
-        max_len: Samples of a clip.
-        normalize: Whether samples are divided by their standard deviation.
-        skip_time: Whether the manifest's ``skip_time`` is left out at the start of a file.
-    """
+    """Audio settings: ``max_len`` samples a clip, ``normalize`` to unit standard deviation."""
 
     sample_rate: int = Field(gt=0, le=768_000)
     max_len: int = Field(gt=0, le=1 << 28)
@@ -69,13 +62,12 @@ class MelSettings(_Part):
         return self
 
     def band_hz(self, sample_rate_hz: int) -> tuple[float, float]:
-        """Return the lowest and the highest frequency that its filters look at."""
+        """Return the lowest and the highest frequency of the filters."""
         return self.f_min, sample_rate_hz / 2 if self.f_max is None else self.f_max
 
 
 _Side = Annotated[int, Field(gt=0, le=1 << 14)]
-_MOST_PARAMETERS = 1 << 28
-"""Ten times what the largest published network has."""
+_MAX_PARAMETERS = 1 << 28
 
 
 class ModelSettings(_Part):
@@ -106,16 +98,15 @@ class ModelSettings(_Part):
             )
         if int(self.embed_dim * self.mlp_ratio) < 1:
             raise ValueError(f"mlp_ratio {self.mlp_ratio:g}, expected one that leaves a layer")
-        if self.n_parameters > _MOST_PARAMETERS:
+        if self.n_parameters > _MAX_PARAMETERS:
             raise ValueError(
-                f"a network of {self.n_parameters:.1e} parameters, expected at most "
-                f"{_MOST_PARAMETERS:.1e}"
+                f"{self.n_parameters:.1e} parameters, expected at most {_MAX_PARAMETERS:.1e}"
             )
         return self
 
     @property
     def n_parameters(self) -> int:
-        """Parameters that the network has, biases and norms left out."""
+        """Number of parameters, without biases and norms."""
         n_bands, n_frames = self.input_shape
         block = self.embed_dim**2 * 4 + 2 * self.embed_dim * int(self.embed_dim * self.mlp_ratio)
         tokenizers = n_bands * self.t_clip + n_frames * self.f_clip + self.n_tokens
@@ -123,12 +114,12 @@ class ModelSettings(_Part):
 
     @property
     def n_tokens(self) -> int:
-        """Tokens that an image becomes."""
+        """Number of tokens of an image."""
         return self.input_shape[0] // self.f_clip + self.input_shape[1] // self.t_clip
 
 
 class SpectttraConfig(_Part):
-    """What scoring needs to know of a SpecTTTra folder."""
+    """Settings of ``config.json`` used for scoring."""
 
     audio: AudioSettings
     melspec: MelSettings
@@ -153,14 +144,7 @@ class SpectttraConfig(_Part):
 
 
 def find_state(path: Path) -> Path:
-    """Return the file of weights at a path.
-
-    Args:
-        path: A folder that holds one of ``STATE_FILES``, or a file of weights.
-
-    Raises:
-        WeightsError: There is none.
-    """
+    """Return the file of weights at a path or in a folder, else raise ``WeightsError``."""
     if path.is_file():
         return path
     for name in STATE_FILES:
@@ -170,11 +154,7 @@ def find_state(path: Path) -> Path:
 
 
 def read_config(folder: Path) -> SpectttraConfig:
-    """Read the ``config.json`` of a folder of weights.
-
-    Raises:
-        WeightsError: It is not there, no such file, or of another network.
-    """
+    """Read the ``config.json`` of a folder; raise ``WeightsError`` if missing or invalid."""
     path = folder / CONFIG_JSON
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -204,36 +184,24 @@ def _first_problem(error: ValidationError) -> str:
     return f"{where}{': ' if where else ''}{problems[0]['msg']}{others}".replace("\n", " ")
 
 
-_STRETCHES = {"alpha": (1, 3), "beta": (3, 5), "gamma": (5, 7)}
-"""Bands and frames that go into a token of each published network."""
-
-_TRAINED_ON = ("SONICS train",)
-_SELECTED_ON = ("SONICS valid",)
-_OF_TRAINING = (
-    "kind",
-    "trained_on",
-    "selected_on",
-    "training_items",
-    "licence",
-    "weights_from",
-    "limits",
-    "details",
+_FINE_TUNED_FIELDS = (
+    *("kind", "trained_on", "selected_on", "training_items"),
+    *("licence", "weights_from", "limits", "details"),
 )
-"""What the card of a network fine-tuned here says otherwise than that of its architecture."""
+"""Fields taken from the card of a network fine-tuned here."""
 _RATE_HZ = 16_000
-_BAND_HZ = (20.0, 8_000.0)
 
 
 def describe_spectttra(weights: Path | None, options: OpenOptions) -> DetectorCard:
-    """Return the card as the detector opened with these weights would have it.
-
-    Without weights it is that of the published name.
+    """Return the card of the detector with these weights, or of the published name.
 
     Raises:
         WeightsError: Files are missing or damaged, or do not fit the name.
     """
     if weights is None:
-        return _card(_published_audio(options.published or options.name), _BAND_HZ, options, None)
+        seconds = int((options.published or options.name).rpartition("-")[2].removesuffix("s"))
+        audio = AudioSettings(sample_rate=_RATE_HZ, max_len=seconds * _RATE_HZ, normalize=True)
+        return _card(audio, (20.0, _RATE_HZ / 2), options, None)
     path = find_state(weights)
     config = read_config(path.parent)
     if options.published:
@@ -242,11 +210,13 @@ def describe_spectttra(weights: Path | None, options: OpenOptions) -> DetectorCa
     band_hz = config.melspec.band_hz(config.audio.sample_rate)
     card = _card(config.audio, band_hz, options, sha256)
     tuned = _card_beside(path.parent, sha256)
-    return card.model_copy(update={name: getattr(tuned, name) for name in _OF_TRAINING if tuned})
+    return card.model_copy(
+        update={name: getattr(tuned, name) for name in _FINE_TUNED_FIELDS if tuned}
+    )
 
 
 def _card_beside(folder: Path, weights_sha256: str) -> DetectorCard | None:
-    """Return the card of a network fine-tuned here, where there is one for these weights."""
+    """Return the card of a network fine-tuned here, if it is for these weights."""
     if not (folder / CARD_JSON).is_file():
         return None
     card = read_card(folder)
@@ -254,24 +224,15 @@ def _card_beside(folder: Path, weights_sha256: str) -> DetectorCard | None:
 
 
 def check_name(name: str, config: SpectttraConfig, path: Path) -> None:
-    """Refuse the weights of one published detector under the name of another.
-
-    Raises:
-        WeightsError: The config is not that of the published name.
-    """
+    """Raise ``WeightsError`` unless the config is that of a published name."""
     size, duration = name.split("-")[-2:]
     model, audio = config.model, config.audio
     found = (model.f_clip, model.t_clip, audio.max_len / audio.sample_rate)
-    expected = (*_STRETCHES[size], float(duration.removesuffix("s")))
+    token_sizes = {"alpha": (1, 3), "beta": (3, 5), "gamma": (5, 7)}
+    expected = (*token_sizes[size], float(duration.removesuffix("s")))
     if found != expected:
         shown = "f_clip {:g}, t_clip {:g}, {:g} s".format
         raise WeightsError(f"{path}: {shown(*found)}; expected {shown(*expected)} of {name}")
-
-
-def _published_audio(name: str) -> AudioSettings:
-    """Return the audio settings of a published name, which ends in its seconds."""
-    seconds = int(name.rpartition("-")[2].removesuffix("s"))
-    return AudioSettings(sample_rate=_RATE_HZ, max_len=seconds * _RATE_HZ, normalize=True)
 
 
 def _card(
@@ -280,18 +241,25 @@ def _card(
     options: OpenOptions,
     weights_sha256: str | None,
 ) -> DetectorCard:
-    """Return the card; what it was trained on is known for the published names alone."""
+    """Return the card; training data is known only for published names."""
     published = options.published is not None
     return DetectorCard(
         name=options.name,
         kind=options.published or "spectttra",
         summary="transformer over spectral and temporal stretches of a mel spectrogram",
-        contract=_contract(audio, options.preprocessing),
+        contract=ClipContract(
+            sample_rate_hz=audio.sample_rate,
+            native_rate=options.preprocessing == "published",
+            clip_samples=audio.max_len,
+            crop="three_quarters",
+            skip_time=audio.skip_time,
+            mono=True,
+        ),
         preprocessing=options.preprocessing,
         precision=options.precision,
         band_hz=band_hz,
-        trained_on=_TRAINED_ON if published else None,
-        selected_on=_SELECTED_ON if published else None,
+        trained_on=("SONICS train",) if published else None,
+        selected_on=("SONICS valid",) if published else None,
         licence="MIT" if published else "the weights are their trainer's; the method is MIT",
         source=(
             "Rahman et al., ICLR 2025, SONICS: Synthetic Or Not, Identifying Counterfeit Songs; "
@@ -307,17 +275,6 @@ def _card(
             f"{band_hz[1]:g} Hz. Noise makes it say fake."
         ),
         weights_sha256=weights_sha256,
-    )
-
-
-def _contract(audio: AudioSettings, preprocessing: Preprocessing) -> ClipContract:
-    return ClipContract(
-        sample_rate_hz=audio.sample_rate,
-        native_rate=preprocessing == "published",
-        clip_samples=audio.max_len,
-        crop="three_quarters",
-        skip_time=audio.skip_time,
-        mono=True,
     )
 
 

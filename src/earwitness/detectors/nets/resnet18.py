@@ -245,8 +245,8 @@ def _open(
     if parse_classes(taken) is None:
         found = ", ".join(taken) or "no card"
         raise WeightsError(
-            f"{path}: {found}: classes unknown, expected --classes deepfake,original (as ImageFolder "
-            "sorts such folders) or original,deepfake (if 0 is the original)"
+            f"{path}: {found}: classes unknown, expected --classes deepfake,original (as "
+            "ImageFolder sorts such folders) or original,deepfake (if 0 is the original)"
         )
     return ResnetDetector(
         make_resnet(checkpoint, path),

@@ -1,8 +1,7 @@
 """The spectro-temporal transformer SpecTTTra of Rahman et al. (SONICS, ICLR 2025).
 
-Conventions: names of modules are those of the published weights, so that the published state
-loads as it is. A mel image is (bands, frames); spectral tokens are stretches of bands over all
-frames, temporal tokens stretches of frames over all bands.
+Module names are those of the published weights. A mel image is (bands, frames); spectral tokens
+span a few bands and all frames, temporal tokens a few frames and all bands.
 """
 
 from __future__ import annotations
@@ -30,17 +29,9 @@ from earwitness.detectors.spectttra import (
 )
 from earwitness.detectors.torch_file import load_state
 
-_TOKEN_NORM_EPSILON = 1e-6
-_START_SPREAD = 0.02
-
 
 class MelFrontEnd(nn.Module):
-    """Samples to standardised mel images.
-
-    Args:
-        mel: Settings of the mel spectrogram.
-        sample_rate_hz: Rate the samples are taken for.
-    """
+    """Standardised mel spectrograms of samples."""
 
     def __init__(self, mel: MelSettings, sample_rate_hz: int) -> None:
         super().__init__()
@@ -71,16 +62,11 @@ class MelFrontEnd(nn.Module):
 
 
 class Positions(nn.Module):
-    """Adds a learned vector to every token by its position.
-
-    Args:
-        n_tokens: Tokens.
-        dim: Length of a token.
-    """
+    """Learned position embeddings."""
 
     def __init__(self, n_tokens: int, dim: int) -> None:
         super().__init__()
-        self.pe = nn.Parameter(_START_SPREAD * torch.randn(1, n_tokens, dim))
+        self.pe = nn.Parameter(0.02 * torch.randn(1, n_tokens, dim))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return ``tokens`` with the positions added."""
@@ -88,23 +74,14 @@ class Positions(nn.Module):
 
 
 class Tokenizer(nn.Module):
-    """Cuts images into stretches of columns and makes one token of each.
-
-    Args:
-        height: Rows of an image, all of which go into every token.
-        width: Columns of an image; a rest shorter than a stretch is left out.
-        stretch: Columns a token.
-        model: Length of a token, and whether tokens are normalised (with norms, no bias).
-    """
+    """Tokens of images, one for every ``stretch`` columns; a shorter rest is dropped."""
 
     def __init__(self, height: int, width: int, *, stretch: int, model: ModelSettings) -> None:
         super().__init__()
         dim = model.embed_dim
         self.conv1d = nn.Conv1d(height, dim, stretch, stride=stretch, bias=not model.pre_norm)
         self.pos_encoder = Positions(width // stretch, dim)
-        self.norm_pre = (
-            nn.LayerNorm(dim, eps=_TOKEN_NORM_EPSILON) if model.pre_norm else nn.Identity()
-        )
+        self.norm_pre = nn.LayerNorm(dim, eps=1e-6) if model.pre_norm else nn.Identity()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return ``(n, width // stretch, dim)`` of ``(n, height, width)``."""
@@ -114,7 +91,7 @@ class Tokenizer(nn.Module):
 
 
 class SpectroTemporalTokenizer(nn.Module):
-    """Spectral and temporal tokens of the same image, one after the other."""
+    """Spectral and temporal tokens of an image, concatenated."""
 
     def __init__(self, model: ModelSettings) -> None:
         super().__init__()
@@ -129,7 +106,7 @@ class SpectroTemporalTokenizer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention with several heads; queries, keys and values without bias."""
+    """Multi-head self-attention; queries, keys and values without bias."""
 
     def __init__(self, dim: int, n_heads: int) -> None:
         super().__init__()
@@ -161,7 +138,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention and feed-forward, each on normalised tokens and added to what came in."""
+    """Pre-norm attention and feed-forward layers with residual connections."""
 
     def __init__(self, model: ModelSettings) -> None:
         super().__init__()
@@ -179,7 +156,7 @@ class TransformerBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Mel images to tokens, and the transformer over them."""
+    """Tokenizer and transformer."""
 
     def __init__(self, model: ModelSettings) -> None:
         super().__init__()
@@ -195,11 +172,7 @@ class Encoder(nn.Module):
 
 
 class SpecTTTra(nn.Module):
-    """Mel front end, encoder, mean over tokens, linear head.
-
-    Args:
-        config: What its ``config.json`` says.
-    """
+    """Mel front end, encoder, mean over tokens, linear head."""
 
     def __init__(self, config: SpectttraConfig) -> None:
         super().__init__()
@@ -225,24 +198,8 @@ class SpecTTTra(nn.Module):
         return self.logits(self.make_images(samples))
 
 
-_CPU_TOKENS, _GPU_TOKENS = 1024, 65_536
-_QUIETEST_SPREAD = 1e-6
-_FILTER_TOLERANCE = 1e-3
-
-
 class SpectttraDetector(NetworkDetector):
-    """A SpecTTTra network with the scaling of samples that its config asks for.
-
-    Args:
-        network: The network with its weights.
-        config: Its ``config.json``.
-        card: Its card.
-        device: Torch's name of its device.
-        backend: What computes the network.
-
-    Raises:
-        DetectorError: There is no such device, or the backend cannot run it.
-    """
+    """A SpecTTTra network with the normalisation of its config; see ``NetworkDetector``."""
 
     def __init__(
         self,
@@ -263,7 +220,7 @@ class SpectttraDetector(NetworkDetector):
             "input shape, as config.json says",
             device=device,
             backend=backend,
-            batch_sizes=(max(1, _CPU_TOKENS // n_tokens), max(1, _GPU_TOKENS // n_tokens)),
+            batch_sizes=(max(1, 1024 // n_tokens), max(1, 65_536 // n_tokens)),
         )
 
     def _mono_samples(self, clip: Clip, at: int) -> NDArray[np.float32]:
@@ -272,21 +229,16 @@ class SpectttraDetector(NetworkDetector):
 
 
 def scale_samples(mono: NDArray[np.floating], *, normalize: bool) -> NDArray[np.float32]:
-    """Return samples as the network takes them.
-
-    Args:
-        mono: ``(n_samples,)``.
-        normalize: Divide them by their spread, where its config says so.
-    """
-    return (mono / max(mono.std(), _QUIETEST_SPREAD) if normalize else mono).astype(np.float32)
+    """Return samples ``(n_samples,)``, divided by their standard deviation if ``normalize``."""
+    return (mono / max(mono.std(), 1e-6) if normalize else mono).astype(np.float32)
 
 
 def open_spectttra(weights: Path, options: OpenOptions) -> SpectttraDetector:
     """Open a detector from a folder laid out as on the hub, or from the file of weights in one.
 
     Raises:
-        WeightsError: Files are missing or damaged, or do not fit one another or the name.
-        DetectorError: There is no such device here.
+        WeightsError: Files are missing, damaged, inconsistent or of another name.
+        DetectorError: No such device.
     """
     card = describe_spectttra(weights, options)
     network, config = load_spectttra(weights)
@@ -297,19 +249,14 @@ def load_spectttra(weights: Path) -> tuple[SpecTTTra, SpectttraConfig]:
     """Return the network of a folder, or of the file of weights in one, and its config.
 
     Raises:
-        WeightsError: Files are missing or damaged, or do not fit one another.
+        WeightsError: Files are missing, damaged or inconsistent.
     """
     path = find_state(weights)
     config = read_config(path.parent)
     network = SpecTTTra(config)
-    _load(network, path)
-    return network, config
-
-
-def _load(network: SpecTTTra, path: Path) -> None:
-    """Load the state, whose mel filters must be those that the config asks for."""
     name = "ft_extractor.audio2melspec.mel_scale.fb"
-    asked = network.get_buffer(name).clone()
+    expected = network.get_buffer(name).clone()
     load_state(network, path)
-    if not torch.allclose(network.get_buffer(name), asked, atol=_FILTER_TOLERANCE):
+    if not torch.allclose(network.get_buffer(name), expected, atol=1e-3):
         raise WeightsError(f"{path}: {name} holds other mel filters than config.json asks for")
+    return network, config
