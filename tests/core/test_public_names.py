@@ -20,7 +20,7 @@ def test_every_public_name_resolves(name: str) -> None:
 
 
 def test_functions_keep_their_names_when_rooms_of_the_same_name_are_imported() -> None:
-    for room in ("audit.schema", "listen.types", "report.page"):
+    for room in ("audit.schema", "listen.results", "report.page"):
         importlib.import_module(f"earwitness.{room}")
     for name in ("audit", "listen", "report"):
         assert callable(getattr(earwitness, name))

@@ -23,8 +23,8 @@ from earwitness.listen.listen import (
     find_songs,
     listen,
 )
+from earwitness.listen.results import SongResult
 from earwitness.listen.text import describe_in_full, song_record
-from earwitness.listen.types import SongResult
 
 
 class Loudness:

@@ -11,6 +11,13 @@ from rich.console import Console
 
 from earwitness.core.cards import ClipContract, DetectorCard, ScoreKind
 from earwitness.core.errors import UsageError
+from earwitness.listen.results import (
+    DetectorResult,
+    Segment,
+    SongResult,
+    label_score,
+    probability_of,
+)
 from earwitness.listen.text import (
     NO_PROOF,
     clock,
@@ -24,8 +31,6 @@ from earwitness.listen.text import (
     write_axis,
 )
 from earwitness.listen.timeline import choose_images, plot_hearing
-from earwitness.listen.types import DetectorResult, Segment, SongResult
-from earwitness.listen.verdicts import label_score, probability_of
 
 
 def card(name: str = "d", *, kind: ScoreKind = "uncalibrated", threshold: float = 0.5):

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.core.cards import ClipContract, DetectorCard
-from earwitness.listen.types import DetectorResult, Segment, Verdict
-from earwitness.listen.verdicts import (
+from earwitness.listen.results import (
+    DetectorResult,
+    Segment,
+    Verdict,
     compare_verdicts,
     covered_s,
     fake_segments,

@@ -115,7 +115,7 @@ logging.getLogger("earwitness").addHandler(_Remarks())
 
 
 def thousands(n: int) -> str:
-    """Format a count with thin spaces: ``8 995``."""
+    """Format a count with spaces between thousands: ``8 995``."""
     return f"{n:,}".replace(",", " ")
 
 

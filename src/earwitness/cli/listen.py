@@ -15,7 +15,7 @@ from earwitness.cli.options import comma_list, option, parse_option, predict_opt
 if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
     from earwitness.detectors.base import Detector
-    from earwitness.listen.types import SongResult
+    from earwitness.listen.results import SongResult
 
 
 def listen(

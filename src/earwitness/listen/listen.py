@@ -1,8 +1,7 @@
 """Run detectors on one song or a few.
 
-Conventions: a file that cannot be read gives a result with its error. Songs of ordinary length are
-analysed whole, window after window; from longer songs windows are sampled evenly, so that time and
-memory stay bounded.
+A file that cannot be read gives a result with its error. Windows are sampled evenly from long
+songs, so that time and memory stay bounded.
 """
 
 from __future__ import annotations
@@ -24,12 +23,11 @@ from earwitness.core.predictions import ENCODER_PREFIX, Predictions
 from earwitness.datasets.catalog import scan_audio
 from earwitness.detectors.base import Detector
 from earwitness.detectors.loading import list_detectors
-from earwitness.listen.types import DetectorResult, Segment, Silence, SongResult
-from earwitness.listen.verdicts import label_score
+from earwitness.listen.results import DetectorResult, Segment, Silence, SongResult, label_score
 from earwitness.scoring.predict import predict
 
 _MAX_WHOLE_S = 600
-"""Songs up to this length are analysed whole; from longer ones this much is sampled."""
+"""Amount of audio analysed at most; shorter songs are analysed whole."""
 _MAX_WINDOWS = 400
 _MIN_WINDOWS = 3
 _MAX_SKIPPED_S: dict[Reader, float] = {"seek": 1e6, "stream": 6e4, "frames": 6e4, "ffmpeg": 6e4}
@@ -44,7 +42,7 @@ class Song(NamedTuple):
 
 
 def find_songs(paths: Sequence[Path]) -> list[Song]:
-    """Return the files to analyse, each once; a folder stands for the audio files in it."""
+    """Return the files to analyse, each once; of a folder, its audio files."""
     return list(dict.fromkeys(song for path in paths for song in _songs_at(path)))
 
 
@@ -133,7 +131,7 @@ def _analyse(path: Path, detectors: Sequence[Detector], windows: Windows | None)
     ]
     by_name = {prediction.detector: prediction for prediction in given}
     cards = [detector.card for detector in detectors]
-    known = _sha256_if_needed(path, cards)
+    known = sha256_of(path) if any(card.training_items for card in cards) else None
     results = tuple(_detector_result(card, by_name[card.name], info, known) for card in cards)
     return SongResult(path, info.duration_s, info.sample_rate_hz, results)
 
@@ -217,7 +215,3 @@ def _remarks(
 
 def _as_sentence(note: str) -> str:
     return f"{note[:1].upper()}{note[1:]}."
-
-
-def _sha256_if_needed(path: Path, cards: Sequence[DetectorCard]) -> str | None:
-    return sha256_of(path) if any(card.training_items for card in cards) else None

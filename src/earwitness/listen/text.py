@@ -1,7 +1,6 @@
 """Results for one song as text for the terminal, and as records for JSON.
 
-Conventions: a score is called a probability only if the detector's card does so. Bars show scores
-by height; colour only repeats it.
+A score is called a probability only if the detector's card does so.
 """
 
 from __future__ import annotations
@@ -17,8 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from earwitness.core.cards import DetectorCard
-from earwitness.listen.types import DetectorResult, Segment, Silence, SongResult
-from earwitness.listen.verdicts import (
+from earwitness.listen.results import (
+    DetectorResult,
+    Segment,
+    Silence,
+    SongResult,
     compare_verdicts,
     covered_s,
     fake_segments,
@@ -86,10 +88,7 @@ def describe_in_full(song: SongResult, *, width: int) -> list[Text]:
 def results_table(
     results: Sequence[SongResult], cards: Sequence[DetectorCard], *, width: int
 ) -> Table:
-    """Return a row a song and a column a detector, with errors below the song.
-
-    If the columns do not fit, each detector is a row below the song instead.
-    """
+    """Return a row per song and a column per detector, or a row for each if that does not fit."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
     table.add_column("song", overflow="fold")
     table.add_column("length", justify="right", no_wrap=True)
@@ -236,7 +235,7 @@ def _fake_sentence(result: DetectorResult) -> str:
 
 
 def _abstention_sentence(result: DetectorResult) -> str:
-    """Return where a detector abstained; neighbours with one reason are joined."""
+    """Return the ranges on which a detector abstained, joined where they touch."""
     runs: list[Silence] = []
     for silence in result.silences:
         last = runs[-1] if runs else None
@@ -302,14 +301,7 @@ def clock(seconds: float) -> str:
 def draw_bar(
     windows: Sequence[Segment], duration_s: float, *, threshold: float, n_cells: int
 ) -> Text:
-    """Return a bar of block characters whose height rises with fakeness.
-
-    Args:
-        windows: Windows with scores.
-        duration_s: Length of the song.
-        threshold: Score at half height.
-        n_cells: Number of characters.
-    """
+    """Return a bar of block characters whose height rises with fakeness."""
     text = Text()
     for logit in _cell_logits(merge_windows(windows), duration_s, n_cells):
         if logit is None:
@@ -351,7 +343,7 @@ def write_axis(duration_s: float, n_cells: int) -> str:
 
 
 def tick_seconds(duration_s: float, n_max: int = _MAX_TICKS) -> list[int]:
-    """Return at most ``n_max`` round times within a song, always including 0."""
+    """Return at most ``n_max`` round times within a song, from 0."""
     step = next((s for s in _STEPS_S if duration_s / s < n_max), None)
     step = step or math.ceil(duration_s / n_max / _STEPS_S[-1]) * _STEPS_S[-1]
     return list(range(0, math.floor(duration_s) + 1, step))

@@ -10,9 +10,8 @@ import altair as alt
 
 from earwitness.core.errors import UsageError
 from earwitness.core.io import distinct_stems, file_stem
+from earwitness.listen.results import DetectorResult, SongResult, compare_verdicts, merge_windows
 from earwitness.listen.text import describe_score, describe_song, printable_name, tick_seconds
-from earwitness.listen.types import DetectorResult, SongResult
-from earwitness.listen.verdicts import compare_verdicts, merge_windows
 from earwitness.report.charts.renderer import PICTURE_SUFFIXES, save_chart
 from earwitness.report.charts.style import FONT, break_lines, heading, ink, inline_data
 
@@ -90,13 +89,7 @@ class Bar(NamedTuple):
 
 
 class Band(NamedTuple):
-    """One detector's scores.
-
-    Attributes:
-        title: Its verdict, over the band.
-        bars: Its scores, without overlaps.
-        threshold: Score from which a segment counts as fake.
-    """
+    """One detector's scores, without overlaps, and its verdict as the title."""
 
     title: str
     bars: Sequence[Bar]
@@ -106,14 +99,7 @@ class Band(NamedTuple):
 def timeline_chart(
     bands: Sequence[Band], *, title: str, subtitle: str, duration_s: float
 ) -> alt.VConcatChart:
-    """Draw scores over time.
-
-    Args:
-        bands: One a detector.
-        title: Title, broken into lines if it is long.
-        subtitle: Under the title.
-        duration_s: Length of the song.
-    """
+    """Draw scores over time, one band per detector."""
     last = len(bands) - 1
     rows = [_row(band, duration_s, is_last=at == last) for at, band in enumerate(bands)]
     lines = break_lines(title, _LINE_UNITS), break_lines(subtitle, _LINE_UNITS + 16)

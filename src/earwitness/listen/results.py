@@ -1,18 +1,95 @@
-"""Verdicts for scores, and the segments of a song that score as fake.
+"""Results for one song: scores, verdicts, and segments that score as fake.
 
-Conventions: a verdict describes a detector's score, never how a song was made. The threshold maps
-to the middle between real and fake, wherever it is on the detector's own scale.
+Times are seconds from the start of the file. A verdict describes a detector's score, never how a
+song was made; the threshold is the middle between real and fake.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from scipy.special import expit
 
-from earwitness.listen.types import DetectorResult, Segment, Verdict
+from earwitness.core.cards import DetectorCard
+
+Verdict = Literal["says real", "leans real", "is undecided", "leans fake", "says fake"]
+"""A verdict, worded to follow the detector's name."""
+
+
+class Segment(NamedTuple):
+    """A segment of a song and its score, as a logit and between 0 and 1."""
+
+    start_s: float
+    end_s: float
+    logit: float
+    prob: float
+
+
+class Silence(NamedTuple):
+    """A segment on which a detector abstained, and why, such as digital silence."""
+
+    start_s: float
+    end_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class DetectorResult:
+    """The result of one detector on one song.
+
+    Attributes:
+        card: The detector's card.
+        verdict: Its verdict; ``None`` if it abstained or failed.
+        logit: Mean score over the windows.
+        prob: The same between 0 and 1.
+        windows: Windows with scores, in time order; they may overlap.
+        silences: Windows on which it abstained, in time order; they may overlap.
+        encoders: Output of its encoder head, by class; empty if it has none.
+        remarks: Notes on this detector and this song, a sentence each.
+        abstained: Why it abstained: the song has nothing to analyse.
+        error: Why it failed.
+    """
+
+    card: DetectorCard
+    verdict: Verdict | None = None
+    logit: float | None = None
+    prob: float | None = None
+    windows: tuple[Segment, ...] = ()
+    silences: tuple[Silence, ...] = ()
+    encoders: Mapping[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    abstained: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class SongResult:
+    """The results of all detectors on one song.
+
+    Attributes:
+        path: The file.
+        duration_s: Its length; ``None`` if it could not be read.
+        sample_rate_hz: Its sample rate; ``None`` if it could not be read.
+        opinions: One result per detector; none if the file could not be read.
+        error: Why the file could not be read.
+    """
+
+    path: Path
+    duration_s: float | None = None
+    sample_rate_hz: int | None = None
+    opinions: tuple[DetectorResult, ...] = ()
+    error: str | None = None
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether any detector gave a verdict."""
+        return any(result.verdict is not None for result in self.opinions)
+
 
 _UPPER_ENDS: tuple[tuple[float, Verdict], ...] = (
     (0.1, "says real"),
@@ -42,10 +119,7 @@ def probability_of(logit: float) -> float:
 
 
 def merge_windows(windows: Sequence[Segment]) -> list[Segment]:
-    """Return segments without overlap, in time order: overlapping windows are averaged.
-
-    Gaps that no window covers are in none of them.
-    """
+    """Return segments without overlap, in time order, with overlapping windows averaged."""
     edges = sorted({edge for window in windows for edge in window[:2]})
     starting = sorted(windows, key=lambda window: window.start_s)
     open_windows: list[Segment] = []
@@ -67,10 +141,7 @@ def covered_s(windows: Sequence[Segment]) -> float:
 
 
 def fake_segments(windows: Sequence[Segment], threshold: float) -> list[tuple[float, float]]:
-    """Return the segments that score as fake, ``(start_s, end_s)`` in time order.
-
-    Neighbours are joined, together with any gap between them.
-    """
+    """Return the ranges that score as fake, in time order, joined across gaps."""
     runs: list[tuple[float, float]] = []
     follows = False
     for segment in merge_windows(windows):
