@@ -1,7 +1,6 @@
-"""Blocks of the report page: sections of tables, figures and lists, as plain values.
+"""Sections of the report page and their blocks, as plain values.
 
-Conventions: all text is data and is escaped where the templates insert it, except the charts of a
-figure, which are markup already. ``kind`` selects the template.
+``kind`` selects the template. Templates escape all text; charts are markup already.
 """
 
 from __future__ import annotations
@@ -16,19 +15,13 @@ from earwitness.report.tables import Table, Tone
 
 
 @dataclass(frozen=True)
-class Figure:
-    """Charts and the data behind them.
+class ChartCard:
+    """Charts side by side, a caption below them, and tables of their data.
 
-    Attributes:
-        title: Heading.
-        charts: Charts, side by side; none where ``note`` says why.
-        note: Caption below the charts.
-        tables: The data in the charts.
-        detector: The detector it belongs to, for filters.
-        is_wide: Whether it takes the whole width.
+    The page shows and hides cards by ``detector``.
     """
 
-    kind: ClassVar[str] = "figure"
+    kind: ClassVar[str] = "chart_card"
 
     title: str
     charts: Sequence[Markup] = ()
@@ -62,24 +55,18 @@ class StatCard:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Figures or cards, side by side.
-
-    Attributes:
-        items: The figures or cards.
-        title: Heading.
-        has_pairs: Whether figures have two charts each.
-    """
+    """Cards side by side; ``has_pairs`` if each has two charts."""
 
     kind: ClassVar[str] = "gallery"
 
-    items: Sequence[Figure | StatCard]
+    items: Sequence[ChartCard | StatCard]
     title: str = ""
     has_pairs: bool = False
 
 
 @dataclass(frozen=True)
 class Details:
-    """Blocks below a summary that opens and closes them."""
+    """Blocks that a summary line opens and closes."""
 
     kind: ClassVar[str] = "details"
 
@@ -91,7 +78,7 @@ class Details:
 
 @dataclass(frozen=True)
 class Note:
-    """A highlighted sentence; a label says whom or what it is about."""
+    """A highlighted sentence, with the detector it is about as its label."""
 
     kind: ClassVar[str] = "note"
 
@@ -103,13 +90,9 @@ class Note:
 
 @dataclass(frozen=True)
 class Misclassified:
-    """An item with a wrong decision.
+    """An item with a wrong decision; ``origin`` is its corpus, generator and data set.
 
-    Attributes:
-        name: File name.
-        origin: Its corpus, generator and data set.
-        score: Its score.
-        source: Link to the audio; ``None`` if there is none.
+    ``source`` links to the audio and is ``None`` if the page cannot reach it.
     """
 
     name: str
@@ -134,14 +117,7 @@ Block = Table | Gallery | Details | Note | MisclassifiedList
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page.
-
-    Attributes:
-        id: Target of links.
-        title: Heading.
-        lead: Introduction.
-        blocks: Its content.
-    """
+    """A section of the page; ``id`` is the target of links, ``lead`` the introduction."""
 
     id: str
     title: str

@@ -1,7 +1,6 @@
-"""The comparison table: its CSV, its LaTeX, its rows and their confusion matrices.
+"""The comparison table as CSV, LaTeX and confusion matrices.
 
-Conventions: columns and their order are the published ones; an undefined rate is an empty cell in
-a file and a dash elsewhere. Every rate follows from the four counts, so only those are read.
+Columns and their order are the published ones. Only counts are read; rates follow from them.
 """
 
 from __future__ import annotations
@@ -50,13 +49,10 @@ _LATEX_RATES = ("Acc.", "Prec.", "Rec.", "Spec.", r"F\textsubscript{1}", "Bal.")
 def comparison_table(
     rows: Iterable[ComparisonRow], *, n_lost: Mapping[tuple[str, str], int] | None = None
 ) -> Table:
-    """Return the table: detectors by data set, sorted by data set and then by detector.
+    """Return the table, sorted by data set and then by detector.
 
-    A dagger marks rates that the lack of one class alone decides.
-
-    Args:
-        rows: Its rows.
-        n_lost: (model, dataset) → items without a score, shown as a last column.
+    A dagger marks rates that the lack of one class alone decides. The last column is the number of
+    items without a score, if ``n_lost`` is given by (model, dataset).
     """
     rows = sorted(rows, key=lambda row: (row.dataset, row.model))
     columns = [
@@ -149,7 +145,7 @@ def _read_existing(path: Path) -> list[ComparisonRow]:
 
 
 def _read_text(path: Path) -> tuple[pl.DataFrame, list[int]]:
-    """Return the table as text under our names, and the line of each row."""
+    """Return the table as text with our column names, and the line of each row."""
     table = read_table(path, error=PredictionsError, known=(*COMPARISON_COLUMNS, *_ALIASES))
     frame = table.frame
     renamed = {old: new for old, new in _ALIASES.items() if new not in frame.columns}
@@ -176,7 +172,7 @@ def _parse_rows(path: Path, frame: pl.DataFrame, lines: Sequence[int]) -> list[C
 
 
 def _parse_row(cells: Sequence[str | None]) -> ComparisonRow | str:
-    """Return the row that the cells of ``_READ`` make, or what is wrong with them."""
+    """Return the row of the cells of ``_READ``, or the problem with them."""
     model, dataset, *texts = (cell or "" for cell in cells)
     for name, text in (("model", model), ("dataset", dataset)):
         if not text:
@@ -230,5 +226,5 @@ def _stems(rows: Sequence[ComparisonRow]) -> list[str]:
 
 
 def _slug(name: str) -> str:
-    """Return a name as the published script writes it in file names: ``a/b`` is ``a_b``."""
+    """Return a name as in file names of the published script: ``a/b`` is ``a_b``."""
     return re.sub(r"[^a-zA-Z0-9._-]+", "_", name).strip("_") or file_stem(name)

@@ -1,7 +1,7 @@
-"""Numbers, shares, counts and intervals as text, for pages, terminals and charts.
+"""Numbers, shares, counts and intervals as text.
 
-Conventions: an undefined value is ``–``. A value that is neither 0 nor 1 is never rounded to
-either: it becomes ``<0.001`` or ``>0.999``.
+An undefined value is ``–``. A value between 0 and 1 is never rounded to either: it becomes
+``<0.001`` or ``>0.999``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BASELINES: dict[BaselineName, str] = {
     "container": "file alone: container",
     "channel": "file alone: channel",
 }
-"""Names of the metadata baselines, as they appear beside detectors."""
+"""Labels of the metadata baselines."""
 
 
 def number(value: float | None, *, decimals: int = 3, signed: bool = False) -> str:
@@ -43,12 +43,7 @@ def p_value(p: float | None) -> str:
 
 
 def percent(value: float, *, decimals: int | None = None) -> str:
-    """Format a share as a percentage: whole, or one decimal below 10 % and above 90 %.
-
-    Args:
-        value: The share, from 0 to 1.
-        decimals: Always this many decimals.
-    """
+    """Format a share as a percentage: whole, or one decimal below 10 % and above 90 %."""
     n_decimals = decimals if decimals is not None else int(value < 0.1 or value > 0.9)
     if 0 < value < 0.001:
         return "< 0.1 %"
@@ -59,7 +54,7 @@ def percent(value: float, *, decimals: int | None = None) -> str:
 
 
 def exact_percent(value: float) -> str:
-    """Format a share that was set by hand, with all its digits."""
+    """Format a share set by the user, with all its digits."""
     return f"{100 * value:.6g} %"
 
 
@@ -126,7 +121,7 @@ def share_interval(estimate: Estimate) -> str:
 
 
 def share_note(estimate: Estimate) -> str:
-    """Format what belongs below a share: its interval, or why there is none, and its items."""
+    """Format a share's interval, or why it has none, and its number of items."""
     if estimate.value is None:
         return estimate.reason or ""
     items = f"{count(estimate.n_items)} items"

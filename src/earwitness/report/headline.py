@@ -1,8 +1,7 @@
 """The headline of the page: the main result, and how far it can be trusted.
 
-Conventions: it names the first and the last detector, the slice where the first is lowest, and
-whether there are intervals. Every statement follows from intervals and gives the number of items;
-detectors with overlapping intervals are tied.
+It names the first and the last detector and the slice where the first is lowest. Statements
+follow from intervals: detectors with overlapping intervals are tied.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ _ABILITIES = {
     "specificity": "passes reals",
 }
 _MIN_ROBUST = 0.8
-"""Lower end of an interval from which a detector is called robust in a slice."""
+"""Smallest lower end of the interval of a robust detector's lowest slice."""
 _MAX_NAMED = 3
-"""Number of detectors that are named as tied with the first."""
+"""Number of detectors named as tied with the first."""
 _PROPERTIES = {
     "container": "length, rate, codec, tags and level",
     "channel": "container, bandwidth, silence and stereo",
@@ -52,12 +51,7 @@ _EXPOSURE = "exposure_"
 
 
 class Headline(NamedTuple):
-    """The main result.
-
-    Attributes:
-        lead: A few sentences.
-        caveats: Limitations.
-    """
+    """The main result in a few sentences, and its limitations."""
 
     lead: str
     caveats: list[str]
@@ -119,7 +113,7 @@ def _beats_chance(estimate: Estimate, ranking: Ranking) -> bool:
 
 
 def _decisions(metrics: Metrics, detector: str) -> str:
-    """Return what the decisions show if the order of scores does not show it."""
+    """Return whether the decisions are better than chance although the AUROC is not shown to be."""
     for part in metrics.where(kind="overall", detector=detector):
         for name, chance in (("balanced_accuracy", 0.5), ("mcc", 0.0)):
             found = part.estimates.get(name)
@@ -164,7 +158,7 @@ def _weakness(metrics: Metrics, best: Place, ranking: Ranking) -> str:
 
 
 def _gaps(metrics: Metrics, detector: str, metric: str) -> str:
-    """Return how many slices are too small to compare, and how many items have no score."""
+    """Return the numbers of slices too small to compare and of items without a score."""
     parts = slices_of(metrics, detector)
     n_small = sum(not is_comparable(part, metric) for part in parts)
     n_lost = sum(p.coverage.n_lost for p in metrics.where(kind="overall", detector=detector))
@@ -209,7 +203,7 @@ def _one_class(metrics: Metrics) -> list[str]:
 
 
 def audit_mismatch(metrics: Metrics) -> list[str]:
-    """Return why an audit may not cover just the evaluated rows; empty if it does."""
+    """Return why the audit may cover other rows than those evaluated; empty if it does not."""
     return [c.detail for c in metrics.checks if c.name == "audit_bound" and c.verdict != "ok"]
 
 
@@ -220,12 +214,7 @@ def _findings(metrics: Metrics) -> list[CheckResult]:
 
 
 def _audit_sentence(metrics: Metrics, order: Sequence[str]) -> str:
-    """Return the findings that undermine the metrics; empty without any.
-
-    Args:
-        metrics: Results of an evaluation.
-        order: Detectors, best first.
-    """
+    """Return the findings that undermine the metrics of the detectors, best first."""
     found = _findings(metrics)
     counted = [*_exposed(found, order), *_leaked(found)]
     parts = [*counted, *_length(found)]
@@ -234,7 +223,7 @@ def _audit_sentence(metrics: Metrics, order: Sequence[str]) -> str:
 
 
 def _rows_and_items(metrics: Metrics) -> str:
-    """Return rows against items if manifests share items, since checks count rows."""
+    """Return the numbers of rows and items if manifests share items."""
     if metrics.audit is None:
         return ""
     audited = [one for one in metrics.audit.manifests if one.role == "audited"]
@@ -249,12 +238,7 @@ def _rows_and_items(metrics: Metrics) -> str:
 
 
 def _audit_caveats(metrics: Metrics, best: Estimate | None) -> list[str]:
-    """Return how well metadata alone does, and the number of findings.
-
-    Args:
-        metrics: Results of an evaluation.
-        best: AUROC of the best detector over all items, if detectors are ordered by it.
-    """
+    """Return how well metadata alone does against the best AUROC, and the number of findings."""
     if metrics.audit is not None and audit_mismatch(metrics):
         return ["The audit may cover other rows than these and is not used here: see Audit."]
     found = _findings(metrics)
@@ -278,7 +262,7 @@ def _exposed(found: Sequence[CheckResult], order: Sequence[str]) -> Iterator[str
 
 
 def _leaked(found: Sequence[CheckResult]) -> Iterator[str]:
-    """Yield the rows of the check that finds most rows in sets that must be disjoint."""
+    """Yield the largest overlap between sets that must be disjoint."""
     across = [check for check in found if check.scope == "across"]
     if across:
         most = max(across, key=lambda check: check.n_rows)
@@ -291,7 +275,7 @@ def _rows(check: CheckResult) -> str:
 
 
 def _length(found: Sequence[CheckResult]) -> Iterator[str]:
-    """Yield where length alone separates the classes: over all items, else where it does best."""
+    """Yield the AUROC of length alone, over all items or for the worst generator."""
     for check in found:
         flagged = [one for one in check.slices if one.finding and one.auroc is not None]
         if check.name != _LENGTH or not flagged:

@@ -1,7 +1,6 @@
-"""Tables of metrics for terminal and page, and the CSV beside ``metrics.json``.
+"""Tables of metrics for terminal and page, and ``metrics.csv``.
 
-Conventions: rows without a score are in no metric and are counted as lost. In the CSV undefined
-cells are empty and ``reason`` says why.
+Rows without a score are excluded from metrics and counted as lost.
 """
 
 from __future__ import annotations
@@ -53,10 +52,10 @@ CSV_TYPES = {
     "reason": pl.String,
     "conditional_on": pl.String,
 }
-"""Columns of the CSV beside ``metrics.json``."""
+"""Columns of ``metrics.csv``; undefined cells are empty and ``reason`` says why."""
 
 Columns = Mapping[Column, Callable[[Slice], Cell]]
-"""Columns of a table of slices, each with the function that makes its cells."""
+"""Column → function that makes its cell of a slice."""
 
 _COUNTS: Columns = {
     Column("items", "count"): lambda part: count_cell(part.coverage.n_scored),
@@ -67,7 +66,7 @@ _ON_TERMINAL = ("auroc", "eer", "recall", "specificity")
 
 
 def write_estimates(metrics: Metrics, path: str | Path) -> None:
-    """Write the CSV, one row a slice and metric, atomically."""
+    """Write ``metrics.csv``, one row per slice and metric, atomically."""
     rows = [
         {"detector": part.detector, "kind": part.kind, "slice": part.name, "metric": name}
         | estimate.model_dump()
@@ -95,15 +94,15 @@ def metric_table(
     notes: Sequence[str] = (),
     has_filter: bool = False,
 ) -> Table:
-    """Return a table of metrics, one row a slice.
+    """Return a table with one row per slice and the metrics that any slice has.
 
     Args:
         caption: Title of the table.
         parts: The slices.
-        metrics: Metrics to show, if any slice has them.
+        metrics: Metrics to show.
         labels: Metric → label.
         lead: Columns before the metrics.
-        trail: Columns after them; by default the numbers of items.
+        trail: Columns after them.
         baselines: Metadata baselines, shown below the slices.
         notes: Further notes.
         has_filter: Whether the page offers a filter over the rows.
@@ -138,12 +137,7 @@ def _baseline_row(baseline: Baseline, columns: Sequence[Column]) -> Row:
 
 
 def estimates_tables(slices: Iterable[Slice], baselines: Sequence[Baseline] = ()) -> list[Table]:
-    """Return the tables for the terminal, one a detector.
-
-    Args:
-        slices: The slices to show.
-        baselines: Metadata baselines; those over all items are shown.
-    """
+    """Return the tables for the terminal, one per detector, with baselines over all items."""
     by_detector: dict[str, list[Slice]] = {}
     for part in slices:
         by_detector.setdefault(part.detector, []).append(part)
@@ -164,7 +158,7 @@ def estimates_tables(slices: Iterable[Slice], baselines: Sequence[Baseline] = ()
 
 
 def comparison_tables(pair: Pair) -> list[Table]:
-    """Return the differences between two detectors, one table a data set."""
+    """Return the differences between two detectors, one table per data set."""
     return [
         _differences(dataset, list(lines))
         for dataset, lines in groupby(pair.lines, key=lambda line: line.dataset)
@@ -195,7 +189,7 @@ def _differences(dataset: str, lines: Sequence[Line]) -> Table:
 
 
 def difference_cell(value: float | None, low: float | None, high: float | None) -> Cell:
-    """Return a signed difference with its interval; an end that is NaN or ``None`` is missing."""
+    """Return a signed difference with its interval, if both ends are defined."""
     text = formatting.number(value, signed=True)
     ends = [formatting.number(end, signed=True) for end in (low, high)]
     if formatting.UNDEFINED not in ends:
@@ -204,7 +198,7 @@ def difference_cell(value: float | None, low: float | None, high: float | None) 
 
 
 def operating_table(metrics: Metrics) -> Table:
-    """Return a row a detector: its threshold, false flags, and the precision by prevalence."""
+    """Return threshold, false flags and precision by prevalence of each detector."""
     points = metrics.operating_points
     prevalences = [entry.prevalence for entry in points[0].prevalences] if points else []
     claims = [
@@ -250,7 +244,7 @@ def _flags(estimate: Estimate) -> Cell:
 
 
 def transfer_table(transfers: Sequence[Transfer]) -> Table:
-    """Return a row a detector and pair of corpora; notes say where no threshold was fitted."""
+    """Return one row per detector and pair of corpora, with notes on missing thresholds."""
     fitted = [one for one in transfers if one.threshold is not None]
     missing = dict.fromkeys(
         f"not fitted on {one.fitted_on}: {one.reason}" for one in transfers if one.reason

@@ -1,8 +1,7 @@
 """The report: one HTML file with the results of an evaluation.
 
-Conventions: the page makes no network request, works without scripts (which sort, filter and show
-tooltips), follows light and dark mode, and prints. Data is escaped; a content security policy
-blocks whatever is not. A path in predictions is data: it becomes a link only if it is a playable
+The page makes no network request and works without scripts. Data is escaped, and a content
+security policy blocks anything else. A path in predictions becomes a link only if it is a playable
 file below the roots of its manifest or the folders given.
 """
 
@@ -24,16 +23,13 @@ from earwitness.evaluation.schema import Metrics, Mistake
 from earwitness.report import formatting
 from earwitness.report.blocks import Section, Stat
 from earwitness.report.charts.renderer import palette_css
+from earwitness.report.decisions import FindAudio, decisions, mistakes, operating
 from earwitness.report.headline import write_headline
-from earwitness.report.sections.decisions import FindAudio, decisions, mistakes, operating
-from earwitness.report.sections.leaderboard import grid, leaderboard
-from earwitness.report.sections.provenance import audit, checks, coverage, provenance
-from earwitness.report.sections.scores import curves, scores
+from earwitness.report.leaderboard import grid, leaderboard
+from earwitness.report.provenance import audit, checks, coverage, provenance
+from earwitness.report.scores import curves, scores
 
-_PLAYABLE = frozenset(
-    {".mp3", ".wav", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".mp4", ".webm"}
-)
-"""File suffixes that browsers play."""
+_PLAYABLE = (".mp3", ".wav", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".mp4", ".webm")
 
 
 def write_report(
@@ -44,7 +40,7 @@ def write_report(
     Args:
         metrics: Results of an evaluation.
         path: The HTML file.
-        audio_roots: Folders to search for the audio of mistakes, beside the roots of the
+        audio_roots: Folders to search for the audio of mistakes, besides the roots of the
             manifests; files that are found get a player.
     """
     path = Path(path)
@@ -107,10 +103,7 @@ def _security_policy(style: str, script: str) -> str:
 def _stats(metrics: Metrics) -> list[Stat]:
     """Return the size of the evaluation."""
     overall = [part.coverage for part in metrics.where(kind="overall")]
-    stats = [
-        _stat(len(metrics.detectors), "detector"),
-        _stat(len(metrics.manifests), "data set"),
-    ]
+    stats = [_stat(len(metrics.detectors), "detector"), _stat(len(metrics.manifests), "data set")]
     if not overall:
         return [*stats, _stat(sum(one.n_items for one in metrics.manifests), "item")]
     largest = max(overall, key=lambda found: found.n_items)
@@ -126,10 +119,7 @@ def _stat(n: int, noun: str) -> Stat:
 def audio_finder(metrics: Metrics, page: Path, roots: Sequence[str | Path]) -> FindAudio:
     """Return a function that links a mistake's audio file from the page.
 
-    Args:
-        metrics: Metrics whose manifests name roots.
-        page: Path of the page.
-        roots: Further folders that relative paths may start from.
+    Relative paths start from the roots of the mistake's manifest or from those given.
     """
     by_set = {one.name: [*one.roots, *roots] for one in metrics.manifests}
     folder = page.absolute().parent

@@ -1,8 +1,7 @@
-"""Ranking: detectors in order, and the slice where each is lowest.
+"""Ranking of detectors, and the slice where each is lowest.
 
-Conventions: detectors are ordered by the first metric of ``RANKED_BY`` that any of them has over
-all items. A comparison table alone has no metrics over all items: there it is the mean over data
-sets, weighted equally. Undefined comes last.
+Detectors are ordered by the first metric of ``RANKED_BY`` that any of them has over all items. A
+comparison table has no metrics over all items; there it is the mean over data sets.
 """
 
 from __future__ import annotations
@@ -29,13 +28,7 @@ class Place(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """Detectors in order.
-
-    Attributes:
-        metric: Metric they are ordered by; higher is better.
-        is_mean: Whether it is a mean over data sets.
-        places: Best first; undefined last.
-    """
+    """Detectors ordered by a metric or its mean over data sets: best first, undefined last."""
 
     metric: str
     is_mean: bool
@@ -54,18 +47,14 @@ def rank_detectors(metrics: Metrics) -> Ranking:
 
 
 def values_by_detector(metrics: Metrics, metric: str) -> dict[str, Estimate]:
-    """Return a metric of each detector: over all items, or the mean over data sets."""
+    """Return a metric of each detector, over all items or as a mean over data sets."""
     overall = {part.detector: [part] for part in metrics.where(kind="overall")}
     parts = overall or _by_detector(metrics.where(kind="dataset"))
     return {d.name: _mean(metric, parts.get(d.name, [])) for d in metrics.detectors}
 
 
 def find_weakest(metrics: Metrics, detector: str, metric: str) -> Slice | None:
-    """Return the slice with a detector's lowest value; ``None`` if fewer than two compare.
-
-    Slices too small for an interval are left out, since the smallest would win by chance. Counts
-    give no intervals; there, slices of at least ``MIN_GROUPS`` items are compared.
-    """
+    """Return the comparable slice with a detector's lowest value; ``None`` with fewer than two."""
     parts = [part for part in slices_of(metrics, detector) if is_comparable(part, metric)]
     if len(parts) < 2:
         return None
@@ -73,10 +62,7 @@ def find_weakest(metrics: Metrics, detector: str, metric: str) -> Slice | None:
 
 
 def slices_of(metrics: Metrics, detector: str) -> list[Slice]:
-    """Return the finest kind of slices that a detector has several of.
-
-    These are cells of the crossed grid, else generators, corpora or data sets.
-    """
+    """Return the cells of a detector's grid, else its generators, corpora or data sets."""
     cells = [s for s in metrics.where(kind="grid", detector=detector) if not _is_total(s)]
     kinds: tuple[SliceKind, ...] = ("generator", "corpus", "dataset")
     others = (metrics.where(kind=kind, detector=detector) for kind in kinds)
@@ -84,7 +70,10 @@ def slices_of(metrics: Metrics, detector: str) -> list[Slice]:
 
 
 def is_comparable(part: Slice, metric: str) -> bool:
-    """Whether a slice is large enough to compare; a cell of the grid needs both classes."""
+    """Whether a slice has an interval, or from counts at least ``MIN_GROUPS`` items.
+
+    The smallest slices would be the lowest by chance. A cell of the grid needs both classes.
+    """
     if part.kind == "grid" and not (part.coverage.n_real and part.coverage.n_fake):
         return False
     found = headline_estimate(part, metric)
@@ -93,7 +82,7 @@ def is_comparable(part: Slice, metric: str) -> bool:
 
 
 def headline_metric(part: Slice, metric: str) -> str:
-    """Return the main metric of a slice: the one given, or the rate of its only class."""
+    """Return the metric given, or the rate of a slice's only class."""
     if part.headline is not None:
         return part.headline
     if part.coverage.n_real and part.coverage.n_fake:
@@ -115,7 +104,7 @@ def intervals_disjoint(one: Estimate, other: Estimate) -> bool | None:
 
 
 def leaders(places: Sequence[Place]) -> list[Place]:
-    """Return the first and all whose intervals overlap with its own or are missing."""
+    """Return the first detector and all whose intervals are not disjoint from its own."""
     first = places[0].estimate
     return [place for place in places if intervals_disjoint(first, place.estimate) is not True]
 

@@ -1,7 +1,6 @@
 """Tables as values, rendered on the terminal, in HTML, as CSV and in LaTeX.
 
-Conventions: a cell holds its value and its text; an undefined cell is ``–`` with the reason as its
-note. HTML is rendered by ``templates/macros.html``; all text in a table is data and is escaped.
+An undefined cell is ``–`` with the reason as its note. ``templates/macros.html`` renders HTML.
 """
 
 from __future__ import annotations
@@ -34,14 +33,7 @@ _MIN_TEXT_WIDTH = 13
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Attributes:
-        label: Heading.
-        kind: What its cells hold; text is aligned left, everything else right.
-        name: Heading in a CSV, if it is another.
-        short: Heading on the terminal, if it is another.
-    """
+    """A column of a table, with its heading in a CSV and on the terminal if they differ."""
 
     label: str
     kind: Literal["text", "count", "number"] = "number"
@@ -55,9 +47,9 @@ class Cell:
 
     Attributes:
         text: Text of the cell.
-        value: Value in a CSV, and the key the column is sorted by; ``None`` comes last.
-        note: Shown beside it in small type: an interval, or why the value is undefined.
-        short: Text on the terminal, if it is another; an interval follows a line feed.
+        value: Value in a CSV and sort key; ``None`` comes last.
+        note: Text in small type after it: an interval, or why the value is undefined.
+        short: Text on the terminal if it differs; an interval follows a line feed.
         by_construction: Whether the lack of one class alone decides the value.
         tone: Whether it is good or bad news; the text says so as well.
         look: ``name`` for names and paths, ``hash`` for long ones.
@@ -87,12 +79,7 @@ EMPTY = Cell("")
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table; its first cell is its heading.
-
-    Attributes:
-        cells: One a column.
-        detector: The detector it belongs to, for filters.
-    """
+    """A row of a table; its first cell is its heading. The page filters by ``detector``."""
 
     cells: Sequence[Cell]
     detector: str | None = None
@@ -100,15 +87,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; a rich console prints it as it is.
+    """A table, which a rich console prints.
 
     Attributes:
-        caption: Title of the table.
-        columns: Its columns.
-        rows: Rows, each with as many cells.
         notes: Sentences below the table.
         has_filter: Whether the page offers a filter over its rows.
-        foot: Rows that stay at the bottom however the others are sorted.
+        foot: Rows below the others, which are not sorted.
         is_grouped: Whether the first column is a group heading, on the terminal and in LaTeX.
     """
 
@@ -125,7 +109,7 @@ class Table:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[rich.table.Table]:
-        """Yield the table as rich draws it."""
+        """Yield the table for the terminal."""
         yield _rich_table(self, is_wide=options.max_width >= _WIDE)
 
     @property
@@ -200,11 +184,7 @@ def share_cell(estimate: Estimate) -> Cell:
 def choose_columns(
     names: Sequence[str], labels: dict[str, str], rows: Sequence[dict[str, Estimate]]
 ) -> tuple[list[str], list[str]]:
-    """Choose the metrics that are defined in any row.
-
-    Returns:
-        The metrics to show, and notes about intervals that are missing and metrics left out.
-    """
+    """Return the metrics that are defined in any row, and notes on what is missing."""
     shown = [n for n in names if any(n in row and row[n].is_defined for row in rows)]
     left: dict[str, list[str]] = {}
     for name in names:
@@ -217,7 +197,7 @@ def choose_columns(
 
 
 def interval_notes(estimates: Iterable[Estimate]) -> list[str]:
-    """Return a note on why some values have no interval, if some have none."""
+    """Return at most one note on why some values have no interval."""
     reasons = {e.reason for e in estimates if e.is_defined and e.low is None and e.reason}
     return [f"Values without brackets have no interval: {'; '.join(sorted(reasons))}."] * bool(
         reasons
@@ -259,7 +239,7 @@ def _rich_table(table: Table, *, is_wide: bool) -> rich.table.Table:
 
 
 def _rich_cells(cells: Sequence[Cell], table: Table, *, is_wide: bool) -> Iterator[Text]:
-    """Yield cells; a column with daggers has room for one in each, so that points align."""
+    """Yield the cells; columns with daggers are padded so that decimal points align."""
     marked = {
         at - len(row.cells)
         for row in table.rows
@@ -275,7 +255,7 @@ def _rich_cells(cells: Sequence[Cell], table: Table, *, is_wide: bool) -> Iterat
 
 
 def _reasons(table: Table) -> list[str]:
-    """Return a note on why cells are undefined, if some are."""
+    """Return at most one note on why cells are undefined."""
     cells = (cell for row in (*table.rows, *table.foot) for cell in row.cells)
     reasons = dict.fromkeys(cell.note for cell in cells if cell.is_undefined and cell.note)
     return [f"{formatting.UNDEFINED}: {'; '.join(reasons)}"] * bool(reasons)
@@ -297,12 +277,7 @@ _ESCAPES = {
 
 
 def latex_lines(table: Table, headings: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of a grouped table in LaTeX, for the package booktabs.
-
-    Args:
-        table: The table.
-        headings: Headings in LaTeX, without that of the groups.
-    """
+    """Yield a grouped table in LaTeX (booktabs); headings are LaTeX, without that of groups."""
     yield "% Needs \\usepackage{booktabs}; to be \\input into a table."
     yield f"\\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}"
     yield "\\toprule"
@@ -330,5 +305,5 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Escape text for LaTeX; what cannot be printed becomes ``?``."""
+    """Escape text for LaTeX; unprintable characters become ``?``."""
     return "".join(_ESCAPES.get(c, c if c.isprintable() else "?") for c in text)

@@ -1,8 +1,7 @@
 """ROC and DET curves, score histograms, reliability diagrams and forest plots.
 
-Conventions: scores rise to the right. The curve in front is dark and thick, curves behind it are
-thin and grey; invisible dots along the curve carry its tooltips. A value without an interval is a
-hollow dot; baselines are grey squares.
+The curve in front is dark and thick, those behind are thin and grey; invisible dots carry its
+tooltips. A value without an interval is a hollow dot; baselines are grey squares.
 """
 
 from __future__ import annotations
@@ -24,14 +23,7 @@ _LEAST, _MOST = -3.3, 3.3
 
 
 class Curve(NamedTuple):
-    """One curve.
-
-    Attributes:
-        name: Name of the detector.
-        x: Horizontal coordinates, in order.
-        y: Vertical coordinates.
-        tooltips: Their tooltips; empty for a curve in the background.
-    """
+    """The points of one detector's curve and their tooltips, if it has any."""
 
     name: str
     x: Sequence[float]
@@ -40,14 +32,7 @@ class Curve(NamedTuple):
 
 
 def line_layers(front: Curve, behind: Sequence[Curve], x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    """Return the layers that draw curves on given axes.
-
-    Args:
-        front: The curve in front.
-        behind: Curves in the background.
-        x: The horizontal axis, of the field ``x``.
-        y: The vertical axis, of the field ``y``.
-    """
+    """Return the layers of curves, on axes of the fields ``x`` and ``y``."""
     ghosts = [row for curve in behind for row in _rows(curve)]
     own = _rows(front)
     grey = alt.Chart(inline_data(ghosts)).mark_line(color=ink("ghost"), strokeWidth=1, aria=False)
@@ -72,7 +57,7 @@ def _rows(curve: Curve) -> list[dict[str, Any]]:
 
 
 def roc_chart(front: Curve, behind: Sequence[Curve] = ()) -> alt.LayerChart:
-    """Draw the curve of one detector; ``x`` is the false positive rate, ``y`` the recall."""
+    """Draw a ROC curve: ``x`` is the false positive rate, ``y`` the recall."""
     scale = alt.Scale(domain=[0, 1], nice=False)
     x = alt.X("x:Q", scale=scale, axis=rate_axis("reals called fake"))
     y = alt.Y("y:Q", scale=scale, axis=rate_axis("fakes called fake"))
@@ -82,12 +67,7 @@ def roc_chart(front: Curve, behind: Sequence[Curve] = ()) -> alt.LayerChart:
 
 
 def det_chart(front: Curve, behind: Sequence[Curve] = ()) -> alt.LayerChart:
-    """Draw the curve of one detector.
-
-    Args:
-        front: Its curve: ``x`` is the probit of the false positive rate, ``y`` of the miss rate.
-        behind: Curves in the background.
-    """
+    """Draw a DET curve: ``x`` is the probit of the false positive rate, ``y`` of the miss rate."""
     domain = _domain([front, *behind])
     scale = alt.Scale(domain=domain, nice=False, clamp=True)
     x = alt.X("x:Q", scale=scale, axis=_probit_axis("reals called fake, %", domain))
@@ -115,14 +95,7 @@ def _probit_axis(title: str, domain: Sequence[float]) -> alt.Axis:
 def distribution_chart(
     edges: Sequence[float], real: Sequence[int], fake: Sequence[int], *, title: str
 ) -> alt.LayerChart:
-    """Draw two histograms back to back.
-
-    Args:
-        edges: Edges of the bins, one more than there are bins.
-        real: Reals in each bin.
-        fake: Fakes in each bin.
-        title: Title of the score axis.
-    """
+    """Draw histograms of reals and fakes back to back; ``title`` is that of the score axis."""
     rows = [*_bars("real", edges, real, 1), *_bars("fake", edges, fake, -1)]
     edges = edges or [0, 1]
     reach = max((abs(row["share"]) for row in rows), default=1) * 1.18
@@ -177,7 +150,7 @@ def _bars(
 def _letters(
     edges: Sequence[float], reach: float, has_real: bool, has_fake: bool, y: alt.Y
 ) -> list[alt.Chart]:
-    """Return the labels of both sides; an absent class is labelled as such."""
+    """Return the labels of both classes, such as ``no reals``."""
     left = edges[0] + (edges[-1] - edges[0]) / 40
     sides = (("real", has_real, reach * 0.9), ("fake", has_fake, -reach * 0.9))
     return [
@@ -193,16 +166,7 @@ def _letters(
 
 
 class Bin(NamedTuple):
-    """Items with similar scores.
-
-    Attributes:
-        mean: Their mean score.
-        share: Share of fakes among them.
-        low: Lower end of its interval; ``None`` without one.
-        high: Upper end.
-        n: Items.
-        tooltip: Its tooltip.
-    """
+    """Mean score of similar items, and the share of fakes among them with its interval."""
 
     mean: float
     share: float
@@ -213,7 +177,7 @@ class Bin(NamedTuple):
 
 
 def reliability_chart(bins: Sequence[Bin]) -> alt.LayerChart:
-    """Draw bins over the unit square."""
+    """Draw a reliability diagram."""
     scale = alt.Scale(domain=[0, 1], nice=False)
     axis = alt.Axis(title="mean score", values=[0, 0.25, 0.5, 0.75, 1], format=".2~f")
     x = alt.X("x:Q", scale=scale, axis=axis)
@@ -254,16 +218,7 @@ _NAME_UNITS = 46
 
 
 class Interval(NamedTuple):
-    """One row.
-
-    Attributes:
-        name: Its label.
-        value: The value; ``None`` is undefined.
-        low: Lower end of the interval; ``None`` without one.
-        high: Upper end.
-        tooltip: Its tooltip.
-        is_baseline: Whether it is a baseline and not a detector.
-    """
+    """A row of a forest plot: a value and its interval, each ``None`` if undefined."""
 
     name: str
     value: float | None
@@ -276,13 +231,7 @@ class Interval(NamedTuple):
 def forest_chart(
     rows: Sequence[Interval], *, title: str, chance: float | None = None
 ) -> alt.LayerChart:
-    """Draw values between 0 and 1 in the order given.
-
-    Args:
-        rows: The rows.
-        title: Title of the axis.
-        chance: Value of guessing, drawn as a dashed line.
-    """
+    """Draw a forest plot of values between 0 and 1; chance is a dashed line."""
     names = [row.name for row in rows]
     records = [_forest_record(row) for row in rows]
     y = alt.Y("name:N", sort=names, axis=None)

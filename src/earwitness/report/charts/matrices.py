@@ -1,8 +1,4 @@
-"""Confusion matrices and heat maps.
-
-Conventions: the value is written in every cell, so colour only repeats it. An undefined cell is
-grey and says so.
-"""
+"""Confusion matrices and heat maps, with the value written in every cell."""
 
 from __future__ import annotations
 
@@ -44,12 +40,8 @@ def confusion_chart(
 ) -> alt.LayerChart:
     """Draw a 2 × 2 matrix: rows are the truth, columns the decision, real first.
 
-    Args:
-        counts: Counts of the decisions.
-        title: Title, broken into lines if it is long; empty for none.
-        subtitle: Subtitle; line feeds in it are kept.
-        normalized: Write each cell's share of its row, with the count below, and shade by it;
-            otherwise write counts, shaded by their share of the largest.
+    Normalized cells show their share of the row, with the count below, and are shaded by it;
+    others show the count and are shaded by its share of the largest.
     """
     matrix = ((counts.tn, counts.fp), (counts.fn, counts.tp))
     largest = max(*matrix[0], *matrix[1])
@@ -73,7 +65,7 @@ def confusion_chart(
 
 
 def _tile(truth: str, decision: str, count: int, n_row: int, whole: int) -> dict[str, Any]:
-    """Return what is written in a cell, and its colours."""
+    """Return the text, tooltip and colours of a cell."""
     if not n_row:
         return {
             "is_empty": True,
@@ -99,7 +91,7 @@ def _tile(truth: str, decision: str, count: int, n_row: int, whole: int) -> dict
 
 @functools.cache
 def _template() -> alt.LayerChart:
-    """Everything but the data and the titles, cached: most of the time is spent here."""
+    """Return the chart without data and titles, cached: most of the time is spent here."""
     axis = alt.Axis(labelAngle=0, labelPadding=8, titlePadding=10, ticks=False, domain=False)
     base = alt.Chart().encode(
         x=alt.X("predicted:N", sort=list(_CLASSES), title="predicted", axis=axis),
@@ -128,14 +120,7 @@ def _template() -> alt.LayerChart:
 
 
 class HeatCell(NamedTuple):
-    """One cell.
-
-    Attributes:
-        row: Label of its row.
-        column: Label of its column.
-        value: Its value; ``None`` is undefined.
-        tooltip: Its tooltip.
-    """
+    """A cell of a heat map; ``None`` is undefined."""
 
     row: str
     column: str
@@ -144,12 +129,7 @@ class HeatCell(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """Edges between shades.
-
-    Attributes:
-        edges: Six values in order; values below the first have the lowest shade.
-        high_is_good: Whether the last shade is the best; otherwise shades are reversed.
-    """
+    """Edges between shades; the shades are reversed if high values are bad."""
 
     edges: tuple[float, float, float, float, float, float]
     high_is_good: bool = True
@@ -171,12 +151,7 @@ ALARMS = Steps((0.005, 0.02, 0.05, 0.1, 0.2, 0.4), high_is_good=False)
 
 
 def heatmap_chart(cells: Sequence[HeatCell], *, steps: Steps) -> alt.LayerChart:
-    """Draw a heat map; rows and columns are in order of first appearance.
-
-    Args:
-        cells: At most one for each row and column.
-        steps: Edges between shades.
-    """
+    """Draw a heat map; rows and columns are in order of first appearance."""
     rows = list(dict.fromkeys(cell.row for cell in cells))
     columns = list(dict.fromkeys(cell.column for cell in cells))
     base = alt.Chart(inline_data([_heat_record(cell, steps) for cell in cells])).encode(

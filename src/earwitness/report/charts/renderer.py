@@ -1,13 +1,13 @@
-"""Charts as SVG and PNG files, and as elements of a page.
+"""Charts as SVG and PNG files, and as inline SVG.
 
-Conventions: charts are drawn offline by vl-convert. It aborts its process on some texts (a Rust
-panic, no exception), so it runs in a child process that serves all charts, and all text is made
-printable first. In a page, colours are CSS variables (``var(--ink)``) for light and dark mode.
+vl-convert aborts its process on some texts (a Rust panic, no exception), so it runs in a child
+process that serves all charts. Inline SVG has CSS variables (``var(--ink)``) as colours.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import math
 import subprocess
@@ -25,12 +25,8 @@ from earwitness.core.io import atomic_write
 from earwitness.report.charts.style import PALETTE, printable
 
 _VERSION: Final = alt.SCHEMA_VERSION.rpartition(".")[0]
-_CHILD: Final = Path(__file__).with_name("renderer_child.py")
-_PNG_SCALE: Final = 2
 _EXPRESSIONS: Final = ("calculate", "expr", "filter", "labelExpr", "test")
-"""Keys with code, which this package writes in ASCII; it must not be shortened."""
-_LIMIT_S: Final = 300.0
-"""Time limit of a chart; drawing takes about a second."""
+"""Keys whose values are code, which must not be shortened."""
 PICTURE_SUFFIXES = (".png", ".svg")
 
 _SVG: Final = "{http://www.w3.org/2000/svg}"
@@ -45,14 +41,9 @@ def render(chart: alt.TopLevelMixin, kind: Literal["svg", "png"]) -> bytes:
     Raises:
         ChartError: The renderer refused it, crashed or took too long; one line.
     """
-    options: dict[str, Any] = {"vl_version": _VERSION}
-    if kind == "png":
-        options["scale"] = _PNG_SCALE
-    request = {
-        "format": kind,
-        "spec": _printable(chart.to_dict(validate=False)),
-        "options": options,
-    }
+    options = {"vl_version": _VERSION} | ({"scale": 2} if kind == "png" else {})
+    spec = _printable(chart.to_dict(validate=False))
+    request = {"format": kind, "spec": spec, "options": options}
     return _RENDERER.draw(json.dumps(request).encode() + b"\n")
 
 
@@ -71,8 +62,27 @@ def _printable(value: Any) -> Any:
     return value
 
 
+_CHILD: Final = """
+import json, signal, sys
+import vl_convert
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the command, which ends the child
+for line in sys.stdin.buffer:
+    request = json.loads(line)
+    try:
+        draw = getattr(vl_convert, f"vegalite_to_{request['format']}")
+        drawn = draw(request["spec"], **request["options"])
+        kind, content = b"+", drawn.encode() if isinstance(drawn, str) else drawn
+    except ValueError as error:
+        kind, content = b"-", str(error).encode(errors="replace")
+    sys.stdout.buffer.write(kind + len(content).to_bytes(8, "big") + content)
+    sys.stdout.buffer.flush()
+"""
+"""Reads a JSON request a line; writes ``+`` or ``-``, the length, and the chart or the error."""
+
+
 class _Renderer:
-    """A child process that draws; it is restarted if it has died."""
+    """The child process; it is restarted if it has died."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -81,7 +91,7 @@ class _Renderer:
     def draw(self, request: bytes) -> bytes:
         with self._lock:
             process = self._process = self._process or self._start()
-            alarm = threading.Timer(_LIMIT_S, process.kill)
+            alarm = threading.Timer(300, process.kill)  # drawing takes about a second
             alarm.start()
             try:
                 kind, content = _ask(process, request)
@@ -100,7 +110,7 @@ class _Renderer:
 
     def _start(self) -> subprocess.Popen[bytes]:
         atexit.register(self.close)
-        command = [sys.executable, "-P", str(_CHILD)]
+        command = [sys.executable, "-P", "-c", _CHILD]
         pipe, none = subprocess.PIPE, subprocess.DEVNULL
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=none)  # noqa: S603 - ours
 
@@ -115,8 +125,9 @@ class _Renderer:
         if process is None:
             return
         process.kill()
-        for pipe in (process.stdin, process.stdout):
-            _close(pipe)
+        for pipe in filter(None, (process.stdin, process.stdout)):
+            with contextlib.suppress(OSError):  # the child has ended before reading the request
+                pipe.close()
         process.wait()
 
 
@@ -137,14 +148,6 @@ def _read(pipe: IO[bytes], n_bytes: int) -> bytes:
     return data
 
 
-def _close(pipe: IO[bytes] | None) -> None:
-    if pipe is not None:
-        try:
-            pipe.close()
-        except OSError:
-            return  # the child is gone, and with it the rest of the request
-
-
 _RENDERER: Final = _Renderer()
 
 
@@ -160,14 +163,9 @@ def save_chart(chart: alt.TopLevelMixin, path: Path) -> None:
 
 
 def draw_inline(chart: alt.TopLevelMixin, *, aria_label: str) -> Markup:
-    """Return a chart as an element of a page.
+    """Return a chart as inline SVG with tooltips in ``data-tip``, one image to screen readers.
 
-    Tooltips of marks are in ``data-tip``; to screen readers the chart is one image. A chart that
-    cannot be drawn becomes a note with the reason.
-
-    Args:
-        chart: A chart in the colours of the palette.
-        aria_label: Description for screen readers.
+    A chart that cannot be drawn becomes a note with the reason.
     """
     try:
         drawn = ET.fromstring(render(chart, "svg"))  # noqa: S314 - written by vl-convert
@@ -187,7 +185,7 @@ def draw_inline(chart: alt.TopLevelMixin, *, aria_label: str) -> Markup:
 
 
 def _clean(element: ET.Element) -> ET.Element:
-    """Return an element of a page: known tags only, colours as CSS variables, no namespace."""
+    """Return an element with known tags only, colours as CSS variables, and no namespace."""
     kind = element.tag.removeprefix(_SVG)
     if kind not in _KEPT:
         raise ValueError(f"<{kind}> in a chart, expected {', '.join(sorted(_KEPT))}")
@@ -226,7 +224,7 @@ def _is_invisible(element: ET.Element) -> bool:
 
 def palette_css(*, dark: bool) -> str:
     """Return the colours as declarations of CSS variables."""
-    chosen: dict[str, Any] = {
-        name: colour.dark if dark else colour.light for name, colour in PALETTE.items()
-    }
-    return "".join(f"--{name.replace('_', '-')}:{value};" for name, value in chosen.items())
+    return "".join(
+        f"--{name.replace('_', '-')}:{colour.dark if dark else colour.light};"
+        for name, colour in PALETTE.items()
+    )

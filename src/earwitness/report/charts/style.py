@@ -1,8 +1,7 @@
-"""Colours, text and frames of charts.
+"""Colours, fonts, axes and text of charts.
 
-Conventions: charts are drawn in the light colours, each of which has one name, so that a page can
-put the name in place of the colour and follow light and dark mode. Colour is never the only cue:
-shades are labelled, and real and fake differ in position or stroke as well.
+Charts are drawn in the light colours. Each has one name, by which a page replaces it in dark mode.
+Colour is never the only cue: shades are labelled, and real and fake differ in position as well.
 """
 
 from __future__ import annotations
@@ -66,13 +65,7 @@ def ink(name: str) -> str:
 
 
 def layer_chart(layers: Sequence[alt.Chart], *, width: float, height: float) -> alt.LayerChart:
-    """Return a chart of layers, with fonts, axes and background set.
-
-    Args:
-        layers: From the bottom up.
-        width: Width of the plot area, in pixels.
-        height: Its height.
-    """
+    """Return a chart of layers, bottom first; width and height of the plot area in pixels."""
     chart: alt.LayerChart = (
         alt.LayerChart(layer=list(layers))
         .properties(width=width, height=height)
@@ -94,7 +87,7 @@ def layer_chart(layers: Sequence[alt.Chart], *, width: float, height: float) -> 
 
 
 def heading(text: Sequence[str], subtitle: Sequence[str], *, frame: str) -> alt.TitleParams:
-    """Return the title of a chart that stands on its own, line by line."""
+    """Return title and subtitle of a chart that is a file of its own, line by line."""
     return alt.TitleParams(
         text=list(text),
         subtitle=list(subtitle),
@@ -137,7 +130,7 @@ def label_expression(labels: Mapping[str, str | Sequence[str]]) -> str:
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 _BREAK_AFTER = " /_-."
 _LONGEST_TEXT: Final = 400
-"""Characters; what vl-convert takes to measure a text grows with the square of its length."""
+"""Characters; vl-convert takes quadratic time to measure a text."""
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed
     "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # line ends and overrides of the direction

@@ -1,4 +1,4 @@
-"""Coverage, checks, the audit, and the provenance of the metrics."""
+"""Sections on coverage, checks, the audit and provenance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WEIGHTS = "weights (SHA-256)"
 
 
 def coverage(metrics: Metrics) -> Section:
-    """Return the numbers of rows scored and lost, and why they were lost."""
+    """Return the numbers of rows scored and lost, with reasons."""
     parts = overall = metrics.where(kind="overall")
     data_sets = metrics.where(kind="dataset")
     if len({part.name for part in data_sets}) > 1 or not parts:
@@ -164,7 +164,7 @@ def _checks_table(caption: str, groups: Sequence[ResultGroup]) -> Table:
 
 
 def provenance(metrics: Metrics) -> Section:
-    """Return what is needed to reproduce the metrics."""
+    """Return the inputs, versions and settings of the metrics."""
     blocks: list[Block] = [
         _manifests(metrics),
         _detectors(metrics.detectors),
@@ -191,7 +191,7 @@ def _manifests(metrics: Metrics) -> Table:
 
 
 def _detectors(found: list[DetectorInfo]) -> Table:
-    """Return the facts known about any detector; a note names the facts unknown for all."""
+    """Return the known facts of each detector; a note lists facts unknown for all."""
     facts = [_facts(one) for one in found]
     names = list(facts[0]) if facts else []
     known = [name for name in names if any(one[name] is not None for one in facts)]

@@ -1,4 +1,4 @@
-"""Decisions: confusion matrices, the comparison table, mistakes and operating points."""
+"""Sections on decisions: confusion matrices, comparison table, mistakes, operating points."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from earwitness.evaluation.thresholds import PER
 from earwitness.report import formatting
 from earwitness.report.blocks import (
     Block,
+    ChartCard,
     Details,
-    Figure,
     Gallery,
     Misclassified,
     MisclassifiedList,
@@ -51,14 +51,12 @@ from earwitness.report.tables import (
     text_cell,
 )
 
-_MAX_MATRICES = 24
-
 FindAudio = Callable[[Mistake], str | None]
-"""Returns a link to the audio of a mistake; ``None`` where the page cannot reach it."""
+"""Returns a link to the audio of a mistake; ``None`` if the page cannot reach it."""
 
 
 def decisions(metrics: Metrics) -> Section | None:
-    """Return matrices and the comparison table; ``None`` if there are no decisions."""
+    """Return confusion matrices and the comparison table; ``None`` without decisions."""
     overall = [
         (part.detector, part.counts) for part in metrics.where(kind="overall") if part.counts
     ]
@@ -82,14 +80,14 @@ def decisions(metrics: Metrics) -> Section | None:
 
 
 def _matrices(rows: Sequence[ComparisonRow], *, has_overall: bool) -> list[Block]:
-    """Return the matrices of data sets, unless one set is all there is or there are very many."""
-    if (has_overall and len({row.dataset for row in rows}) == 1) or len(rows) > _MAX_MATRICES:
+    """Return the matrices of data sets, unless there is one set only or very many rows."""
+    if (has_overall and len({row.dataset for row in rows}) == 1) or len(rows) > 24:
         return []
-    figures = [_matrix(row.model, row.counts, row.dataset) for row in rows if row.counts.n]
-    return [Details("A confusion matrix per detector and data set", [Gallery(figures)])]
+    cards = [_matrix(row.model, row.counts, row.dataset) for row in rows if row.counts.n]
+    return [Details("A confusion matrix per detector and data set", [Gallery(cards)])]
 
 
-def _matrix(detector: str, counts: Counts, where: str) -> Figure:
+def _matrix(detector: str, counts: Counts, where: str) -> ChartCard:
     label = (
         f"Confusion matrix of {detector} on {where}: of {counts.n_real} reals, {counts.tn} called "
         f"real and {counts.fp} fake; of {counts.n_fake} fakes, {counts.fn} called real and "
@@ -100,7 +98,7 @@ def _matrix(detector: str, counts: Counts, where: str) -> Figure:
         Row([text_cell("fake"), count_cell(counts.fn), count_cell(counts.tp)], detector),
     ]
     columns = [Column("truth", "text"), *number_columns("called real", "called fake")]
-    return Figure(
+    return ChartCard(
         title=detector,
         charts=[draw_inline(confusion_chart(counts, normalized=True), aria_label=label)],
         note=f"On {where}: {formatting.count(counts.n)} items.",
@@ -109,7 +107,7 @@ def _matrix(detector: str, counts: Counts, where: str) -> Figure:
     )
 
 
-def _by_data_set(table: Sequence[TableRow]) -> Figure:
+def _by_data_set(table: Sequence[TableRow]) -> ChartCard:
     cells = []
     for row in table:
         counts, name = row.counts, row.dataset
@@ -121,7 +119,7 @@ def _by_data_set(table: Sequence[TableRow]) -> Figure:
     low = min((c for c in cells if c.value is not None), key=lambda c: c.value or 0, default=None)
     lowest = f" Lowest: {low.tooltip}." if low else ""
     label = f"Accuracy of each detector on each data set.{lowest}"
-    return Figure(
+    return ChartCard(
         title="Accuracy by data set",
         charts=[draw_inline(heatmap_chart(cells, steps=SHARES), aria_label=label)],
         note=f"Share of correct decisions.{lowest}",
@@ -130,7 +128,7 @@ def _by_data_set(table: Sequence[TableRow]) -> Figure:
 
 
 def mistakes(metrics: Metrics, find_audio: FindAudio) -> Section | None:
-    """Return two lists per detector; ``None`` if the metrics come from counts."""
+    """Return the worst errors of each detector; ``None`` if the metrics come from counts."""
     if metrics.basis == "counts":
         return None
     blocks: list[Block] = [
@@ -165,7 +163,7 @@ def _misclassified(one: Mistake, find_audio: FindAudio) -> Misclassified:
 
 
 def operating(metrics: Metrics) -> Section | None:
-    """Return a card per detector and the transfer of thresholds; ``None`` without any."""
+    """Return operating points and threshold transfer; ``None`` without any."""
     blocks: list[Block] = []
     if metrics.operating_points:
         confidence = formatting.exact_percent(metrics.provenance.settings.confidence)
@@ -266,7 +264,7 @@ def _is_enough(one: Claim) -> str:
 
 def _transfers(metrics: Metrics) -> list[Block]:
     detectors = dict.fromkeys(found.detector for found in metrics.transfers)
-    figures = [
+    cards = [
         _transfer(name, [t for t in metrics.transfers if t.detector == name]) for name in detectors
     ]
     note = (
@@ -274,10 +272,10 @@ def _transfers(metrics: Metrics) -> list[Block]:
         "another. Rows are the corpus that the threshold was fitted on, columns the corpus it was "
         "applied to; fitting and applying use different groups."
     )
-    return [Note(note), Gallery(figures, title="Thresholds on other corpora")]
+    return [Note(note), Gallery(cards, title="Thresholds on other corpora")]
 
 
-def _transfer(detector: str, found: Sequence[Transfer]) -> Figure:
+def _transfer(detector: str, found: Sequence[Transfer]) -> ChartCard:
     cells = [
         HeatCell(
             f"fitted on {one.fitted_on}",
@@ -293,7 +291,7 @@ def _transfer(detector: str, found: Sequence[Transfer]) -> Figure:
     chart = [draw_inline(heatmap_chart(cells, steps=ALARMS), aria_label=label)] if cells else []
     rules = ", ".join(dict.fromkeys(one.rule for one in found))
     undefined = "No threshold could be fitted and applied; the reasons are in the data."
-    return Figure(
+    return ChartCard(
         title=detector,
         charts=chart,
         note=f"Share of reals flagged; rule {rules}." if cells else undefined,
@@ -303,7 +301,7 @@ def _transfer(detector: str, found: Sequence[Transfer]) -> Figure:
 
 
 def _drawable(found: Sequence[Transfer]) -> list[Transfer]:
-    """Leave out corpora on which nothing could be fitted, or to which nothing was applied."""
+    """Return the transfers between corpora with at least one defined rate."""
     defined = [one for one in found if one.fpr.is_defined]
     fitted, applied = {one.fitted_on for one in defined}, {one.applied_to for one in defined}
     return [one for one in found if one.fitted_on in fitted and one.applied_to in applied]

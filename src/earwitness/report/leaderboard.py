@@ -1,4 +1,4 @@
-"""The leaderboard, the metrics of every slice, and the grid of reals against fakes."""
+"""Sections on metrics: the leaderboard with all slices, and the grid of reals against fakes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from earwitness.core.estimate import Estimate
 from earwitness.evaluation.schema import Baseline, Metrics
 from earwitness.evaluation.slices import Slice
 from earwitness.report import formatting
-from earwitness.report.blocks import Block, Details, Figure, Gallery, Note, Section
+from earwitness.report.blocks import Block, ChartCard, Details, Gallery, Note, Section
 from earwitness.report.charts.curves import Interval, forest_chart
 from earwitness.report.charts.matrices import GIVEN_AWAY, SHARES, HeatCell, Steps, heatmap_chart
 from earwitness.report.charts.renderer import draw_inline
@@ -57,7 +57,7 @@ _BASELINE_NOTE = (
 
 
 def leaderboard(metrics: Metrics) -> Section:
-    """Return the leaderboard; without metrics over all items, the means it is ordered by."""
+    """Return the leaderboard and the metrics of all slices."""
     ranking = rank_detectors(metrics)
     blocks: list[Block] = [Gallery(_forests(metrics, ranking))]
     overall = {part.detector: part for part in metrics.where(kind="overall")}
@@ -94,21 +94,21 @@ def _lead(metrics: Metrics, ranking: Ranking) -> str:
     return f"Ordered by mean {name} over data sets, all weighted equally."
 
 
-def _forests(metrics: Metrics, ranking: Ranking) -> list[Figure]:
-    """Return the ranking metric and the two rates behind it, in the same order."""
+def _forests(metrics: Metrics, ranking: Ranking) -> list[ChartCard]:
+    """Return charts of the ranking metric and of the two rates, in the same order."""
     ordered = {place.detector: place.estimate for place in ranking.places}
     baselines = {
         formatting.BASELINES[one.baseline]: one.auroc
         for one in metrics.baselines
         if one.kind == "overall" and ranking.metric == "auroc"
     }
-    figures = [_forest(metrics, ranking, ranking.metric, ordered, baselines)]
+    cards = [_forest(metrics, ranking, ranking.metric, ordered, baselines)]
     for metric in ("recall", "specificity"):
         found = values_by_detector(metrics, metric)
         if metric != ranking.metric and any(one.is_defined for one in found.values()):
             own = {name: found[name] for name in ordered}
-            figures.append(_forest(metrics, ranking, metric, own, {}))
-    return figures
+            cards.append(_forest(metrics, ranking, metric, own, {}))
+    return cards
 
 
 def _forest(
@@ -117,7 +117,7 @@ def _forest(
     metric: str,
     found: dict[str, Estimate],
     baselines: dict[str, Estimate],
-) -> Figure:
+) -> ChartCard:
     name = formatting.metric_name(metric, metrics.metrics)
     intervals = [
         Interval(
@@ -138,7 +138,7 @@ def _forest(
         interval_notes(found.values()),
         foot=[Row([text_cell(who), estimate_cell(one)]) for who, one in baselines.items()],
     )
-    return Figure(
+    return ChartCard(
         title=f"{title[0].upper()}{title[1:]}",
         charts=[draw_inline(chart, aria_label=label)],
         note=_NOTES[metric],
@@ -180,19 +180,19 @@ _MAX_CELLS = 400
 
 
 def grid(metrics: Metrics) -> Section | None:
-    """Return a heat map per detector; ``None`` without reals and fakes to cross."""
+    """Return a heat map per detector; ``None`` without pairs of reals and fakes."""
     cells = metrics.where(kind="grid")
     metric = next((m for m in _RANKED_BY if any(s.estimates[m].is_defined for s in cells)), None)
     if metric is None:
         return None
     name = formatting.metric_name(metric, metrics.metrics)
-    figures = [
-        _grid_figure(detector.name, own, metric, metrics)
+    cards = [
+        _grid_card(detector.name, own, metric, metrics)
         for detector in metrics.detectors
         if (own := metrics.where(kind="grid", detector=detector.name))
     ]
     baselines = _baselines(metrics)
-    blocks: list[Block] = [Gallery([*figures, *baselines])]
+    blocks: list[Block] = [Gallery([*cards, *baselines])]
     if metrics.baselines and not baselines:
         reasons = dict.fromkeys(filter(None, (b.auroc.reason for b in metrics.baselines)))
         blocks.append(Note(f"The baselines are undefined for all pairs: {'; '.join(reasons)}."))
@@ -209,7 +209,7 @@ def grid(metrics: Metrics) -> Section | None:
     return Section("grid", "Reals against fakes", lead, blocks)
 
 
-def _grid_figure(detector: str, cells: Sequence[Slice], metric: str, metrics: Metrics) -> Figure:
+def _grid_card(detector: str, cells: Sequence[Slice], metric: str, metrics: Metrics) -> ChartCard:
     cells = sorted(cells, key=_fake_corpus)
     name = formatting.metric_name(metric, metrics.metrics)
     defined = [part for part in cells if part.estimates[metric].is_defined]
@@ -220,7 +220,7 @@ def _grid_figure(detector: str, cells: Sequence[Slice], metric: str, metrics: Me
     label = f"{name} of {detector} for {len(cells)} pairs of real corpus and generator. {note}"
     if len(cells) > _MAX_CELLS:
         note += f" The first {_MAX_CELLS} of {len(cells)} cells are shown."
-    return Figure(
+    return ChartCard(
         title=detector,
         charts=[_heatmap([(one, one.estimates[metric]) for one in cells], SHARES, label)],
         note=note,
@@ -243,9 +243,9 @@ def _cell(name: str, keys: dict[str, str], found: Estimate) -> HeatCell:
     return HeatCell(row, "all reals" if corpus == ALL else corpus, found.value, tooltip)
 
 
-def _baselines(metrics: Metrics) -> list[Figure]:
+def _baselines(metrics: Metrics) -> list[ChartCard]:
     """Return a heat map of each metadata baseline."""
-    figures = []
+    cards = []
     for baseline, name in formatting.BASELINES.items():
         cells = [b for b in metrics.baselines if b.kind == "grid" and b.baseline == baseline]
         cells.sort(key=_fake_corpus)
@@ -254,15 +254,15 @@ def _baselines(metrics: Metrics) -> list[Figure]:
         label = f"AUROC of {name}, for {len(cells)} pairs of real corpus and generator"
         rows = [Row([name_cell(one.name), estimate_cell(one.auroc)]) for one in cells]
         columns = [Column("reals × fakes", "text"), Column("AUROC")]
-        figures.append(
-            Figure(
+        cards.append(
+            ChartCard(
                 title=name,
                 charts=[_heatmap([(one, one.auroc) for one in cells], GIVEN_AWAY, label)],
                 note="A baseline on file properties: the lower, the better the data.",
                 tables=[Table(f"Reals against fakes, {name}", columns, rows)],
             )
         )
-    return figures
+    return cards
 
 
 def _fake_corpus(part: Slice | Baseline) -> str:
@@ -271,7 +271,7 @@ def _fake_corpus(part: Slice | Baseline) -> str:
 
 
 def _grid_table(detector: str, cells: Sequence[Slice], metrics: Metrics) -> Table:
-    """Return the metrics of each cell and the AUROC of baselines that have one for every cell."""
+    """Return the metrics of each cell, with baselines that are defined for every cell."""
     by_label: dict[str, dict[str, Estimate]] = {}
     for one in metrics.baselines:
         if one.kind == "grid":

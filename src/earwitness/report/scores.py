@@ -1,4 +1,4 @@
-"""Scores: ROC and DET curves, histograms, reliability and calibration."""
+"""Sections on scores: ROC and DET curves, histograms, reliability and calibration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from earwitness.evaluation.schema import Calibration, Metrics
 from earwitness.evaluation.slices import Curves, Histogram, ReliabilityBin, Slice
 from earwitness.report import formatting
-from earwitness.report.blocks import Block, Figure, Gallery, Note, Section
+from earwitness.report.blocks import Block, ChartCard, Gallery, Note, Section
 from earwitness.report.charts.curves import (
     Bin,
     Curve,
@@ -37,7 +37,7 @@ from earwitness.report.tables import (
 T = TypeVar("T")
 _N_TABLE_POINTS, _N_TOOLTIPS, _N_BEHIND = 24, 48, 40
 _SCALES = {
-    "logit": "logit of the score (0 stands for 0.5)",
+    "logit": "logit of the score (0 is a score of 0.5)",
     "pred_prob": "score (0 real, 1 fake)",
 }
 
@@ -49,8 +49,8 @@ def curves(metrics: Metrics) -> Section:
     if not drawn:
         reasons = {part.no_curves or "no scored items" for part in parts} or {"no scored items"}
         return Section("curves", "Curves", "", [Note(f"No curves: {'; '.join(sorted(reasons))}.")])
-    figures = [
-        _curves_figure(part, own, [(o.detector, found) for o, found in drawn if o is not part])
+    cards = [
+        _curves_card(part, own, [(o.detector, found) for o, found in drawn if o is not part])
         for part, own in drawn
     ]
     missing = [
@@ -62,10 +62,10 @@ def curves(metrics: Metrics) -> Section:
         "Error rates at all thresholds, over all items; grey curves are the other detectors. ROC "
         "curves are better toward the top left, DET curves toward the bottom left."
     )
-    return Section("curves", "Curves", lead, [Gallery(figures, has_pairs=True), *missing])
+    return Section("curves", "Curves", lead, [Gallery(cards, has_pairs=True), *missing])
 
 
-def _curves_figure(part: Slice, own: Curves, others: Sequence[tuple[str, Curves]]) -> Figure:
+def _curves_card(part: Slice, own: Curves, others: Sequence[tuple[str, Curves]]) -> ChartCard:
     auroc, eer = (formatting.full_estimate(part.estimates[name]) for name in ("auroc", "eer"))
     note = f"AUROC {auroc}; EER {eer}."
     charts = [_draw_roc(part.detector, own, others, auroc)]
@@ -74,7 +74,7 @@ def _curves_figure(part: Slice, own: Curves, others: Sequence[tuple[str, Curves]
     else:
         note += " No DET curve: at every threshold one of the two error rates is 0."
     tables = [_points_table(part, own)]
-    return Figure(part.detector, charts, note, tables, detector=part.detector)
+    return ChartCard(part.detector, charts, note, tables, detector=part.detector)
 
 
 def _draw_roc(name: str, own: Curves, others: Sequence[tuple[str, Curves]], auroc: str) -> Markup:
@@ -117,7 +117,7 @@ def _threshold(at: float | None) -> str:
 
 
 def _spread(n: int, n_max: int) -> list[int]:
-    """Return indices evenly spread, the first and the last among them."""
+    """Return evenly spread indices, including the first and the last."""
     if n <= n_max:
         return list(range(n))
     return sorted({round(step * (n - 1) / (n_max - 1)) for step in range(n_max)})
@@ -133,11 +133,11 @@ def _thin(points: Sequence[T], n_max: int = _N_BEHIND) -> list[T]:
 
 
 def scores(metrics: Metrics) -> Section | None:
-    """Return distributions and reliability; ``None`` without scores."""
-    figures = [_scores_figure(p) for p in metrics.where(kind="overall") if p.histograms]
-    if not figures:
+    """Return histograms and reliability diagrams; ``None`` without scores."""
+    cards = [_scores_card(p) for p in metrics.where(kind="overall") if p.histograms]
+    if not cards:
         return None
-    blocks: list[Block] = [Gallery(figures, has_pairs=True)]
+    blocks: list[Block] = [Gallery(cards, has_pairs=True)]
     if metrics.calibrations:
         blocks.append(_calibrations(metrics.calibrations))
     lead = (
@@ -148,8 +148,8 @@ def scores(metrics: Metrics) -> Section | None:
     return Section("scores", "Scores", lead, blocks)
 
 
-def _scores_figure(part: Slice) -> Figure:
-    """Return histogram and reliability; logits are preferred, since their bins separate more."""
+def _scores_card(part: Slice) -> ChartCard:
+    """Return histogram and reliability; bins of logits separate more than those of scores."""
     drawn = next((h for h in part.histograms if h.scale == "logit"), part.histograms[0])
     charts, tables = [_draw_histogram(part.detector, drawn)], [_bins(part.detector, drawn)]
     note = "Reals upwards, fakes downwards, each as a share of its class."
@@ -158,7 +158,7 @@ def _scores_figure(part: Slice) -> Figure:
         tables.append(_reliability_table(part))
         ece = part.estimates.get("ece")
         note += "" if ece is None else f" ECE {formatting.full_estimate(ece)}."
-    return Figure(part.detector, charts, note, tables, detector=part.detector)
+    return ChartCard(part.detector, charts, note, tables, detector=part.detector)
 
 
 def _draw_histogram(detector: str, drawn: Histogram) -> Markup:
@@ -172,7 +172,7 @@ def _draw_histogram(detector: str, drawn: Histogram) -> Markup:
 
 
 def _median(edges: list[float], counts: list[int]) -> str:
-    """Return the middle of the bin that holds the median."""
+    """Return the middle of the median's bin."""
     half, seen = sum(counts) / 2, 0
     for (low, high), n in zip(pairwise(edges), counts, strict=True):
         seen += n
