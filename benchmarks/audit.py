@@ -31,7 +31,7 @@ from scipy.stats import beta
 
 if TYPE_CHECKING:
     from earwitness.audit.near_duplicates.copies import Matches
-    from earwitness.audit.near_duplicates.index import InvertedIndex
+    from earwitness.audit.near_duplicates.fingerprints import InvertedIndex
 
 SIZES = (1_000, 10_000, 100_000)
 N_WORDS, N_FRAMES, N_CLASSES = 2_546, 234, 12
@@ -102,7 +102,7 @@ def make_music(folder: Path, *, n_tracks: int = N_TRACKS, length_s: float = TRAC
 
 def print_robustness(given: Path | None) -> None:
     """Change tracks in every way and look each up among all originals."""
-    from earwitness.audit.near_duplicates.index import stack
+    from earwitness.audit.near_duplicates.fingerprints import stack
     from earwitness.datasets.catalog import scan_audio
 
     heads = ("condition", "recognised", "recall", "least equal bits", "false matches")
@@ -124,14 +124,14 @@ def print_robustness(given: Path | None) -> None:
             recall = f"{right.sum() / len(paths):.1%}"
             count = f"{right.sum()} of {len(paths)}"
             table.add_row(name, count, recall, least, str(wrong.sum()))
-        table.caption = told_rate(len(false), int((names[:, None] != names).sum()))
+        table.caption = describe_rate(len(false), int((names[:, None] != names).sum()))
     Console(width=110).print(table)
 
 
 def find_changed(paths: list[Path], originals: InvertedIndex, change: Change, new: Path) -> Matches:
     from earwitness.audio.decode import read_audio
     from earwitness.audit.near_duplicates.copies import find_copies
-    from earwitness.audit.near_duplicates.index import stack
+    from earwitness.audit.near_duplicates.fingerprints import stack
 
     changed = []
     for path in paths:
@@ -140,8 +140,8 @@ def find_changed(paths: list[Path], originals: InvertedIndex, change: Change, ne
     return find_copies(originals, stack(changed, empty=words_of(None)))
 
 
-def told_rate(n_false: int, n_pairs: int) -> str:
-    """Return the share of unrelated pairs that matched, and below what it is (Clopper–Pearson)."""
+def describe_rate(n_false: int, n_pairs: int) -> str:
+    """Return the share of unrelated pairs that matched, and its upper limit (Clopper–Pearson)."""
     most = float(beta.ppf(0.95, n_false + 1, n_pairs - n_false))
     return (
         f"{n_false} of {n_pairs} unrelated pairs matched in any condition: false-positive rate "
@@ -187,7 +187,7 @@ def search(kind: str, n: int) -> dict[str, float]:
     """Search one set in another; return seconds, recall of planted copies and false matches."""
     from earwitness.audit.near_duplicates.alignment import VARIANTS, vary
     from earwitness.audit.near_duplicates.copies import find_copies
-    from earwitness.audit.near_duplicates.index import InvertedIndex
+    from earwitness.audit.near_duplicates.fingerprints import InvertedIndex
     from earwitness.audit.near_duplicates.versions import find_versions
 
     rng = np.random.default_rng(0)

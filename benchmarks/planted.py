@@ -66,12 +66,12 @@ def search(
     for name, sounds in (("changed", changed), ("originals", originals)):
         frame = pl.DataFrame({"filepath": list(sounds), "target": [0] * len(sounds)})
         sets.append(Manifest(name, frame, (Path(f"/{name}"),)))
-    scene = make_context(sets[:1], sets[1:], ())
+    context = make_context(sets[:1], sets[1:], ())
     features = [*changed.values(), *originals.values()]
-    scene = replace(scene, features=dict(zip(scene.rows["file"], features, strict=True)))
+    context = replace(context, features=dict(zip(context.rows["file"], features, strict=True)))
     found: dict[str, str] = {}
     false = set()
-    for outcome in check_near_duplicates(scene):
+    for outcome in check_near_duplicates(context):
         for link in outcome.links:
             if link.relation == "undecided" or link.other_manifest != "originals":
                 continue

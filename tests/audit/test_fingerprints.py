@@ -34,12 +34,12 @@ def test_less_than_two_frames_give_no_word(n: int) -> None:
     assert len(fingerprint(noise(1)[:n])) == 0
 
 
-def test_words_do_not_know_loudness() -> None:
+def test_words_are_invariant_to_loudness() -> None:
     sound = noise(2)
     np.testing.assert_array_equal(fingerprint(sound), fingerprint(sound * np.float32(0.25)))
 
 
-def test_words_survive_a_shift_by_half_a_hop_and_strangers_share_none() -> None:
+def test_words_survive_a_shift_by_half_a_hop_and_unrelated_ones_share_none() -> None:
     sound = noise(4)
     words, shifted = fingerprint(sound[: -HOP // 2]), fingerprint(sound[HOP // 2 :])
     n = min(len(words), len(shifted))
@@ -56,7 +56,7 @@ def test_silence_has_no_words() -> None:
     assert (words[n_silent + FRAME // HOP :] != 0).mean() > 0.99
 
 
-def test_chroma_knows_neither_loudness_nor_octave() -> None:
+def test_chroma_is_invariant_to_loudness_and_octave() -> None:
     times = np.arange(8 * RATE_HZ) / RATE_HZ
     melody = np.repeat([0, 3, 7, 5, 2, 10, 8, 1], RATE_HZ)
 

@@ -1,4 +1,4 @@
-"""Looking up, aligning, and what chance does, on arrays."""
+"""Inverted index, alignment and null distribution, on arrays."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from earwitness.audit.near_duplicates.alignment import (
     MARGIN,
     SHORTEST,
     VARIANTS,
+    Alignment,
     Spectra,
     Variant,
-    align,
     align_near,
     align_pairs,
     screen,
@@ -23,15 +23,15 @@ from earwitness.audit.near_duplicates.alignment import (
     transform_length,
     vary,
 )
+from earwitness.audit.near_duplicates.check import fit_gumbel
 from earwitness.audit.near_duplicates.copies import find_copies, most_bit_error
-from earwitness.audit.near_duplicates.index import (
+from earwitness.audit.near_duplicates.fingerprints import (
     InvertedIndex,
     Keys,
     find_candidates,
     key_bits,
     stack,
 )
-from earwitness.audit.near_duplicates.null_model import fit_gumbel
 from earwitness.audit.near_duplicates.versions import find_versions
 
 NO_WORDS = np.zeros(0, dtype=np.uint32)
@@ -49,6 +49,10 @@ def random_chroma(seed: int, n: int) -> NDArray[np.int8]:
 
 def words(*sequences: NDArray[np.uint32]) -> InvertedIndex:
     return stack(sequences, empty=NO_WORDS)
+
+
+def align(one: NDArray[np.int8], other: NDArray[np.int8]) -> Alignment:
+    return Alignment(*(column[0] for column in align_pairs([one], [other])))
 
 
 def keys_of(*sequences: list[int]) -> Keys:
@@ -144,7 +148,7 @@ def test_versions_are_found_by_either_way(
 
 
 @given(st.integers(-60, 60))
-def test_alignment_finds_the_shift_and_agrees_with_looking_near(shift: int) -> None:
+def test_alignment_finds_the_shift_and_agrees_with_exact_sums(shift: int) -> None:
     whole = random_chroma(5, 300)
     one, other = whole[60 - max(-shift, 0) : 200], whole[60 + max(shift, 0) : 240]
     found = align(one, other)
@@ -169,7 +173,7 @@ def test_chance_exceeds_its_limits_as_often_as_it_says() -> None:
     assert chance.limit(200_000, 10) < chance.limit(200_000, 0.01) < 9
 
 
-def test_a_few_that_are_no_strangers_do_not_hide_the_others() -> None:
+def test_a_few_related_pairs_do_not_hide_the_others() -> None:
     scores = np.random.default_rng(0).gumbel(1.5, 0.3, 2_000)
     clean, spoilt = fit_gumbel(scores), fit_gumbel(np.concatenate([scores, [30.0, 30.0]]))
     assert clean is not None
@@ -177,7 +181,7 @@ def test_a_few_that_are_no_strangers_do_not_hide_the_others() -> None:
     assert spoilt.limit(10_000, 0.01) < 1.5 * clean.limit(10_000, 0.01)
 
 
-def test_too_few_strangers_tell_nothing() -> None:
+def test_too_few_pairs_give_no_distribution() -> None:
     assert fit_gumbel(np.array([1.0, np.nan, -np.inf] * 10)) is None
 
 
@@ -287,14 +291,14 @@ def test_screening_keeps_every_pair_that_reaches_the_score() -> None:
     assert passed.sum() < 1.2 * reaching.sum()
 
 
-def test_pairs_that_are_no_strangers_do_not_raise_the_limit() -> None:
+def test_related_pairs_do_not_raise_the_limit() -> None:
     rng = np.random.default_rng(0)
-    strangers = rng.gumbel(1.5, 0.3, 2_000)
-    clean = fit_gumbel(strangers)
+    unrelated = rng.gumbel(1.5, 0.3, 2_000)
+    clean = fit_gumbel(unrelated)
     assert clean is not None
     for share in (0.01, 0.02, 0.08, 0.2):
         alike = rng.uniform(4, 100, int(share * 2_000))
-        spoilt = fit_gumbel(np.concatenate([strangers, alike]))
+        spoilt = fit_gumbel(np.concatenate([unrelated, alike]))
         assert spoilt is not None
         assert spoilt.limit(2_304, 0.005) < 1.6 * clean.limit(2_304, 0.005)
 

@@ -1,4 +1,4 @@
-"""From sounds to rows: families of rows, reconstructions, what to keep; no audio is made."""
+"""From features to findings: clusters of rows, reconstructions, kept rows; no audio is made."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from earwitness.core.manifest import Manifest
 N_WORDS, N_FRAMES = 600, 80
 
 
-def sound_of(track: int, *, copy: int = 0) -> FileFeatures:
-    """Return a made-up sound; copies of a track differ in an eighth of their bits."""
+def features_of(track: int, *, copy: int = 0) -> FileFeatures:
+    """Return made-up features; copies of a track differ in an eighth of their bits."""
     rng = np.random.default_rng(track)
     words = rng.integers(1, 1 << 32, N_WORDS, dtype=np.uint32)
     noise = rng.standard_normal((N_FRAMES + 3, 12))
@@ -38,10 +38,10 @@ def sound_of(track: int, *, copy: int = 0) -> FileFeatures:
     return FileFeatures(name, words=words, chroma=chroma.clip(-127, 127).astype(np.int8))
 
 
-def scene_of(
+def context_of(
     rows: Sequence[tuple[dict[str, Any], FileFeatures]], *, n_others: int = 0
 ) -> AuditContext:
-    """Return rows and what they sound like; the last ones are of another set."""
+    """Return the context of rows with features; the last ``n_others`` are of another set."""
     frame = pl.DataFrame(
         [
             {"filepath": f"{n}.wav", "target": 0, "generator": None} | row
@@ -53,10 +53,10 @@ def scene_of(
         Manifest(name, part, (Path("/nowhere"),))
         for name, part in zip(("eval", "train"), parts, strict=True)
     )
-    scene = make_context([audited], [other] if n_others else [], ())
-    files = scene.rows["file"].to_list()
+    context = make_context([audited], [other] if n_others else [], ())
+    files = context.rows["file"].to_list()
     return replace(
-        scene, features={file: sound for file, (_, sound) in zip(files, rows, strict=True)}
+        context, features={file: features for file, (_, features) in zip(files, rows, strict=True)}
     )
 
 
@@ -65,11 +65,11 @@ def result(outcomes: Sequence[Outcome], name: str) -> Outcome:
     return one
 
 
-def test_many_rows_of_two_sounds_are_told_of_without_a_link_for_every_pair() -> None:
+def test_many_rows_of_two_recordings_are_flagged_without_a_link_for_every_pair() -> None:
     n = 40
     row = {"target": 0, "group_id": "a"}
-    rows = [(row, sound_of(1, copy=k % 2)) for k in range(2 * n)]
-    copies = result(check_near_duplicates(scene_of(rows)), "copies_inside")
+    rows = [(row, features_of(1, copy=k % 2)) for k in range(2 * n)]
+    copies = result(check_near_duplicates(context_of(rows)), "copies_inside")
     assert copies.result.relations == {"duplicate": 2 * n}
     assert {finding.n_others for finding in copies.findings} == {n}
     assert sum(not finding.drop for finding in copies.findings) == 1
@@ -84,27 +84,27 @@ def reconstructed(*, swapped: bool = False) -> AuditContext:
     """Return twelve tracks, each with a fake of ``codec``; two fakes may change places."""
     rows: list[tuple[dict[str, Any], FileFeatures]] = []
     for track in range(12):
-        rows.append(({"group_id": f"g{track}"}, sound_of(track)))
-        heard = 1 - track if swapped and track < 2 else track
+        rows.append(({"group_id": f"g{track}"}, features_of(track)))
+        sounding = 1 - track if swapped and track < 2 else track
         made = {"target": 1, "generator": "codec", "group_id": f"g{track}"}
-        rows.append((made, sound_of(heard, copy=1)))
-    return scene_of(rows)
+        rows.append((made, features_of(sounding, copy=1)))
+    return context_of(rows)
 
 
 @pytest.mark.parametrize(
-    ("swapped", "told", "strange"),
+    ("swapped", "detail", "strange"),
     [
         (False, "codec: recall 12 of 12, precision 12 of 12", 0),
         (True, "codec: recall 10 of 12, precision 10 of 12; 2 rows could not be checked", 2),
     ],
 )
 def test_recall_and_precision_of_reconstructions_are_counted(
-    swapped: bool, told: str, strange: int
+    swapped: bool, detail: str, strange: int
 ) -> None:
     outcomes = check_near_duplicates(reconstructed(swapped=swapped))
-    heard = result(outcomes, "reconstructions").result
-    assert heard.detail == told
-    assert heard.figures == {
+    check = result(outcomes, "reconstructions").result
+    assert check.detail == detail
+    assert check.figures == {
         "codec": {"n": 12, "n_linked": 12 - strange, "n_own": 12 - strange, "n_strange": strange}
     }
     conflicts = result(outcomes, "copies_inside").result.relations
@@ -112,72 +112,73 @@ def test_recall_and_precision_of_reconstructions_are_counted(
 
 
 def test_without_a_track_of_theirs_there_are_no_reconstructions() -> None:
-    rows = [({"target": n % 2, "group_id": f"g{n}"}, sound_of(n)) for n in range(12)]
-    heard = result(check_near_duplicates(scene_of(rows)), "reconstructions").result
-    assert (heard.verdict, heard.detail) == ("not checked", "no fake has the group_id of a real")
+    rows = [({"target": n % 2, "group_id": f"g{n}"}, features_of(n)) for n in range(12)]
+    check = result(check_near_duplicates(context_of(rows)), "reconstructions").result
+    assert (check.verdict, check.detail) == ("not checked", "no fake has the group_id of a real")
 
 
-def test_a_reconstruction_that_is_not_heard_as_its_track_is_not_checked() -> None:
-    rows = [({"target": n % 2, "group_id": f"g{n // 2}"}, sound_of(n)) for n in range(12)]
-    heard = result(check_near_duplicates(scene_of(rows)), "reconstructions").result
-    assert (heard.verdict, heard.detail) == ("not checked", "none is recognised as its track")
-    assert heard.figures["unknown"] == {"n": 6, "n_linked": 0, "n_own": 0, "n_strange": 0}
+def test_a_reconstruction_that_is_not_recognised_is_not_checked() -> None:
+    rows = [({"target": n % 2, "group_id": f"g{n // 2}"}, features_of(n)) for n in range(12)]
+    check = result(check_near_duplicates(context_of(rows)), "reconstructions").result
+    assert (check.verdict, check.detail) == ("not checked", "none is recognised as its track")
+    assert check.figures["unknown"] == {"n": 6, "n_linked": 0, "n_own": 0, "n_strange": 0}
 
 
-def test_the_only_pair_there_is_is_not_held_against_itself() -> None:
-    rows = [({"target": n, "group_id": f"g{n}"}, sound_of(n)) for n in range(2)]
-    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
+def test_a_single_pair_gives_no_null_distribution() -> None:
+    rows = [({"target": n, "group_id": f"g{n}"}, features_of(n)) for n in range(2)]
+    versions = result(check_near_duplicates(context_of(rows)), "versions_inside").result
     assert versions.verdict == "not checked"
-    assert versions.detail.startswith("too few strangers in these sets")
+    assert versions.detail.startswith("too few unrelated pairs in these sets")
 
 
-def test_strangers_are_pairs_that_differ() -> None:
-    rows = [({"group_id": f"g{n}"}, sound_of(n)) for n in range(9)]
-    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
+def test_unrelated_pairs_are_of_different_groups() -> None:
+    rows = [({"group_id": f"g{n}"}, features_of(n)) for n in range(9)]
+    versions = result(check_near_duplicates(context_of(rows)), "versions_inside").result
     assert versions.verdict == "pass"
     assert versions.figures["strangers"]["n"] == versions.figures["n_comparisons"] == 36  # type: ignore[index,call-overload]  # JSON
 
 
 def coded(track: int, *, share: float = 0.6) -> FileFeatures:
     """Return a track as a neural codec leaves it: words are lost, chroma is alike."""
-    sound, noise = sound_of(track), sound_of(10_000 + track)
-    chroma = sound.chroma * 0.8 + noise.chroma * share
+    own, noise = features_of(track), features_of(10_000 + track)
+    chroma = own.chroma * 0.8 + noise.chroma * share
     name, words = f"coded {track}", noise.words
     return FileFeatures(name, words=words, chroma=np.rint(chroma).clip(-127, 127).astype(np.int8))
 
 
 def test_tracks_that_all_leak_do_not_hide_each_other() -> None:
-    """Without group_id, true pairs stand among those that tell how alike strangers are."""
+    """Without group_id, true pairs are among those that the null distribution is fitted to."""
     rows: list[tuple[dict[str, Any], FileFeatures]] = [({"target": 1}, coded(n)) for n in range(48)]
-    rows += [({}, sound_of(n)) for n in range(48)]
-    versions = result(check_near_duplicates(scene_of(rows, n_others=48)), "versions_across")
+    rows += [({}, features_of(n)) for n in range(48)]
+    versions = result(check_near_duplicates(context_of(rows, n_others=48)), "versions_across")
     assert versions.result.relations == {"leak": 48}
     assert {(f.filepath, f.other_filepath) for f in versions.findings} == {
         (f"{n}.wav", f"{n + 48}.wav") for n in range(48)
     }
 
 
-def test_a_set_of_one_piece_over_and_over_is_not_called_clean() -> None:
-    one = sound_of(1)
+def test_a_set_of_variations_on_one_piece_does_not_pass() -> None:
+    one = features_of(1)
     rows: list[tuple[dict[str, Any], FileFeatures]] = []
     for n in range(12):
-        chroma = one.chroma * 0.7 + sound_of(100 + n).chroma * 0.7
+        chroma = one.chroma * 0.7 + features_of(100 + n).chroma * 0.7
         faint = np.rint(chroma).clip(-127, 127).astype(np.int8)
-        rows.append(({}, FileFeatures(f"faint {n}", words=sound_of(200 + n).words, chroma=faint)))
-    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
+        words = features_of(200 + n).words
+        rows.append(({}, FileFeatures(f"faint {n}", words=words, chroma=faint)))
+    versions = result(check_near_duplicates(context_of(rows)), "versions_inside").result
     assert versions.verdict != "pass"
     assert versions.figures["decidable"] is False
     assert "not decidable" in versions.detail
 
 
-def test_few_sounds_that_are_plainly_alike_are_found_without_strangers() -> None:
-    rows = [({"target": 0}, sound_of(1)), ({"target": 1}, coded(1))]
-    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside").result
+def test_a_clear_version_is_found_without_unrelated_pairs() -> None:
+    rows = [({"target": 0}, features_of(1)), ({"target": 1}, coded(1))]
+    versions = result(check_near_duplicates(context_of(rows)), "versions_inside").result
     assert versions.relations == {"conflict": 2}
 
 
-def test_silent_files_could_not_be_looked_at() -> None:
-    rows: list[tuple[dict[str, Any], FileFeatures]] = [({}, sound_of(n)) for n in range(9)]
+def test_silent_files_are_unchecked() -> None:
+    rows: list[tuple[dict[str, Any], FileFeatures]] = [({}, features_of(n)) for n in range(9)]
     silent = FileFeatures(
         "silent",
         words=np.zeros(N_WORDS, dtype=np.uint32),
@@ -185,16 +186,16 @@ def test_silent_files_could_not_be_looked_at() -> None:
     )
     rows.append(({}, silent))
     for name in ("copies_inside", "versions_inside"):
-        check = result(check_near_duplicates(scene_of(rows)), name).result
+        check = result(check_near_duplicates(context_of(rows)), name).result
         assert (check.verdict, check.n_checked, check.n_unchecked) == ("pass", 9, 1)
         assert "1 rows could not be checked" in check.detail
 
 
-def test_what_is_not_looked_for_is_said_wherever_something_was() -> None:
-    clean = [({}, sound_of(n)) for n in range(9)]
-    for rows in (clean, [*clean, ({}, sound_of(1, copy=1))]):
-        scene = scene_of(rows)
-        outcomes = check_near_duplicates(scene)
+def test_every_searched_scope_says_what_is_not_searched() -> None:
+    clean = [({}, features_of(n)) for n in range(9)]
+    for rows in (clean, [*clean, ({}, features_of(1, copy=1))]):
+        context = context_of(rows)
+        outcomes = check_near_duplicates(context)
         copies, versions = (result(outcomes, f"{name}_inside") for name in ("copies", "versions"))
         assert copies.result.detail.endswith(
             "not looked for: reversed sound, crops under 2 s, parts under 5 s"
@@ -214,19 +215,19 @@ def test_what_is_not_looked_for_is_said_wherever_something_was() -> None:
 
 def over_backing(backing: int, own: int) -> FileFeatures:
     """Return a piece over a backing: two words in three stay, half of the notes are its own."""
-    under, over = sound_of(backing), sound_of(own)
+    under, over = features_of(backing), features_of(own)
     keeps = np.random.default_rng(own).random(N_WORDS) < 0.8
     words = np.where(keeps, under.words, over.words)
     chroma = np.rint(under.chroma * 0.6 + over.chroma * 0.8).clip(-127, 127).astype(np.int8)
     return FileFeatures(f"{backing} {own}", words=words, chroma=chroma)
 
 
-def test_pieces_over_one_backing_share_a_part_and_none_is_dropped() -> None:
+def test_pieces_over_one_backing_are_partial_and_not_dropped() -> None:
     rows: list[tuple[dict[str, Any], FileFeatures]] = [
         ({}, over_backing(1, 50 + n)) for n in range(8)
     ]
-    rows += [({}, sound_of(n)) for n in range(2, 12)]
-    outcomes = check_near_duplicates(scene_of(rows))
+    rows += [({}, features_of(n)) for n in range(2, 12)]
+    outcomes = check_near_duplicates(context_of(rows))
     copies = result(outcomes, "copies_inside")
     assert copies.result.verdict == "finding"
     assert copies.result.relations == {"partial": 8}
@@ -235,18 +236,18 @@ def test_pieces_over_one_backing_share_a_part_and_none_is_dropped() -> None:
 
 
 def test_a_changed_version_says_what_was_changed() -> None:
-    rows: list[tuple[dict[str, Any], FileFeatures]] = [({}, smooth_sound(n)) for n in range(12)]
-    original = smooth_sound(3)
+    rows: list[tuple[dict[str, Any], FileFeatures]] = [({}, smooth_features(n)) for n in range(12)]
+    original = smooth_features(3)
     varied, _ = vary(original.chroma, Variant(1.0, 1.06))
-    rows.append(({"target": 1}, FileFeatures("fast", words=sound_of(77).words, chroma=varied)))
-    versions = result(check_near_duplicates(scene_of(rows)), "versions_inside")
+    rows.append(({"target": 1}, FileFeatures("fast", words=features_of(77).words, chroma=varied)))
+    versions = result(check_near_duplicates(context_of(rows)), "versions_inside")
     assert versions.result.relations == {"conflict": 2}
     assert {f.filepath for f in versions.findings} == {"3.wav", "12.wav"}
     assert all("semitone" in f.detail for f in versions.findings)
 
 
-def smooth_sound(track: int, n_frames: int = 240) -> FileFeatures:
-    """Return a long sound whose chroma changes as slowly as that of music."""
+def smooth_features(track: int, n_frames: int = 240) -> FileFeatures:
+    """Return a long recording whose chroma changes as slowly as that of music."""
     noise = np.random.default_rng(track).standard_normal((n_frames + 3, 12))
     chroma = sum(noise[k : k + n_frames] for k in range(4)) * 16
     words = np.random.default_rng(track).integers(1, 1 << 32, N_WORDS, dtype=np.uint32)
@@ -256,9 +257,9 @@ def smooth_sound(track: int, n_frames: int = 240) -> FileFeatures:
 
 
 def test_where_no_other_file_is_long_enough_nothing_is_passed() -> None:
-    rows = [({"group_id": f"g{n}"}, sound_of(n)) for n in range(9)]
+    rows = [({"group_id": f"g{n}"}, features_of(n)) for n in range(9)]
     rows.append(({"group_id": "short"}, FileFeatures("short")))
-    outcomes = check_near_duplicates(scene_of(rows, n_others=1))
+    outcomes = check_near_duplicates(context_of(rows, n_others=1))
     for name in ("copies_across", "versions_across"):
         check = result(outcomes, name).result
         assert (check.verdict, check.detail) == (

@@ -51,7 +51,7 @@ def backing(seed: int) -> Samples:
     return chords + notes(seed + 1, low=38, n_harmonics=6) + 0.3 * beat / beat.std()
 
 
-def sound_of(name: str, samples: Samples) -> FileFeatures:
+def features_of(name: str, samples: Samples) -> FileFeatures:
     low = (0.1 * samples / samples.std()).astype(np.float32)
     return FileFeatures(name, words=fingerprint(low), chroma=time_chroma(low))
 
@@ -67,11 +67,11 @@ def pieces(n: int, level_db: float) -> list[Samples]:
 def findings_of(tracks: Sequence[Samples]) -> tuple[Manifest, list[Finding]]:
     frame = pl.DataFrame({"filepath": [f"{n}.wav" for n in range(len(tracks))], "target": 0})
     manifest = Manifest("eval", frame, (Path("/nowhere"),))
-    scene = make_context([manifest], [], ())
-    files = scene.rows["file"].to_list()
-    sounds = [sound_of(str(number), track) for number, track in enumerate(tracks)]
-    scene = replace(scene, features=dict(zip(files, sounds, strict=True)))
-    outcomes = check_near_duplicates(scene)
+    context = make_context([manifest], [], ())
+    files = context.rows["file"].to_list()
+    features = [features_of(str(number), track) for number, track in enumerate(tracks)]
+    context = replace(context, features=dict(zip(files, features, strict=True)))
+    outcomes = check_near_duplicates(context)
     return manifest, [finding for outcome in outcomes for finding in outcome.findings]
 
 

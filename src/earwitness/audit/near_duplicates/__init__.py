@@ -1,1 +1,1 @@
-"""The same recording or the same piece under another name: copies and versions."""
+"""Near duplicates: copies of a recording and versions of the same music."""

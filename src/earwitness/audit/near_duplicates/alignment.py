@@ -1,8 +1,8 @@
-"""How alike two time–chroma sequences are, over their whole overlap.
+"""Alignment of two time–chroma sequences over their whole overlap, and changes of pitch and speed.
 
-Conventions: sequences are ``(n_frames, N_CLASSES)``. A shift is the place in the first where the
-other begins. The score is Fisher's z of the correlation times the square root of the overlap in
-frames, so that long overlaps weigh more; it is minus infinity where the overlap is too short.
+Sequences are ``(n_frames, N_CLASSES)``. A shift is the start of the second sequence in the first.
+The score is Fisher's z of the correlation times the square root of the overlap in frames, so that
+long overlaps count more; it is minus infinity below ``SHORTEST``.
 """
 
 from __future__ import annotations
@@ -16,48 +16,34 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from earwitness.audit.near_duplicates.fingerprints import CHROMA_HOP, N_CLASSES, RATE_HZ, Chroma
-
-SHORTEST = 40
-"""Frames that two sounds must overlap by."""
-
-MARGIN = 2.0
-"""Margin from which on a match stands out from the other places of its pair."""
+from earwitness.audit.near_duplicates.fingerprints import (
+    CHROMA_HOP,
+    N_CLASSES,
+    RATE_HZ,
+    Chroma,
+    Floats,
+    Ints,
+)
 
 FRAMES_PER_S = RATE_HZ / CHROMA_HOP
 
-_SILENT = 0.1
-"""Share of the mean energy below which a frame counts as silent."""
+SHORTEST = 40
+"""Minimum overlap in frames (5 s)."""
 
-_HIGHEST = 0.999
+MARGIN = 2.0
+"""Minimum margin of a match over the other shifts of its pair."""
 
-_SAME_PLACE = 8
-"""Frames (1 s) around a place that count as the same place."""
-
-_LEAST_ELSEWHERE = 3
-"""Another place counts where it overlaps by this part of the best overlap."""
-
-_ROUNDED = 1e-3
-"""What a correlation of float32 may be off by."""
-
-_OUT_OF_REACH = 1e18
-"""More than any product of two sequences."""
-
-_BLOCK = 1 << 17
-"""Frames transformed at once."""
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+_ROUNDED = 1e-3  # rounding error of a correlation of float32
 
 
 class Alignment(NamedTuple):
-    """Where two sounds are most alike, and how much; of many pairs, arrays.
+    """The best shift of a pair; arrays for several pairs.
 
     Attributes:
-        shift: Place in the first where the other begins, in frames.
+        shift: In frames.
         correlation: Over the overlap.
-        score: Compared with scores of unrelated sounds.
-        margin: What the score would lose if the correlation were that of the best other place.
+        score: Score at the shift.
+        margin: Score above that of the correlation at the best other shift.
     """
 
     shift: Any
@@ -67,20 +53,18 @@ class Alignment(NamedTuple):
 
 
 class Spectra:
-    """Fourier transforms and energies of some sequences.
+    """Fourier transforms and energies of sequences.
 
     Args:
         sequences: At least one.
-        n: Length of the transforms: no less than two sequences end to end.
-        delay: Frames of silence to put before each.
+        n: Length of the transforms, at least that of two sequences end to end.
+        delay: Frames of silence before each.
 
     Attributes:
-        n: As given.
         lengths: ``(m,)`` frames of each.
         values: ``(m, n // 2 + 1, N_CLASSES)`` Fourier transforms.
-        energy: ``(m, longest + 1)`` energy of all frames before each place; sums of whole numbers,
-            so that the energy of any stretch is exact, 0 in silence.
-        usual: ``(m,)`` energy of a frame of each, silent ones left out.
+        energy: ``(m, longest + 1)`` energy of all frames before each; integers, so exact.
+        usual: ``(m,)`` mean energy of the frames that are not silent.
     """
 
     def __init__(self, sequences: Sequence[Chroma], n: int, *, delay: int = 0) -> None:
@@ -98,7 +82,7 @@ class Spectra:
         )
 
     def between(self, begin: Ints, end: Ints) -> Ints:
-        """Return the energy of a stretch of each sequence, 0 where the end is not after begin."""
+        """Return the energy of a stretch of each sequence, 0 where it is empty."""
         first = begin.clip(0, self.energy.shape[1] - 1)
         last = end.clip(first, self.energy.shape[1] - 1)
         rows = np.arange(len(self.energy))[:, None]
@@ -107,23 +91,21 @@ class Spectra:
 
 
 def usual_energy(frames: Ints) -> float:
-    """Return the mean energy of frames that are not silent, 0 where all are."""
-    loud = frames[frames > _SILENT * frames.mean()] if len(frames) else frames
+    """Return the mean energy of the frames above a tenth of the mean, 0 without any."""
+    loud = frames[frames > 0.1 * frames.mean()] if len(frames) else frames
     return float(loud.mean()) if len(loud) else 0.0
 
 
 def transform_length(*longest: int) -> int:
-    """Return a length for transforms of sequences no longer than these, one of each."""
+    """Return the transform length for one sequence of each of these lengths."""
     n: int = fft.next_fast_len(max(sum(longest), 1), real=True)
     return n
 
 
-def effective_overlap(
-    overlap: Ints, energies: tuple[Any, Any], usual: tuple[Any, Any]
-) -> NDArray[np.float64]:
-    """Return the overlap in frames of usual energy of the side that has fewer of them.
+def effective_overlap(overlap: Ints, energies: tuple[Any, Any], usual: tuple[Any, Any]) -> Floats:
+    """Return the overlap in frames of usual energy, of the side with fewer.
 
-    Silence takes part in no overlap: next to nothing correlates with next to nothing by chance.
+    Silence is excluded: near-silent frames correlate by chance.
     """
     frames = overlap.astype(np.float64)
     for energy, level in zip(energies, usual, strict=True):
@@ -131,16 +113,11 @@ def effective_overlap(
     return frames
 
 
-def align(one: Chroma, other: Chroma) -> Alignment:
-    """Return the best alignment of two sequences."""
-    return Alignment(*(column[0] for column in align_pairs([one], [other])))
-
-
 def align_pairs(ones: Sequence[Chroma], others: Sequence[Chroma]) -> Alignment:
     """Return the best alignment of each sequence with its counterpart, as arrays ``(n_pairs,)``."""
     longest = [max((len(side) for side in sides), default=0) for sides in (ones, others)]
     n = transform_length(*longest)
-    step = max(_BLOCK // n, 1)
+    step = max((1 << 17) // n, 1)  # bounds memory
     parts = [
         _align_rows(Spectra(ones[at : at + step], n), Spectra(others[at : at + step], n))
         for at in range(0, len(ones), step)
@@ -161,24 +138,36 @@ def _align_rows(one: Spectra, other: Spectra) -> Alignment:
     norm = np.sqrt(np.maximum(energies[0].astype(np.float64) * energies[1], 1))
     products = np.einsum("mfc,mfc->mf", one.values, other.values.conj())
     correlation = fft.irfft(products, one.n, axis=1) / norm
-    scores = score(correlation, overlap)
+    scores = score_of(correlation, overlap)
     rows, best = np.arange(len(scores)), scores.argmax(axis=1)
     shift, r, frames = shifts[best], correlation[rows, best], overlap[rows, best]
-    elsewhere = np.abs(shifts - shift[:, None]) > _SAME_PLACE
-    elsewhere &= overlap >= np.maximum(SHORTEST, frames / _LEAST_ELSEWHERE)[:, None]
+    elsewhere = np.abs(shifts - shift[:, None]) > 8  # 1 s
+    elsewhere &= overlap >= np.maximum(SHORTEST, frames / 3)[:, None]
     second = np.where(elsewhere, correlation, 0).max(axis=1)
     margin = (_fisher_z(r) - _fisher_z(second)) * np.sqrt(frames.clip(0))
     return Alignment(shift, r, scores[rows, best], margin)
 
 
-def screen(one: Spectra, other: Spectra, delay: int, least: float) -> NDArray[np.bool_]:
-    """Return which pairs may reach a score: all that do, and hardly any other.
+def score_of(correlation: NDArray[np.floating], overlap: NDArray[np.floating]) -> Floats:
+    """Return the score of a correlation over an overlap in frames."""
+    z = _fisher_z(correlation) * np.sqrt(overlap.clip(0))
+    scores: Floats = np.where(overlap >= SHORTEST, z, -np.inf)
+    return scores
 
-    The bound takes every frame of the overlap for one of usual energy.
+
+def _fisher_z(correlation: NDArray[np.floating]) -> Floats:
+    z: Floats = np.arctanh(correlation.clip(-0.999, 0.999))
+    return z
+
+
+def screen(one: Spectra, other: Spectra, delay: int, least: float) -> NDArray[np.bool_]:
+    """Return which pairs may reach a score: all that do, and few others.
+
+    The bound assumes usual energy in every frame of the overlap.
 
     Args:
         one: ``q`` sequences, each after ``delay`` silent frames.
-        other: ``m`` sequences, none longer than ``delay``.
+        other: ``m`` sequences of at most ``delay`` frames.
         delay: As given to ``one``.
         least: The score.
 
@@ -189,7 +178,7 @@ def screen(one: Spectra, other: Spectra, delay: int, least: float) -> NDArray[np
         np.ascontiguousarray(one.values.transpose(1, 0, 2)),
         np.ascontiguousarray(other.values.conj().transpose(1, 2, 0)),
     )
-    places = np.arange(one.n)[:, None]  # of the other's begin, ``delay`` frames late
+    places = np.arange(one.n)[:, None]  # shifts, ``delay`` frames late
     lengths, which = np.unique(other.lengths, return_inverse=True)
     begins, ends = np.maximum(places - delay, 0), lengths + places - delay
     energies = np.ascontiguousarray(other.energy.T, dtype=np.float32)
@@ -205,7 +194,7 @@ def screen(one: Spectra, other: Spectra, delay: int, least: float) -> NDArray[np
         first = _rows(energy, ends[inside]) - _rows(energy, begins[inside])
         needed = np.tanh(least / np.sqrt(np.maximum(overlap[inside], 1))) - _ROUNDED
         needed *= np.sqrt(np.maximum(first, 1))
-        needed[overlap[inside] < SHORTEST] = _OUT_OF_REACH
+        needed[overlap[inside] < SHORTEST] = 1e18  # out of reach of any product
         second = _rows(energies, (length + delay - places)[inside]) - before[inside]
         scale = np.sqrt(np.maximum(second, 1, out=second), out=second)
         scale *= needed.astype(np.float32)[:, which]
@@ -215,7 +204,7 @@ def screen(one: Spectra, other: Spectra, delay: int, least: float) -> NDArray[np
 
 
 def _rows(values: NDArray[np.float32], places: Ints) -> NDArray[np.float32]:
-    """Return the values at places, the first and last ones where those are outside."""
+    """Return the values at places, clipped to the valid ones."""
     inside = places.clip(0, len(values) - 1)
     rows: NDArray[np.float32] = values[inside if values.ndim == 1 else inside[:, 0]]
     return rows
@@ -224,7 +213,7 @@ def _rows(values: NDArray[np.float32], places: Ints) -> NDArray[np.float32]:
 def screen_near(
     ones: Sequence[Chroma], others: Sequence[Chroma], shifts: Ints, *, reach: int, least: float
 ) -> NDArray[np.bool_]:
-    """Return which pairs may reach a score at a shift, or less than ``reach`` frames from it."""
+    """Return which pairs may reach a score less than ``reach`` frames from a shift."""
     n, reach = max(len(one) for one in ones), reach - 1
     first = np.zeros((len(ones), n, N_CLASSES), dtype=np.float32)
     second = np.zeros((len(ones), n + 2 * reach, N_CLASSES), dtype=np.float32)
@@ -254,10 +243,10 @@ def screen_near(
 
 
 def align_near(one: Chroma, other: Chroma, shifts: range) -> Alignment:
-    """Return the best alignment at one of a few shifts."""
+    """Return the best of a few shifts, without its margin, from exact sums."""
     best = Alignment(shifts.start, 0.0, -np.inf, 0.0)
-    first, second = one.astype(np.float64), other.astype(np.float64)  # whole numbers: exact sums
-    usual = tuple(usual_energy((side**2).sum(axis=1)) for side in (first, second))
+    first, second = one.astype(np.float64), other.astype(np.float64)
+    usual = usual_energy((first**2).sum(axis=1)), usual_energy((second**2).sum(axis=1))
     for shift in shifts:
         a, b = first[max(shift, 0) :], second[max(-shift, 0) :]
         n = min(len(a), len(b))
@@ -265,76 +254,56 @@ def align_near(one: Chroma, other: Chroma, shifts: range) -> Alignment:
             continue
         a, b = a[:n].ravel(), b[:n].ravel()
         energies = float(a @ a), float(b @ b)
-        overlap = effective_overlap(np.array(n), energies, (usual[0], usual[1]))
+        overlap = effective_overlap(np.array(n), energies, usual)
         correlation = float(a @ b) / math.sqrt(max(energies[0] * energies[1], 1))
-        z = float(score(np.array(correlation), overlap))
+        z = float(score_of(np.array(correlation), overlap))
         if z > best.score:
             best = Alignment(shift, correlation, z, 0.0)
     return best
 
 
-def score(correlation: NDArray[np.floating], overlap: NDArray[np.floating]) -> Floats:
-    """Return Fisher's z times the square root of the overlap, which must be long enough."""
-    z = _fisher_z(correlation) * np.sqrt(overlap.clip(0))
-    scores: Floats = np.where(overlap >= SHORTEST, z, -np.inf)
-    return scores
-
-
-def _fisher_z(correlation: NDArray[np.floating]) -> Floats:
-    z: Floats = np.arctanh(correlation.clip(-_HIGHEST, _HIGHEST))
-    return z
-
-
-LONGEST = 400
-"""Frames (50 s) from the middle of a sound that are varied: a small error of speed adds up."""
-
-_CLASSES = np.arange(N_CLASSES)
-_SPEEDS = (0.88, 0.91, 0.94, 0.97, 1.03, 1.06, 1.09, 1.12)
-_TEMPOS = (0.9, 0.94, 1.06, 1.1)
-_PITCHES = (-2.0, -1.0, 1.0, 2.0)
-
-
 class Variant(NamedTuple):
-    """One change.
-
-    Attributes:
-        semitones: Pitch, to half a semitone.
-        speed: Factor.
-    """
+    """A change of pitch, to half a semitone, and a factor of speed."""
 
     semitones: float
     speed: float
 
     def describe(self) -> str:
-        """Return what the other sound did to the first ("6 % faster, 1 semitone up")."""
-        said = []
+        """Return the change as text ("about 6 % faster, 1 semitone up")."""
+        parts = []
         if self.speed != 1:
             percent = round(abs(self.speed - 1) * 100)
-            said.append(f"about {percent} % {'faster' if self.speed > 1 else 'slower'}")
+            parts.append(f"about {percent} % {'faster' if self.speed > 1 else 'slower'}")
         if self.semitones:
             size = f"{abs(self.semitones):g} semitone{'' if abs(self.semitones) == 1 else 's'}"
-            said.append(f"{size} {'up' if self.semitones > 0 else 'down'}")
-        return ", ".join(said)
+            parts.append(f"{size} {'up' if self.semitones > 0 else 'down'}")
+        return ", ".join(parts)
 
 
 UNCHANGED = Variant(0.0, 1.0)
 
 VARIANTS = (
-    *(Variant(round(24 * math.log2(speed)) / 2, speed) for speed in _SPEEDS),
-    *(Variant(0.0, tempo) for tempo in _TEMPOS),
-    *(Variant(semitones, 1.0) for semitones in _PITCHES),
+    *(
+        Variant(round(24 * math.log2(speed)) / 2, speed)
+        for speed in (0.88, 0.91, 0.94, 0.97, 1.03, 1.06, 1.09, 1.12)
+    ),
+    *(Variant(0.0, tempo) for tempo in (0.9, 0.94, 1.06, 1.1)),
+    *(Variant(semitones, 1.0) for semitones in (-2.0, -1.0, 1.0, 2.0)),
 )
-"""All that are looked for."""
+"""All changes that are searched: of speed, of tempo alone, of pitch alone."""
+
+LONGEST = 400
+"""Maximum length of a changed sequence in frames (50 s): small errors of speed accumulate."""
 
 
 def vary(chroma: Chroma, variant: Variant) -> tuple[Chroma, int]:
-    """Return the middle of a sound, changed, and the frame where that middle begins."""
+    """Return the changed middle of a sequence, and the frame where that middle begins."""
     if variant == UNCHANGED:
         return chroma, 0
     start = max((len(chroma) - LONGEST) // 2, 0)
     middle = chroma[start : start + LONGEST]
     whole = math.floor(variant.semitones)
-    varied = np.take(middle, (_CLASSES - whole) % N_CLASSES, axis=1).astype(np.float64)
+    varied = np.roll(middle, whole, axis=1).astype(np.float64)
     if whole != variant.semitones:
         varied = (varied + np.roll(varied, 1, axis=1)) / 2
     first, last, share = _resampled_places(len(middle), variant.speed)
@@ -344,7 +313,7 @@ def vary(chroma: Chroma, variant: Variant) -> tuple[Chroma, int]:
 
 @lru_cache(maxsize=1_024)
 def _resampled_places(n: int, speed: float) -> tuple[Ints, Ints, Floats]:
-    """Return the frames between which the frames of a faster sound are, and how far between."""
+    """Return the two frames around each frame of a faster sequence, and its distance from one."""
     places = np.arange(int(n / speed)) * speed
     first: Ints = places.astype(np.int64)
     last: Ints = np.minimum(first + 1, n - 1)

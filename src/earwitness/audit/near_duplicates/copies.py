@@ -1,10 +1,9 @@
-"""Copies: the same recording, coded, cut, resampled or amplified otherwise.
+"""Copies: the same recording, transcoded, cut, resampled or amplified.
 
-Conventions: sounds are sequences of 32-bit words (``audio.fingerprint``). Keys are the middle bits
-of words that are the least, by a fixed shuffle, among their neighbours: both sides choose the same
-ones without knowing of each other. A candidate is a copy where few bits differ over the whole
-overlap, and shares a part where few differ over a long stretch of it. How many bits may differ
-follows from how many there are (``most_bit_error``).
+Recordings are sequences of 32-bit words (``fingerprint``). Keys are the middle bits of words that
+are the least among their neighbours in a fixed shuffle, so that both sides select the same ones. A
+candidate is a copy where few bits differ over the whole overlap, and shares a part where few differ
+over a long stretch of it.
 """
 
 from __future__ import annotations
@@ -17,90 +16,55 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
 
-from earwitness.audit.near_duplicates.fingerprints import HOP, N_BITS, RATE_HZ, Words
-from earwitness.audit.near_duplicates.index import (
+from earwitness.audit.near_duplicates.fingerprints import (
+    HOP,
+    N_BITS,
+    RATE_HZ,
     Candidates,
+    Floats,
     Ints,
     InvertedIndex,
     Keys,
+    Words,
     concatenate,
     find_candidates,
     key_bits,
 )
 
 SHORTEST = 128
-"""Words that two sounds must overlap by, about 1.9 s of sound."""
+"""Minimum overlap in words, about 1.9 s."""
 
-SHORTEST_PART = 400
-"""Words of a part that two otherwise unlike sounds must share, about 5 s."""
-
-SHORTEST_S = SHORTEST * HOP / RATE_HZ
-
-_REACH = 3
-"""Neighbours on each side that a chosen word is the least of."""
-
-_TOLERANCE = 4
-_FEWEST_VOTES = 2
-_BITS = range(16, 29)
-_CHANCE_HITS = 1_000
-"""Hits that chance would give a sound were keys spread evenly; chosen ones give thrice as many."""
-
-_SHUFFLE = np.uint32(2_654_435_761)
-_CHUNK = 512
-"""Sounds that are looked up at once."""
-
-_RUN = 8
-"""Words of one of the stretches that are looked at to see which candidates are promising."""
-
-_RUN_APART = 400
-"""Words of the overlap for each such stretch, and the fewest and most stretches."""
-
-_N_RUNS = (8, 64)
-
-_AT_ONCE = 2_048
-"""Candidates that are looked at at once."""
-
-_MOST_SAMPLED_ERROR = 0.4
-_MOST_RUN_ERROR = 0.27
-"""Share of differing bits above which no whole overlap, and no stretch of one, is promising."""
-
-_PART = 0.36
-"""Share of differing bits that a part ends at."""
-
-_UNLIKE_REST = 0.2
-_UNLIKE_ERROR = 0.45
-"""Share of an overlap, and of its differing bits, from which the rest is other music."""
-
-_PART_MARGIN = 0.05
-"""How much fewer bits may differ in a part: the best of many is looked for."""
+_REACH = 3  # neighbours on each side that a key is the least of
+_TOLERANCE = 4  # of shifts, in words
+_RUN = 8  # words of a stretch that is compared first
 
 
-def most_bit_error(n_words: NDArray[Any] | int) -> NDArray[np.float64]:
-    """Return the share of differing bits up to which sounds are one recording.
+def most_bit_error(n_words: NDArray[Any] | int) -> Floats:
+    """Return the maximum share of differing bits between copies.
 
-    Strangers differ in half of their bits, less 2.5 standard deviations of 0.25 / sqrt(n) at the
-    best place; pieces by one synthesiser in up to 0.23 less where they are short. Both fall with
-    the root of the overlap, and so does what is asked: 0.25 of 256 words (3 s), 0.35 of 2 500
-    (30 s), 0.38 of 17 000 (200 s). Codecs leave 0.16 at most.
+    Unrelated recordings differ in half of their bits, less 2.5 standard deviations of 0.25 /
+    sqrt(n) at the best shift; pieces by one synthesiser in up to 0.23 less where they are short.
+    Both fall with the root of the overlap, and so does the limit: 0.25 of 256 words (3 s), 0.35 of
+    2 500 (30 s), 0.38 of 17 000 (200 s). Codecs cause 0.16 at most.
     """
     return np.asarray(0.4 - 2.4 / np.sqrt(np.maximum(n_words, SHORTEST)))
 
 
 class Matches(NamedTuple):
-    """Pairs of sounds that are the same music.
+    """Pairs of recordings of the same music.
 
     Attributes:
-        one: ``(n,)`` sounds of the first library.
-        other: ``(n,)`` sounds of the second.
-        offset_s: ``(n,)`` where the other begins in the first.
-        similarity: ``(n,)`` how alike they are, 1 at most.
-        partial: ``(n,)`` whether a part of the overlap is alike and the rest is not.
+        one: ``(n,)`` recordings of the first index.
+        other: ``(n,)`` recordings of the second.
+        offset_s: ``(n,)`` start of the second in the first.
+        similarity: ``(n,)`` at most 1.
+        partial: ``(n,)`` whether only a part of the overlap is similar.
     """
 
     one: Ints
     other: Ints
-    offset_s: NDArray[np.float64]
-    similarity: NDArray[np.float64]
+    offset_s: Floats
+    similarity: Floats
     partial: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -108,61 +72,55 @@ class Matches(NamedTuple):
 
     def take(self, numbers: Sequence[int]) -> Matches:
         """Return some of the pairs."""
-        chosen = np.array(numbers, dtype=np.int64)
-        return Matches(
-            self.one[chosen],
-            self.other[chosen],
-            self.offset_s[chosen],
-            self.similarity[chosen],
-            self.partial[chosen],
-        )
+        columns: Any = (column[list(numbers)] for column in self)
+        return Matches(*columns)
 
 
 def find_copies(one: InvertedIndex, other: InvertedIndex, *, same: bool = False) -> Matches:
     """Return the pairs that are copies; ``similarity`` is the share of equal bits.
 
     Args:
-        one: Words of sounds.
+        one: Words of recordings.
         other: Words of others.
-        same: Both are one library: each pair is given once, and no sound with itself.
+        same: Whether both are one index: each pair once, and no recording with itself.
     """
-    n_keys = [len(library.values) // (2 * _REACH + 1) for library in (one, other)]
-    chance_hits = _CHANCE_HITS * max(len(one), len(other))
-    bits = key_bits(math.prod(n_keys), chance_hits=chance_hits, among=_BITS)
+    n_keys = [len(index.values) // (2 * _REACH + 1) for index in (one, other)]
+    chance_hits = 1_000 * max(len(one), len(other))  # of evenly spread keys; these give 3 times
+    bits = key_bits(math.prod(n_keys), chance_hits=chance_hits, among=range(16, 29))
     found = find_candidates(
         _keys(one, bits),
         concatenate(_keys(other, bits)),
         tolerance=_TOLERANCE,
-        fewest=_FEWEST_VOTES,
+        fewest=2,
         same=same,
     )
     kept = []
     for number, near in _prefilter(one, other, found):
         first, second = int(found.one[number]), int(found.other[number])
-        if alike := _confirm(one.sequence(first), other.sequence(second), near):
-            offset_s = alike.shift * HOP / RATE_HZ
-            kept.append((first, second, offset_s, 1 - alike.error, alike.partial))
+        if overlap := _confirm(one.sequence(first), other.sequence(second), near):
+            offset_s = overlap.shift * HOP / RATE_HZ
+            kept.append((first, second, offset_s, 1 - overlap.error, overlap.partial))
     columns = np.array(kept, dtype=np.float64).reshape(-1, 5).T
     pairs = columns[0].astype(np.int64), columns[1].astype(np.int64)
     return Matches(*pairs, columns[2], columns[3], columns[4].astype(np.bool_))
 
 
-def _keys(library: InvertedIndex, bits: int) -> Iterator[Keys]:
-    """Yield the keys of some sounds at a time."""
-    for first in range(0, max(len(library), 1), _CHUNK):
-        last = min(first + _CHUNK, len(library))
-        start, stop = library.starts[[first, last]]
-        words = library.values[start:stop]
+def _keys(index: InvertedIndex, bits: int) -> Iterator[Keys]:
+    """Yield the keys of 512 recordings at a time."""
+    for first in range(0, max(len(index), 1), 512):
+        last = min(first + 512, len(index))
+        start, stop = index.starts[[first, last]]
+        words = index.values[start:stop]
         keys = (words >> np.uint32((N_BITS - bits) // 2)) & np.uint32((1 << bits) - 1)
         chosen = _select_keys(words, keys)
-        owner = np.searchsorted(library.starts, chosen + start, "right") - 1
-        place = chosen + start - library.starts[owner]
+        owner = np.searchsorted(index.starts, chosen + start, "right") - 1
+        place = chosen + start - index.starts[owner]
         yield Keys(keys[chosen], owner.astype(np.int32), place.astype(np.int32))
 
 
 def _select_keys(words: NDArray[np.uint32], keys: NDArray[np.uint32]) -> Ints:
-    """Return the places of keys that are the least among their neighbours, once each."""
-    rank = keys * _SHUFFLE
+    """Return the positions of keys that are the least among their neighbours, once each."""
+    rank = keys * np.uint32(2_654_435_761)  # Knuth's multiplicative hash
     rank[words == 0] = np.iinfo(np.uint32).max
     least = minimum_filter1d(rank, 2 * _REACH + 1, mode="nearest") == rank
     least &= words != 0
@@ -173,49 +131,48 @@ def _select_keys(words: NDArray[np.uint32], keys: NDArray[np.uint32]) -> Ints:
 def _prefilter(
     one: InvertedIndex, other: InvertedIndex, found: Candidates
 ) -> Iterator[tuple[int, int]]:
-    """Yield promising candidates, and the best place by a few words."""
+    """Yield the candidates that a sample of words does not exclude, with their best shift."""
+    most_error, most_run_error, batch = 0.4, 0.27, 2_048
     around = np.arange(-_TOLERANCE, _TOLERANCE + 1)
     _, ends = _overlap(one, other, found.one, found.other, found.shift)
     order = np.argsort(ends - np.maximum(found.shift, 0), kind="stable")
-    for start in range(0, len(order), _AT_ONCE):
-        some = order[start : start + _AT_ONCE]
+    for start in range(0, len(order), batch):
+        some = order[start : start + batch]
         shifts = found.shift[some, None] + around
         errors, least = _sampled_errors(one, other, found.one[some], found.other[some], shifts)
-        best = np.where(least <= _MOST_RUN_ERROR, least - 1, errors).argmin(axis=1)
+        best = np.where(least <= most_run_error, least - 1, errors).argmin(axis=1)
         rows = np.arange(len(best))
-        promising = (errors[rows, best] <= _MOST_SAMPLED_ERROR) | (
-            least[rows, best] <= _MOST_RUN_ERROR
-        )
-        for row in np.flatnonzero(promising):
+        kept = (errors[rows, best] <= most_error) | (least[rows, best] <= most_run_error)
+        for row in np.flatnonzero(kept):
             yield int(some[row]), int(shifts[row, best[row]])
 
 
 def _overlap(
     one: InvertedIndex, other: InvertedIndex, first: Ints, second: Ints, shifts: Ints
 ) -> tuple[Ints, Ints]:
-    """Return where overlaps begin and end in the first sounds."""
+    """Return where overlaps begin and end in the first recordings."""
     return np.maximum(shifts, 0), np.minimum(one.lengths()[first], other.lengths()[second] + shifts)
 
 
 def _sampled_errors(
     one: InvertedIndex, other: InvertedIndex, first: Ints, second: Ints, shifts: Ints
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the share of differing bits in some stretches, of all and of the best of them.
+) -> tuple[Floats, Floats]:
+    """Return the share of differing bits in 8 to 64 evenly spaced stretches of the overlap.
 
     Args:
-        one: Words of sounds.
+        one: Words of recordings.
         other: Words of others.
-        first: ``(n,)`` sounds of the first library.
-        second: ``(n,)`` sounds of the second.
-        shifts: ``(n, n_shifts)`` places to look at.
+        first: ``(n,)`` recordings of the first index.
+        second: ``(n,)`` recordings of the second.
+        shifts: ``(n, n_shifts)``.
 
     Returns:
-        Both ``(n, n_shifts)``, 1 where the overlap is too short.
+        That of all stretches and that of the best, ``(n, n_shifts)`` each; 1 below ``SHORTEST``.
     """
     begin, end = _overlap(one, other, first[:, None], second[:, None], shifts)
     n = np.maximum(end - begin, 0)
     is_long = (n >= SHORTEST)[..., None]
-    n_runs = int(np.clip(n.max(initial=0) // _RUN_APART, *_N_RUNS))
+    n_runs = int(np.clip(n.max(initial=0) // 400, 8, 64))
     steps = np.arange(n_runs * _RUN) / (n_runs * _RUN)
     place = begin[..., None] + (n[..., None] * steps).astype(np.int64)
     places = (
@@ -223,8 +180,8 @@ def _sampled_errors(
         other.starts[second, None, None] + place - shifts[..., None],
     )
     a, b = (
-        library.values[np.where(is_long, at, 0)]
-        for library, at in zip((one, other), places, strict=True)
+        index.values[np.where(is_long, at, 0)]
+        for index, at in zip((one, other), places, strict=True)
     )
     both = (a != 0) & (b != 0)
     differing = np.where(both, np.bitwise_count(a ^ b), 0)
@@ -238,13 +195,7 @@ def _sampled_errors(
 
 
 class _Overlap(NamedTuple):
-    """Where two sounds are alike.
-
-    Attributes:
-        shift: Place in the first where the other begins.
-        error: Share of bits that differ.
-        partial: In a part of the overlap alone.
-    """
+    """A shift, the share of differing bits, and whether only a part of the overlap is similar."""
 
     shift: int
     error: float
@@ -252,7 +203,7 @@ class _Overlap(NamedTuple):
 
 
 def _confirm(one: Words, other: Words, near: int) -> _Overlap | None:
-    """Return how alike sounds are at ``near`` or beside it, ``None`` where they are not."""
+    """Return the best overlap within a word of ``near``, ``None`` where that is no copy."""
     found = []
     for shift in (near, near - 1, near + 1):
         errors = _errors(one, other, shift)
@@ -265,46 +216,44 @@ def _confirm(one: Words, other: Words, near: int) -> _Overlap | None:
             found.append(_Overlap(shift, inside, partial))
         elif (part := _part_error(errors)) is not None:
             found.append(_Overlap(shift, part, True))
-    return min(found, key=lambda alike: (alike.partial, alike.error), default=None)
+    return min(found, key=lambda overlap: (overlap.partial, overlap.error), default=None)
 
 
-def _errors(one: Words, other: Words, shift: int) -> NDArray[np.float64]:
-    """Return the share of differing bits of every word of the overlap that both sides have."""
+def _errors(one: Words, other: Words, shift: int) -> Floats:
+    """Return the share of differing bits of every word of the overlap that is silent on no side."""
     first, second = one[max(shift, 0) :], other[max(-shift, 0) :]
     n = min(len(first), len(second))
     first, second = first[:n], second[:n]
     both = (first != 0) & (second != 0)
-    errors: NDArray[np.float64] = np.bitwise_count(first ^ second)[both] / N_BITS
+    errors: Floats = np.bitwise_count(first ^ second)[both] / N_BITS
     return errors
 
 
 def bit_error(one: Words, other: Words, shift: int) -> float:
-    """Return the share of bits that differ over the overlap, 1 where it is too short to tell."""
+    """Return the share of differing bits over the overlap, 1 below ``SHORTEST``."""
     errors = _errors(one, other, shift)
     return float(errors.mean()) if len(errors) >= SHORTEST else 1.0
 
 
-def _best_part(errors: NDArray[np.float64]) -> slice:
-    """Return the stretch that gains most: by every word what that is below ``_PART``.
-
-    It has the largest sum of all stretches (maximum subarray), found by one pass over running sums.
-    """
-    gained = np.concatenate([[0.0], np.cumsum(_PART - errors)])
+def _best_part(errors: Floats) -> slice:
+    """Return the stretch with the largest sum of 0.36 less the error (maximum subarray)."""
+    gained = np.concatenate([[0.0], np.cumsum(0.36 - errors)])
     end = int((gained - np.minimum.accumulate(gained)).argmax())
     return slice(int(gained[: end + 1].argmin()), end)
 
 
-def _part_error(errors: NDArray[np.float64]) -> float | None:
+def _part_error(errors: Floats) -> float | None:
     """Return the share of differing bits in the best part, ``None`` where that is no match."""
     part = errors[_best_part(errors)]
-    if len(part) < SHORTEST_PART:
+    if len(part) < 400:  # 5 s
         return None
     error = float(part.mean())
-    return error if error <= most_bit_error(len(part)) - _PART_MARGIN else None
+    margin = 0.05  # as the best of many parts is taken
+    return error if error <= most_bit_error(len(part)) - margin else None
 
 
-def _has_unlike_rest(errors: NDArray[np.float64]) -> bool:
-    """Return whether a good share of an overlap, outside its best part, is unlike."""
+def _has_unlike_rest(errors: Floats) -> bool:
+    """Return whether over a fifth of an overlap, outside its best part, is other music."""
     part = _best_part(errors)
     rest = np.concatenate([errors[: part.start], errors[part.stop :]])
-    return len(rest) > _UNLIKE_REST * len(errors) and float(rest.mean()) > _UNLIKE_ERROR
+    return len(rest) > 0.2 * len(errors) and float(rest.mean()) > 0.45

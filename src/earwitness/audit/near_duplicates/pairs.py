@@ -1,50 +1,54 @@
-"""Build findings and links from pairs of similar sounds.
+"""Findings and links from pairs of similar recordings, and the recall on known reconstructions.
 
-Conventions: a pair of sounds represents all pairs of their rows. Rows of one sound that agree in
-all that a relation depends on are a family, which is compared once, so that time grows with the
-number of rows, not of pairs; a link names the first of each family with every row of the
-other. Of several rows that a row offends with, the nearest is one with the other label where there
-is one, else the most alike.
+Rows of one recording that agree in set, label, generator and group form a cluster. Clusters are
+compared, not rows, so that time grows with the number of rows, not of their pairs.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import polars as pl
+from pydantic import JsonValue
 
-from earwitness.audit.checks import AuditContext
+from earwitness.audit.checks import (
+    CLASSES,
+    AuditContext,
+    CheckSpec,
+    Outcome,
+    Row,
+    make_result,
+    not_checked,
+)
 from earwitness.audit.features import FileFeatures
 from earwitness.audit.near_duplicates.copies import Matches
-from earwitness.audit.near_duplicates.index import InvertedIndex, stack
+from earwitness.audit.near_duplicates.fingerprints import InvertedIndex, stack
 from earwitness.audit.schema import Finding, Link, Relation
-from earwitness.splits.grouping import track_keys
+from earwitness.splits.grouping import UNKNOWN, track_keys
 
-Row = dict[str, Any]
-Family = list[Row]
+Cluster = list[Row]
 Place = tuple[int, int]
 """Set and row."""
 
 Tier = Literal["copy", "version"]
-_CLASSES = ("real", "fake")
-_KINSHIP = ("set", "target", "generator", "group")
-_SEVEREST: tuple[Relation, ...] = ("leak", "conflict", "duplicate", "partial", "undecided")
 
 
-class Sounds(NamedTuple):
-    """Distinct sounds of some rows.
+class Recordings(NamedTuple):
+    """Distinct recordings of some rows.
 
     Attributes:
-        sha256: Of the bytes of each.
-        families: Rows that have it, each with its ``group``.
-        groups: What its rows belong to.
-        words: Their sub-fingerprints.
-        chroma: Their time–chroma.
+        sha256: Hash of the bytes of each.
+        clusters: Rows of each, by what relations depend on.
+        groups: Groups of the rows of each.
+        words: Fingerprints.
+        chroma: Time–chroma.
     """
 
     sha256: list[str]
-    families: list[list[Family]]
+    clusters: list[list[Cluster]]
     groups: list[frozenset[str]]
     words: InvertedIndex
     chroma: InvertedIndex
@@ -54,12 +58,12 @@ class Sounds(NamedTuple):
 
 
 class PairKind(NamedTuple):
-    """What is known of a pair.
+    """How certain and how complete a match is.
 
     Attributes:
         is_clear: Whether it is neither chance nor a shared chord progression.
-        is_partial: Whether the two share a part or a backing and not everything.
-        change: What was done to pitch and speed, in words; empty for nothing.
+        is_partial: Whether only a part or a backing is shared.
+        change: Change of pitch and speed as text; empty for none.
     """
 
     is_clear: bool = True
@@ -68,107 +72,85 @@ class PairKind(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two families that sound alike.
+    """Two clusters of similar recordings; ``offset_s`` is the start of the other in the first."""
 
-    Attributes:
-        one: Audited rows.
-        other: Rows of another set, or of their own.
-        offset_s: Where the other begins in the first.
-        similarity: How alike they are, 1 at most.
-        kind: What is known of the pair.
-    """
-
-    one: Family
-    other: Family
+    one: Cluster
+    other: Cluster
     offset_s: float
     similarity: float
     kind: PairKind = PairKind()
 
 
-class Offender(NamedTuple):
-    """An audited row, and its pairs: it is in the first family of each."""
-
-    row: Row
-    relations: list[tuple[Relation, Pair]]
-
-
-def distinct_sounds(scene: AuditContext, rows: pl.DataFrame) -> Sounds:
-    """Return the distinct sounds of the readable rows."""
+def distinct_recordings(context: AuditContext, rows: pl.DataFrame) -> Recordings:
+    """Return the distinct recordings of the readable rows; their group is an id or the track."""
     grouped = rows.with_columns(pl.Series("track", track_keys(rows), dtype=pl.String))
-    by_sound: dict[str, dict[tuple[Any, ...], Family]] = {}
+    by_sha256: dict[str, dict[tuple[Any, ...], Cluster]] = {}
     for row in grouped.with_columns(pl.coalesce("group_id", "track").alias("group")).to_dicts():
-        sound = scene.features[row["file"]]
-        if sound.error is None and sound.sha256 is not None:
-            kin = tuple(row[name] for name in _KINSHIP)
-            by_sound.setdefault(sound.sha256, {}).setdefault(kin, []).append(row)
-    families = [list(kin.values()) for kin in by_sound.values()]
-    sounds = [scene.features[first[0]["file"]] for first, *_ in families]
-    groups = [frozenset(f[0]["group"] for f in kin if f[0]["group"]) for kin in families]
+        features = context.features[row["file"]]
+        if features.error is None and features.sha256 is not None:
+            key = tuple(row[name] for name in ("set", "target", "generator", "group"))
+            by_sha256.setdefault(features.sha256, {}).setdefault(key, []).append(row)
+    clusters = [list(by_key.values()) for by_key in by_sha256.values()]
+    features_of = [context.features[first[0]["file"]] for first, *_ in clusters]
+    groups = [frozenset(c[0]["group"] for c in own if c[0]["group"]) for own in clusters]
     nothing = FileFeatures()
-    return Sounds(
-        list(by_sound),
-        families,
+    return Recordings(
+        list(by_sha256),
+        clusters,
         groups,
-        stack([sound.words for sound in sounds], empty=nothing.words),
-        stack([sound.chroma for sound in sounds], empty=nothing.chroma),
+        stack([features.words for features in features_of], empty=nothing.words),
+        stack([features.chroma for features in features_of], empty=nothing.chroma),
     )
 
 
-def pair_rows(
-    one: Sounds,
-    other: Sounds,
-    matches: Matches,
-    same: bool,
-    kinds: Sequence[PairKind],
+def pair_clusters(
+    one: Recordings, other: Recordings, matches: Matches, kinds: Sequence[PairKind]
 ) -> Iterator[Pair]:
-    """Yield the pairs of families of matching sounds, those with the same bytes left out.
+    """Yield the pairs of clusters of matching recordings, except those with the same bytes.
 
-    Args:
-        one: Sounds of audited rows.
-        other: Sounds of other rows.
-        matches: Pairs of sounds.
-        same: Both are audited: families of different sets are no pair.
-        kinds: What is known of each match.
+    Where both are the audited recordings, clusters of different sets are no pair.
     """
     for first, second, offset_s, similarity, _, kind in zip(*matches, kinds, strict=True):
         if one.sha256[first] == other.sha256[second]:
             continue
-        for family in one.families[first]:
-            for kin in other.families[second]:
-                if not same or family[0]["set"] == kin[0]["set"]:
-                    yield Pair(family, kin, float(offset_s), float(similarity), kind)
+        for cluster in one.clusters[first]:
+            for partner in other.clusters[second]:
+                if one is not other or cluster[0]["set"] == partner[0]["set"]:
+                    yield Pair(cluster, partner, float(offset_s), float(similarity), kind)
 
 
 def flag_rows(
-    scene: AuditContext, check: str, tier: Tier, pairs: Iterable[Pair]
+    context: AuditContext, check: str, tier: Tier, pairs: Iterable[Pair]
 ) -> tuple[list[Finding], list[Link]]:
-    """Return findings, one a row, and a link for each pair."""
+    """Return one finding a row, and the links of each pair."""
     links: list[Link] = []
-    met: dict[Place, Offender] = {}
+    flagged: dict[Place, list[tuple[Relation, Pair]]] = {}
     for pair in pairs:
-        relation = _relation(scene, tier, pair)
-        links += _links(scene, tier, pair, relation)
+        relation = _relation(context, tier, pair)
+        links += _links(context, tier, pair, relation)
         if relation == "by_design":
             continue
-        for seen in (pair, _swap(pair)):
-            if seen.one[0]["set"] < scene.n_audited:
+        swapped = pair._replace(one=pair.other, other=pair.one, offset_s=-pair.offset_s)
+        for seen in (pair, swapped):
+            if seen.one[0]["set"] < context.n_audited:
                 for row in seen.one:
-                    offender = met.setdefault((row["set"], row["row"]), Offender(row, []))
-                    offender.relations.append((relation, seen))
-    kept = _choose_kept(met)
+                    own = seen._replace(one=[row])
+                    flagged.setdefault(_place(row), []).append((relation, own))
+    kept = _choose_kept(flagged)
     findings = [
-        _finding(scene, check, tier, met[place], is_first=place in kept) for place in sorted(met)
+        _make_finding(context, check, tier, flagged[place], is_kept=place in kept)
+        for place in sorted(flagged)
     ]
     return findings, links
 
 
-def _swap(pair: Pair) -> Pair:
-    return pair._replace(one=pair.other, other=pair.one, offset_s=-pair.offset_s)
+def _place(row: Row) -> Place:
+    return row["set"], row["row"]
 
 
-def _relation(scene: AuditContext, tier: Tier, pair: Pair) -> Relation | Literal["by_design"]:
+def _relation(context: AuditContext, tier: Tier, pair: Pair) -> Relation | Literal["by_design"]:
     one, other = pair.one[0], pair.other[0]
-    inside = other["set"] < scene.n_audited
+    inside = other["set"] < context.n_audited
     together = inside and one["group"] is not None and one["group"] == other["group"]
     makers = {(row["target"], row["generator"]) for row in (one, other)}
     if together and (tier == "version" or len(makers) > 1):
@@ -183,18 +165,18 @@ def _relation(scene: AuditContext, tier: Tier, pair: Pair) -> Relation | Literal
 
 
 def _links(
-    scene: AuditContext, tier: Tier, pair: Pair, relation: Relation | Literal["by_design"]
+    context: AuditContext, tier: Tier, pair: Pair, relation: Relation | Literal["by_design"]
 ) -> Iterator[Link]:
-    """Yield the first of one family with every row of the other, and the other way round."""
+    """Yield the first row of each cluster with every row of the other."""
     rows = [(pair.one[0], other) for other in pair.other]
     rows += [(one, pair.other[0]) for one in pair.one[1:]]
     for one, other in rows:
         yield Link(
             tier=tier,
-            manifest=scene.manifests[one["set"]].name,
+            manifest=context.name_of(one),
             row=one["row"],
             filepath=one["filepath"],
-            other_manifest=scene.manifests[other["set"]].name,
+            other_manifest=context.name_of(other),
             other_row=other["row"],
             other_filepath=other["filepath"],
             similarity=round(pair.similarity, 4),
@@ -204,53 +186,59 @@ def _links(
 
 
 def _rounded(offset_s: float) -> float:
-    """Return milliseconds, and no negative zero."""
+    """Round to milliseconds, without a negative zero."""
     return round(offset_s, 3) + 0.0
 
 
-def _choose_kept(
-    met: dict[Place, Offender],
-) -> set[Place]:
-    """Return the first of rows that are duplicates of each other: the one to keep."""
-    elder: dict[Place, Place] = {}
+def _choose_kept(flagged: dict[Place, list[tuple[Relation, Pair]]]) -> set[Place]:
+    """Return the first row of each connected component of duplicates."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def eldest(place: Place) -> Place:
-        while elder.setdefault(place, place) != place:
-            elder[place] = elder[elder[place]]
-            place = elder[place]
-        return place
+    places = sorted(flagged)
+    number = {place: n for n, place in enumerate(places)}
+    edges = [
+        (number[place], number[_place(pair.other[0])])
+        for place, relations in flagged.items()
+        for relation, pair in relations
+        if relation == "duplicate"
+    ]
+    if not edges:
+        return set()
+    one, other = np.array(edges).T
+    graph = coo_array((np.ones(len(one)), (one, other)), shape=(len(places), len(places)))
+    labels = connected_components(graph, directed=False)[1]
+    return {places[first] for first in np.unique(labels, return_index=True)[1]}
 
-    for place, offender in met.items():
-        for relation, pair in offender.relations:
-            if relation == "duplicate":
-                ends = eldest(place), eldest((pair.other[0]["set"], pair.other[0]["row"]))
-                elder[max(ends)] = min(ends)
-    return {place for place in elder if eldest(place) == place}
 
-
-def _finding(
-    scene: AuditContext, check: str, tier: Tier, met: Offender, *, is_first: bool
+def _make_finding(
+    context: AuditContext,
+    check: str,
+    tier: Tier,
+    flagged: Sequence[tuple[Relation, Pair]],
+    *,
+    is_kept: bool,
 ) -> Finding:
-    relations = {relation for relation, _ in met.relations}
-    worst = min(relations, key=_SEVEREST.index)
-    pairs = [pair for relation, pair in met.relations if relation == worst]
+    """Return the finding of a row: its worst relation, and the nearest row of that.
+
+    The nearest is one with the other label if there is one, else the most similar.
+    """
+    relations = {relation for relation, _ in flagged}
+    order: list[Relation] = ["leak", "conflict", "duplicate", "partial", "undecided"]
+    worst = min(relations, key=order.index)
+    pairs = [pair for relation, pair in flagged if relation == worst]
     nearest = max(pairs, key=lambda p: (p.one[0]["target"] != p.other[0]["target"], p.similarity))
-    row, other = met.row, nearest.other[0]
-    return Finding(
-        check=check,
-        manifest=scene.manifests[row["set"]].name,
-        row=row["row"],
-        filepath=row["filepath"],
-        target=row["target"],
-        relation=worst,
-        detail=_describe(tier, nearest, _CLASSES[other["target"]]),
-        other_manifest=scene.manifests[other["set"]].name,
-        other_filepath=other["filepath"],
-        other_target=other["target"],
-        n_others=sum(len(pair.other) for _, pair in met.relations),
+    other = nearest.other[0]
+    return context.make_finding(
+        check,
+        nearest.one[0],
+        worst,
+        _describe(tier, nearest, CLASSES[other["target"]]),
+        other=other,
+        n_others=sum(len(pair.other) for _, pair in flagged),
         similarity=round(nearest.similarity, 4),
         offset_s=_rounded(nearest.offset_s),
-        drop="leak" in relations or ("duplicate" in relations and not is_first),
+        drop="leak" in relations or ("duplicate" in relations and not is_kept),
     )
 
 
@@ -261,3 +249,75 @@ def _describe(tier: Tier, pair: Pair, label: str) -> str:
     if not pair.kind.is_clear:
         return f"is a {tier} of a {label} row or shares its harmony{changed}"
     return f"sounds like a {tier} of a {label} row{changed}"
+
+
+def compare_reconstructions(
+    context: AuditContext, recordings: Recordings, pairs: Iterable[Pair]
+) -> Outcome:
+    """Compare clear pairs of one set with ``group_id``, generator by generator."""
+    title = "reconstructions recognised as their own track"
+    spec = CheckSpec("reconstructions", title, "inside", "")
+    counts = _count_recognised(recordings, pairs)
+    values: dict[str, JsonValue] = {name: dict(one) for name, one in counts.items()}
+    n, n_linked = (sum(one[key] for one in counts.values()) for key in ("n", "n_linked"))
+    if not n_linked:
+        why = "none is recognised as its track" if n else "no fake has the group_id of a real"
+        n_rows = context.audited_rows.height
+        return not_checked(spec, why, n_unchecked=n_rows, figures=values)
+    by_text: dict[str, list[str]] = {}
+    for generator, one in counts.items():
+        text, n_pairs = f"recall {one['n_linked']} of {one['n']}", one["n_own"] + one["n_strange"]
+        text += f", precision {one['n_own']} of {n_pairs}" if n_pairs else ""
+        by_text.setdefault(text, []).append(generator)
+    return make_result(
+        spec,
+        verdict="pass",
+        detail="; ".join(f"{', '.join(names)}: {text}" for text, names in by_text.items()),
+        n_checked=n_linked,
+        n_unchecked=n - n_linked,
+        figures=values,
+    )
+
+
+def _count_recognised(recordings: Recordings, pairs: Iterable[Pair]) -> dict[str, dict[str, int]]:
+    """Return counts for each generator, in alphabetical order.
+
+    ``n`` reconstructions, ``n_linked`` to their track, and the similar pairs ``n_own`` with their
+    track and ``n_strange`` with another real.
+    """
+    clusters = [cluster for own in recordings.clusters for cluster in own]
+    tracks = {_track(one) for one in clusters if not one[0]["target"]} - {None}
+    n: Counter[str] = Counter()
+    for cluster in clusters:
+        if cluster[0]["target"] and _track(cluster) in tracks:
+            n[_generator(cluster)] += len(cluster)
+    linked: dict[str, set[Place]] = {name: set() for name in sorted(n)}
+    own, strange = Counter[str](), Counter[str]()
+    for pair in pairs:
+        real, fake = sorted((pair.one, pair.other), key=lambda one: bool(one[0]["target"]))
+        if real[0]["target"] == fake[0]["target"]:
+            continue
+        name = _generator(fake)
+        if name in n and _track(fake) == _track(real) is not None:
+            own[name] += len(fake) * len(real)
+            linked[name] |= {_place(row) for row in fake}
+        else:
+            strange[name] += len(fake) * len(real)
+    return {
+        name: {
+            "n": n[name],
+            "n_linked": len(rows),
+            "n_own": own[name],
+            "n_strange": strange[name],
+        }
+        for name, rows in linked.items()
+    }
+
+
+def _track(cluster: Cluster) -> tuple[int, str] | None:
+    first = cluster[0]
+    return (first["set"], first["group"]) if first["group"] else None
+
+
+def _generator(cluster: Cluster) -> str:
+    return cluster[0]["generator"] or UNKNOWN
