@@ -18,13 +18,11 @@ import soundfile
 from PIL import Image
 from scipy.stats import mannwhitneyu, rankdata
 
-from earwitness.audit import balance
+from earwitness.audit import balance, separability, shortcuts
 from earwitness.audit.audit import audit, find_cards, write_fixed
 from earwitness.audit.checks import AuditContext, Outcome, make_context
 from earwitness.audit.features import FeatureCache, extract_features
-from earwitness.audit.shortcuts import baselines
-from earwitness.audit.shortcuts.measures import list_nuisances
-from earwitness.audit.shortcuts.separability import (
+from earwitness.audit.separability import (
     LIMIT,
     Comparison,
     Labels,
@@ -32,6 +30,7 @@ from earwitness.audit.shortcuts.separability import (
     measure_categories,
     measure_number,
 )
+from earwitness.audit.shortcuts import list_nuisances
 from earwitness.audit.tables import write_tables
 from earwitness.core.estimate import Estimate
 from earwitness.core.manifest import Manifest
@@ -123,10 +122,10 @@ SILENT_END = {"trail_silence_s", "zero_share", "silence_share", "quiet_db", "cre
 
 def test_a_clean_set_has_no_finding(tmp_path: Path) -> None:
     context = with_features(corpus(tmp_path))
-    outcomes = baselines.check_alone(context)
+    outcomes = shortcuts.check_alone(context)
     assert found(outcomes) == set()
     assert all(o.result.verdict == "pass" and not o.findings for o in outcomes)
-    assert found(baselines.check_baselines(context)) == set()
+    assert found(shortcuts.check_baselines(context)) == set()
     assert found([*balance.check_balance(context), *balance.check_one_class(context)]) == set()
 
 
@@ -154,21 +153,21 @@ def test_a_clean_set_has_no_finding(tmp_path: Path) -> None:
 def test_a_planted_shortcut_is_found_and_only_that(
     tmp_path: Path, plant: Plant, expected: set[str]
 ) -> None:
-    assert found(baselines.check_alone(with_features(corpus(tmp_path, plant)))) == expected
+    assert found(shortcuts.check_alone(with_features(corpus(tmp_path, plant)))) == expected
 
 
 def test_a_rate_of_its_own_is_found_with_what_follows_from_it(tmp_path: Path) -> None:
     context = with_features(corpus(tmp_path, lambda s: s[:, ::2], rate=RATE // 2))
-    names = found(baselines.check_alone(context))
+    names = found(shortcuts.check_alone(context))
     assert {"sample_rate_hz", "bit_rate_kbps", "bandwidth_hz"} <= names
     assert not names & {"duration_s", "codec", "encoder", "loudness_lufs", "stereo_correlation"}
-    figure = result(baselines.check_alone(context), "alone_sample_rate_hz").figures["slices"][0]
+    figure = result(shortcuts.check_alone(context), "alone_sample_rate_hz").figures["slices"][0]
     assert (figure["usual_real"], figure["usual_fake"]) == (str(RATE), str(RATE // 2))
     assert (figure["auroc"], figure["finding"]) == (1.0, True)
 
 
 def test_a_codec_of_its_own_is_found(tmp_path: Path) -> None:
-    names = found(baselines.check_alone(with_features(corpus(tmp_path, suffix=".flac"))))
+    names = found(shortcuts.check_alone(with_features(corpus(tmp_path, suffix=".flac"))))
     assert {"codec", "container", "bit_rate_kbps"} <= names
     assert not names & {"duration_s", "sample_rate_hz", "loudness_lufs", "bandwidth_hz"}
 
@@ -209,7 +208,7 @@ def test_a_tag_of_one_class_is_found(
     frame = manifest.frame.with_columns(pl.col("filepath").str.replace(".wav", ".flac"))
     for path in frame.filter(~real)["filepath"]:
         mark(tmp_path / path)
-    names = found(baselines.check_alone(with_features(Manifest("eval", frame, (tmp_path,)))))
+    names = found(shortcuts.check_alone(with_features(Manifest("eval", frame, (tmp_path,)))))
     assert names - {"bit_rate_kbps"} <= expected
     assert min(expected) in names
     nuisances = list_nuisances(with_features(Manifest("eval", frame, (tmp_path,))))
@@ -220,7 +219,7 @@ def test_a_tag_of_one_class_is_found(
 
 def test_findings_list_the_fakes_and_drop_none(tmp_path: Path) -> None:
     manifest = corpus(tmp_path, lambda s: s[:, :20_000])
-    outcomes = baselines.check_alone(with_features(manifest))
+    outcomes = shortcuts.check_alone(with_features(manifest))
     (one,) = [outcome for outcome in outcomes if outcome.findings]
     assert one.result.name == "alone_duration_s"
     assert one.result.n_rows == 14
@@ -236,7 +235,7 @@ def test_findings_list_the_fakes_and_drop_none(tmp_path: Path) -> None:
 def test_few_groups_are_decided_only_where_classes_do_not_overlap(
     tmp_path: Path,
 ) -> None:
-    outcomes = baselines.check_alone(with_features(corpus(tmp_path, lambda s: s[:, :20_000], n=4)))
+    outcomes = shortcuts.check_alone(with_features(corpus(tmp_path, lambda s: s[:, :20_000], n=4)))
     duration = result(outcomes, "alone_duration_s")
     assert duration.verdict == "finding"
     assert "AUROC 0.00 (too few groups)" in duration.detail
@@ -248,13 +247,13 @@ def test_few_groups_are_decided_only_where_classes_do_not_overlap(
 
 
 def test_fewer_than_three_groups_are_not_checked(tmp_path: Path) -> None:
-    outcomes = baselines.check_alone(with_features(corpus(tmp_path, lambda s: s[:, :20_000], n=2)))
+    outcomes = shortcuts.check_alone(with_features(corpus(tmp_path, lambda s: s[:, :20_000], n=2)))
     assert {o.result.verdict for o in outcomes} == {"not checked"}
 
 
 def test_baselines_find_a_shortcut(tmp_path: Path) -> None:
     context = with_features(corpus(tmp_path / "a", lambda s: s[:, :20_000]))
-    container, channel = (o.result for o in baselines.check_baselines(context))
+    container, channel = (o.result for o in shortcuts.check_baselines(context))
     for check, name in ((container, "container"), (channel, "channel")):
         (one,) = check.figures["slices"]
         assert (check.verdict, one["baseline"], one["finding"]) == ("finding", name, True)
@@ -264,12 +263,12 @@ def test_baselines_find_a_shortcut(tmp_path: Path) -> None:
         assert (one["n_items"], one["n_groups"]) == (28, 28)
         assert "fitted on the other groups" in one["conditional_on"]
     narrow = with_features(corpus(tmp_path / "b", lambda s: np.stack([s[0], s[0]])))
-    verdicts = [o.result.verdict for o in baselines.check_baselines(narrow)]
+    verdicts = [o.result.verdict for o in shortcuts.check_baselines(narrow)]
     assert verdicts == ["pass", "finding"]
 
 
 def test_baselines_take_ten_groups_of_a_class(tmp_path: Path) -> None:
-    outcomes = baselines.check_baselines(with_features(corpus(tmp_path, n=4)))
+    outcomes = shortcuts.check_baselines(with_features(corpus(tmp_path, n=4)))
     assert {o.result.verdict for o in outcomes} == {"not checked"}
     assert "fewer than 10 groups of a class" in outcomes[0].result.detail
 
@@ -278,13 +277,13 @@ def test_one_class_and_no_sound_are_not_called_clean(tmp_path: Path) -> None:
     manifest = corpus(tmp_path, n=3)
     fakes = manifest.where(pl.col("target") == 1)
     for outcome in (
-        *baselines.check_alone(with_features(fakes)),
-        *baselines.check_baselines(with_features(fakes)),
+        *shortcuts.check_alone(with_features(fakes)),
+        *shortcuts.check_baselines(with_features(fakes)),
     ):
         assert outcome.result.verdict == "not checked"
         assert outcome.result.detail == "only fakes: nothing to compare with"
     gone = Manifest("gone", manifest.frame, (tmp_path / "elsewhere",))
-    details = {o.result.detail for o in baselines.check_alone(with_features(gone))}
+    details = {o.result.detail for o in shortcuts.check_alone(with_features(gone))}
     assert details == {"no file could be decoded"}
 
 
@@ -411,9 +410,9 @@ def test_one_large_group_does_not_make_a_finding() -> None:
 
 def test_a_category_of_one_class_is_found_and_a_rare_one_is_not() -> None:
     plain = ["none"] * 24
-    told = measure_categories(items_of(), plain + ["Suno"] * 18 + ["none"] * 6, 441)
-    assert told.auroc.number > LIMIT
-    assert decide([told, *others(440)])[0].is_finding
+    found_ = measure_categories(items_of(), plain + ["Suno"] * 18 + ["none"] * 6, 441)
+    assert found_.auroc.number > LIMIT
+    assert decide([found_, *others(440)])[0].is_finding
     rare = measure_categories(items_of(), plain + ["Suno"] * 2 + ["none"] * 22, 441)
     assert not decide([rare, *others(440)])[0].is_finding
 
@@ -438,10 +437,10 @@ def test_a_measure_that_is_left_open_is_not_called_a_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        baselines, "decide", lambda all_: decide([*all_, *others(100_000)])[: len(all_)]
+        separability, "decide", lambda all_: decide([*all_, *others(100_000)])[: len(all_)]
     )
     context = with_features(corpus(tmp_path, lambda samples: samples * 0.6))
-    level = result(baselines.check_alone(context), "alone_loudness_lufs")
+    level = result(shortcuts.check_alone(context), "alone_loudness_lufs")
     assert (level.verdict, level.n_checked, level.advice) == ("not checked", 0, "")
     assert level.detail.startswith("undecided, significant only without the correction")
     assert ": own × maker: AUROC 0." in level.detail

@@ -15,7 +15,7 @@ import pytest
 from earwitness.audit.audit import CHECKS, find_cards
 from earwitness.audit.checks import AuditContext, Outcome, make_context
 from earwitness.audit.features import FileFeatures
-from earwitness.audit.shortcuts.measures import MEASURES
+from earwitness.audit.shortcuts import MEASURES
 from earwitness.audit.signal import Channel
 from earwitness.core.manifest import Manifest
 

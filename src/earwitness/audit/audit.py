@@ -1,14 +1,7 @@
-"""Audit manifests: run every check, and write the results into a folder.
+"""Audit manifests: run every check, and write ``audit.json`` and its tables into a folder.
 
-All checks of ``CHECKS`` are in the report, those that were not made with the reason. Other packages
-add checks by entry points in the group ``earwitness.checks``. The folder::
-
-    audit.json     every check, see docs/audit-json.md
-    findings.csv   flagged rows, one line a row and reason
-    links.csv      pairs that sound alike, if any
-    exposure.csv   exposure of each detector to each row, if detectors were named
-    nuisances.csv  properties of each row's file: duration, rate, level, silence, bandwidth, …
-    store/         features of every file, for the next run
+Other packages add checks by entry points in the group ``earwitness.checks``. The files are
+described in docs/audit-json.md; ``store/`` has the features of every file, for the next run.
 """
 
 from __future__ import annotations
@@ -20,23 +13,11 @@ from pathlib import Path
 import polars as pl
 
 from earwitness import __version__
-from earwitness.audit.checks import (
-    AuditContext,
-    CheckSpec,
-    Outcome,
-    make_context,
-    not_checked,
-)
+from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, make_context, not_checked
 from earwitness.audit.exposure import list_exposures
 from earwitness.audit.features import FeatureCache, OnFileDone, extract_features
-from earwitness.audit.schema import (
-    AUDIT_JSON,
-    AuditedManifest,
-    AuditReport,
-    Finding,
-    write_audit,
-)
-from earwitness.audit.shortcuts.measures import list_nuisances
+from earwitness.audit.schema import AUDIT_JSON, AuditedManifest, AuditReport, Finding, write_audit
+from earwitness.audit.shortcuts import list_nuisances
 from earwitness.audit.tables import write_tables
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import AuditError, StoppedError, UsageError
@@ -65,8 +46,8 @@ CHECKS.add("exposure", "earwitness.audit.exposure:check_exposure")
 CHECKS.add("balance", "earwitness.audit.balance:check_balance")
 CHECKS.add("one_class", "earwitness.audit.balance:check_one_class")
 CHECKS.add("band", "earwitness.audit.balance:check_band")
-CHECKS.add("alone", "earwitness.audit.shortcuts.baselines:check_alone")
-CHECKS.add("baselines", "earwitness.audit.shortcuts.baselines:check_baselines")
+CHECKS.add("alone", "earwitness.audit.shortcuts:check_alone")
+CHECKS.add("baselines", "earwitness.audit.shortcuts:check_baselines")
 
 
 def audit(
@@ -87,16 +68,16 @@ def audit(
         against: Sets that these must not overlap, such as a training set.
         detectors: Names, hub ids, folders or cards of detectors whose exposure is checked.
         weights: Paths of weights by detector name, where a card depends on them.
-        store: Folder that keeps the features of files for the next call.
-        n_workers: Decoding processes; see ``map_tasks``.
+        store: Folder that caches the features of files.
+        n_workers: Number of decoding processes; see ``map_tasks``.
         advance: Called after every file, with whether it could be decoded.
-        should_stop: Called before every file and after every check; once it returns true, only
-            files in work are finished.
+        should_stop: Called before every file and after every check; once it is true, only files in
+            work are finished.
 
     Raises:
         UsageError: No manifest.
         DetectorError: No such detector.
-        StoppedError: It was stopped; features so far are kept in ``store``.
+        StoppedError: ``should_stop`` was true; features so far are kept in ``store``.
     """
     audited = [manifests] if isinstance(manifests, Manifest) else list(manifests)
     if not any(len(manifest) for manifest in audited):
@@ -128,7 +109,7 @@ def audit(
 
 
 def _run_check(name: str, context: AuditContext, taken: Set[str]) -> list[Outcome]:
-    """Return the outcomes of a check; another package's that fails is not checked."""
+    """Return the outcomes of a check; a plug-in that fails is "not checked"."""
     if CHECKS.is_built_in(name):
         outcomes: list[Outcome] = CHECKS.load(name)(context)
         return outcomes
@@ -136,8 +117,8 @@ def _run_check(name: str, context: AuditContext, taken: Set[str]) -> list[Outcom
         outcomes = list(CHECKS.load(name)(context))
         if not outcomes or not all(isinstance(one, Outcome) for one in outcomes):
             raise UsageError(f"check {name!r}: expected a list of Outcome")
-        if twice := taken & {one.result.name for one in outcomes}:
-            raise UsageError(f"check {name!r}: there is another result named {min(twice)!r}")
+        if repeated := taken & {one.result.name for one in outcomes}:
+            raise UsageError(f"check {name!r}: there is another result named {min(repeated)!r}")
     except UsageError as error:
         problem = str(error)
     except Exception as error:  # noqa: BLE001 - a fault of another package's code
@@ -192,9 +173,9 @@ def audit_into(
     n_workers: int | None = None,
     on_start: Callable[[int], OnFileDone] | None = None,
 ) -> AuditReport:
-    """Audit manifests and write the folder described above; for the arguments see ``audit``.
+    """Audit manifests and write the results into a folder; for the arguments see ``audit``.
 
-    ``on_start`` is called with the number of files and returns what is called after every file.
+    ``on_start`` is called with the number of files and returns the callback of every file.
 
     Raises:
         UsageError: Two manifests have one name.
@@ -222,13 +203,9 @@ def audit_into(
 
 
 def write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> tuple[int, Path]:
-    """Write an audited manifest without the rows to drop, and these beside it.
+    """Write an audited manifest without the rows to drop; return their number and their file.
 
-    Paths stay as they are where they are relative to the folder of the new file; otherwise they
-    become absolute.
-
-    Returns:
-        The number of dropped rows, and the file that lists them.
+    Paths become absolute unless they are relative to the folder of the new file.
 
     Raises:
         AuditError: No row would be left.
@@ -246,14 +223,7 @@ def write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> tuple[in
 
 
 def drop_flagged(manifest: Manifest, findings: Iterable[Finding]) -> tuple[Manifest, pl.DataFrame]:
-    """Return the rows that no finding says to drop, and the dropped rows with the reasons.
-
-    Args:
-        manifest: The audited manifest.
-        findings: Findings about it and others.
-
-    Returns:
-        The rest, and ``row, filepath, target, checks, reasons`` of dropped rows.
+    """Return the kept rows, and ``row, filepath, target, checks, reasons`` of dropped ones.
 
     Raises:
         AuditError: No row would be left.

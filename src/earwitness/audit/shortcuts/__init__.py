@@ -1,1 +1,0 @@
-"""Shortcuts: what separates the classes without the music."""
