@@ -1,4 +1,4 @@
-"""What the channel leaves on a sound, on sounds made to have it."""
+"""Measures of signals made to have known values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_peak_crest_and_offset_of_a_known_wave() -> None:
     assert plain.stereo_correlation is None
 
 
-def test_silence_is_told_by_where_it_lies() -> None:
+def test_silence_is_measured_at_both_ends() -> None:
     sound = noise(1.0)
     gap = np.zeros((2, RATE // 2), dtype=np.float32)
     found = measure_channel(np.concatenate([gap, sound, gap, sound, gap, gap], axis=1), RATE)

@@ -1,76 +1,28 @@
-"""Level, loudness, silence, clipping, bandwidth and stereo field of a sound.
+"""Level, loudness, silence, clipping, bandwidth and stereo field of audio.
 
 Samples are ``(n_channels, n_samples)`` in [-1, 1]; decibels are of power, relative to full scale or
-to the sound itself; ``None`` is undefined (the crest factor of silence, the correlation of one
-channel).
+to the signal's own power; ``None`` is undefined (the crest factor of silence).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, signal
 
-from earwitness.audit.traces import (
-    LOWEST_DB,
-    band_edge_hz,
-    bit_depth,
-    constant_runs,
-    low_power,
-    stereo_width_db,
-)
+LOWEST_DB = -160.0
+"""Lower bound of any relative power."""
 
-SILENT_DBFS = -60.0
-"""A 20 ms frame below this is silent."""
+_STEPS_PER_S = 10
 
-CLIPPED = 0.999
-"""Three consecutive samples from here up are clipped."""
-
-QUIETEST_DB = -80.0
-"""Lower bound of the level of quiet passages; below it is rounding noise."""
-
-BAND_EDGE_DB = -80.0
-"""The band ends where the mean power of a bin falls this far below the strongest bin."""
-
-_FRAME_S = 0.02
-_RUN = 3
-_N_FFT = 2048
-_FRAMES_AT_ONCE = 256
-_FLOOR_BAND = (0.75, 0.95)
-_FLOOR_QUANTILE = 0.1
-_QUIET_QUANTILE = 0.05
+Floats = NDArray[np.float64]
 
 
 class Channel(NamedTuple):
-    """Measures of one sound.
-
-    Attributes:
-        peak_dbfs: Largest magnitude.
-        loudness_lufs: Integrated loudness, ITU-R BS.1770.
-        crest_db: Peak above the mean power.
-        dc_offset: Magnitude of a channel's mean by the root of its mean power, the largest.
-        clipped_share: Samples that are clipped.
-        lead_silence_s: Silence before the first sound.
-        trail_silence_s: Silence after the last sound.
-        silence_share: Silent frames.
-        lead_zeros_s: Digital silence at the very start; see ``traces.constant_runs``.
-        zero_share: Samples in digital silence.
-        bit_depth: Bits that the samples use; ``None`` where they are on no grid.
-        quiet_db: Power of the quietest frames (the lowest twentieth), relative to all power.
-        bandwidth_hz: Highest frequency with energy.
-        band_edge_hz: Where the spectrum falls most steeply.
-        below_40_db: Power below 40 Hz around the mean, relative to all.
-        above_8k_db: Power above 8 kHz, relative to all.
-        above_16k_db: Power above 16 kHz, relative to all.
-        floor_db: Quiet bins (the lowest tenth) of the uppermost band, relative to all power.
-        stereo_correlation: Correlation of the first two channels.
-        stereo_width_db: Side by mid; see ``traces.stereo_width_db``.
-        balance_db: Power of the first channel by that of the second.
-    """
+    """Measures of one recording; docs/audit-json.md defines them."""
 
     peak_dbfs: float | None
     loudness_lufs: float | None
@@ -96,12 +48,7 @@ class Channel(NamedTuple):
 
 
 def measure_channel(samples: NDArray[np.float32], sample_rate_hz: int) -> Channel:
-    """Measure a sound.
-
-    Args:
-        samples: ``(n_channels, n_samples)``, at least one of each.
-        sample_rate_hz: Their rate.
-    """
+    """Return the measures of at least one channel and one sample."""
     peak = max(float(channel.max()) for channel in (samples, -samples))
     powers = [_mean_power(channel) for channel in samples]
     power = float(np.mean(powers))
@@ -125,7 +72,8 @@ def measure_channel(samples: NDArray[np.float32], sample_rate_hz: int) -> Channe
         lead_zeros_s=n_equal / sample_rate_hz,
         zero_share=zero_share,
         bit_depth=bit_depth(samples),
-        quiet_db=max(_relative_db(quiet, whole), QUIETEST_DB) if whole > 0 else None,
+        # below -80 dB is rounding noise
+        quiet_db=max(_relative_db(quiet, whole), -80.0) if whole > 0 else None,
         bandwidth_hz=band[0],
         band_edge_hz=band_edge_hz(spectrum, sample_rate_hz),
         below_40_db=_relative_db(low_power(samples, sample_rate_hz), whole) if whole > 0 else None,
@@ -138,34 +86,28 @@ def measure_channel(samples: NDArray[np.float32], sample_rate_hz: int) -> Channe
     )
 
 
-def mean_power_spectrum(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the mean over frames and channels of the power spectrum.
+def mean_power_spectrum(samples: NDArray[np.float32]) -> Floats:
+    """Return the power spectrum ``(1025,)``, mean over channels and non-overlapping frames.
 
-    Frames of 2048 samples do not overlap; a Blackman-Harris window limits leakage above the end of
-    the band.
-
-    Args:
-        samples: ``(n_channels, n_samples)``; a sound shorter than a frame is padded with zeros.
-
-    Returns:
-        ``(1025,)`` powers.
+    The Blackman-Harris window limits leakage above the end of the band.
     """
-    short = max(0, _N_FFT - samples.shape[1])
+    n_fft, batch = 2048, 256
+    short = max(0, n_fft - samples.shape[1])
     padded = np.pad(samples, ((0, 0), (0, short))) if short else samples
-    n_frames = padded.shape[1] // _N_FFT
-    window = signal.windows.blackmanharris(_N_FFT, sym=False).astype(np.float32)
-    total = np.zeros(_N_FFT // 2 + 1)
+    n_frames = padded.shape[1] // n_fft
+    window = signal.windows.blackmanharris(n_fft, sym=False).astype(np.float32)
+    total = np.zeros(n_fft // 2 + 1)
     for channel in padded:
-        frames = channel[: n_frames * _N_FFT].reshape(n_frames, _N_FFT)
-        for start in range(0, n_frames, _FRAMES_AT_ONCE):
-            spectrum = fft.rfft(frames[start : start + _FRAMES_AT_ONCE] * window, axis=1)
+        frames = channel[: n_frames * n_fft].reshape(n_frames, n_fft)
+        for start in range(0, n_frames, batch):
+            spectrum = fft.rfft(frames[start : start + batch] * window, axis=1)
             total += (spectrum.real**2 + spectrum.imag**2).sum(axis=0, dtype=np.float64)
     total /= n_frames * len(padded)
     return total
 
 
 def _band(
-    power: NDArray[np.float64], sample_rate_hz: int
+    power: Floats, sample_rate_hz: int
 ) -> tuple[float | None, float | None, float | None, float | None]:
     """Return bandwidth, power above 8 and 16 kHz, and the floor of the uppermost band."""
     whole = float(power.sum())
@@ -173,14 +115,13 @@ def _band(
         return None, None, None, None
     nyquist_hz = sample_rate_hz / 2
     bins_hz = np.linspace(0, nyquist_hz, len(power))
-    edge = power.max() * 10 ** (BAND_EDGE_DB / 10)
-    low, high = (share * nyquist_hz for share in _FLOOR_BAND)
-    uppermost = power[(bins_hz >= low) & (bins_hz <= high)]
+    edge = power.max() * 10 ** (-80 / 10)
+    uppermost = power[(bins_hz >= 0.75 * nyquist_hz) & (bins_hz <= 0.95 * nyquist_hz)]
     return (
         float(bins_hz[np.flatnonzero(power >= edge)[-1]]),
         _relative_db(float(power[bins_hz > 8_000].sum()), whole),
         _relative_db(float(power[bins_hz > 16_000].sum()), whole),
-        _relative_db(float(np.quantile(uppermost, _FLOOR_QUANTILE)), whole),
+        _relative_db(float(np.quantile(uppermost, 0.1)), whole),
     )
 
 
@@ -208,9 +149,9 @@ def _silences(
 ) -> tuple[float, float, float, float]:
     """Return silence at both ends, the share of silent frames, and the power of quiet ones.
 
-    Power is that around the mean of each channel's frame: a DC offset is no sound.
+    Frames of 20 ms are silent below -60 dBFS around their mean: a DC offset is silence.
     """
-    length = max(1, round(_FRAME_S * sample_rate_hz))
+    length = max(1, round(0.02 * sample_rate_hz))
     n_frames = max(1, samples.shape[1] // length)
     starts = np.arange(n_frames) * length  # the last frame takes what is left over
     sizes = np.diff([*starts, samples.shape[1]])
@@ -219,8 +160,8 @@ def _silences(
         powers += np.add.reduceat(np.square(channel), starts, dtype=np.float64) / sizes
         powers -= (np.add.reduceat(channel, starts, dtype=np.float64) / sizes) ** 2
     powers = np.maximum(powers / len(samples), 0)
-    quiet = float(np.quantile(powers, _QUIET_QUANTILE))
-    silent = powers < 10 ** (SILENT_DBFS / 10)
+    quiet = float(np.quantile(powers, 0.05))
+    silent = powers < 10 ** (-60 / 10)
     sounding = np.flatnonzero(~silent)
     if not len(sounding):
         whole_s = samples.shape[1] / sample_rate_hz
@@ -231,15 +172,15 @@ def _silences(
 
 
 def _clipped_share(samples: NDArray[np.float32]) -> float:
-    """Return the share of samples in runs at full scale."""
+    """Return the share of samples in runs of three or more at full scale."""
     n_clipped = 0
     for channel in samples:
-        at_top = np.abs(channel) >= CLIPPED
+        at_top = np.abs(channel) >= 0.999
         if not at_top.any():
             continue
         edges = np.flatnonzero(np.diff(np.concatenate(([False], at_top, [False]))))
         runs = edges[1::2] - edges[::2]
-        n_clipped += int(runs[runs >= _RUN].sum())
+        n_clipped += int(runs[runs >= 3].sum())
     return n_clipped / samples.size
 
 
@@ -251,61 +192,37 @@ def _correlation(samples: NDArray[np.float32]) -> float | None:
     return float(np.clip((left @ right) / scale, -1, 1)) if scale > 0 else None
 
 
-LOWEST_RATE_HZ = 8_000
-"""Below it the shelf of the K-weighting is too near the Nyquist frequency."""
-
-ABSOLUTE_GATE_LUFS = -70.0
-RELATIVE_GATE_LU = -10.0
-
-_OFFSET_DB = -0.691
-_STEPS_PER_S = 10
-_STEPS_PER_BLOCK = 4
-_CHUNK_S = 10
-_SURROUND = 1.41
-_CHANNEL_WEIGHTS = {
-    5: (1.0, 1.0, 1.0, _SURROUND, _SURROUND),
-    6: (1.0, 1.0, 1.0, 0.0, _SURROUND, _SURROUND),
-}
-"""Left, right, centre, (low-frequency effects,) left and right surround."""
-
-Floats = NDArray[np.float64]
-
-
 def integrated_loudness(samples: NDArray[np.float32], sample_rate_hz: int) -> float:
-    """Return the integrated loudness in LUFS, NaN where every block is below the gate.
+    """Return the integrated loudness in LUFS (ITU-R BS.1770-4).
 
-    Blocks are 400 ms long and overlap by three quarters; those below -70 LUFS are left out, and
-    then those more than 10 LU below the mean of the rest.
-
-    Args:
-        samples: ``(n_channels, n_samples)``.
-        sample_rate_hz: Their rate; NaN is returned below ``LOWEST_RATE_HZ``.
+    Blocks of 400 ms overlap by three quarters. Blocks below -70 LUFS are excluded, then those more
+    than 10 LU below the mean of the rest. NaN without any, and below 8 kHz, where the K-weighting
+    is too near the Nyquist frequency.
     """
-    n_steps = samples.shape[1] * _STEPS_PER_S // sample_rate_hz
-    if sample_rate_hz < LOWEST_RATE_HZ or n_steps < _STEPS_PER_BLOCK:
+    n_steps, steps_per_block = samples.shape[1] * _STEPS_PER_S // sample_rate_hz, 4
+    if sample_rate_hz < 8_000 or n_steps < steps_per_block:
         return math.nan
-    weights = _CHANNEL_WEIGHTS.get(len(samples), (1.0,) * len(samples))
+    weights = (1.0,) * len(samples)
+    if len(samples) in (5, 6):  # left, right, centre, (low-frequency effects,) surrounds
+        weights = (1.0, 1.0, 1.0, *(0.0,) * (len(samples) - 5), 1.41, 1.41)
     filters = weighting_filters(sample_rate_hz)
     steps = np.zeros(n_steps)
     for weight, channel in zip(weights, samples, strict=True):
         if weight:
             steps += weight * _step_powers(channel, filters, sample_rate_hz, n_steps)
-    blocks = np.convolve(steps, np.full(_STEPS_PER_BLOCK, 1 / _STEPS_PER_BLOCK), mode="valid")
-    loud = blocks[blocks > _power_at(ABSOLUTE_GATE_LUFS)]
+    blocks = np.convolve(steps, np.full(steps_per_block, 1 / steps_per_block), mode="valid")
+    offset_db = -0.691
+    loud = blocks[blocks > 10 ** ((-70 - offset_db) / 10)]
     if not len(loud):
         return math.nan
-    gate = loud.mean() * 10 ** (RELATIVE_GATE_LU / 10)
-    return _OFFSET_DB + 10 * math.log10(loud[loud > gate].mean())
+    gate = loud.mean() * 10 ** (-10 / 10)
+    return offset_db + 10 * math.log10(loud[loud > gate].mean())
 
 
 def weighting_filters(sample_rate_hz: int) -> Floats:
-    """Return the K-weighting as second-order sections: a high shelf, then a high-pass.
+    """Return the K-weighting as second-order sections ``(2, 6)``: a high shelf and a high-pass.
 
-    Args:
-        sample_rate_hz: Rate of the samples.
-
-    Returns:
-        ``(2, 6)``: ``b0, b1, b2, 1, a1, a2`` of each; at 48 kHz those of the recommendation.
+    At 48 kHz the coefficients are those of the recommendation.
     """
     shelf_hz, shelf_db, shelf_q = 1681.974450955533, 3.999843853973347, 0.7071752369554196
     pass_hz, pass_q = 38.13547087602444, 0.5003270373238773
@@ -324,26 +241,106 @@ def _poles(k: float, q: float) -> list[float]:
     return [1, 2 * (k * k - 1) / a0, (1 - k / q + k * k) / a0]
 
 
-def _power_at(lufs: float) -> float:
-    return float(10 ** ((lufs - _OFFSET_DB) / 10))
-
-
 def _step_powers(
     channel: NDArray[np.float32], filters: Floats, sample_rate_hz: int, n_steps: int
 ) -> Floats:
-    """Return the weighted power of every 100 ms, filtering some seconds at a time."""
+    """Return the weighted power of every 100 ms, filtered 10 s at a time."""
     state = np.zeros((len(filters), 2))
     powers = []
-    for edges in _edges(sample_rate_hz, n_steps):
+    chunk = 10 * _STEPS_PER_S
+    for first in range(0, n_steps, chunk):
+        steps = np.arange(first, min(n_steps, first + chunk) + 1, dtype=np.int64)
+        edges = steps * sample_rate_hz // _STEPS_PER_S
         weighted, state = signal.sosfilt(filters, channel[edges[0] : edges[-1]], zi=state)
         sums = np.add.reduceat(weighted * weighted, edges[:-1] - edges[0])
         powers.append(sums / np.diff(edges))
     return np.concatenate(powers)
 
 
-def _edges(sample_rate_hz: int, n_steps: int) -> Iterator[NDArray[np.int64]]:
-    """Yield where steps begin and the last one ends, some seconds at a time."""
-    chunk = _CHUNK_S * _STEPS_PER_S
-    for first in range(0, n_steps, chunk):
-        steps = np.arange(first, min(n_steps, first + chunk) + 1, dtype=np.int64)
-        yield steps * sample_rate_hz // _STEPS_PER_S
+def bit_depth(samples: NDArray[np.float32]) -> int | None:
+    """Return the number of bits in use; ``None`` for silence and samples on no integer grid.
+
+    Decoded lossy audio is not on a grid of 24 bits; 16-bit audio in a 24-bit file uses 16.
+    """
+    used, deepest = 0, 24
+    for channel in samples:
+        if max(channel.max(), -channel.min()) > 64:  # would overflow 32 bits
+            return None
+        scaled = channel * np.float32(2 ** (deepest - 1))
+        whole = np.rint(scaled)
+        if not np.array_equal(scaled, whole):
+            return None
+        used |= int(np.bitwise_or.reduce(whole.astype(np.int32)))
+    return deepest - ((used & -used).bit_length() - 1) if used else None
+
+
+def constant_runs(samples: NDArray[np.float32]) -> tuple[int, float]:
+    """Return the equal samples at the start, and the share of samples in digital silence.
+
+    Digital silence is 32 samples or more that repeat in all channels, at any level, so that a DC
+    offset does not hide it.
+    """
+    same = np.ones(samples.shape[1] - 1, dtype=bool)
+    for channel in samples:
+        same &= channel[1:] == channel[:-1]
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], same, [False]))))
+    starts, runs = edges[::2], edges[1::2] - edges[::2] + 1
+    lead = int(runs[0]) if len(starts) and starts[0] == 0 else 0
+    silent = int(runs[runs >= 32].sum())
+    return (lead if lead >= 32 else 0), silent / samples.shape[1]
+
+
+def band_edge_hz(power: NDArray[np.float64], sample_rate_hz: int) -> float | None:
+    """Return the frequency of the steepest fall of a power spectrum from 2 kHz up.
+
+    The fall is the mean level of the 500 Hz below less that of the 500 Hz above.
+    """
+    n_bins, top_hz = len(power), sample_rate_hz / 2
+    span = max(1, round(500 / top_hz * (n_bins - 1)))
+    first = max(span, math.ceil(2_000 / top_hz * (n_bins - 1)))
+    places = np.arange(first, n_bins - span)
+    if not len(places) or power.max() <= 0:
+        return None
+    level = 10 * np.log10(np.maximum(power / power.max(), 10 ** (-100 / 10)))
+    sums = np.concatenate(([0.0], np.cumsum(level)))
+    falls = 2 * sums[places] - sums[places - span] - sums[places + span]
+    return float(places[np.argmax(falls)] / (n_bins - 1) * top_hz)
+
+
+def low_power(samples: NDArray[np.float32], sample_rate_hz: int) -> float:
+    """Return the mean power below 40 Hz around the mean, from means of 2.5 ms."""
+    length = max(1, round(sample_rate_hz / 400))
+    n_blocks = samples.shape[1] // length
+    if n_blocks < 2:
+        return 0.0
+    blocks = samples[:, : n_blocks * length].reshape(len(samples), n_blocks, length)
+    spectrum = np.abs(fft.rfft(blocks.mean(axis=2, dtype=np.float64), axis=1)) ** 2
+    bins_hz = fft.rfftfreq(n_blocks, length / sample_rate_hz)
+    low = spectrum[:, (bins_hz > 0) & (bins_hz < 40)]
+    return float(2 * low.sum() / n_blocks**2 / len(samples))
+
+
+def stereo_width_db(samples: NDArray[np.float32]) -> float | None:
+    """Return the side/mid power ratio that a tenth of the loud spectral bins exceed, within ±80 dB.
+
+    Of at most 1 000 frames; a bin is loud within 30 dB of the mean. ``None`` for one channel or
+    silence.
+    """
+    n_fft = 2048
+    if len(samples) < 2:
+        return None
+    short = max(0, n_fft - samples.shape[1])
+    padded = np.pad(samples[:2], ((0, 0), (0, short))) if short else samples[:2]
+    n_frames = padded.shape[1] // n_fft
+    chosen = np.unique(np.linspace(0, n_frames - 1, min(n_frames, 1_000)).astype(np.int64))
+    frames = padded[:, : n_frames * n_fft].reshape(2, n_frames, n_fft)[:, chosen]
+    window = np.hanning(n_fft)
+    left, right = (fft.rfft(one.astype(np.float64) * window, axis=1)[:, 1:] for one in frames)
+    middle, side = np.abs(left + right) ** 2, np.abs(left - right) ** 2
+    whole = middle + side
+    loud = whole > whole.mean() * 10 ** (-30 / 10)
+    if not loud.any():
+        return None
+    share = np.quantile(side[loud] / whole[loud], 0.9)  # rises with side by middle
+    lowest = 10 ** (-80 / 10)
+    return 10 * math.log10(max(share, lowest) / max(1 - share, lowest))
