@@ -1,4 +1,4 @@
-"""Contact by file and by origin, on real files."""
+"""Overlap by file and by origin, on real files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def manifest(name: str, root: Path, rows: list[dict[str, Any]]) -> Manifest:
 
 
 def findings_of(report: AuditReport, name: str) -> list[tuple[str, str, str | None]]:
-    """Offending file, relation and nearest file of every finding of a check."""
+    """Flagged file, relation and nearest file of every finding of a check."""
     return [
         (finding.filepath, finding.relation, finding.other_filepath)
         for finding in report.findings

@@ -42,7 +42,7 @@ def row(name: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of both sets and of the leaks: ``t00.mp3`` … trained on, ``e00.flac`` … judged."""
+    """Folder of both sets and of the leaks: ``t00.mp3`` … trained on, ``e00.flac`` … evaluated."""
     folder = tmp_path_factory.mktemp("planted")
     tracks = [make_track(number) for number in range(2 * N)]
     for number in range(N):
@@ -138,7 +138,7 @@ def test_every_planted_leak_is_found_by_its_check(planted: AuditReport, name: st
     assert found.get(check) == partner
 
 
-def test_where_a_crop_begins_is_told(planted: AuditReport) -> None:
+def test_the_offset_of_a_crop_is_reported(planted: AuditReport) -> None:
     offsets = {f.filepath: f.offset_s for f in planted.findings if f.check == "copies_across"}
     assert offsets["cropped.wav"] == pytest.approx(-2.345, abs=0.05)
     assert offsets["late.wav"] == pytest.approx(1.234, abs=0.05)

@@ -27,7 +27,7 @@ REPORT = AuditReport(
     earwitness="0",
     manifests=[],
     checks=[
-        check("readable", "files that cannot be heard", "rows", "none of 9 rows"),
+        check("readable", "files that cannot be decoded", "rows", "none of 9 rows"),
         check("path", "the same path in another set", "across", "2 of 9 rows", "drop these rows"),
         check("bytes", "the same bytes in another set", "across", "2 of 9 rows", "drop these rows"),
         check("codec", "codec alone", "shortcuts", "AUROC 1.00", "transcode both alike"),
@@ -37,7 +37,7 @@ REPORT = AuditReport(
             title="the same YouTube video in another set",
             scope="across",
             verdict="not checked",
-            detail="no row tells a YouTube id [id]",
+            detail="no row has a YouTube id [id]",
         ),
     ],
 )
@@ -66,7 +66,7 @@ def test_findings_come_first_and_equal_results_share_a_line(width: int) -> None:
     assert places == sorted(places)
     assert text.count("→ drop these rows") == text.count("→ transcode both alike") == 1
     assert text.index("AUROC 0.90") < text.index("→ transcode both alike")
-    assert "no row tells a YouTube id [id]" in text
+    assert "no row has a YouTube id [id]" in text
 
 
 def test_titles_say_once_what_they_begin_and_end_with() -> None:

@@ -1,15 +1,14 @@
-"""What a check receives, and what it returns.
+"""Interface of audit checks: functions from an ``AuditContext`` to a list of ``Outcome``.
 
-A check is a function that takes an ``AuditContext`` and returns a list of ``Outcome``, each from
-``make_result``. A check that looked at nothing or cannot decide is "not checked", never a pass, and
-rows that could not be checked are counted in the detail, so that a pass claims no more than it saw.
+Outcomes are made by ``make_result``. A check that examined nothing or cannot decide is "not
+checked", never a pass; rows that could not be checked are counted in the detail.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from typing import Any, NamedTuple
@@ -29,12 +28,9 @@ Row = Mapping[str, Any]
 CLASSES = ("real", "fake")
 """Names of the targets 0 and 1."""
 
-TEXT_COLUMNS = ("source_dataset", "split_tag", "generator", "group_id", "artist", "youtube_id")
-"""Columns of manifests that checks read; missing ones are empty."""
-
 
 class Outcome(NamedTuple):
-    """The result of one check, the rows it flagged, and the pairs that sound alike."""
+    """Result of one check, flagged rows, and pairs of rows of the same music."""
 
     result: CheckResult
     findings: Sequence[Finding] = ()
@@ -47,12 +43,12 @@ class AuditContext:
 
     Attributes:
         manifests: All manifests, audited ones first.
-        n_audited: How many are audited.
-        rows: ``set, row, filepath, file, target`` and ``TEXT_COLUMNS``, one row a manifest's row.
-            ``set`` indexes ``manifests``, ``row`` counts from 1 within one, ``file`` is an absolute
-            path, and blank text is ``None``.
+        n_audited: Number of audited manifests.
+        rows: ``set, row, filepath, file, target, source_dataset, split_tag, generator, group_id,
+            artist, youtube_id`` of every row. ``set`` indexes ``manifests``, ``row`` counts from 1
+            within one, ``file`` is an absolute path, and blank text is ``None``.
         cards: Detectors whose exposure is checked.
-        features: Features of each file, by ``file``.
+        features: Features by ``file``.
     """
 
     manifests: tuple[Manifest, ...]
@@ -63,7 +59,7 @@ class AuditContext:
 
     @property
     def has_others(self) -> bool:
-        """Whether there are sets to compare the audited ones with."""
+        """Whether there are sets to compare with."""
         return len(self.manifests) > self.n_audited
 
     @property
@@ -88,7 +84,7 @@ class AuditContext:
         offset_s: float | None = None,
         drop: bool = True,
     ) -> Finding:
-        """Return a finding about an audited row, and another that it conflicts with."""
+        """Return a finding about an audited row, and another row that it conflicts with."""
         return Finding(
             check=check,
             manifest=self.name_of(row),
@@ -107,9 +103,6 @@ class AuditContext:
         )
 
 
-Check = Callable[[AuditContext], list[Outcome]]
-
-
 def make_context(
     audited: Sequence[Manifest], against: Sequence[Manifest], cards: Sequence[DetectorCard]
 ) -> AuditContext:
@@ -121,8 +114,8 @@ def make_context(
         UsageError: Two audited manifests have one name.
     """
     names = [manifest.name for manifest in audited]
-    if twins := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"two manifests are named {twins[0]!r}; rename one of the files")
+    if repeated := sorted(name for name, n in Counter(names).items() if n > 1):
+        raise UsageError(f"two manifests are named {repeated[0]!r}; rename one of the files")
     manifests = list(audited)
     for manifest in against:
         numbered = (f"{manifest.name} ({n})" for n in count(2))
@@ -135,6 +128,7 @@ def make_context(
 
 def _list_rows(number: int, manifest: Manifest) -> pl.DataFrame:
     frame = manifest.frame
+    texts = ("source_dataset", "split_tag", "generator", "group_id", "artist", "youtube_id")
     files = [os.path.abspath(path) for path in manifest.locate_all()]  # noqa: PTH100 - a name may be no valid Path
     return frame.select(
         pl.lit(number, dtype=pl.Int32).alias("set"),
@@ -142,7 +136,7 @@ def _list_rows(number: int, manifest: Manifest) -> pl.DataFrame:
         pl.col("filepath"),
         pl.Series("file", files, dtype=pl.String),
         pl.col("target").cast(pl.Int64),
-        *(_text(frame, name) for name in TEXT_COLUMNS),
+        *(_text(frame, name) for name in texts),
     )
 
 
@@ -156,14 +150,7 @@ def _text(frame: pl.DataFrame, name: str) -> pl.Expr:
 
 @dataclass(frozen=True)
 class CheckSpec:
-    """What a check is about.
-
-    Attributes:
-        name: Its name in ``audit.json``.
-        title: What it looks for, for people.
-        scope: What it compares.
-        advice: What to do about a finding.
-    """
+    """Name, title, scope and advice of a check, as in ``CheckResult``."""
 
     name: str
     title: str
@@ -206,15 +193,14 @@ def make_result(
     """Return the outcome of a check.
 
     Args:
-        spec: What it is about.
-        findings: Rows that it flagged.
-        n_checked: Rows that it looked at.
-        n_unchecked: Rows that it could not look at.
-        detail: What it found; for a check of rows, after their counts.
-        verdict: For a check of whole sets or slices. ``None`` for a check of rows: its verdict
-            follows from the findings.
-        links: Pairs that sound alike.
-        figures: Numbers behind the detail.
+        spec: Name, title, scope and advice.
+        findings: Flagged rows.
+        n_checked: Number of checked rows.
+        n_unchecked: Number of rows that could not be checked.
+        detail: What was found; for a check of rows, after their counts.
+        verdict: Of a check of whole sets or slices; ``None`` takes it from the findings.
+        links: Pairs of rows of the same music.
+        figures: Values behind the detail.
         slices: AUROCs behind the detail, kept as ``figures["slices"]``.
     """
     relations = _count_relations(findings)
@@ -251,24 +237,19 @@ def _count_relations(findings: Sequence[Finding]) -> dict[Relation, int]:
     return dict(sorted(Counter(relation for _, _, relation in distinct).items()))
 
 
-_RELATION_TEXTS: dict[Relation, str] = {
-    "leak": "also in another set",
-    "duplicate": "duplicated with the same label",
-    "conflict": "duplicated with the other label",
-    "split_group": "of one origin in several groups",
-    "partial": "sharing a part or a backing",
-    "undecided": "undecided",
-    "trained_on": "trained on",
-    "selected_on": "selected on",
-    "unreadable": "unreadable",
-    "shortcut": "affected",
-}
-
-
 def _describe_counts(n_rows: int, n_checked: int, relations: Mapping[Relation, int]) -> str:
     if n_rows == 0:
         return f"none of {n_checked} rows"
+    texts: dict[Relation, str] = {
+        "leak": "also in another set",
+        "duplicate": "duplicated with the same label",
+        "conflict": "duplicated with the other label",
+        "split_group": "of one origin in several groups",
+        "partial": "sharing a part or a backing",
+        "shortcut": "affected",
+    }
+    named = {relation: texts.get(relation, relation.replace("_", " ")) for relation in relations}
     if len(relations) == 1:
-        return f"{n_rows} of {n_checked} rows {_RELATION_TEXTS[next(iter(relations))]}"
-    parts = ", ".join(f"{n} {_RELATION_TEXTS[relation]}" for relation, n in relations.items())
+        return f"{n_rows} of {n_checked} rows {next(iter(named.values()))}"
+    parts = ", ".join(f"{n} {named[relation]}" for relation, n in relations.items())
     return f"{n_rows} of {n_checked} rows: {parts}"

@@ -1,9 +1,8 @@
-"""Whether the training or the selection of a detector used the rows.
+"""Exposure: whether a detector was trained or selected on the rows.
 
-A card that lists its training items is compared by the hash of files and groups. Other cards name
-corpora and splits ("SONICS train"), which are compared with ``source_dataset`` and ``split_tag``. A
-row is ``unseen`` only where card and manifest both say enough: a corpus that is not known here may
-contain any row.
+Cards that list training items are compared by the hashes of files and groups, others by the corpora
+and splits that they name ("SONICS train"). A row is ``unseen`` only if card and manifest both say
+enough: a corpus without a registered layout may contain any row.
 """
 
 from __future__ import annotations
@@ -18,40 +17,24 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import JsonValue
 
 from earwitness.audit.balance import NO_DETECTOR
-from earwitness.audit.checks import (
-    AuditContext,
-    CheckSpec,
-    Outcome,
-    Row,
-    make_result,
-    not_checked,
-)
+from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, Row, make_result, not_checked
 from earwitness.audit.schema import Exposure, ExposureStatus, Relation
 from earwitness.core.cards import DetectorCard, TrainingItems
 from earwitness.datasets.catalog import layouts_by_source
 from earwitness.splits.grouping import corpus_of
 
 _T = TypeVar("_T")
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
-    "test": "test",
-}
 _ALL_SPLITS = "all splits"
-_TARGETS = {"real": 0, "fake": 1}
-_TRAINED = "evaluate it on a split that was not used to make it, or drop these rows"
-_SELECTED = "its checkpoint was selected on these rows, so that its metrics are too good; "
 _USES: dict[Relation, str] = {"trained_on": "trained on", "selected_on": "selected on"}
 
 
 class Origin(NamedTuple):
-    """Where rows come from, as a card or a manifest states it.
+    """Corpus, split and class of rows, as a card or a manifest states them.
 
     Attributes:
         corpus: One with a registered layout, or the stated name; empty for none.
-        split: ``train``, ``valid`` or ``test``; ``None`` where none is stated; ``all splits`` on
-            cards that name the whole corpus.
-        target: The class it is limited to; ``None`` for both.
+        split: ``train``, ``valid`` or ``test``; ``None`` if not stated; ``all splits`` of a card.
+        target: ``None`` for both classes.
     """
 
     corpus: str
@@ -62,8 +45,7 @@ class Origin(NamedTuple):
 def check_exposure(context: AuditContext) -> list[Outcome]:
     """Flag the rows that each detector was trained or selected on."""
     if not context.cards:
-        n_rows = context.audited_rows.height
-        return [not_checked(_spec(""), NO_DETECTOR, n_unchecked=n_rows)]
+        return [not_checked(_spec(""), NO_DETECTOR, n_unchecked=context.audited_rows.height)]
     return [_check_card(context, card) for card in context.cards]
 
 
@@ -76,8 +58,12 @@ def list_exposures(context: AuditContext) -> list[Exposure]:
     ]
 
 
-def _spec(detector: str, advice: str = _TRAINED) -> CheckSpec:
+def _spec(detector: str, *, is_selected: bool = False) -> CheckSpec:
     name, whom = (f"exposure_{detector}", detector) if detector else ("exposure", "a detector")
+    advice = "evaluate it on a split that was not used to make it, or drop these rows"
+    if is_selected:
+        selected = "its checkpoint was selected on these rows, so that its metrics are too good"
+        advice = f"{selected}; {advice}"
     return CheckSpec(name, f"rows that {whom} was trained or selected on", "exposure", advice)
 
 
@@ -86,7 +72,7 @@ def _check_card(context: AuditContext, card: DetectorCard) -> Outcome:
     counts = Counter(status for _, status in rows)
     if counts["unknown"] == len(rows):
         return not_checked(_spec(card.name), _why_unknown(card), n_unchecked=len(rows))
-    spec = _spec(card.name, _SELECTED * bool(counts["selected_on"]) + _TRAINED)
+    spec = _spec(card.name, is_selected=counts["selected_on"] > 0)
     findings = [
         context.make_finding(
             spec.name,
@@ -145,7 +131,7 @@ def _list_statuses(context: AuditContext, card: DetectorCard) -> list[tuple[Row,
 
 
 def _compare_origins(card: DetectorCard) -> Callable[[Origin], ExposureStatus]:
-    """Return what gives the exposure of an origin, by the corpora and splits that a card names."""
+    """Return the function from an origin to its exposure, by the corpora that a card names."""
     trained_on, selected_on = (
         None if texts is None else [statement_origin(text) for text in texts]
         for texts in (card.trained_on, card.selected_on)
@@ -164,7 +150,7 @@ def _compare_origins(card: DetectorCard) -> Callable[[Origin], ExposureStatus]:
 
 
 def _compare_item(context: AuditContext, row: Row, items: TrainingItems) -> ExposureStatus:
-    """Compare by the hash of the file and of the group; nothing was selected on items."""
+    """Return the exposure by the hashes of file and group; no item was used for selection."""
     group, features = row["group_id"], context.features.get(row["file"])
     sha256 = features.sha256 if features else None
     in_group = group and hashlib.sha256(group.encode()).hexdigest() in items.group_sha256
@@ -174,7 +160,7 @@ def _compare_item(context: AuditContext, row: Row, items: TrainingItems) -> Expo
 
 
 def _is_among(origin: Origin, others: Sequence[Origin] | None) -> bool | None:
-    """Return whether an origin is covered by others; ``None`` where that is unknown."""
+    """Return whether an origin is covered by others; ``None`` if unknown."""
     if others is None:
         return None
     answers = [_is_within(origin, other) for other in others]
@@ -198,21 +184,26 @@ def _is_within(origin: Origin, other: Origin) -> bool | None:
 
 
 def statement_origin(text: str) -> Origin:
-    """Return the origin that a card states: "FMA-medium train (Deezer split) and its nine …"."""
+    """Return the origin in a text of a card ("FMA-medium train (Deezer split) and its nine …")."""
     folded = text.casefold()
     known = [name for name in layouts_by_source() if name.casefold() in folded]
     corpus = known[0] if len(known) == 1 else (folded.split() or [""])[0]
-    split = _ALL_SPLITS if _ALL_SPLITS in folded else _find(_SPLITS, text)
-    return Origin(corpus, split, _find(_TARGETS, text))
+    split = _ALL_SPLITS if _ALL_SPLITS in folded else _find_split(text)
+    return Origin(corpus, split, _find({"real": 0, "fake": 1}, text))
 
 
 def row_origin(row: Row) -> Origin:
     """Return the origin that a manifest states of a row."""
-    return Origin(corpus_of(row["source_dataset"]), _find(_SPLITS, row["split_tag"]), row["target"])
+    return Origin(corpus_of(row["source_dataset"]), _find_split(row["split_tag"]), row["target"])
+
+
+def _find_split(text: str | None) -> str | None:
+    valid = dict.fromkeys(("valid", "validation", "val", "dev"), "valid")
+    return _find(valid | {"train": "train", "training": "train", "test": "test"}, text)
 
 
 def _find(known: Mapping[str, _T], text: str | None) -> _T | None:
-    """Return what the words of a text stand for; ``None`` for nothing or several things."""
+    """Return the value of the words of a text; ``None`` for none or several values."""
     words = re.findall(r"[a-z0-9]+", (text or "").casefold())
     found = {known[word] for word in words if word in known}
     return found.pop() if len(found) == 1 else None

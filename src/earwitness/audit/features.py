@@ -1,10 +1,8 @@
-"""What an audit knows of each file, extracted in one pass and cached.
+"""Features of files, extracted in one pass and cached by the hash of the bytes.
 
-``FileFeatures`` belong to bytes, not to a path: equal bytes are decoded once. Only the beginning of
-a very long file is used. The cache has a line a distinct file in ``sounds-v<N>.jsonl``, by the
-SHA-256 of its bytes, and in ``files-v<N>.jsonl`` the hash of each path, with its size and time of
-change, so that the next run reads only files that changed. Files that cannot be read are tried
-again by every run.
+The cache has the features of distinct files in ``sounds-v<N>.jsonl``, and in ``files-v<N>.jsonl``
+the hash of each path with its size and time of change, so that only changed files are read again.
+Files that cannot be read are tried by every run.
 """
 
 from __future__ import annotations
@@ -21,13 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.audio.clips import resample
-from earwitness.audio.decode import (
-    AudioInfo,
-    mix_down,
-    probe_audio,
-    read_slice,
-    scan_packets,
-)
+from earwitness.audio.decode import AudioInfo, mix_down, probe_audio, read_slice, scan_packets
 from earwitness.audio.files import stat_regular
 from earwitness.audit.near_duplicates.fingerprints import (
     N_CLASSES,
@@ -44,10 +36,10 @@ from earwitness.scoring.store import LineFile
 from earwitness.scoring.workers import CRASHED, KILLED, Death, TaskQueue, map_tasks
 
 LONGEST_S = 1_200
-"""How much of a file is used, from its start."""
+"""Duration that is used of longer files, from the start."""
 
 VERSION = 2
-"""Raised whenever the same file gives other ``FileFeatures``."""
+"""Version of the features; raise it whenever the same file gives other ones."""
 
 _DEATHS: dict[Death, str] = {"crashed": CRASHED, "killed": KILLED}
 _ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -61,24 +53,19 @@ OnFileDone = Callable[[bool], None]
 
 @dataclass(frozen=True, eq=False)
 class FileFeatures:
-    """Features of one file.
+    """Features of one file; ``None`` where they are unknown.
 
     Attributes:
-        sha256: Of its bytes; ``None`` where they cannot be read.
-        error: Why it cannot be decoded; ``None`` where it can, else nothing below is known.
-        packets_sha256: Of its compressed packets; ``None`` where they cannot be found.
-        samples_sha256: Of its samples at their own rate, rounded to 16 bits.
-        duration_s: Its length.
-        sample_rate_hz: Its own rate.
-        n_channels: Its channels.
-        codec: Coding of its samples.
-        container: Its file format.
-        bit_rate_kbps: Mean over its compressed packets, to the nearest whole number.
-        encoder: Its encoder tag.
-        tag_fields: Names of its other metadata fields, with ``|`` between them; empty for none.
-        cover_art: ``yes`` or ``no``: whether it holds a cover picture.
+        sha256: Hash of the bytes.
+        error: Why it cannot be decoded; ``None`` if it can.
+        packets_sha256: Hash of the compressed packets.
+        samples_sha256: Hash of the samples at their own rate, rounded to 16 bits.
+        bit_rate_kbps: Mean over the compressed packets.
+        encoder: The encoder tag.
+        tag_fields: Names of the other metadata fields, separated by ``|``.
+        cover_art: ``yes`` or ``no``.
         channel: Level, silence, bandwidth and stereo field.
-        words: Sub-fingerprints.
+        words: Fingerprint.
         chroma: Time–chroma.
     """
 
@@ -101,12 +88,7 @@ class FileFeatures:
 
 
 def extract_file_features(path: str, sha256: str) -> FileFeatures:
-    """Return the features of a file, or the error of one that cannot be decoded.
-
-    Args:
-        path: The file.
-        sha256: Of its bytes.
-    """
+    """Return the features of a file with this hash, or the error of one that cannot be decoded."""
     try:
         info = probe_audio(path)
         n_samples = min(info.n_samples, LONGEST_S * info.sample_rate_hz)
@@ -157,13 +139,7 @@ def _write_row(features: FileFeatures) -> dict[str, Any]:
 
 
 def _read_row(row: Any) -> FileFeatures:
-    """Return the features of a row.
-
-    Raises:
-        TypeError: The row is not what ``_write_row`` returns.
-        KeyError: Likewise.
-        ValueError: Likewise.
-    """
+    """Return the features of a row; ``TypeError``, ``KeyError`` or ``ValueError`` if invalid."""
     unpacked = {
         name: np.frombuffer(base64.b64decode(row[name]), dtype).reshape(shape)
         for name, (dtype, shape) in _ARRAYS.items()
@@ -173,7 +149,7 @@ def _read_row(row: Any) -> FileFeatures:
 
 
 class FileState(NamedTuple):
-    """A path with the size and time of change of its file."""
+    """A path, and the size and time of change of its file."""
 
     path: str
     n_bytes: int = 0
@@ -181,7 +157,7 @@ class FileState(NamedTuple):
 
 
 class Hashed(NamedTuple):
-    """The hash of a file's bytes, or why there is none."""
+    """The hash of a file, or why there is none."""
 
     state: FileState
     sha256: str | None
@@ -189,13 +165,10 @@ class Hashed(NamedTuple):
 
 
 class FeatureCache(ExitStack):
-    """Features and hashes of files, in memory and, given a folder, on disk; a context manager.
-
-    Args:
-        folder: Where the cache is kept; ``None`` keeps it in memory.
+    """Cache of features and hashes in a folder, or in memory for ``None``; a context manager.
 
     Raises:
-        RunError: The files there hold something else.
+        RunError: The files in the folder are no such cache.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -214,8 +187,7 @@ class FeatureCache(ExitStack):
         return self
 
     def _take_features(self, row: Any) -> None:
-        features = _read_row(row)
-        self.features[str(features.sha256)] = features
+        self.features[str(row["sha256"])] = _read_row(row)
 
     def _take_hash(self, row: Any) -> None:
         state = FileState(str(row["path"]), int(row["n_bytes"]), int(row["changed_ns"]))
@@ -246,11 +218,10 @@ def extract_features(
 
     Args:
         paths: Distinct absolute paths.
-        cache: Features from earlier runs; new ones are added.
-        n_workers: Processes; see ``map_tasks``.
+        cache: Features of earlier runs; new ones are added.
+        n_workers: Number of processes; see ``map_tasks``.
         on_file_done: Called once a file.
-        should_stop: Called before every file; once it returns true, only files in work are
-            finished.
+        should_stop: Called before every file; once it is true, only files in work are finished.
     """
     report = on_file_done or (lambda _: None)
     extracted: dict[str, FileFeatures] = {}
@@ -290,11 +261,15 @@ def _hash_files(
     """Yield the hash of every file; only files that changed are read."""
     unknown: list[tuple[str]] = []
     for path in paths:
-        hashed = _look_up(path, cache)
-        if hashed is None:
-            unknown.append((path,))
+        try:
+            state = _read_state(path)
+        except AudioError as error:
+            yield Hashed(FileState(path), None, error.reason)
+            continue
+        if sha256 := cache.hashes.get(state):
+            yield Hashed(state, sha256)
         else:
-            yield hashed
+            unknown.append((path,))
     if not unknown:
         return
     queue: TaskQueue[tuple[str], Hashed] = TaskQueue(unknown, should_stop=should_stop)
@@ -309,17 +284,8 @@ def _hash_files(
         yield hashed
 
 
-def _look_up(path: str, cache: FeatureCache) -> Hashed | None:
-    try:
-        state = _read_state(path)
-    except AudioError as error:
-        return Hashed(FileState(path), None, error.reason)
-    sha256 = cache.hashes.get(state)
-    return None if sha256 is None else Hashed(state, sha256)
-
-
 def hash_file(path: str) -> Hashed:
-    """Return the hash of a file's bytes, or why it cannot be read."""
+    """Return the hash of a file, or why it cannot be read."""
     try:
         state = _read_state(path)
         return Hashed(state, sha256_of(Path(path)))

@@ -1,9 +1,8 @@
-"""Rows that share a file or an origin, between audited sets and others, and inside one set.
+"""Checks for rows that share a file or an origin, with other sets and inside a set.
 
-A row's key is what may be shared: a path, a hash, a track, an artist. ``None`` is unknown, and such
-a row counts as unchecked. Across sets any shared key is a leak. Inside a set, rows of one origin
-are by design where ``group_id`` joins them and a finding where it does not, since confidence
-intervals would take them for independent.
+Rows are compared by a key: a path, a hash, a track, an artist; rows without one are unchecked.
+Across sets any shared key is a leak. Inside a set, rows of one origin need one ``group_id``, since
+confidence intervals would otherwise take them for independent.
 """
 
 from __future__ import annotations
@@ -33,20 +32,19 @@ from earwitness.datasets import fakemusiccaps
 from earwitness.splits.grouping import named_files, track_keys
 
 NO_OTHERS = "no set was given to compare with (--against)"
-_JOIN = "give these rows one group_id: intervals take rows of different groups for independent"
 _KEY = "_key"
 
 
 @dataclass(frozen=True)
 class SharedKey:
-    """Something that rows may share.
+    """A key that rows may share.
 
     Attributes:
-        name: Short name; checks are called ``<name>_across`` and ``<name>_inside``.
-        words: What is shared, for people ("the same bytes").
-        unknown: Why rows have no key ("no row names an artist").
-        advice_across: What to do about rows that share it with another set.
-        advice_inside: What to do about rows of one set that share it.
+        name: Its checks are ``<name>_across`` and ``<name>_inside``.
+        words: The shared thing in text ("the same bytes").
+        unknown: Why no row has a key ("no row names an artist").
+        advice_across: Advice on rows that share it with another set.
+        advice_inside: Advice on rows of one set that share it.
     """
 
     name: str
@@ -67,6 +65,8 @@ class SharedKey:
         title = f"{self.words} twice in a set"
         return CheckSpec(f"{self.name}_inside", title, "inside", self.advice_inside)
 
+
+_JOIN = "give these rows one group_id: intervals take rows of different groups for independent"
 
 PATH = SharedKey("path", "the same path", "there is no row")
 NAME = SharedKey(
@@ -97,7 +97,7 @@ VIDEO = SharedKey("video", "the same YouTube video", "no row has a YouTube id", 
 
 
 def check_path(context: AuditContext) -> list[Outcome]:
-    """Compare paths after ``..``, links and relative beginnings are resolved."""
+    """Compare resolved paths."""
     keys = [_resolve(path) for path in context.rows["file"].to_list()]
     return [compare_across(context, PATH, keys), compare_inside(context, PATH, keys)]
 
@@ -182,20 +182,14 @@ def _video(corpus: str, stem: str) -> str | None:
 
 
 class Matches(NamedTuple):
-    """Rows that share a key.
-
-    Attributes:
-        first: The first two of them, or the only one.
-        by_target: The first of each label.
-        n: How many there are.
-    """
+    """Rows that share a key: the first two, the first of each label, and their number."""
 
     first: Sequence[Row]
     by_target: Mapping[int, Row]
     n: int
 
     def nearest(self, row: Row) -> Row:
-        """Return another row than this one, with the other label if there is one."""
+        """Return another row, with the other label if there is one."""
         others = (self.by_target.get(1 - row["target"]), *self.first)
         return next(other for other in others if other is not None and other is not row)
 
@@ -224,15 +218,15 @@ def compare_inside(
 ) -> Outcome:
     """Flag rows that share their key with another row of their set; the first may stay.
 
-    With ``by_group``, flag rows of several groups that share it, to join their groups. A row
-    without ``group_id`` is a group of its own, as other tools take it.
+    With ``by_group``, flag only rows of different groups; one without ``group_id`` is a group.
     """
     n_rows, (audited, _) = context.audited_rows.height, _split_known(context, keys)
     if audited.height == 0:
         return not_checked(shared.inside, shared.unknown, n_unchecked=n_rows)
     group = pl.coalesce("group_id", pl.format("row {}", "row")).alias("_group")
     findings = []
-    for members in _list_sharing(audited.with_columns(group)):
+    sharing = audited.with_columns(group).filter(pl.len().over("set", _KEY) > 1)
+    for members in _list_members(sharing, ["set", _KEY]):
         matches = _match(members)
         relation: Relation = "conflict" if len(matches.by_target) > 1 else "duplicate"
         if by_group:
@@ -262,12 +256,8 @@ def _split_known(
     return known.filter(is_audited), known.filter(~is_audited)
 
 
-def _list_sharing(rows: pl.DataFrame) -> Iterator[list[Row]]:
-    """Yield the rows of one set that share a key, two or more at a time, in order."""
-    return _list_members(rows.filter(pl.len().over("set", _KEY) > 1), ["set", _KEY])
-
-
 def _list_members(rows: pl.DataFrame, by: Sequence[str]) -> Iterator[list[Row]]:
+    """Yield the rows of each group of equal columns, in order."""
     ordered = rows.sort(*dict.fromkeys([*by, "set", "row"])).iter_rows(named=True)
     for _, members in groupby(ordered, key=lambda row: [row[name] for name in by]):
         yield list(members)

@@ -1,8 +1,4 @@
-"""Types of an audit, and its file, ``audit.json``.
-
-A check passes, finds something, or says why it was not made. Flagged rows go into tables of their
-own, not into ``audit.json``.
-"""
+"""Schema of ``audit.json`` and of the tables beside it; see docs/audit-json.md."""
 
 from __future__ import annotations
 
@@ -27,14 +23,11 @@ from earwitness.core.io import first_problem, read_model, write_text
 
 AUDIT_JSON = "audit.json"
 SCHEMA_VERSION: Final = 1
-"""Version of ``audit.json``; it rises when a reader of the old form would misread the new one."""
 
 Verdict = Literal["pass", "finding", "not checked"]
 Role = Literal["audited", "against"]
 Scope = Literal["across", "inside", "rows", "exposure", "shortcuts"]
-"""Between audited sets and others, inside each audited set, row by row, against the training data
-of a detector, and what separates fakes from reals without the music."""
-
+ExposureStatus = Literal["trained_on", "selected_on", "unseen", "unknown"]
 Relation = Literal[
     "leak",
     "duplicate",
@@ -47,14 +40,10 @@ Relation = Literal[
     "unreadable",
     "shortcut",
 ]
-"""What is wrong with a row; see docs/audit-json.md."""
-
-ExposureStatus = Literal["trained_on", "selected_on", "unseen", "unknown"]
-"""Whether the training or the selection of a detector used a row."""
 
 
 class Finding(NamedTuple):
-    """One audited row that a check flagged.
+    """One audited row that a check flagged: a row of ``findings.csv``.
 
     Attributes:
         check: Name of the check.
@@ -63,13 +52,13 @@ class Finding(NamedTuple):
         filepath: As in the manifest.
         target: 0 or 1.
         relation: What is wrong with it.
-        detail: The same in words.
-        other_manifest: Manifest of the most relevant row it conflicts with; ``None`` without one.
-        other_filepath: That row's file.
-        other_target: That row's label.
-        n_others: Number of rows that it conflicts with.
-        similarity: Of the two sounds, at most 1; ``None`` where it was not measured.
-        offset_s: Where the other begins in it; ``None`` where it was not measured.
+        detail: The same as text.
+        other_manifest: Manifest of the nearest row it conflicts with; ``None`` without one.
+        other_filepath: File of that row.
+        other_target: Label of that row.
+        n_others: Number of rows it conflicts with.
+        similarity: Of both recordings, at most 1; ``None`` if not measured.
+        offset_s: Start of the other in it; ``None`` if not measured.
         drop: Whether dropping the row solves the problem.
     """
 
@@ -90,18 +79,9 @@ class Finding(NamedTuple):
 
 
 class Link(NamedTuple):
-    """An audited row and another one that are the same music, by design or not.
+    """An audited row and another of the same music: a row of ``links.csv``, see ``Finding``.
 
     Attributes:
-        tier: ``copy`` or ``version``.
-        manifest: Name of the audited manifest.
-        row: Row in it, from 1.
-        filepath: As in the manifest.
-        other_manifest: Name of the other's manifest.
-        other_row: Row in that.
-        other_filepath: As in that manifest.
-        similarity: Of the two sounds, at most 1.
-        offset_s: Where the other begins in the first.
         relation: What is wrong; ``by_design`` for rows that ``group_id`` joins.
     """
 
@@ -118,7 +98,7 @@ class Link(NamedTuple):
 
 
 class Exposure(NamedTuple):
-    """Whether one detector was trained or selected on one audited row."""
+    """Exposure of one detector to one audited row: a row of ``exposure.csv``."""
 
     manifest: str
     row: int
@@ -128,15 +108,11 @@ class Exposure(NamedTuple):
 
 
 class Nuisances(NamedTuple):
-    """Properties of one audited row's file that have nothing to do with the music.
+    """Properties of one audited row's file, apart from the music: a row of ``nuisances.csv``.
 
     Attributes:
-        manifest: Name of the audited manifest.
-        row: Row in it, from 1.
-        filepath: As in the manifest.
-        target: 0 or 1.
-        error: Why it cannot be decoded; ``None`` where it can.
-        measures: Each of ``MEASURES`` by name.
+        error: Why it cannot be decoded; ``None`` if it can.
+        measures: Values of ``shortcuts.MEASURES`` by name.
     """
 
     manifest: str
@@ -155,13 +131,13 @@ class AuditedManifest(_Part):
     """A manifest of an audit.
 
     Attributes:
-        name: Its name.
+        name: Name of the manifest.
         digest: ``Manifest.digest``: the audit holds for exactly these rows.
         role: ``audited``, or ``against`` for a set to compare with.
-        n_rows: Its rows.
-        n_real: Reals among them.
-        n_fake: Fakes among them.
-        roots: Folders that its relative paths start from.
+        n_rows: Number of rows.
+        n_real: Number of reals.
+        n_fake: Number of fakes.
+        roots: Folders that relative paths start from.
     """
 
     name: str
@@ -182,19 +158,18 @@ def _in_one_line(what: str) -> Iterator[None]:
 
 
 class SliceAuroc(_Part):
-    """One entry of ``figures["slices"]`` of a check: how well something separates the classes.
+    """One entry of ``figures["slices"]`` of a check: how well measures separate the classes.
 
     Attributes:
         real_corpus: Corpus of the reals, or ``all``.
         generator: Generator of the fakes, or ``all``.
         fake_corpus: Corpus of the fakes, or ``all``.
-        baseline: Name of the baseline, of a check of several measures.
-        usual_real: Median or commonest category of the reals, of a check of one measure.
-        usual_fake: The same of the fakes.
+        baseline: Name of the baseline; ``None`` for one measure.
+        usual_real: Median or commonest category of the reals; ``None`` for a baseline.
+        usual_fake: Likewise of the fakes.
         finding: Whether it separates fakes from reals.
         p_holm: Corrected p-value; ``None`` without a test.
-        auroc: ``None`` where it is undefined, and ``reason`` says why.
-        low: Lower end of its interval; this and the rest: see ``Estimate``.
+        auroc: ``None`` if undefined; for this and the rest see ``Estimate``.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
@@ -218,7 +193,7 @@ class SliceAuroc(_Part):
 
     @classmethod
     def of(cls, estimate: Estimate, **fields: Any) -> Self:
-        """Return the entry of an AUROC, with the fields that an estimate lacks."""
+        """Return the entry of an AUROC."""
         named = estimate.model_dump()
         return cls(auroc=named.pop("value"), **named, **fields)
 
@@ -243,17 +218,17 @@ class CheckResult(_Part):
     """Result of one check.
 
     Attributes:
-        name: Its name ("bytes_across").
-        title: What it looks for, for people ("the same bytes in another set").
+        name: Name of the check ("bytes_across").
+        title: What it searches, for people ("the same bytes in another set").
         scope: What it compares.
         verdict: ``pass``, ``finding`` or ``not checked``.
         detail: What was found; for ``not checked``, the reason.
         advice: What to do about a finding; empty without one.
-        n_rows: Audited rows that it flagged.
-        n_checked: Audited rows that it looked at.
-        n_unchecked: Audited rows that it could not look at.
-        relations: Flagged rows by relation.
-        figures: Numbers and tables behind the detail, by name.
+        n_rows: Number of flagged rows.
+        n_checked: Number of checked rows.
+        n_unchecked: Number of rows that could not be checked.
+        relations: Number of flagged rows by relation.
+        figures: Values and tables behind the detail.
     """
 
     name: str
@@ -270,7 +245,7 @@ class CheckResult(_Part):
 
     @property
     def slices(self) -> list[SliceAuroc]:
-        """Its ``figures["slices"]``; empty where it has none."""
+        """AUROCs behind the detail, if any."""
         return _SLICES.validate_python(self.figures.get("slices") or [])
 
     @model_validator(mode="after")
@@ -291,12 +266,12 @@ class AuditReport(_Part):
 
     Attributes:
         schema_version: ``SCHEMA_VERSION``.
-        earwitness: Version that made it.
+        earwitness: Version of the package.
         manifests: All manifests, audited ones first.
         detectors: Names of the detectors whose exposure was checked.
-        checks: Results of all checks, including those that were not made.
+        checks: Results of all checks, also those not made.
         findings: Flagged rows; this and the rest is not in ``audit.json``.
-        links: Pairs that sound alike.
+        links: Pairs of rows of the same music.
         exposures: Exposure of each detector to each audited row.
         nuisances: Properties of each audited row's file.
     """
@@ -344,7 +319,7 @@ def read_audit(path: str | Path) -> AuditReport:
     """Read ``audit.json``, without the tables beside it.
 
     Raises:
-        AuditError: The file cannot be read, or is not what ``write_audit`` writes.
+        AuditError: The file cannot be read or is invalid.
     """
     expected = f"an audit.json, schema_version {SCHEMA_VERSION}"
     return read_model(Path(path), AuditReport, error=AuditError, expected=expected)

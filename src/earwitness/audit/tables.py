@@ -1,10 +1,4 @@
-"""An audit on the terminal, and its tables beside ``audit.json``.
-
-Results are grouped once, by ``group_results``, for the terminal and the report. A row of
-``findings.csv`` is an audited row and one reason why it was flagged; ``links.csv`` has pairs that
-sound alike, ``exposure.csv`` the exposure of each detector to each row, and ``nuisances.csv``
-properties of each row's file.
-"""
+"""Terminal view of an audit, and its CSV tables."""
 
 from __future__ import annotations
 
@@ -31,26 +25,9 @@ from earwitness.audit.schema import (
 )
 from earwitness.core.io import atomic_write
 
-_SCOPES: dict[Scope, str] = {
-    "rows": "files",
-    "across": "overlap with other sets",
-    "inside": "inside a set",
-    "exposure": "training and selection of detectors",
-    "shortcuts": "shortcuts without the music",
-}
-
 
 class ResultGroup(NamedTuple):
-    """Checks of one scope with the same result.
-
-    Attributes:
-        title: Titles of the checks, their common words once.
-        scope: What they compare.
-        detail: What they found, or why they were not made.
-        advice: What to do about it; empty without a finding.
-        n_rows: Audited rows that each flagged.
-        n_checked: Audited rows that each looked at.
-    """
+    """Checks of one scope with the same result, under a joined title; see ``CheckResult``."""
 
     title: str
     scope: Scope
@@ -61,7 +38,7 @@ class ResultGroup(NamedTuple):
 
 
 def group_results(checks: Iterable[CheckResult], verdict: Verdict) -> list[ResultGroup]:
-    """Return the results with a verdict, equal ones together and equal advice side by side."""
+    """Return the results with a verdict, equal ones merged and sorted by equal advice."""
     by_advice: dict[tuple[Scope, str], dict[tuple[str, int, int], list[str]]] = {}
     for check in checks:
         if check.verdict == verdict:
@@ -76,13 +53,20 @@ def group_results(checks: Iterable[CheckResult], verdict: Verdict) -> list[Resul
 
 
 def audit_table(report: AuditReport) -> Group:
-    """Return the terminal's view: findings with advice, checks that passed, and those not made."""
+    """Return findings with advice, then passed checks, then those not made."""
+    scopes: dict[Scope, str] = {
+        "rows": "files",
+        "across": "overlap with other sets",
+        "inside": "inside a set",
+        "exposure": "training and selection of detectors",
+        "shortcuts": "shortcuts without the music",
+    }
     parts: list[Text | Table] = [
         Text(f"{one.role} {one.name}: {one.n_real} real, {one.n_fake} fake")
         for one in report.manifests
     ]
     found = group_results(report.checks, "finding")
-    for scope, words in _SCOPES.items():
+    for scope, words in scopes.items():
         in_scope = [group for group in found if group.scope == scope]
         parts += _section(f"FINDINGS: {words}", "bold red", in_scope)
     parts += _section("passed", "bold green", group_results(report.checks, "pass"))
@@ -92,7 +76,7 @@ def audit_table(report: AuditReport) -> Group:
 
 
 def _section(heading: str, style: str, groups: Sequence[ResultGroup]) -> list[Table]:
-    """Return results under a heading, equal advice once, after the last of them."""
+    """Return a table of results, advice once after the last result that has it."""
     if not groups:
         return []
     table = Table(
@@ -135,7 +119,7 @@ def _join_group(titles: list[list[str]]) -> str:
 
 
 def _count_shared(titles: list[list[str]]) -> tuple[int, int]:
-    """Return how many words several titles share at start and end; one is left between."""
+    """Return the number of words that titles share at start and end, all but one at most."""
     if len(titles) < 2:
         return 0, 0
     most = min(map(len, titles)) - 1
@@ -147,15 +131,14 @@ def _count_equal(titles: Iterable[Sequence[str]]) -> int:
     return len(list(takewhile(lambda words: len(set(words)) == 1, zip(*titles, strict=False))))
 
 
-def write_tables(report: AuditReport, folder: Path) -> list[Path]:
-    """Write the tables of an audit that have rows, and remove those of an earlier one."""
+def write_tables(report: AuditReport, folder: Path) -> None:
+    """Write the tables of an audit; remove those of an earlier one that would be empty."""
     tables: list[tuple[str, type[Any], Sequence[tuple[Any, ...]]]] = [
         ("findings.csv", Finding, report.findings),
         ("links.csv", Link, report.links),
         ("exposure.csv", Exposure, report.exposures),
         ("nuisances.csv", Nuisances, report.nuisances),
     ]
-    written = []
     for name, kind, rows in tables:
         path = folder / name
         if not rows and kind is not Finding:
@@ -168,5 +151,3 @@ def write_tables(report: AuditReport, folder: Path) -> list[Path]:
             frame = frame.unnest("measures")
         with atomic_write(path) as temporary:
             frame.write_csv(temporary)
-        written.append(path)
-    return written
