@@ -7,6 +7,7 @@ import pytest
 import sklearn.metrics as reference
 
 from earwitness.core.estimate import Counts
+from earwitness.metrics import sweep
 from earwitness.metrics.compute import Metric, count_decisions
 from earwitness.metrics.measures import measure, measure_counts
 from earwitness.metrics.sample import CLIP, Costs, Options, bin_of, logits, rank
@@ -105,6 +106,21 @@ def test_rates_at_every_threshold_are_those_of_scikit_learn() -> None:
     assert steps.fpr == pytest.approx(fpr)
     assert steps.tpr == pytest.approx(tpr)
     assert steps.thresholds == pytest.approx(thresholds[1:])
+
+
+def test_rates_of_a_missing_class_are_nan() -> None:
+    steps = count_steps(rank([1, 1], [0.1, 0.2]))
+    assert np.isnan(steps.fpr).all()
+    assert steps.tpr.tolist() == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize("name", ["auroc", "eer", "eer_threshold", "average_precision"])
+def test_a_metric_of_one_sweep_has_no_leading_axes(name: str) -> None:
+    rng = np.random.default_rng(1)
+    target, score = rng.integers(0, 2, 50), rng.integers(0, 20, 50).astype(float)
+    found = getattr(sweep, name)(count_steps(rank(target, score)))
+    assert np.shape(found) == ()
+    assert found == measure(name, target, score)
 
 
 def test_constant_scores() -> None:
