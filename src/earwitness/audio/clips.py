@@ -1,11 +1,8 @@
-"""Clips of a file: their windows, resampling, and whether one holds anything to analyse.
+"""Clips of a file: windows, resampling and content checks.
 
-Conventions: positions and lengths are samples at the clips' rate: the detector's, or the file's
-own where its contract says so. A file shorter than a clip is zero-padded at its end. A resampled
-slice equals the same slice of the resampled file bit for bit, since both are put together from the
-same blocks: half-second blocks on a fixed grid, which begin where an input sample and an output
-sample coincide, each resampled with a margin that is cut off. One soxr call over everything differs
-from the blocks by its float32 rounding, up to 2e-6 at full scale.
+Positions and lengths are samples at the clips' rate. Slices are resampled in half-second blocks
+with margins, on a fixed grid where input and output samples coincide, so a resampled slice equals
+the same slice of the resampled file bit for bit.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ from earwitness.core.cards import ClipContract, ContentNeed, CropPolicy, Windows
 
 
 class Window(NamedTuple):
-    """A stretch of a file, in samples at the clips' rate."""
+    """A section of a file, in samples at the clips' rate."""
 
     start: int
     n_samples: int
@@ -54,20 +51,17 @@ def place_windows(
 ) -> list[Window]:
     """Return the windows of a file's clips.
 
-    ``published`` is the one clip of the contract's crop policy. A number spreads clips evenly: one
-    is in the centre; of several the first starts at the start of the file, the last ends at its
-    end, and they overlap where the file is short of room. ``all`` puts one clip after another; the
-    last ends at the end of the file and overlaps the one before it by what is left over. A file no
-    longer than a clip gives one window, whatever was asked for, and so does a contract whose crop
-    is ``start``.
+    ``published`` is the one clip of the contract's crop policy. A number of clips is spread evenly
+    from start to end, a single one is centred. ``all`` puts clips one after another; the last ends
+    with the file. A file no longer than a clip, or the crop ``start``, gives one window.
 
     Args:
         n_samples: Length of the file at the clips' rate.
-        contract: What the detector wants.
-        windows: Which clips, see above; a number is at least 1.
+        contract: The detector's input contract.
+        windows: Windows to take; a number is at least 1.
 
     Returns:
-        Windows inside the file, in time order; none is longer than the file.
+        Windows within the file, in time order.
     """
     length = contract.clip_samples or contract.max_samples or n_samples
     if length >= n_samples:
@@ -97,19 +91,11 @@ def pad_clip(samples: NDArray[np.float32], n_samples: int) -> NDArray[np.float32
     return np.pad(samples, ((0, 0), (0, missing)))
 
 
-_STRETCH_SAMPLES = 16_384
 _LOWEST_DBFS = -400.0
 
 
 def mix_first_two(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the mean of the first two channels, or the only one.
-
-    Args:
-        samples: ``(n_channels, n_samples)``, at least one channel.
-
-    Returns:
-        ``(n_samples,)`` float32.
-    """
+    """Return the mean of the first two channels, or the only one, ``(n_samples,)``."""
     mixed: NDArray[np.float64] = samples[:2].mean(axis=0, dtype=np.float64)
     return mixed.astype(np.float32)
 
@@ -121,15 +107,13 @@ def describe_lack(
     band_hz: tuple[float, float] | None = None,
     needs: ContentNeed | None = None,
 ) -> str | None:
-    """Return why a detector can say nothing of a clip, or ``None`` where it can.
-
-    This alone decides what detectors abstain from and what is left out of training.
+    """Return why a clip has nothing to analyse, or ``None``; used in scoring and training.
 
     Args:
         samples: ``(n_channels, n_samples)`` by the contract, without padding, finite.
-        contract: What the clip was cut by.
-        band_hz: The detector's band; all there is by default.
-        needs: What the detector needs; by default what most of them do.
+        contract: The detector's input contract.
+        band_hz: The detector's frequency band; by default all frequencies.
+        needs: The detector's content requirements.
     """
     needs = needs or ContentNeed()
     band_hz = band_hz or (0.0, contract.sample_rate_hz / 2)
@@ -155,8 +139,8 @@ def _loudest_dbfs(
     *,
     enough_dbfs: float,
 ) -> float:
-    """Return the level of the loudest stretch in the band, or of the first that is enough."""
-    size = min(_STRETCH_SAMPLES, samples.shape[1])
+    """Return the in-band level of the loudest frame, or of the first that is loud enough."""
+    size = min(16_384, samples.shape[1])
     window = np.hanning(size + 2)[1:-1]
     hz = np.fft.rfftfreq(size, 1 / contract.sample_rate_hz)
     inside = (hz >= band_hz[0]) & (hz <= band_hz[1])
@@ -173,7 +157,7 @@ def _loudest_dbfs(
 
 
 def _probe_starts(n_samples: int, size: int) -> list[int]:
-    """Return where stretches begin: they overlap by half, and the last ends with the clip."""
+    """Return starts of half-overlapping frames, the last at the end of the clip."""
     last = n_samples - size
     return [*range(0, last, max(size // 2, 1)), last]
 
@@ -187,15 +171,7 @@ MARGIN_SAMPLES = 512
 
 
 class Block(NamedTuple):
-    """One block of a slice; a stop is one past the last sample.
-
-    Attributes:
-        in_start: First sample read, at the rate resampled from.
-        in_stop: End of what is read.
-        out_start: First sample kept, at the rate resampled to.
-        out_stop: End of what is kept.
-        out_origin: Sample at the rate resampled to that coincides with ``in_start``.
-    """
+    """One block of a slice: input read, and output kept; ``out_origin`` is at ``in_start``."""
 
     in_start: int
     in_stop: int
@@ -205,24 +181,12 @@ class Block(NamedTuple):
 
 
 def resampled_length(n_samples: int, from_hz: int, to_hz: int) -> int:
-    """Return how many samples a file of ``n_samples`` has at ``to_hz``.
-
-    Halves round as they come out in soxr's own arithmetic: the ratio of the rates is rounded first.
-    """
+    """Return the number of samples at ``to_hz``, rounded as in soxr."""
     return int(n_samples / (from_hz / to_hz) + 0.5)
 
 
 def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
-    """Resample in a single call of soxr.
-
-    Args:
-        samples: ``(n_channels, n_samples)`` float32 at ``from_hz``.
-        from_hz: Rate of the samples.
-        to_hz: Rate wanted.
-
-    Returns:
-        ``(n_channels, resampled_length(n_samples, from_hz, to_hz))`` float32.
-    """
+    """Return ``(n_channels, n_samples)`` float32 resampled in a single call of soxr."""
     if from_hz == to_hz:
         return samples
     frames = np.ascontiguousarray(samples.T, dtype=np.float32)
@@ -231,15 +195,7 @@ def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[
 
 
 def plan_blocks(start: int, stop: int, *, n_samples: int, from_hz: int, to_hz: int) -> list[Block]:
-    """Return the blocks that make up ``[start, stop)`` of a resampled file.
-
-    Args:
-        start: First sample wanted, at ``to_hz``.
-        stop: End of what is wanted, past ``start`` and not past the file's end.
-        n_samples: Length of the file at ``from_hz``.
-        from_hz: Rate of the file.
-        to_hz: Rate wanted.
-    """
+    """Return the blocks of ``[start, stop)`` at ``to_hz`` of a file with ``n_samples``."""
     divisor = math.gcd(from_hz, to_hz)
     in_period, out_period = from_hz // divisor, to_hz // divisor
     periods = math.ceil(divisor / 2)
@@ -270,18 +226,15 @@ def resample_slice(
     from_hz: int,
     to_hz: int,
 ) -> NDArray[np.float32]:
-    """Return ``[start, stop)`` of a file at ``to_hz``, reading no more than it needs.
+    """Return ``[start, stop)`` of a file at ``to_hz``, ``(n_channels, stop - start)`` float32.
 
     Args:
-        read: Given a start and a length at ``from_hz``, returns ``(n_channels, length)``.
-        start: First sample wanted, at ``to_hz``.
-        stop: End of what is wanted, not past ``resampled_length(n_samples, from_hz, to_hz)``.
+        read: Returns ``(n_channels, length)`` for a start and a length at ``from_hz``.
+        start: First sample, at ``to_hz``.
+        stop: End, at most ``resampled_length(n_samples, from_hz, to_hz)``.
         n_samples: Length of the file at ``from_hz``.
-        from_hz: Rate of the file.
-        to_hz: Rate wanted.
-
-    Returns:
-        ``(n_channels, stop - start)`` float32.
+        from_hz: Sample rate of the file.
+        to_hz: Target sample rate.
     """
     if from_hz == to_hz:
         return read(start, stop - start)

@@ -1,10 +1,8 @@
-"""Audio files as samples: the whole file or a slice, at its own rate or another.
+"""Reading of audio files or slices, at the file's sample rate or another.
 
-Conventions: samples are ``(n_channels, n_samples)`` float32, integers scaled to [-1, 1);
-positions and lengths are samples at the rate that is asked for. Slices equal the same slice of
-the whole file bit for bit, resampled ones too. Whatever is wrong with a file is an
-``AudioError`` that names it, and nothing is written to standard error: libmpg123 writes notes to
-file descriptor 2 whatever ``sys.stderr`` is, so the descriptor is redirected while it runs.
+Samples are ``(n_channels, n_samples)`` float32, integers scaled to [-1, 1); positions are at the
+requested rate. A slice equals the same slice of the whole file bit for bit. libmpg123 writes to
+file descriptor 2 whatever ``sys.stderr`` is, so the descriptor is redirected.
 """
 
 from __future__ import annotations
@@ -52,37 +50,33 @@ __all__ = [
     "scan_packets",
 ]
 
-PROBES_KEPT = 4096
-
 LOUDEST = 1e10
-"""Samples beyond it are damage; up to it (unscaled 32-bit integers) all arithmetic stays finite."""
+"""Largest valid sample: unscaled 32-bit integers pass, and arithmetic stays finite."""
 
 
 def probe_audio(path: str | os.PathLike[str]) -> AudioInfo:
-    """Return the format and the decoded length of a file.
+    """Return the format and the decoded length of a file, cached until the file changes.
 
-    WAV, FLAC, OGG and MP3 are not decoded for it, unless an MP3's frames do not add up; other
-    formats are decoded once, without keeping samples. Results are kept in this process for as
-    long as size and modification time of the file stay the same.
+    WAV, FLAC, OGG and intact MP3 files are not decoded; other formats are decoded once.
 
     Raises:
-        AudioError: The file cannot be read, is damaged, or yields over 1 % less than it claims.
+        AudioError: The file cannot be read, is damaged, or is over 1 % shorter than it claims.
     """
     name = os.fspath(path)
     status = stat_regular(name)
     return _probe(name, os.path.abspath(name), status.st_size, status.st_mtime_ns)  # noqa: PTH100
 
 
-@functools.lru_cache(maxsize=PROBES_KEPT)
+@functools.lru_cache(maxsize=4096)
 def _probe(name: str, absolute: str, n_bytes: int, mtime_ns: int) -> AudioInfo:  # noqa: ARG001
-    """Probe a file; the further arguments only tell one state of it from another."""
+    """Probe a file; the other arguments are part of the cache key."""
     with opened(name) as fd, _remarks_in_errors():
         plan = _plan(fd, name)
         return check_info(_find(fd, name, plan), plan)
 
 
 def _find(fd: int, path: str, plan: Plan) -> AudioInfo:
-    """Return what the first reader that can read a file finds in it."""
+    """Return the result of the first reader that supports a file."""
     if plan.is_mpeg and (frames := walk_frames(fd)):
         return mpeg.probe(fd, frames, path)
     try:
@@ -95,7 +89,7 @@ def _find(fd: int, path: str, plan: Plan) -> AudioInfo:
 
 
 def _plan(fd: int, path: str) -> Plan:
-    """Return how a file is read, by the mark at its start, past ID3v2 tags."""
+    """Return how to read a file, by its first bytes after ID3v2 tags."""
     begin = end_of_id3v2(fd)
     mark = read_at(fd, begin, 4)
     if mark == b"OggS":
@@ -110,15 +104,14 @@ def read_audio(
 
     Args:
         path: The file.
-        sample_rate_hz: Rate wanted; ``None`` is the file's own.
+        sample_rate_hz: Target rate; by default the file's own.
         mono: Return the mean over channels.
 
     Returns:
-        Samples ``(n_channels, n_samples)`` float32 at the rate wanted, and what is known of the
-        file at its own rate.
+        Samples ``(n_channels, n_samples)`` float32, and the file's format at its own rate.
 
     Raises:
-        AudioError: As ``read_slice``.
+        AudioError: See ``read_slice``.
         ValueError: ``sample_rate_hz`` is not positive.
     """
     info = probe_audio(path)
@@ -134,20 +127,17 @@ def read_slice(
     sample_rate_hz: int | None = None,
     mono: bool = False,
 ) -> NDArray[np.float32]:
-    """Read a slice of a file, decoding little more than the slice where the format allows.
+    """Read a slice of a file, ``(n_channels, n_samples)`` float32, shorter at the file's end.
 
     Args:
         path: The file.
-        start: First sample, at the rate wanted.
-        n_samples: Samples wanted, at the rate wanted.
-        sample_rate_hz: Rate wanted; ``None`` is the file's own.
+        start: First sample, at the target rate.
+        n_samples: Length, at the target rate.
+        sample_rate_hz: Target rate; by default the file's own.
         mono: Return the mean over channels, taken before resampling.
 
-    Returns:
-        ``(n_channels, n_samples)`` float32, shorter where the file ends first.
-
     Raises:
-        AudioError: The file cannot be read, is damaged, or the slice holds NaN or infinities.
+        AudioError: The file cannot be read, is damaged, or the slice has NaN or infinite samples.
         ValueError: ``start`` is outside the file, or a number is negative.
     """
     info = probe_audio(path)
@@ -171,7 +161,7 @@ def _length_at(info: AudioInfo, sample_rate_hz: int | None) -> int:
 def _read(
     info: AudioInfo, start: int, stop: int, *, sample_rate_hz: int | None, mono: bool
 ) -> NDArray[np.float32]:
-    """Return ``[start, stop)`` at the rate wanted."""
+    """Return ``[start, stop)`` at the target rate."""
 
     def read_native(first: int, count: int) -> NDArray[np.float32]:
         (samples,) = read_spans(info, [Span(first, first + count)])
@@ -189,18 +179,14 @@ def _read(
 
 
 def read_spans(info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
-    """Return stretches of a file at its own rate, in one pass over it.
+    """Return ``(n_channels, n_samples)`` float32 of each span of a file, at its own rate.
 
     Args:
         info: Result of ``probe_audio``.
-        spans: Stretches inside the file, in order, not overlapping.
-
-    Returns:
-        ``(n_channels, n_samples)`` float32 of each.
+        spans: Spans within the file, in order, not overlapping.
 
     Raises:
-        AudioError: The file cannot be read, is damaged, or a span holds NaN, infinities or
-            samples beyond ``LOUDEST``.
+        AudioError: The file cannot be read, is damaged, or has invalid samples.
     """
     reader = {"ffmpeg": pyav, "frames": mpeg}.get(info.reader, libsndfile)
     with opened(info.path) as fd, _remarks_in_errors():
@@ -211,7 +197,7 @@ def read_spans(info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float3
 
 
 def _check_values(path: str, samples: NDArray[np.float32]) -> None:
-    """Refuse what no later step could compute with; a NaN is neither small nor large."""
+    """Raise ``AudioError`` for NaN, infinite or absurdly large samples."""
     if not samples.size:
         return
     low, high = float(samples.min()), float(samples.max())
@@ -228,7 +214,7 @@ def _check_values(path: str, samples: NDArray[np.float32]) -> None:
 def scan_packets(path: str | os.PathLike[str]) -> Packets | None:
     """Return hash and tags of a file's compressed packets, or ``None`` if it cannot be demuxed.
 
-    Tags and pictures are outside of them, so a copy with other tags has the same hash.
+    The hash does not depend on tags or pictures.
 
     Raises:
         AudioError: The file cannot be opened.
@@ -252,7 +238,7 @@ def mix_down(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @contextlib.contextmanager
 def _remarks_in_errors() -> Iterator[None]:
-    """Silence the decoders; what they wrote becomes part of the reason if they fail."""
+    """Silence the decoders, and append their output to the reason of an error."""
     with capture_stderr() as remarks:
         try:
             yield
@@ -264,11 +250,10 @@ def _remarks_in_errors() -> Iterator[None]:
 
 
 STDERR = 2
-LONGEST_REMARK = 120
 
 
 class _Redirection:
-    """Descriptor 2 pointed elsewhere while at least one block wants it so."""
+    """Redirects descriptor 2 while at least one block is active."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -292,7 +277,7 @@ class _Redirection:
                 self._restore()
 
     def text(self) -> str:
-        """Return what was written, or nothing where another thread may have written it."""
+        """Return the captured text, or nothing if another thread may have written it."""
         with self._lock:
             if self._shared or self._sink is None:
                 return ""
@@ -321,7 +306,7 @@ class _Redirection:
 
 
 def _temporary_file() -> IO[bytes]:
-    """Return an open nameless file, or the null device where no disk can be written."""
+    """Return an open temporary file, or the null device if no disk is writable."""
     try:
         return tempfile.TemporaryFile(buffering=0)
     except OSError:
@@ -333,11 +318,10 @@ _redirection = _Redirection()
 
 @contextlib.contextmanager
 def capture_stderr() -> Iterator[Callable[[], str]]:
-    """Keep descriptor 2 silent inside the block; blocks may nest and run in several threads.
+    """Capture descriptor 2 inside the block; blocks may nest and run in several threads.
 
     Yields:
-        A function that returns, inside the block, what the libraries wrote, as one short line;
-        it is empty where another thread ran such a block at the same time.
+        A function that returns the last captured line, empty if other threads captured too.
     """
     _redirection.enter()
     try:
@@ -347,12 +331,9 @@ def capture_stderr() -> Iterator[Callable[[], str]]:
 
 
 def _shorten(text: str) -> str:
-    """Return the last line that says something, no longer than ``LONGEST_REMARK``.
-
-    Lines with terminal escapes come from a progress bar of the same process, not from a decoder.
-    """
+    """Return the last line, at most 120 characters, without lines of progress bars."""
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if "\x1b" not in line]
     remark = lines[-1] if lines else ""
     printable = "".join(c if c.isprintable() else "?" for c in remark)
-    return printable if len(printable) <= LONGEST_REMARK else printable[: LONGEST_REMARK - 1] + "…"
+    return printable if len(printable) <= 120 else printable[:119] + "…"

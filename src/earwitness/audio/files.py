@@ -1,7 +1,6 @@
-"""Opening regular files, and the types that readers share.
+"""Opening of regular files, and shared types of the readers.
 
-Conventions: links are followed; a pipe, socket, device or folder is refused before it is
-opened, since opening alone may hang or act.
+Pipes, sockets, devices and folders are refused before opening, which alone may block.
 """
 
 from __future__ import annotations
@@ -44,11 +43,7 @@ _REASONS = {
 
 
 def stat_regular(path: str) -> os.stat_result:
-    """Return the status of a regular file that is not empty.
-
-    Raises:
-        AudioError: There is no such file, it cannot be reached, is of another kind or empty.
-    """
+    """Return the status of a regular, non-empty file, else raise ``AudioError``."""
     with _plain_reasons(path):
         status = os.stat(path)  # noqa: PTH116  # a name may be no valid Path
     if not stat.S_ISREG(status.st_mode):
@@ -61,11 +56,7 @@ def stat_regular(path: str) -> os.stat_result:
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[int]:
-    """Yield a descriptor of a regular file, for reading; it is closed after the block.
-
-    Raises:
-        AudioError: As ``stat_regular``, or the file cannot be opened.
-    """
+    """Yield a descriptor of a regular file, for reading, or raise ``AudioError``."""
     stat_regular(path)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with _plain_reasons(path):
@@ -97,7 +88,7 @@ def read_at(fd: int, position: int, n_bytes: int) -> bytes:
     before = os.lseek(fd, 0, os.SEEK_CUR)
     try:
         os.lseek(fd, position, os.SEEK_SET)
-    except OSError:  # file systems have limits of their own, below the highest offset
+    except OSError:  # a file system's limit may be lower
         return b""
     try:
         return os.read(fd, n_bytes)
@@ -106,7 +97,7 @@ def read_at(fd: int, position: int, n_bytes: int) -> bytes:
 
 
 def looks_like_text(fd: int) -> bool:
-    """Return whether a file begins with printable text (UTF-8, or UTF-16 with its mark)."""
+    """Return whether a file begins with printable text (UTF-8, or UTF-16 with BOM)."""
     head = read_at(fd, 0, HEAD_BYTES)
     utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     decoder = codecs.getincrementaldecoder("utf-16" if utf16 else "utf-8-sig")()
@@ -118,18 +109,14 @@ def looks_like_text(fd: int) -> bool:
 
 
 Reader = Literal["seek", "stream", "frames", "ffmpeg"]
-"""libsndfile by a seek, libsndfile from the start, MPEG frames one by one, or FFmpeg from the
-start."""
+"""libsndfile with seeks, libsndfile from the start, MPEG frames, or FFmpeg from the start."""
 
-LOWEST_RATE_HZ = 1_000
-HIGHEST_RATE_HZ = 1_536_000
 SMALLEST_YIELD = 0.99
-CLAIM_SLACK_S = 0.1
-"""Encoder delay and padding that the length which FFmpeg's formats claim may include."""
+"""Minimum share of the claimed length."""
 
 
 class Span(NamedTuple):
-    """A stretch of a file, in samples at its own rate; the stop is one past the last sample."""
+    """A section of a file, in samples at its own rate; the stop is exclusive."""
 
     start: int
     stop: int
@@ -140,16 +127,15 @@ class AudioInfo:
     """Format and length of one file.
 
     Attributes:
-        path: The file, as it was asked for.
-        sample_rate_hz: Its own rate.
-        n_channels: Channels.
-        n_samples: Samples per channel that decoding yields, not what a header claims.
-        codec: Coding of the samples ("mp3", "pcm_s16le").
-        container: What they are wrapped in ("mp3", "wav").
-        claimed_samples: Length the header claims; ``None`` where it claims none.
-        reader: Which reader gives its samples, and from where.
-        parts: What libsndfile reads in place of the file, one after another; none where it reads
-            the file itself.
+        path: The file, as given.
+        sample_rate_hz: Its own sample rate.
+        n_channels: Number of channels.
+        n_samples: Decoded samples per channel.
+        codec: Codec of the samples ("mp3", "pcm_s16le").
+        container: Container format ("mp3", "wav").
+        claimed_samples: Length in the header, if any.
+        reader: Reader that decodes it.
+        parts: Parts for libsndfile to read in place of the whole file, if any.
     """
 
     path: str
@@ -169,27 +155,19 @@ class AudioInfo:
 
 
 def check_info(info: AudioInfo, plan: Plan) -> AudioInfo:
-    """Compare what was found in a file with what its header claims.
-
-    Args:
-        info: What a reader found.
-        plan: Claims of the header, where the reader knows of none.
-
-    Returns:
-        ``info`` with the claimed length.
+    """Return ``info`` with the length that the header claims, or the plan.
 
     Raises:
-        AudioError: It yields over 1 % less than it claims, holds no samples, or its rate is
-            not one that audio has.
+        AudioError: The file is over 1 % shorter, has no samples, or an absurd sample rate.
     """
     rate_hz = info.sample_rate_hz
-    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
-        expected = f"{LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
+    if not 1_000 <= rate_hz <= 1_536_000:
+        expected = "1000 to 1536000 Hz"
         raise AudioError(info.path, f"its sample rate is {rate_hz} Hz, expected {expected}")
     claimed = info.claimed_samples or plan.claimed_samples
     if claimed is None and plan.claimed_share > 1:
         claimed = round(info.n_samples * plan.claimed_share)
-    slack_s = CLAIM_SLACK_S if info.reader == "ffmpeg" else 0.0
+    slack_s = 0.1 if info.reader == "ffmpeg" else 0.0  # claims include encoder delay and padding
     if info.n_samples < SMALLEST_YIELD * (claimed or 0) - slack_s * rate_hz:
         reason = f"truncated at {info.duration_s:.2f} s"
         claims_s = (claimed or 0) / rate_hz
@@ -200,7 +178,7 @@ def check_info(info: AudioInfo, plan: Plan) -> AudioInfo:
 
 
 def describe_change(was: tuple[int, int], now: tuple[int, int], at_s: float) -> str:
-    """Say that rate (Hz) or channels of a file change within it."""
+    """Return the reason for a change of sample rate or channels within a file."""
     if was[0] == now[0]:
         return f"changes from {was[1]} to {now[1]} channels at {at_s:.2f} s"
     if was[1] == now[1]:
@@ -217,14 +195,14 @@ BUFFER_BYTES = 1 << 16
 
 
 class Plan(NamedTuple):
-    """How a file is to be read by libsndfile.
+    """How libsndfile reads a file.
 
     Attributes:
-        views: Its parts, one after another in time; none where the file itself is read.
-        claimed_samples: Length its header claims; ``None`` where it claims none.
-        claimed_share: Bytes of sound that it claims over those that there are, at least 1.
-        is_mpeg: It is MPEG frames in another wrapping.
-        is_foreign: libsndfile cannot give it whole, FFmpeg may.
+        views: Parts to read in place of the file, in order of time.
+        claimed_samples: Length in the header, if any.
+        claimed_share: Claimed bytes of audio relative to the actual ones, at least 1.
+        is_mpeg: MPEG frames in another container.
+        is_foreign: Left to FFmpeg.
     """
 
     views: tuple[View, ...] = ()
@@ -235,7 +213,7 @@ class Plan(NamedTuple):
 
 
 class _ViewFile(io.RawIOBase):
-    """The bytes of a view."""
+    """A view as a raw file."""
 
     def __init__(self, fd: int, view: View) -> None:
         super().__init__()
@@ -277,13 +255,7 @@ class _ViewFile(io.RawIOBase):
 
 
 class Part(NamedTuple):
-    """A part of a file that libsndfile reads as a file of its own.
-
-    Attributes:
-        view: Its bytes.
-        n_samples: Samples per channel that it holds.
-        by_seek: Whether a reader may seek in it.
-    """
+    """A view that libsndfile reads as a separate file; ``by_seek`` if it may seek."""
 
     view: View
     n_samples: int
@@ -296,7 +268,7 @@ def open_view(fd: int, view: View) -> io.BufferedReader:
 
 
 def patched(patches: Sequence[tuple[int, bytes]], start: int, stop: int) -> View:
-    """Return the range of a file with other bytes at some offsets, which are in order."""
+    """Return the range of a file with bytes replaced at ascending offsets."""
     pieces: list[Piece] = []
     for at, content in patches:
         pieces += [(start, at), content]
@@ -317,13 +289,13 @@ def fill_spans(
     """Return ``(n_channels, n_samples)`` of each span.
 
     Args:
-        info: What is known of the file.
-        spans: Stretches, in order, not overlapping.
-        blocks: Decoded sound ``(n_channels, n)``, in order; taken no further than needed.
-        position: Sample of the file that the blocks begin at; negative before its first one.
+        info: Format of the file.
+        spans: Spans in order, not overlapping.
+        blocks: Decoded samples ``(n_channels, n)`` in order, consumed as needed.
+        position: Position of the first block; may be negative.
 
     Raises:
-        AudioError: The blocks end before the last span does.
+        AudioError: The blocks end before the last span.
     """
     parts = [np.empty((info.n_channels, s.stop - s.start), dtype=np.float32) for s in spans]
     last = max((span.stop for span in spans), default=0)

@@ -1,8 +1,7 @@
-"""FLAC files that libsndfile would cut: behind tags, one behind another, with a wrong total.
+"""FLAC files that libsndfile would truncate: after tags, concatenated, or with a wrong total.
 
-Conventions: offsets are bytes. Layout after RFC 9639: ``fLaC``, metadata blocks of which the first
-is STREAMINFO, then frames that each name their number or first sample, with a CRC-8 over the
-frame's header and a CRC-16 over the frame.
+Layout (RFC 9639): ``fLaC``, metadata blocks, first STREAMINFO, then frames with their number or
+first sample, a CRC-8 of the header and a CRC-16 of the frame.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class _Stream(NamedTuple):
 
     @property
     def block(self) -> int:
-        """Samples of a block, where all have as many."""
+        """Samples per block, if constant."""
         return int.from_bytes(self.head[_STREAMINFO_AT + 2 : _STREAMINFO_AT + 4], "big")
 
     @property
@@ -52,7 +51,7 @@ class _Stream(NamedTuple):
 
     @property
     def total(self) -> int:
-        """Samples it claims, 0 where it claims none."""
+        """Claimed number of samples, or 0."""
         return int.from_bytes(self.head[_TOTAL_AT : _TOTAL_AT + 5], "big") & (_HIGHEST_TOTAL - 1)
 
 
@@ -60,8 +59,7 @@ def plan_flac(fd: int, path: str) -> Plan:
     """Return how to read a FLAC file.
 
     Raises:
-        AudioError: Rate or channels change from one stream to the next, or there are
-            thousands; a stream of unknown total ends in a frame.
+        AudioError: Rate or channels change, there are over 1000 streams, or one is truncated.
     """
     begin, stop = end_of_id3v2(fd), start_of_tags(fd, os.fstat(fd).st_size)
     first = _Stream(begin, stop, read_at(fd, begin, _HEAD_BYTES))
@@ -89,11 +87,7 @@ def plan_flac(fd: int, path: str) -> Plan:
 
 
 def _is_alone(fd: int, stream: _Stream) -> bool:
-    """Tell by a few frames whether one stream with the right total fills the file.
-
-    It spares looking through all of it: the last frame ends at the total, and frames on the way
-    name samples that rise.
-    """
+    """Return whether one stream fills the file, checked by a few frames and the total."""
     if stream.total == 0 or _total_by_last_frame(fd, stream) != stream.total:
         return False
     ends: list[int | None] = []
@@ -107,14 +101,14 @@ def _is_alone(fd: int, stream: _Stream) -> bool:
 
 
 def _marks(window: bytes) -> Iterator[int]:
-    """Yield where frames may begin."""
+    """Yield possible starts of frames."""
     at = -1
     while (at := window.find(b"\xff", at + 1)) >= 0:
         yield at
 
 
 def _starts(fd: int, position: int) -> Iterator[int]:
-    """Yield where FLAC streams begin."""
+    """Yield the starts of FLAC streams."""
     while len(chunk := read_at(fd, position, CHUNK_BYTES)) > _HEAD_BYTES:
         at = -1
         while (at := chunk.find(MARK, at + 1)) >= 0:
@@ -134,7 +128,7 @@ def _check_alike(streams: list[_Stream], path: str) -> None:
 
 
 def _mend(fd: int, stream: _Stream, path: str) -> View | None:
-    """Return a stream with the total that its last frame shows, ``None`` where it says so."""
+    """Return a view with the total of the last frame, or ``None`` if it is correct."""
     total = _total_by_last_frame(fd, stream)
     if total is None and stream.total == 0:
         raise AudioError(path, "truncated: its last FLAC frame is cut off")
@@ -147,7 +141,7 @@ def _mend(fd: int, stream: _Stream, path: str) -> View | None:
 
 
 def _total_by_last_frame(fd: int, stream: _Stream) -> int | None:
-    """Return the sample after the last frame, ``None`` where no whole frame ends the stream."""
+    """Return the end of the last frame in samples, or ``None`` if the stream ends otherwise."""
     begin = max(stream.start + _HEAD_BYTES, stream.stop - _TAIL_BYTES)
     tail = read_at(fd, begin, stream.stop - begin)
     at = len(tail)
@@ -162,7 +156,7 @@ def _total_by_last_frame(fd: int, stream: _Stream) -> int | None:
 
 
 def _end_of_block(head: bytes, stream: _Stream) -> int | None:
-    """Return the sample after the frame whose header this is, ``None`` where it is none."""
+    """Return the end of a frame in samples, or ``None`` if this is not a frame header."""
     if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1 or head[3] >> 4 > 10:
         return None
     n_ones = 8 - (head[4] ^ 0xFF).bit_length()
@@ -196,7 +190,7 @@ _CRC8, _CRC16 = _crc_table(0x07, 8), _crc_table(0x8005, 16)
 
 
 def _crc(content: bytes, table: list[int], n_bits: int) -> int:
-    """Return the remainder, the highest bit first; 0 where the last bytes are the checksum."""
+    """Return the CRC, highest bit first; 0 if the last bytes are the checksum."""
     value, mask = 0, (1 << n_bits) - 1
     for byte in content:
         value = (value << 8 & mask) ^ table[value >> (n_bits - 8) ^ byte]

@@ -1,9 +1,8 @@
-"""What the headers of uncompressed files claim: lengths that libsndfile corrects without a word.
+"""Sizes in the headers of uncompressed audio, which libsndfile corrects silently, and tags.
 
-Conventions: offsets and sizes are bytes. RIFF (WAV), RF64 and BW64 (EBU Tech 3306), Sony Wave64,
-AIFF and 8SVX (EA IFF 85), CAF and AU keep the sound in one chunk with a stated size. A size that
-goes beyond the file's end means that the file is cut; one that writers leave when they cannot go
-back to fill it in means nothing; and what follows the sound must be a chunk, a tag or zeros.
+RIFF (WAV), RF64 and BW64 (EBU Tech 3306), Sony Wave64, AIFF and 8SVX (EA IFF 85), CAF and AU have
+one chunk of audio. A size beyond the file's end means a truncated file; some sizes mean an unknown
+length; after the audio only chunks, tags or zeros are valid.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from earwitness.core.errors import AudioError
 _MOST_CHUNKS = 256
 _4_GIB = 1 << 32
 _UNKNOWN_SIZES = (range(1), range(0x7FFF0000, 0x80010000), range(0xFFFF0000, _4_GIB))
-"""Sizes below 4 GiB that programs write when they do not know the length."""
+"""Sizes below 4 GiB that mean an unknown length."""
 
 _MPEG_TAGS = (b"\x50\0", b"\x55\0")
 _FILE_MARKS = {b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff"}
-"""What begins another file, not a chunk of this one."""
+"""First bytes of another file."""
 
 _PCM_TAGS = {0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE}
 _AIFF_CODINGS = {b"NONE", b"sowt", b"twos", b"raw ", b"fl32", b"FL32", b"fl64", b"FL64", b"in24"}
@@ -34,7 +33,7 @@ _RF64_HEAD = 80
 
 
 class _Chunk(NamedTuple):
-    """One chunk: its name, and offset and stated size of its body."""
+    """A chunk: name, offset and stated size of its body."""
 
     name: bytes
     body: int
@@ -42,17 +41,17 @@ class _Chunk(NamedTuple):
 
 
 class _Sound(NamedTuple):
-    """Where the sound is.
+    """Position of the audio.
 
     Attributes:
         start: Offset of the first byte.
-        size: Stated size, ``None`` where it is not known.
-        block: Bytes of one sample of all channels, 0 where its coding has no such.
-        n_samples: Samples that are stated besides; 0 where none are.
+        size: Stated size, if known.
+        block: Bytes of one sample of all channels, or 0.
+        n_samples: Stated number of samples, or 0.
         size_at: Offset of the stated size, four bytes.
-        order: Their order.
+        order: Byte order of the size.
         fmt: Body of a WAV file's ``fmt `` chunk.
-        extra: Bytes that the stated size counts besides.
+        extra: Further bytes included in the stated size.
     """
 
     start: int
@@ -66,12 +65,10 @@ class _Sound(NamedTuple):
 
 
 def plan_by_header(fd: int, path: str, begin: int = 0) -> Plan:
-    """Return what the header of a file claims, and a view where its sizes would mislead.
-
-    ``begin`` is where the format begins, behind tags.
+    """Return the claims of a file's header, and a view if its sizes are wrong.
 
     Raises:
-        AudioError: Over 1 % of the file is behind the sound and no part of its format.
+        AudioError: Over 1 % of the file follows the audio and is not part of the format.
     """
     sound = _find_sound(fd, begin)
     if sound is None:
@@ -134,10 +131,7 @@ def _in_wav(fd: int, begin: int, order: Literal["little", "big"]) -> _Sound | No
 
 
 def _wav_block(fmt: bytes, order: Literal["little", "big"]) -> int:
-    """Return the bytes of a sample of all channels.
-
-    It follows from channels and bits as libsndfile takes it, since some files state it wrongly.
-    """
+    """Return the bytes of a sample of all channels; the stated value is wrong in some files."""
     if len(fmt) < 16 or int.from_bytes(fmt[:2], order) not in _PCM_TAGS:
         return 0
     n_channels, n_bits = int.from_bytes(fmt[2:4], order), int.from_bytes(fmt[14:16], order)
@@ -145,7 +139,7 @@ def _wav_block(fmt: bytes, order: Literal["little", "big"]) -> int:
 
 
 def _known(size: int) -> int | None:
-    """Return a size below 4 GiB, 0 too, or ``None`` where it is one that stands for unknown."""
+    """Return a size below 4 GiB, or ``None`` if it means an unknown length."""
     return size if size == 0 or not any(size in sizes for sizes in _UNKNOWN_SIZES) else None
 
 
@@ -207,10 +201,9 @@ def _in_au(head: bytes, begin: int) -> _Sound | None:
 
 
 def _true_size(fd: int, sound: _Sound, end: int) -> int | None:
-    """Return the size of the sound, ``None`` where nothing tells it but the file's end.
+    """Return the size of the audio, or ``None`` if it extends to the file's end.
 
-    A size of 0 is true where a chunk or nothing follows. Sizes of four bytes of more than 4 GiB
-    of sound lack their highest bits.
+    A size of 0 is valid if a chunk or nothing follows. Over 4 GiB the upper bits are missing.
     """
     held = end - sound.start
     if sound.size == 0:
@@ -224,7 +217,7 @@ def _true_size(fd: int, sound: _Sound, end: int) -> int | None:
 
 
 def _is_chunk(fd: int, sound: _Sound, size: int, end: int) -> bool:
-    """Tell whether a chunk that fits in the file follows the sound."""
+    """Return whether a valid chunk follows the audio."""
     position = sound.start + size + size % 2
     head = read_at(fd, position, 24)
     if len(head) < 8:
@@ -239,7 +232,7 @@ def _is_chunk(fd: int, sound: _Sound, size: int, end: int) -> bool:
 
 
 def _check_rest(fd: int, sound: _Sound, size: int, end: int, path: str) -> None:
-    """Refuse a file of which more follows the sound than its header describes."""
+    """Raise ``AudioError`` if unknown data follows the audio."""
     after = sound.start + size
     rest = end - after - 1
     if rest <= (1 - SMALLEST_YIELD) * (size + rest) or _is_chunk(fd, sound, size, end):
@@ -260,7 +253,7 @@ def _is_zero(fd: int, start: int, stop: int) -> bool:
 
 
 def _with_size(sound: _Sound, size: int, begin: int, end: int) -> View:
-    """Return the file with a size that is true, as RF64 where four bytes do not hold it."""
+    """Return a view with the correct size, as RF64 from 4 GiB."""
     if size < _4_GIB:
         stated = (size + sound.extra).to_bytes(4, sound.order)
         return patched([(sound.size_at, stated)], begin, end)
@@ -283,7 +276,7 @@ _LONGEST_LYRICS = 5_200
 
 
 def end_of_id3v2(fd: int, position: int = 0) -> int:
-    """Return the offset after all ID3v2 tags that follow one another from ``position`` on."""
+    """Return the offset after consecutive ID3v2 tags from ``position``."""
     for _ in range(_MOST_TAGS):
         size = _id3v2_bytes(read_at(fd, position, 10), b"ID3")
         if size == 0:
@@ -293,7 +286,7 @@ def end_of_id3v2(fd: int, position: int = 0) -> int:
 
 
 def end_of_tags(fd: int, position: int, stop: int) -> int:
-    """Return the offset after all tags that follow one another from ``position`` to ``stop``."""
+    """Return the offset after consecutive tags between ``position`` and ``stop``."""
     for _ in range(_MOST_TAGS):
         head = read_at(fd, position, _APE_BYTES)
         size = _id3v2_bytes(head[:10], b"ID3")
@@ -312,7 +305,7 @@ def end_of_tags(fd: int, position: int, stop: int) -> int:
 
 
 def start_of_tags(fd: int, stop: int) -> int:
-    """Return the offset where the tags begin that follow one another up to ``stop``."""
+    """Return the start of consecutive tags that end at ``stop``."""
     for _ in range(_MOST_TAGS):
         tail = read_at(fd, max(0, stop - _ID3V1_BYTES), min(stop, _ID3V1_BYTES))
         if tail[:3] == b"TAG" and len(tail) == _ID3V1_BYTES:
@@ -336,13 +329,13 @@ def start_of_tags(fd: int, stop: int) -> int:
 
 
 def untagged_bytes(fd: int, start: int, stop: int) -> int:
-    """Return how many bytes between two offsets belong to no tag."""
+    """Return the number of bytes between two offsets outside tags."""
     after = end_of_tags(fd, start, stop)
     return max(0, start_of_tags(fd, stop) - after) if after < stop else 0
 
 
 def _id3v2_bytes(head: bytes, mark: bytes) -> int:
-    """Return the length of a whole tag, 0 where ``head`` is not the head or foot of one."""
+    """Return the length of a tag by its header or footer, or 0."""
     if len(head) < 10 or head[:3] != mark or any(byte & 0x80 for byte in head[6:10]):
         return 0
     size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
@@ -350,7 +343,7 @@ def _id3v2_bytes(head: bytes, mark: bytes) -> int:
 
 
 def _lyrics_bytes(fd: int, position: int, stop: int | None = None) -> int:
-    """Return the length of the Lyrics3 tag that begins at ``position`` or ends at ``stop``."""
+    """Return the length of a Lyrics3 tag that begins at ``position`` or ends at ``stop``."""
     text = read_at(fd, position, _LONGEST_LYRICS if stop is None else stop - position)
     begin = text.rfind(b"LYRICSBEGIN") if stop is not None else 0
     ends = [text.find(mark, begin) for mark in (b"LYRICSEND", b"LYRICS200")]

@@ -1,16 +1,11 @@
-"""The reader for what libsndfile decodes: WAV, FLAC, OGG, MP3 and their like.
+"""Reader by libsndfile: WAV, FLAC, OGG, MP3 and others.
 
-Conventions: positions and lengths are samples at the file's own rate. A slice equals the same
-slice of a full decode bit for bit. Where a seek keeps that promise it is used:
+A slice equals the same slice of a full decode bit for bit, so seeks are used only where exact:
 
-- PCM, floats and lossless codings: seeks are exact. In ADPCM they are not where a block is damaged.
-- MP3: a decoder that starts in mid-file needs the frames that its first frame's bit reservoir
-  reaches back to (at most 9 in MPEG-1), so it starts earlier and the lead is thrown away. For
-  mono and for MPEG-2 even that leaves differences in the last bit, which never fade (libmpg123's
-  synthesis depends on how many frames went before), so they are decoded from the start. A file
-  with a damaged frame inside an unbroken chain of frames may show such differences too.
-- OGG: libsndfile's seeks land wrongly in some places, Vorbis and Opus alike, so both are decoded
-  from the start.
+- PCM, floats and lossless codecs: seeks are exact. ADPCM: not after a damaged block.
+- MP3: decoding starts earlier, by the frames of the bit reservoir (at most 9 in MPEG-1). Mono and
+  MPEG-2 would still differ in the last bit, so they are decoded from the start.
+- OGG: libsndfile's seeks are wrong at some positions, so files are decoded from the start.
 """
 
 from __future__ import annotations
@@ -41,13 +36,10 @@ from earwitness.audio.mpeg import check_damage
 from earwitness.audio.mpeg_frames import Mp3Frames, walk_frames
 from earwitness.core.errors import AudioError
 
-COUNTED_SAMPLES = 1 << 12
-"""Samples decoded at a time where damage may count as the end: what is before it is counted."""
-
+COUNTED_SAMPLES = 1 << 12  # small, since samples before damage in a block are not counted
 READ_SAMPLES = 1 << 16
 MP3_LEAD_SAMPLES = 16 * 1152
-HIGHEST_COUNT = 1 << 40
-"""A header that claims more samples than this does not know its length."""
+HIGHEST_COUNT = 1 << 40  # a header with more samples means an unknown length
 
 _EXACT_SEEKS = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"}
 _EXACT_SEEKS |= {"ALAW", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"}
@@ -67,40 +59,28 @@ _PLAIN = {
     "FLOAT": "pcm_f32",
     "DOUBLE": "pcm_f64",
 }
-_TELLING_LENGTHS = {"flac", "wav", "rf64", "w64", "aiff", "caf", "au"}
-"""Containers whose stated length shows that decoding ended too early."""
-
-_LITTLE_ENDIAN = {"wav", "rf64", "w64"}
 
 
 class NotForLibsndfileError(Exception):
-    """libsndfile does not know the format, or its length for this file is wrong."""
+    """libsndfile does not support the format, or has a wrong length for this file."""
 
 
 class _ForwardSound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A sound file whose reads continue where the last one ended.
-
-    soundfile seeks to its own idea of the position after each read of a seekable file, and a
-    seek in an MP3 or OGG file disturbs the decoder, so that blocks would differ from the whole.
-    """
+    """A sound file without the seek of soundfile after each read, which changes later samples."""
 
     def seekable(self) -> bool:
-        """Return False, which keeps soundfile from seeking of itself."""
+        """Return False, which prevents soundfile's own seeks."""
         return False
 
     def go_to(self, position: int) -> None:
-        """Seek where the format can, even to the start.
-
-        Opening an MP3 decodes its first frame, and after that its samples may come out
-        different in the last bit unless the decoder is sent back.
-        """
+        """Seek if the format can, even to the start: opening an MP3 decodes its first frame."""
         if super().seekable():
             self.seek(position)
 
 
 @contextlib.contextmanager
 def _sound(fd: int, path: str, view: View | None = None) -> Iterator[_ForwardSound]:
-    """Yield the file, or a view of it, as libsndfile opens it, its errors as ``AudioError``."""
+    """Yield the open file, or a view of it; errors are raised as ``AudioError``."""
     os.lseek(fd, 0, os.SEEK_SET)
     try:
         sound = _ForwardSound(open_view(fd, view) if view else fd, closefd=False)
@@ -120,11 +100,11 @@ def _reason(error: Exception) -> str:
 
 
 def probe(fd: int, path: str, plan: Plan) -> AudioInfo:
-    """Return format and decoded length; MP3 frames are counted, a FLAC's last sample is tried.
+    """Return format and decoded length.
 
     Raises:
         AudioError: The file is damaged, or its rate or channels change.
-        NotForLibsndfileError: The format is another, or libsndfile cannot give it whole.
+        NotForLibsndfileError: The format is not supported, or not read completely.
     """
     if plan.is_foreign:
         raise NotForLibsndfileError("FFmpeg reads it")
@@ -181,15 +161,15 @@ def _codec_of(subtype: str, container: str) -> str:
     if container == "flac":
         return "flac"
     if subtype in _PLAIN:
-        return _PLAIN[subtype] + ("le" if container in _LITTLE_ENDIAN else "be")
+        return _PLAIN[subtype] + ("le" if container in {"wav", "rf64", "w64"} else "be")
     return _CODECS.get(subtype, subtype.lower())
 
 
 def _probe_mp3(sound: _ForwardSound, fd: int, path: str) -> AudioInfo:
-    """Return format and length of an MPEG file, which other readers may have to give.
+    """Return format and length of an MPEG file.
 
-    libsndfile stops at the first gap between frames and at the length that a header claims, so it
-    reads only what is one chain of frames with a right header or none.
+    libsndfile stops at the first gap between frames and at the claimed length, so it reads only
+    unbroken files with a correct header or none.
     """
     frames = walk_frames(fd)
     if frames is None or not frames.kind.is_layer3:
@@ -211,7 +191,7 @@ def _probe_mp3(sound: _ForwardSound, fd: int, path: str) -> AudioInfo:
 def _probe_rare_mpeg(
     sound: _ForwardSound, fd: int, path: str, frames: Mp3Frames | None
 ) -> AudioInfo:
-    """Return format and length of Layers I and II and of free bit rates, by decoding."""
+    """Return format and length for layers I and II and free bit rates, by decoding."""
     if frames is not None and not frames.is_sure:
         return mpeg.probe(fd, frames, path)
     n_samples = _count(fd, path, damage_is_end=frames is not None)
@@ -223,7 +203,7 @@ def _probe_rare_mpeg(
 def _other_length(
     sound: _ForwardSound, fd: int, container: str, path: str, view: View | None
 ) -> tuple[Reader, int]:
-    """Return reader and decoded length of any other file."""
+    """Return reader and decoded length for other formats."""
     known = 0 < sound.frames < HIGHEST_COUNT
     if container == "ogg" and known:
         return "stream", sound.frames
@@ -231,7 +211,8 @@ def _other_length(
     reader: Reader = "seek" if lossless else "stream"
     if sound.frames == 0 or (known and lossless and _has_last_sample(sound)):
         return reader, sound.frames
-    damage_is_end = container in _TELLING_LENGTHS
+    # In these containers the claimed length shows that decoding ended too early.
+    damage_is_end = container in {"flac", "wav", "rf64", "w64", "aiff", "caf", "au"}
     return reader, _count(fd, path, view, damage_is_end=damage_is_end)
 
 
@@ -244,11 +225,7 @@ def _has_last_sample(sound: _ForwardSound) -> bool:
 
 
 def _count(fd: int, path: str, view: View | None = None, *, damage_is_end: bool) -> int:
-    """Return the decoded length by decoding, a block at a time, with a decoder of its own.
-
-    Raises:
-        AudioError: Decoding fails on the way, unless that may count as the end.
-    """
+    """Return the length by decoding; an error counts as the end or is an ``AudioError``."""
     n_samples = 0
     with _sound(fd, path, view) as sound:
         sound.go_to(0)
@@ -263,11 +240,7 @@ def _count(fd: int, path: str, view: View | None = None, *, damage_is_end: bool)
 
 
 def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
-    """Return ``(n_channels, n_samples)`` of each span; see ``decode.read_spans``.
-
-    Raises:
-        AudioError: Decoding fails or ends before its time.
-    """
+    """Return ``(n_channels, n_samples)`` of each span; see ``decode.read_spans``."""
     if not info.parts:
         return _read_one(fd, info, spans, None)
     pieces: list[list[NDArray[np.float32]]] = [[] for _ in spans]
@@ -287,7 +260,7 @@ def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.flo
 
 
 def _inside(span: Span, begin: int, end: int) -> Span | None:
-    """Return what a part of the file has of a span, counted from where the part begins."""
+    """Return the overlap of a span with a part of the file, relative to the part."""
     start, stop = max(span.start, begin), min(span.stop, end)
     return Span(start - begin, stop - begin) if start < stop else None
 
@@ -304,14 +277,14 @@ def _read_one(
             try:
                 parts += fill_spans(info, group, blocks, first)
             except soundfile.LibsndfileError:
-                if info.container != "mp3":  # whose frames were all seen: it has changed since
+                if info.container != "mp3":  # an MP3's frames were checked: the file has changed
                     _count(fd, info.path, view, damage_is_end=False)
                 raise
     return parts
 
 
 def _passes(info: AudioInfo, spans: Sequence[Span]) -> list[tuple[int, list[Span]]]:
-    """Return where to seek to, and the spans that are read from there without a further seek."""
+    """Return seek positions, each with the spans read from there."""
     passes: list[tuple[int, list[Span]]] = []
     lead = MP3_LEAD_SAMPLES if info.container == "mp3" else 0
     for span in spans:
@@ -333,7 +306,7 @@ def _opened_again(fd: int, info: AudioInfo, view: View | None) -> Iterator[_Forw
 
 
 def _blocks(sound: _ForwardSound, n_samples: int, size: int) -> Iterator[NDArray[np.float32]]:
-    """Yield ``(n_channels, n)`` of the next samples; each block is overwritten by the one after."""
+    """Yield blocks ``(n_channels, n)``; each is overwritten by the next."""
     buffer = np.empty((size, sound.channels), dtype=np.float32)
     while n_samples and len(block := sound.read(out=buffer[: min(size, n_samples)])):
         n_samples -= len(block)

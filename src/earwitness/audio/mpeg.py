@@ -1,10 +1,7 @@
-"""The reader for MPEG audio whose frames libsndfile would not give whole, one frame at a time.
+"""Reader of MPEG audio frame by frame, for files that libsndfile does not read completely.
 
-Conventions: positions and lengths are samples at the file's own rate. Every whole frame gives its
-samples, zeros where it cannot be decoded, so the length follows from the frames alone. Files are
-decoded from their start, so that slices equal the whole. What is between frames is passed over
-when it is a tag, or so little that at most 1 % of the sound is lost; otherwise the file is an
-error that says where.
+Every frame yields its samples, or zeros if it cannot be decoded, so the length follows from the
+frames alone. Tags between frames, and up to 1 % of other bytes, are skipped.
 """
 
 from __future__ import annotations
@@ -27,17 +24,11 @@ from earwitness.audio.mpeg_frames import Mp3Frames, frames_of, walk_frames
 from earwitness.core.errors import AudioError
 
 TRAILING_BYTES = 1 << 14
-"""Rubbish behind the last frame that is never taken for lost sound."""
-
-_DECODERS = {"mp3": "mp3float", "mp2": "mp2float", "mp1": "mp1float"}
+"""Maximum number of other bytes after the last frame that do not count as lost audio."""
 
 
 def probe(fd: int, frames: Mp3Frames, path: str) -> AudioInfo:
-    """Return format and length of a file by its frames.
-
-    Raises:
-        AudioError: Over 1 % of it is lost, or its rate or channels change.
-    """
+    """Return format and length of a file from its frames; see ``check_damage``."""
     check_damage(frames, path)
     kind, claimed = frames.kind, None
     trimmed = frames.delay + (frames.padding if _ends_in_padding(fd, frames) else 0)
@@ -56,13 +47,10 @@ def probe(fd: int, frames: Mp3Frames, path: str) -> AudioInfo:
 
 
 def check_damage(frames: Mp3Frames, path: str) -> None:
-    """Refuse a file that lost over 1 % of its sound, or whose rate or channels change.
+    """Raise ``AudioError`` if over 1 % of a file is lost, or its rate or channels change.
 
-    A header that claims no more frames than there are says that none is lost. Without one the
-    bytes that are neither frames nor tags are taken for lost sound.
-
-    Raises:
-        AudioError: Says what is wrong, and where.
+    Frames that a header claims are compared first; else bytes that are neither frames nor tags
+    count as lost.
     """
     _check_kinds(frames, path)
     claimed = frames.claimed_frames
@@ -95,7 +83,7 @@ def _check_kinds(frames: Mp3Frames, path: str) -> None:
 
 
 def _losses(frames: Mp3Frames) -> list[tuple[int, int]]:
-    """Return at which frame bytes are lost, and how many."""
+    """Return frame position and number of lost bytes, of each gap."""
     losses, n_before = [], 0
     for number, run in enumerate(frames.runs):
         if run.n_lost and (number or not frames.starts_in_tags):
@@ -107,9 +95,9 @@ def _losses(frames: Mp3Frames) -> list[tuple[int, int]]:
 
 
 def _ends_in_padding(fd: int, frames: Mp3Frames) -> bool:
-    """Return whether the last samples are the padding that the first header declares.
+    """Return whether the file ends with the padding of its first header.
 
-    They are not where the end is missing, nor where a second file follows, with its own padding.
+    It does not if the end is missing, or if a second file follows.
     """
     if frames.claimed_frames is None or frames.n_frames < frames.claimed_frames:
         return frames.claimed_frames is not None and len(frames.runs) > 1
@@ -119,11 +107,7 @@ def _ends_in_padding(fd: int, frames: Mp3Frames) -> bool:
 
 
 def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
-    """Return ``(n_channels, n_samples)`` of each span; see ``decode.read_spans``.
-
-    Raises:
-        AudioError: The file changed since it was probed.
-    """
+    """Return ``(n_channels, n_samples)`` of each span; see ``decode.read_spans``."""
     frames = walk_frames(fd)
     if frames is None:
         raise AudioError(info.path, "changed while it was read: its frames are gone")
@@ -135,7 +119,7 @@ def _decode(fd: int, frames: Mp3Frames) -> Iterator[NDArray[np.float32]]:
     import av
 
     kind = frames.kind
-    decoder: Any = av.CodecContext.create(_DECODERS[kind.codec], "r")
+    decoder: Any = av.CodecContext.create(f"{kind.codec}float", "r")
     silence = np.zeros((kind.n_channels, kind.samples), dtype=np.float32)
     coded = chain.from_iterable(frames_of(fd, run) for run in frames.runs)
     if frames.has_header or frames.has_vbri:

@@ -1,8 +1,7 @@
-"""The frames of an MPEG audio file, counted from their headers without decoding.
+"""Frames of an MPEG audio file, counted by their headers without decoding.
 
-Conventions: offsets are bytes. Only frames at a stated bit rate are counted. Header layout after
-ISO/IEC 11172-3 and 13818-3 (and the unofficial MPEG-2.5); the Xing/Info header is where the first
-frame would hold its main data, the VBRI header 32 bytes after the frame header.
+Header layout: ISO/IEC 11172-3, 13818-3 and the unofficial MPEG-2.5. The Xing/Info header replaces
+the main data of the first frame; the VBRI header is 32 bytes after the frame header.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ LONGEST_LEAD = 1 << 16
 LONGEST_FRAME = 2048
 FRAMES_TO_BELIEVE = 2
 FRAMES_OF_ANOTHER_KIND = 6
-"""Frames that must follow one another before a kind that the file did not begin with counts."""
+"""Minimum number of consecutive frames of a kind other than the first."""
 
 _LAYER_I, _LAYER_II, _LAYER_III = 3, 2, 1
 _MPEG1 = 3
@@ -49,7 +48,7 @@ _DECODER_DELAY = 529
 
 
 class FrameKind(NamedTuple):
-    """What all frames of one stream have in common."""
+    """Properties common to all frames of a stream."""
 
     version: int
     rate_index: int
@@ -98,7 +97,7 @@ class FrameKind(NamedTuple):
 
 @functools.lru_cache(maxsize=128)
 def frame_lengths(kind: FrameKind) -> tuple[int, ...]:
-    """Return the frame length for each third header byte, 0 where it is not of this kind."""
+    """Return the frame length by third header byte, 0 for another kind."""
     kbps = _KBPS[kind.is_mpeg1, kind.layer]
     slot = 4 if kind.layer == _LAYER_I else 1
     per_kbps = kind.samples // 8 * 1000 // slot
@@ -111,15 +110,7 @@ def frame_lengths(kind: FrameKind) -> tuple[int, ...]:
 
 
 class Run(NamedTuple):
-    """Frames of one kind that follow one another without a gap.
-
-    Attributes:
-        start: Offset of the first.
-        stop: Offset after the last.
-        n_frames: How many there are, header frames included.
-        kind: What they have in common.
-        n_lost: Bytes before it that are neither frames nor tags.
-    """
+    """Consecutive frames of one kind, with ``n_lost`` bytes of neither frames nor tags before."""
 
     start: int
     stop: int
@@ -130,20 +121,20 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Mp3Frames:
-    """What walking over the frames of a file found.
+    """Frames of a file.
 
     Attributes:
-        n_frames: Whole frames of audio, a Xing, Info or VBRI frame at the start not counted.
-        kind: What the first ones have in common.
-        unbroken: Nothing but tags and rubbish is before and after one chain of frames.
+        n_frames: Number of audio frames, without a header frame.
+        kind: Kind of the first run.
+        unbroken: There is only one run.
         has_header: The first frame is a Xing or Info header.
         has_vbri: The first frame is a VBRI header.
-        claimed_frames: Frames that header claims, where it does.
-        ends_in_a_frame: The file ends in the middle of a further frame of the last run.
-        delay: Samples to drop at the start, which encoder and decoder added.
+        claimed_frames: Number of frames in the header, if any.
+        ends_in_a_frame: The file ends within a frame.
+        delay: Samples to drop at the start, from encoder and decoder.
         padding: Samples to drop at the end.
         runs: The frames, header frames included.
-        starts_in_tags: The file begins with a tag, or with the header of a WAV file.
+        starts_in_tags: The file begins with a tag or a WAV header.
         n_trailing: Bytes after the last frame that are neither frames nor tags.
     """
 
@@ -167,16 +158,12 @@ class Mp3Frames:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the count is what decoding will give, up to delay and padding."""
+        """Whether decoding gives this count, up to delay and padding."""
         return self.unbroken and (not self.has_header or self.claimed_frames == self.n_frames)
 
 
 def walk_frames(fd: int) -> Mp3Frames | None:
-    """Walk over all frames of an MPEG audio file, past whatever is between them.
-
-    Returns:
-        What was found, or ``None`` where there are no frames.
-    """
+    """Return all frames of an MPEG audio file, or ``None`` if there are none."""
     size = os.fstat(fd).st_size
     stop = start_of_tags(fd, size)
     lead = end_of_tags(fd, 0, stop)
@@ -226,15 +213,14 @@ def frames_of(fd: int, run: Run) -> Iterator[bytes]:
 
 
 def _claimed_frames(header: bytes) -> int | None:
-    """Return the frames that a Xing or Info header claims."""
+    """Return the number of frames in a Xing or Info header."""
     return int.from_bytes(header[8:12], "big") if len(header) >= 12 and header[7] & 1 else None
 
 
 def _delay_and_padding(header: bytes) -> tuple[int, int]:
-    """Return samples to drop at start and end, as libmpg123 takes them from the LAME fields.
+    """Return samples to drop at start and end, from the LAME fields as in libmpg123.
 
-    The fields follow what the flags say is there: frames, bytes, a table, a quality. Missing
-    fields are zeros, and the decoder's own delay is dropped all the same.
+    The fields follow optional frames, bytes, table and quality. Missing fields are zero.
     """
     flags = header[7]
     position = 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1)
@@ -244,12 +230,12 @@ def _delay_and_padding(header: bytes) -> tuple[int, int]:
 
 
 def _is_cut_frame(tail: bytes, kind: FrameKind) -> bool:
-    """Tell whether what follows the chain is the beginning of one more frame, and no more."""
+    """Return whether the rest of the file is the start of one more frame."""
     return _kind_of(tail[:4]) == kind and len(tail) < frame_lengths(kind)[tail[2]]
 
 
 def _kind_of(header: bytes) -> FrameKind | None:
-    """Return the kind a frame header states, or ``None`` where it is no such header."""
+    """Return the kind of a frame header, or ``None`` if it is not one."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
@@ -260,10 +246,9 @@ def _kind_of(header: bytes) -> FrameKind | None:
 
 
 def _runs(fd: int, lead: int, stop: int) -> Iterator[Run]:
-    """Yield the runs of frames between two offsets, those that end in a broken frame mended.
+    """Yield the runs of frames between two offsets.
 
-    A frame whose length leads to nothing known is dropped if another frame begins inside of it:
-    bytes are missing from it, or its header is wrong.
+    A last frame is dropped if another frame begins inside it: it is incomplete or its header wrong.
     """
     run = _first_run(fd, lead, stop)
     first = run.kind if run else None
@@ -281,7 +266,7 @@ def _runs(fd: int, lead: int, stop: int) -> Iterator[Run]:
 
 
 def _first_run(fd: int, lead: int, stop: int) -> Run | None:
-    """Return where frames begin: after the tags, else anywhere, since a tag's size may be wrong."""
+    """Return the start of the first run: after tags, else anywhere (a tag's size may be wrong)."""
     for start, limit, n_frames in (
         (lead, lead + 1, FRAMES_TO_BELIEVE),
         (0, stop, FRAMES_OF_ANOTHER_KIND),
@@ -295,7 +280,7 @@ def _first_run(fd: int, lead: int, stop: int) -> Run | None:
 
 
 def _next_start(fd: int, end: int, last: int, stop: int, first: FrameKind) -> int | None:
-    """Return where the next run begins after a chain that ends at ``end``, if any does."""
+    """Return the start of the next run after a chain that ends at ``end``."""
     after = end_of_tags(fd, end, stop)
     if after >= stop:
         return None
@@ -305,10 +290,7 @@ def _next_start(fd: int, end: int, last: int, stop: int, first: FrameKind) -> in
 
 
 def _follow(fd: int, start: int, kind: FrameKind, limit: int | None = None) -> tuple[int, int, int]:
-    """Return how many whole frames of ``kind`` follow one another, and two offsets.
-
-    These are the offset after them and the offset of the last one.
-    """
+    """Return the number of consecutive frames of a kind, the offset after them and of the last."""
     lengths = frame_lengths(kind)
     seconds = {0xE0 | kind.version << 3 | kind.layer << 1 | crc for crc in (0, 1)}
     position, n_frames, last = start, 0, start
@@ -345,15 +327,10 @@ def _find_chain(
     *,
     like: FrameKind | None = None,
 ) -> int | None:
-    """Return where, from ``start`` to ``limit``, frames of one kind follow one another.
+    """Return the first start of a chain of ``n_frames`` frames from ``start`` to ``limit``.
 
-    Args:
-        fd: The file.
-        start: First offset tried.
-        limit: Offset after the last one tried.
-        stop: Where the frames end at the latest; one whole frame that ends there is a chain too.
-        n_frames: Frames that make a chain.
-        like: A kind that is expected; chains of another must be longer.
+    One whole frame that ends at ``stop`` is a chain too; chains of a kind other than ``like`` must
+    be longer.
     """
     position = start
     while position < limit:
@@ -373,7 +350,7 @@ def _find_chain(
 
 
 def _may_continue(chunk: bytes, at: int, kind: FrameKind) -> bool:
-    """Tell whether a frame of the same kind can follow, as far as the chunk shows it."""
+    """Return whether a frame of the same kind can follow, as far as the chunk shows."""
     after = at + frame_lengths(kind)[chunk[at + 2]]
     following = chunk[after : after + 4]
     return after > at and (len(following) < 4 or _kind_of(following) == kind)

@@ -1,9 +1,7 @@
-"""Ogg files: their pages (RFC 3533) and links, and how to read what is damaged.
+"""Ogg files: pages (RFC 3533) and links, and views that mend wrong headers and ends.
 
-Conventions: offsets are bytes. Granules are samples at the codec's rate; Opus counts them at 48
-kHz, which is the rate it is decoded at whatever rate its header names (RFC 7845: the rate of the
-sound before it was coded). A link is one stream from its first page to its last; files that were
-put one behind another have several.
+Granules are samples at the codec's rate, in Opus always 48 kHz: its header has the rate before
+encoding (RFC 7845). A link is one stream; concatenated files have several.
 """
 
 from __future__ import annotations
@@ -26,18 +24,18 @@ _RATES_AT: dict[bytes, tuple[int, Literal["little", "big"], int]] = {
     b"\x7fFLAC": (27, "big", 12),
     b"Speex   ": (36, "little", 0),
 }
-"""Where the first packet of a coding names its rate, in four bytes and how many bits to drop."""
+"""First bytes of a codec → offset, byte order and shift of its four-byte rate."""
 
 
 class _Link(NamedTuple):
-    """Pages of one stream of sound.
+    """Pages of one stream.
 
     Attributes:
-        pages: The whole ones.
+        pages: Its intact pages.
         head: First bytes of its first packet.
-        end: Offset after the last page of this stream and of those mixed with it.
-        stop: Offset where the next link or the end of the file is.
-        is_mixed: Whether other streams have pages between its own.
+        end: Offset after the last page, of interleaved streams too.
+        stop: Offset of the next link or the end of the file.
+        is_mixed: Whether it is interleaved with other streams.
     """
 
     pages: list[Page]
@@ -52,7 +50,7 @@ class _Link(NamedTuple):
 
     @property
     def is_sound(self) -> bool:
-        """Whether it is sound in a coding known here."""
+        """Whether it is audio in a supported codec."""
         return any(self.head.startswith(mark) for mark in _RATES_AT)
 
     @property
@@ -67,12 +65,12 @@ class _Link(NamedTuple):
 
     @property
     def is_simple(self) -> bool:
-        """Whether libsndfile may read it by pages of its own."""
+        """Whether libsndfile can read it from a view."""
         is_known = self.is_opus or self.head.startswith(b"\x01vorbis")
         return is_known and not self.is_mixed
 
     def seconds(self, page: Page | None = None) -> float:
-        """Return the time after a page, or after the last one."""
+        """Return the time at the end of a page, by default the last."""
         granules = [p.granule for p in self.pages if page is None or p.stop <= page.stop]
         return max([0, *granules]) / self.rate_hz
 
@@ -101,7 +99,7 @@ def plan_ogg(fd: int, path: str) -> Plan:
 
 
 def _links(fd: int) -> Iterator[_Link]:
-    """Yield the streams of a file in order; of streams that are mixed, each is one."""
+    """Yield the streams of a file in order."""
     streams: dict[int, list[Page]] = {}
     for page in walk_pages(fd):
         if page.begins and any(len(pages) > 1 for pages in streams.values()):
@@ -123,11 +121,7 @@ def _together(fd: int, streams: dict[int, list[Page]], stop: int) -> Iterator[_L
 
 
 def _check_pages(fd: int, link: _Link, before_s: float, path: str) -> int:
-    """Return how many pages of a link are missing.
-
-    Raises:
-        AudioError: They are over 1 % of it, or the end is.
-    """
+    """Return the number of missing pages; raise ``AudioError`` over 1 % or without an end."""
     missing, first_s = 0, None
     for page, following in zip(link.pages, link.pages[1:], strict=False):
         gap = following.sequence - page.sequence - 1
@@ -149,7 +143,7 @@ def _check_pages(fd: int, link: _Link, before_s: float, path: str) -> int:
 
 
 def _mend(fd: int, link: _Link) -> View | None:
-    """Return a link whose header and end are what libsndfile needs, ``None`` where they are."""
+    """Return a view with header and end mended for libsndfile, or ``None`` if not needed."""
     first, last = link.pages[0], link.pages[-1]
     patches = []
     end = end_granule(fd, link.pages, is_opus=link.is_opus)
@@ -165,7 +159,7 @@ def _mend(fd: int, link: _Link) -> View | None:
 
 
 def _patched_page(fd: int, page: Page, at: int, content: bytes) -> bytes:
-    """Return a page with other bytes at an offset, its checksum made right."""
+    """Return a page with bytes replaced at an offset, and a new checksum."""
     old = read_at(fd, page.start, page.stop - page.start)
     new = old[:at] + content + old[at + len(content) :]
     return new[:22] + checksum(new).to_bytes(4, "little") + new[26:]
@@ -177,22 +171,13 @@ LONGEST_PAGE = HEADER_BYTES + 255 + 255 * 255
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ALL_BITS = 0xFFFFFFFF
 _MOST_DAMAGED = 2_000
-"""Marks without a right page behind them after which no more pages are looked for."""
+"""Maximum number of damaged pages before the search ends."""
 
 
 class Page(NamedTuple):
-    """One page whose checksum is right.
+    """A page with a valid checksum; ``content`` is its first segment, ``sizes`` those of all.
 
-    Attributes:
-        start: Its offset.
-        content: Offset of its first segment.
-        stop: Offset after it.
-        serial: Which stream it belongs to.
-        sequence: Its number in that stream.
-        granule: Position after it, -1 where no packet ends in it.
-        begins: Whether it is the first of its stream.
-        ends: Whether it is marked as the last of its stream.
-        sizes: Sizes of its segments.
+    ``granule`` is -1 if no packet ends in it.
     """
 
     start: int
@@ -207,7 +192,7 @@ class Page(NamedTuple):
 
 
 def walk_pages(fd: int) -> Iterator[Page]:
-    """Yield the pages of a file; what is none, or a damaged one, is passed over."""
+    """Yield the valid pages of a file."""
     size = os.fstat(fd).st_size
     position, n_damaged = 0, 0
     while position < size:
@@ -232,7 +217,7 @@ def walk_pages(fd: int) -> Iterator[Page]:
 
 
 def _page_at(chunk: bytes, at: int) -> Page | None:
-    """Return the page that begins at an offset of ``chunk``, or ``None`` where none does."""
+    """Return the page at an offset of ``chunk``, or ``None``."""
     content = at + HEADER_BYTES + (chunk[at + 26] if at + HEADER_BYTES <= len(chunk) else 0)
     if content > len(chunk) or chunk[at + 4] != 0:
         return None
@@ -255,7 +240,7 @@ def _page_at(chunk: bytes, at: int) -> Page | None:
 
 
 def checksum(page: bytes) -> int:
-    """Return the checksum of a page; its CRC-32 takes the highest bit first, unlike zlib's."""
+    """Return the checksum of a page: a CRC-32 with the highest bit first, unlike zlib's."""
     cleared = page[:22] + bytes(4) + page[26:]
     crc = zlib.crc32(cleared.translate(_REVERSED), _ALL_BITS) ^ _ALL_BITS
     return int.from_bytes(crc.to_bytes(4, "little").translate(_REVERSED), "big")
@@ -275,14 +260,14 @@ _LONGEST_SETUP = 1 << 20
 
 
 class _Packet(NamedTuple):
-    """A packet: in which of some pages it ends, and its first two bytes."""
+    """A packet: index of the page in which it ends, and its first two bytes."""
 
     page: int
     head: bytes
 
 
 class _Blocks(NamedTuple):
-    """Block sizes of a Vorbis stream: short and long, and whether each mode is long."""
+    """Short and long block size of a Vorbis stream, and whether each mode is long."""
 
     sizes: tuple[int, int]
     modes: tuple[bool, ...]
@@ -295,10 +280,9 @@ class _Blocks(NamedTuple):
 
 
 def end_granule(fd: int, pages: Sequence[Page], *, is_opus: bool) -> int:
-    """Return the granule after the last sample of a stream.
+    """Return the granule at the end of an Opus or Vorbis stream.
 
-    The last page's own is the end where it is marked as such, but some name more than their
-    packets hold. Without the mark it is where the packets end. What is not Opus is Vorbis.
+    It is the end of the packets, or the last page's granule if that is marked as the end and lower.
     """
     last = pages[-1]
     known = [n for n, page in enumerate(pages[:-1]) if page.granule > 0]
@@ -322,7 +306,7 @@ def end_granule(fd: int, pages: Sequence[Page], *, is_opus: bool) -> int:
 
 
 def _packets(fd: int, pages: Sequence[Page]) -> Iterator[_Packet]:
-    """Yield the packets that end in some pages, but one that began before them."""
+    """Yield the packets that begin and end in these pages."""
     head = b""
     is_begun = read_at(fd, pages[0].start + 5, 1)[0] & 1
     for number, page in enumerate(pages):
@@ -347,7 +331,7 @@ def _opus_samples(packet: bytes) -> int:
 
 
 def _vorbis_blocks(fd: int, pages: Sequence[Page]) -> _Blocks | None:
-    """Return the block sizes that the headers name, ``None`` where they are not readable."""
+    """Return the block sizes in the headers, or ``None`` if unreadable."""
     first, setup = _vorbis_headers(fd, pages)
     if len(first) < 29 or not setup:
         return None
@@ -357,7 +341,7 @@ def _vorbis_blocks(fd: int, pages: Sequence[Page]) -> _Blocks | None:
 
 
 def _vorbis_headers(fd: int, pages: Sequence[Page]) -> tuple[bytes, bytes]:
-    """Return the identification and the setup header; empty where they are not whole."""
+    """Return the identification and the setup header, empty if incomplete."""
     headers, packet = [], b""
     for page in pages:
         content = read_at(fd, page.content, page.stop - page.content)
@@ -376,10 +360,9 @@ def _vorbis_headers(fd: int, pages: Sequence[Page]) -> tuple[bytes, bytes]:
 
 
 def _modes_at_end(setup: bytes) -> tuple[bool, ...]:
-    """Return which modes are long, read from the end of a setup header.
+    """Return which modes are long, parsed from the end of a setup header to skip its codebooks.
 
-    Modes come last, before one set bit; reading from the end spares the codebooks before them.
-    The number of modes, six bits before the first, tells where they begin.
+    Modes come last, before one set bit, and after their number in six bits.
     """
     bits = int.from_bytes(setup[-512:], "little")
     stop = bits.bit_length() - 1

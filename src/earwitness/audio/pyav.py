@@ -1,9 +1,7 @@
-"""The reader for what libsndfile does not decode: M4A, AAC, WMA and their like, by PyAV.
+"""Reader by PyAV for formats that libsndfile does not decode: M4A, AAC, WMA and others.
 
-Conventions: positions and lengths are samples at the file's own rate. A file is always decoded
-from its start, a packet at a time, so slices equal the whole and memory stays small. Samples
-are scaled to [-1, 1) as libsndfile does. Only formats that hold sound themselves are tried, so
-that no playlist or script makes FFmpeg open other files or addresses.
+Files are always decoded from the start. Playlists and scripts, which would make FFmpeg open other
+files or addresses, are not among the formats.
 """
 
 from __future__ import annotations
@@ -37,45 +35,23 @@ FORMATS = (
     "mpc,mpc8,amr,amrnb,amrwb,dsf,iff,oma,truehd,mlp,avi,flv,mpegts,mpeg"
 )
 LONGEST_TAG = 80
-"""Letters of an encoder's tag that are kept."""
+"""Maximum length of a tag."""
 
 MOST_TAGS = 40
-"""Metadata fields of a file that are named."""
+"""Maximum number of tags."""
 
-_MOST_CHANNELS = 8
-"""PyAV reads beyond its planes where a frame has more, which ends the process."""
-
-_CLAIMING = {"mov", "asf", "matroska", "flv", "avi", "wv", "tta", "ape", "tak"}
-_CLAIMING |= {"mpc8", "dsf", "mpegts", "mpeg"}
-_RAW = {"aac", "loas", "ac3", "eac3", "dts"}
-"""Formats that are nothing but frames, so that all bytes but tags belong to packets."""
-
-_CONTAINERS = {"mov": "mp4"}
-_CODECS = {"mp3float": "mp3", "mp2float": "mp2", "mp1float": "mp1"}
-_MICROSECONDS = 1_000_000
-
-
-class Stretch(NamedTuple):
-    """Decoded samples that follow the ones before.
-
-    Attributes:
-        samples: ``(n_channels, n)`` float32.
-        sample_rate_hz: Their rate.
-    """
-
-    samples: NDArray[np.float32]
-    sample_rate_hz: int
+_MAX_CHANNELS = 8  # PyAV reads beyond its planes for more, which crashes the process
 
 
 class Packets(NamedTuple):
-    """What a file holds before it is decoded.
+    """Compressed packets and tags of a file.
 
     Attributes:
-        sha256: Of codec and compressed packets, which tags do not change.
-        n_bytes: Length of the packets.
-        encoder: What wrote it, as its tag says; ``None`` without one.
-        tags: Names of its other metadata fields, in small letters and order.
-        has_cover: Whether it holds a cover picture.
+        sha256: Hash of codec and packets, independent of tags.
+        n_bytes: Total size of the packets.
+        encoder: The encoder tag, if any.
+        tags: Sorted names of the other tags, in lower case.
+        has_cover: Whether there is a cover picture.
     """
 
     sha256: str
@@ -86,28 +62,24 @@ class Packets(NamedTuple):
 
 
 class _Stream(NamedTuple):
-    """An audio stream, opened."""
+    """An open audio stream, with blocks of samples ``(n_channels, n)`` and their rate."""
 
-    stretches: Iterator[Stretch]
+    blocks: Iterator[tuple[NDArray[np.float32], int]]
     codec: str
     container: str
     claimed_s: float | None
 
 
 def probe(fd: int, path: str) -> AudioInfo:
-    """Return format and length by decoding the whole file, keeping no samples.
-
-    Raises:
-        AudioError: FFmpeg cannot decode it, or it holds nothing.
-    """
+    """Return format and length by decoding the whole file."""
     n_samples, rate_hz, n_channels = 0, 0, 0
     with _open_stream(fd, path) as stream:
         frames = walk_frames(fd) if stream.container == "mp3" else None
         if frames is not None:
             return mpeg.probe(fd, frames, path)
-        for stretch in stream.stretches:
-            n_channels, rate_hz = stretch.samples.shape[0], stretch.sample_rate_hz
-            n_samples += stretch.samples.shape[1]
+        for samples, rate_hz in stream.blocks:  # noqa: B007 - the last rate is used below
+            n_channels = samples.shape[0]
+            n_samples += samples.shape[1]
     if n_samples == 0:
         raise AudioError(path, "holds no samples")
     claimed = None if stream.claimed_s is None else round(stream.claimed_s * rate_hz)
@@ -124,21 +96,13 @@ def probe(fd: int, path: str) -> AudioInfo:
 
 
 def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
-    """Return ``(n_channels, n_samples)`` of each span; see ``decode.read_spans``.
-
-    Raises:
-        AudioError: Decoding fails or ends before its time.
-    """
+    """Return ``(n_channels, n_samples)`` of each span; see ``decode.read_spans``."""
     with _open_stream(fd, info.path) as stream:
-        return fill_spans(info, spans, (stretch.samples for stretch in stream.stretches))
+        return fill_spans(info, spans, (samples for samples, _ in stream.blocks))
 
 
 def scan_packets(fd: int, path: str) -> Packets:
-    """Return hash and length of the compressed packets, and the encoder's tag.
-
-    Raises:
-        AudioError: FFmpeg finds no sound in it.
-    """
+    """Return hash and size of the compressed packets, and the tags."""
     with _audio_stream(fd, path) as (container, stream):
         encoder = _encoder(stream.metadata, container.metadata)
         digest = hashlib.sha256(f"{_codec(stream)}\0".encode())
@@ -151,7 +115,7 @@ def scan_packets(fd: int, path: str) -> Packets:
 
 
 def _tag_names(*tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of metadata fields but the encoder's, printable and bounded."""
+    """Return the names of all tags but the encoder's, printable and bounded."""
     named = {
         "".join(c if c.isprintable() and c != "|" else " " for c in key.casefold())[:LONGEST_TAG]
         for said in tags
@@ -167,7 +131,7 @@ def _has_cover(container: Any) -> bool:
 
 
 def _encoder(*tags: Mapping[str, str]) -> str | None:
-    """Return what tags call the encoder, on one line of printable letters."""
+    """Return the encoder tag, printable and bounded."""
     for said in tags:
         for key, value in said.items():
             name = " ".join("".join(c if c.isprintable() else " " for c in value).split())
@@ -178,23 +142,20 @@ def _encoder(*tags: Mapping[str, str]) -> str | None:
 
 @contextlib.contextmanager
 def _open_stream(fd: int, path: str) -> Iterator[_Stream]:
-    """Yield what the audio stream holds that a player would choose."""
+    """Yield the default audio stream."""
     with _audio_stream(fd, path) as (container, stream):
         family = container.format.name.split(",")[0]
         yield _Stream(
-            stretches=_stretches(container, stream, path, _raw_bytes(fd, family)),
+            blocks=_blocks(container, stream, path, _raw_bytes(fd, family)),
             codec=_codec(stream),
-            container=_CONTAINERS.get(family, family),
+            container="mp4" if family == "mov" else family,
             claimed_s=_claimed_s(container, stream, family),
         )
 
 
 @contextlib.contextmanager
 def _audio_stream(fd: int, path: str) -> Iterator[tuple[Any, Any]]:
-    """Yield a container and its audio stream: the first that is marked as default, else the first.
-
-    What PyAV raises becomes ``AudioError``.
-    """
+    """Yield a container and its default audio stream, else its first; errors as ``AudioError``."""
     import av
 
     os.lseek(fd, 0, os.SEEK_SET)
@@ -214,12 +175,12 @@ def _audio_stream(fd: int, path: str) -> Iterator[tuple[Any, Any]]:
 
 def _codec(stream: Any) -> str:
     name: str = stream.codec_context.name
-    return _CODECS.get(name, name)
+    return name.removesuffix("float") if name in {"mp3float", "mp2float", "mp1float"} else name
 
 
 @contextlib.contextmanager
 def _mapped_errors(path: str) -> Iterator[None]:
-    """Turn what PyAV raises (a dozen types, built-in ones among them) into ``AudioError``."""
+    """Raise the errors of PyAV, which are of a dozen types, as ``AudioError``."""
     try:
         yield
     except AudioError:
@@ -231,38 +192,34 @@ def _mapped_errors(path: str) -> Iterator[None]:
 
 
 def _claimed_s(container: Any, stream: Any, family: str) -> float | None:
-    """Return the length the file's header claims, where its format has such a claim."""
-    if family not in _CLAIMING:
+    """Return the duration in the header, for formats that have one."""
+    with_length = "mov asf matroska flv avi wv tta ape tak mpc8 dsf mpegts mpeg"
+    if family not in with_length.split():
         return None
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     if container.duration is not None and len(container.streams) == 1:
-        return float(container.duration) / _MICROSECONDS
+        return float(container.duration) / 1_000_000
     return None
 
 
 def _raw_bytes(fd: int, family: str) -> int:
-    """Return how many bytes a file's packets must have; 0 where that is not known."""
+    """Return the expected size of all packets of a format without a container, else 0."""
     size = os.fstat(fd).st_size
-    return start_of_tags(fd, size) - end_of_id3v2(fd) if family in _RAW else 0
+    is_raw = family in {"aac", "loas", "ac3", "eac3", "dts"}
+    return start_of_tags(fd, size) - end_of_id3v2(fd) if is_raw else 0
 
 
-def _stretches(container: Any, stream: Any, path: str, n_bytes: int) -> Iterator[Stretch]:
-    """Yield the samples of a stream in order.
+def _blocks(
+    container: Any, stream: Any, path: str, n_bytes: int
+) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yield the decoded samples and rates of a stream, ``n_bytes`` of packets expected unless 0.
 
-    Packets that cannot be decoded are passed over where nothing decodable follows them: they
-    are rubbish after the end, or the torn end of a truncated file, which its claim tells. Before
-    that they may be 1 % of all.
-
-    Args:
-        container: The file.
-        stream: Its audio stream.
-        path: Its name.
-        n_bytes: Expected bytes of all packets, up to 1 %; 0 where that is not known.
+    Up to 1 % of the packets may be damaged, and any number after the last intact one: a truncated
+    file is found by its claimed length.
 
     Raises:
-        AudioError: Too many packets cannot be decoded, bytes are in no packet, or the rate or the
-            channels change.
+        AudioError: Too many packets are damaged or missing, or the rate or channels change.
     """
     expected: tuple[int, int] | None = None
     position, damage = 0, _Damage()
@@ -271,15 +228,15 @@ def _stretches(container: Any, stream: Any, path: str, n_bytes: int) -> Iterator
         damage.count(packet.size, frames, position)
         for frame in frames or ():
             n_channels = frame.layout.nb_channels
-            if frame.format.is_planar and n_channels > _MOST_CHANNELS:
-                raise AudioError(path, f"{n_channels} channels, expected at most {_MOST_CHANNELS}")
+            if frame.format.is_planar and n_channels > _MAX_CHANNELS:
+                raise AudioError(path, f"{n_channels} channels, expected at most {_MAX_CHANNELS}")
             samples = _as_float32(frame)
             found = (frame.sample_rate, samples.shape[0])
             expected = expected or found
             if found != expected:
                 raise AudioError(path, describe_change(expected, found, position / expected[0]))
             position += samples.shape[1]
-            yield Stretch(samples, frame.sample_rate)
+            yield samples, frame.sample_rate
     n_lost = damage.n_inside + max(0, n_bytes - damage.n_bytes)
     if expected and n_lost > (1 - SMALLEST_YIELD) * max(n_bytes, damage.n_bytes):
         near = "" if damage.first is None else f" near {damage.first / expected[0]:.2f} s"
@@ -287,20 +244,14 @@ def _stretches(container: Any, stream: Any, path: str, n_bytes: int) -> Iterator
 
 
 class _Damage:
-    """Packets that cannot be decoded, counted as far as sound follows them.
-
-    Attributes:
-        n_bytes: Bytes of all packets.
-        n_inside: Bytes of damaged ones that sound follows.
-        first: Samples before the first damaged one; ``None`` without one.
-    """
+    """Counts damaged packets, ``n_inside`` those before the last intact one."""
 
     def __init__(self) -> None:
         self.n_bytes = self.n_inside = self._n_pending = 0
         self.first: int | None = None
 
     def count(self, n_bytes: int, frames: list[Any] | None, position: int) -> None:
-        """Count a packet, its frames given, after ``position`` samples."""
+        """Count a packet with its frames at a position in samples."""
         self.n_bytes += n_bytes
         if frames is None:
             self.first = position if self.first is None else self.first
@@ -311,7 +262,7 @@ class _Damage:
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield packets until the end, or until FFmpeg finds no more sense in the file."""
+    """Yield packets until the end or invalid data."""
     import av
 
     packets = container.demux(stream)
@@ -326,7 +277,7 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def _decode(packet: Any) -> list[Any] | None:
-    """Return the frames of a packet, or ``None`` where it cannot be decoded."""
+    """Return the frames of a packet, or ``None`` if it is damaged."""
     import av
 
     try:
