@@ -91,15 +91,6 @@ class SongResult:
         return any(result.verdict is not None for result in self.opinions)
 
 
-_UPPER_ENDS: tuple[tuple[float, Verdict], ...] = (
-    (0.1, "says real"),
-    (0.4, "leans real"),
-    (0.6, "is undecided"),
-    (0.9, "leans fake"),
-    (1.0, "says fake"),
-)
-
-
 def fakeness(prob: float, threshold: float) -> float:
     """Map a score to 0 (real), 0.5 (the threshold) and 1 (fake), linearly between."""
     if prob < threshold:
@@ -109,8 +100,15 @@ def fakeness(prob: float, threshold: float) -> float:
 
 def label_score(prob: float, threshold: float) -> Verdict:
     """Return the verdict for a score between 0 and 1."""
+    upper_ends: tuple[tuple[float, Verdict], ...] = (
+        (0.1, "says real"),
+        (0.4, "leans real"),
+        (0.6, "is undecided"),
+        (0.9, "leans fake"),
+        (1.0, "says fake"),
+    )
     value = fakeness(prob, threshold)
-    return next(verdict for end, verdict in _UPPER_ENDS if value <= end)
+    return next(verdict for end, verdict in upper_ends if value <= end)
 
 
 def probability_of(logit: float) -> float:

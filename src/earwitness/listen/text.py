@@ -33,7 +33,6 @@ from earwitness.report import formatting
 from earwitness.report.charts.style import break_lines
 
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
-_MAX_TICKS = 10
 
 NO_PROOF = (
     "A detector finds artifacts like those it was trained on; no verdict proves how a song was "
@@ -42,9 +41,7 @@ NO_PROOF = (
 LEGEND = "▁ real · █ fake · the threshold is at half height · blank: not analysed"
 _MAX_WIDTH = 100
 _MAX_SEGMENTS = 4
-_TOUCHING_S = 0.01
 _COLUMN_WIDTH = len("is undecided")
-_MIN_SONG_WIDTH = 36
 REAL_STYLE, FAKE_STYLE = "blue", "red"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow"}
@@ -54,9 +51,8 @@ def describe_score(result: DetectorResult) -> str:
     """Return the score as text, called a probability only if the card allows it."""
     if result.prob is None:
         return "no score"
-    if result.card.score_kind == "probability":
-        return f"probability of fake {formatting.number(result.prob, decimals=2)}"
-    return f"score {formatting.number(result.prob, decimals=2)}"
+    kind = "probability of fake" if result.card.score_kind == "probability" else "score"
+    return f"{kind} {formatting.number(result.prob, decimals=2)}"
 
 
 def describe_song(song: SongResult) -> str:
@@ -92,7 +88,7 @@ def results_table(
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
     table.add_column("song", overflow="fold")
     table.add_column("length", justify="right", no_wrap=True)
-    if width < _MIN_SONG_WIDTH + (_COLUMN_WIDTH + 2) * len(cards):
+    if width < 36 + (_COLUMN_WIDTH + 2) * len(cards):
         _fill_narrow(table, results)
         return table
     for card in cards:
@@ -201,11 +197,9 @@ def _detector_lines(result: DetectorResult, duration_s: float, width: int) -> It
 
 
 def _score_in_full(result: DetectorResult) -> str:
-    score = describe_score(result)
-    is_probability = result.card.score_kind == "probability"
-    note = "" if is_probability else ", not a probability"
-    threshold = result.card.threshold
-    return f"{score} (0 real, 1 fake, threshold {threshold:g}{note})"
+    note = "" if result.card.score_kind == "probability" else ", not a probability"
+    scale = f"0 real, 1 fake, threshold {result.card.threshold:g}{note}"
+    return f"{describe_score(result)} ({scale})"
 
 
 def _sentences(result: DetectorResult, duration_s: float) -> Iterator[str]:
@@ -239,7 +233,7 @@ def _abstention_sentence(result: DetectorResult) -> str:
     runs: list[Silence] = []
     for silence in result.silences:
         last = runs[-1] if runs else None
-        if last and last.reason == silence.reason and silence.start_s <= last.end_s + _TOUCHING_S:
+        if last and last.reason == silence.reason and silence.start_s <= last.end_s + 0.01:
             runs[-1] = last._replace(end_s=max(last.end_s, silence.end_s))
         else:
             runs.append(silence)
@@ -251,8 +245,7 @@ def _abstention_sentence(result: DetectorResult) -> str:
 
 def _coverage_sentence(result: DetectorResult, duration_s: float) -> str:
     longest_s = max(window.end_s - window.start_s for window in result.windows)
-    n = len(result.windows)
-    windows = f"{formatting.plural(n, 'window')} of {longest_s:.3g} s"
+    windows = f"{formatting.plural(len(result.windows), 'window')} of {longest_s:.3g} s"
     share = covered_s(result.windows) / duration_s
     return f"Analysed {'all' if share > 0.995 else f'{share:.0%}'} of the song, in {windows}."
 
@@ -342,7 +335,7 @@ def write_axis(duration_s: float, n_cells: int) -> str:
     return line
 
 
-def tick_seconds(duration_s: float, n_max: int = _MAX_TICKS) -> list[int]:
+def tick_seconds(duration_s: float, n_max: int = 10) -> list[int]:
     """Return at most ``n_max`` round times within a song, from 0."""
     step = next((s for s in _STEPS_S if duration_s / s < n_max), None)
     step = step or math.ceil(duration_s / n_max / _STEPS_S[-1]) * _STEPS_S[-1]

@@ -135,9 +135,7 @@ def mistakes(metrics: Metrics, find_audio: FindAudio) -> Section | None:
         _mistakes_of(detector, find_audio, is_open=at == 0)
         for at, detector in enumerate(metrics.detectors)
     ]
-    lead = (
-        "The most confident wrong decisions of each detector, by file name as in the predictions."
-    )
+    lead = "The most confident errors of each detector, with file names as in the prediction file."
     return Section("mistakes", "Worst mistakes", lead, blocks)
 
 
@@ -195,7 +193,7 @@ def _threshold_text(point: OperatingPoint) -> str:
     if point.reason is not None:
         return f"rule {point.rule}: no threshold, {point.reason}"
     if point.rule == "file":
-        return "labels as in the prediction file"
+        return "decisions from the prediction file"
     at = "" if point.threshold is None else f"threshold {point.threshold:.4g}, "
     if point.fitted_on is None:
         return f"{at}set by hand"
@@ -247,8 +245,8 @@ def _claims(point: OperatingPoint, confidence: str) -> Table:
     ]
     note = (
         f"Groups of reals needed to claim a false positive rate with {confidence} confidence if "
-        "none of them is flagged. Each flag raises that number; the last column takes the flags "
-        "seen here into account."
+        "none of them is flagged. Each flag raises that number; the last column accounts for the "
+        "flags in this data."
     )
     columns = number_columns("false positive rate", "reals needed", "reals here")
     return Table("Claims that the data can support", columns, rows, [note])
@@ -269,8 +267,8 @@ def _transfers(metrics: Metrics) -> list[Block]:
     ]
     note = (
         "A threshold that keeps the false positive rate low on one corpus may not do so on "
-        "another. Rows are the corpus that the threshold was fitted on, columns the corpus it was "
-        "applied to; fitting and applying use different groups."
+        "another. The threshold is fitted on the corpus of the row and applied to other groups, of "
+        "the corpus of the column."
     )
     return [Note(note), Gallery(cards, title="Thresholds on other corpora")]
 
@@ -290,7 +288,7 @@ def _transfer(detector: str, found: Sequence[Transfer]) -> ChartCard:
     label = f"Share of reals that {detector} flags at thresholds fitted on other corpora"
     chart = [draw_inline(heatmap_chart(cells, steps=ALARMS), aria_label=label)] if cells else []
     rules = ", ".join(dict.fromkeys(one.rule for one in found))
-    undefined = "No threshold could be fitted and applied; the reasons are in the data."
+    undefined = "No threshold could be fitted and applied; see Data for the reasons."
     return ChartCard(
         title=detector,
         charts=chart,

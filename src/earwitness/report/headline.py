@@ -40,14 +40,6 @@ _MIN_ROBUST = 0.8
 """Smallest lower end of the interval of a robust detector's lowest slice."""
 _MAX_NAMED = 3
 """Number of detectors named as tied with the first."""
-_PROPERTIES = {
-    "container": "length, rate, codec, tags and level",
-    "channel": "container, bandwidth, silence and stereo",
-}
-_MIN_BASELINE = 0.6
-"""AUROC that the interval of a baseline has to exceed to be mentioned."""
-_LENGTH = "alone_duration_s"
-_EXPOSURE = "exposure_"
 
 
 class Headline(NamedTuple):
@@ -251,7 +243,7 @@ def _audit_caveats(metrics: Metrics, best: Estimate | None) -> list[str]:
 
 def _exposed(found: Sequence[CheckResult], order: Sequence[str]) -> Iterator[str]:
     """Yield the best detector trained or selected on evaluated rows, and count the others."""
-    named = {c.name.removeprefix(_EXPOSURE): c for c in found if c.scope == "exposure"}
+    named = {c.name.removeprefix("exposure_"): c for c in found if c.scope == "exposure"}
     ordered = [name for name in order if name in named]
     if not ordered:
         return
@@ -278,7 +270,7 @@ def _length(found: Sequence[CheckResult]) -> Iterator[str]:
     """Yield the AUROC of length alone, over all items or for the worst generator."""
     for check in found:
         flagged = [one for one in check.slices if one.finding and one.auroc is not None]
-        if check.name != _LENGTH or not flagged:
+        if check.name != "alone_duration_s" or not flagged:
             continue
         overall = [one for one in flagged if one.generator == ALL]
         most = max(overall or flagged, key=lambda one: abs(one.estimate.number - 0.5))
@@ -295,13 +287,17 @@ def _baseline(metrics: Metrics, best: Estimate | None) -> Iterator[str]:
     most = max(overall, key=lambda one: one.auroc.number, default=None)
     if most is None:
         return
-    if (most.auroc.number if most.auroc.low is None else most.auroc.low) <= _MIN_BASELINE:
+    if (most.auroc.number if most.auroc.low is None else most.auroc.low) <= 0.6:
         return
     is_beaten = best is None or (
         intervals_disjoint(best, most.auroc) and best.number > most.auroc.number
     )
+    properties = {
+        "container": "length, rate, codec, tags and level",
+        "channel": "container, bandwidth, silence and stereo",
+    }
     yield (
-        f"File properties alone separate the classes: {_PROPERTIES[most.baseline]} reach an AUROC "
+        f"File properties alone separate the classes: {properties[most.baseline]} reach an AUROC "
         f"of {formatting.brief_estimate(most.auroc)} on {formatting.sample_size(most.auroc)}"
         f"{'' if is_beaten else ', which no detector is shown to beat'}."
     )

@@ -203,8 +203,8 @@ def grid(metrics: Metrics) -> Section | None:
         )
         blocks.insert(0, Note(note))
     lead = (
-        "Fakes of one generator against reals of one corpus, which data sets of one class cannot "
-        f"show. The metric is {name}; 1 is perfect, 0.5 is chance."
+        f"{name} of each generator's fakes against each corpus's reals, within and across data "
+        "sets; 1 is perfect, 0.5 is chance."
     )
     return Section("grid", "Reals against fakes", lead, blocks)
 
@@ -258,7 +258,7 @@ def _baselines(metrics: Metrics) -> list[ChartCard]:
             ChartCard(
                 title=name,
                 charts=[_heatmap([(one, one.auroc) for one in cells], GIVEN_AWAY, label)],
-                note="A baseline on file properties: the lower, the better the data.",
+                note="A baseline on file properties: a high AUROC means a shortcut in the data.",
                 tables=[Table(f"Reals against fakes, {name}", columns, rows)],
             )
         )

@@ -40,8 +40,8 @@ def coverage(metrics: Metrics) -> Section:
     )
     lead = (
         "A detector abstains from files with nothing to analyse, such as digital silence. Failed "
-        "rows have an error instead of a score; missing rows were scored by another detector "
-        "only. None of them is in any metric."
+        "rows have an error instead of a score; missing rows were scored only by another detector. "
+        "All of these are excluded from every metric."
     )
     table = _coverage_table(parts, has_groups=metrics.basis != "counts")
     blocks = [table, *(table for table in reasons if table.rows)]
@@ -134,7 +134,7 @@ def audit(metrics: Metrics) -> Section | None:
     lead = (
         "Is the evaluation data free of leakage and shortcuts? "
         f"{n_found} of {n_checks} checks have findings, {n_passed} passed, "
-        f"{n_skipped} were not run. The rows concerned are in findings.csv beside audit.json."
+        f"{n_skipped} were not run. The flagged rows are in findings.csv, next to audit.json."
     )
     return Section("audit", "Audit", lead, blocks)
 

@@ -35,7 +35,6 @@ from earwitness.report.tables import (
 )
 
 T = TypeVar("T")
-_N_TABLE_POINTS, _N_TOOLTIPS, _N_BEHIND = 24, 48, 40
 _SCALES = {
     "logit": "logit of the score (0 is a score of 0.5)",
     "pred_prob": "score (0 real, 1 fake)",
@@ -104,7 +103,7 @@ def _points_table(part: Slice, own: Curves) -> Table:
     points = list(zip(own.roc.threshold, own.roc.fpr, own.roc.tpr, strict=True))
     rows = [
         Row([Cell(_threshold(at), at), *map(number_cell, (fpr, tpr, 1 - tpr))])
-        for at, fpr, tpr in _thin(points, _N_TABLE_POINTS)
+        for at, fpr, tpr in _thin(points, 24)
     ]
     columns = number_columns(
         "threshold", "reals called fake", "fakes called fake", "fakes called real"
@@ -124,11 +123,11 @@ def _spread(n: int, n_max: int) -> list[int]:
 
 
 def _some(tooltips: Sequence[str]) -> list[str]:
-    kept = set(_spread(len(tooltips), _N_TOOLTIPS))
+    kept = set(_spread(len(tooltips), 48))
     return [text if at in kept else "" for at, text in enumerate(tooltips)]
 
 
-def _thin(points: Sequence[T], n_max: int = _N_BEHIND) -> list[T]:
+def _thin(points: Sequence[T], n_max: int = 40) -> list[T]:
     return [points[at] for at in _spread(len(points), n_max)]
 
 
@@ -189,7 +188,7 @@ def _bins(detector: str, drawn: Histogram) -> Table:
         if real or fake
     ]
     columns = number_columns(_SCALES[drawn.scale].split(" (")[0], "reals", "fakes")
-    return Table(f"Histogram of {detector}, bins that are not empty", columns, rows)
+    return Table(f"Histogram of {detector} (non-empty bins)", columns, rows)
 
 
 def _draw_reliability(part: Slice) -> Markup:

@@ -18,8 +18,6 @@ from earwitness.report.charts.style import ink, inline_data, layer_chart, rate_a
 
 _SIZE_PX, _WIDTH_PX = 250, 280
 _PERCENT = "format(abs(datum.value) * 100, '.2~f') + ' %'"
-_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
-_LEAST, _MOST = -3.3, 3.3
 
 
 class Curve(NamedTuple):
@@ -76,15 +74,16 @@ def det_chart(front: Curve, behind: Sequence[Curve] = ()) -> alt.LayerChart:
 
 
 def _domain(curves: Sequence[Curve]) -> list[float]:
-    """Return the range of probits, from 1 % or less to 50 % or more."""
+    """Return the range of probits, from 1 % or less to 50 % or more, within ±3.3."""
     points = [p for curve in curves for p in (*curve.x, *curve.y) if math.isfinite(p)]
-    low = max(min([*points, norm.ppf(0.01)]), _LEAST)
-    high = min(max([*points, norm.ppf(0.5)]), _MOST)
+    low = max(min([*points, norm.ppf(0.01)]), -3.3)
+    high = min(max([*points, norm.ppf(0.5)]), 3.3)
     return [math.floor(low * 10) / 10, math.ceil(high * 10) / 10]
 
 
 def _probit_axis(title: str, domain: Sequence[float]) -> alt.Axis:
-    ticks = [(float(norm.ppf(rate)), rate) for rate in _TICKS]
+    rates = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
+    ticks = [(float(norm.ppf(rate)), rate) for rate in rates]
     inside = [(at, rate) for at, rate in ticks if domain[0] <= at <= domain[1]]
     labels = "".join(
         f"abs(datum.value - {at:.6f}) < 1e-3 ? '{rate * 100:g}' : " for at, rate in inside
