@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio import libsndfile, mpeg, pyav
+from earwitness.audio import libsndfile, pyav
 from earwitness.audio.clips import resample_slice, resampled_length
 from earwitness.audio.files import (
     AudioInfo,
@@ -78,14 +78,14 @@ def _probe(name: str, absolute: str, n_bytes: int, mtime_ns: int) -> AudioInfo: 
 def _find(fd: int, path: str, plan: Plan) -> AudioInfo:
     """Return the result of the first reader that supports a file."""
     if plan.is_mpeg and (frames := walk_frames(fd)):
-        return mpeg.probe(fd, frames, path)
+        return pyav.probe_mpeg(fd, frames, path)
     try:
         return libsndfile.probe(fd, path, plan)
     except libsndfile.NotForLibsndfileError:
         if looks_like_text(fd):
             raise AudioError(path, "a text/HTML file, not audio") from None
     frames = walk_frames(fd) if read_at(fd, 0, 3) in TAG_MARKS else None
-    return pyav.probe(fd, path) if frames is None else mpeg.probe(fd, frames, path)
+    return pyav.probe(fd, path) if frames is None else pyav.probe_mpeg(fd, frames, path)
 
 
 def _plan(fd: int, path: str) -> Plan:
@@ -188,9 +188,9 @@ def read_spans(info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float3
     Raises:
         AudioError: The file cannot be read, is damaged, or has invalid samples.
     """
-    reader = {"ffmpeg": pyav, "frames": mpeg}.get(info.reader, libsndfile)
+    readers = {"ffmpeg": pyav.read, "frames": pyav.read_mpeg}
     with opened(info.path) as fd, _remarks_in_errors():
-        parts: list[NDArray[np.float32]] = reader.read(fd, info, spans)
+        parts = readers.get(info.reader, libsndfile.read)(fd, info, spans)
     for part in parts:
         _check_values(info.path, part)
     return parts

@@ -20,7 +20,6 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earwitness.audio import mpeg
 from earwitness.audio.files import (
     AudioInfo,
     Part,
@@ -32,8 +31,8 @@ from earwitness.audio.files import (
     fill_spans,
     open_view,
 )
-from earwitness.audio.mpeg import check_damage
 from earwitness.audio.mpeg_frames import Mp3Frames, walk_frames
+from earwitness.audio.pyav import check_damage, probe_mpeg
 from earwitness.core.errors import AudioError
 
 COUNTED_SAMPLES = 1 << 12  # small, since samples before damage in a block are not counted
@@ -185,7 +184,7 @@ def _probe_mp3(sound: _ForwardSound, fd: int, path: str) -> AudioInfo:
         n_samples = _count(fd, path, damage_is_end=True)
         if n_samples >= frames.n_samples - frames.delay:
             return _info_of(sound, path, "stream", n_samples, claimed)
-    return mpeg.probe(fd, frames, path)
+    return probe_mpeg(fd, frames, path)
 
 
 def _probe_rare_mpeg(
@@ -193,10 +192,10 @@ def _probe_rare_mpeg(
 ) -> AudioInfo:
     """Return format and length for layers I and II and free bit rates, by decoding."""
     if frames is not None and not frames.is_sure:
-        return mpeg.probe(fd, frames, path)
+        return probe_mpeg(fd, frames, path)
     n_samples = _count(fd, path, damage_is_end=frames is not None)
     if frames is not None and n_samples < frames.n_samples:
-        return mpeg.probe(fd, frames, path)
+        return probe_mpeg(fd, frames, path)
     return _info_of(sound, path, "stream", n_samples, None)
 
 

@@ -1,7 +1,7 @@
-"""Reader by PyAV for formats that libsndfile does not decode: M4A, AAC, WMA and others.
+"""Readers by PyAV: MPEG audio frame by frame, and formats beyond libsndfile (M4A, AAC, WMA, …).
 
-Files are always decoded from the start. Playlists and scripts, which would make FFmpeg open other
-files or addresses, are not among the formats.
+Files are always decoded from the start. Every MPEG frame yields its samples, or zeros if it cannot
+be decoded; tags between frames, and up to 1 % of other bytes, are skipped.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio import mpeg
 from earwitness.audio.files import (
     SMALLEST_YIELD,
     AudioInfo,
@@ -24,23 +24,18 @@ from earwitness.audio.files import (
     fill_spans,
 )
 from earwitness.audio.headers import end_of_id3v2, start_of_tags
-from earwitness.audio.mpeg_frames import walk_frames
+from earwitness.audio.mpeg_frames import Mp3Frames, frames_of, walk_frames
 from earwitness.core.errors import AudioError
 
 if TYPE_CHECKING:
     import av
 
+# No playlists or scripts, which would make FFmpeg open other files or addresses.
 FORMATS = (
     "mov,asf,aac,loas,matroska,mp3,ogg,flac,wav,w64,aiff,au,caf,ac3,eac3,dts,ape,wv,tta,tak,"
     "mpc,mpc8,amr,amrnb,amrwb,dsf,iff,oma,truehd,mlp,avi,flv,mpegts,mpeg"
 )
-LONGEST_TAG = 80
-"""Maximum length of a tag."""
-
-MOST_TAGS = 40
-"""Maximum number of tags."""
-
-_MAX_CHANNELS = 8  # PyAV reads beyond its planes for more, which crashes the process
+LONGEST_TAG, MOST_TAGS = 80, 40
 
 
 class Packets(NamedTuple):
@@ -76,7 +71,7 @@ def probe(fd: int, path: str) -> AudioInfo:
     with _open_stream(fd, path) as stream:
         frames = walk_frames(fd) if stream.container == "mp3" else None
         if frames is not None:
-            return mpeg.probe(fd, frames, path)
+            return probe_mpeg(fd, frames, path)
         for samples, rate_hz in stream.blocks:  # noqa: B007 - the last rate is used below
             n_channels = samples.shape[0]
             n_samples += samples.shape[1]
@@ -228,8 +223,8 @@ def _blocks(
         damage.count(packet.size, frames, position)
         for frame in frames or ():
             n_channels = frame.layout.nb_channels
-            if frame.format.is_planar and n_channels > _MAX_CHANNELS:
-                raise AudioError(path, f"{n_channels} channels, expected at most {_MAX_CHANNELS}")
+            if frame.format.is_planar and n_channels > 8:  # PyAV would crash the process
+                raise AudioError(path, f"{n_channels} channels, expected at most 8")
             samples = _as_float32(frame)
             found = (frame.sample_rate, samples.shape[0])
             expected = expected or found
@@ -298,3 +293,106 @@ def _as_float32(frame: av.AudioFrame) -> NDArray[np.float32]:
     elif samples.dtype.kind == "i":
         samples = samples / -float(np.iinfo(samples.dtype).min)
     return np.asarray(samples, dtype=np.float32)
+
+
+def probe_mpeg(fd: int, frames: Mp3Frames, path: str) -> AudioInfo:
+    """Return format and length of a file from its frames; see ``check_damage``."""
+    check_damage(frames, path)
+    kind, claimed = frames.kind, None
+    trimmed = frames.delay + (frames.padding if _ends_in_padding(fd, frames) else 0)
+    if frames.claimed_frames is not None:
+        claimed = max(0, frames.claimed_frames * kind.samples - trimmed)
+    return AudioInfo(
+        path=path,
+        sample_rate_hz=kind.rate_hz,
+        n_channels=kind.n_channels,
+        n_samples=max(0, frames.n_samples - trimmed),
+        codec=kind.codec,
+        container=kind.codec,
+        claimed_samples=claimed,
+        reader="frames",
+    )
+
+
+def check_damage(frames: Mp3Frames, path: str) -> None:
+    """Raise ``AudioError`` if over 1 % of a file is lost, or its rate or channels change.
+
+    Frames that a header claims are compared first; else bytes that are neither frames nor tags
+    count as lost.
+    """
+    _check_kinds(frames, path)
+    claimed = frames.claimed_frames
+    if claimed is None and not frames.has_header and frames.ends_in_a_frame:
+        at_s = frames.n_samples / frames.kind.rate_hz
+        raise AudioError(path, f"truncated at {at_s:.2f} s (its last frame is cut off)")
+    if claimed == frames.n_frames:
+        return
+    n_bytes = sum(run.stop - run.start for run in frames.runs)
+    losses = _losses(frames)
+    n_lost = sum(lost for _, lost in losses)
+    if claimed is not None and claimed > frames.n_frames:
+        is_damaged = bool(losses) and frames.n_frames < SMALLEST_YIELD * claimed
+    else:
+        is_damaged = n_lost > (1 - SMALLEST_YIELD) * (n_bytes + n_lost)
+    if is_damaged:
+        at_s = losses[0][0] * frames.kind.samples / frames.kind.rate_hz
+        reason = f"damaged near {at_s:.2f} s: {n_lost} bytes are neither MPEG frames nor tags"
+        raise AudioError(path, reason)
+
+
+def _check_kinds(frames: Mp3Frames, path: str) -> None:
+    n_before = 0
+    for run in frames.runs:
+        if run.kind != frames.kind:
+            was, now = ((kind.rate_hz, kind.n_channels) for kind in (frames.kind, run.kind))
+            at_s = n_before * frames.kind.samples / frames.kind.rate_hz
+            raise AudioError(path, describe_change(was, now, at_s))
+        n_before += run.n_frames
+
+
+def _losses(frames: Mp3Frames) -> list[tuple[int, int]]:
+    """Return frame position and number of lost bytes, of each gap."""
+    losses, n_before = [], 0
+    for number, run in enumerate(frames.runs):
+        if run.n_lost and (number or not frames.starts_in_tags):
+            losses.append((n_before, run.n_lost))
+        n_before += run.n_frames
+    if frames.n_trailing > 1 << 14:  # fewer bytes after the last frame are no lost audio
+        losses.append((n_before, frames.n_trailing))
+    return losses
+
+
+def _ends_in_padding(fd: int, frames: Mp3Frames) -> bool:
+    """Return whether the file ends with its header's padding: no cut end, no second file."""
+    if frames.claimed_frames is None or frames.n_frames < frames.claimed_frames:
+        return frames.claimed_frames is not None and len(frames.runs) > 1
+    at = 4 + frames.kind.side_bytes
+    coded = chain.from_iterable(frames_of(fd, run) for run in frames.runs)
+    return sum(frame[at : at + 4] in {b"Xing", b"Info"} for frame in coded) == 1
+
+
+def read_mpeg(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
+    """Return ``(n_channels, n_samples)`` of each span; see ``decode.read_spans``."""
+    frames = walk_frames(fd)
+    if frames is None:
+        raise AudioError(info.path, "changed while it was read: its frames are gone")
+    return fill_spans(info, spans, _decode_mpeg(fd, frames), -frames.delay)
+
+
+def _decode_mpeg(fd: int, frames: Mp3Frames) -> Iterator[NDArray[np.float32]]:
+    """Yield the samples of each frame."""
+    import av
+
+    kind = frames.kind
+    decoder: Any = av.CodecContext.create(f"{kind.codec}float", "r")
+    silence = np.zeros((kind.n_channels, kind.samples), dtype=np.float32)
+    coded = chain.from_iterable(frames_of(fd, run) for run in frames.runs)
+    if frames.has_header or frames.has_vbri:
+        next(coded, None)
+    for frame in coded:
+        try:
+            made = [part.to_ndarray() for part in decoder.decode(av.Packet(frame))]
+        except av.error.FFmpegError:
+            made = []
+        fits = len(made) == 1 and made[0].shape == silence.shape
+        yield made[0].astype(np.float32, copy=False) if fits else silence
