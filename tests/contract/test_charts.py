@@ -16,7 +16,8 @@ import altair as alt
 import pytest
 
 from earwitness.core.estimate import Counts
-from earwitness.listen.timeline import Band, Bar, timeline_chart
+from earwitness.listen.results import Segment
+from earwitness.listen.timeline import Band, timeline_chart
 from earwitness.report.charts.curves import (
     Bin,
     Curve,
@@ -87,7 +88,7 @@ def reliability(label: str, values: Values) -> alt.TopLevelMixin:
 
 
 def timeline(label: str, values: Values) -> alt.TopLevelMixin:
-    bars = [Bar(at, at + 1, value) for at, value in enumerate(values)]
+    bars = [Segment(at, at + 1, 0, value) for at, value in enumerate(values)]
     return timeline_chart([Band(label, bars, 0.5)], title=label, subtitle="s", duration_s=30)
 
 

@@ -2,8 +2,9 @@ import itertools
 
 import pytest
 
+from earwitness.listen.results import Segment
 from earwitness.listen.text import tick_seconds
-from earwitness.listen.timeline import Band, Bar, timeline_chart
+from earwitness.listen.timeline import Band, timeline_chart
 
 
 def spec_of(*bands, duration_s=30.0, title="song", subtitle="told"):
@@ -16,18 +17,23 @@ def bars_of(row, spec):
     return spec["datasets"][bars[0]["data"]["name"]]
 
 
-def test_bars_stand_on_the_threshold_and_differ_by_side():
-    band = Band("d says", [Bar(0, 5, 0.9), Bar(5, 10, 0.7), Bar(20, 30, 0.1)], threshold=0.8)
+def test_bars_start_at_the_threshold_and_differ_by_side():
+    band = Band(
+        "d says",
+        [Segment(0, 5, 0, 0.9), Segment(5, 10, 0, 0.7), Segment(20, 30, 0, 0.1)],
+        threshold=0.8,
+    )
     spec = spec_of(band)
     (row,) = spec["vconcat"]
     bars = bars_of(row, spec)
-    assert [(bar["from"], bar["to"], bar["score"]) for bar in bars] == list(band.bars)
+    drawn = [(bar["from"], bar["to"], bar["score"]) for bar in bars]
+    assert drawn == [(one.start_s, one.end_s, one.prob) for one in band.segments]
     assert {bar["base"] for bar in bars} == {0.8}
     assert bars[0]["color"] != bars[1]["color"] == bars[2]["color"]
 
 
 def test_every_detector_has_a_band_and_the_last_one_the_times():
-    bands = [Band(f"d{n} leans real", [Bar(0, 30, 0.2)], threshold=0.5) for n in range(3)]
+    bands = [Band(f"d{n} leans real", [Segment(0, 30, 0, 0.2)], threshold=0.5) for n in range(3)]
     rows = spec_of(*bands)["vconcat"]
     assert [row["title"]["text"] for row in rows] == [[band.title] for band in bands]
     axes = [row["encoding"]["x"]["axis"] for row in rows]
@@ -36,7 +42,7 @@ def test_every_detector_has_a_band_and_the_last_one_the_times():
 
 def test_long_titles_are_broken_and_nothing_is_lost():
     name = "ein sehr langer Name " * 12
-    title = spec_of(Band("d", [Bar(0, 1, 0.5)], 0.5), title=name)["title"]["text"]
+    title = spec_of(Band("d", [Segment(0, 1, 0, 0.5)], 0.5), title=name)["title"]["text"]
     assert len(title) > 1
     assert " ".join(title).split() == name.split()
 

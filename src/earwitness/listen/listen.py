@@ -164,7 +164,10 @@ def _detector_result(
         windows=windows,
         silences=silences,
         encoders={name: row[f"{ENCODER_PREFIX}{name}"] for name in card.encoders},
-        remarks=(*_remarks(card, row, info, sha256), *map(_as_sentence, prediction.notes)),
+        remarks=(
+            *_remarks(card, row, info, sha256),
+            *(f"{note[:1].upper()}{note[1:]}." for note in prediction.notes),
+        ),
     )
 
 
@@ -211,7 +214,3 @@ def _remarks(
         yield "Its training data is unknown and may include this song."
     if card.training_items is not None and sha256 in card.training_items.item_sha256:
         yield "This file is in its training data, so the verdict is not informative."
-
-
-def _as_sentence(note: str) -> str:
-    return f"{note[:1].upper()}{note[1:]}."

@@ -10,7 +10,13 @@ import altair as alt
 
 from earwitness.core.errors import UsageError
 from earwitness.core.io import distinct_stems, file_stem
-from earwitness.listen.results import DetectorResult, SongResult, compare_verdicts, merge_windows
+from earwitness.listen.results import (
+    DetectorResult,
+    Segment,
+    SongResult,
+    compare_verdicts,
+    merge_windows,
+)
 from earwitness.listen.text import describe_score, describe_song, printable_name, tick_seconds
 from earwitness.report.charts.renderer import PICTURE_SUFFIXES, save_chart
 from earwitness.report.charts.style import FONT, break_lines, heading, ink, inline_data
@@ -70,9 +76,8 @@ def plot_hearing(song: SongResult, path: str | Path) -> Path:
 
 
 def _band(result: DetectorResult) -> Band:
-    bars = [Bar(s.start_s, s.end_s, s.prob) for s in merge_windows(result.windows)]
     title = f"{result.card.name} {result.verdict}, {describe_score(result)}"
-    return Band(title, bars, result.card.threshold)
+    return Band(title, merge_windows(result.windows), result.card.threshold)
 
 
 def _subtitle(song: SongResult) -> str:
@@ -80,19 +85,11 @@ def _subtitle(song: SongResult) -> str:
     return f"{describe_song(song)}.{f' {agreement}' if agreement else ''}"
 
 
-class Bar(NamedTuple):
-    """A segment of a song and its score between 0 and 1."""
-
-    start_s: float
-    end_s: float
-    score: float
-
-
 class Band(NamedTuple):
     """One detector's scores, without overlaps, and its verdict as the title."""
 
     title: str
-    bars: Sequence[Bar]
+    segments: Sequence[Segment]
     threshold: float
 
 
@@ -151,13 +148,13 @@ def _backgrounds(band: Band, duration_s: float) -> list[alt.Chart]:
 def _bars(band: Band) -> alt.Chart:
     rows = [
         {
-            "from": bar.start_s,
-            "to": bar.end_s,
+            "from": segment.start_s,
+            "to": segment.end_s,
             "base": band.threshold,
-            "score": bar.score,
-            "color": ink("fake" if bar.score >= band.threshold else "real"),
+            "score": segment.prob,
+            "color": ink("fake" if segment.prob >= band.threshold else "real"),
         }
-        for bar in band.bars
+        for segment in band.segments
     ]
     chart: alt.Chart = (
         alt.Chart(inline_data(rows))

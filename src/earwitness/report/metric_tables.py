@@ -159,10 +159,8 @@ def estimates_tables(slices: Iterable[Slice], baselines: Sequence[Baseline] = ()
 
 def comparison_tables(pair: Pair) -> list[Table]:
     """Return the differences between two detectors, one table per data set."""
-    return [
-        _differences(dataset, list(lines))
-        for dataset, lines in groupby(pair.lines, key=lambda line: line.dataset)
-    ]
+    by_dataset = groupby(pair.lines, key=lambda line: line.dataset)
+    return [_differences(dataset, list(lines)) for dataset, lines in by_dataset]
 
 
 def _differences(dataset: str, lines: Sequence[Line]) -> Table:
