@@ -140,20 +140,20 @@ def test_files_that_are_no_audio_are_hearings_with_the_reason(tmp_path: Path) ->
         assert not hearing.has_verdict
 
 
-def test_a_folder_stands_for_the_audio_in_it_and_no_song_comes_twice(tmp_path: Path) -> None:
+def test_a_folder_gives_its_audio_files_and_no_song_comes_twice(tmp_path: Path) -> None:
     names = ["b.wav", "a.mp3", "deep/c.flac", "notes.txt"]
     paths = [touch(tmp_path / "songs" / name) for name in names]
     found = [song.path for song in find_songs([paths[0], tmp_path / "songs"])]
     assert found == [paths[0], paths[1], paths[2]]
 
 
-def test_a_name_that_is_no_unicode_is_told(tmp_path: Path) -> None:
+def test_a_name_that_is_no_unicode_is_an_error(tmp_path: Path) -> None:
     (song,) = find_songs([tmp_path / "a\udcff.wav"])
     assert song.error == "its name is not valid Unicode"
     assert hear(song).error == song.error
 
 
-def test_what_is_worked_on_is_told(half_loud: Path, tmp_path: Path) -> None:
+def test_progress_is_reported_per_song(half_loud: Path, tmp_path: Path) -> None:
     told: list[str] = []
     other = write_comb(tmp_path / "other.wav", 1)
     list(listen([half_loud, other], [Loudness()], working=told.append))
@@ -180,7 +180,7 @@ def test_time_and_memory_are_bounded_however_long_the_song(
     assert choose_windows(Loudness(seconds=seconds).card.contract, info) == expected
 
 
-def test_detectors_at_hand_are_those_whose_weights_are_here(
+def test_found_detectors_have_local_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -58,14 +58,14 @@ def opinion(*logits: float, of: DetectorCard | None = None, length_s: float = 5)
     return DetectorResult(of, label_score(prob, of.threshold), mean, prob, windows)
 
 
-def hearing(
+def song_of(
     *opinions: DetectorResult, path: str = "song.mp3", duration_s: float = 30
 ) -> SongResult:
     return SongResult(Path(path), duration_s, 44_100, opinions)
 
 
-def text_of(told: SongResult, width: int = 100) -> str:
-    return "\n".join(line.plain for line in describe_in_full(told, width=width))
+def text_of(song: SongResult, width: int = 100) -> str:
+    return "\n".join(line.plain for line in describe_in_full(song, width=width))
 
 
 def table_text(hearings: list[SongResult], cards: list[DetectorCard], width: int = 110) -> str:
@@ -78,45 +78,45 @@ def test_only_a_card_makes_a_number_a_probability() -> None:
     assert describe_score(opinion(0.0)) == "score 0.50"
     calibrated = opinion(0.0, of=card(kind="probability"))
     assert describe_score(calibrated) == "probability of fake 0.50"
-    assert "not a probability" in text_of(hearing(opinion(0.0)))
-    assert "not a probability" not in text_of(hearing(calibrated))
+    assert "not a probability" in text_of(song_of(opinion(0.0)))
+    assert "not a probability" not in text_of(song_of(calibrated))
 
 
-@pytest.mark.parametrize(("logit", "told"), [(9, ">0.99"), (-9, "<0.01"), (800, "1.00")])
-def test_numbers_are_not_rounded_to_certainty(logit: float, told: str) -> None:
-    assert describe_score(opinion(logit)) == f"score {told}"
+@pytest.mark.parametrize(("logit", "expected"), [(9, ">0.99"), (-9, "<0.01"), (800, "1.00")])
+def test_numbers_are_not_rounded_to_certainty(logit: float, expected: str) -> None:
+    assert describe_score(opinion(logit)) == f"score {expected}"
 
 
 def test_a_song_in_full() -> None:
-    song = hearing(opinion(-3, -3, 3, 3, -3, 3), opinion(-3, of=card("e"), length_s=30))
-    told = " ".join(text_of(song).split())
-    assert told.startswith("song.mp3 0:30 long, 44100 Hz")
-    assert "Scores as fake: 0:10–0:20, 0:25–0:30 (50% of the analysed audio)." in told
-    assert "Analysed all of the song, in 6 windows of 5 s." in told
-    assert "No segment scores as fake. Analysed all of the song, in 1 window of 30 s." in told
-    assert "The detectors agree only in part: d is undecided, e says real." in told
-    assert "Limits: Hears loudness alone." in told
-    assert told.endswith(NO_PROOF)
-    assert "is AI" not in told
+    song = song_of(opinion(-3, -3, 3, 3, -3, 3), opinion(-3, of=card("e"), length_s=30))
+    shown = " ".join(text_of(song).split())
+    assert shown.startswith("song.mp3 0:30 long, 44100 Hz")
+    assert "Scores as fake: 0:10–0:20, 0:25–0:30 (50% of the analysed audio)." in shown
+    assert "Analysed all of the song, in 6 windows of 5 s." in shown
+    assert "No segment scores as fake. Analysed all of the song, in 1 window of 30 s." in shown
+    assert "The detectors agree only in part: d is undecided, e says real." in shown
+    assert "Limits: Hears loudness alone." in shown
+    assert shown.endswith(NO_PROOF)
+    assert "is AI" not in shown
 
 
 def test_many_stretches_are_counted_and_the_longest_named() -> None:
-    song = hearing(opinion(*[3, -3] * 8, 3, 3, -3, length_s=1), duration_s=60)
-    told = " ".join(text_of(song).split())
-    assert "0:16–0:18 and 5 shorter ones" in told
-    assert "Analysed 32% of the song" in told
+    song = song_of(opinion(*[3, -3] * 8, 3, 3, -3, length_s=1), duration_s=60)
+    shown = " ".join(text_of(song).split())
+    assert "0:16–0:18 and 5 shorter ones" in shown
+    assert "Analysed 32% of the song" in shown
 
 
 def test_a_detector_that_could_not_judge_and_a_file_that_could_not_be_read() -> None:
-    told = text_of(hearing(DetectorResult(card(), error="0.1 s long"), opinion(3, of=card("e"))))
-    assert "d failed: 0.1 s long" in told
+    shown = text_of(song_of(DetectorResult(card(), error="0.1 s long"), opinion(3, of=card("e"))))
+    assert "d failed: 0.1 s long" in shown
     assert text_of(SongResult(Path("a.mp3"), error="no such file")) == "a.mp3: no such file"
 
 
 @pytest.mark.parametrize("width", [30, 300])
 def test_lines_fit_the_terminal(width: int) -> None:
-    told = hearing(opinion(-3, 3, length_s=15), opinion(3, of=card("e"), length_s=30))
-    lines = describe_in_full(told, width=width)
+    song = song_of(opinion(-3, 3, length_s=15), opinion(3, of=card("e"), length_s=30))
+    lines = describe_in_full(song, width=width)
     wrapped = [line.plain for line in lines if "threshold" not in line.plain]
     assert max(map(len, wrapped)) <= min(width, 100)
 
@@ -129,7 +129,7 @@ def test_blocks_rise_with_fakeness_and_leave_gaps_blank() -> None:
     assert low.plain == "▁ █▃"
 
 
-def test_times_stand_under_their_cells() -> None:
+def test_times_are_below_their_cells() -> None:
     axis = write_axis(30, 60)
     assert axis.index("0:10") == 20
     assert axis.index("0:20") == 40
@@ -138,40 +138,40 @@ def test_times_stand_under_their_cells() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0, "0:00"), (61.9, "1:01"), (3_600, "1:00:00"), (10_799, "2:59:59")]
+    ("seconds", "expected"), [(0, "0:00"), (61.9, "1:01"), (3_600, "1:00:00"), (10_799, "2:59:59")]
 )
-def test_clock(seconds: float, told: str) -> None:
-    assert clock(seconds) == told
+def test_clock(seconds: float, expected: str) -> None:
+    assert clock(seconds) == expected
 
 
 def test_a_table_has_a_row_a_song_with_what_went_wrong() -> None:
     cards = [card("first"), card("second")]
     songs = [
-        hearing(opinion(3, of=cards[0]), opinion(-3, of=cards[1]), path="[red]a ü.mp3"),
+        song_of(opinion(3, of=cards[0]), opinion(-3, of=cards[1]), path="[red]a ü.mp3"),
         SongResult(Path("text.mp3"), error="a text/HTML file, not audio"),
-        hearing(opinion(0, of=cards[0]), DetectorResult(cards[1], error="too short"), path="b.mp3"),
+        song_of(opinion(0, of=cards[0]), DetectorResult(cards[1], error="too short"), path="b.mp3"),
     ]
     for width in (110, 50):
-        told = table_text(songs, cards, width)
+        shown = table_text(songs, cards, width)
         for part in ("[red]a ü.mp3", "disagree", "says fake", "says real", "is undecided"):
-            assert part in told
-        assert "text/HTML" in told
-        assert "too short" in told
-        assert max(map(len, told.splitlines())) <= width
+            assert part in shown
+        assert "text/HTML" in shown
+        assert "too short" in shown
+        assert max(map(len, shown.splitlines())) <= width
 
 
 def test_a_table_of_many_detectors_keeps_every_verdict_in_sight() -> None:
     cards = [card(f"sonics-spectttra-alpha-{n}s") for n in range(8)]
-    told = table_text([hearing(*(opinion(3, of=each) for each in cards))], cards, 80)
+    shown = table_text([song_of(*(opinion(3, of=each) for each in cards))], cards, 80)
     for each in cards:
-        (line,) = [line for line in told.splitlines() if each.name in line]
+        (line,) = [line for line in shown.splitlines() if each.name in line]
         assert "says fake 0.95" in line
 
 
-def test_remarks_and_limits_are_told_once() -> None:
+def test_remarks_and_limits_are_shown_once() -> None:
     noted = DetectorResult(card("d"), "says real", -3, 0.05, remarks=("It is short.",))
     other = DetectorResult(card("e"), "says real", -3, 0.05, remarks=("It is short.",))
-    songs = [hearing(noted, other, path="a.mp3"), hearing(noted, other, path="b.mp3")]
+    songs = [song_of(noted, other, path="a.mp3"), song_of(noted, other, path="b.mp3")]
     (line,) = remark_lines(songs, width=100)
     assert line.plain == "a.mp3 and 1 more, d, e: It is short."
     limits = [line.plain for line in limit_lines([card("d"), card("e")], width=100)]
@@ -179,18 +179,18 @@ def test_remarks_and_limits_are_told_once() -> None:
 
 
 def test_a_record_survives_json() -> None:
-    record = song_record(hearing(opinion(-3, 3)))
+    record = song_record(song_of(opinion(-3, 3)))
     assert json.loads(json.dumps(record, allow_nan=False)) == record
-    (told,) = record["opinions"]
-    assert told["sounds_fake"] == [{"start_s": 5, "end_s": 10}]
-    assert [w["start_s"] for w in told["windows"]] == [0, 5]
-    assert (told["heard_s"], told["is_probability"], told["verdict"]) == (10, False, "is undecided")
+    (own,) = record["opinions"]
+    assert own["sounds_fake"] == [{"start_s": 5, "end_s": 10}]
+    assert [w["start_s"] for w in own["windows"]] == [0, 5]
+    assert (own["heard_s"], own["is_probability"], own["verdict"]) == (10, False, "is undecided")
 
 
 @pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".SVG", b"<svg")])
 def test_pictures_are_drawn(tmp_path: Path, suffix: str, start: bytes) -> None:
-    told = hearing(opinion(-3, 3), DetectorResult(card("e"), error="too short"), path="[red]é.mp3")
-    path = plot_hearing(told, tmp_path / "neu" / f"bild{suffix}")
+    song = song_of(opinion(-3, 3), DetectorResult(card("e"), error="too short"), path="[red]é.mp3")
+    path = plot_hearing(song, tmp_path / "neu" / f"bild{suffix}")
     content = path.read_bytes()
     assert content.startswith(start)
     if suffix == ".SVG":
@@ -203,7 +203,7 @@ def test_there_is_nothing_to_draw_without_a_verdict(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no detector gave a verdict"):
         plot_hearing(SongResult(Path("a.mp3"), error="gone"), tmp_path / "a.png")
     with pytest.raises(UsageError, match=r"ends in \.png or \.svg"):
-        plot_hearing(hearing(opinion(1)), tmp_path / "a.gif")
+        plot_hearing(song_of(opinion(1)), tmp_path / "a.gif")
 
 
 def test_where_pictures_go(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_neighbours_that_sound_fake_make_one_run_over_gaps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "told", "both"),
+    ("verdicts", "expected", "both"),
     [
         (["says fake"], None, False),
         (["says fake", None], None, False),
@@ -135,9 +135,11 @@ def test_neighbours_that_sound_fake_make_one_run_over_gaps() -> None:
         ),
     ],
 )
-def test_agreement_is_said(verdicts: list[Verdict | None], told: str | None, both: bool) -> None:
+def test_agreement_is_described(
+    verdicts: list[Verdict | None], expected: str | None, both: bool
+) -> None:
     opinions = [opinion(f"d{n}", verdict) for n, verdict in enumerate(verdicts)]
-    assert compare_verdicts(opinions) == told
+    assert compare_verdicts(opinions) == expected
     assert is_contested(opinions) is both
 
 

@@ -35,7 +35,7 @@ def contrast(one, other):
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_every_colour_stands_for_one_name():
+def test_every_colour_has_one_name():
     assert len({colour.light for colour in PALETTE.values()}) == len(PALETTE)
 
 
@@ -52,7 +52,7 @@ def test_words_can_be_read_on_paper(name):
     assert contrast(PALETTE[name].dark, PALETTE["paper"].dark) >= 4.5
 
 
-def test_shades_follow_figures_and_undefined_has_none():
+def test_shades_follow_values_and_undefined_has_none():
     cells = [HeatCell("r", str(value), value, "t") for value in (0.1, 0.55, 0.99, None)]
     drawn = rows_of(heatmap_chart(cells, steps=SHARES))
     assert [row["fill"] for row in drawn] == [*map(ink, ("low1", "low2", "high4", "empty"))]
@@ -61,7 +61,7 @@ def test_shades_follow_figures_and_undefined_has_none():
     assert ALARMS.shade(0.9) == "low1"
 
 
-def test_figures_are_not_rounded_to_none_or_all():
+def test_values_are_not_rounded_to_0_or_1():
     cells = [HeatCell("r", str(value), value, "t") for value in (0.0, 0.001, 0.999, 1.0)]
     letters = [row["letter"] for row in rows_of(heatmap_chart(cells, steps=SHARES))]
     assert letters == [".00", "<.01", ">.99", "1.00"]
@@ -84,7 +84,7 @@ def test_long_names_lose_their_middle():
     assert len(shorten("长" * 30, 11)) <= 6
 
 
-def test_a_row_without_an_interval_is_hollow_and_one_without_a_figure_is_not_there():
+def test_a_row_without_an_interval_is_hollow_and_an_undefined_one_has_no_dot():
     rows = [Interval("a", 0.9, 0.8, 0.95, "t"), Interval("b", 0.4, None, None, "t")]
     rows.append(Interval("c", None, None, None, "t"))
     chart = forest_chart(rows, title="AUROC", chance=0.5)
@@ -107,7 +107,7 @@ def test_reals_go_up_and_fakes_down_each_as_a_share_of_its_class():
     assert told[0] == "30 of 40 reals score 0 to 1 (75.0%)"
 
 
-def test_a_class_that_is_not_there_says_so():
+def test_an_absent_class_is_labelled():
     drawn = rows_of(distribution_chart([0, 1, 2], [0, 0], [2, 3], title="score"))
     assert {row["label"] for row in drawn if "label" in row} == {
         "no reals",

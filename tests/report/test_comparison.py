@@ -112,7 +112,7 @@ def test_headings_of_the_published_script(tmp_path):
         ("m,,1,1,0,0,0\nm,d,²,1,1,1,1", ":2: no dataset, expected its name (and 1 more rows)"),
     ],
 )
-def test_wrong_rows_are_told_with_their_line(tmp_path, text, message):
+def test_wrong_rows_are_reported_with_their_line(tmp_path, text, message):
     path = put(tmp_path, f"model,dataset,n,TP,TN,FP,FN\n{text}\n")
     with pytest.raises(PredictionsError, match=re.escape(f"{path}{message}")):
         read_comparison(path)
@@ -135,7 +135,7 @@ def test_the_terminal_shows_dashes_and_daggers():
     assert text.rstrip().endswith("† by construction: this set holds one class only")
 
 
-def test_two_class_rows_and_undefined_figures_have_no_dagger():
+def test_two_class_rows_and_undefined_rates_have_no_dagger():
     assert "†" not in printed([BOTH, REALS, ComparisonRow("m", "none", Counts(0, 0, 0, 0))])
 
 

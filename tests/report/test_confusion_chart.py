@@ -21,7 +21,7 @@ def texts_of(counts, *, normalized=False):
     return {where: (cell["main"], cell["below"]) for where, cell in cells.items()}
 
 
-def test_counts_stand_where_they_belong():
+def test_counts_are_in_their_cells():
     assert texts_of(Counts(tp=1937, tn=2, fp=3, fn=1234567)) == {
         ("real", "real"): ("2", ""),
         ("real", "fake"): ("3", ""),

@@ -121,18 +121,18 @@ def test_a_generator_whose_files_all_failed_is_no_success() -> None:
     assert "specificity" not in lead
 
 
-def test_where_all_is_well_the_lowest_is_told() -> None:
+def test_a_robust_detector_is_shown_with_its_lowest_slice() -> None:
     lead = write_headline(metrics_of(predictions(shift=7))).lead
     assert "It is robust across slices: its lowest AUROC is" in lead
 
 
-def test_best_and_worst_whose_intervals_overlap_are_not_told_apart(far: Metrics) -> None:
+def test_best_and_worst_with_overlapping_intervals_are_tied(far: Metrics) -> None:
     near = metrics_of(predictions(detector="a"), predictions(detector="b", seed=1))
-    assert any("their order may be chance" in told for told in write_headline(near).caveats)
+    assert any("their order may be chance" in caveat for caveat in write_headline(near).caveats)
     assert write_headline(far).caveats == []
 
 
-def test_warnings_and_missing_intervals_are_told() -> None:
+def test_warnings_and_missing_intervals_are_caveats() -> None:
     whole = predictions(n_tracks=8)
     lost = fail(whole, pl.col("group_id") == "FMA:0")
     caveats = write_headline(metrics_of(lost)).caveats
@@ -154,7 +154,7 @@ def slice_of(generator: str, auroc: float, *, is_finding: bool) -> dict[str, obj
     return {**keys, "auroc": auroc, "finding": is_finding}
 
 
-def test_contact_and_length_stand_in_the_sentence(far: Metrics) -> None:
+def test_overlap_and_length_are_in_the_headline(far: Metrics) -> None:
     plain = far
     checks = [
         finding("exposure_b", "exposure", 7),
@@ -184,7 +184,7 @@ def test_contact_and_length_stand_in_the_sentence(far: Metrics) -> None:
     assert "6 audit checks have findings: see Audit." in write_headline(found).caveats
 
 
-def test_rows_of_several_manifests_are_told_from_items(plain: Metrics) -> None:
+def test_rows_of_several_manifests_are_distinguished_from_items(plain: Metrics) -> None:
     audit = audited("d1", checks=[finding("track_across", "across", 30)])
     sets = [audit.manifests[0].model_copy(update={"n_rows": 180, "name": n}) for n in "ab"]
     found = plain.model_copy(update={"audit": audit.model_copy(update={"manifests": sets})})
@@ -206,11 +206,11 @@ def test_an_audit_of_other_rows_says_nothing_of_these(plain: Metrics, verdict: s
         }
     )
     assert write_headline(found).lead == write_headline(plain).lead
-    told = "The audit may cover other rows than these and is not used here: see Audit."
-    assert told in write_headline(found).caveats
+    caveat = "The audit may cover other rows than these and is not used here: see Audit."
+    assert caveat in write_headline(found).caveats
 
 
-def test_nothing_to_judge_by_is_said() -> None:
+def test_no_ranking_without_scored_items() -> None:
     every = keep(predictions(), pl.col("target") == 1)
     lead = write_headline(metrics_of(fail(every, pl.lit(True)))).lead
     assert lead == ("No detector can be ranked: no scored items in this slice.")
@@ -220,7 +220,7 @@ def test_nothing_to_judge_by_is_said() -> None:
     ("value", "text"),
     [(0, "0.000"), (0.0002, "<0.001"), (0.5, "0.500"), (0.9998, ">0.999"), (1, "1.000")],
 )
-def test_figures_are_not_rounded_to_none_or_all(value: float, text: str) -> None:
+def test_values_are_not_rounded_to_0_or_1(value: float, text: str) -> None:
     assert formatting.number(value) == text
 
 
@@ -240,7 +240,7 @@ def test_shares_are_not_rounded_to_none_or_all(value: float, text: str) -> None:
     assert formatting.percent(value) == text
 
 
-def test_a_figure_is_told_with_its_interval_or_with_why_it_has_none() -> None:
+def test_an_estimate_has_its_interval_or_the_reason_why_it_has_none() -> None:
     whole = Estimate(value=0.5, low=0.25, high=0.75, n_items=1234, n_groups=12, method="m")
     assert formatting.full_estimate(whole) == "0.500 [0.250,\u00a00.750]"
     assert formatting.sample_size(whole) == "1\u202f234 items of 12 groups"

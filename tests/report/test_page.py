@@ -215,7 +215,7 @@ def test_an_audit_tells_findings_first_and_each_once(metrics: Metrics, tmp_path:
     assert "2 audit checks have findings: see Audit." in text
 
 
-def test_what_files_give_away_stands_beside_detectors_and_is_none(tmp_path: Path) -> None:
+def test_metadata_baselines_are_shown_but_are_no_detectors(tmp_path: Path) -> None:
     whole = predictions(n_tracks=20, corpora=["FMA"])
     plain = ew.evaluate([whole], n_resamples=60)
     cells = plain.where(kind="grid")
@@ -294,9 +294,7 @@ def test_counts_alone_make_a_page_that_says_what_they_cannot(shared: Path, tmp_p
     assert (tmp_path / "report.html").stat().st_size < 1_000_000
 
 
-def test_players_are_for_files_that_are_there(
-    metrics: Metrics, page: Reader, tmp_path: Path
-) -> None:
+def test_players_are_for_existing_files(metrics: Metrics, page: Reader, tmp_path: Path) -> None:
     wrong = metrics.detectors[0].worst_misses
     music = tmp_path / "my music"
     for mistake in wrong[:2]:

@@ -50,7 +50,7 @@ def test_names_are_quoted(find: Find, tmp_path: Path) -> None:
     )
 
 
-def test_what_is_not_there_or_not_played_is_not_linked(find: Find, tmp_path: Path) -> None:
+def test_missing_and_unplayable_files_are_not_linked(find: Find, tmp_path: Path) -> None:
     put(tmp_path / "data" / "notes.txt")
     (tmp_path / "data" / "folder.wav").mkdir()
     for name in ("none.wav", "notes.txt", "folder.wav", "", "nul\0.wav", "x" * 5000 + ".wav"):

@@ -64,7 +64,7 @@ def test_one_slice_is_not_the_weakest_of_any() -> None:
     assert find_weakest(evaluated(keep(whole, REAL)), "cnn", "auroc") is None
 
 
-def test_intervals_are_apart_or_not_or_cannot_be_told() -> None:
+def test_intervals_are_disjoint_or_overlap_or_are_missing() -> None:
     low = Estimate(value=0.2, low=0.1, high=0.3, method="m")
     high = Estimate(value=0.5, low=0.4, high=0.6, method="m")
     wide = Estimate(value=0.3, low=0.2, high=0.45, method="m")
