@@ -6,8 +6,9 @@ planned, a folder of weights is opened.
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,13 +84,12 @@ def _results() -> list[Format]:
     )
     from earwitness.report.page import write_report
 
-    _draw_nothing()
-
     def show(*parts: object) -> None:
         Console(file=io.StringIO(), width=100).print(*parts)
 
     def page(metrics: Metrics, path: Path) -> None:
-        write_report(metrics, path.with_name("fuzzed.html"))
+        with _without_drawing():
+            write_report(metrics, path.with_name("fuzzed.html"))
 
     def audit(path: Path) -> None:
         report = read_audit(path)
@@ -121,14 +121,17 @@ def _results() -> list[Format]:
     ]
 
 
-def _draw_nothing() -> None:
-    """Let specifications be made, and leave out the process that draws them.
+@contextlib.contextmanager
+def _without_drawing() -> Iterator[None]:
+    """Make specifications of charts without drawing them, which takes a second a chart."""
+    from earwitness.report.charts.renderer import _RENDERER
 
-    It takes a second a chart, and what befalls it is an error of one line by its making.
-    """
-    from earwitness.report.charts import renderer
-
-    renderer._RENDERER.draw = lambda request: b"<svg xmlns='http://www.w3.org/2000/svg'><g/></svg>"  # type: ignore[method-assign]  # noqa: ARG005
+    empty = b"<svg xmlns='http://www.w3.org/2000/svg'><g/></svg>"
+    _RENDERER.draw = lambda request: empty  # type: ignore[method-assign]  # noqa: ARG005
+    try:
+        yield
+    finally:
+        del _RENDERER.draw  # the method of the class shows again
 
 
 def _tables() -> list[Format]:
