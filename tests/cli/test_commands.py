@@ -279,7 +279,7 @@ WRONG = {
     "predict --detector mine --manifest empty.csv --out x": "empty.csv: empty, expected a header",
     "predict --detector mine --manifest folder --out x": "folder: no manifests",
     "predict --detector mine --out x": "no manifest given, expected --manifest FILE",
-    "predict --manifest m.csv --out x": "no detector asked for, expected one or more of specnn_amp",
+    "predict --manifest m.csv --out x": "no detector asked for, expected one or more of comb, ",
     "predict --detector mine --manifest m.csv": "expected one of --out RUN_FOLDER",
     "predict --detector mine --manifest m.csv --out a --output-csv b": "expected one of --out",
     "predict --detector mine --manifest m.csv --out m.csv": "m.csv: found a file, expected",

@@ -75,10 +75,11 @@ def test_json_is_all_there_is_on_stdout(run: Run) -> None:
     code, out, _ = run("listen", "songs", "--json", "--save", "p")
     assert code == 0
     told = json.loads(out)
-    assert [card["name"] for card in told["detectors"]] == [GAMMA, "mine"]
+    assert [card["name"] for card in told["detectors"]] == ["comb", GAMMA, "mine"]
     songs = {Path(song["file"]).name: song for song in told["songs"]}
     assert songs["text.mp3"]["error"] == "a text/HTML file, not audio"
-    gamma, mine = songs["[red]ein Lied ü.wav"]["opinions"]
+    comb, gamma, mine = songs["[red]ein Lied ü.wav"]["opinions"]
+    assert "2 s long, too few frames" in comb["abstained"]
     assert (mine["verdict"], mine["is_probability"]) == ("says fake", False)
     assert [w["end_s"] for w in gamma["windows"]] == [2.0]
 
@@ -122,13 +123,13 @@ def test_what_cannot_be_done_is_one_line(
     assert err.count("\n") == 1
 
 
-def test_without_weights_one_line_says_how_to_get_some(
+def test_without_weights_the_detectors_of_the_package_are_used(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("EARWITNESS_WEIGHTS")
-    code, out, err = run("listen", "songs/zwei.wav")
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "no detector has local weights; --detector sonics-spectttra-gamma-5s downloads" in err
+    _, out, err = run("listen", "songs/zwei.wav")
+    assert "comb " in out
+    assert err == ""
 
 
 def test_detectors_are_listed(run: Run, shelf: Path) -> None:
@@ -152,7 +153,7 @@ def test_a_card_is_shown_in_full(run: Run, shelf: Path) -> None:
 def test_detectors_as_json(run: Run, shelf: Path) -> None:
     _, out, _ = run("detectors", "--json")
     here = {each["detector"]: each for each in json.loads(out) if each["is_here"]}
-    assert set(here) == {GAMMA, str(shelf / "mine")}
+    assert set(here) == {"comb", GAMMA, str(shelf / "mine")}
     assert len(here[GAMMA]["card"]["weights_sha256"]) == 64
 
 

@@ -16,6 +16,9 @@ SCORES = {
     Job("/a b/ö.wav"): FileScore((WindowScore(0.0, 5.0, -1.25), WindowScore(5.0, 2.5, 0.1)), (), 8),
     Job("/x.mp3", 1.5): FileScore((WindowScore(0.5, 0.78, 1e-300),), (0.25, 0.75), 44_100),
     Job("/gone\udcff.mp3"): FileScore(error="no such file"),
+    Job("/d.wav"): FileScore(
+        (WindowScore(0.0, 5.0, 3.5),), details={"guess": "é", "n": 3, "x": None}
+    ),
 }
 
 

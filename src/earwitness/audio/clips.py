@@ -34,11 +34,13 @@ class Clip:
         samples: ``(n_channels, n_samples)`` float32, nominally in [-1, 1].
         sample_rate_hz: Rate of the samples.
         window: Its position in the file, without padding; ``None`` if unknown.
+        codec: Codec of the file ("mp3"); ``None`` if unknown.
     """
 
     samples: NDArray[np.float32]
     sample_rate_hz: int
     window: Window | None = None
+    codec: str | None = None
 
     @property
     def n_samples(self) -> int:

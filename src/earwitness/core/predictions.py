@@ -8,7 +8,7 @@ that it is too low for the detector's band. Both are empty if the file cannot be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +23,12 @@ PREDICTION_COLUMNS = (
 
 WINDOW_COLUMNS = ("filepath", "window", "start_s", "duration_s", "logit", "pred_prob", "abstained")
 """Columns of a file of scores per window."""
+
+Details = Mapping[str, float | int | str | None]
+"""Further columns of a row, which follow those of an encoder head: name → value."""
+
+DETAIL_COLUMNS = {"decoder_period_hz": float, "decoder_guess": str, "n_teeth": int}
+"""Columns of ``Details`` that detectors of this package give, and their types."""
 
 ENCODER_PREFIX = "encoder_"
 """Prefix of an encoder head's columns, which follow all others: ``encoder_<class>``."""
@@ -52,12 +58,14 @@ class FileScore(NamedTuple):
         encoders: Output of the encoder head, averaged over scored windows; may be empty.
         native_rate_hz: The file's own rate; ``None`` if it could not be read.
         error: Why it could not be scored.
+        details: Further columns of its row, from the window with the highest logit.
     """
 
     windows: tuple[WindowScore, ...] = ()
     encoders: tuple[float, ...] = ()
     native_rate_hz: int | None = None
     error: str | None = None
+    details: Details | None = None
 
     @property
     def logit(self) -> float | None:
@@ -80,7 +88,8 @@ class Predictions:
     Attributes:
         dataset: Name of the manifest.
         detector: Name of the detector.
-        frame: The manifest's columns, then ``PREDICTION_COLUMNS``, then the encoder columns.
+        frame: The manifest's columns, then ``PREDICTION_COLUMNS``, then the encoder columns
+            and those of ``Details``.
         windows: ``WINDOW_COLUMNS``, one row per window, if requested.
         notes: Notes from reading the file.
     """

@@ -19,6 +19,7 @@ from earwitness.audio.clips import Clip
 from earwitness.core.cards import Backend, DetectorCard, Precision, Preprocessing
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.core.io import sha256_of, write_json
+from earwitness.core.predictions import Details
 
 CARD_JSON, CONFIG_JSON = "card.json", "config.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -35,12 +36,14 @@ class Scores(NamedTuple):
         abstained: Why the detector abstains from each clip, ``None`` for clips that it scores;
             ``()`` if it scores all of them.
         notes: A note for the user on each clip, or ``None``; ``()`` if there are none.
+        details: Further columns of each clip's row, name → value; ``()`` if there are none.
     """
 
     logits: NDArray[np.float64]
     encoders: NDArray[np.float64] | None = None
     abstained: Sequence[str | None] = ()
     notes: Sequence[str | None] = ()
+    details: Sequence[Details] = ()
 
 
 def mean_channel(samples: NDArray[np.float32]) -> NDArray[np.float64]:

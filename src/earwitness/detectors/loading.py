@@ -36,6 +36,7 @@ DETECTORS = Registry(
     accepts=lambda value: isinstance(value, DetectorKind),
     expected="a DetectorKind",
 )
+DETECTORS.add("comb", "earwitness.detectors.comb:COMB")
 DETECTORS.add("specnn_amplitude", "earwitness.detectors.specnn:SPECNN")
 DETECTORS.add("fakeprint", "earwitness.detectors.fakeprint:FAKEPRINT")
 DETECTORS.add("resnet18", "earwitness.detectors.resnet:RESNET")

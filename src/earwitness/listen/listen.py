@@ -16,10 +16,10 @@ import polars as pl
 from earwitness.audio.decode import AudioInfo, probe_audio
 from earwitness.audio.files import Reader
 from earwitness.core.cards import ClipContract, DetectorCard, Windows
-from earwitness.core.errors import AudioError, UsageError
+from earwitness.core.errors import AudioError
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
-from earwitness.core.predictions import ENCODER_PREFIX, Predictions
+from earwitness.core.predictions import DETAIL_COLUMNS, ENCODER_PREFIX, Predictions
 from earwitness.datasets.catalog import scan_audio
 from earwitness.detectors.base import Detector
 from earwitness.detectors.loading import list_detectors
@@ -47,24 +47,10 @@ def find_songs(paths: Sequence[Path]) -> list[Song]:
 
 
 def find_detectors() -> tuple[dict[str, Path], list[str]]:
-    """Return detectors with local weights and their paths, and the problems of others.
-
-    Raises:
-        UsageError: No detector has local weights.
-    """
+    """Return detectors that need no download and their paths, and the problems of others."""
     listings = list_detectors()
     found = {each.asked: each.weights for each in listings if each.weights and each.is_here}
     problems = [f"skipped {each.asked}: {each.problem}" for each in listings if each.problem]
-    if not found:
-        raise UsageError(
-            "; ".join(
-                [
-                    *problems,
-                    "no detector has local weights; --detector sonics-spectttra-gamma-5s downloads "
-                    "some from the hub, and `earwitness detectors` lists how to get the others",
-                ]
-            )
-        )
     return found, problems
 
 
@@ -164,6 +150,7 @@ def _detector_result(
         windows=windows,
         silences=silences,
         encoders={name: row[f"{ENCODER_PREFIX}{name}"] for name in card.encoders},
+        details={name: row[name] for name in DETAIL_COLUMNS if row.get(name) is not None},
         remarks=(
             *_remarks(card, row, info, sha256),
             *(f"{note[:1].upper()}{note[1:]}." for note in prediction.notes),

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from scipy.special import expit
 
@@ -50,6 +50,7 @@ class DetectorResult:
         windows: Windows with scores, in time order; they may overlap.
         silences: Windows on which it abstained, in time order; they may overlap.
         encoders: Output of its encoder head, by class; empty if it has none.
+        details: Further output for the song, name → value.
         remarks: Notes on this detector and this song, a sentence each.
         abstained: Why it abstained: the song has nothing to analyse.
         error: Why it failed.
@@ -62,6 +63,7 @@ class DetectorResult:
     windows: tuple[Segment, ...] = ()
     silences: tuple[Silence, ...] = ()
     encoders: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     abstained: str | None = None
     error: str | None = None

@@ -168,6 +168,7 @@ def _detector_record(result: DetectorResult) -> dict[str, Any]:
         ],
         "silences": [silence._asdict() for silence in result.silences],
         "encoders": dict(result.encoders),
+        "details": dict(result.details),
         "limits": result.card.limits,
         "remarks": list(result.remarks),
         "abstained": result.abstained,
@@ -209,6 +210,11 @@ def _sentences(result: DetectorResult, duration_s: float) -> Iterator[str]:
     likeliest = max(result.encoders, key=lambda name: result.encoders[name], default="real")
     if result.verdict in ("leans fake", "says fake") and likeliest != "real":
         yield f"Nearest of its known encoders: {likeliest}."
+    if guess := result.details.get("decoder_guess"):
+        yield (
+            f"Trace of a decoder: lines every {result.details['decoder_period_hz']:.4g} Hz "
+            f"({result.details['n_teeth']} of them), as from {guess}."
+        )
     yield from result.remarks
 
 

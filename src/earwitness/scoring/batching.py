@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from earwitness.audio.clips import Clip, describe_lack, pad_clip
 from earwitness.core.errors import DetectorError
-from earwitness.core.predictions import FileScore, WindowScore
+from earwitness.core.predictions import Details, FileScore, WindowScore
 from earwitness.detectors.base import Detector
 from earwitness.scoring.clips import ClipRequest, DecodedFile, Job
 from earwitness.scoring.workers import usable_processors
@@ -38,12 +38,14 @@ class ClipScore(NamedTuple):
         encoders: Its row of the encoder head, if there is one.
         abstained: Why the detector abstains from it.
         note: A note for the user.
+        details: Further columns of the file's row.
     """
 
     logit: float
     encoders: NDArray[np.float64] | None = None
     abstained: str | None = None
     note: str | None = None
+    details: Details | None = None
 
 
 @dataclass
@@ -52,16 +54,19 @@ class _OpenFile:
 
     n_clips: int
     native_rate_hz: int | None
-    windows: dict[WindowScore, NDArray[np.float64] | None] = field(default_factory=dict)
+    windows: dict[WindowScore, ClipScore | None] = field(default_factory=dict)
 
     def close(self) -> FileScore:
         """Return the score of the whole file; windows may have come in any order."""
         windows = sorted(self.windows, key=lambda window: (window.start_s, window.duration_s))
-        rows = [row for window in windows if (row := self.windows[window]) is not None]
+        scores = [score for window in windows if (score := self.windows[window]) is not None]
+        rows = [score.encoders for score in scores if score.encoders is not None]
+        highest = max(scores, key=lambda score: score.logit, default=None)
         return FileScore(
             windows=tuple(windows),
             encoders=tuple(np.mean(rows, axis=0).tolist()) if rows else (),
             native_rate_hz=self.native_rate_hz,
+            details=(highest.details or None) if highest else None,
         )
 
 
@@ -129,10 +134,7 @@ class Tally:
     def padded(self, batch: Sequence[Waiting]) -> list[Clip]:
         """Return the clips of a batch, padded to the detector's contract."""
         length = self.request.contract.clip_samples or 0
-        clips = [
-            Clip(pad_clip(clip.samples, length), clip.sample_rate_hz, clip.window)
-            for _, clip in batch
-        ]
+        clips = [replace(clip, samples=pad_clip(clip.samples, length)) for _, clip in batch]
         if length and self.detector.device != "cpu":
             # Arithmetic on a GPU depends on the number of rows: fill short batches up.
             clips += clips[:1] * (self._size_with(batch[0].clip) - len(clips))
@@ -153,7 +155,7 @@ class Tally:
             if score.abstained is not None:
                 file.windows[_window_score(clip, None, score.abstained)] = None
             else:
-                file.windows[_window_score(clip, score.logit)] = score.encoders
+                file.windows[_window_score(clip, score.logit)] = score
             self._close_if_complete(job, file)
 
     def _close_if_complete(self, job: Job, file: _OpenFile) -> None:
@@ -229,7 +231,7 @@ def score_clips(detector: Detector, clips: Sequence[Clip]) -> list[ClipScore | s
         if len(clips) == 1:
             return [str(error)]
         return [score for clip in clips for score in score_clips(detector, [clip])]
-    logits, encoders, abstained, notes = scores
+    logits, encoders, abstained, notes, details = scores
     nothing = [None] * len(logits)
     return [
         ClipScore(float(logit), *rest)
@@ -238,6 +240,7 @@ def score_clips(detector: Detector, clips: Sequence[Clip]) -> list[ClipScore | s
             nothing if encoders is None else encoders,
             abstained or nothing,
             notes or nothing,
+            details or nothing,
             strict=True,
         )
     ]

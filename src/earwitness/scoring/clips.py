@@ -195,7 +195,7 @@ def _cut_together(info: AudioInfo, pieces: Sequence[_Piece]) -> dict[ClipRequest
         needed = _merged(Span(w.start, w.start + w.n_samples) for _, _, w, _ in alike)
         ready = {span: _resampled(info, span, rate, mixed) for span in needed}
         clips = {
-            w: Clip(np.ascontiguousarray(_take(ready, w.start, w.n_samples)), rate, w)
+            w: Clip(np.ascontiguousarray(_take(ready, w.start, w.n_samples)), rate, w, info.codec)
             for _, _, w, _ in alike
         }
         for piece in alike:

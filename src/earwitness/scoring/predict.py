@@ -17,9 +17,11 @@ import polars as pl
 from earwitness.core.cards import Windows
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import (
+    DETAIL_COLUMNS,
     ENCODER_PREFIX,
     PREDICTION_COLUMNS,
     WINDOW_COLUMNS,
+    FileScore,
     Predictions,
 )
 from earwitness.detectors.base import Detector
@@ -209,7 +211,7 @@ def _tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
 def _prediction_frame(
     manifest: Manifest, jobs: Sequence[Job], tally: Tally, *, threshold: float | None
 ) -> pl.DataFrame:
-    """Return a manifest's columns, ``PREDICTION_COLUMNS`` and encoder columns, row by row."""
+    """Return a manifest's columns, ``PREDICTION_COLUMNS``, encoder and detail columns."""
     card = tally.detector.card
     cut = card.threshold if threshold is None else threshold
     scores = [tally.finished[tally.key(job)] for job in jobs]
@@ -240,9 +242,18 @@ def _prediction_frame(
             )
             for at, name in enumerate(card.encoders)
         ),
+        *_detail_columns(scores),
     ]
     replaced = {*PREDICTION_COLUMNS, *(series.name for series in added)}
     return manifest.frame.drop(replaced & set(manifest.frame.columns)).with_columns(added)
+
+
+def _detail_columns(scores: Sequence[FileScore]) -> list[pl.Series]:
+    """Return the further columns that a detector gave for any of its rows."""
+    details = [score.details or {} for score in scores]
+    names = dict.fromkeys(name for each in details for name in each)
+    types = {name: pl.DataType.from_python(kind) for name, kind in DETAIL_COLUMNS.items()}
+    return [pl.Series(n, [each.get(n) for each in details], types.get(n)) for n in names]
 
 
 def _window_frame(manifest: Manifest, jobs: Sequence[Job], tally: Tally) -> pl.DataFrame:

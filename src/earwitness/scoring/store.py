@@ -35,6 +35,7 @@ def _parsed(row: Any) -> tuple[Job, FileScore]:
         encoders=tuple(map(float, row["encoders"])),
         native_rate_hz=row["native_rate_hz"],
         error=row["error"],
+        details=row.get("details"),
     )
     if (score.error is None) is not bool(score.windows):
         raise ValueError("neither a score nor an error, or both")
@@ -217,6 +218,7 @@ class RowStore(LineFile):
                 "encoders": score.encoders,
                 "native_rate_hz": score.native_rate_hz,
                 "error": score.error,
+                **({"details": dict(score.details)} if score.details else {}),
             }
         )
         self.finished[job] = score

@@ -1,0 +1,258 @@
+"""The comb detector: evenly spaced lines that up-sampling layers leave in the mean spectrum.
+
+It has no weights. Conventions: a comb of period P has teeth at all multiples of P in the band; z is
+the mean residual on the teeth against all other offsets of the same period, in robust standard
+deviations. A decoder counts as found if two periods of its family stand out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.audio.clips import Clip
+from earwitness.core.cards import ClipContract, DetectorCard
+from earwitness.core.errors import DetectorError
+from earwitness.core.io import sha256_of
+from earwitness.core.predictions import DETAIL_COLUMNS, Details
+from earwitness.detectors.base import DetectorKind, OpenOptions, Scores
+from earwitness.detectors.fakeprint import mean_spectrum_db
+
+N_FFT = 32_768
+SAMPLE_RATE_HZ = 44_100
+BAND_HZ = (1_000.0, 16_000.0)
+_MAX_S, _MIN_S = 240, 5
+_MIN_TEETH = 4
+
+FAMILIES: dict[str, tuple[float, ...]] = {
+    "EnCodec 24 kHz": (75.0, 150.0, 300.0, 600.0),
+    "EnCodec 24 kHz, played at 44.1 kHz": (137.8125, 275.625, 551.25, 1102.5),
+    "12.5 to 50 Hz latents: EnCodec 32 kHz (MusicGen, YuE), ACE-Step, Lyra, Mimi": (
+        *(12.5, 25.0, 50.0, 100.0, 400.0),
+    ),
+    "DAC or LAC 44.1 kHz": (57.421875, 86.1328125, 172.265625, 344.53125, 689.0625),
+    "Musika": (10.7666015625, 21.533203125, 43.06640625),
+}
+"""Decoder → periods in Hz of its layers and their low multiples, from published strides."""
+
+_LIMIT, _TAIL = 4.3, 0.83
+"""Strength that at most 1 % of real music reaches, and the scale of the exponential tail of real
+music above its 0.9 quantile (2.7); docs/comb.md describes the corpus."""
+
+_CODEC_GRIDS = {"aac": SAMPLE_RATE_HZ / 2048, "opus": 50.0}
+"""Codec → lowest period in Hz that its own transform or frames may leave."""
+
+
+class Trace(NamedTuple):
+    """The comb that stands out most.
+
+    Attributes:
+        strength: The second highest z of the family's periods.
+        period_hz: The period with the highest z.
+        decoder: Name of the family.
+        n_teeth: Teeth of that period above the background.
+    """
+
+    strength: float
+    period_hz: float
+    decoder: str
+    n_teeth: int
+
+
+def describe_comb(weights: Path | None, options: OpenOptions) -> DetectorCard:
+    """Return the card; the hash is that of the code, which is all there is."""
+    return DetectorCard(
+        name=options.name,
+        kind="comb",
+        summary="evenly spaced lines of a decoder's up-sampling layers, without training",
+        contract=ClipContract(
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            max_samples=_MAX_S * SAMPLE_RATE_HZ,
+            crop="start",
+            mono=True,
+        ),
+        band_hz=BAND_HZ,
+        trained_on=(),
+        selected_on=(
+            "threshold: 278 human-made tracks of six Debian packages, no generated music",
+        ),
+        licence="research use: patents are filed on fakeprint methods (Deezer)",
+        source="Pons et al., arXiv 2010.14356; Afchar et al., arXiv 2506.19108",
+        weights_from="part of the package: it has none",
+        limits=(
+            "Finds decoders whose frame rates it lists: EnCodec, DAC, LAC, Musika, YuE and most of "
+            "ACE-Step. Udio, Suno, Lyra and Griffin-Lim leave no comb that it sees, and resampling "
+            "or pitch shifts hide one: nothing found does not say real."
+        ),
+        details={"n_fft": N_FFT, "limit": _LIMIT, "tail": _TAIL, "shortest_s": _MIN_S},
+        weights_sha256=None if weights is None else sha256_of(Path(__file__)),
+    )
+
+
+class CombDetector:
+    """Scores files by the strongest comb of a known decoder."""
+
+    device = "cpu"
+    backend = "numpy"
+    batch_size = 1
+    remarks = ()
+
+    def __init__(self, card: DetectorCard) -> None:
+        self.card = card
+
+    def score(self, clips: Sequence[Clip]) -> Scores:
+        """Score clips of any length; see ``Detector``."""
+        answers = [self._answer(clip) for clip in clips]
+        logits = [(trace.strength - _LIMIT) / _TAIL for trace, _ in answers]
+        return Scores(
+            np.array(logits, dtype=np.float64),
+            abstained=[reason for _, reason in answers],
+            details=[_details(trace) for trace, _ in answers],
+        )
+
+    def _answer(self, clip: Clip) -> tuple[Trace, str | None]:
+        """Return the strongest comb of a clip, and why it is not decidable."""
+        from earwitness.audio.decode import LOUDEST  # it loads libsndfile
+
+        if clip.sample_rate_hz != SAMPLE_RATE_HZ or not clip.samples.shape[0]:
+            raise DetectorError(
+                f"{self.card.name}: {clip.samples.shape[0]} channels at {clip.sample_rate_hz} Hz, "
+                f"expected one or more at {SAMPLE_RATE_HZ} Hz"
+            )
+        if not float(np.abs(clip.samples).max(initial=0)) <= LOUDEST:
+            raise DetectorError(f"{self.card.name}: samples not finite or beyond {LOUDEST:g}")
+        if clip.n_samples < _MIN_S * SAMPLE_RATE_HZ:
+            length_s = clip.n_samples / SAMPLE_RATE_HZ
+            return _NOTHING, f"{length_s:.3g} s long, too few frames (needs {_MIN_S} s)"
+        residual = spectrum_residual(mix(clip.samples))
+        if residual is None:
+            return _NOTHING, "nothing to analyse (its spectrum is empty from 1000 to 3000 Hz)"
+        trace = find_trace(residual)
+        grid_hz = _CODEC_GRIDS.get((clip.codec or "").lower(), 0.0)
+        if trace.strength < _LIMIT or not grid_hz:
+            return trace, None
+        rest = find_trace(residual, [trace.decoder], without_hz=grid_hz)
+        if rest.strength >= _LIMIT:
+            return rest, None
+        return trace, (
+            f"not decidable (a comb of {trace.period_hz:.4g} Hz, which {clip.codec} coding may "
+            "leave, too)"
+        )
+
+
+def _details(trace: Trace) -> Details:
+    found = (round(trace.period_hz, 3), trace.decoder, trace.n_teeth)
+    return dict(zip(DETAIL_COLUMNS, found if trace.strength >= _LIMIT else [None] * 3, strict=True))
+
+
+_NOTHING = Trace(0.0, 0.0, "", 0)
+
+
+def mix(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean over channels, ``(1, n_samples)``."""
+    mixed: NDArray[np.float32] = samples.mean(axis=0, keepdims=True, dtype=np.float32)
+    return mixed
+
+
+def spectrum_residual(mono: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Return the mean spectrum of ``(1, n_samples)`` over its running median; see ``flatten``."""
+    return flatten(mean_spectrum_db(mono, n_fft=N_FFT, hop=N_FFT // 2))
+
+
+def flatten(spectrum_db: NDArray[np.floating]) -> NDArray[np.float32] | None:
+    """Return a spectrum over its running median from 0 Hz to the end of the band, in dB.
+
+    The band ends at 16 kHz, or before the spectrum falls off for good. Values are limited to
+    [-3, 6]. ``None`` if that leaves less than 2 kHz.
+    """
+    from scipy import ndimage
+
+    n_bins = round(BAND_HZ[1] * N_FFT / SAMPLE_RATE_HZ)
+    spectrum = np.asarray(spectrum_db[:n_bins], dtype=np.float32)
+    floor = ndimage.median_filter(spectrum, 101, mode="nearest")
+    n_used = _end_of_content(floor)
+    if n_used * SAMPLE_RATE_HZ / N_FFT < BAND_HZ[0] + 2_000:
+        return None
+    residual: NDArray[np.float32] = np.clip(spectrum - floor, -3, 6)[:n_used]
+    return residual
+
+
+def _end_of_content(floor_db: NDArray[np.float32]) -> int:
+    """Return the number of bins up to the highest with content: 60 dB below the 1 to 5 kHz band.
+
+    A low-passed spectrum is not analysed above its edge.
+    """
+    first, stop = (round(hz * N_FFT / SAMPLE_RATE_HZ) for hz in (1_000, 5_000))
+    level = float(np.median(floor_db[first:stop]))
+    above = np.flatnonzero(floor_db > max(level - 60, -95.0))
+    return int(0.97 * above[-1]) if len(above) else 0
+
+
+def find_trace(
+    residual: NDArray[np.float32],
+    decoders: Sequence[str] = tuple(FAMILIES),
+    *,
+    without_hz: float = 0.0,
+) -> Trace:
+    """Return the strongest comb of the known decoders.
+
+    Args:
+        residual: From ``flatten``.
+        decoders: Families to look for.
+        without_hz: Leave out periods that are multiples of this one.
+    """
+    first = round(BAND_HZ[0] * N_FFT / SAMPLE_RATE_HZ)
+    inside = residual[first:]
+    deviation = 1.4826 * float(np.median(np.abs(inside - np.median(inside))))
+    best = _NOTHING
+    for decoder in decoders:
+        kept = [p for p in FAMILIES[decoder] if not without_hz or abs(p / without_hz % 1) > 1e-6]
+        combs = sorted((score_comb(residual, p, deviation) for p in kept), reverse=True)
+        if len(combs) > 1 and combs[1].z > best.strength:
+            best = Trace(combs[1].z, combs[0].period_hz, decoder, combs[0].n_teeth)
+    return best
+
+
+class Comb(NamedTuple):
+    """Strength of one comb, its period and its teeth above the background."""
+
+    z: float
+    period_hz: float
+    n_teeth: int
+
+
+def score_comb(residual: NDArray[np.float32], period_hz: float, deviation: float) -> Comb:
+    """Return the strength of a comb.
+
+    Args:
+        residual: From ``flatten``.
+        period_hz: Distance of its teeth.
+        deviation: Robust standard deviation of the residual in the band.
+    """
+    bin_hz = SAMPLE_RATE_HZ / N_FFT
+    teeth = np.arange(np.ceil(BAND_HZ[0] / period_hz), np.floor(len(residual) * bin_hz / period_hz))
+    if len(teeth) < _MIN_TEETH:
+        return Comb(0.0, period_hz, 0)
+    n_offsets = int(np.clip(period_hz / bin_hz, 8, 400)) // 2 * 2
+    offsets_hz = np.arange(n_offsets) / n_offsets * period_hz
+    at = np.rint((teeth * period_hz + offsets_hz[:, None]) / bin_hz).astype(int)
+    levels = residual[np.minimum(at, len(residual) - 1)]
+    means = levels.mean(axis=1, dtype=np.float64)
+    margin = max(2, int(0.06 * n_offsets))
+    others = means[margin : n_offsets - margin + 1]
+    middle = float(np.median(others))
+    spread = 1.4826 * float(np.median(np.abs(others - middle)))
+    scale = max(spread, deviation / np.sqrt(len(teeth)), 1e-3)
+    return Comb((float(means[0]) - middle) / scale, period_hz, int((levels[0] > middle).sum()))
+
+
+def open_comb(weights: Path, options: OpenOptions) -> CombDetector:
+    """Open the detector."""
+    return CombDetector(describe_comb(weights, options))
+
+
+COMB = DetectorKind(describe_comb, open_comb, weights=Path(__file__))

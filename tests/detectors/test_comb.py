@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+import soxr
+from numpy.typing import NDArray
+from scipy import signal
+
+from codecs_written import write_coded
+from earwitness.audio.clips import Clip
+from earwitness.core.manifest import Manifest
+from earwitness.core.predictions import DETAIL_COLUMNS
+from earwitness.detectors.loading import look_up, open_detector
+from earwitness.scoring.predict import predict
+
+RATE = 44_100
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "audio"
+
+Signal = NDArray[np.float32]
+
+
+def pink(seconds: float = 12, seed: int = 0) -> Signal:
+    white = np.fft.rfft(np.random.default_rng(seed).standard_normal(int(seconds * RATE)))
+    shaped = np.fft.irfft(white / np.sqrt(np.arange(len(white)) + 1.0), int(seconds * RATE))
+    return (0.1 * shaped / shaped.std()).astype(np.float32)
+
+
+def decode(strides: tuple[int, ...], latent_hz: float, *, seconds: float = 12) -> Signal:
+    """Return noise behind transposed convolutions with random weights, from a latent rate up."""
+    rng = np.random.default_rng(1)
+    values = 1 + rng.standard_normal(int(seconds * latent_hz) + 2)
+    for stride in strides:
+        stuffed = np.zeros(len(values) * stride)
+        stuffed[::stride] = values
+        values = signal.fftconvolve(stuffed, rng.standard_normal(2 * stride), mode="same")
+        values = np.maximum(values, 0.2 * values) / values.std()
+        values += 0.5 * rng.standard_normal(len(values))
+    return (0.05 * values / np.abs(values).max()).astype(np.float32)
+
+
+def answer(
+    samples: Signal, codec: str | None = None
+) -> tuple[float, str | None, dict[str, object]]:
+    clip = Clip(np.atleast_2d(samples), RATE, codec=codec)
+    scores = open_detector("comb").score([clip])
+    reason = scores.abstained[0] if scores.abstained else None
+    return float(scores.logits[0]), reason, dict(scores.details[0])
+
+
+@pytest.mark.parametrize(
+    ("strides", "latent_hz", "rate", "guess"),
+    [
+        ((8, 5, 4, 2), 75, 24_000, "EnCodec 24 kHz"),
+        ((8, 5, 4, 2), 75 * 44.1 / 24, RATE, "EnCodec 24 kHz, played at 44.1 kHz"),
+        ((8, 5, 4, 4), 50, 32_000, "EnCodec 32 kHz"),
+        ((8, 8, 4, 2), RATE / 512, RATE, "DAC"),
+        ((12, 8, 4, 2), RATE / 768, RATE, "LAC"),
+        ((2, 2, 1_024), RATE / 4_096, RATE, "Musika"),
+    ],
+)
+def test_the_decoder_is_named_by_its_strides(
+    strides: tuple[int, ...], latent_hz: float, rate: int, guess: str
+) -> None:
+    decoded = decode(strides, latent_hz)
+    if rate != RATE:
+        decoded = soxr.resample(decoded, rate, RATE)
+    logit, reason, details = answer(decoded + 0.01 * pink()[: len(decoded)].mean())
+    assert logit > 0
+    assert reason is None
+    assert guess in str(details["decoder_guess"])
+    period_hz = details["decoder_period_hz"]
+    assert isinstance(period_hz, float)
+    ratio = max(period_hz / latent_hz, latent_hz / period_hz)
+    assert abs(ratio - round(ratio)) < 1e-3
+    assert details["n_teeth"]
+
+
+def tones() -> Signal:
+    time_s = np.arange(12 * RATE) / RATE
+    chord = sum(
+        np.sin(2 * np.pi * hz * k * time_s) / k for hz in (196, 247, 294) for k in range(1, 9)
+    )
+    return (0.05 * np.asarray(chord) + 0.01 * pink()).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_has_no_comb(seed: int) -> None:
+    white = 0.1 * np.random.default_rng(seed).standard_normal((2, 12 * RATE))
+    for samples in (white.astype(np.float32), pink(seed=seed)):
+        logit, reason, details = answer(samples)
+        assert logit < 0
+        assert reason is None
+        assert details == dict.fromkeys(DETAIL_COLUMNS)
+
+
+def test_sustained_tones_are_no_comb() -> None:
+    assert answer(tones())[0] < 0
+
+
+def test_too_short_or_empty_audio_is_not_decidable() -> None:
+    assert "too few frames" in str(answer(pink(4))[1])
+    low = soxr.resample(soxr.resample(pink(), RATE, 3_000), 3_000, RATE)
+    for quiet in (np.zeros(12 * RATE, dtype=np.float32), low):
+        assert "nothing to analyse" in str(answer(quiet)[1])
+
+
+def test_audio_at_8_khz_is_scored_below_4_khz() -> None:
+    logit, reason, _ = answer(soxr.resample(soxr.resample(pink(), RATE, 8_000), 8_000, RATE))
+    assert logit < 0
+    assert reason is None
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "kbps"),
+    [
+        *((".mp3", "libmp3lame", kbps) for kbps in (64, 128)),
+        *((".m4a", "aac", kbps) for kbps in (64, 128)),
+        *((".opus", "libopus", kbps) for kbps in (32, 96)),
+    ],
+)
+def test_codecs_alone_are_not_flagged(suffix: str, codec: str, kbps: int, tmp_path: Path) -> None:
+    path = write_coded(tmp_path / f"x{suffix}", pink()[None], RATE, codec=codec, kbps=kbps)
+    frame = pl.DataFrame({"filepath": [str(path)], "target": [0]})
+    (found,) = predict(Manifest("m", frame), ["comb"], n_workers=0)
+    assert found.frame["pred_label"].to_list() in ([0], [None])
+    assert found.frame["error"].to_list() == [None]
+
+
+def test_a_comb_that_the_codec_explains_is_not_decidable() -> None:
+    decoded = decode((8, 8, 4, 2), RATE / 512)
+    logit, reason, details = answer(decoded, "aac")
+    assert "not decidable (a comb of" in str(reason)
+    assert "aac coding" in str(reason)
+    assert answer(decoded, "flac")[1:] == (None, details)
+    assert logit > 0
+
+
+def test_details_follow_all_other_columns(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "fake.wav", decode((8, 8, 4, 2), RATE / 512), RATE)
+    soundfile.write(tmp_path / "real.wav", pink(), RATE)
+    frame = pl.DataFrame({"filepath": ["fake.wav", "real.wav"], "target": [1, 0]})
+    (found,) = predict(Manifest("m", frame, (tmp_path,)), ["comb"], n_workers=0)
+    assert found.frame["pred_label"].to_list() == [1, 0]
+    assert tuple(found.frame.columns[-3:]) == tuple(DETAIL_COLUMNS)
+    assert found.frame["decoder_guess"].to_list() == ["DAC or LAC 44.1 kHz", None]
+    assert found.frame.schema["n_teeth"] == pl.Int64
+
+
+def test_it_needs_no_weights() -> None:
+    listing = look_up("comb")
+    assert listing.is_here
+    assert listing.card is not None
+    assert listing.card.trained_on == ()
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no shared audio")
+def test_published_reconstructions_are_named_and_their_originals_are_not_flagged() -> None:
+    folders = {"real": None, "encodec3": "EnCodec", "lac2": "LAC", "musika": "Musika"}
+    root = SHARED / "fma_examples"
+    paths = [p for name in folders for p in sorted((root / name).glob("*.mp3"))[:2]]
+    if not paths:
+        pytest.skip("no examples of FMA")
+    frame = pl.DataFrame({"filepath": list(map(str, paths)), "target": [0] * len(paths)})
+    (found,) = predict(Manifest("m", frame), ["comb"], n_workers=0)
+    for path, guess in zip(paths, found.frame["decoder_guess"], strict=True):
+        wanted = folders[path.parent.name]
+        assert guess is None if wanted is None else wanted in (guess or "")
