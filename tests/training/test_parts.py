@@ -14,10 +14,10 @@ from PIL import Image
 
 from earwitness.core.errors import DatasetError, ManifestError, UsageError
 from earwitness.core.manifest import Manifest
-from earwitness.training.data_checks import check_examples, check_images
 from earwitness.training.examples import (
     Example,
     SplitConfig,
+    check_examples,
     check_splits,
     fingerprint,
     hold_out_test,
@@ -28,6 +28,7 @@ from earwitness.training.examples import (
 )
 from earwitness.training.image_dataset import ImageDataset, PixelFile, read_images
 from earwitness.training.image_sources import find_images
+from earwitness.training.resnet import check_images
 from earwitness.training.sampling import Augmentation, EpochSampler, epoch_order, rng_for
 from earwitness.training.trainer import cosine_share
 from imagefolders import TINY, write_images

@@ -28,11 +28,8 @@ Row = dict[str, float]
 class Callbacks:
     """Functions that are called on progress.
 
-    Attributes:
-        on_epoch: Called with the metrics of every epoch.
-        advance: Called once per training example and epoch, those of dropped batches and of resumed
-            epochs included.
-        should_stop: Called before every batch; training stops if true.
+    ``advance`` is called once per training example and epoch, dropped and resumed ones included;
+    training stops if ``should_stop``, called before every batch, is true.
     """
 
     on_epoch: Callable[[Row], None] = lambda _: None
@@ -116,14 +113,7 @@ _LABELS = {
 def learning_chart(
     rows: Sequence[Mapping[str, float]], *, title: str, best_epoch: int
 ) -> alt.VConcatChart:
-    """Return a chart of learning curves, with the best epoch marked.
-
-    Args:
-        rows: ``epoch``, ``train_loss``, ``valid_loss``, ``valid_auroc`` and
-            ``valid_balanced_accuracy`` of each epoch.
-        title: Title of the chart.
-        best_epoch: The epoch whose weights are kept.
-    """
+    """Return a chart of learning curves, rows of ``curves.csv``, with the best epoch marked."""
     losses = _panel(rows, ("train_loss", "valid_loss"), "loss", best_epoch)
     metrics = _panel(rows, ("valid_auroc", "valid_balanced_accuracy"), "validation", best_epoch)
     chart: alt.VConcatChart = (

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,16 +29,7 @@ CLASSES = ("original", "deepfake")
 
 @dataclass(frozen=True)
 class Example:
-    """A training, validation or test file.
-
-    Attributes:
-        name: Its name in tables.
-        path: The file.
-        target: 0 for real, 1 for fake.
-        group: Group of dependent examples.
-        generator: Generator of a fake, if known.
-        origin: Dataset and split, if known.
-    """
+    """A training, validation or test file; its group holds dependent examples."""
 
     name: str
     path: Path
@@ -49,14 +41,7 @@ class Example:
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """How examples are split into training, validation and test.
-
-    Attributes:
-        valid_share: Approximate share of the groups for validation.
-        group_by: Regular expression of the group in a path.
-        seed: Random seed.
-        test_share: Approximate share of the groups for the test.
-    """
+    """How examples are split; shares are of the groups, ``group_by`` finds the group in a path."""
 
     valid_share: float = 0.2
     group_by: str = GROUP_BY
@@ -65,12 +50,7 @@ class SplitConfig:
 
 
 def list_audio(manifests: Sequence[Manifest], *, group_by: str = GROUP_BY) -> list[Example]:
-    """Return the distinct files of manifests.
-
-    Raises:
-        ManifestError: A file has both labels.
-        UsageError: ``group_by`` is no regular expression, or does not match a path.
-    """
+    """Return the distinct files of manifests; ``ManifestError`` if a file has both labels."""
     find = GroupFinder(group_by)
     examples = []
     for path, row in distinct_rows(manifests).items():
@@ -91,14 +71,7 @@ def make_example(
 
 
 class GroupFinder:
-    """Finds the group in a path.
-
-    Args:
-        pattern: A regular expression; its first group counts, else the whole match.
-
-    Raises:
-        UsageError: Invalid pattern; when called: it does not match.
-    """
+    """Finds the group in a path: the first group of a regular expression, else the whole match."""
 
     def __init__(self, pattern: str) -> None:
         try:
@@ -193,10 +166,7 @@ def hold_out_test(
 def _hold_out(
     examples: Sequence[Example], share: float, salt: str
 ) -> tuple[list[Example], list[Example]]:
-    """Return examples without and with a random share of the groups of each kind.
-
-    The kind of a group is its set of classes and generators.
-    """
+    """Hold out about a share of the groups of each kind (its set of classes and generators)."""
     kinds: dict[str, set[tuple[int, str]]] = {}
     for one in examples:
         kinds.setdefault(one.group, set()).add((one.target, one.generator or ""))
@@ -225,13 +195,8 @@ def list_splits(
 ) -> tuple[list[Example], list[Example], list[Example]]:
     """Return the training, validation and test files of manifests.
 
-    Without ``valid``, groups of ``train`` are held out for it. Without ``valid`` and ``test``,
-    ``config.test_share`` of them are held out for the test.
-
-    Raises:
-        DatasetError: A split lacks a class, or a group is in two.
-        ManifestError: A file has both labels.
-        UsageError: ``config.group_by`` is invalid.
+    Splits without manifests are held out of ``train``; a test only if ``valid`` is, too.
+    ``DatasetError`` if a split lacks a class or a group is in two.
     """
     listed = [list_audio(some, group_by=config.group_by) for some in (train, valid, test)]
     joined = iter(join_groups([one for split in listed for one in split]))
@@ -245,3 +210,23 @@ def list_splits(
         check_splits(examples, tested, "test")
         check_splits(held, tested, "test")
     return examples, held, tested
+
+
+def check_examples(
+    train: Sequence[Example], valid: Sequence[Example], test: Sequence[Example] = ()
+) -> Iterator[str]:
+    """Yield splits with imbalanced classes or few groups."""
+    few_groups = 10
+    for split, examples in (("train", train), ("valid", valid), ("test", test)):
+        if not examples:
+            continue
+        n = Counter(example.target for example in examples)
+        if max(n[0], n[1]) > 3 * min(n[0], n[1]):
+            yield (
+                f"classes are imbalanced in {split}: {n[0]} original, {n[1]} deepfake; classes are "
+                "sampled and weighted equally"
+            )
+        groups = {c: {e.group for e in examples if e.target == c} for c in (0, 1)}
+        few = [CLASSES[c] for c in (0, 1) if len(groups[c]) < few_groups]
+        if few:
+            yield f"fewer than {few_groups} groups in {split} for {' and '.join(few)}"

@@ -154,16 +154,7 @@ def read_images(
     folder: Path | None = None,
     advance: Callable[[bool], None] = lambda _: None,
 ) -> ImageDataset:
-    """Read images.
-
-    Args:
-        examples: Image files.
-        folder: Folder of the temporary file, see ``PixelFile``.
-        advance: Called after every image with whether it could be read.
-
-    Raises:
-        DatasetError: None of them can be read, or the disk is full.
-    """
+    """Read images; ``DatasetError`` if none can be read or the disk is full."""
     notes: dict[str, list[Example]] = {}
     failures: list[Failure] = []
     kept: list[Example] = []
@@ -270,11 +261,8 @@ def prepare_images(
 ) -> ImageSplits:
     """Read images and split the groups of ``train`` if no validation images are given.
 
-    Without ``valid`` and ``test``, ``config.test_share`` of them are held out for the test. See
-    ``read_images`` for ``folder`` and ``advance``.
-
-    Raises:
-        DatasetError: A split lacks a class, nothing can be read, or the disk is full.
+    Without ``valid`` and ``test``, ``config.test_share`` of them are held out for the test.
+    ``DatasetError`` if a split lacks a class, nothing can be read, or the disk is full.
     """
     everything = [*train, *(valid or ()), *(test or ())]
     dataset = read_images(everything, folder=folder, advance=advance)
@@ -308,16 +296,13 @@ def prepare_audio(
     n_workers: int | None = None,
     advance: Callable[[bool], None] = lambda _: None,
 ) -> ImageSplits:
-    """Render the audio of manifests, see ``list_splits`` and ``render_audio``.
+    """Render the audio of manifests; for splits see ``list_splits``.
 
-    Raises:
-        DatasetError: A split lacks a class, a group is in two, nothing can be read, or the disk is
-            full.
-        ManifestError: A file has both labels.
-        UsageError: ``config.group_by`` is invalid.
+    ``DatasetError`` if a split lacks a class, a group is in two, nothing can be read, or the disk
+    is full.
     """
     render = partial(
-        render_audio,
+        _render,
         contract=contract,
         windows=windows,
         folder=folder,
@@ -333,28 +318,16 @@ def prepare_audio(
     return ImageSplits(ours, held, tuple(failures), tested[0] if tested else None)
 
 
-def render_audio(
+def _render(
     examples: Sequence[Example],
-    contract: SpectrogramContract,
     *,
-    windows: Windows = "published",
-    folder: Path | None = None,
-    n_workers: int | None = None,
-    advance: Callable[[bool], None] = lambda _: None,
+    contract: SpectrogramContract,
+    windows: Windows,
+    folder: Path | None,
+    n_workers: int | None,
+    advance: Callable[[bool], None],
 ) -> ImageDataset:
-    """Render audio files; silent clips are left out.
-
-    Args:
-        examples: Audio files.
-        contract: Rendering parameters.
-        windows: Clips per file.
-        folder: Folder of the temporary file, see ``PixelFile``.
-        n_workers: Decoding processes; see ``decode_files``.
-        advance: Called after every file with whether it could be read.
-
-    Raises:
-        DatasetError: None of them can be used, or the disk is full.
-    """
+    """Render audio files; silent clips are left out."""
     request = ClipRequest(clips_for(contract), windows)
     by_path = {str(example.path): example for example in examples}
     failures: list[Failure] = []

@@ -31,14 +31,7 @@ _SPLITS = {
 
 @dataclass(frozen=True)
 class ImageSources:
-    """Images and their given splits.
-
-    Attributes:
-        examples: Training images; splits that are not given are taken from them.
-        valid: Validation images, if given.
-        test: Test images, if given.
-        notes: How classes were read, what is left out, and possible problems.
-    """
+    """Images and their splits; ``None`` where a split is not given, and taken from ``examples``."""
 
     examples: list[Example]
     valid: list[Example] | None = None
@@ -51,16 +44,8 @@ def find_images(
 ) -> ImageSources:
     """Return the images of class folders, below a folder or its ``train``, ``val`` and ``test``.
 
-    Metadata is read from a ``manifest.csv`` next to class folders.
-
-    Args:
-        root: The folder.
-        group_by: Regular expression of the group in a path without one in the manifest.
-        classes: Class of folders whose names do not say it.
-
-    Raises:
-        DatasetError: The folder, or either class, is missing or empty.
-        UsageError: ``group_by`` is no regular expression, or does not match a path.
+    Metadata is read from a ``manifest.csv`` next to class folders; ``classes`` gives the class of
+    folders whose names do not say it. ``DatasetError`` if a class is missing or empty.
     """
     if not root.is_dir():
         raise DatasetError(
@@ -161,22 +146,11 @@ def read_image_csvs(
     test: Sequence[Path] = (),
     group_by: str = GROUP_BY,
 ) -> ImageSources:
-    """Return the images of CSVs with ``img_path`` and ``actual_output``.
+    """Return the images of CSVs with ``img_path``, relative to ``base``, and ``actual_output``.
 
     A column ``split_tag`` or ``split`` assigns rows to splits; ``group_id`` and ``generator`` are
-    optional.
-
-    Args:
-        paths: CSVs of training images.
-        base: Folder that ``img_path`` starts from.
-        valid: CSVs of validation images.
-        test: CSVs of test images.
-        group_by: Regular expression of the group in a path without ``group_id``.
-
-    Raises:
-        DatasetError: A CSV cannot be read or lacks a column, an image has both labels, or none of a
-            CSV's images exists.
-        UsageError: ``group_by`` is no regular expression, or does not match a path.
+    optional. ``DatasetError`` if a CSV cannot be read or lacks a column, an image has both labels,
+    or none of a CSV's images exists.
     """
     if not base.is_dir():
         raise DatasetError(f"--base {missing(base)}; expected the folder that img_path starts from")

@@ -7,9 +7,11 @@ torchvision loads; ``weights.safetensors`` and ``card.json`` are for our own loa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import gettempdir
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -36,7 +38,7 @@ from earwitness.detectors.weights import cache_folder
 from earwitness.evaluation.estimates import count, estimate_some
 from earwitness.evaluation.schema import Settings
 from earwitness.images.classify import format_counts, make_items
-from earwitness.training.data_checks import check_images
+from earwitness.metrics.measures import measure
 from earwitness.training.image_dataset import ImageDataset, ImageSplits
 from earwitness.training.sampling import Augmentation
 from earwitness.training.task import (
@@ -63,9 +65,6 @@ class ImageTask(TrainingTask):
         augmented: Augment training images.
         stem: Name of the ``.pth`` files after ``best_`` and ``final_``.
         published: Write each ``.pth`` as the published training script does, see ``save_resnet``.
-
-    Raises:
-        WeightsError: The initial weights cannot be fetched or read, or do not fit.
     """
 
     network: ResNet18
@@ -207,12 +206,8 @@ def _write_predictions(
 def find_init(init: str, on_progress: OnProgress = lambda *_: None) -> Path | None:
     """Return the file of initial weights, downloaded if needed; ``None`` for random ones.
 
-    Args:
-        init: ``imagenet`` for torchvision's published weights, ``none`` for random ones, or a file.
-        on_progress: See ``fetch_file``.
-
-    Raises:
-        WeightsError: No such file, or the download failed.
+    ``init`` is ``imagenet`` (torchvision's published weights), ``none``, or a file.
+    ``WeightsError`` if there is no such file or the download failed.
     """
     if init == NOTHING:
         return None
@@ -262,3 +257,75 @@ def _fetch_imagenet(on_progress: OnProgress) -> Path:
             "or give --init FILE.pth, or --init none to begin with random weights"
         ) from error
     return path
+
+
+def check_images(
+    train: ImageDataset, valid: ImageDataset, test: ImageDataset | None = None
+) -> Iterator[str]:
+    """Yield anomalies of files, constant images, duplicates, label leaks and shortcuts."""
+    stats = [_measure(image) for image in train.images()]
+    yield from train.notes
+    constant = [e for e, one in zip(train.examples, stats, strict=True) if one.is_constant]
+    if constant:
+        yield (
+            f"{len(constant)} of {len(stats)} images are of one colour throughout (as "
+            f"{constant[0].path})"
+        )
+    by_class: tuple[set[bytes], set[bytes]] = (set(), set())
+    for example, one in zip(train.examples, stats, strict=True):
+        by_class[example.target].add(one.digest)
+    if shared := by_class[0] & by_class[1]:
+        yield f"{len(shared)} images are the same in both classes: their labels cannot be learned"
+    for split, images in (("valid", valid), ("test", test)):
+        digests = set(map(_digest, images.images())) if images else set()
+        if shared := (by_class[0] | by_class[1]) & digests:
+            yield (
+                f"{len(shared)} images of {split} are the same as images of train: metrics will be "
+                "too good"
+            )
+    yield from _find_leaks(train)
+    shortcuts = {
+        "brightness": [one.brightness for one in stats],
+        "the highest frequency with sound": [one.top for one in stats],
+        "the share of black": [one.black for one in stats],
+    }
+    targets = np.array([example.target for example in train.examples])
+    for name, values in shortcuts.items():
+        area = measure("auroc", targets, np.array(values))
+        if max(area, 1 - area) >= 0.95:
+            yield f"shortcut: {name} alone separates the classes (AUROC {max(area, 1 - area):.3f})"
+
+
+class _Stats(NamedTuple):
+    digest: bytes
+    is_constant: bool
+    brightness: float
+    top: float
+    black: float
+
+
+def _measure(image: NDArray[np.uint8]) -> _Stats:
+    grey = image[..., 0] if image.ndim > 2 else image
+    rows = grey.max(axis=1) > 0
+    return _Stats(
+        _digest(image),
+        bool(image.min() == image.max()),
+        float(grey.mean(dtype=np.float64)),
+        1 - int(rows.argmax()) / len(rows) if rows.any() else 0.0,
+        float((grey == 0).mean()),
+    )
+
+
+def _digest(image: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(image.tobytes()).digest()
+
+
+def _find_leaks(images: ImageDataset) -> Iterator[str]:
+    """Yield traits of files that separate the classes."""
+    for traits in zip(*images.traits, strict=True):
+        of_class: tuple[set[str], set[str]] = (set(), set())
+        for trait, example in zip(traits, images.examples, strict=True):
+            of_class[example.target].add(trait)
+        if not of_class[0] & of_class[1]:
+            shown = " against ".join(min(part) for part in of_class)
+            yield f"label leak: properties of the files separate the classes ({shown})"

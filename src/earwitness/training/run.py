@@ -55,14 +55,7 @@ def train(
 ) -> TrainedDetector:
     """Train a detector, or resume after the last whole epoch of an interrupted call.
 
-    Args:
-        task: The task.
-        config: Hyperparameters.
-        out: Output folder; its name is the detector's.
-        resume: What to do with a training in the folder.
-        hardware: Device and precision; the CPU by default.
-        callbacks: Called on progress.
-        on_note: Called with each anomaly of the data, before the first epoch.
+    The name of ``out`` is the detector's; ``on_note`` is called with each anomaly of the data.
 
     Raises:
         RunError: The folder contains another training, a finished one, or foreign weights.
@@ -94,11 +87,7 @@ def begin(
     test: Sequence[Example] = (),
     resume: Resume,
 ) -> None:
-    """Write ``training.json`` and ``split.csv``.
-
-    Raises:
-        RunError: The folder contains a finished training, or another one.
-    """
+    """Write ``training.json`` and ``split.csv``; ``RunError`` in the folder of another training."""
     path = out / TRAINING_JSON
     splits = {"train": train, "valid": valid, **({"test": test} if test else {})}
     now = {

@@ -34,14 +34,7 @@ def rng_for(seed: int, epoch: int, item: int) -> np.random.Generator:
 def epoch_order(
     targets: Sequence[int], *, seed: int, epoch: int, balanced: bool
 ) -> NDArray[np.int64]:
-    """Return the items of an epoch, as many as there are.
-
-    Args:
-        targets: ``(n_items,)`` of 0 and 1.
-        seed: Random seed.
-        epoch: From 0.
-        balanced: Sample as many items of either class.
-    """
+    """Return the items of an epoch (from 0), as many as ``targets``; balanced: half per class."""
     rng = np.random.default_rng([seed, epoch, zlib.crc32(b"order of an epoch"), 0])
     n, labels = len(targets), np.asarray(targets)
     if not balanced:
@@ -153,10 +146,7 @@ def read_crop(path: Path, contract: ClipContract) -> NDArray[np.float32]:
 
 
 def draw_crop(path: Path, contract: ClipContract, place: float) -> NDArray[np.float32]:
-    """Return a crop at ``place``, from 0 (start of the file) to 1 (end).
-
-    If the file is damaged there, it is the crop that scoring uses.
-    """
+    """Return a crop at ``place``, 0 (start) to 1 (end); ``read_crop`` if the file is damaged."""
     room = max(_length(path, contract) - (contract.clip_samples or 0), 0)
     try:
         return _read(path, int(place * room), contract)

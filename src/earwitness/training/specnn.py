@@ -44,17 +44,7 @@ PUBLISHED = {
 
 
 class SpecnnTask(TrainingTask):
-    """A SpecCNN on audio files.
-
-    Args:
-        train: Readable training files.
-        valid: Readable validation files.
-        seed: Random seed of the initial weights.
-        n_loaders: Processes that read slices; 0 reads in this one.
-
-    Raises:
-        DatasetError: A split lacks a class.
-    """
+    """A SpecCNN on readable audio files, from random weights."""
 
     network: SpecCNN
 

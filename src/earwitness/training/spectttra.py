@@ -56,15 +56,10 @@ class Start:
 
 
 def find_start(asked: str, init: str | None) -> Start:
-    """Return the initial weights.
+    """Return the initial weights: a folder, a file in one or a hub id; else the published ones.
 
-    Args:
-        asked: A registered SpecTTTra, or its hub id.
-        init: A folder, the file of weights in one, or a hub id; by default the published weights.
-
-    Raises:
-        UsageError: ``init`` is none of these.
-        WeightsError: No such weights, or weights of another detector.
+    ``asked`` is a registered SpecTTTra or its hub id. ``UsageError`` if ``init`` is none of these,
+    ``WeightsError`` if there are no such weights or they are another detector's.
     """
     detector = published_name(asked) or asked
     if init is None:
@@ -86,18 +81,7 @@ def find_start(asked: str, init: str | None) -> Start:
 
 
 class SpectttraTask(TrainingTask):
-    """A SpecTTTra on audio files, fine-tuned.
-
-    Args:
-        start: Initial weights.
-        train: Readable training files.
-        valid: Readable validation files.
-        n_loaders: Processes that read clips; 0 reads in this one.
-
-    Raises:
-        DatasetError: A split lacks a class.
-        WeightsError: The initial weights are damaged or do not fit their config.
-    """
+    """A SpecTTTra on readable audio files, fine-tuned from given weights."""
 
     network: SpecTTTra
 

@@ -22,8 +22,7 @@ from earwitness.core.cards import DetectorCard, Precision, TrainingItems
 from earwitness.core.estimate import Estimate
 from earwitness.core.io import atomic_write, sha256_of
 from earwitness.training.curves import Row
-from earwitness.training.data_checks import check_examples
-from earwitness.training.examples import Example, fingerprint
+from earwitness.training.examples import Example, check_examples, fingerprint
 
 TRAINING_JSON = "training.json"
 OWN_AUDIO = "audio of one's own"
@@ -40,16 +39,13 @@ class TrainConfig:
         patience: Epochs without improvement after which training stops.
         monitor: Validation metric that chooses the best epoch.
         batch_size: Examples per optimizer step.
-        optimizer: AdamW or Adam.
         learning_rate: Peak learning rate.
-        weight_decay: Weight decay of AdamW.
-        schedule: ``cosine`` warms up and decays to zero at the last step; ``plateau`` multiplies
-            by a fifth when the validation loss stops falling.
+        schedule: ``cosine`` warms up and decays to zero; ``plateau`` multiplies by a fifth when
+            the validation loss stops falling.
         warm_up: Share of the steps over which ``cosine`` warms up.
         freeze_epochs: Epochs in which ``TrainingTask.frozen`` modules are not trained.
         clip_norm: Maximum norm of the gradients; ``None`` does not clip.
         balanced: Sample both classes equally often.
-        seed: Random seed.
     """
 
     epochs: int = 20
@@ -69,13 +65,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Hardware:
-    """Device and precision.
-
-    Attributes:
-        device: A torch device, or ``auto`` for a GPU if available.
-        n_devices: Number of GPUs, or of processes on the CPU.
-        precision: Precision of the computation; weights are always ``fp32``.
-    """
+    """A torch device (``auto``: a GPU if available), number of GPUs or processes, and precision."""
 
     device: str = "cpu"
     n_devices: int = 1
@@ -99,15 +89,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Trained:
-    """Weights and learning curves.
-
-    Attributes:
-        best: State of the network after the best epoch.
-        final: State of the network after the last epoch.
-        rows: Learning curves.
-        best_epoch: From 1.
-        notes: Notes for the user.
-    """
+    """Weights after the best and the last epoch, learning curves, and notes for the user."""
 
     best: Mapping[str, torch.Tensor]
     final: Mapping[str, torch.Tensor]

@@ -44,13 +44,6 @@ def fit(
 ) -> Trained:
     """Fit a task, or resume from the folder's last checkpoint.
 
-    Args:
-        task: The task.
-        config: Hyperparameters.
-        out: Folder for checkpoints and curves.
-        hardware: Device and precision; the CPU by default.
-        callbacks: Called on progress.
-
     Raises:
         StoppedError: ``callbacks.should_stop`` returned true; the same call resumes.
         DetectorError: Out of memory for a single example.
@@ -114,8 +107,9 @@ def _fit(
         module = LitModule(task, config, batch_size)
         trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
     best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
-    names = {name: name.removeprefix("network.") for name in best["state_dict"]}
-    state = {new: best["state_dict"][name] for name, new in names.items() if new != name}
+    prefix = "network."
+    weights = best["state_dict"].items()
+    state = {n.removeprefix(prefix): values for n, values in weights if n.startswith(prefix)}
     final = {name: values.cpu() for name, values in task.network.state_dict().items()}
     note = (
         f"out of memory: the batch size is {batch_size}, with gradients accumulated to steps of "
@@ -243,10 +237,6 @@ class LitModule(pl.LightningModule):
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(inputs))
         return loss
 
-    def on_validation_epoch_start(self) -> None:
-        """Discard the outputs of the last validation."""
-        self._outputs = []
-
     def validation_step(self, batch: Batch, number: int) -> None:  # noqa: ARG002
         """Store targets, logits and losses of a batch."""
         inputs, targets, labels = batch
@@ -257,6 +247,7 @@ class LitModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the validation."""
         stored = [torch.cat(parts) for parts in zip(*self._outputs, strict=True)]
+        self._outputs = []
         targets, logits, losses = (self._gather(values).double().numpy() for values in stored)
         fakes = targets == 1
         right = (logits >= 0) == fakes
