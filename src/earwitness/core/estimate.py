@@ -103,13 +103,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One row of the comparison table: a detector on a dataset.
-
-    Attributes:
-        model: Name of the detector, under the published column name.
-        dataset: Name of the evaluated set.
-        counts: Confusion counts, from which the table's rates are computed.
-    """
+    """Confusion counts of a detector on a dataset: one row of the comparison table."""
 
     model: str
     dataset: str

@@ -44,11 +44,8 @@ _swept: set[tuple[int, Path]] = set()
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which replaces ``path`` if the block succeeds.
 
-    Missing folders are created. The temporary file is removed if the block raises; that of a
-    killed process is removed by the next process that writes into the folder.
-
-    Raises:
-        RunError: The disk is full, or refuses the file for another reason.
+    Missing folders are created. The temporary file is removed if the block raises; that of a killed
+    process by the next process that writes there. ``RunError`` if the disk is full or refuses it.
     """
     with _describe_refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,12 +128,7 @@ def _sweep_once(folder: Path) -> None:
 
 
 def sweep(folder: Path, *, below: bool = False) -> None:
-    """Remove temporary files of ``atomic_write`` that no process has locked.
-
-    Args:
-        folder: Folder to sweep; may be missing. On Windows, without locks, nothing is removed.
-        below: Sweep its subfolders, too.
-    """
+    """Remove temporary files of ``atomic_write`` that no process has locked; none on Windows."""
     if sys.platform == "win32" or not folder.is_dir():
         return
     pattern = f".*{_MARK}*"
@@ -172,11 +164,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically.
-
-    Raises:
-        ValueError: ``value`` contains NaN or infinity.
-    """
+    """Write ``value`` as indented JSON, atomically; ``ValueError`` for NaN or infinity."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -238,11 +226,7 @@ def file_stem(name: str) -> str:
 def distinct_stems(stems: Iterable[str], *, endings: Sequence[str] = ("",)) -> list[str]:
     """Return distinct stems: repeated ones get ``__2``, ``__3``; long ones end in a hash.
 
-    Stems are compared without case, as some file systems do.
-
-    Args:
-        stems: File names without suffixes, from ``file_stem``.
-        endings: Endings of the files named after each stem; all names are distinct.
+    Names with each of ``endings`` are distinct without case, as some file systems compare them.
     """
     distinct: list[str] = []
     taken: set[str] = set()
@@ -267,12 +251,7 @@ def _shorten(stem: str) -> str:
 def read_model(
     path: Path, model: type[_Model], *, error: type[EarwitnessError], expected: str
 ) -> _Model:
-    """Read a pydantic model from a JSON file.
-
-    Raises:
-        EarwitnessError: It cannot be read, is too large, or fails validation; of the type
-            ``error``, with ``expected`` in the message.
-    """
+    """Read a pydantic model from a JSON file; an ``error`` with ``expected`` if it does not fit."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -299,26 +278,15 @@ def compose(text: str) -> str:
 
 
 def tidy_path(path: str) -> str:
-    """Return a path in NFC with forward slashes, without ``.``, ``..`` and ``//``.
-
-    The file system is not consulted: ``./a/../b`` becomes ``b`` whether ``a`` exists or not.
-    """
+    """Return a path in NFC with ``/``, without ``.``, ``..`` and ``//``, even if it is missing."""
     return posixpath.normpath(compose(path).replace("\\", "/"))
 
 
 def read_parquet(path: Path, content: bytes, *, error: type[EarwitnessError]) -> pl.DataFrame:
-    """Return the columns of a Parquet file, cast to text.
+    """Return the columns of a Parquet file as text; an ``error`` if over ``MOST_CELLS`` or damaged.
 
     A child process reads it first: Polars trusts the sizes stated in the file, and a failed
     allocation ends the whole process.
-
-    Args:
-        path: Path for error messages.
-        content: The file's bytes.
-        error: Type of error to raise.
-
-    Raises:
-        EarwitnessError: It is no Parquet, damaged, or has more than ``MOST_CELLS`` cells.
     """
     import polars as pl
 

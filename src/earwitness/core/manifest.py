@@ -60,10 +60,7 @@ class Manifest:
         return replace(self, frame=self.frame.filter(*conditions))
 
     def locate(self, filepath: str) -> Path:
-        """Return the path of an item's file below the first root that has it, else the first root.
-
-        Its spelling may differ, see ``spelled_on_disk``.
-        """
+        """Return the path, as spelled on disk, below the first root that has it, else the first."""
         if filepath in self.moved:
             return Path(self.moved[filepath])
         path = Path(filepath)
@@ -78,11 +75,7 @@ class Manifest:
 
 
 def distinct_rows(manifests: Iterable[Manifest]) -> dict[Path, dict[str, Any]]:
-    """Return the first row of each file of manifests.
-
-    Raises:
-        ManifestError: A file has both labels.
-    """
+    """Return the first row of each file; ``ManifestError`` if a file has both labels."""
     first: dict[Path, dict[str, Any]] = {}
     for manifest in manifests:
         rows = manifest.frame.iter_rows(named=True)

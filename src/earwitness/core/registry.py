@@ -58,23 +58,14 @@ class Registry:
         self._noted: set[str] = set()
 
     def add(self, name: str, target: Any) -> None:
-        """Register an object, or the place to import it from ("module:attribute").
-
-        Raises:
-            ValueError: ``name`` is registered already.
-        """
+        """Register an object, or the place to import it from ("module:attribute"), once."""
         if name in self._built_in:
             taken = self._built_in[name]
             raise ValueError(f"two {self._kind}s are named {name!r}: {taken} and {target}")
         self._built_in[name] = target
 
     def load(self, name: str) -> Any:
-        """Return the object registered as ``name``, importing it if needed.
-
-        Raises:
-            EarwitnessError: No such name, or a plug-in that cannot be loaded; of the registry's
-                ``error`` type.
-        """
+        """Return an object, imported if needed; the registry's ``error`` if unknown or broken."""
         if name in self._built_in:
             target = self._built_in[name]
             if not isinstance(target, str):

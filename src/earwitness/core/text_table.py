@@ -36,12 +36,7 @@ _MARK = "\ufeff"
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table as text.
-
-    Attributes:
-        frame: Columns as text.
-        lines: Line of the file, from 1, on which each row begins.
-    """
+    """A table as text, and the line of the file, from 1, on which each row begins."""
 
     frame: pl.DataFrame
     lines: list[int]
@@ -61,17 +56,11 @@ def read_table(
     needed: Sequence[str] = (),
     known: Collection[str] = (),
 ) -> TextTable:
-    """Return a table as text, with the line of each row.
+    """Return a CSV, or Parquet by suffix, as text, with the line of each row.
 
-    Args:
-        path: A CSV, or a Parquet file by its suffix.
-        error: Type of error to raise.
-        needed: Required columns.
-        known: Further columns that match in any case and are returned by these names.
-
-    Raises:
-        EarwitnessError: The file is missing, empty, no table, lacks a column, repeats one, a
-            row has more fields than the header, or a quote is not closed.
+    ``needed`` columns are required; they and ``known`` ones match in any case. An ``error`` is
+    raised if the file is no table, a column is repeated, a row has more fields than the header, or
+    a quote is not closed.
     """
     try:
         content = path.read_bytes()
@@ -108,10 +97,7 @@ def spelled_twice(names: Sequence[str], found: Sequence[str]) -> str | None:
 
 
 def read_columns(path: Path, known: Collection[str] = ()) -> list[str] | None:
-    """Return a table's column names; ``[]`` for an empty file, ``None`` if it is no table.
-
-    Only the beginning of a CSV is read. ``known`` columns match in any case.
-    """
+    """Return a table's column names; ``[]`` for an empty file, ``None`` if it is no table."""
     import polars as pl
 
     try:
