@@ -52,17 +52,10 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Fitting:
-    """Rows to report, and the thresholds and calibrations fitted for them.
+    """Rows to report, before and after the fit, and the thresholds and calibrations by detector.
 
-    Attributes:
-        report: Reported rows, calibrated and with the fitted decisions.
-        before: The same rows before the fit.
-        calibrated: All rows, calibrated; for threshold transfers.
-        where: Name of the rows of the fit; ``None`` without a fit.
-        half: Whether ``report`` is one half of the groups.
-        thresholds: Fitted threshold by detector.
-        scalings: Calibration by detector.
-        notes: Notes for the reader.
+    ``where`` names the rows of the fit, ``half`` says whether ``report`` is one half of the groups,
+    ``calibrated`` has all rows, for threshold transfers.
     """
 
     report: pl.DataFrame
@@ -97,14 +90,8 @@ def fit(
 ) -> Fitting:
     """Fit thresholds and calibrations, and return the rows to report.
 
-    Args:
-        frame: Rows of all detectors, from ``load_rows``.
-        calibration: Rows to fit on; ``None`` uses one half of the groups of ``frame``.
-        rule: Threshold rule.
-        settings: ``calibrate``, ``seed`` and costs.
-
-    Raises:
-        UsageError: A detector has no rows to fit on.
+    Without ``calibration``, the fit is on one half of the groups of ``frame``. ``UsageError`` if a
+    detector has no rows to fit on.
     """
     if not rule.is_fitted and settings.calibrate is None:
         return Fitting(frame, frame, frame)
@@ -195,15 +182,9 @@ def _fit_calibration(items: Items, method: CalibrationMethod) -> Scaling | str:
 def fit_scaling(
     target: ArrayLike, logit: ArrayLike, method: CalibrationMethod
 ) -> tuple[float, float]:
-    """Return the scale and offset of logits with the highest likelihood.
+    """Return the scale, at least ``LEAST_SCALE``, and offset of logits with the highest likelihood.
 
-    Args:
-        target: ``(n_items,)`` of 0 (real) and 1 (fake).
-        logit: ``(n_items,)`` finite numbers.
-        method: ``temperature`` keeps the offset at 0.
-
-    Returns:
-        ``scale``, at least ``LEAST_SCALE``, and ``offset``; NaN with a single class.
+    ``temperature`` keeps the offset at 0. Both are NaN with a single class.
     """
     if not has_both(target):
         return math.nan, math.nan
@@ -246,11 +227,7 @@ def _calibrated(rows: pl.DataFrame, scaling: Scaling) -> pl.DataFrame:
 
 
 def parse_method(given: str | None) -> CalibrationMethod | None:
-    """Return a calibration method.
-
-    Raises:
-        UsageError: Neither ``temperature`` nor ``platt``.
-    """
+    """Return a calibration method; ``UsageError`` if not ``temperature`` or ``platt``."""
     known: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
     method = next((one for one in known if one == given), None)
     if method is None and given is not None:

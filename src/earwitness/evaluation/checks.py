@@ -37,13 +37,7 @@ def looks_reversed(auroc: Estimate) -> bool:
 
 
 def check_rows(detector: str, rows: pl.DataFrame, auroc: Estimate) -> list[Check]:
-    """Check one detector's rows.
-
-    Args:
-        detector: Name of the detector.
-        rows: Its rows from ``load_rows``, each item once.
-        auroc: AUROC of these rows.
-    """
+    """Check one detector's rows, each item once."""
     items = items_of(rows)
     found = [_distinct_scores(items), _one_decision(items), _below_chance(auroc), _rows_lost(rows)]
     return [

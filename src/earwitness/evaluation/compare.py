@@ -39,17 +39,10 @@ Side = str | Path | Predictions | Sequence[str | Path | Predictions]
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of two detectors on one set of items.
+    """One metric of two detectors on one set of items; ``overall`` is every common item once.
 
-    Attributes:
-        dataset: Name of the dataset; ``overall`` for every common item once.
-        metric: Name of the metric.
-        first: Value of the first detector.
-        second: Value of the second detector.
-        difference: First minus second, with its test.
-        p_holm: P-value corrected for all tests of the table; NaN without a test.
-        n_items: Number of common items.
-        n_groups: Number of their groups.
+    ``difference`` is first minus second. ``p_holm`` is corrected for all tests of the table, NaN
+    without a test.
     """
 
     dataset: str
@@ -64,15 +57,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two detectors, or one detector in two runs.
-
-    Attributes:
-        first: Name of the first.
-        second: Name of the second.
-        n_common: Number of items scored by both.
-        n_left_out: Number of the other items.
-        lines: The table.
-    """
+    """Two detectors, or one in two runs, with the items scored by both and the number of others."""
 
     first: str
     second: str
@@ -83,12 +68,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compared pairs of detectors.
-
-    Attributes:
-        pairs: The pairs, corrected for multiple testing together.
-        notes: Notes on the files, and detectors without a counterpart.
-    """
+    """Compared pairs, corrected for multiple testing together, and notes on files and detectors."""
 
     pairs: list[Pair]
     notes: list[str] = field(default_factory=list)
@@ -177,11 +157,7 @@ def _open_side(
 def _pair_up(
     first: dict[str, _Entrant], second: dict[str, _Entrant]
 ) -> tuple[list[tuple[_Entrant, _Entrant]], list[str]]:
-    """Return the pairs to compare, and notes.
-
-    Raises:
-        UsageError: Both sides have several detectors and none in common, or are the same files.
-    """
+    """Return the pairs to compare, and notes; ``UsageError`` if they are ambiguous."""
     sides = [first, second]
     if len(first) > 1 or len(second) > 1:
         sides = [_without_files_of(second, first), _without_files_of(first, second)]

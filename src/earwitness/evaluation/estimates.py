@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,13 +46,7 @@ def count(items: Items) -> Counts | None:
 def estimate_all(
     items: Items, settings: Settings, given: Mapping[str, str] | None = None
 ) -> dict[str, Estimate]:
-    """Return the estimates of every metric.
-
-    Args:
-        items: The scored items.
-        settings: Confidence level, costs, bins and resampling.
-        given: The fit that a metric is conditional on, by metric.
-    """
+    """Return the estimates of every metric; ``given`` names the fit a metric is conditional on."""
     return estimate_some(tuple(known_metrics()), items, settings, given)
 
 
@@ -89,15 +82,7 @@ def estimate_rate(
     reason: str,
     conditional_on: str | None = None,
 ) -> Estimate:
-    """Return the estimate of a share.
-
-    Args:
-        hit: ``(n_items,)`` of 0 and 1.
-        group: ``(n_items,)`` group of each item.
-        confidence: Confidence level.
-        reason: Why there is no share without items.
-        conditional_on: The fit that the share is conditional on.
-    """
+    """Return the estimate of a share of ``hit``, 0 or 1 per item; ``reason`` if without items."""
     hits, groups = np.asarray(hit, dtype=np.int64), np.asarray(group)
     n_items, n_groups = len(hits), len(np.unique(groups))
     if not n_items:
@@ -154,28 +139,18 @@ def _why_undefined(metric: Metric, items: Items) -> str:
     return metric.undefined.replace("{n_real}", str(int((items.target == 0).sum())))
 
 
-@dataclass(frozen=True)
-class SliceCharts:
-    """Data of the charts of a slice; fields as in ``Slice``."""
-
-    curves: Curves | None = None
-    no_curves: str | None = None
-    histograms: list[Histogram] = field(default_factory=list)
-    reliability: list[ReliabilityBin] = field(default_factory=list)
-
-
-def make_charts(items: Items, kind: SliceKind, settings: Settings) -> SliceCharts:
-    """Return the data of the charts of a slice."""
+def make_charts(items: Items, kind: SliceKind, settings: Settings) -> dict[str, Any]:
+    """Return the fields of ``Slice`` for its charts."""
     if kind not in ("overall", "dataset"):
-        return SliceCharts(no_curves="curves are drawn overall and by dataset only")
+        return {"no_curves": "curves are drawn overall and by dataset only"}
     if items.score is None:
-        return SliceCharts(no_curves="no scores to draw curves of")
+        return {"no_curves": "no scores to draw curves of"}
     histograms = _histograms(items)
     if not items.has_both:
         word = "fakes" if items.target[0] == 1 else "reals"
-        return SliceCharts(no_curves=f"only {word} in this slice", histograms=histograms)
+        return {"no_curves": f"only {word} in this slice", "histograms": histograms}
     reliability = [] if items.prob is None else _reliability(items, items.prob, settings)
-    return SliceCharts(_curves(items), None, histograms, reliability)
+    return {"curves": _curves(items), "histograms": histograms, "reliability": reliability}
 
 
 def _curves(items: Items) -> Curves:

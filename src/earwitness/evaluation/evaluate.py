@@ -201,7 +201,6 @@ def _slices(
 
 def _slice(detector: str, one: RowSlice, settings: Settings, given: Mapping[str, str]) -> Slice:
     items = items_of(one.rows)
-    charts = make_charts(items, one.kind, settings)
     return Slice(
         detector=detector,
         kind=one.kind,
@@ -211,10 +210,7 @@ def _slice(detector: str, one: RowSlice, settings: Settings, given: Mapping[str,
         coverage=count_rows(one.rows),
         counts=count(items),
         estimates=estimate_all(items, settings, given),
-        curves=charts.curves,
-        no_curves=charts.no_curves,
-        histograms=charts.histograms,
-        reliability=charts.reliability,
+        **make_charts(items, one.kind, settings),
     )
 
 
@@ -306,14 +302,7 @@ def _sources(
 
 @dataclass(frozen=True)
 class RunMetadata:
-    """Metadata recorded in run folders.
-
-    Attributes:
-        digests: Manifest digest by dataset.
-        roots: Roots of relative paths by dataset.
-        cards: Card by detector.
-        notes: Contradictions between runs.
-    """
+    """Metadata in run folders, by dataset or detector, and notes on contradictions between runs."""
 
     digests: dict[str, str] = field(default_factory=dict)
     roots: dict[str, list[str]] = field(default_factory=dict)
@@ -322,11 +311,7 @@ class RunMetadata:
 
 
 def _read_metadata(opened: Sequence[Opened]) -> RunMetadata:
-    """Return the metadata recorded in run folders; digests also follow from predictions.
-
-    Raises:
-        RunError: A ``run.json`` is malformed.
-    """
+    """Return the metadata recorded in run folders; digests also follow from predictions."""
     digests: dict[str, list[str]] = {}
     cards: dict[str, list[dict[str, Any]]] = {}
     recorded = RunMetadata()

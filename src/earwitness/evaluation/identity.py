@@ -30,15 +30,10 @@ Aggregate = Literal["mean", "max"]
 
 
 def item_keys(predictions: Predictions, roots: Sequence[str]) -> pl.DataFrame:
-    """Return the identifying keys of each row, null if unknown.
+    """Return ``dataset, place, disk, group_id, sha256, track`` of each row, null if unknown.
 
-    Args:
-        predictions: Rows of one detector on one dataset.
-        roots: Roots of relative paths; the working directory if empty.
-
-    Returns:
-        ``dataset, place, disk, group_id, sha256, track``; ``place`` is the normalised path, or
-        dataset and row number without a path.
+    ``place`` is the normalised path, or dataset and row number without one; relative paths start
+    from ``roots``, or the working directory.
     """
     frame, dataset = predictions.frame, predictions.dataset
     paths = _texts(frame, "filepath")
@@ -80,15 +75,9 @@ def list_keys(
 
 
 def identify(keys: pl.DataFrame) -> pl.DataFrame:
-    """Return the item and the group of each row.
+    """Return ``item``, ``group`` and ``has_group`` (false if its own group) of ``item_keys``.
 
     One path in two datasets is one item, unless both files exist and differ.
-
-    Args:
-        keys: ``item_keys`` of all rows that are evaluated together.
-
-    Returns:
-        ``item``, ``group`` and ``has_group``, false if the item is its own group.
     """
     n_files = pl.col("disk").n_unique() - pl.col("disk").is_null().any().cast(pl.UInt32)
     is_one = n_files.over("place") <= 1
@@ -146,21 +135,13 @@ def one_row_each(
     source: str,
     aggregate: Aggregate | None = None,
 ) -> Predictions:
-    """Return predictions with one row per item, with notes on the aggregation.
+    """Return predictions with one row per item of ``identify``, with notes on the aggregation.
 
     Logits are aggregated if ``pred_prob`` is their logistic function, which it then stays; else
     ``pred_prob`` is aggregated. Rows without a score are ignored if the item has others. Labels
     follow from the threshold of the rows' own labels (0.5 if consistent); labels without scores
-    are aggregated by majority (``mean``) or any fake (``max``).
-
-    Args:
-        predictions: Rows of one detector on one dataset.
-        items: Item of each row, from ``identify``.
-        source: Name of the file in messages.
-        aggregate: How several rows of one item become one; ``None`` refuses them.
-
-    Raises:
-        PredictionsError: An item has several rows, and ``aggregate`` is ``None``.
+    are aggregated by majority (``mean``) or any fake (``max``). ``PredictionsError`` if an item has
+    several rows and ``aggregate`` is ``None``.
     """
     frame = predictions.frame.with_columns(items.alias("_item"))
     notes = [*predictions.notes, *_describe_conflicts(frame, source)]

@@ -36,14 +36,9 @@ def open_sources(
     key: str | Path | None = None,
     aggregate: Aggregate | None = None,
 ) -> list[Opened]:
-    """Open predictions, with one row per item.
+    """Open prediction files, folders of them, or predictions, with one row per item.
 
-    Args:
-        sources: Prediction files, folders of them, or predictions.
-        model: Name of the detector, overriding that of the sources.
-        dataset: Name of the dataset, likewise.
-        key: Key file of ASVspoof score files.
-        aggregate: How several rows of one file become one item; ``None`` refuses them.
+    ``model`` and ``dataset`` override the names of the sources.
 
     Raises:
         UsageError: Two sources have one detector and dataset, or a score file has no key.
@@ -107,14 +102,7 @@ def _check_unique(opened: Iterable[Opened]) -> None:
 
 @dataclass(frozen=True)
 class Opened:
-    """Predictions and their source.
-
-    Attributes:
-        predictions: Rows of one detector on one dataset.
-        source: The prediction file, or names for predictions from memory.
-        path: The file; ``None`` for predictions from memory.
-        key: Key file with the labels of an ASVspoof score file.
-    """
+    """Predictions, their source, and the files they and their labels are from, if any."""
 
     predictions: Predictions
     source: str
@@ -135,11 +123,7 @@ def is_scored(frame: pl.DataFrame) -> pl.Expr:
 
 
 def decide(predictions: Predictions, source: str, threshold: float | None) -> pl.Expr:
-    """Return the decisions, ``pred_label``, of the file or at a threshold.
-
-    Raises:
-        PredictionsError: A threshold is given and there are labels alone.
-    """
+    """Return ``pred_label`` of the file or at a threshold; ``PredictionsError`` if labels alone."""
     frame, label = predictions.frame, pl.col("pred_label")
     if threshold is None:
         return label
@@ -162,11 +146,7 @@ def _find_roots(opened: Sequence[Opened]) -> list[list[str]]:
 
 
 def find_run(one: Opened, known: dict[Path, dict[str, Any] | None]) -> dict[str, Any] | None:
-    """Return the ``run.json`` of the run folder of predictions; ``known`` is a cache.
-
-    Raises:
-        RunError: The ``run.json`` is malformed.
-    """
+    """Return the ``run.json`` of the run folder of predictions; ``known`` is a cache."""
     if one.path is None:
         return None
     folder = one.path.absolute().parent.parent
@@ -198,13 +178,7 @@ _OUTPUTS: dict[str, type[pl.DataType]] = {
 
 
 class Inputs(NamedTuple):
-    """Predictions that are evaluated together.
-
-    Attributes:
-        opened: The predictions.
-        by: Further columns to keep; ``UNKNOWN`` in files without them.
-        threshold: Least ``pred_prob`` called fake; ``None`` takes the labels of the files.
-    """
+    """Predictions evaluated together, further columns to keep, and the threshold, if any."""
 
     opened: Sequence[Opened]
     by: Sequence[str] = ()
@@ -214,10 +188,9 @@ class Inputs(NamedTuple):
 def load_rows(*sides: Inputs) -> list[pl.DataFrame]:
     """Return the rows of each side, missing ones included, with items and groups in common.
 
-    Returns:
-        ``detector, dataset, item, filepath, target, corpus, generator, group, has_group, state``,
-        ``logit, pred_prob, pred_label, abstained, error, preprocessing, windows``,
-        ``sonics:<partition>`` and ``by:<column>``.
+    Columns are ``detector, dataset, item, filepath, target, corpus, generator, group, has_group,
+    state, logit, pred_prob, pred_label, abstained, error, preprocessing, windows``,
+    ``sonics:<partition>`` and ``by:<column>``.
 
     Raises:
         UsageError: No predictions, or a column that no file has.
@@ -244,11 +217,7 @@ def load_rows(*sides: Inputs) -> list[pl.DataFrame]:
 
 
 def items_of(frame: pl.DataFrame) -> Items:
-    """Return the scored rows as arrays.
-
-    Items are ranked by logit, or by ``pred_prob`` if a row has no logit; missing logits are
-    computed from probabilities.
-    """
+    """Return the scored rows as arrays, ranked by logit, or ``pred_prob`` if a logit is missing."""
     scored = frame.filter(pl.col("state") == "scored")
     logit, prob = (_complete(scored[name]) for name in ("logit", "pred_prob"))
     return Items(
@@ -325,17 +294,8 @@ def export_asvspoof(
 ) -> dict[Path, int]:
     """Write a score file for each detector and dataset, and a key for each dataset.
 
-    Args:
-        predictions: See ``evaluate``.
-        folder: Output folder.
-        key: Key file with the labels of ASVspoof score files.
-        aggregate: How several rows of one file become one item; ``None`` refuses them.
-
-    Returns:
-        Number of files without a score (in the key only) by score file; 0 by key file.
-
-    Raises:
-        PredictionsError: A file is malformed, or a path does not fit the format.
+    Returns the number of files without a score (in the key only) by score file; 0 by key file.
+    ``PredictionsError`` if a file is malformed or a path does not fit the format.
     """
     written: dict[Path, int] = {}
     for one in open_sources(predictions, key=key, aggregate=aggregate):

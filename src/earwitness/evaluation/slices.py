@@ -235,12 +235,7 @@ class RowSlice:
 
 
 def slice_rows(frame: pl.DataFrame, by: Sequence[str]) -> Iterator[RowSlice]:
-    """Yield the slices of one detector's rows.
-
-    Args:
-        frame: Rows of one detector, from ``load_rows``.
-        by: Further columns to slice by, present as ``by:<column>``.
-    """
+    """Yield the slices of one detector's rows, also by further columns ``by:<column>``."""
     items = deduplicate(frame)
     yield RowSlice("overall", "overall", {}, items)
     for name, rows in split_by(frame, "dataset"):
@@ -300,11 +295,7 @@ HEADLINES = {
 
 
 def partition_columns(frame: pl.DataFrame) -> list[pl.Expr]:
-    """Return the columns ``sonics:<partition>``; null in rows outside the partition.
-
-    Args:
-        frame: Columns of a prediction file; ``target`` is a number.
-    """
+    """Return the columns ``sonics:<partition>``; null in rows outside the partition."""
     if "source_dataset" in frame.columns and frame["source_dataset"].count():
         source = pl.col("source_dataset").cast(pl.String).str.strip_chars().str.to_lowercase()
         is_sonics = (source == "sonics").fill_null(value=False)

@@ -54,15 +54,7 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True)
 class Summary:
-    """A row of the comparison table and its source.
-
-    Attributes:
-        row: Confusion counts of a detector on a dataset.
-        n_failed: Number of items with errors, not counted.
-        source: The prediction file, or names for predictions from memory.
-        n_abstained: Number of items the detector abstained from, not counted.
-        notes: Notes on the file.
-    """
+    """A row of the comparison table, its file with notes, and the numbers of items not counted."""
 
     row: ComparisonRow
     n_failed: int
@@ -111,10 +103,7 @@ def is_one_class(counts: Counts) -> bool:
 
 
 def comparison_record(row: ComparisonRow) -> dict[str, Cell]:
-    """Return a row of the comparison table by column.
-
-    As published, F1 is empty without true positives, not 0.
-    """
+    """Return a row of the comparison table by column; as published, F1 is empty without TP."""
     counts = row.counts
     names = ("accuracy", "precision", "recall", "specificity", "f1", "balanced_accuracy")
     rates = (_rate(name, counts) if name != "f1" or counts.tp else None for name in names)
@@ -151,11 +140,7 @@ def table_row(row: ComparisonRow, *, n_lost: int) -> TableRow:
 
 
 def write_published_tables(predictions: Predictions, folder: Path) -> list[Path]:
-    """Write SONICS's summary and partition tables of a SONICS detector.
-
-    Returns:
-        The written files; none for other detectors.
-    """
+    """Write SONICS's summary and partition tables, if of its detectors, and return their paths."""
     if "sonics-" not in predictions.detector:
         return []
     frame = predictions.frame
@@ -221,14 +206,9 @@ _NOTES = (
 
 
 def evaluate_counts(rows: Sequence[ComparisonRow], *, source: str | Path) -> Metrics:
-    """Compute metrics from the counts of a comparison table.
+    """Compute metrics from a comparison table with at most one row per model and dataset.
 
-    Args:
-        rows: Rows of the table, at most one per model and dataset.
-        source: The file of the table.
-
-    Returns:
-        Metrics of each detector by dataset, and of each set of reals with each set of fakes.
+    Slices are the datasets, and each set of reals with each set of fakes.
     """
     models = list(dict.fromkeys(row.model for row in rows))
     slices = [part for model in models for part in _slices([r for r in rows if r.model == model])]
@@ -277,11 +257,8 @@ def _slices(rows: Sequence[ComparisonRow]) -> list[Slice]:
 def _crossed(real: ComparisonRow, fake: ComparisonRow) -> Slice:
     counts = Counts(tp=fake.counts.tp, tn=real.counts.tn, fp=real.counts.fp, fn=fake.counts.fn)
     name = f"{real.dataset} × {fake.dataset}"
-    keys = {
-        "real_corpus": real.dataset,
-        "generator": fake.dataset,
-        "fake_corpus": fake.dataset,
-    }
+    other = dict.fromkeys(("generator", "fake_corpus"), fake.dataset)
+    keys = {"real_corpus": real.dataset} | other
     return _slice(ComparisonRow(real.model, name, counts), "grid", keys)
 
 

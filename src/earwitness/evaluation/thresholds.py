@@ -59,11 +59,7 @@ class Rule:
 
 
 def parse_rule(given: float | str | None) -> Rule:
-    """Parse a rule from the command line; ``None`` is ``file``.
-
-    Raises:
-        UsageError: Not a rule.
-    """
+    """Parse a rule from the command line; ``None`` is ``file``; ``UsageError`` if it is no rule."""
     if given is None or given == "file":
         return Rule("file")
     name, _, number = str(given).partition("=")
@@ -86,11 +82,7 @@ def parse_rule(given: float | str | None) -> Rule:
 
 
 def parse_costs(p_fake: float, c_miss: float, c_false_alarm: float) -> Costs:
-    """Return a prior and costs.
-
-    Raises:
-        UsageError: One is out of bounds.
-    """
+    """Return a prior and costs; ``UsageError`` if one is out of bounds."""
     try:
         return Costs(p_fake, c_false_alarm, c_miss)
     except ValueError as error:
@@ -122,10 +114,7 @@ class FittedThreshold:
 def fit_threshold(
     rows: pl.DataFrame, column: str, rule: Rule, settings: Settings
 ) -> FittedThreshold:
-    """Fit the threshold of a rule on scored rows.
-
-    A false positive rate needs enough groups of reals: items of one group are not independent.
-    """
+    """Fit a threshold on scored rows; a false positive rate needs enough groups of reals."""
     target, score = rows["target"].to_numpy(), rows[column].to_numpy()
     reason = _why_unfit(rows, column, rule)
     value = math.nan if reason else _fit(rule, target, score, settings.options.costs)
@@ -162,12 +151,7 @@ def _fit(rule: Rule, target: Ints, score: Floats, costs: Costs) -> float:
 
 
 def in_calibration_half(frame: pl.DataFrame, seed: int) -> pl.Series:
-    """Return the mask of rows in the calibration half, drawn by group.
-
-    Args:
-        frame: Rows of ``load_rows``.
-        seed: Random seed of the split.
-    """
+    """Return the mask of rows in the calibration half, drawn by group."""
     groups = frame.group_by("group").agg(
         pl.col("corpus").min(), pl.col("target").min().alias("low"), pl.col("target").max()
     )
@@ -179,13 +163,7 @@ def in_calibration_half(frame: pl.DataFrame, seed: int) -> pl.Series:
 
 
 def threshold_transfers(frame: pl.DataFrame, rule: Rule, settings: Settings) -> Iterator[Transfer]:
-    """Yield a transfer for each detector and pair of corpora.
-
-    Args:
-        frame: Rows of all detectors, from ``load_rows``.
-        rule: Threshold rule; ``fpr=0.05`` in place of one that is not fitted.
-        settings: Seed, costs and confidence level.
-    """
+    """Yield a transfer per detector and pair of corpora; by ``fpr=0.05`` if none is fitted."""
     rule = rule if rule.is_fitted else Rule("fpr", 0.05)
     is_for_fit = in_calibration_half(frame, settings.seed)
     for rows in frame.with_columns(is_for_fit.alias("_fit")).partition_by(
@@ -211,16 +189,12 @@ def _transfers_of_detector(
             called = apply_threshold(rest, column, fitted.value).drop_nulls("pred_label")
             fpr, recall = (
                 estimate_rate(
-                    own["pred_label"].to_numpy(),
-                    own["group"].to_numpy(),
+                    *called.filter(target=target).select("pred_label", "group"),
                     confidence=settings.confidence,
                     reason=fitted.reason or f"no {name} in {applied_to}",
                     conditional_on=given,
                 )
-                for name, own in (
-                    ("reals", called.filter(target=0)),
-                    ("fakes", called.filter(target=1)),
-                )
+                for target, name in enumerate(("reals", "fakes"))
             )
             yield Transfer(
                 detector=items["detector"][0],
@@ -267,11 +241,7 @@ def false_flags(specificity: Estimate) -> Estimate:
 
 
 def precision_at(prevalence: float, recall: Estimate, specificity: Estimate) -> Estimate:
-    """Return the precision at a prevalence of fakes.
-
-    Its interval combines the lower ends of both intervals, and the upper ends: it is
-    conservative.
-    """
+    """Return the precision at a prevalence of fakes; its interval is conservative."""
     no_flags = "nothing was called fake"
     bare = Estimate(
         reason=recall.reason or specificity.reason or no_flags,
@@ -304,13 +274,8 @@ def _precision(prevalence: float, recall: float, specificity: float) -> float:
 def reals_to_claim(fpr: float, confidence: float, n_flagged: int = 0) -> int:
     """Return the number of independent reals needed to bound the false positive rate by ``fpr``.
 
-    The bound is exact and one-sided (Clopper and Pearson, 1934). At 95 % and without flags it is
-    close to 3 / ``fpr``, the rule of three.
-
-    Args:
-        fpr: False positive rate to claim.
-        confidence: Confidence level of the claim.
-        n_flagged: Number of flagged reals.
+    The bound is exact and one-sided (Clopper and Pearson, 1934). At 95 % and without flagged reals
+    it is close to 3 / ``fpr``, the rule of three.
     """
     if n_flagged == 0:
         return math.ceil(math.log(1 - confidence) / math.log1p(-fpr))
