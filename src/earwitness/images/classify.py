@@ -105,9 +105,7 @@ class Scores:
 def read_tables(paths: Sequence[Path], base: Path) -> list[Table]:
     """Read CSVs and locate their images, without opening any.
 
-    Raises:
-        UsageError: The base is no folder, or no CSV is given.
-        DatasetError: A CSV cannot be read, lacks ``img_path``, or has unknown labels.
+    ``UsageError`` without a base folder or CSVs, ``DatasetError`` for a CSV that cannot be read.
     """
     if not paths:
         raise UsageError("no CSV given, expected --csv FILE")
@@ -141,17 +139,7 @@ def score_images(
     advance: Callable[[bool], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Scores:
-    """Return the scores of images.
-
-    Args:
-        images: Image files.
-        detector: The classifier.
-        advance: Called after every image with whether it has a score.
-        should_stop: Called before every batch.
-
-    Raises:
-        StoppedError: ``should_stop`` returned ``True``.
-    """
+    """Return the scores of images; ``StoppedError`` if ``should_stop``, called per batch."""
     scores = Scores()
     with ThreadPoolExecutor(usable_processors(), "reader") as pool:
         for start in range(0, len(images), detector.batch_size):
@@ -209,11 +197,7 @@ def _list_differences(picture: Picture, detector: ResnetDetector) -> Iterator[st
 
 
 def write_scores(table: Table, scores: Scores, threshold: float) -> None:
-    """Write decisions and scores into a CSV, see ``RawCsv.write``.
-
-    Raises:
-        DatasetError: The file changed since it was read.
-    """
+    """Write decisions and scores into a CSV, see ``RawCsv.write``."""
     decisions, probs, errors = [], [], []
     for image in table.images:
         logit = scores.logits.get(image) if isinstance(image, Path) else None
@@ -230,15 +214,7 @@ def write_scores(table: Table, scores: Scores, threshold: float) -> None:
 
 @dataclass(frozen=True)
 class Report:
-    """Metrics of one CSV, or of several.
-
-    Attributes:
-        name: Path of the CSV.
-        items: Rows with a label and a score.
-        has_groups: Whether every CSV has a ``group_id``.
-        n_failed: Labelled rows without a score.
-        n_unlabelled: Rows without a label.
-    """
+    """Metrics of the labelled and scored rows of one CSV, or of several."""
 
     name: str
     items: Items

@@ -23,6 +23,7 @@ GROUP = "group_id"
 _KNOWN = (PATH, TRUTH, GROUP, "split_tag", "split", "generator")
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
+_QUOTED = re.compile(r'"((?:[^"]|"")*+)"')
 
 
 @dataclass
@@ -84,32 +85,26 @@ class RawCsv:
         return value
 
     def write(self) -> None:
-        """Write the file; unless ``<name>.bak`` exists, the old content is copied there.
-
-        Raises:
-            DatasetError: The file changed since it was read.
-        """
+        """Write the file and, unless ``<name>.bak`` exists, its old content there."""
         if self.path.read_bytes() != self.content:
             raise DatasetError(f"{self.path}: changed since it was read; nothing was written to it")
         text = "".join(
             self.delimiter.join(row.fields) + row.end for row in (self.header, *self.rows)
         )
+        files = {self.path: self.mark + text.encode(self.encoding, "replace")}
         backup = self.path.with_name(self.path.name + ".bak")
-        for path, data in (
-            (backup, self.content),
-            (self.path, self.mark + text.encode(self.encoding, "replace")),
-        ):
-            if path != backup or not backup.exists():
-                with atomic_write(path) as temporary:
-                    temporary.write_bytes(data)
+        if not backup.exists():
+            files = {backup: self.content} | files
+        for path, data in files.items():
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(data)
 
 
 def read_image_csv(path: Path) -> RawCsv:
     """Read a CSV with ``img_path`` in UTF-8, UTF-16 with a byte-order mark, or else Latin-1.
 
-    Raises:
-        DatasetError: The file cannot be read, is empty, has no such column, has a known column
-            twice, a quote that is not closed, or a row with more fields than the header.
+    ``DatasetError`` if it cannot be read, is empty, has no such column, a known column twice, a
+    quote that is not closed, or a row with more fields than the header.
     """
     if not path.is_file():
         raise DatasetError(f"{missing(path)}; expected a CSV with {PATH}")
@@ -150,7 +145,7 @@ def _rows(text: str, delimiter: str, path: Path) -> Iterator[RawRow]:
         found = one.match(text, at)
         assert found is not None  # noqa: S101 - the pattern matches the empty string
         raw, end = found.groups()
-        if raw.startswith('"') and not _is_closed(raw):
+        if raw.startswith('"') and not _QUOTED.match(raw):
             raise DatasetError(f"{path}:{line}: a quote that is not closed")
         row.fields.append(raw)
         at = found.end()
@@ -165,16 +160,10 @@ def _rows(text: str, delimiter: str, path: Path) -> Iterator[RawRow]:
         row = RawRow(line, [], "")
 
 
-def _is_closed(raw: str) -> bool:
-    return re.match(r'"(?:[^"]|"")*+"', raw) is not None
-
-
 def _value(raw: str) -> str:
     """Return a field without its quotes."""
-    if not raw.startswith('"'):
-        return raw
-    closing = re.match(r'"((?:[^"]|"")*+)"', raw)
-    return closing[1].replace('""', '"') + raw[closing.end() :] if closing else raw
+    quoted = _QUOTED.match(raw)
+    return quoted[1].replace('""', '"') + raw[quoted.end() :] if quoted else raw
 
 
 def locate_image(base: Path, text: str) -> Path | str:
@@ -191,11 +180,7 @@ def locate_image(base: Path, text: str) -> Path | str:
 
 
 def read_targets(csv: RawCsv) -> list[int | None]:
-    """Return the label of each row, ``None`` without one.
-
-    Raises:
-        DatasetError: Unknown label.
-    """
+    """Return the label of each row, ``None`` without one; ``DatasetError`` if one is unknown."""
     if TRUTH not in csv:
         return [None] * len(csv.rows)
     targets = [parse_label(text) if text.strip() else None for text in csv.values(TRUTH)]

@@ -24,8 +24,13 @@ from pydantic import ValidationError
 from earwitness.audio.files import looks_like_text, opened
 from earwitness.audio.spectrogram import colour_table
 from earwitness.core.errors import AudioError, ImageError, RunError, first_line
-from earwitness.core.io import atomic_write
-from earwitness.core.spectrogram import PNG_CONTRACT, PNG_SOURCE, SpectrogramContract
+from earwitness.core.io import atomic_write, read_model
+from earwitness.core.spectrogram import (
+    PNG_CONTRACT,
+    PNG_SOURCE,
+    SPECTROGRAM_JSON,
+    SpectrogramContract,
+)
 
 MOST_PIXELS = 25_000_000
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
@@ -43,14 +48,7 @@ _DAMAGED = (
 
 @dataclass(frozen=True)
 class Shown:
-    """Source of an image.
-
-    Attributes:
-        file: Audio file, as its manifest names it.
-        window: Number of the clip in its file, from 0.
-        n_windows: Clips rendered of the file.
-        start_s: Start of the clip.
-    """
+    """Source of an image: audio file as in its manifest, and clip, numbered from 0."""
 
     file: str
     window: int
@@ -60,14 +58,7 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Content of an image file.
-
-    Attributes:
-        pixels: ``(height, width, 3)`` uint8.
-        mode: Pillow's mode of the file.
-        contract: Rendering parameters, if recorded in the file.
-        notes: Anomalies of the file, as phrases without a full stop.
-    """
+    """Content of an image file: RGB pixels, Pillow's mode, and phrases on anomalies."""
 
     pixels: NDArray[np.uint8]
     mode: str
@@ -108,11 +99,7 @@ def write_spectrogram(
 
 
 def read_image(path: Path) -> Picture:
-    """Read an image file of any of ``FORMATS``.
-
-    Raises:
-        ImageError: It is missing, no image, damaged, or too large.
-    """
+    """Read an image file of ``FORMATS``; ``ImageError`` if damaged, too large or no image."""
     with _open(path) as image:
         try:
             pixels, notes = _decode(image)
@@ -124,11 +111,7 @@ def read_image(path: Path) -> Picture:
 
 
 def read_info(path: Path) -> ImageInfo:
-    """Return the size and metadata of an image file; its pixels may still be damaged.
-
-    Raises:
-        ImageError: It is missing, no image, damaged, or too large.
-    """
+    """Return the size and metadata of an image file; its pixels may still be damaged."""
     with _open(path) as image:
         return ImageInfo((image.height, image.width), image.mode, _contract_in(image))
 
@@ -240,17 +223,6 @@ def _narrow(wide: NDArray[np.generic], mode: str) -> tuple[NDArray[np.uint8], st
 
 
 def read_contract(path: Path) -> SpectrogramContract:
-    """Read a ``spectrogram.json``.
-
-    Raises:
-        RunError: It cannot be read, or is no contract.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return SpectrogramContract.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{path}: {where}: {first['msg']}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: cannot be read as a contract ({error})") from error
+    """Read a ``spectrogram.json``; ``RunError`` if it cannot be read, or is no contract."""
+    expected = f"{SPECTROGRAM_JSON} of a folder of images"
+    return read_model(path, SpectrogramContract, error=RunError, expected=expected)

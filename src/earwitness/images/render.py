@@ -95,13 +95,7 @@ def _find_images(
 
 @dataclass
 class Rendering:
-    """Images of a rendering.
-
-    Attributes:
-        images: Path of an item → its images.
-        failures: Path of an item → why it could not be rendered.
-        n_kept: Items whose images existed.
-    """
+    """Images by path of an item, why others failed, and items whose images existed."""
 
     images: dict[str, list[Drawn]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -141,15 +135,7 @@ def render(
 ) -> Rendering:
     """Render the distinct files of manifests into a folder of images.
 
-    Args:
-        manifests: Audio files.
-        out: Output folder.
-        contract: Rendering parameters.
-        windows: Clips per file: ``published`` is the one in its centre.
-        overwrite: Render existing images again.
-        n_workers: Decoding processes; see ``decode_files``.
-        advance: Called after every file with whether it could be rendered.
-        should_stop: Called before every file; if true, only started files are finished.
+    If ``should_stop``, called before every file, is true, only started files are finished.
 
     Raises:
         ManifestError: A file has both labels.
