@@ -128,7 +128,7 @@ class CombDetector:
         if clip.n_samples < _MIN_S * SAMPLE_RATE_HZ:
             length_s = clip.n_samples / SAMPLE_RATE_HZ
             return _NOTHING, f"{length_s:.3g} s long, too few frames (needs {_MIN_S} s)"
-        residual = spectrum_residual(mix(clip.samples))
+        residual = flatten(comb_spectrum_db(clip.samples))
         if residual is None:
             return _NOTHING, "nothing to analyse (its spectrum is empty from 1000 to 3000 Hz)"
         trace = find_trace(residual)
@@ -152,27 +152,26 @@ def _details(trace: Trace) -> Details:
 _NOTHING = Trace(0.0, 0.0, "", 0)
 
 
-def mix(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the mean over channels, ``(1, n_samples)``."""
-    mixed: NDArray[np.float32] = samples.mean(axis=0, keepdims=True, dtype=np.float32)
-    return mixed
-
-
-def spectrum_residual(mono: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Return the mean spectrum of ``(1, n_samples)`` over its running median; see ``flatten``."""
-    return flatten(mean_spectrum_db(mono, n_fft=N_FFT, hop=N_FFT // 2))
+def comb_spectrum_db(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mean spectrum of the mean over channels, up to the end of the band, in dB."""
+    mono = samples if len(samples) == 1 else samples.mean(axis=0, keepdims=True, dtype=np.float32)
+    return mean_spectrum_db(
+        mono,
+        n_fft=N_FFT,
+        hop=N_FFT // 2,
+        n_bins=round(BAND_HZ[1] * N_FFT / SAMPLE_RATE_HZ),
+        dtype=np.float32,
+    )
 
 
 def flatten(spectrum_db: NDArray[np.floating]) -> NDArray[np.float32] | None:
-    """Return a spectrum over its running median from 0 Hz to the end of the band, in dB.
+    """Return a spectrum over its running median in dB, limited to [-3, 6].
 
-    The band ends at 16 kHz, or before the spectrum falls off for good. Values are limited to
-    [-3, 6]. ``None`` if that leaves less than 2 kHz.
+    It is cut where the spectrum falls off for good; ``None`` if that is below 3 kHz.
     """
     from scipy import ndimage
 
-    n_bins = round(BAND_HZ[1] * N_FFT / SAMPLE_RATE_HZ)
-    spectrum = np.asarray(spectrum_db[:n_bins], dtype=np.float32)
+    spectrum = np.asarray(spectrum_db, dtype=np.float32)
     floor = ndimage.median_filter(spectrum, 101, mode="nearest")
     n_used = _end_of_content(floor)
     if n_used * SAMPLE_RATE_HZ / N_FFT < BAND_HZ[0] + 2_000:

@@ -179,9 +179,15 @@ FAKEPRINT = DetectorKind(describe_fakeprint, open_fakeprint)
 
 
 def mean_spectrum_db(
-    samples: NDArray[np.float32], *, n_fft: int, hop: int, block_frames: int = 64
+    samples: NDArray[np.float32],
+    *,
+    n_fft: int,
+    hop: int,
+    n_bins: int | None = None,
+    dtype: type[np.floating] = np.float64,
+    block_frames: int = 64,
 ) -> NDArray[np.float64]:
-    """Return the mean power spectrum in decibels over frames and channels, ``(n_fft // 2 + 1,)``.
+    """Return the mean power spectrum in decibels over frames and channels, ``(n_bins,)``.
 
     Frames are centred, with reflected ends, under a periodic Hann window; power is clipped to
     [1e-10, 1e6] before the logarithm. Memory does not grow with the duration.
@@ -190,19 +196,21 @@ def mean_spectrum_db(
         samples: ``(n_channels, n_samples)``, more than ``n_fft // 2`` samples long.
         n_fft: Window and transform length, in samples.
         hop: Step between frames, in samples.
+        n_bins: Number of the lowest bins; all ``n_fft // 2 + 1`` by default.
+        dtype: Precision of the logarithms; float32 takes a third of the time.
         block_frames: Frames transformed together.
     """
     from scipy import fft
 
     window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
-    total = np.zeros(n_fft // 2 + 1)
+    total = np.zeros(n_bins or n_fft // 2 + 1)
     n_frames = 0
     for channel in samples:
         padded = np.pad(channel, n_fft // 2, mode="reflect")
         frames = sliding_window_view(padded, n_fft)[::hop]
         for start in range(0, len(frames), block_frames):
             block = frames[start : start + block_frames] * window
-            power = np.abs(fft.rfft(block, axis=1)).astype(np.float64) ** 2
+            power = np.abs(fft.rfft(block, axis=1)[:, : len(total)]).astype(dtype) ** 2
             total += (10 * np.log10(np.clip(power, 1e-10, 1e6))).sum(axis=0)
             n_frames += len(block)
     return total / n_frames
