@@ -59,10 +59,7 @@ class ClipContract(BaseModel):
         return native_rate_hz if keeps_rate else self.sample_rate_hz
 
     def at_rate(self, rate_hz: int) -> ClipContract:
-        """Return the contract of clips at another rate, which the detector resamples itself.
-
-        Other contracts are returned as they are.
-        """
+        """Return the contract at another rate if the detector resamples itself, else this one."""
         if self.resampled_by is None:
             return self
         ratio = Fraction(rate_hz, self.sample_rate_hz)

@@ -49,7 +49,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     with _describe_refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep_once(path.parent)
+        if (key := (os.getpid(), path.parent.absolute())) not in _swept:
+            _swept.add(key)
+            sweep(path.parent)
         handle, temporary = _open_temporary(path)
         try:
             yield temporary
@@ -117,14 +119,6 @@ def _open_temporary(path: Path) -> tuple[int | None, Path]:
         if os.fstat(handle).st_nlink:  # else another process has removed it before it was locked
             return handle, Path(name)
         os.close(handle)
-
-
-def _sweep_once(folder: Path) -> None:
-    """Sweep a folder the first time this process writes there."""
-    key = os.getpid(), folder.absolute()
-    if key not in _swept:
-        _swept.add(key)
-        sweep(folder)
 
 
 def sweep(folder: Path, *, below: bool = False) -> None:
@@ -214,10 +208,7 @@ def sha256_of(path: Path) -> str:
 
 
 def file_stem(name: str) -> str:
-    """Return a portable file name: ``/`` becomes ``__``, ``@`` becomes ``--``, others ``_``.
-
-    The name cannot leave its folder.
-    """
+    """Return a portable file name, no path: ``/`` becomes ``__``, ``@`` ``--``, others ``_``."""
     name = name.replace("/", "__").replace("@", "--")
     safe = "".join(c if c.isalnum() or c in "._-+= ()" else "_" for c in name).strip(" .")
     return safe or "_"

@@ -113,7 +113,6 @@ PUBLISHED_NAMES = ("Original", "Deepfake")
 """Class names of the published pipeline, by target."""
 
 _NUMBERS = dict.fromkeys(REAL_NAMES, 0) | dict.fromkeys(FAKE_NAMES, 1)
-_TRUE_FALSE = {"false": 0, "true": 1}
 _DROPPED = str.maketrans("", "", " \t-_")
 
 
@@ -128,7 +127,7 @@ def parse_target(text: str) -> int | None:
     """Return the class of a cell as ``parse_label``, or of "true" (fake), "1.00" and the like."""
     named = parse_label(text)
     if named is None:
-        named = _TRUE_FALSE.get(text.strip().lower())
+        named = {"false": 0, "true": 1}.get(text.strip().lower())
     if named is not None:
         return named
     try:
