@@ -15,6 +15,9 @@ from earwitness.audio.clips import Clip
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import DETAIL_COLUMNS
 from earwitness.detectors.loading import look_up, open_detector
+from earwitness.listen.listen import listen
+from earwitness.listen.spectrum import plot_comb
+from earwitness.listen.text import describe_in_full
 from earwitness.scoring.predict import predict
 
 RATE = 44_100
@@ -148,6 +151,19 @@ def test_details_follow_all_other_columns(tmp_path: Path) -> None:
     assert tuple(found.frame.columns[-3:]) == tuple(DETAIL_COLUMNS)
     assert found.frame["decoder_guess"].to_list() == ["DAC or LAC 44.1 kHz", None]
     assert found.frame.schema["n_teeth"] == pl.Int64
+
+
+def test_listen_names_the_decoder_and_draws_its_comb(tmp_path: Path) -> None:
+    path = tmp_path / "fake.wav"
+    soundfile.write(path, decode((8, 8, 4, 2), RATE / 512), RATE)
+    (song,) = listen([path], [open_detector("comb")])
+    text = " ".join(str(line) for line in describe_in_full(song, width=100))
+    assert "Trace of a decoder: lines every" in text
+    assert plot_comb(song, tmp_path / "x.svg") == tmp_path / "x-comb.svg"
+    assert "dashed; 16 of" in (tmp_path / "x-comb.svg").read_text(encoding="utf-8")
+    soundfile.write(path, pink(), RATE)
+    (song,) = listen([path], [open_detector("comb")])
+    assert plot_comb(song, tmp_path / "y.svg") is None
 
 
 def test_it_needs_no_weights() -> None:

@@ -142,9 +142,12 @@ def _tell(results: Sequence[SongResult], cards: Sequence[DetectorCard]) -> None:
 
 
 def _draw(results: Sequence[SongResult], pictures: Sequence[Path]) -> None:
+    from earwitness.listen.spectrum import plot_comb
     from earwitness.listen.timeline import plot_hearing
 
     for result, path in zip(results, pictures, strict=True):
         if result.has_verdict:
             plot_hearing(result, path)
             console.remark(f"timeline drawn in {path}")
+            if (drawn := plot_comb(result, path)) is not None:
+                console.remark(f"spectrum drawn in {drawn}")

@@ -84,9 +84,9 @@ def describe_comb(weights: Path | None, options: OpenOptions) -> DetectorCard:
         source="Pons et al., arXiv 2010.14356; Afchar et al., arXiv 2506.19108",
         weights_from="part of the package: it has none",
         limits=(
-            "Finds decoders whose frame rates it lists: EnCodec, DAC, LAC, Musika, YuE and most of "
-            "ACE-Step. Udio, Suno, Lyra and Griffin-Lim leave no comb that it sees, and resampling "
-            "or pitch shifts hide one: nothing found does not say real."
+            "Finds decoders whose frame rates it lists: EnCodec, DAC, LAC, Musika, YuE, ACE-Step "
+            "and half of Lyra. Udio, Suno and Griffin-Lim leave no comb that it sees; resampling, "
+            "pitch shifts or low bit rates hide one: nothing found does not say real."
         ),
         details={"n_fft": N_FFT, "limit": _LIMIT, "tail": _TAIL, "shortest_s": _MIN_S},
         weights_sha256=None if weights is None else sha256_of(Path(__file__)),
