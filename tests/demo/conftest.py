@@ -11,8 +11,8 @@ from rich.console import Console
 
 from bench.test_steps import Watching
 from earwitness.bench.run import BenchmarkRun
+from earwitness.cli import bench as command
 from earwitness.cli import console
-from earwitness.cli import demo as command
 from earwitness.demo.run import Settings, prepare_demo, run_demo
 
 SMALL = Settings(n_tracks=12, n_songs=4, n_captions=2, clip_s=4.0)
@@ -38,5 +38,5 @@ def small_demo(tmp_path_factory: pytest.TempPathFactory) -> SmallDemo:
         patch.setattr(console, "out", printed)
         prepare_demo(out, SMALL, on_step=steps.append)
         done = run_demo(out, SMALL, on_step=steps.append, watcher=Watching())
-        command._print(done, out)
+        command._print_demo(done, out)
     return SmallDemo(out, steps, printed.file.getvalue(), done)  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from demo.conftest import SmallDemo
-from earwitness.cli.demo import _lesson
+from earwitness.cli.bench import _lesson
 from earwitness.core.errors import UsageError
 from earwitness.demo.run import Outcome, Settings, prepare_demo, read_outcomes
 

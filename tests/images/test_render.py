@@ -9,7 +9,7 @@ import torch
 
 from builders import write_tone
 from earwitness.audio.spectrogram import draw_levels
-from earwitness.cli.image_options import make_contract
+from earwitness.cli.images import make_contract
 from earwitness.core.errors import ManifestError, RunError, StoppedError
 from earwitness.core.manifest import Manifest
 from earwitness.core.spectrogram import SpectrogramContract

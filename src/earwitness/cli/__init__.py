@@ -150,7 +150,6 @@ def make_app() -> typer.Typer:
     """Return the Typer application with all commands."""
     from earwitness.cli import bench
     from earwitness.cli.audit import audit
-    from earwitness.cli.demo import demo
     from earwitness.cli.detectors import detectors, export
     from earwitness.cli.evaluate import compare, evaluate, plot, report, summarize
     from earwitness.cli.images import classify, render
@@ -174,7 +173,7 @@ def make_app() -> typer.Typer:
     app.callback()(_common)
     for command in (
         *(splits, audit, predict, summarize, evaluate, compare, report, plot),
-        *(render, train, classify, export, listen, detectors, demo),
+        *(render, train, classify, export, listen, detectors, bench.demo),
     ):
         app.command(cls=_Command, help=_reflowed(command.__doc__))(command)
     benchmark = typer.Typer(

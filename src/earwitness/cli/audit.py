@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,12 +16,10 @@ from earwitness.cli.options import (
     option,
     predict_option,
     remark_on_manifests,
+    switch,
     weights_by_name,
 )
-
-if TYPE_CHECKING:
-    from earwitness.audit.schema import AuditReport
-    from earwitness.core.manifest import Manifest
+from earwitness.core.errors import UsageError
 
 
 def audit(
@@ -59,7 +57,7 @@ def audit(
     ] = None,
     root: Root = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with status 1 if there are findings.")
+        bool, switch("--strict", "Exit with status 1 if there are findings.")
     ] = False,
     num_workers: Annotated[int | None, predict_option("num_workers")] = None,
 ) -> None:
@@ -70,9 +68,8 @@ def audit(
     properties other than the music that separate the classes. A check passes, has findings, or
     gives the reason why it was not run.
     """
-    from earwitness.audit.audit import audit_into, find_cards
+    from earwitness.audit.audit import audit_into, find_cards, write_fixed
     from earwitness.audit.tables import audit_table
-    from earwitness.core.errors import UsageError
 
     audited = open_manifests(manifest, root)
     others = open_manifests(against, root) if against else []
@@ -94,29 +91,15 @@ def audit(
         )
     console.out.print(audit_table(report))
     if fix is not None:
-        _write_fixed(report, audited[0], fix)
-    _finish(report, out, strict=strict)
-
-
-def _write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> None:
-    from earwitness.audit.audit import write_fixed
-
-    n_dropped, beside = write_fixed(report, manifest, path)
-    n_kept = console.thousands(len(manifest) - n_dropped)
-    console.out.print(
-        f"rows kept: {n_kept} in {path}; dropped: {console.thousands(n_dropped)}, see {beside}",
-        markup=False,
-    )
-
-
-def _finish(report: AuditReport, out: Path, *, strict: bool) -> None:
-    """Print the summary; exit with status 1 for findings if ``strict``."""
+        n_dropped, dropped = write_fixed(report, audited[0], fix)
+        n_kept = console.thousands(len(audited[0]) - n_dropped)
+        n_gone = console.thousands(n_dropped)
+        console.echo(f"rows kept: {n_kept} in {fix}; dropped: {n_gone}, see {dropped}")
     n_open = sum(check.verdict == "not checked" for check in report.checks)
     n_passed = len(report.checks) - report.n_findings - n_open
-    console.out.print(
+    console.echo(
         f"\nchecks with findings: {report.n_findings}, passed: {n_passed}, not run: {n_open}; "
-        f"written to {out}",
-        markup=False,
+        f"written to {out}"
     )
     if strict and report.n_findings:
         raise typer.Exit(1)

@@ -6,8 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
 from rich.progress import (
@@ -99,9 +98,24 @@ def download_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
         progress.stop()
 
 
-def remark(text: str) -> None:
-    """Print a note on stderr."""
-    err.print(f"note: {text}", markup=False)
+def echo(text: object) -> None:
+    """Print text on stdout; brackets are not markup."""
+    out.print(text, markup=False)
+
+
+def remark(*texts: str) -> None:
+    """Print notes on stderr."""
+    for text in texts:
+        err.print(f"note: {text}", markup=False)
+
+
+def frequent(failures: Iterable[tuple[str, object]], n_shown: int = 5) -> list[str]:
+    """Return the most frequent of reasons with their files: its count, and one file if known."""
+    files: dict[str, list[object]] = {}
+    for reason, path in failures:
+        files.setdefault(reason, []).append(path)
+    most = sorted(files.items(), key=lambda item: -len(item[1]))[:n_shown]
+    return [f"{len(p)} × {why}{f' (as {p[0]})' if p[0] else ''}" for why, p in most]
 
 
 class _Remarks(logging.Handler):
@@ -117,9 +131,3 @@ logging.getLogger("earwitness").addHandler(_Remarks())
 def thousands(n: int) -> str:
     """Format a count with spaces between thousands: ``8 995``."""
     return f"{n:,}".replace(",", " ")
-
-
-def shortened(path: Path) -> str:
-    """Return a path relative to the working folder, if it is below it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -12,7 +12,8 @@ import typer
 from rich.text import Text
 
 from earwitness.cli import console
-from earwitness.cli.options import comma_list, option
+from earwitness.cli.options import Classes, comma_list, option, switch
+from earwitness.core.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
@@ -28,7 +29,7 @@ def detectors(
         ),
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")] = False,
+    as_json: Annotated[bool, switch("--json", "Print JSON to stdout.")] = False,
 ) -> None:
     """List detectors with the location of their weights, or how to get them.
 
@@ -163,14 +164,7 @@ def export(
     detector: Annotated[
         str | None, option("NAME", "Name of the detector, if the folder does not contain it.")
     ] = None,
-    classes: Annotated[
-        str | None,
-        option(
-            "NAMES",
-            "Classes of outputs 0 and 1 of a ResNet-18 without a card, such as "
-            "deepfake,original (in the order of the class folders).",
-        ),
-    ] = None,
+    classes: Classes = None,
     contract: Annotated[
         Path | None,
         option(
@@ -201,23 +195,21 @@ def export(
     from earwitness.detectors.export import ONNX_FILE, push_folder, write_folder, write_onnx
 
     opened = _open(weights, detector, classes, contract)
-    for line in opened.remarks:
-        console.remark(line)
+    console.remark(*opened.remarks)
     if format_ == "onnx":
         gap = write_onnx(opened, out)
         done = f"{out / ONNX_FILE}: logits differ from the detector's by at most {gap:.1g}"
     else:
         path = write_folder(opened, out, published=format_ == "published")
         done = f"{path}: use it with --detector {out}"
-    console.out.print(done, markup=False)
+    console.echo(done)
     if push_to_hub:
-        console.out.print(f"uploaded to {push_folder(out, push_to_hub)}", markup=False)
+        console.echo(f"uploaded to {push_folder(out, push_to_hub)}")
 
 
 def _open(
     weights: Path, detector: str | None, classes: str | None, contract: Path | None
 ) -> Detector:
-    from earwitness.core.errors import UsageError, WeightsError
     from earwitness.core.io import missing
     from earwitness.detectors.loading import open_detector
     from earwitness.detectors.nets.resnet18 import load_resnet

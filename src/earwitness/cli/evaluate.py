@@ -10,16 +10,17 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.options import (
-    COMPARISON,
-    PREDICTIONS,
     Aggregation,
     Key,
     Threshold,
     comma_list,
     option,
     refuse_inputs,
+    switch,
 )
+from earwitness.core.errors import UsageError
 
+PREDICTIONS, COMPARISON = Path("ood_eval/preds"), Path("ood_eval/final_ood_comparison.csv")
 SHOWN_KINDS = ("overall", "dataset", "column", "sonics")
 
 
@@ -87,7 +88,6 @@ def evaluate(
     fitted on other corpora. Unscored rows are excluded from every metric; their count is reported.
     """
     from earwitness.audit.schema import read_audit
-    from earwitness.core.errors import UsageError
     from earwitness.evaluation.calibration import parse_method
     from earwitness.evaluation.evaluate import evaluate as make_metrics
     from earwitness.evaluation.rows import export_asvspoof
@@ -138,9 +138,8 @@ def evaluate(
     for check in metrics.checks:
         if check.verdict != "ok":
             console.remark(f"{check.detector}: {check.detail}" if check.detector else check.detail)
-    for note in metrics.notes:
-        console.remark(note)
-    console.out.print(f"written to {out} and {table}", markup=False)
+    console.remark(*metrics.notes)
+    console.echo(f"written to {out} and {table}")
 
 
 def compare(
@@ -169,8 +168,8 @@ def compare(
         first, second, key=key, aggregate=aggregate, seed=seed, threshold=threshold
     )
     for pair in found.pairs:
-        console.out.print(f"first: {pair.first}", markup=False)
-        console.out.print(f"second: {pair.second}", markup=False)
+        console.echo(f"first: {pair.first}")
+        console.echo(f"second: {pair.second}")
         for table in comparison_tables(pair):
             console.out.print(table, "")
         console.out.print(
@@ -178,8 +177,7 @@ def compare(
         )
     n_tests = sum(not math.isnan(line.p_holm) for line in found.lines)
     console.out.print(f"Holm: corrected for {n_tests} tests")
-    for note in found.notes:
-        console.remark(note)
+    console.remark(*found.notes)
 
 
 def summarize(
@@ -199,14 +197,13 @@ def summarize(
     ] = None,
     key: Key = None,
     aggregate: Aggregation = None,
-    append: Annotated[bool, typer.Option("--append", help="Append to the existing table.")] = False,
+    append: Annotated[bool, switch("--append", "Append to the existing table.")] = False,
 ) -> None:
     """Summarize prediction files as rows of the comparison table.
 
     Reads files of predict and of the published scripts (columns target or y_true, and pred_label,
     y_pred or pred_prob). Unscored rows are excluded; their count is printed.
     """
-    from earwitness.core.errors import UsageError
     from earwitness.evaluation.summarize import summarize as make_rows
     from earwitness.report.comparison import comparison_table, write_comparison
 
@@ -229,18 +226,14 @@ def summarize(
     write_comparison(rows, output_csv, append=append)
     console.out.print(comparison_table(rows))
     for summary in summaries:
-        for note in summary.notes:
-            console.remark(note)
-        if summary.n_failed:
-            console.remark(
-                f"{summary.source}: {summary.n_failed} rows without a score, not counted"
-            )
-        if summary.n_abstained:
-            console.remark(
-                f"{summary.source}: {summary.n_abstained} rows abstained from (nothing to "
-                "analyse), not counted"
-            )
-    console.out.print(f"written to {output_csv}", markup=False)
+        console.remark(*summary.notes)
+        for n, why in (
+            (summary.n_failed, "without a score"),
+            (summary.n_abstained, "abstained from (nothing to analyse)"),
+        ):
+            if n:
+                console.remark(f"{summary.source}: {n} rows {why}, not counted")
+    console.echo(f"written to {output_csv}")
 
 
 def plot(
@@ -248,7 +241,7 @@ def plot(
     input_csv: Annotated[Path, option("FILE", "Comparison table.")] = COMPARISON,
     out_dir: Annotated[Path, option("DIR", "Output folder.")] = Path("ood_eval/confusion_matrices"),
     normalized: Annotated[
-        bool, typer.Option("--normalized", help="Also draw row-normalised matrices.")
+        bool, switch("--normalized", "Also draw row-normalised matrices.")
     ] = False,
 ) -> None:
     """Plot a confusion matrix for each row of a comparison table.
@@ -258,7 +251,7 @@ def plot(
     from earwitness.report.comparison import plot_confusions, read_comparison
 
     written = plot_confusions(read_comparison(input_csv), out_dir, normalized=normalized)
-    console.out.print(f"{len(written)} charts written to {out_dir}", markup=False)
+    console.echo(f"{len(written)} charts written to {out_dir}")
 
 
 def report(
@@ -290,4 +283,4 @@ def report(
     else:
         metrics = read_metrics(source)
     write_report(metrics, out, audio_roots=audio_root or [])
-    console.out.print(f"written to {out}", markup=False)
+    console.echo(f"written to {out}")

@@ -1,15 +1,19 @@
-"""``earwitness render`` and ``earwitness classify``."""
+"""``earwitness render`` and ``earwitness classify``; rendering options of ``train``."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.image_options import make_contract, parse_size, with_rendering_options
 from earwitness.cli.options import (
+    GPU_HELP,
+    Classes,
     Root,
     choose_device,
     comma_list,
@@ -18,28 +22,147 @@ from earwitness.cli.options import (
     parse_option,
     predict_option,
     remark_on_manifests,
+    switch,
+    two_numbers,
+    with_options,
 )
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
+    from earwitness.core.spectrogram import SpectrogramContract
     from earwitness.images.classify import Scores, Table
+
+
+PANEL = "Rendering of images"
+STYLES: dict[str, dict[str, Any]] = {
+    "usual": {
+        "sample_rate_hz": 16_000,
+        "n_fft": 2_048,
+        "scale": "mel",
+        "low_hz": 20.0,
+        "top_db": 80.0,
+        "colours": "grey",
+    },
+    "published": {
+        "sample_rate_hz": 44_100,
+        "native_rate": True,
+        "n_fft": 1_024,
+        "hop": 512,
+        "scale": "log",
+        "low_hz": 46.25,
+        "top_db": 80.0,
+        "colours": "magma",
+    },
+}
+"""Parameters by style; without ``hop`` there is one frame per column.
+
+``published`` imitates librosa's logarithmic axis, as used by the authors of the image track: it is
+linear below 65.4 Hz, over half an octave's height; a purely logarithmic axis begins at 46.25 Hz.
+"""
+
+
+_option = functools.partial(option, panel=PANEL)
+
+
+def make_contract(
+    *,
+    style: Annotated[
+        str,
+        _option(
+            "NAME",
+            "usual, or published: transform 1024/512, logarithmic axis, magma, each file at its "
+            "own rate. Other options override it.",
+        ),
+    ] = "usual",
+    contract: Annotated[
+        Path | None,
+        _option("FILE", "A spectrogram.json with all parameters, in place of these options."),
+    ] = None,
+    size: Annotated[str, _option("PIXELS", "Height and width: 224 or 128x256.")] = "224",
+    clip_s: Annotated[float, _option("SECONDS", "Length of a clip.", min=0.05, max=600)] = 5.0,
+    sample_rate_hz: Annotated[
+        int | None,
+        _option(
+            "HZ",
+            "Rate that all audio is resampled to (default: 16000). A rate above that of some "
+            "files is visible in their images.",
+            min=1_000,
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None, _option("NAME", "Frequency scale: mel, linear or log (default: mel).")
+    ] = None,
+    band_hz: Annotated[
+        str | None, _option("LOW,HIGH", "Frequency band (default: 20 Hz to half the rate).")
+    ] = None,
+    n_fft: Annotated[
+        int | None, _option("N", "Samples per window (default: 2048).", min=16)
+    ] = None,
+    top_db: Annotated[
+        float | None,
+        _option("DB", "Dynamic range below a clip's maximum (default: 80).", min=1, max=200),
+    ] = None,
+    colours: Annotated[
+        str | None, _option("NAME", "grey, viridis or magma (default: grey).")
+    ] = None,
+) -> SpectrogramContract:
+    """Return the rendering parameters that options describe; ``None`` is the style's value."""
+    given = locals()
+    from pydantic import ValidationError
+
+    from earwitness.core.spectrogram import SpectrogramContract
+    from earwitness.images.png import read_contract
+
+    if style not in STYLES:
+        raise UsageError(f"--style {style}: expected {' or '.join(STYLES)}")
+    if contract is not None:
+        return read_contract(contract)
+    height, width = parse_size(size)
+    own = ("sample_rate_hz", "n_fft", "scale", "top_db", "colours")
+    options = STYLES[style] | {name: given[name] for name in own if given[name] is not None}
+    if sample_rate_hz is not None:
+        options["native_rate"] = False
+    rate_hz, low_hz = options["sample_rate_hz"], options.pop("low_hz")
+    options |= {"width": width, "height": height}
+    options["band_hz"] = two_numbers("--band-hz", band_hz) if band_hz else (low_hz, rate_hz / 2)
+    if "hop" in options:
+        options["n_frames"] = round(clip_s * rate_hz / options["hop"]) + 1
+    else:
+        options["hop"] = max(1, round(clip_s * rate_hz / (width - 1)))
+    try:
+        return SpectrogramContract.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"--{first['loc'][0]} ".replace("_", "-") if first["loc"] else ""
+        raise UsageError(f"{name}{first['msg']}") from None
+
+
+def with_rendering_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameter ``rendering`` of a command by the options of ``make_contract``."""
+    shared = inspect.signature(make_contract, locals={"SpectrogramContract": Any}, eval_str=True)
+    return with_options("rendering", shared.parameters.values(), dict, command)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return height and width; ``UsageError`` if the text is neither a number nor two of them."""
+    height, _, width = text.lower().replace("×", "x").partition("x")
+    if not (height.isdecimal() and (width or height).isdecimal() and int(width or height) > 1):
+        raise UsageError(f"--size {text}: expected pixels like 224, or height and width as 128x256")
+    return int(height), int(width or height)
 
 
 @with_rendering_options
 def render(
     *,
     manifest: Annotated[
-        list[str] | None,
-        option("FILES", "Audio manifests, or a folder of them; several by comma."),
+        list[str] | None, option("FILES", "Audio manifests, or a folder of them; several by comma.")
     ] = None,
     folder: Annotated[
-        Path | None,
-        option("DIR", "Audio of your own: real/** and fake/<generator>/** below it."),
+        Path | None, option("DIR", "Audio of your own: real/** and fake/<generator>/** below it.")
     ] = None,
     out: Annotated[
-        Path,
-        option("DIR", "Folder of images: original/combined, deepfake/combined."),
+        Path, option("DIR", "Folder of images: original/combined, deepfake/combined.")
     ] = Path("data"),
     root: Root = None,
     windows: Annotated[
@@ -101,14 +224,13 @@ def render(
         console.remark(f"not rendered: {path}: {reason}")
     kept = f", {console.thousands(done.n_kept)} of them kept" if done.n_kept else ""
     more = f" (see {out / 'errors.csv'})" if done.failures else ""
-    console.out.print(
+    console.echo(
         f"{console.thousands(done.n_images)} images of {console.thousands(len(done.images))} files"
-        f"{kept}; {len(done.failures)} could not be rendered{more}",
-        markup=False,
+        f"{kept}; {len(done.failures)} could not be rendered{more}"
     )
     if not done.images:
         raise typer.Exit(1)
-    console.out.print(f"written to {out}; train with earwitness train --images {out}", markup=False)
+    console.echo(f"written to {out}; train with earwitness train --images {out}")
 
 
 def classify(
@@ -129,14 +251,7 @@ def classify(
             "test_data/test.csv).",
         ),
     ] = None,
-    classes: Annotated[
-        str | None,
-        option(
-            "NAMES",
-            "Classes of outputs 0 and 1, such as deepfake,original (the order of class folders); "
-            "for weights without a card.",
-        ),
-    ] = None,
+    classes: Classes = None,
     size: Annotated[
         str | None,
         option(
@@ -156,16 +271,13 @@ def classify(
     ] = None,
     strict: Annotated[
         bool,
-        typer.Option(
+        switch(
             "--strict",
-            help="Refuse images that differ from the training images, and exit 1 if a row has no "
-            "score.",
+            "Refuse images that differ from the training images, and exit 1 if a row has no score.",
         ),
     ] = False,
     device: Annotated[str, predict_option("device")] = "auto",
-    gpu: Annotated[
-        int | None, option("N", "N is --device cuda:N, -1 is --device cpu.", min=-1)
-    ] = None,
+    gpu: Annotated[int | None, option("N", GPU_HELP, min=-1)] = None,
 ) -> None:
     """Classify the images that CSVs list.
 
@@ -185,7 +297,7 @@ def classify(
         weights,
         classes=tuple(comma_list([classes])) if classes else None,
         size=parse_size(size) if size else None,
-        device=choose_device(device, gpu, console.remark),
+        device=choose_device(device, gpu),
     )
     tables = work.read_tables([Path(p) for p in comma_list(csv or ["test_data/test.csv"])], base)
     threshold = detector.card.threshold if threshold is None else threshold
@@ -200,8 +312,7 @@ def classify(
         raise UsageError(f"--strict: {'; '.join(differences)}")
     for table in tables:
         work.write_scores(table, scores, threshold)
-    for line in (*differences, *scores.describe_notes(), *detector.remarks):
-        console.remark(line)
+    console.remark(*(*differences, *scores.describe_notes(), *detector.remarks))
     _report(tables, scores, threshold, detector.card)
     _print_counts(tables, scores, strict=strict)
 
@@ -221,10 +332,9 @@ def _report(tables: list[Table], scores: Scores, threshold: float, card: Detecto
             continue
         reports.append(report)
         written = work.write_report(report, table, card)
-        console.out.print(
+        console.echo(
             f"{table.path}: accuracy {report.estimates['accuracy'].number:.4f} of "
-            f"{len(report.items)} ({', '.join(path.name for path in written)})",
-            markup=False,
+            f"{len(report.items)} ({', '.join(path.name for path in written)})"
         )
         if note := work.polarity_note(report, card):
             console.remark(note)
@@ -234,20 +344,19 @@ def _report(tables: list[Table], scores: Scores, threshold: float, card: Detecto
             pooled = work.make_report("all CSVs together", labelled, scores, threshold)
         path = tables[0].path.with_name(work.AGGREGATE_JSON)
         work.write_aggregate(reports, pooled, card, path)
-        console.out.print(f"all CSVs: {path}", markup=False)
+        console.echo(f"all CSVs: {path}")
 
 
 def _print_counts(tables: list[Table], scores: Scores, *, strict: bool) -> None:
     """Print how many rows were scored, and the most frequent errors."""
     rows = [image for table in tables for image in table.images if image is not None]
-    failed: dict[str, list[Path | str]] = {}
-    for image in rows:
-        if error := scores.error_of(image):
-            failed.setdefault(error, []).append(image)
-    n_failed = sum(map(len, failed.values()))
-    for reason, images in sorted(failed.items(), key=lambda item: (-len(item[1]), item[0]))[:5]:
-        shown = f" (as {images[0]})" if isinstance(images[0], Path) else ""
-        console.remark(f"{len(images)} × {reason}{shown}")
+    failed = [
+        (error, image if isinstance(image, Path) else "")
+        for image in rows
+        if (error := scores.error_of(image))
+    ]
+    n_failed = len(failed)
+    console.remark(*console.frequent(sorted(failed, key=lambda pair: pair[0])))
     where = " (see the column prediction_error)" if n_failed else ""
     n_scored, n_shown = map(console.thousands, (len(rows) - n_failed, n_failed))
     console.out.print(f"{n_scored} rows scored, {n_shown} failed{where}")

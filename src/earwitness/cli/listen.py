@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.options import comma_list, option, parse_option, predict_option, weights_by_name
+from earwitness.cli.options import (
+    Weights,
+    choose_device,
+    comma_list,
+    option,
+    parse_option,
+    predict_option,
+    switch,
+    weights_by_name,
+)
 
 if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
@@ -31,14 +40,7 @@ def listen(
             "weights; see earwitness detectors).",
         ),
     ] = None,
-    weights: Annotated[
-        list[str] | None,
-        option(
-            "NAME=PATH",
-            "Path of a detector's weights; a bare path is for a single detector (default: "
-            "$EARWITNESS_WEIGHTS/NAME, then the hub).",
-        ),
-    ] = None,
+    weights: Weights = None,
     preprocessing: Annotated[str, predict_option("preprocessing")] = "correct",
     windows: Annotated[
         str | None,
@@ -53,9 +55,7 @@ def listen(
         Path | None,
         option("PATH", "Save the timeline as .png or .svg; for several songs, a folder of PNGs."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, and nothing else, to stdout.")
-    ] = False,
+    as_json: Annotated[bool, switch("--json", "Print JSON, and nothing else, to stdout.")] = False,
 ) -> None:
     """Score songs with several detectors, as a whole and over time.
 
@@ -87,23 +87,18 @@ def _open(
     asked: list[str] | None, given: list[str] | None, *, preprocessing: str, device: str
 ) -> list[Detector]:
     """Return the named detectors, or all with local weights."""
-    from earwitness.cli.options import choose_device
     from earwitness.detectors.loading import check_names, open_detector
     from earwitness.listen.listen import find_detectors
 
     kind = parse_option("preprocessing", preprocessing)
-    names = comma_list(asked)
+    names = comma_list(asked) or [value.partition("=")[0] for value in given or ()]
     if names:
-        places = weights_by_name(given, names)
-    elif given:
-        names = [value.partition("=")[0] for value in given]
         places = weights_by_name(given, names)
     else:
         places, problems = find_detectors()
         names = list(places)
-        for problem in problems:
-            console.remark(problem)
-    device = choose_device(device, None, console.remark)
+        console.remark(*problems)
+    device = choose_device(device)
     detectors = check_names(
         [open_detector(n, weights=places, device=device, preprocessing=kind) for n in names]
     )

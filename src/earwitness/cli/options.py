@@ -20,15 +20,15 @@ from earwitness.scoring.options import ScoringOptions, fields, option_of
 if TYPE_CHECKING:
     from earwitness.core.manifest import Manifest
 
-# Default paths of the published scripts.
-MANIFESTS = Path("ood_eval/manifests")
-PREDICTIONS = Path("ood_eval/preds")
-COMPARISON = Path("ood_eval/final_ood_comparison.csv")
-
 
 def option(metavar: str | None, text: str, panel: str | None = None, **more: Any) -> Any:
     """Return a Typer option with a help text."""
     return typer.Option(metavar=metavar, help=text, rich_help_panel=panel, **more)
+
+
+def switch(name: str, text: str) -> Any:
+    """Return a Typer option without a value and without ``--no-…``."""
+    return typer.Option(name, help=text)
 
 
 Root = Annotated[Path | None, option("DIR", "Base folder of relative paths in the manifests.")]
@@ -39,6 +39,23 @@ Aggregation = Annotated[
         help="Combine the scores of several rows of one file (default: such files are refused)."
     ),
 ]
+Weights = Annotated[
+    list[str] | None,
+    option(
+        "NAME=PATH",
+        "Path of a detector's weights; a bare path is for a single detector (default: "
+        "$EARWITNESS_WEIGHTS/NAME, then the hub).",
+    ),
+]
+Classes = Annotated[
+    str | None,
+    option(
+        "NAMES",
+        "Classes of outputs 0 and 1, such as deepfake,original (the order of class folders), of a "
+        "ResNet-18 without a card.",
+    ),
+]
+GPU_HELP = "N is --device cuda:N, -1 is --device cpu."
 Threshold = Annotated[
     float | None,
     typer.Option(
@@ -60,12 +77,7 @@ def comma_list(values: Iterable[str] | None) -> list[str]:
 
 
 def open_manifests(values: Iterable[str] | None, root: Path | None) -> list[Manifest]:
-    """Return the manifests of an option, which may name folders of them.
-
-    Raises:
-        UsageError: None was given.
-        ManifestError: One cannot be read.
-    """
+    """Return the manifests of an option, which may name folders of them."""
     from earwitness.splits.manifests import expand_manifests, read_manifest
 
     given = [Path(value) for value in comma_list(values)]
@@ -93,11 +105,7 @@ def refuse_inputs(option: str, written: Iterable[Path], read: Iterable[Path | No
 
 
 def weights_by_name(values: Iterable[str] | None, detectors: list[str]) -> dict[str, Path]:
-    """Return the paths of ``NAME=PATH`` options; a bare path is for a single detector.
-
-    Raises:
-        UsageError: No detector, a bare path for several, or an unknown name.
-    """
+    """Return the paths of ``NAME=PATH`` options; a bare path is for a single detector."""
     weights: dict[str, Path] = {}
     for value in values or ():
         name, separator, path = value.partition("=")
@@ -114,11 +122,7 @@ def weights_by_name(values: Iterable[str] | None, detectors: list[str]) -> dict[
 
 
 def parse_option(name: str, text: str) -> Any:
-    """Return the value of an option of ``predict``.
-
-    Raises:
-        UsageError: The text is not one of its values.
-    """
+    """Return the value of an option of ``predict``; raise ``UsageError`` for other text."""
     return getattr(_parse_options({name: text}), name)
 
 
@@ -127,24 +131,35 @@ def predict_option(name: str) -> Any:
     return _typer_option(name, fields()[name])
 
 
-def with_scoring_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter ``options`` of a command by one option per scoring option."""
-    parameters = []
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        parameters += _parameters() if parameter.name == "options" else [parameter]
+def with_options(
+    replaced: str,
+    options: Iterable[inspect.Parameter],
+    parse: Callable[[dict[str, Any]], Any],
+    command: Callable[..., None],
+) -> Callable[..., None]:
+    """Return a command with options in place of the parameter that is parsed from them.
+
+    Options that the command has itself are not added.
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    added = [option for option in options if option.name not in own]
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in own.items():
+        parameters += added if name == replaced else [parameter]
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        options = _parse_options({name: given.pop(name) for name in fields()})
-        command(**given, options=options)
+        parsed = parse({option.name: given.pop(option.name) for option in added})
+        command(**given, **{replaced: parsed})
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
-def _parameters() -> list[inspect.Parameter]:
-    return [
+def with_scoring_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameter ``options`` of a command by one option per scoring option."""
+    shown = (
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
@@ -152,7 +167,8 @@ def _parameters() -> list[inspect.Parameter]:
             annotation=Annotated[_typer_type(field), _typer_option(name, field)],
         )
         for name, field in fields().items()
-    ]
+    )
+    return with_options("options", shown, _parse_options, command)
 
 
 def _typer_type(field: FieldInfo) -> Any:
@@ -205,13 +221,10 @@ def two_numbers(option: str, text: str) -> tuple[float, float]:
     return low, high
 
 
-def choose_device(device: str, gpu: int | None, remark: Callable[[str], None]) -> str:
-    """Return the requested device, or the CPU if it is unavailable.
+def choose_device(device: str, gpu: int | None = None) -> str:
+    """Return the requested device, or the CPU with a note if it is unavailable.
 
-    Args:
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        gpu: Overrides ``device``: N is ``cuda:N``, -1 is ``cpu``.
-        remark: Called with a note if the device is unavailable.
+    ``gpu`` overrides ``device``: N is ``cuda:N``, -1 is ``cpu``.
     """
     if gpu is not None:
         device = f"cuda:{gpu}" if gpu >= 0 else "cpu"
@@ -224,5 +237,7 @@ def choose_device(device: str, gpu: int | None, remark: Callable[[str], None]) -
     has_mps = torch.backends.mps.is_available()
     is_available = has_mps if device == "mps" else int(device.partition(":")[2] or 0) < n_cuda
     if not is_available:
-        remark(f"{device} is not available ({n_cuda} CUDA devices found); running on the CPU")
+        console.remark(
+            f"{device} is not available ({n_cuda} CUDA devices found); running on the CPU"
+        )
     return device if is_available else "cpu"

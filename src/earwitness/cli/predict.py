@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,15 +12,19 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.options import (
+    GPU_HELP,
     Root,
+    Weights,
     choose_device,
     comma_list,
     open_manifests,
     option,
     remark_on_manifests,
+    switch,
     weights_by_name,
     with_scoring_options,
 )
+from earwitness.core.errors import UsageError
 from earwitness.scoring.options import ScoringOptions
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from earwitness.core.predictions import Predictions
     from earwitness.detectors.base import Detector
 
-_PUBLISHED = "As in the published scripts"
+_published = partial(option, panel="As in the published scripts")
 
 
 @with_scoring_options
@@ -54,66 +59,31 @@ def predict(
             "--test-csv).",
         ),
     ] = None,
-    weights: Annotated[
-        list[str] | None,
-        option(
-            "NAME=PATH",
-            "Path of a detector's weights; a bare path is for a single detector (default: "
-            "$EARWITNESS_WEIGHTS/NAME, then the hub).",
-        ),
-    ] = None,
+    weights: Weights = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Run folder: run.json, manifests/, preds/<manifest>/<detector>.csv."
-        ),
+        option("DIR", "Run folder: run.json, manifests/, preds/<manifest>/<detector>.csv."),
     ] = None,
     root: Root = None,
     options: ScoringOptions,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with status 1 if any row could not be scored.")
+        bool, switch("--strict", "Exit with status 1 if any row could not be scored.")
     ] = False,
     output_csv: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write one prediction file (with one manifest and one detector).",
-            rich_help_panel=_PUBLISHED,
-        ),
+        _published("FILE", "Write one prediction file (with one manifest and one detector)."),
     ] = None,
     output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Write DIR/<detector>/test_predictions.csv.",
-            rich_help_panel=_PUBLISHED,
-        ),
+        Path | None, _published("DIR", "Write DIR/<detector>/test_predictions.csv.")
     ] = None,
-    gpu: Annotated[
-        int | None,
-        typer.Option(
-            min=-1,
-            metavar="N",
-            help="N is --device cuda:N, -1 is --device cpu.",
-            rich_help_panel=_PUBLISHED,
-        ),
-    ] = None,
-    repeat: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Ignored: the crop is fixed.",
-            rich_help_panel=_PUBLISHED,
-        ),
-    ] = 1,
+    gpu: Annotated[int | None, _published("N", GPU_HELP, min=-1)] = None,
+    repeat: Annotated[int, _published("N", "Ignored: the crop is fixed.", min=1)] = 1,
     eval_sections: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Accuracies to print and write to <output>_sections.json: all, encoder, real "
+        _published(
+            "NAMES",
+            "Accuracies to print and write to <output>_sections.json: all, encoder, real "
             "(default with --output-csv: all three).",
-            rich_help_panel=_PUBLISHED,
         ),
     ] = None,
 ) -> None:
@@ -123,11 +93,9 @@ def predict(
     The exit status is then 0, but 1 with --strict or if every row failed. After Ctrl-C or a crash
     the same command resumes.
     """
-    from earwitness.core.errors import UsageError
     from earwitness.detectors.loading import check_names, open_detector
     from earwitness.evaluation.summarize import write_published_tables
     from earwitness.scoring import run
-    from earwitness.scoring.run import check_sections, list_remarks
 
     if sum(target is not None for target in (out, output_csv, output_dir)) != 1:
         raise UsageError("expected one of --out RUN_FOLDER, --output-csv FILE, --output-dir DIR")
@@ -135,48 +103,30 @@ def predict(
         raise UsageError("--resume and --retry-errors: expected --out RUN_FOLDER with them")
     manifests = open_manifests(manifest, root)
     sections = comma_list([eval_sections or "all,encoder,real"])
-    check_sections(sections)
+    run.check_sections(sections)
     if repeat > 1:
         console.remark("--repeat changes nothing: the crop of a file is fixed")
     names = comma_list(detector)
     places = weights_by_name(weights, names)
-    device = choose_device(options.device, gpu, console.remark)
+    device = choose_device(options.device, gpu)
+    chosen = options.model_dump(include={"n_encoders", "preprocessing", "precision", "backend"})
     detectors = check_names(
-        [
-            open_detector(
-                name,
-                weights=places,
-                device=device,
-                n_encoders=options.n_encoders,
-                preprocessing=options.preprocessing,
-                precision=options.precision,
-                backend=options.backend,
-            )
-            for name in names
-        ]
+        [open_detector(name, weights=places, device=device, **chosen) for name in names]
     )
     remark_on_manifests(manifests)
     with ExitStack() as stack:
-        on_start = _starting(stack)
+        score: Callable[..., dict[Path, Predictions]]
         if out is not None:
-            written = run.score_into_run(
-                manifests, detectors, out, options=options, on_start=on_start
-            )
+            score = partial(run.score_into_run, out=out)
         else:
-            written = run.score_into_files(
-                manifests,
-                detectors,
-                output_csv=output_csv,
-                output_dir=output_dir,
-                options=options,
-                on_start=on_start,
-            )
+            score = partial(run.score_into_files, output_csv=output_csv, output_dir=output_dir)
+        written = score(manifests, detectors, options=options, on_start=_starting(stack))
     if eval_sections is not None or output_csv is not None:
         _report_sections(written, sections)
     if output_dir is not None:
         for path, prediction in written.items():
             write_published_tables(prediction, path.parent)
-    for line in list_remarks(
+    for line in run.list_remarks(
         list(written.values()), [d.card for d in detectors], as_published=out is None
     ):
         console.remark(line)
@@ -234,7 +184,7 @@ def _report_sections(written: dict[Path, Predictions], wanted: list[str]) -> Non
             line = f"{who} {name}: accuracy {section['accuracy']:.4f} (n={section['n']})"
             if "encoder_accuracy" in section:
                 line += f", encoder accuracy {section['encoder_accuracy']:.4f}"
-            console.out.print(line, markup=False)
+            console.echo(line)
     if "encoder" in wanted:
         lacking = {p.dataset for p in written.values() if not has_encoders(p)}
         for dataset in sorted(lacking):
@@ -242,15 +192,17 @@ def _report_sections(written: dict[Path, Predictions], wanted: list[str]) -> Non
 
 
 def _finish(written: dict[Path, Predictions], *, strict: bool) -> None:
-    n_scored = sum(prediction.n_scored for prediction in written.values())
-    n_failed = sum(prediction.n_failed for prediction in written.values())
-    n_abstained = sum(prediction.n_abstained for prediction in written.values())
+    n_scored = sum(found.n_scored for found in written.values())
+    n_failed = sum(found.n_failed for found in written.values())
+    n_abstained = sum(found.n_abstained for found in written.values())
     for path, found in written.items():
         if found.n_failed or found.n_abstained or len(written) == 1:
             counts = _counts("scored", found.n_scored, found.n_abstained, found.n_failed)
-            console.out.print(f"{path}: {counts}", markup=False)
-    for reason in _common_reasons(written.values()):
-        console.remark(reason)
+            console.echo(f"{path}: {counts}")
+    columns = ("error", "abstained", "filepath")
+    rows = (row for found in written.values() for row in found.frame.select(columns).iter_rows())
+    reasons = ((why, path) for *both, path in rows for why in both if why)
+    console.remark(*console.frequent(reasons))
     where = " (see the error column)" if n_failed else ""
     console.out.print(f"{_counts('rows scored', n_scored, n_abstained, n_failed)}{where}")
     if n_failed and (strict or not n_scored + n_abstained):
@@ -261,14 +213,3 @@ def _counts(scored: str, n_scored: int, n_abstained: int, n_failed: int) -> str:
     abstained = f"{console.thousands(n_abstained)} abstained, " if n_abstained else ""
     failed = f"{console.thousands(n_failed)} failed"
     return f"{console.thousands(n_scored)} {scored}, {abstained}{failed}"
-
-
-def _common_reasons(predictions: Iterable[Predictions], n_shown: int = 5) -> list[str]:
-    """The most frequent errors and reasons to abstain, each with its count and one file."""
-    seen: dict[str, list[str]] = {}
-    for prediction in predictions:
-        for path, *reasons in prediction.frame.select("filepath", "error", "abstained").iter_rows():
-            for reason in filter(None, reasons):
-                seen.setdefault(reason, []).append(path)
-    frequent = sorted(seen.items(), key=lambda item: -len(item[1]))[:n_shown]
-    return [f"{len(paths)} × {error} (as {paths[0]})" for error, paths in frequent]

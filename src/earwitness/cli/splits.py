@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.options import MANIFESTS, comma_list, option
+from earwitness.cli.options import comma_list, option, switch
+from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
     from earwitness.datasets.sonics import TrainCheck
@@ -32,7 +33,9 @@ def splits(
             "contain paths relative to it (default: the working folder).",
         ),
     ] = None,
-    out_dir: Annotated[Path, option("DIR", "Output folder of the manifests.")] = MANIFESTS,
+    out_dir: Annotated[Path, option("DIR", "Output folder of the manifests.")] = Path(
+        "ood_eval/manifests"
+    ),
     seed: Annotated[int, option("N", "Random seed.")] = 42,
     deezer_split_npy: Annotated[
         Path | None, option("FILE", "Deezer's split file (.npy).", _FMA)
@@ -47,11 +50,11 @@ def splits(
     ] = None,
     fma_encoders: Annotated[
         str,
-        typer.Option(
-            metavar="NAMES",
+        option(
+            "NAMES",
+            "Encoders to sample from, comma-separated (default: the nine published).",
+            _FMA,
             show_default=False,
-            help="Encoders to sample from, comma-separated (default: the nine published).",
-            rich_help_panel=_FMA,
         ),
     ] = "",
     n_fma_real: Annotated[int, _count("Number of real tracks.", _FMA)] = 2000,
@@ -83,12 +86,12 @@ def splits(
     ] = True,
     dataset: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME[=DIR]",
+        option(
+            "NAME[=DIR]",
+            "Dataset to sample from, and its folder: fma, sonics, fakemusiccaps or one of another "
+            "package (default: these three). Repeatable.",
+            _OTHERS,
             show_default=False,
-            help="Dataset to sample from, and its folder: fma, sonics, fakemusiccaps or one of "
-            "another package (default: these three). Repeatable.",
-            rich_help_panel=_OTHERS,
         ),
     ] = None,
     n_dataset: Annotated[
@@ -111,16 +114,13 @@ def splits(
         ),
     ] = "all",
     no_train_check: Annotated[
-        bool, typer.Option("--no-train-check", help="Do not check against the train split.")
+        bool, switch("--no-train-check", "Do not check against the train split.")
     ] = False,
     one_per_group: Annotated[
-        bool, typer.Option("--one-per-group", help="One item per track: the real one or one fake.")
+        bool, switch("--one-per-group", "One item per track: the real one or one fake.")
     ] = False,
     absolute_paths: Annotated[
-        bool,
-        typer.Option(
-            "--absolute-paths", help="Write absolute paths, as the published scripts expect."
-        ),
+        bool, switch("--absolute-paths", "Write absolute paths, as the published scripts expect.")
     ] = False,
 ) -> None:
     """Sample balanced, leakage-safe manifests from dataset folders.
@@ -129,54 +129,29 @@ def splits(
     dropped and sampled items of each source) and omitted.csv (every file left out, with the
     reason). A dataset is not needed if its --n-… options are 0.
     """
-    from earwitness.core.errors import UsageError
-    from earwitness.datasets import fma
-    from earwitness.splits.build import (
-        SplitOptions,
-        build_folder_splits,
-        build_splits,
-        write_splits,
-    )
+    given = locals()
+    from earwitness.datasets.fma import ENCODERS
+    from earwitness.splits import build
 
     if folder is not None and root is not None:
         raise UsageError("--folder and --root: expected one of them")
     if folder is not None:
-        drawn = build_folder_splits(
+        drawn = build.build_folder_splits(
             folder, seed=seed, one_per_group=one_per_group, absolute_paths=absolute_paths
         )
     else:
-        drawn = build_splits(
-            SplitOptions(
-                root=root,
-                deezer_split_npy=deezer_split_npy,
-                deezer_split_name=deezer_split_name,
-                fma_real_root=fma_real_root,
-                fma_fake_root=fma_fake_root,
-                fma_encoders=tuple(comma_list([fma_encoders])) or fma.ENCODERS,
-                fakemusiccaps_root=fakemusiccaps_root,
-                sonics_root=sonics_root,
-                sonics_eval_csv=sonics_eval_csv,
-                sonics_train_csv=sonics_train_csv,
-                n_fma_real=n_fma_real,
-                n_fma_fake=n_fma_fake,
-                n_sonics_real=n_sonics_real,
-                n_sonics_fake=n_sonics_fake,
-                n_fakemusiccaps_fake=n_fakemusiccaps_fake,
-                seed=seed,
-                train_check=() if no_train_check else _train_checks(train_check),
-                one_per_group=one_per_group,
-                stratify_fakemusiccaps=stratify_fakemusiccaps,
-                absolute_paths=absolute_paths,
-                datasets=_datasets(dataset),
-                n_dataset=n_dataset,
-            )
-        )
-    write_splits(drawn, out_dir, absolute_paths=absolute_paths)
+        given |= {
+            "fma_encoders": tuple(comma_list([fma_encoders])) or ENCODERS,
+            "train_check": () if no_train_check else _train_checks(train_check),
+            "datasets": _datasets(dataset),
+        }
+        names = build.SplitOptions.model_fields
+        drawn = build.build_splits(build.SplitOptions(**{name: given[name] for name in names}))
+    build.write_splits(drawn, out_dir, absolute_paths=absolute_paths)
     _print(drawn, out_dir)
 
 
 def _train_checks(text: str) -> tuple[TrainCheck, ...]:
-    from earwitness.core.errors import UsageError
     from earwitness.datasets.sonics import TRAIN_CHECKS
 
     keys = comma_list([text])
@@ -196,8 +171,7 @@ def _print(drawn: SplitSet, out_dir: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    for line in drawn.warnings:
-        console.remark(line)
+    console.remark(*drawn.warnings)
     headings = ("source", "asked", "listed", "left out, and why", "not drawn", "taken")
     sources = Table(*headings, box=None)
     for source in drawn.sources:
@@ -213,4 +187,4 @@ def _print(drawn: SplitSet, out_dir: Path) -> None:
     console.out.print(sources)
     console.out.print()
     console.out.print(manifests)
-    console.out.print(f"\nwritten to {out_dir}", markup=False)
+    console.echo(f"\nwritten to {out_dir}")

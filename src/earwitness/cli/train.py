@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from earwitness.cli import image_options, train_options
-from earwitness.cli.image_options import with_rendering_options
-from earwitness.cli.options import Root, option, parse_option, two_numbers
+from earwitness.cli import console, train_options
+from earwitness.cli.images import PANEL, make_contract, with_rendering_options
+from earwitness.cli.options import GPU_HELP, Root, option, parse_option, two_numbers
 from earwitness.cli.train_options import CLASSIFIER, FAKEPRINT, SPECNN
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
     from earwitness.training.image_dataset import ImageSplits
-    from earwitness.training.task import Monitor
 
 _network = partial(option, panel="Networks")
 
@@ -64,8 +64,7 @@ def train(
     valid: Annotated[
         list[str] | None,
         option(
-            "FILES",
-            "Manifests (with --csv: CSVs) to validate with (default: groups are held out).",
+            "FILES", "Manifests (with --csv: CSVs) to validate with (default: groups are held out)."
         ),
     ] = None,
     test: Annotated[
@@ -182,9 +181,7 @@ def train(
         ),
     ] = "missing",
     device: Annotated[str, _network("DEVICE", "auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    gpu: Annotated[
-        int | None, _network("N", "N is --device cuda:N, -1 is --device cpu.", min=-1)
-    ] = None,
+    gpu: Annotated[int | None, _network("N", GPU_HELP, min=-1)] = None,
     devices: Annotated[int, _network("N", "Number of GPUs.", min=1)] = 1,
     precision: Annotated[
         str,
@@ -199,7 +196,7 @@ def train(
         option(
             "N",
             "Images per file of --manifest: published (its centre), N evenly spaced, or all.",
-            panel=image_options.PANEL,
+            panel=PANEL,
         ),
     ] = "published",
     rendering: dict[str, Any],
@@ -233,6 +230,7 @@ def train(
     fakeprint is fitted in seconds and stored without pickle; its card contains hashes of the
     training items and groups, so that exposure can be detected later.
     """
+    given = locals()
     kind = detector or (FAKEPRINT if manifest and not (images or valid) else CLASSIFIER)
     _check_sources(kind, images=images, csv=csv, manifest=manifest, valid=valid, test=test)
     if weight_decay is not None and kind in (FAKEPRINT, SPECNN):
@@ -249,28 +247,15 @@ def train(
     audio = None if kind == CLASSIFIER else train_options.audio_training(kind, init, seed)
     from earwitness.training.examples import GROUP_BY, SplitConfig
     from earwitness.training.resnet import IMAGENET, NOTHING, ImageTask
-    from earwitness.training.task import TrainConfig
+    from earwitness.training.task import Monitor, TrainConfig
 
-    monitors = ("valid_loss", "valid_auroc")
-    if monitor not in monitors:
-        raise UsageError(f"--monitor {monitor}: expected {' or '.join(monitors)}")
+    if monitor not in get_args(Monitor):
+        raise UsageError(f"--monitor {monitor}: expected {' or '.join(get_args(Monitor))}")
     out = out or Path("models/experiments")
     init = init or IMAGENET
-    given = {
-        "patience": patience,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "freeze_epochs": freeze_epochs,
-    }
     recipe = audio.recipe if audio else {"freeze_epochs": int(init != NOTHING)}
-    config = TrainConfig(
-        epochs=epochs,
-        monitor=cast("Monitor", monitor),
-        batch_size=batch_size,
-        balanced=balanced,
-        seed=seed,
-        **{**recipe, **{name: value for name, value in given.items() if value is not None}},
-    )
+    own = {f.name: given[f.name] for f in fields(TrainConfig) if given.get(f.name) is not None}
+    config = TrainConfig(**{**recipe, **own})
     hardware = train_options.make_hardware(device, gpu, devices, precision)
     how = train_options.check_folder(out, resume)
     split = SplitConfig(
@@ -298,12 +283,11 @@ def train(
                 images or Path("data"), real_folders, fake_folders, split.group_by
             )
         )
+        console.remark(*sources.notes)
         train_options.fetch_init(init)  # a missing file is an error before images are read
         splits = train_options.prepare_images(sources, out, split, required=required)
     else:
-        contract = image_options.make_contract(
-            **rendering, band_hz=band_hz, sample_rate_hz=sample_rate_hz
-        )
+        contract = make_contract(**rendering, band_hz=band_hz, sample_rate_hz=sample_rate_hz)
         manifests = [train_options.read_all(some, root) for some in (manifest, valid, test)]
         train_options.fetch_init(init)
         splits = train_options.prepare_audio(
@@ -323,13 +307,7 @@ def train(
 
 
 def _check_sources(
-    kind: str,
-    *,
-    images: Path | None,
-    csv: list[str] | None,
-    manifest: list[str] | None,
-    valid: list[str] | None,
-    test: list[str] | None,
+    kind: str, *, images: object, csv: object, manifest: object, valid: object, test: object
 ) -> None:
     """Raise ``UsageError`` for options that do not go together."""
     if (images or csv) and (manifest or kind != CLASSIFIER):

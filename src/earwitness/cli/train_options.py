@@ -49,12 +49,7 @@ class AudioTraining(NamedTuple):
 
 
 def audio_training(kind: str, init: str | None, seed: int) -> AudioTraining:
-    """Return how a detector is trained on audio.
-
-    Raises:
-        UsageError: It cannot be trained, or ``--init`` does not fit.
-        WeightsError: The initial weights are missing, or not this detector's.
-    """
+    """Return how a detector is trained on audio; raise ``UsageError`` if it cannot be."""
     from earwitness.detectors.loading import HUB_NAMES, published_name
 
     if kind == SPECNN:
@@ -98,7 +93,7 @@ def make_hardware(device: str, gpu: int | None, n_devices: int, precision: str) 
     from earwitness.detectors.network import native_precision
     from earwitness.training.task import Hardware
 
-    chosen = choose_device(device, gpu, console.remark)
+    chosen = choose_device(device, gpu)
     is_auto = precision == "auto"
     taken = native_precision(chosen) if is_auto else parse_option("precision", precision)
     return Hardware(chosen, n_devices, taken)
@@ -133,10 +128,7 @@ def report_failures(failures: Sequence[Failure], n_shown: int = 5) -> None:
 
 
 def train(task: TrainingTask, config: TrainConfig, out: Path, **options: Any) -> None:
-    """Train with a progress bar and a line per epoch, and print the result; Ctrl-C stops it.
-
-    ``options`` are ``resume`` and ``hardware`` of ``training.run.train``.
-    """
+    """Train with a progress bar and a line per epoch, and print the result; Ctrl-C stops it."""
     from earwitness.scoring.workers import held_interrupts
     from earwitness.training import run
     from earwitness.training.curves import Callbacks
@@ -170,19 +162,17 @@ def _print_result(done: TrainedDetector, out: Path) -> None:
     from earwitness.images.classify import format_estimate
 
     trained, test = done.trained, done.test
-    for line in trained.notes:
-        console.remark(line)
+    console.remark(*trained.notes)
     best = f"best epoch {trained.best_epoch} of {len(trained.rows)}"
-    console.out.print(f"{best}: {_format_row(trained.best_row)}", markup=False)
+    console.echo(f"{best}: {_format_row(trained.best_row)}")
     if test:
         shown = ", ".join(
             f"{word} {format_estimate(test.estimates[name])}"
             for name, word in (("auroc", "AUROC"), ("balanced_accuracy", "balanced accuracy"))
         )
-        console.out.print(
+        console.echo(
             f"held-out test ({test.n_images} images of {test.n_groups} groups): {shown} "
-            f"(see {out / 'test.json'})",
-            markup=False,
+            f"(see {out / 'test.json'})"
         )
     _print_usage(out)
 
@@ -192,17 +182,13 @@ def _print_usage(out: Path) -> None:
     from earwitness.detectors.loading import DETECTORS
 
     name = f"./{out}" if str(out) in DETECTORS else str(out)
-    console.out.print(f"written to {out}; use it with --detector {name}", markup=False)
+    console.echo(f"written to {out}; use it with --detector {name}")
 
 
 def fit_fakeprint(
     manifests: list[Manifest], out: Path | None, *, num_workers: int | None, **options: Any
 ) -> None:
-    """Train a fakeprint detector and print its accuracy; ``options`` of ``train_fakeprint``.
-
-    Raises:
-        UsageError: No manifest or no folder was given.
-    """
+    """Train a fakeprint detector and print its accuracy; ``options`` of ``train_fakeprint``."""
     from earwitness.training.fakeprint import train_fakeprint
 
     if out is None or not manifests:
@@ -212,11 +198,10 @@ def fit_fakeprint(
         fitted = train_fakeprint(manifests, out, n_workers=num_workers, advance=advance, **options)
     for path, reason in fitted.failures:
         console.remark(f"not used: {path}: {reason}")
-    console.out.print(
+    console.echo(
         f"fitted on {fitted.n_real} real and {fitted.n_fake} fake items, "
         f"{len(fitted.failures)} left out; "
-        f"accuracy on these same items {fitted.training_accuracy:.3f}",
-        markup=False,
+        f"accuracy on these same items {fitted.training_accuracy:.3f}"
     )
     _print_usage(out)
 
@@ -224,14 +209,14 @@ def fit_fakeprint(
 def read_folder(
     root: Path, real_folders: list[str] | None, fake_folders: list[str] | None, group_by: str
 ) -> ImageSources:
-    """Return the images of class folders, and print how the folders were read."""
+    """Return the images of class folders."""
     from earwitness.training.image_sources import find_images
 
     reals, fakes = (comma_list(some) if some else [] for some in (real_folders, fake_folders))
     if both := sorted(set(reals) & set(fakes)):
         raise UsageError(f"--real-folders and --fake-folders: {both[0]!r} is in both")
     classes = dict.fromkeys(reals, 0) | dict.fromkeys(fakes, 1)
-    return _print_notes(find_images(root, group_by=group_by, classes=classes))
+    return find_images(root, group_by=group_by, classes=classes)
 
 
 def read_csvs(
@@ -243,13 +228,7 @@ def read_csvs(
     ours, held, tested = (
         [Path(p) for p in comma_list(some or [])] for some in (train, valid, test)
     )
-    return _print_notes(read_image_csvs(ours, base, valid=held, test=tested, group_by=group_by))
-
-
-def _print_notes(sources: ImageSources) -> ImageSources:
-    for note in sources.notes:
-        console.remark(note)
-    return sources
+    return read_image_csvs(ours, base, valid=held, test=tested, group_by=group_by)
 
 
 def _settle_test(
