@@ -74,9 +74,8 @@ def read_scores(
     Args:
         scores: The score file.
         key: The key file; not needed if the score file has labels.
-        dataset: Name of the dataset; by default what follows ``__`` in the score file's stem,
-            otherwise the key's stem.
-        detector: Name of the detector; by default the score file's stem up to ``__``.
+        dataset: By default what follows ``__`` in the score file's stem, or the key's stem.
+        detector: By default the score file's stem up to ``__``.
 
     Returns:
         One row per file of the key, in order: ``logit`` is the negated score, fake from 0 up, and
@@ -117,15 +116,10 @@ def read_scores(
 
 
 def write_scores(predictions: Predictions, scores: str | Path, key: str | Path) -> int:
-    """Write a score file and its key, atomically.
+    """Write a score file and its key, atomically; return the number of rows in the key only.
 
-    The score is the negated logit, which is computed from ``pred_prob`` if missing.
-
-    Returns:
-        The number of rows without a score, which are in the key only.
-
-    Raises:
-        PredictionsError: A path is missing or repeated, or has a tab or line end.
+    These have no score. The score is the negated logit, computed from ``pred_prob`` if missing. A
+    path that is missing or repeated, or has a tab or line end, raises a ``PredictionsError``.
     """
     frame, where = predictions.frame, f"{predictions.detector} on {predictions.dataset}"
     names = frame["filepath"].to_list() if "filepath" in frame.columns else [None] * frame.height

@@ -27,18 +27,12 @@ from earwitness.core.cards import ClipContract, Windows
 from earwitness.core.errors import AudioError
 
 PART_BYTES = 32 * 2**20
-"""Approximate size of a part: decoded samples and clips together; at least one clip."""
+"""Approximate size of a part: decoded samples and clips; at least one clip."""
 
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """Clips that a detector requests from every file.
-
-    Attributes:
-        contract: Rate, channels and length of a clip.
-        windows: Which clips.
-        skips: Whether to skip the job's ``skip_s`` before clips are placed.
-    """
+    """Clips that a detector requests from every file, after ``skip_s`` of the job if it skips."""
 
     contract: ClipContract
     windows: Windows = "published"
@@ -61,14 +55,9 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True)
 class DecodedFile:
-    """The clips of a file, or of a part of it.
+    """The clips of a file, or of a part of it (from 0): by request, or why there are none.
 
-    Attributes:
-        job: The file.
-        cuts: Request → its clips, or the reason why there are none.
-        info: Format and length; ``None`` for a file that cannot be read.
-        part: Number of the part, from 0.
-        n_parts: Number of parts for these requests.
+    ``info`` is ``None`` for a file that cannot be read.
     """
 
     job: Job
@@ -92,11 +81,7 @@ def cut_file(
 ) -> DecodedFile:
     """Cut clips from a file, or from a part of it; audio errors become reasons.
 
-    Args:
-        job: The file.
-        requests: Distinct requests.
-        part: Number of the part; the first result has the number of parts.
-        info: Format and length, if the file was probed before.
+    The result for part 0 has the number of parts, and ``info`` for the further ones.
     """
     try:
         info = info or probe_audio(job.path)
@@ -161,9 +146,7 @@ def _piece(info: AudioInfo, request: ClipRequest, window: Window) -> _Piece:
 
 
 def _cut_pieces(
-    info: AudioInfo,
-    pieces: Sequence[_Piece],
-    placed: Mapping[ClipRequest, list[Window] | str],
+    info: AudioInfo, pieces: Sequence[_Piece], placed: Mapping[ClipRequest, list[Window] | str]
 ) -> dict[ClipRequest, Cut | str]:
     """Cut for all requests together; if that fails, for each alone."""
     # Part of a damaged file may be readable, and a score must not depend on other detectors.
@@ -175,8 +158,7 @@ def _cut_pieces(
             return {asked[0]: error.reason}
         alone: dict[ClipRequest, Cut | str] = {}
         for request in asked:
-            own = [piece for piece in pieces if piece.request == request]
-            alone |= _cut_pieces(info, own, placed)
+            alone |= _cut_pieces(info, [p for p in pieces if p.request == request], placed)
         return alone
     return {request: Cut(cuts[request], len(placed[request])) for request in asked}
 

@@ -113,8 +113,7 @@ class ScoringSection(Section):
         ),
     ] = "published"
     keep_windows: Annotated[
-        bool,
-        Option("Write the score of every window to <detector>_windows.csv.", decides="files"),
+        bool, Option("Write the score of every window to <detector>_windows.csv.", decides="files")
     ] = False
     use_skip_time: Annotated[
         bool,

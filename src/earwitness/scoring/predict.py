@@ -37,14 +37,7 @@ OnFileDone = Callable[[bool], None]
 
 @dataclass
 class Plan:
-    """A scoring run.
-
-    Attributes:
-        manifests: Manifests to score.
-        jobs: The file to decode for each row, by manifest.
-        tallies: Each detector and its scores so far.
-        tasks: Files that some detector has not scored yet.
-    """
+    """A scoring run: ``jobs`` by manifest and row; ``tasks`` of files that are not finished."""
 
     manifests: Sequence[Manifest]
     jobs: list[list[Job]]
@@ -60,10 +53,7 @@ class Plan:
     def is_done(self) -> bool:
         """Whether every detector has a score or an error for every file."""
         return all(
-            tally.key(job) in tally.finished
-            for tally in self.tallies
-            for rows in self.jobs
-            for job in rows
+            t.key(job) in t.finished for t in self.tallies for rows in self.jobs for job in rows
         )
 
 

@@ -91,10 +91,7 @@ def _predictions(path: Path, dataset: str, rows: pl.DataFrame, notes: list[str])
 
 
 def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
-    """Write predictions atomically, as CSV or Parquet by suffix.
-
-    Floats are written exactly; one that is not finite is an empty cell.
-    """
+    """Write predictions atomically, as CSV or Parquet; a float that is not finite is empty."""
     path = Path(path)
     finite = pl.selectors.float()
     frame = frame.with_columns(pl.when(finite.is_finite()).then(finite))
@@ -108,10 +105,7 @@ def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
 def find_predictions(folder: str | Path) -> list[Path]:
     """Return the prediction files below a folder, recognized by their columns, sorted.
 
-    Links to folders are followed. Empty files are included, so that reading them is an error.
-
-    Raises:
-        PredictionsError: There is none.
+    Empty files are included, so that reading them is an error; finding none is an error, too.
     """
     files = (
         p for p in files_below(Path(folder)) if p.suffix.lower() in (".csv", ".tsv", ".parquet")
@@ -159,19 +153,12 @@ def _read_text(path: Path) -> tuple[_Checker, list[str]]:
 
 @dataclass
 class _Checker:
-    """Converts text columns and collects problems.
+    """Converts text columns and collects problems."""
 
-    Attributes:
-        frame: Text columns under our names.
-        lines: Line of each row in the file.
-        headings: Our names → names in the file.
-        problems: Line and description of each problem.
-    """
-
-    frame: pl.DataFrame
-    lines: list[int]
-    headings: dict[str, str]
-    problems: list[tuple[int, str]] = field(default_factory=list)
+    frame: pl.DataFrame  # text under our names
+    lines: list[int]  # of each row in the file
+    headings: dict[str, str]  # our names → names in the file
+    problems: list[tuple[int, str]] = field(default_factory=list)  # line and description
 
     def text(self, name: str) -> pl.Series:
         """Return a column without outer blanks; missing cells and columns are null."""

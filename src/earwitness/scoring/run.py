@@ -48,17 +48,7 @@ def score_into_run(
     """Score manifests and write a run folder; see ``run_folder``.
 
     Every row is on disk as soon as it is finished, so the same call resumes an interrupted run.
-    Detectors and manifests may be added to a folder.
-
-    Args:
-        manifests: Manifests to score.
-        detectors: Detectors to score them with.
-        out: The run folder.
-        options: Scoring options.
-        on_start: Called with the numbers of files to score and of those already scored.
-
-    Returns:
-        Prediction files and their contents.
+    Detectors and manifests may be added to a folder. Returns the prediction files by path.
 
     Raises:
         UsageError: Two manifests have the same name.
@@ -118,22 +108,16 @@ def score_into_files(
 ) -> dict[Path, Predictions]:
     """Score one manifest into the files of the published scripts.
 
-    These are ``output_csv`` for one detector, or ``<detector>/test_predictions.csv`` below
-    ``output_dir``.
-
-    Raises:
-        UsageError: More manifests or detectors than that.
+    These are ``output_csv`` of one detector, or ``<detector>/test_predictions.csv`` below
+    ``output_dir``; other numbers of manifests and detectors raise a ``UsageError``.
     """
     if len(manifests) != 1 or (output_csv and len(detectors) != 1):
         raise UsageError(
             f"{len(manifests)} manifests and {len(detectors)} detectors for one file: "
             "give --out for a run folder instead"
         )
-    base = output_dir or Path()
-    paths = [
-        output_csv or base / file_stem(detector.card.name) / "test_predictions.csv"
-        for detector in detectors
-    ]
+    base, names = output_dir or Path(), [file_stem(detector.card.name) for detector in detectors]
+    paths = [output_csv or base / name / "test_predictions.csv" for name in names]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)  # fail before scoring, not after it
         if path.is_dir():
@@ -190,16 +174,12 @@ def _score(
 
 
 def list_remarks(
-    predictions: Sequence[Predictions],
-    cards: Sequence[DetectorCard],
-    *,
-    as_published: bool = False,
+    predictions: Sequence[Predictions], cards: Sequence[DetectorCard], *, as_published: bool = False
 ) -> list[str]:
     """Return notes on sample rates and on files, with the detectors that they concern.
 
-    They count distinct files that were not resampled to the detector's rate, or whose rate is too
-    low for the detector's band; with ``as_published``, also those that the published loader scores
-    differently.
+    They count files that were not resampled to the detector's rate, or whose rate is too low for
+    its band; with ``as_published``, also those that the published loader scores differently.
     """
     concerned: dict[str, list[str]] = {}
     for card in cards:
@@ -256,12 +236,8 @@ def section_accuracies(
 ) -> dict[str, dict[str, Any]]:
     """Return the published accuracies of scored rows: overall, by encoder of fakes, on reals.
 
-    Returns:
-        Section → ``n``, ``accuracy`` and, if the detector's encoder head has the section's class,
-        ``encoder_accuracy``: how often that class comes first. Empty sections are left out.
-
-    Raises:
-        UsageError: An unknown section.
+    A section has ``n``, ``accuracy`` and, if the detector's encoder head has the section's class,
+    ``encoder_accuracy``: how often that class comes first. Empty sections are left out.
     """
     check_sections(sections)
     scored = predictions.frame.filter(pl.col("pred_label").is_not_null())
@@ -288,9 +264,8 @@ def check_sections(sections: Collection[str]) -> None:
     """Raise a ``UsageError`` for an unknown section."""
     for section in sections:
         if section not in SECTIONS:
-            hint = nearest(section, list(SECTIONS))
-            known = ", ".join(SECTIONS)
-            raise UsageError(f"--eval-sections: {section!r}, expected some of {known}{hint}")
+            known = f"{', '.join(SECTIONS)}{nearest(section, list(SECTIONS))}"
+            raise UsageError(f"--eval-sections: {section!r}, expected some of {known}")
 
 
 def _accuracy(name: str, rows: pl.DataFrame) -> dict[str, Any]:
@@ -298,7 +273,7 @@ def _accuracy(name: str, rows: pl.DataFrame) -> dict[str, Any]:
     section: dict[str, Any] = {"n": rows.height, "accuracy": right / rows.height}
     heads = encoder_columns(rows.columns)
     if ENCODER_PREFIX + name in heads:
-        first = rows.select(pl.concat_list(heads).list.arg_max().alias("first"))["first"]
+        first = rows.select(pl.concat_list(heads).list.arg_max()).to_series()
         hits = (first == heads.index(ENCODER_PREFIX + name)).sum()
         section["encoder_accuracy"] = hits / rows.height
     return section

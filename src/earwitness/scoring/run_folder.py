@@ -37,16 +37,9 @@ ERRORS_CSV = "errors.csv"
 
 
 def begin_run(
-    out: Path,
-    manifests: Sequence[Manifest],
-    detectors: Sequence[Detector],
-    options: ScoringOptions,
+    out: Path, manifests: Sequence[Manifest], detectors: Sequence[Detector], options: ScoringOptions
 ) -> None:
-    """Check that a folder can be resumed, and add manifests and detectors to its ``run.json``.
-
-    Raises:
-        RunError: The folder belongs to another run.
-    """
+    """Add manifests and detectors to ``run.json``; raise ``RunError`` if it is of another run."""
     path = out / RUN_JSON
     before, now = read_run(path), _describe(manifests, detectors, options)
     if before is None:
@@ -76,17 +69,11 @@ def begin_run(
 
 
 def drop_changed(
-    out: Path,
-    manifests: Sequence[Manifest],
-    detectors: Sequence[Detector],
-    options: ScoringOptions,
+    out: Path, manifests: Sequence[Manifest], detectors: Sequence[Detector], options: ScoringOptions
 ) -> None:
     """Drop what ``begin_run`` would refuse: rows of changed detectors, and manifests.
 
     Rows of all detectors are dropped if an option that decides scores has changed.
-
-    Raises:
-        RunError: ``run.json`` cannot be read.
     """
     path = out / RUN_JSON
     before, now = read_run(path), _describe(manifests, detectors, options)
@@ -119,14 +106,10 @@ def refuse_contents(out: Path) -> None:
 
 def _earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the versions and devices of earlier calls that differ."""
-    parts = ("earwitness", "python", "machine", "libraries")
-    computed = {
-        name: by for name, by in before.get("computed_by", {}).items() if name in now["computed_by"]
-    }
+    parts, by = ("earwitness", "python", "machine", "libraries"), now["computed_by"]
+    computed = {name: how for name, how in before.get("computed_by", {}).items() if name in by}
     then = {part: before.get(part) for part in parts} | {"computed_by": computed}
-    same = {part: now[part] for part in parts} | {
-        "computed_by": {name: now["computed_by"][name] for name in computed}
-    }
+    same = {part: now[part] for part in parts} | {"computed_by": {n: by[n] for n in computed}}
     earlier: list[dict[str, Any]] = list(before.get("earlier", []))
     return earlier if then == same or then in earlier else [*earlier, then]
 
@@ -156,11 +139,7 @@ def _describe(
 
 
 def copy_manifests(manifests: Sequence[Manifest], folder: Path) -> list[Path]:
-    """Copy manifests; paths stay relative if the whole folder has one root.
-
-    Returns:
-        The copies, and ``splits.json`` if there is one.
-    """
+    """Copy manifests, with relative paths if the folder has one root; return what was written."""
     root = _common_root(manifests)
     recorded = folder / SPLITS_JSON
     if root is not None and recorded.is_file():
@@ -184,11 +163,8 @@ def _common_root(manifests: Sequence[Manifest]) -> Path | None:
     first = next(iter(firsts)) if len(firsts) == 1 else ()
     if not first:
         return None
-    for manifest in manifests:
-        paths = manifest.frame["filepath"].to_list()
-        if any(first[0] / p != at for p, at in zip(paths, manifest.locate_all(), strict=True)):
-            return None
-    return first[0]
+    paths = (zip(m.frame["filepath"].to_list(), m.locate_all(), strict=True) for m in manifests)
+    return first[0] if all(first[0] / p == at for rows in paths for p, at in rows) else None
 
 
 def write_errors(predictions: Sequence[Predictions], path: Path) -> None:
@@ -236,11 +212,7 @@ class _Run(BaseModel):
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
-    """Return the content of ``run.json``, or ``None`` if there is none.
-
-    Raises:
-        RunError: It is not valid.
-    """
+    """Return the content of ``run.json``, or ``None`` if there is none."""
     try:
         run: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -53,11 +53,7 @@ def _window(
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock a run folder against other processes; the lock ends with the process.
-
-    Raises:
-        RunError: Another process holds it, or the disk has no locks.
-    """
+    """Lock a run folder against other processes; the lock ends with the process."""
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: found a file, expected a folder to write to")
     path = folder / STORE_FOLDER / ".lock"
@@ -84,14 +80,8 @@ def locked(folder: Path) -> Iterator[None]:
 class LineFile:
     """A JSON lines file open for appending; a context manager that closes it.
 
-    Args:
-        path: The file; its folder is made if needed.
-        header: Its first line.
-        take: Called with every existing row after the header.
-        overwrite: Discard existing rows.
-
-    Raises:
-        RunError: The file cannot be opened, or has another header.
+    ``take`` is called with every existing row after the header. A file that cannot be opened, or
+    has another header, raises a ``RunError``.
     """
 
     def __init__(
@@ -136,11 +126,7 @@ class LineFile:
         self._n_rows += 1
 
     def append(self, row: dict[str, Any]) -> None:
-        """Append a row.
-
-        Raises:
-            RunError: It cannot be written; earlier rows stay valid.
-        """
+        """Append a row; if it cannot be written, raise ``RunError``: earlier rows stay valid."""
         self._write(row)
         self._n_rows += 1
 
@@ -173,18 +159,8 @@ class LineFile:
 class RowStore(LineFile):
     """Scores of the finished files of one detector; a context manager that closes the file.
 
-    Args:
-        folder: The run folder's ``store``.
-        detector: Name of the detector.
-        overwrite: Discard existing rows.
-        keep_errors: Whether rows with an error count as finished.
-
-    Attributes:
-        path: The file.
-        finished: Scores on disk, by job with an absolute path.
-
-    Raises:
-        RunError: The file cannot be opened, or is not a store of this detector.
+    ``finished`` has the scores on disk, by job with an absolute path; without ``keep_errors`` rows
+    with an error do not count.
     """
 
     def __init__(
@@ -202,11 +178,7 @@ class RowStore(LineFile):
         self.finished[job] = score
 
     def add(self, job: Job, score: FileScore) -> None:
-        """Append the score of a file.
-
-        Raises:
-            RunError: It cannot be written; earlier rows stay valid.
-        """
+        """Append the score of a file."""
         job = absolute(job)
         self.append(
             {

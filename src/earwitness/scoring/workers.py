@@ -50,10 +50,7 @@ def decode_files(
 ) -> Iterator[DecodedFile]:
     """Yield the clips of many files as they are ready, in bounded memory.
 
-    Args:
-        tasks: Files to decode.
-        n_workers: Processes; 0 decodes in this one, ``None`` takes ``default_workers``.
-        should_stop: Called before every task; once true, only tasks in progress are finished.
+    ``should_stop`` is called before every task; once true, only tasks in progress are finished.
     """
     queue = TaskQueue(tasks, should_stop=should_stop, follow=_further_parts)
     return map_tasks(_cut, queue, if_crashed=_crashed, n_workers=n_workers)
@@ -99,13 +96,7 @@ def usable_processors() -> int:
 
 
 class TaskQueue(Generic[_T, _R]):
-    """Tasks in order; those that follow from a result come first.
-
-    Args:
-        tasks: A tuple of arguments for each task.
-        should_stop: Called before every task; once true, no further task is taken.
-        follow: Returns the tasks that follow from a task and its result.
-    """
+    """Tasks (tuples of arguments) in order; those that ``follow`` from a result come first."""
 
     def __init__(
         self,
