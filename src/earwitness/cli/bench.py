@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
@@ -199,10 +198,7 @@ def _is_above(one: list[Outcome], other: list[Outcome]) -> bool:
 
 
 class StageView:
-    """A line a stage: what is done, what is unchanged, how far the one in hand is.
-
-    A context manager; it is a ``Watcher``.
-    """
+    """A ``Watcher`` with a line per stage: done, unchanged, or its progress; a context manager."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -220,12 +216,7 @@ class StageView:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._at is not None:
             self._progress.update(self._tasks[self._at], note="not finished")
         self._progress.stop()

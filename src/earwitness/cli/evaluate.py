@@ -93,18 +93,11 @@ def evaluate(
     from earwitness.evaluation.rows import export_asvspoof
     from earwitness.evaluation.schema import write_metrics
     from earwitness.evaluation.thresholds import parse_costs
-    from earwitness.report.metric_tables import (
-        estimates_tables,
-        operating_table,
-        transfer_table,
-        write_estimates,
-    )
+    from earwitness.report import metric_tables
 
     table = out.with_suffix(".csv")
     if table == out:
-        raise UsageError(
-            f"--out {out}: the CSV is written there; expected a name that ends in .json"
-        )
+        raise UsageError(f"--out {out}: the CSV is written there; expected a name in .json")
     refuse_inputs("--out", [out, table], [*predictions, *(calibration or []), key, audit])
     metrics = make_metrics(
         predictions,
@@ -121,20 +114,19 @@ def evaluate(
         n_resamples=resamples,
     )
     if asvspoof_out is not None:
-        for path, n_lost in export_asvspoof(
-            predictions, asvspoof_out, key=key, aggregate=aggregate
-        ).items():
+        lost = export_asvspoof(predictions, asvspoof_out, key=key, aggregate=aggregate)
+        for path, n_lost in lost.items():
             if n_lost:
                 console.remark(f"{path}: {n_lost} files have no score and are in the key only")
     write_metrics(metrics, out)
-    write_estimates(metrics, table)
+    metric_tables.write_estimates(metrics, table)
     shown = (s for s in metrics.slices if s.kind in SHOWN_KINDS)
-    for estimates in estimates_tables(shown, metrics.baselines):
+    for estimates in metric_tables.estimates_tables(shown, metrics.baselines):
         console.out.print(estimates, "")
     console.out.print(f"intervals: {confidence:.0%}, over groups", "")
-    console.out.print(operating_table(metrics), "")
+    console.out.print(metric_tables.operating_table(metrics), "")
     if len({line.applied_to for line in metrics.transfers}) > 1:
-        console.out.print(transfer_table(metrics.transfers), "")
+        console.out.print(metric_tables.transfer_table(metrics.transfers), "")
     for check in metrics.checks:
         if check.verdict != "ok":
             console.remark(f"{check.detector}: {check.detail}" if check.detector else check.detail)

@@ -55,11 +55,9 @@ STYLES: dict[str, dict[str, Any]] = {
         "colours": "magma",
     },
 }
-"""Parameters by style; without ``hop`` there is one frame per column.
-
-``published`` imitates librosa's logarithmic axis, as used by the authors of the image track: it is
-linear below 65.4 Hz, over half an octave's height; a purely logarithmic axis begins at 46.25 Hz.
-"""
+"""Parameters by style; without ``hop`` there is one frame per column."""
+# librosa's logarithmic axis, which the authors of the image track used, is linear below 65.4 Hz,
+# over half an octave's height; a purely logarithmic axis begins at 46.25 Hz.
 
 
 _option = functools.partial(option, panel=PANEL)
@@ -220,8 +218,7 @@ def render(
             advance=advance,
             should_stop=should_stop,
         )
-    for path, reason in list(done.failures.items())[:5]:
-        console.remark(f"not rendered: {path}: {reason}")
+    console.remark(*[f"not rendered: {p}: {why}" for p, why in done.failures.items()][:5])
     kept = f", {console.thousands(done.n_kept)} of them kept" if done.n_kept else ""
     more = f" (see {out / 'errors.csv'})" if done.failures else ""
     console.echo(

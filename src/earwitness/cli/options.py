@@ -91,9 +91,7 @@ def remark_on_manifests(manifests: Iterable[Manifest]) -> None:
     from earwitness.splits.manifests import describe_missing
 
     for manifest in manifests:
-        for line in (*manifest.notes, describe_missing(manifest)):
-            if line:
-                console.remark(line)
+        console.remark(*filter(None, (*manifest.notes, describe_missing(manifest))))
 
 
 def refuse_inputs(option: str, written: Iterable[Path], read: Iterable[Path | None]) -> None:
@@ -197,7 +195,10 @@ def _flag(name: str) -> str:
 
 
 def _parse_options(given: dict[str, Any]) -> ScoringOptions:
-    values = {name: _number(value) for name, value in given.items()}
+    values = {
+        name: int(value) if isinstance(value, str) and value.isdecimal() else value
+        for name, value in given.items()
+    }
     try:
         return ScoringOptions.model_validate(values)
     except ValidationError as error:
@@ -206,10 +207,6 @@ def _parse_options(given: dict[str, Any]) -> ScoringOptions:
         choices = first.get("ctx", {}).get("expected", "").replace("'", "")
         expected = f"expected {choices}" if choices else first["msg"].removeprefix("Value error, ")
         raise UsageError(f"{_flag(name)} {given[name]}: {expected}") from None
-
-
-def _number(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def two_numbers(option: str, text: str) -> tuple[float, float]:

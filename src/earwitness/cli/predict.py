@@ -126,10 +126,8 @@ def predict(
     if output_dir is not None:
         for path, prediction in written.items():
             write_published_tables(prediction, path.parent)
-    for line in run.list_remarks(
-        list(written.values()), [d.card for d in detectors], as_published=out is None
-    ):
-        console.remark(line)
+    cards = [detector.card for detector in detectors]
+    console.remark(*run.list_remarks([*written.values()], cards, as_published=out is None))
     _remark_on(manifests, detectors, options.preprocessing)
     _finish(written, strict=strict)
 
@@ -141,10 +139,9 @@ def _remark_on(
     from earwitness.core.predictions import PREDICTION_COLUMNS
 
     for opened in detectors:
-        for line in opened.remarks:
-            console.remark(f"{opened.card.name}: {line}")
+        name = opened.card.name
+        console.remark(*(f"{name}: {line}" for line in opened.remarks))
         if opened.card.preprocessing != preprocessing:
-            name = opened.card.name
             console.remark(f"{name} knows one preprocessing only: {opened.card.preprocessing}")
     for manifest in manifests:
         replaced = [name for name in manifest.frame.columns if name in PREDICTION_COLUMNS]

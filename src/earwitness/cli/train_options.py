@@ -166,13 +166,12 @@ def _print_result(done: TrainedDetector, out: Path) -> None:
     best = f"best epoch {trained.best_epoch} of {len(trained.rows)}"
     console.echo(f"{best}: {_format_row(trained.best_row)}")
     if test:
-        shown = ", ".join(
-            f"{word} {format_estimate(test.estimates[name])}"
-            for name, word in (("auroc", "AUROC"), ("balanced_accuracy", "balanced accuracy"))
+        auroc, accuracy = (
+            format_estimate(test.estimates[name]) for name in ("auroc", "balanced_accuracy")
         )
         console.echo(
-            f"held-out test ({test.n_images} images of {test.n_groups} groups): {shown} "
-            f"(see {out / 'test.json'})"
+            f"held-out test ({test.n_images} images of {test.n_groups} groups): AUROC {auroc}, "
+            f"balanced accuracy {accuracy} (see {out / 'test.json'})"
         )
     _print_usage(out)
 
@@ -196,8 +195,7 @@ def fit_fakeprint(
     n_files = len({path for m in manifests for path in m.locate_all()})
     with console.progress_bar("training", n_files) as advance:
         fitted = train_fakeprint(manifests, out, n_workers=num_workers, advance=advance, **options)
-    for path, reason in fitted.failures:
-        console.remark(f"not used: {path}: {reason}")
+    console.remark(*(f"not used: {path}: {reason}" for path, reason in fitted.failures))
     console.echo(
         f"fitted on {fitted.n_real} real and {fitted.n_fake} fake items, "
         f"{len(fitted.failures)} left out; "
@@ -253,17 +251,13 @@ def prepare_images(
     """Read images, with a progress bar; ``required``: whether ``--test-share`` was given."""
     from earwitness.training import image_dataset
 
-    if sources.valid is None and sources.test is None:
+    valid, test = sources.valid, sources.test
+    if valid is None and test is None:
         config = _settle_test(sources.examples, config, required=required)
-    n_images = sum(map(len, (sources.examples, sources.valid or (), sources.test or ())))
+    n_images = sum(map(len, (sources.examples, valid or (), test or ())))
     with console.progress_bar("reading", n_images, "images") as advance:
         return image_dataset.prepare_images(
-            sources.examples,
-            config,
-            valid=sources.valid,
-            test=sources.test,
-            folder=out,
-            advance=advance,
+            sources.examples, config, valid=valid, test=test, folder=out, advance=advance
         )
 
 
