@@ -158,10 +158,8 @@ def _starting(stack: ExitStack) -> Callable[[int, int], Callable[[bool], None]]:
     def start(n_to_do: int, n_done: int) -> Callable[[bool], None]:
         if n_done:
             there, all_ = map(console.thousands, (n_done, n_done + n_to_do))
-            console.remark(
-                f"{there} of {all_} files are scored already"
-                + ("" if n_to_do else ", nothing is left to do")
-            )
+            left = "" if n_to_do else ", nothing is left to do"
+            console.remark(f"{there} of {all_} files are scored already{left}")
         return stack.enter_context(console.progress_bar("scoring", n_to_do))
 
     return start
