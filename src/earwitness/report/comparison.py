@@ -28,6 +28,7 @@ from earwitness.report.tables import (
     Table,
     count_cell,
     latex_lines,
+    make_row,
     name_cell,
     number_cell,
 )
@@ -85,9 +86,8 @@ def _row_cells(row: ComparisonRow) -> Row:
         for column in _RATES
     ]
     numbers = (counts.n, counts.tp, counts.tn, counts.fp, counts.fn)
-    return Row(
-        [name_cell(row.dataset), name_cell(row.model), *map(count_cell, numbers), *rates], row.model
-    )
+    names = (name_cell(row.dataset), name_cell(row.model))
+    return make_row(*names, *numbers, *rates, detector=row.model)
 
 
 def write_comparison(

@@ -42,13 +42,11 @@ from earwitness.report.metric_tables import transfer_table
 from earwitness.report.tables import (
     Cell,
     Column,
-    Row,
     Table,
-    count_cell,
     interval_notes,
+    make_row,
     number_columns,
     share_cell,
-    text_cell,
 )
 
 FindAudio = Callable[[Mistake], str | None]
@@ -94,8 +92,8 @@ def _matrix(detector: str, counts: Counts, where: str) -> ChartCard:
         f"{counts.tp} fake."
     )
     rows = [
-        Row([text_cell("real"), count_cell(counts.tn), count_cell(counts.fp)], detector),
-        Row([text_cell("fake"), count_cell(counts.fn), count_cell(counts.tp)], detector),
+        make_row("real", counts.tn, counts.fp, detector=detector),
+        make_row("fake", counts.fn, counts.tp, detector=detector),
     ]
     columns = [Column("truth", "text"), *number_columns("called real", "called fake")]
     return ChartCard(
@@ -219,11 +217,9 @@ def _false_flags(found: Estimate) -> Stat:
 
 def _precisions(point: OperatingPoint) -> Table:
     rows = [
-        Row(
-            [
-                Cell(formatting.exact_percent(one.prevalence), one.prevalence),
-                share_cell(one.precision),
-            ]
+        make_row(
+            Cell(formatting.exact_percent(one.prevalence), one.prevalence),
+            share_cell(one.precision),
         )
         for one in point.prevalences
     ]
@@ -234,12 +230,10 @@ def _precisions(point: OperatingPoint) -> Table:
 
 def _claims(point: OperatingPoint, confidence: str) -> Table:
     rows = [
-        Row(
-            [
-                Cell(f"at most {formatting.exact_percent(one.fpr)}", one.fpr),
-                count_cell(one.n_reals),
-                Cell(formatting.count(one.n_reals_here), one.n_reals_here, _is_enough(one)),
-            ]
+        make_row(
+            Cell(f"at most {formatting.exact_percent(one.fpr)}", one.fpr),
+            one.n_reals,
+            Cell(formatting.count(one.n_reals_here), one.n_reals_here, _is_enough(one)),
         )
         for one in point.claims
     ]

@@ -21,10 +21,10 @@ from earwitness.report.ranking import Ranking, rank_detectors, values_by_detecto
 from earwitness.report.tables import (
     Cell,
     Column,
-    Row,
     Table,
     estimate_cell,
     interval_notes,
+    make_row,
     name_cell,
     number_columns,
     text_cell,
@@ -134,9 +134,9 @@ def _forest(
     table = Table(
         title,
         [Column("detector", "text"), Column(title)],
-        [Row([text_cell(who), estimate_cell(one)], who) for who, one in found.items()],
+        [make_row(who, one, detector=who) for who, one in found.items()],
         interval_notes(found.values()),
-        foot=[Row([text_cell(who), estimate_cell(one)]) for who, one in baselines.items()],
+        foot=[make_row(*baseline) for baseline in baselines.items()],
     )
     return ChartCard(
         title=f"{title[0].upper()}{title[1:]}",
@@ -148,7 +148,7 @@ def _forest(
 
 def _all_metrics(metrics: Metrics, overall: dict[str, Slice]) -> Table:
     rows = [
-        Row([text_cell(label), *(estimate_cell(p.estimates.get(name)) for p in overall.values())])
+        make_row(label, *(estimate_cell(part.estimates.get(name)) for part in overall.values()))
         for name, label in metrics.metrics.items()
     ]
     columns = [Column("metric", "text"), *number_columns(*overall)]
@@ -252,7 +252,7 @@ def _baselines(metrics: Metrics) -> list[ChartCard]:
         if not any(one.auroc.is_defined for one in cells):
             continue
         label = f"AUROC of {name}, for {len(cells)} pairs of real corpus and generator"
-        rows = [Row([name_cell(one.name), estimate_cell(one.auroc)]) for one in cells]
+        rows = [make_row(name_cell(one.name), one.auroc) for one in cells]
         columns = [Column("reals × fakes", "text"), Column("AUROC")]
         cards.append(
             ChartCard(

@@ -29,6 +29,7 @@ from earwitness.report.tables import (
     choose_columns,
     count_cell,
     estimate_cell,
+    make_row,
     name_cell,
     number_cell,
     number_columns,
@@ -109,13 +110,11 @@ def metric_table(
     """
     names, missing = choose_columns(metrics, labels, [part.estimates for part in parts])
     rows = [
-        Row(
-            [
-                *(cell(part) for cell in lead.values()),
-                *(estimate_cell(part.estimates.get(name)) for name in names),
-                *(cell(part) for cell in trail.values()),
-            ],
-            part.detector,
+        make_row(
+            *(cell(part) for cell in lead.values()),
+            *(estimate_cell(part.estimates.get(name)) for name in names),
+            *(cell(part) for cell in trail.values()),
+            detector=part.detector,
         )
         for part in parts
     ]
@@ -173,20 +172,18 @@ def _differences(dataset: str, lines: Sequence[Line]) -> Table:
     columns = [Column("metric", "text"), *number_columns("first", "second", "difference", "p")]
     notes = [f"{', '.join(names)}: {test}" for test, names in tests.items()]
     rows = [
-        Row(
-            [
-                text_cell(line.metric),
-                *(Cell(formatting.number(value), value) for value in (line.first, line.second)),
-                difference_cell(line.difference.value, line.difference.low, line.difference.high),
-                *(Cell(formatting.p_value(p), p) for p in (line.difference.p, line.p_holm)),
-            ]
+        make_row(
+            line.metric,
+            *(Cell(formatting.number(value), value) for value in (line.first, line.second)),
+            _difference_cell(line.difference.value, line.difference.low, line.difference.high),
+            *(Cell(formatting.p_value(p), p) for p in (line.difference.p, line.p_holm)),
         )
         for line in lines
     ]
     return Table(f"{dataset}: {size}", [*columns, Column("Holm")], rows, notes)
 
 
-def difference_cell(value: float | None, low: float | None, high: float | None) -> Cell:
+def _difference_cell(value: float | None, low: float | None, high: float | None) -> Cell:
     """Return a signed difference with its interval, if both ends are defined."""
     text = formatting.number(value, signed=True)
     ends = [formatting.number(end, signed=True) for end in (low, high)]
@@ -257,14 +254,12 @@ def transfer_table(transfers: Sequence[Transfer]) -> Table:
             Column("fakes found", short="fakes\nfound"),
         ],
         [
-            Row(
-                [
-                    *map(name_cell, (one.detector, one.fitted_on, one.applied_to)),
-                    threshold_cell(one.threshold),
-                    estimate_cell(one.fpr),
-                    estimate_cell(one.recall),
-                ],
-                one.detector,
+            make_row(
+                *map(name_cell, (one.detector, one.fitted_on, one.applied_to)),
+                threshold_cell(one.threshold),
+                one.fpr,
+                one.recall,
+                detector=one.detector,
             )
             for one in fitted
         ],

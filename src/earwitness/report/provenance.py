@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from earwitness.audit.schema import Verdict
-from earwitness.audit.tables import ResultGroup, group_results
+from earwitness.audit.tables import group_results
 from earwitness.evaluation.schema import DetectorInfo, Metrics
 from earwitness.evaluation.slices import Slice
 from earwitness.report.blocks import Block, Details, Note, Section
@@ -13,9 +11,8 @@ from earwitness.report.headline import audit_mismatch
 from earwitness.report.tables import (
     Cell,
     Column,
-    Row,
     Table,
-    count_cell,
+    make_row,
     name_cell,
     number_columns,
     text_cell,
@@ -61,13 +58,11 @@ def _coverage_table(parts: list[Slice], *, has_groups: bool) -> Table:
         "fakes lost": "n_fake_lost",
     } | ({"groups": "n_groups"} if has_groups else {})
     rows = [
-        Row(
-            [
-                text_cell("all items") if part.kind == "overall" else name_cell(part.name),
-                name_cell(part.detector),
-                *(count_cell(getattr(part.coverage, name)) for name in counted.values()),
-            ],
-            part.detector,
+        make_row(
+            "all items" if part.kind == "overall" else name_cell(part.name),
+            name_cell(part.detector),
+            *(getattr(part.coverage, name) for name in counted.values()),
+            detector=part.detector,
         )
         for part in parts
     ]
@@ -78,7 +73,7 @@ def _coverage_table(parts: list[Slice], *, has_groups: bool) -> Table:
 
 def _reasons(title: str, what: str, counted: list[tuple[str, dict[str, int]]]) -> Table:
     rows = [
-        Row([name_cell(detector), text_cell(why), count_cell(n)], detector)
+        make_row(name_cell(detector), why, n, detector=detector)
         for detector, reasons in counted
         for why, n in reasons.items()
     ]
@@ -95,14 +90,12 @@ def checks(metrics: Metrics) -> Section | None:
     blocks += [Note(note) for note in metrics.notes]
     if metrics.checks:
         rows = [
-            Row(
-                [
-                    name_cell(check.detector) if check.detector else text_cell("all"),
-                    text_cell(check.name.replace("_", " ")),
-                    text_cell(check.verdict, tone=check.verdict),
-                    text_cell(check.detail),
-                ],
-                check.detector,
+            make_row(
+                name_cell(check.detector) if check.detector else "all",
+                check.name.replace("_", " "),
+                text_cell(check.verdict, tone=check.verdict),
+                check.detail,
+                detector=check.detector,
             )
             for check in metrics.checks
         ]
@@ -122,45 +115,28 @@ def audit(metrics: Metrics) -> Section | None:
     n_skipped = n_checks - n_found - n_passed
     blocks: list[Block] = [Note(why, "warning") for why in audit_mismatch(metrics)]
     if found := group_results(report.checks, "finding"):
-        blocks.append(_findings(found))
+        rows = [
+            make_row(one.title, text_cell(one.detail, tone="warning"), one.advice, one.n_rows)
+            for one in found
+        ]
+        columns = [*text_columns("check", "finding", "recommendation"), Column("rows")]
+        blocks.append(Table("Findings", columns, rows))
     folded: tuple[tuple[str, int, Verdict, str], ...] = (
         ("Passed", n_passed, "pass", "Checks without findings"),
         ("Not checked", n_skipped, "not checked", "Checks that were not run, and why"),
     )
     for summary, n, verdict, caption in folded:
         if n:
-            table = _checks_table(caption, group_results(report.checks, verdict))
-            blocks.append(Details(f"{summary}: {n}", [table]))
+            groups = group_results(report.checks, verdict)
+            rows = [make_row(one.title, one.detail, one.n_checked) for one in groups]
+            columns = [*text_columns("check", "result"), Column("rows checked")]
+            blocks.append(Details(f"{summary}: {n}", [Table(caption, columns, rows)]))
     lead = (
         "Is the evaluation data free of leakage and shortcuts? "
         f"{n_found} of {n_checks} checks have findings, {n_passed} passed, "
         f"{n_skipped} were not run. The flagged rows are in findings.csv, next to audit.json."
     )
     return Section("audit", "Audit", lead, blocks)
-
-
-def _findings(found: Sequence[ResultGroup]) -> Table:
-    rows = [
-        Row(
-            [
-                text_cell(group.title),
-                text_cell(group.detail, tone="warning"),
-                text_cell(group.advice),
-                count_cell(group.n_rows),
-            ]
-        )
-        for group in found
-    ]
-    columns = [*text_columns("check", "finding", "recommendation"), Column("rows")]
-    return Table("Findings", columns, rows)
-
-
-def _checks_table(caption: str, groups: Sequence[ResultGroup]) -> Table:
-    rows = [
-        Row([text_cell(group.title), text_cell(group.detail), count_cell(group.n_checked)])
-        for group in groups
-    ]
-    return Table(caption, [*text_columns("check", "result"), Column("rows checked")], rows)
 
 
 def provenance(metrics: Metrics) -> Section:
@@ -177,13 +153,7 @@ def provenance(metrics: Metrics) -> Section:
 
 def _manifests(metrics: Metrics) -> Table:
     rows = [
-        Row(
-            [
-                name_cell(one.name),
-                _hash_cell(one.digest),
-                *map(count_cell, (one.n_items, one.n_real, one.n_fake)),
-            ]
-        )
+        make_row(name_cell(one.name), _hash_cell(one.digest), one.n_items, one.n_real, one.n_fake)
         for one in metrics.manifests
     ]
     columns = text_columns("manifest", "digest of its rows (SHA-256)")
@@ -196,7 +166,11 @@ def _detectors(found: list[DetectorInfo]) -> Table:
     names = list(facts[0]) if facts else []
     known = [name for name in names if any(one[name] is not None for one in facts)]
     rows = [
-        Row([name_cell(info.name), *(_fact_cell(name, one[name]) for name in known)], info.name)
+        make_row(
+            name_cell(info.name),
+            *(_fact_cell(name, one[name]) for name in known),
+            detector=info.name,
+        )
         for info, one in zip(found, facts, strict=True)
     ]
     unknown = [name for name in names if name not in known]
@@ -224,6 +198,8 @@ def _fact_cell(name: str, value: str | None) -> Cell:
 
 def _join(value: object, *, empty: str) -> str | None:
     """Return a value as text; unknown (``None``) is not the same as an empty list."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or empty
     return None if value is None else str(value)
@@ -237,33 +213,18 @@ def _settings(metrics: Metrics) -> Table:
         **found.libraries,
         **{name.replace("_", " "): value for name, value in found.settings.model_dump().items()},
     }
-    words = {True: "yes", False: "no"}
-    rows = [
-        Row(
-            [
-                text_cell(name),
-                text_cell(
-                    words[value]
-                    if isinstance(value, bool)
-                    else _join(value, empty="none") or "none"
-                ),
-            ]
-        )
-        for name, value in shown.items()
-    ]
+    rows = [make_row(name, _join(value, empty="none") or "none") for name, value in shown.items()]
     return Table("Versions and settings", text_columns("name", "value"), rows)
 
 
 def _sources(metrics: Metrics) -> Table:
     rows = [
-        Row(
-            [
-                *map(name_cell, (one.path, one.detector, one.dataset)),
-                text_cell(one.role),
-                _hash_cell(one.sha256),
-                count_cell(one.n_rows),
-            ],
-            one.detector,
+        make_row(
+            *map(name_cell, (one.path, one.detector, one.dataset)),
+            one.role,
+            _hash_cell(one.sha256),
+            one.n_rows,
+            detector=one.detector,
         )
         for one in metrics.provenance.sources
     ]

@@ -23,14 +23,12 @@ from earwitness.report.charts.curves import (
 from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.tables import (
     Cell,
-    Row,
     Table,
-    count_cell,
     estimate_cell,
+    make_row,
     name_cell,
     number_cell,
     number_columns,
-    text_cell,
     text_columns,
 )
 
@@ -102,7 +100,7 @@ def _draw_det(name: str, own: Curves, others: Sequence[tuple[str, Curves]], eer:
 def _points_table(part: Slice, own: Curves) -> Table:
     points = list(zip(own.roc.threshold, own.roc.fpr, own.roc.tpr, strict=True))
     rows = [
-        Row([Cell(_threshold(at), at), *map(number_cell, (fpr, tpr, 1 - tpr))])
+        make_row(Cell(_threshold(at), at), *map(number_cell, (fpr, tpr, 1 - tpr)))
         for at, fpr, tpr in _thin(points, 24)
     ]
     columns = number_columns(
@@ -183,7 +181,7 @@ def _median(edges: list[float], counts: list[int]) -> str:
 def _bins(detector: str, drawn: Histogram) -> Table:
     bins = zip(pairwise(drawn.edges), drawn.real, drawn.fake, strict=True)
     rows = [
-        Row([Cell(f"{low:.3g} to {high:.3g}", low), count_cell(real), count_cell(fake)])
+        make_row(Cell(f"{low:.3g} to {high:.3g}", low), real, fake)
         for (low, high), real, fake in bins
         if real or fake
     ]
@@ -205,13 +203,11 @@ def _bin(one: ReliabilityBin) -> Bin:
 
 def _reliability_table(part: Slice) -> Table:
     rows = [
-        Row(
-            [
-                Cell(f"{one.low:.3f} to {one.high:.3f}", one.low),
-                number_cell(one.mean_prob),
-                estimate_cell(one.share_fake),
-                count_cell(one.n),
-            ]
+        make_row(
+            Cell(f"{one.low:.3f} to {one.high:.3f}", one.low),
+            number_cell(one.mean_prob),
+            one.share_fake,
+            one.n,
         )
         for one in part.reliability
     ]
@@ -229,8 +225,9 @@ def _calibrations(found: list[Calibration]) -> Table:
         fake = formatting.percent(one.prevalence_fitted)
         source = f"{one.fitted_on} ({formatting.count(one.n_fitted)} items, {fake} fake)"
         metrics = [estimate_cell(part.get(n)) for n in names for part in (one.before, one.after)]
-        cells = [name_cell(one.detector), text_cell(fitted), text_cell(source), *metrics]
-        rows.append(Row(cells, one.detector))
+        rows.append(
+            make_row(name_cell(one.detector), fitted, source, *metrics, detector=one.detector)
+        )
     labels = [f"{n.replace('_', ' ')} {when}" for n in names for when in ("before", "after")]
     return Table(
         "Calibration, evaluated on rows it was not fitted on",

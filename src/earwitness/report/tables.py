@@ -75,6 +75,7 @@ class Cell:
 
 
 EMPTY = Cell("")
+Value = Cell | Estimate | str | int | float | None
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,21 @@ def text_columns(*labels: str) -> list[Column]:
 def number_columns(*labels: str) -> list[Column]:
     """Return columns of numbers."""
     return [Column(label) for label in labels]
+
+
+def make_row(*values: Value, detector: str | None = None) -> Row:
+    """Return a row; texts, counts (``int``), numbers and estimates become cells."""
+    return Row([_make_cell(value) for value in values], detector)
+
+
+def _make_cell(value: Value) -> Cell:
+    if isinstance(value, Cell):
+        return value
+    if isinstance(value, str):
+        return text_cell(value)
+    if isinstance(value, int):
+        return count_cell(value)
+    return estimate_cell(value) if isinstance(value, Estimate) else number_cell(value)
 
 
 def text_cell(text: str, *, look: Look = "", tone: Tone = "") -> Cell:
