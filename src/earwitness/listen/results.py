@@ -142,16 +142,9 @@ def covered_s(windows: Sequence[Segment]) -> float:
 
 def fake_segments(windows: Sequence[Segment], threshold: float) -> list[tuple[float, float]]:
     """Return the ranges that score as fake, in time order, joined across gaps."""
-    runs: list[tuple[float, float]] = []
-    follows = False
-    for segment in merge_windows(windows):
-        is_fake = segment.prob >= threshold
-        if is_fake and follows:
-            runs[-1] = (runs[-1][0], segment.end_s)
-        elif is_fake:
-            runs.append((segment.start_s, segment.end_s))
-        follows = is_fake
-    return runs
+    grouped = itertools.groupby(merge_windows(windows), lambda one: one.prob >= threshold)
+    runs = [list(run) for is_fake, run in grouped if is_fake]
+    return [(run[0].start_s, run[-1].end_s) for run in runs]
 
 
 def is_contested(results: Sequence[DetectorResult]) -> bool:

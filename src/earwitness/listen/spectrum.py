@@ -13,7 +13,7 @@ from earwitness.detectors import comb
 from earwitness.listen.results import DetectorResult, SongResult
 from earwitness.listen.text import printable_name
 from earwitness.report.charts.renderer import save_chart
-from earwitness.report.charts.style import FONT, break_lines, heading, ink, inline_data
+from earwitness.report.charts.style import FONT, break_lines, data_chart, heading, ink
 
 _N_SHOWN = 16
 """Teeth in the image, which starts where they are strongest."""
@@ -56,10 +56,10 @@ def comb_chart(song: Path, result: DetectorResult) -> alt.LayerChart:
         axis=alt.Axis(grid=False),
     )
     y = alt.Y("db:Q", title="over the running median (dB)", axis=alt.Axis(grid=False))
-    marks = alt.Chart(inline_data([{"hz": float(f)} for f in shown])).mark_rule(
+    marks = data_chart([{"hz": float(f)} for f in shown]).mark_rule(
         color=ink("fake"), strokeWidth=1, strokeDash=[3, 3]
     )
-    line = alt.Chart(inline_data(curve)).mark_line(color=ink("ink"), strokeWidth=1)
+    line = data_chart(curve).mark_line(color=ink("ink"), strokeWidth=1)
     subtitle = (
         f"Mean spectrum, teeth every {period_hz:.4g} Hz (dashed; {n_shown} of "
         f"{result.details['n_teeth']}), as from {result.details['decoder_guess']}."

@@ -186,21 +186,17 @@ def _detector_lines(result: DetectorResult, duration_s: float, width: int) -> It
         return
     style = _STYLES[result.verdict.split()[-1]]
     headline = Text(name, style="bold").append(f" {result.verdict}", style=style)
-    yield headline.append(f", {_score_in_full(result)}", style="not bold")
-    n_cells = width - 4
     threshold = result.card.threshold
+    note = "" if result.card.score_kind == "probability" else ", not a probability"
+    scale = f"0 real, 1 fake, threshold {threshold:g}{note}"
+    yield headline.append(f", {describe_score(result)} ({scale})", style="not bold")
+    n_cells = width - 4
     bar = draw_bar(result.windows, duration_s, threshold=threshold, n_cells=n_cells)
     yield Text("  ").append_text(bar)
     yield Text("  " + write_axis(duration_s, n_cells), style="dim")
     for sentence in _sentences(result, duration_s):
         yield from _wrap(sentence, width)
     yield from _wrap(f"Limits: {result.card.limits}", width, style="dim")
-
-
-def _score_in_full(result: DetectorResult) -> str:
-    note = "" if result.card.score_kind == "probability" else ", not a probability"
-    scale = f"0 real, 1 fake, threshold {result.card.threshold:g}{note}"
-    return f"{describe_score(result)} ({scale})"
 
 
 def _sentences(result: DetectorResult, duration_s: float) -> Iterator[str]:
@@ -271,18 +267,13 @@ def _length(song: SongResult) -> str:
 
 def _song_cell(song: SongResult) -> Text:
     text = Text(printable_name(str(song.path)))
-    for error in _errors(song):
+    reasons = [(each.card.name, each.error or each.abstained) for each in song.opinions]
+    errors = [f"{name}: {reason}" for name, reason in reasons if reason]
+    for error in errors if song.error is None else [song.error]:
         text.append(f"\n  {error}", style="red")
     if is_contested(song.opinions):
         text.append("\n  the detectors disagree", style="dim")
     return text
-
-
-def _errors(song: SongResult) -> list[str]:
-    if song.error is not None:
-        return [song.error]
-    reasons = [(each.card.name, each.error or each.abstained) for each in song.opinions]
-    return [f"{name}: {reason}" for name, reason in reasons if reason]
 
 
 def _wrap(text: str, width: int, *, indent: str = "  ", style: str = "") -> list[Text]:
@@ -319,15 +310,12 @@ def _cell_logits(
     cell_s = duration_s / n_cells
     logits: list[float | None] = []
     for at in range(n_cells):
-        inside = [(s.logit, _shared_s(s, at * cell_s, (at + 1) * cell_s)) for s in segments]
-        total_s = sum(shared_s for _, shared_s in inside)
-        weighted = sum(logit * shared_s for logit, shared_s in inside)
+        start_s, end_s = at * cell_s, (at + 1) * cell_s
+        shared_s = [max(0.0, min(s.end_s, end_s) - max(s.start_s, start_s)) for s in segments]
+        total_s = sum(shared_s)
+        weighted = sum(one.logit * s for one, s in zip(segments, shared_s, strict=True))
         logits.append(weighted / total_s if total_s > 1e-6 * cell_s else None)
     return logits
-
-
-def _shared_s(segment: Segment, start_s: float, end_s: float) -> float:
-    return max(0.0, min(segment.end_s, end_s) - max(segment.start_s, start_s))
 
 
 def write_axis(duration_s: float, n_cells: int) -> str:

@@ -11,7 +11,6 @@ import altair as alt
 from earwitness.core.errors import UsageError
 from earwitness.core.io import distinct_stems, file_stem
 from earwitness.listen.results import (
-    DetectorResult,
     Segment,
     SongResult,
     compare_verdicts,
@@ -19,7 +18,7 @@ from earwitness.listen.results import (
 )
 from earwitness.listen.text import describe_score, describe_song, printable_name, tick_seconds
 from earwitness.report.charts.renderer import PICTURE_SUFFIXES, save_chart
-from earwitness.report.charts.style import FONT, break_lines, heading, ink, inline_data
+from earwitness.report.charts.style import break_lines, configure_picture, data_chart, heading, ink
 
 _WIDTH_PX, _HEIGHT_PX, _LINE_UNITS = 760, 84, 84
 _FAKE_BACKGROUND, _REAL_BACKGROUND = "#fdf1e8", "#eaf3fa"
@@ -31,15 +30,7 @@ _CLOCK = (
 
 
 def choose_images(songs: Sequence[Path], save: Path) -> list[Path]:
-    """Return the image path of each song.
-
-    Args:
-        songs: The files.
-        save: A ``.png`` or ``.svg`` file for a single song, else a folder for PNGs.
-
-    Raises:
-        UsageError: One file for several songs, or a suffix other than .png and .svg.
-    """
+    """Return the image path of each song; ``save`` is a file for a single song, else a folder."""
     if save.suffix.lower() in PICTURE_SUFFIXES and not save.is_dir():
         if len(songs) > 1:
             raise UsageError(f"--save {save}: one image for {len(songs)} songs, expected a folder")
@@ -65,24 +56,21 @@ def plot_hearing(song: SongResult, path: str | Path) -> Path:
         raise UsageError(f"{path}: expected a name that ends in {' or '.join(PICTURE_SUFFIXES)}")
     if song.duration_s is None or not song.has_verdict:
         raise UsageError(f"{song.path}: no detector gave a verdict, so there is nothing to draw")
-    chart = timeline_chart(
-        [_band(result) for result in song.opinions if result.verdict is not None],
-        title=printable_name(song.path.name),
-        subtitle=_subtitle(song),
-        duration_s=song.duration_s,
+    bands = [
+        Band(
+            f"{result.card.name} {result.verdict}, {describe_score(result)}",
+            merge_windows(result.windows),
+            result.card.threshold,
+        )
+        for result in song.opinions
+        if result.verdict is not None
+    ]
+    title = printable_name(song.path.name)
+    subtitle = f"{describe_song(song)}. {compare_verdicts(song.opinions) or ''}".rstrip()
+    save_chart(
+        timeline_chart(bands, title=title, subtitle=subtitle, duration_s=song.duration_s), path
     )
-    save_chart(chart, path)
     return path
-
-
-def _band(result: DetectorResult) -> Band:
-    title = f"{result.card.name} {result.verdict}, {describe_score(result)}"
-    return Band(title, merge_windows(result.windows), result.card.threshold)
-
-
-def _subtitle(song: SongResult) -> str:
-    agreement = compare_verdicts(song.opinions)
-    return f"{describe_song(song)}.{f' {agreement}' if agreement else ''}"
 
 
 class Band(NamedTuple):
@@ -100,19 +88,32 @@ def timeline_chart(
     last = len(bands) - 1
     rows = [_row(band, duration_s, is_last=at == last) for at, band in enumerate(bands)]
     lines = break_lines(title, _LINE_UNITS), break_lines(subtitle, _LINE_UNITS + 16)
-    chart: alt.VConcatChart = (
-        alt.vconcat(*rows, spacing=22)
-        .properties(padding=16, title=heading(*lines, frame="bounds"))
-        .configure(font=FONT, background=ink("paper"))
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelFontSize=13, titleFontSize=13, labelColor=ink("ink"), titleColor=ink("ink")
-        )
+    chart = alt.vconcat(*rows, spacing=22).properties(
+        padding=16, title=heading(*lines, frame="bounds")
     )
-    return chart
+    return configure_picture(chart, font_px=13)
 
 
 def _row(band: Band, duration_s: float, *, is_last: bool) -> alt.LayerChart:
+    time_axis = alt.Axis(
+        values=tick_seconds(duration_s),
+        labelExpr=_CLOCK,
+        labels=is_last,
+        title="time" if is_last else None,
+        grid=False,
+        domain=False,
+        tickColor="#999999",
+        labelPadding=6,
+    )
+    score_axis = alt.Axis(
+        values=[0, 1],
+        labelExpr="datum.value ? 'fake' : 'real'",
+        title=None,
+        grid=False,
+        ticks=False,
+        domain=False,
+        labelPadding=8,
+    )
     title = alt.TitleParams(
         text=break_lines(band.title, _LINE_UNITS + 10),
         anchor="start",
@@ -123,13 +124,16 @@ def _row(band: Band, duration_s: float, *, is_last: bool) -> alt.LayerChart:
         offset=6,
     )
     threshold = (
-        alt.Chart(inline_data([{"threshold": band.threshold}]))
+        data_chart([{"threshold": band.threshold}])
         .mark_rule(color=ink("ink"), strokeWidth=1)
         .encode(x=alt.X(), y="threshold:Q")
     )
     chart: alt.LayerChart = (
         alt.layer(*_backgrounds(band, duration_s), _bars(band), threshold)
-        .encode(x=_time(duration_s, is_last=is_last), y=_score())
+        .encode(
+            x=alt.X("from:Q", scale=alt.Scale(domain=[0, duration_s], nice=False), axis=time_axis),
+            y=alt.Y("base:Q", scale=alt.Scale(domain=[0, 1]), axis=score_axis),
+        )
         .properties(width=_WIDTH_PX, height=_HEIGHT_PX, title=title)
     )
     return chart
@@ -138,7 +142,7 @@ def _row(band: Band, duration_s: float, *, is_last: bool) -> alt.LayerChart:
 def _backgrounds(band: Band, duration_s: float) -> list[alt.Chart]:
     halves = ((band.threshold, 1.0, _FAKE_BACKGROUND), (0.0, band.threshold, _REAL_BACKGROUND))
     return [
-        alt.Chart(inline_data([{"from": 0, "to": duration_s, "low": low, "high": high}]))
+        data_chart([{"from": 0, "to": duration_s, "low": low, "high": high}])
         .mark_rect(color=color)
         .encode(x="from:Q", x2="to:Q", y="low:Q", y2="high:Q")
         for low, high, color in halves
@@ -157,7 +161,7 @@ def _bars(band: Band) -> alt.Chart:
         for segment in band.segments
     ]
     chart: alt.Chart = (
-        alt.Chart(inline_data(rows))
+        data_chart(rows)
         .mark_rect(strokeWidth=0.5)
         .encode(
             x="from:Q",
@@ -169,30 +173,3 @@ def _bars(band: Band) -> alt.Chart:
         )
     )
     return chart
-
-
-def _time(duration_s: float, *, is_last: bool) -> alt.X:
-    axis = alt.Axis(
-        values=tick_seconds(duration_s),
-        labelExpr=_CLOCK,
-        labels=is_last,
-        title="time" if is_last else None,
-        grid=False,
-        domain=False,
-        tickColor="#999999",
-        labelPadding=6,
-    )
-    return alt.X("from:Q", scale=alt.Scale(domain=[0, duration_s], nice=False), axis=axis)
-
-
-def _score() -> alt.Y:
-    axis = alt.Axis(
-        values=[0, 1],
-        labelExpr="datum.value ? 'fake' : 'real'",
-        title=None,
-        grid=False,
-        ticks=False,
-        domain=False,
-        labelPadding=8,
-    )
-    return alt.Y("base:Q", scale=alt.Scale(domain=[0, 1]), axis=axis)

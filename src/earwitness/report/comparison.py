@@ -202,7 +202,9 @@ def plot_confusions(
         ``__2``, ``__3`` and so on; a very long name is shortened and ends in a hash.
     """
     written = []
-    for row, stem in zip(rows, _stems(rows), strict=True):
+    stems = (f"{_slug(row.dataset)}__{_slug(row.model)}" for row in rows)
+    distinct = distinct_stems(stems, endings=("", "__normalized"))
+    for row, stem in zip(rows, distinct, strict=True):
         for is_normalized in (False, True)[: 1 + normalized]:
             path = Path(out_dir) / f"{stem}{'__normalized' * is_normalized}.png"
             written.append(draw_confusion(row, path, normalized=is_normalized))
@@ -212,17 +214,11 @@ def plot_confusions(
 def draw_confusion(row: ComparisonRow, path: Path, *, normalized: bool = False) -> Path:
     """Draw the confusion matrix of one row as a PNG, atomically, and return its path."""
     share = measure_counts("accuracy", row.counts)
-    subtitle = (
-        f"{row.dataset}\nn = {formatting.count(row.counts.n)}, accuracy {formatting.number(share)}"
-    )
+    size = formatting.count(row.counts.n)
+    subtitle = f"{row.dataset}\nn = {size}, accuracy {formatting.number(share)}"
     chart = confusion_chart(row.counts, title=row.model, subtitle=subtitle, normalized=normalized)
     save_chart(chart, path)
     return path
-
-
-def _stems(rows: Sequence[ComparisonRow]) -> list[str]:
-    stems = (f"{_slug(row.dataset)}__{_slug(row.model)}" for row in rows)
-    return distinct_stems(stems, endings=("", "__normalized"))
 
 
 def _slug(name: str) -> str:

@@ -33,21 +33,6 @@ from earwitness.splits.grouping import ALL
 
 _OVERALL = ("auroc", "eer", "balanced_accuracy", "recall", "specificity", "tpr_at_fpr_1pct")
 _IN_SLICES = ("auroc", "eer", "balanced_accuracy", "recall", "specificity", "f1_macro")
-_MAX_SLICES = 800
-_NOTES = {
-    "auroc": "How often a fake scores above a real. The dashed line is chance.",
-    "balanced_accuracy": "The mean of recall and specificity. The dashed line is chance.",
-    "recall": "The share of fakes that are called fake.",
-    "specificity": "The share of reals that are called real.",
-}
-_KINDS = {
-    "overall": "overall",
-    "dataset": "data set",
-    "corpus": "corpus",
-    "generator": "generator",
-    "sonics": "SONICS part",
-    "column": "column",
-}
 _BASELINE_NOTE = (
     "“File alone” is a baseline and not a detector: a classifier on length, rate, codec, "
     "tags and level (container), or on bandwidth, silence and stereo as well (channel), fitted on "
@@ -111,6 +96,14 @@ def _forests(metrics: Metrics, ranking: Ranking) -> list[ChartCard]:
     return cards
 
 
+_NOTES = {
+    "auroc": "How often a fake scores above a real. The dashed line is chance.",
+    "balanced_accuracy": "The mean of recall and specificity. The dashed line is chance.",
+    "recall": "The share of fakes that are called fake.",
+    "specificity": "The share of reals that are called real.",
+}
+
+
 def _forest(
     metrics: Metrics,
     ranking: Ranking,
@@ -155,6 +148,17 @@ def _all_metrics(metrics: Metrics, overall: dict[str, Slice]) -> Table:
     return Table("All metrics over all items", columns, rows)
 
 
+_MAX_SLICES = 800
+_KINDS = {
+    "overall": "overall",
+    "dataset": "data set",
+    "corpus": "corpus",
+    "generator": "generator",
+    "sonics": "SONICS part",
+    "column": "column",
+}
+
+
 def _slices(metrics: Metrics) -> Table:
     parts = [part for part in metrics.slices if part.kind in _KINDS]
     table = metric_table(
@@ -174,7 +178,6 @@ def _slices(metrics: Metrics) -> Table:
     return replace(table, notes=[*table.notes, *more])
 
 
-_RANKED_BY = ("auroc", "balanced_accuracy")
 _GRID_METRICS = ("auroc", "eer", "tpr_at_fpr_1pct", "tpr_at_fpr_5pct", "balanced_accuracy")
 _MAX_CELLS = 400
 
@@ -182,7 +185,7 @@ _MAX_CELLS = 400
 def grid(metrics: Metrics) -> Section | None:
     """Return a heat map per detector; ``None`` without pairs of reals and fakes."""
     cells = metrics.where(kind="grid")
-    metric = next((m for m in _RANKED_BY if any(s.estimates[m].is_defined for s in cells)), None)
+    metric = next((m for m in WITH_CHANCE if any(s.estimates[m].is_defined for s in cells)), None)
     if metric is None:
         return None
     name = formatting.metric_name(metric, metrics.metrics)
@@ -232,15 +235,20 @@ def _grid_card(detector: str, cells: Sequence[Slice], metric: str, metrics: Metr
 def _heatmap(
     found: Sequence[tuple[Slice | Baseline, Estimate]], steps: Steps, label: str
 ) -> Markup:
-    cells = [_cell(one.name, one.keys, estimate) for one, estimate in found[:_MAX_CELLS]]
+    cells = []
+    for one, estimate in found[:_MAX_CELLS]:
+        corpus = one.keys.get("real_corpus", "")
+        _, cross, fakes = one.name.partition(" × ")
+        size = formatting.sample_size(estimate)
+        cells.append(
+            HeatCell(
+                fakes if cross else one.keys.get("generator", ""),
+                "all reals" if corpus == ALL else corpus,
+                estimate.value,
+                f"{one.name}: {formatting.full_estimate(estimate)}, {size}",
+            )
+        )
     return draw_inline(heatmap_chart(cells, steps=steps), aria_label=label)
-
-
-def _cell(name: str, keys: dict[str, str], found: Estimate) -> HeatCell:
-    corpus = keys.get("real_corpus", "")
-    row = name.split(" × ", 1)[-1] if " × " in name else keys.get("generator", "")
-    tooltip = f"{name}: {formatting.full_estimate(found)}, {formatting.sample_size(found)}"
-    return HeatCell(row, "all reals" if corpus == ALL else corpus, found.value, tooltip)
 
 
 def _baselines(metrics: Metrics) -> list[ChartCard]:

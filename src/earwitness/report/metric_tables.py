@@ -39,22 +39,6 @@ from earwitness.report.tables import (
     threshold_cell,
 )
 
-CSV_TYPES = {
-    "detector": pl.String,
-    "kind": pl.String,
-    "slice": pl.String,
-    "metric": pl.String,
-    "value": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n_items": pl.Int64,
-    "n_groups": pl.Int64,
-    "method": pl.String,
-    "reason": pl.String,
-    "conditional_on": pl.String,
-}
-"""Columns of ``metrics.csv``; undefined cells are empty and ``reason`` says why."""
-
 Columns = Mapping[Column, Callable[[Slice], Cell]]
 """Column → function that makes its cell of a slice."""
 
@@ -67,7 +51,10 @@ _ON_TERMINAL = ("auroc", "eer", "recall", "specificity")
 
 
 def write_estimates(metrics: Metrics, path: str | Path) -> None:
-    """Write ``metrics.csv``, one row per slice and metric, atomically."""
+    """Write ``metrics.csv``, one row per slice and metric, atomically.
+
+    Undefined cells are empty and ``reason`` says why.
+    """
     rows = [
         {"detector": part.detector, "kind": part.kind, "slice": part.name, "metric": name}
         | estimate.model_dump()
@@ -79,8 +66,14 @@ def write_estimates(metrics: Metrics, path: str | Path) -> None:
         | {"metric": "auroc", **one.auroc.model_dump()}
         for one in metrics.baselines
     ]
+    schema = {
+        **dict.fromkeys(("detector", "kind", "slice", "metric"), pl.String),
+        **dict.fromkeys(("value", "low", "high"), pl.Float64),
+        **dict.fromkeys(("n_items", "n_groups"), pl.Int64),
+        **dict.fromkeys(("method", "reason", "conditional_on"), pl.String),
+    }
     with atomic_write(Path(path)) as temporary:
-        pl.DataFrame(rows, schema=CSV_TYPES).write_csv(temporary)
+        pl.DataFrame(rows, schema=schema).write_csv(temporary)
 
 
 def metric_table(
@@ -95,19 +88,7 @@ def metric_table(
     notes: Sequence[str] = (),
     has_filter: bool = False,
 ) -> Table:
-    """Return a table with one row per slice and the metrics that any slice has.
-
-    Args:
-        caption: Title of the table.
-        parts: The slices.
-        metrics: Metrics to show.
-        labels: Metric → label.
-        lead: Columns before the metrics.
-        trail: Columns after them.
-        baselines: Metadata baselines, shown below the slices.
-        notes: Further notes.
-        has_filter: Whether the page offers a filter over the rows.
-    """
+    """Return a table with one row per slice and the metrics that any slice has; baselines below."""
     names, missing = choose_columns(metrics, labels, [part.estimates for part in parts])
     rows = [
         make_row(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import altair as alt
 from scipy.stats import norm
 
-from earwitness.report.charts.style import ink, inline_data, layer_chart, rate_axis, shorten
+from earwitness.report.charts.style import data_chart, ink, layer_chart, rate_axis, shorten
 
 _SIZE_PX, _WIDTH_PX = 250, 280
 _PERCENT = "format(abs(datum.value) * 100, '.2~f') + ' %'"
@@ -33,11 +33,9 @@ def line_layers(front: Curve, behind: Sequence[Curve], x: alt.X, y: alt.Y) -> li
     """Return the layers of curves, on axes of the fields ``x`` and ``y``."""
     ghosts = [row for curve in behind for row in _rows(curve)]
     own = _rows(front)
-    grey = alt.Chart(inline_data(ghosts)).mark_line(color=ink("ghost"), strokeWidth=1, aria=False)
-    dark = alt.Chart(inline_data(own)).mark_line(color=ink("accent"), strokeWidth=2.2, aria=False)
-    dots = alt.Chart(inline_data([row for row in own if row["tooltip"]])).mark_circle(
-        opacity=0, size=110
-    )
+    grey = data_chart(ghosts).mark_line(color=ink("ghost"), strokeWidth=1, aria=False)
+    dark = data_chart(own).mark_line(color=ink("accent"), strokeWidth=2.2, aria=False)
+    dots = data_chart([row for row in own if row["tooltip"]]).mark_circle(opacity=0, size=110)
     return [
         *([grey.encode(x=x, y=y, detail="name:N", order="at:Q")] if ghosts else []),
         dark.encode(x=x, y=y, order="at:Q"),
@@ -106,7 +104,7 @@ def distribution_chart(
     axis = alt.Axis(title="share of its class", labelExpr=_PERCENT, tickCount=5)
     y = alt.Y("zero:Q", scale=alt.Scale(domain=[-reach, reach], nice=False), axis=axis)
     bars = (
-        alt.Chart(inline_data([row for row in rows if row["share"]]))
+        data_chart([row for row in rows if row["share"]])
         .mark_rect()
         .encode(
             x=x,
@@ -118,7 +116,7 @@ def distribution_chart(
         )
     )
     line = (
-        alt.Chart(inline_data([{"zero": 0}]))
+        data_chart([{"zero": 0}])
         .mark_rule(color=ink("soft"), strokeWidth=1, aria=False)
         .encode(y=y)
     )
@@ -153,11 +151,7 @@ def _letters(
     left = edges[0] + (edges[-1] - edges[0]) / 40
     sides = (("real", has_real, reach * 0.9), ("fake", has_fake, -reach * 0.9))
     return [
-        alt.Chart(
-            inline_data(
-                [{"low": left, "zero": at, "label": f"{name}s" if there else f"no {name}s"}]
-            )
-        )
+        data_chart([{"low": left, "zero": at, "label": f"{name}s" if there else f"no {name}s"}])
         .mark_text(align="left", fontSize=12, fontWeight="bold", color=ink(name), aria=False)
         .encode(x="low:Q", y=y, text="label:N")
         for name, there, at in sides
@@ -181,7 +175,7 @@ def reliability_chart(bins: Sequence[Bin]) -> alt.LayerChart:
     axis = alt.Axis(title="mean score", values=[0, 0.25, 0.5, 0.75, 1], format=".2~f")
     x = alt.X("x:Q", scale=scale, axis=axis)
     y = alt.Y("y:Q", scale=scale, axis=rate_axis("share of fakes"))
-    base = alt.Chart(inline_data([_record(one) for one in bins]))
+    base = data_chart([_record(one) for one in bins])
     bars = (
         base.mark_rule(color=ink("band"), strokeWidth=5, strokeCap="round", aria=False)
         .transform_filter("datum.has_interval")
@@ -205,7 +199,7 @@ def _record(one: Bin) -> dict[str, Any]:
 
 def _diagonal(x: alt.X, y: alt.Y) -> alt.Chart:
     chart: alt.Chart = (
-        alt.Chart(inline_data([{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
+        data_chart([{"x": 0, "y": 0}, {"x": 1, "y": 1}])
         .mark_line(color=ink("faint"), strokeWidth=1, strokeDash=[3, 3], aria=False)
         .encode(x=x, y=y)
     )
@@ -234,7 +228,7 @@ def forest_chart(
     names = [row.name for row in rows]
     records = [_forest_record(row) for row in rows]
     y = alt.Y("name:N", sort=names, axis=None)
-    base = alt.Chart(inline_data(records)).encode(y=y)
+    base = data_chart(records).encode(y=y)
     low = min([0.5, *(r["low"] for r in records), *(r["value"] for r in records if r["is_there"])])
     scale = alt.Scale(domain=[max(0, math.floor(low * 10 - 0.2) / 10), 1], nice=False, zero=False)
     axis = alt.Axis(title=title, tickCount=6, format=".1f", domain=False, grid=False)
@@ -257,37 +251,20 @@ def forest_chart(
             description="tooltip:N",
         )
     )
-    layers = [_rails(records, y), bars, dots, *_names(base)]
-    if chance is not None:
-        layers.insert(0, _chance(chance))
-    return layer_chart(layers, width=_FOREST_PX, height=_ROW_PX * len(names))
-
-
-def _chance(at: float) -> alt.Chart:
-    chart: alt.Chart = (
-        alt.Chart(inline_data([{"at": at}]))
-        .mark_rule(color=ink("faint"), strokeDash=[3, 3], aria=False)
-        .encode(x="at:Q")
-    )
-    return chart
-
-
-def _names(base: alt.Chart) -> list[alt.Chart]:
-    """Return the names, with a halo so that no line runs through them."""
+    rails = data_chart(records).mark_rule(color=ink("line"), strokeWidth=1, aria=False)
     look: dict[str, Any] = {"align": "left", "baseline": "bottom", "dy": -9, "fontSize": 12.5}
-    ground = base.mark_text(stroke=ink("paper"), strokeWidth=5, aria=False, **look)
+    halo = base.mark_text(stroke=ink("paper"), strokeWidth=5, aria=False, **look)
     letters = base.mark_text(color=ink("ink"), aria=False, **look)
-    return [one.encode(x=alt.value(0), text="label:N") for one in (ground, letters)]
-
-
-def _rails(records: Sequence[Any], y: alt.Y) -> alt.Chart:
-    """Return a thin line along each row."""
-    chart: alt.Chart = (
-        alt.Chart(inline_data(records))
-        .mark_rule(color=ink("line"), strokeWidth=1, aria=False)
-        .encode(y=y, x=alt.value(0), x2=alt.value(_FOREST_PX))
-    )
-    return chart
+    layers = [
+        rails.encode(y=y, x=alt.value(0), x2=alt.value(_FOREST_PX)),
+        *(bars, dots),
+        *(text.encode(x=alt.value(0), text="label:N") for text in (halo, letters)),
+    ]
+    if chance is not None:
+        dashes = data_chart([{"at": chance}])
+        dashes = dashes.mark_rule(color=ink("faint"), strokeDash=[3, 3], aria=False)
+        layers.insert(0, dashes.encode(x="at:Q"))
+    return layer_chart(layers, width=_FOREST_PX, height=_ROW_PX * len(names))
 
 
 def _forest_record(row: Interval) -> dict[str, Any]:

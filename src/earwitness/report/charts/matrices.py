@@ -13,12 +13,12 @@ import altair as alt
 from earwitness.core.estimate import Counts
 from earwitness.report import formatting
 from earwitness.report.charts.style import (
-    FONT,
     RAMP,
     break_lines,
+    configure_picture,
+    data_chart,
     heading,
     ink,
-    inline_data,
     label_expression,
     layer_chart,
     shorten,
@@ -60,7 +60,7 @@ def confusion_chart(
     if title:
         lines = [line for part in subtitle.split("\n") for line in break_lines(part, 48)]
         titles = {"title": heading(break_lines(title, _LINE_UNITS), lines, frame="bounds")}
-    chart: alt.LayerChart = _template().properties(data=inline_data(values), **titles)
+    chart: alt.LayerChart = _template().properties(data=alt.InlineData(values=values), **titles)
     return chart
 
 
@@ -107,16 +107,10 @@ def _template() -> alt.LayerChart:
     below = base.mark_text(baseline="middle", dy=24, fontSize=_NOTE_PX - 1, aria=False).encode(
         text="below:N", color=letters
     )
-    chart: alt.LayerChart = (
-        alt.LayerChart(layer=[tiles, main, below])
-        .properties(padding=14, width=alt.Step(_TILE_PX), height=alt.Step(_TILE_PX))
-        .configure(font=FONT, background=ink("paper"))
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelFontSize=15, titleFontSize=15, labelColor=ink("ink"), titleColor=ink("ink")
-        )
+    chart = alt.LayerChart(layer=[tiles, main, below]).properties(
+        padding=14, width=alt.Step(_TILE_PX), height=alt.Step(_TILE_PX)
     )
-    return chart
+    return configure_picture(chart, font_px=15)
 
 
 class HeatCell(NamedTuple):
@@ -154,7 +148,7 @@ def heatmap_chart(cells: Sequence[HeatCell], *, steps: Steps) -> alt.LayerChart:
     """Draw a heat map; rows and columns are in order of first appearance."""
     rows = list(dict.fromkeys(cell.row for cell in cells))
     columns = list(dict.fromkeys(cell.column for cell in cells))
-    base = alt.Chart(inline_data([_heat_record(cell, steps) for cell in cells])).encode(
+    base = data_chart([_heat_record(cell, steps) for cell in cells]).encode(
         x=alt.X("column:N", sort=columns, title=None, axis=_heat_axis(columns, is_top=True)),
         y=alt.Y("row:N", sort=rows, title=None, axis=_heat_axis(rows, is_top=False)),
     )

@@ -11,9 +11,11 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import altair as alt
+
+TChart = TypeVar("TChart", alt.LayerChart, alt.VConcatChart)
 
 
 class Colour(NamedTuple):
@@ -103,9 +105,24 @@ def heading(text: Sequence[str], subtitle: Sequence[str], *, frame: str) -> alt.
     )
 
 
-def inline_data(rows: Sequence[Any]) -> alt.InlineData:
-    """Return rows as a chart's own data."""
-    return alt.InlineData(values=list(rows))
+def configure_picture(chart: TChart, *, font_px: int) -> TChart:
+    """Return a chart with the fonts and colours of one that is a file of its own."""
+    made: TChart = (
+        chart.configure(font=FONT, background=ink("paper"))
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelFontSize=font_px,
+            titleFontSize=font_px,
+            labelColor=ink("ink"),
+            titleColor=ink("ink"),
+        )
+    )
+    return made
+
+
+def data_chart(rows: Sequence[Any]) -> alt.Chart:
+    """Return a chart with rows as its own data."""
+    return alt.Chart(alt.InlineData(values=list(rows)))
 
 
 def rate_axis(title: str) -> alt.Axis:
