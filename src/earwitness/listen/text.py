@@ -43,7 +43,6 @@ _MAX_WIDTH = 100
 _MAX_SEGMENTS = 4
 _COLUMN_WIDTH = len("is undecided")
 REAL_STYLE, FAKE_STYLE = "blue", "red"
-_BLOCKS = "▁▂▃▄▅▆▇█"
 _STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow"}
 
 
@@ -292,13 +291,13 @@ def draw_bar(
     windows: Sequence[Segment], duration_s: float, *, threshold: float, n_cells: int
 ) -> Text:
     """Return a bar of block characters whose height rises with fakeness."""
-    text = Text()
+    text, blocks = Text(), "▁▂▃▄▅▆▇█"
     for logit in _cell_logits(merge_windows(windows), duration_s, n_cells):
         if logit is None:
             text.append(" ")
             continue
         value = fakeness(probability_of(logit), threshold)
-        block = _BLOCKS[min(int(value * len(_BLOCKS)), len(_BLOCKS) - 1)]
+        block = blocks[min(int(value * len(blocks)), len(blocks) - 1)]
         text.append(block, style=FAKE_STYLE if value >= 0.5 else REAL_STYLE)
     return text
 

@@ -44,7 +44,6 @@ _RATES = (
     Column("F1", name="f1_fake"),
     Column("balanced accuracy", name="balanced_accuracy", short="bal"),
 )
-_LATEX_RATES = ("Acc.", "Prec.", "Rec.", "Spec.", r"F\textsubscript{1}", "Bal.")
 
 
 def comparison_table(
@@ -116,7 +115,8 @@ def write_comparison(
 
 def write_latex(rows: Sequence[ComparisonRow], path: str | Path) -> None:
     r"""Write the table as a file to ``\input``, atomically; it needs the package booktabs."""
-    headings = ["Data set / detector", *_COUNTS, *_LATEX_RATES]
+    rates = ("Acc.", "Prec.", "Rec.", "Spec.", r"F\textsubscript{1}", "Bal.")
+    headings = ["Data set / detector", *_COUNTS, *rates]
     write_text(Path(path), "\n".join(latex_lines(comparison_table(rows), headings)) + "\n")
 
 

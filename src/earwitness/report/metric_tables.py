@@ -211,11 +211,10 @@ def _operating_cells(point: OperatingPoint) -> list[Cell]:
 def _flags(estimate: Estimate) -> Cell:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return number_cell(None, reason=estimate.reason or "")
+    ends = (estimate.low, estimate.value, estimate.high)
+    low, text, high = (formatting.count(round(n)) for n in ends)
     if estimate.value == 0:
-        return Cell(f"under {formatting.count(round(estimate.high))}", 0)
-    low, text, high = (
-        formatting.count(round(n)) for n in (estimate.low, estimate.value, estimate.high)
-    )
+        return Cell(f"under {high}", 0)
     return Cell(text, estimate.value, f"{low} to {high}", f"{text}\n{low}–{high}")
 
 

@@ -29,8 +29,6 @@ from earwitness.report.leaderboard import grid, leaderboard
 from earwitness.report.provenance import audit, checks, coverage, provenance
 from earwitness.report.scores import curves, scores
 
-_PLAYABLE = (".mp3", ".wav", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".mp4", ".webm")
-
 
 def write_report(
     metrics: Metrics, path: str | Path, *, audio_roots: Sequence[str | Path] = ()
@@ -114,6 +112,9 @@ def _stats(metrics: Metrics) -> list[Stat]:
 
 def _stat(n: int, noun: str) -> Stat:
     return Stat(formatting.count(n), noun if n == 1 else f"{noun}s")
+
+
+_PLAYABLE = (".mp3", ".wav", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".mp4", ".webm")
 
 
 def audio_finder(metrics: Metrics, page: Path, roots: Sequence[str | Path]) -> FindAudio:

@@ -17,8 +17,6 @@ from earwitness.splits.grouping import ALL
 
 RANKED_BY = ("auroc", "balanced_accuracy", "recall", "specificity")
 
-MEAN_OVER_DATA_SETS = "a mean over data sets: no interval"
-
 
 class Place(NamedTuple):
     """A detector and the estimate it is ranked by."""
@@ -135,5 +133,5 @@ def _mean(metric: str, parts: Sequence[Slice]) -> Estimate:
     return Estimate(
         value=fmean(one.number for one in defined),
         n_items=sum(one.n_items for one in defined),
-        reason=MEAN_OVER_DATA_SETS,
+        reason="a mean over data sets: no interval",
     )

@@ -9,7 +9,7 @@ from typing import TypeVar
 from markupsafe import Markup
 
 from earwitness.evaluation.schema import Calibration, Metrics
-from earwitness.evaluation.slices import Curves, Histogram, ReliabilityBin, Slice
+from earwitness.evaluation.slices import Curves, Histogram, Slice
 from earwitness.report import formatting
 from earwitness.report.blocks import Block, ChartCard, Gallery, Note, Section
 from earwitness.report.charts.curves import (
@@ -190,15 +190,13 @@ def _bins(detector: str, drawn: Histogram) -> Table:
 
 
 def _draw_reliability(part: Slice) -> Markup:
-    bins = [_bin(one) for one in part.reliability]
+    bins = []
+    for one in part.reliability:
+        share, mean = one.share_fake, one.mean_prob
+        tooltip = f"score {mean:.2f}: {formatting.full_estimate(share)} fake, {one.n} items"
+        bins.append(Bin(mean, share.number, share.low, share.high, one.n, tooltip))
     label = f"Reliability diagram of {part.detector}: {'; '.join(one.tooltip for one in bins)}"
     return draw_inline(reliability_chart(bins), aria_label=label)
-
-
-def _bin(one: ReliabilityBin) -> Bin:
-    share = one.share_fake
-    tooltip = f"score {one.mean_prob:.2f}: {formatting.full_estimate(share)} fake, {one.n} items"
-    return Bin(one.mean_prob, share.number, share.low, share.high, one.n, tooltip)
 
 
 def _reliability_table(part: Slice) -> Table:

@@ -26,9 +26,6 @@ Look = Literal["", "name", "hash"]
 
 BY_CONSTRUCTION = "by construction: this set holds one class only"
 _TYPES = {"text": pl.String, "count": pl.Int64, "number": pl.Float64}
-_WIDE = 105
-"""Terminal columns from which an interval fits beside its value."""
-_MIN_TEXT_WIDTH = 13
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ class Table:
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[rich.table.Table]:
         """Yield the table for the terminal."""
-        yield _rich_table(self, is_wide=options.max_width >= _WIDE)
+        yield _rich_table(self, is_wide=options.max_width >= 105)  # intervals fit beside values
 
     @property
     def groups(self) -> Iterator[tuple[str, list[Sequence[Cell]]]]:
@@ -236,7 +233,7 @@ def _rich_table(table: Table, *, is_wide: bool) -> rich.table.Table:
     for column in columns:
         label = Text(column.short or column.label)
         if column.kind == "text":
-            made.add_column(label, overflow="fold", min_width=_MIN_TEXT_WIDTH)
+            made.add_column(label, overflow="fold", min_width=13)
         else:
             made.add_column(label, justify="right", no_wrap=True)
     if table.is_grouped:

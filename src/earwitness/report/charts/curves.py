@@ -175,26 +175,32 @@ def reliability_chart(bins: Sequence[Bin]) -> alt.LayerChart:
     axis = alt.Axis(title="mean score", values=[0, 0.25, 0.5, 0.75, 1], format=".2~f")
     x = alt.X("x:Q", scale=scale, axis=axis)
     y = alt.Y("y:Q", scale=scale, axis=rate_axis("share of fakes"))
-    base = data_chart([_record(one) for one in bins])
-    bars = (
-        base.mark_rule(color=ink("band"), strokeWidth=5, strokeCap="round", aria=False)
-        .transform_filter("datum.has_interval")
-        .encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q")
-    )
+    records = [
+        {**one._asdict(), "x": one.mean, "y": one.share, "has_interval": one.low is not None}
+        for one in bins
+    ]
+    base = data_chart(records)
+    bars = _interval_bars(base, 5).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q")
+    accent = alt.value(ink("accent"))
     dots = base.mark_point(size=55, strokeWidth=2, opacity=1).encode(
-        x=x,
-        y=y,
-        stroke=alt.value(ink("accent")),
-        fill=alt.when("datum.has_interval")
-        .then(alt.value(ink("accent")))
-        .otherwise(alt.value(ink("paper"))),
-        description="tooltip:N",
+        x=x, y=y, stroke=accent, fill=_hollow_without_interval(accent), description="tooltip:N"
     )
     return layer_chart([_diagonal(x, y), bars, dots], width=_SIZE_PX, height=_SIZE_PX)
 
 
-def _record(one: Bin) -> dict[str, Any]:
-    return {**one._asdict(), "x": one.mean, "y": one.share, "has_interval": one.low is not None}
+def _interval_bars(base: alt.Chart, width_px: int) -> alt.Chart:
+    look: dict[str, Any] = {
+        "color": ink("band"),
+        "strokeWidth": width_px,
+        "strokeCap": "round",
+        "aria": False,
+    }
+    bars: alt.Chart = base.mark_rule(**look).transform_filter("datum.has_interval")
+    return bars
+
+
+def _hollow_without_interval(colour: Any) -> Any:
+    return alt.when("datum.has_interval").then(colour).otherwise(alt.value(ink("paper")))
 
 
 def _diagonal(x: alt.X, y: alt.Y) -> alt.Chart:
@@ -233,11 +239,7 @@ def forest_chart(
     scale = alt.Scale(domain=[max(0, math.floor(low * 10 - 0.2) / 10), 1], nice=False, zero=False)
     axis = alt.Axis(title=title, tickCount=6, format=".1f", domain=False, grid=False)
     x = alt.X("value:Q", scale=scale, axis=axis)
-    bars = (
-        base.mark_rule(strokeWidth=7, strokeCap="round", color=ink("band"), aria=False)
-        .transform_filter("datum.has_interval")
-        .encode(x=alt.X("low:Q", scale=scale, axis=axis), x2="high:Q")
-    )
+    bars = _interval_bars(base, 7).encode(x=alt.X("low:Q", scale=scale, axis=axis), x2="high:Q")
     dots = (
         base.mark_point(filled=False, size=80, strokeWidth=2, opacity=1)
         .transform_filter("datum.is_there")
@@ -245,9 +247,7 @@ def forest_chart(
             x=x,
             shape=alt.Shape("shape:N", scale=None),
             stroke=alt.Stroke("colour:N", scale=None),
-            fill=alt.when("datum.has_interval")
-            .then(alt.Fill("colour:N", scale=None))
-            .otherwise(alt.value(ink("paper"))),
+            fill=_hollow_without_interval(alt.Fill("colour:N", scale=None)),
             description="tooltip:N",
         )
     )
