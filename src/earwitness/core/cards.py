@@ -134,6 +134,8 @@ class DetectorCard(BaseModel):
         needs: Minimum content of a clip.
         score_kind: Whether ``pred_prob`` is a calibrated probability.
         threshold: Decision threshold on ``pred_prob``.
+        one_sided: A score below the threshold is no evidence of real music: the detector looks for
+            traces and has no model of real music.
         encoders: Classes of its encoder head; may be empty.
         trained_on: Data sets and splits it was trained on; ``None`` means unknown.
         selected_on: Data of early stopping or model selection; ``None`` means unknown.
@@ -160,6 +162,7 @@ class DetectorCard(BaseModel):
     needs: ContentNeed = ContentNeed()
     score_kind: ScoreKind = "uncalibrated"
     threshold: float = Field(default=0.5, ge=0, le=1)
+    one_sided: bool = False
     encoders: tuple[str, ...] = ()
     trained_on: tuple[str, ...] | None = None
     selected_on: tuple[str, ...] | None = None

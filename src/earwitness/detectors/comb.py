@@ -76,6 +76,7 @@ def describe_comb(weights: Path | None, options: OpenOptions) -> DetectorCard:
             mono=True,
         ),
         band_hz=BAND_HZ,
+        one_sided=True,
         trained_on=(),
         selected_on=(
             "threshold: 278 human-made tracks of six Debian packages, no generated music",

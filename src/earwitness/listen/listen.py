@@ -144,7 +144,7 @@ def _detector_result(
         return DetectorResult(card, silences=silences, abstained=row["abstained"])
     return DetectorResult(
         card,
-        verdict=label_score(row["pred_prob"], card.threshold),
+        verdict=label_score(row["pred_prob"], card.threshold, one_sided=card.one_sided),
         logit=row["logit"],
         prob=row["pred_prob"],
         windows=windows,

@@ -17,7 +17,9 @@ from scipy.special import expit
 
 from earwitness.core.cards import DetectorCard
 
-Verdict = Literal["says real", "leans real", "is undecided", "leans fake", "says fake"]
+Verdict = Literal[
+    "says real", "leans real", "finds no trace", "is undecided", "leans fake", "says fake"
+]
 """A verdict, worded to follow the detector's name."""
 
 
@@ -100,8 +102,14 @@ def fakeness(prob: float, threshold: float) -> float:
     return 1.0 if threshold == 1 else 0.5 + 0.5 * (prob - threshold) / (1 - threshold)
 
 
-def label_score(prob: float, threshold: float) -> Verdict:
-    """Return the verdict for a score between 0 and 1."""
+def label_score(prob: float, threshold: float, *, one_sided: bool = False) -> Verdict:
+    """Return the verdict for a score between 0 and 1.
+
+    Args:
+        prob: The score.
+        threshold: The detector's threshold.
+        one_sided: The detector only finds traces: what it does not find says nothing of real.
+    """
     upper_ends: tuple[tuple[float, Verdict], ...] = (
         (0.1, "says real"),
         (0.4, "leans real"),
@@ -110,7 +118,8 @@ def label_score(prob: float, threshold: float) -> Verdict:
         (1.0, "says fake"),
     )
     value = fakeness(prob, threshold)
-    return next(verdict for end, verdict in upper_ends if value <= end)
+    verdict = next(verdict for end, verdict in upper_ends if value <= end)
+    return "finds no trace" if one_sided and verdict.endswith("real") else verdict
 
 
 def probability_of(logit: float) -> float:
@@ -164,10 +173,10 @@ def compare_verdicts(results: Sequence[DetectorResult]) -> str | None:
     if len(sides) > 1:
         return f"The detectors agree only in part: {verdicts}."
     side = sides.pop()
-    where = "are undecided" if side == "undecided" else f"point to {side}"
+    where = {"undecided": "are undecided", "trace": "find no trace"}.get(side, f"point to {side}")
     return f"{'Both' if len(given) == 2 else f'All {len(given)}'} detectors {where}."
 
 
 def _sides(results: Sequence[DetectorResult]) -> set[str]:
-    """Return the last words of the verdicts: real, fake, undecided."""
+    """Return the last words of the verdicts: real, trace, fake, undecided."""
     return {result.verdict.split()[-1] for result in results if result.verdict is not None}

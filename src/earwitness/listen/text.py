@@ -43,7 +43,7 @@ _MAX_WIDTH = 100
 _MAX_SEGMENTS = 4
 _COLUMN_WIDTH = len("is undecided")
 REAL_STYLE, FAKE_STYLE = "blue", "red"
-_STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow"}
+_STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow", "trace": "default"}
 
 
 def describe_score(result: DetectorResult) -> str:
