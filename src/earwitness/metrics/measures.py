@@ -224,9 +224,10 @@ def _ece_noise(items: Items, options: Options) -> Metric:
     return Metric(label="noise of ECE", needs="prob", of_sums=formula, columns=_ece_columns)
 
 
-def _min_dcf_optimism(items: Items, _: Options) -> Metric:
+def _min_dcf_optimism(items: Items, options: Options) -> Metric:
     """Return the excess cost of a resample's best threshold on the sample."""
-    whole = sweep.count_steps(items.ranking)
+    steps = sweep.count_steps(items.ranking)
+    whole = options.costs.normalised(steps.fpr, 1 - steps.tpr)
     return Metric(
         label="optimism of minDCF",
         needs="score",

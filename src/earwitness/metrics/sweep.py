@@ -139,12 +139,18 @@ def min_dcf(steps: Steps, costs: Costs) -> Floats:
     return least
 
 
-def min_dcf_optimism(steps: Steps, whole: Steps, costs: Costs) -> Floats:
-    """Return the excess cost of each sample's best threshold on the original sample: ``(...)``."""
+def min_dcf_optimism(steps: Steps, whole: Floats, costs: Costs) -> Floats:
+    """Return the excess cost of each sample's best threshold on the original sample: ``(...)``.
+
+    Args:
+        steps: Counts of the samples.
+        whole: ``(n_steps,)`` normalised costs of the original sample.
+        costs: Prior and costs.
+    """
     own = costs.normalised(steps.fpr, 1 - steps.tpr)
     cheapest = own.argmin(axis=-1)
-    there: Floats = costs.normalised(whole.fpr, 1 - whole.tpr)[cheapest]
-    return there - np.take_along_axis(own, cheapest[..., None], axis=-1)[..., 0]
+    excess: Floats = whole[cheapest] - np.take_along_axis(own, cheapest[..., None], axis=-1)[..., 0]
+    return excess
 
 
 def tpr_at_fpr(steps: Steps, fpr: float) -> Floats:
