@@ -10,7 +10,7 @@ from earwitness.core.estimate import Counts
 from earwitness.metrics import sweep
 from earwitness.metrics.compute import Metric, count_decisions
 from earwitness.metrics.measures import measure, measure_counts
-from earwitness.metrics.sample import CLIP, Costs, Options, bin_of, logits, rank
+from earwitness.metrics.sample import CLIP, Costs, Items, Options, bin_of, logits, rank
 from earwitness.metrics.sweep import count_steps, reals_needed, tpr_at_fpr
 
 
@@ -164,3 +164,9 @@ def test_what_is_refused() -> None:
             reals_needed(fpr)
     with pytest.raises(ValueError, match="mine: expected of_sums or of_steps, and not both"):
         Metric(label="mine", needs="score")
+
+
+def test_thresholds_are_the_lowest_probabilities_of_ties() -> None:
+    score, prob = np.array([3.0, 1.0, 1.0, 0.0]), np.array([0.9, 0.3, 0.2, 0.1])
+    items = Items(np.array([1, 0, 1, 0]), np.arange(4), score=score, prob=prob)
+    assert items.ranking.thresholds.tolist() == [0.9, 0.2, 0.1]
