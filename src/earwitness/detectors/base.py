@@ -52,6 +52,18 @@ def mean_channel(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     return mean
 
 
+def check_range(clip: Clip, card: DetectorCard) -> None:
+    """Check that the samples of a clip, at least one, are finite and not too large for arithmetic.
+
+    Raises:
+        DetectorError: They are not.
+    """
+    from earwitness.audio.decode import LOUDEST  # it loads libsndfile
+
+    if not float(np.abs(clip.samples).max()) <= LOUDEST:  # a NaN is no score, and not real
+        raise DetectorError(f"{card.name}: samples not finite or beyond {LOUDEST:g}")
+
+
 def mix_checked(
     clip: Clip,
     at: int,

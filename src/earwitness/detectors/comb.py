@@ -19,7 +19,7 @@ from earwitness.core.cards import ClipContract, DetectorCard
 from earwitness.core.errors import DetectorError
 from earwitness.core.io import sha256_of
 from earwitness.core.predictions import DETAIL_COLUMNS, Details
-from earwitness.detectors.base import DetectorKind, OpenOptions, Scores
+from earwitness.detectors.base import DetectorKind, OpenOptions, Scores, check_range
 from earwitness.detectors.fakeprint import mean_spectrum_db
 
 N_FFT = 32_768
@@ -117,15 +117,13 @@ class CombDetector:
 
     def _answer(self, clip: Clip) -> tuple[Trace, str | None]:
         """Return the strongest comb of a clip, and why it is not decidable."""
-        from earwitness.audio.decode import LOUDEST  # it loads libsndfile
-
         if clip.sample_rate_hz != SAMPLE_RATE_HZ or not clip.samples.shape[0]:
             raise DetectorError(
                 f"{self.card.name}: {clip.samples.shape[0]} channels at {clip.sample_rate_hz} Hz, "
                 f"expected one or more at {SAMPLE_RATE_HZ} Hz"
             )
-        if not float(np.abs(clip.samples).max(initial=0)) <= LOUDEST:
-            raise DetectorError(f"{self.card.name}: samples not finite or beyond {LOUDEST:g}")
+        if clip.n_samples:
+            check_range(clip, self.card)
         if clip.n_samples < _MIN_S * SAMPLE_RATE_HZ:
             length_s = clip.n_samples / SAMPLE_RATE_HZ
             return _NOTHING, f"{length_s:.3g} s long, too few frames (needs {_MIN_S} s)"

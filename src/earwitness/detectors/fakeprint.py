@@ -24,6 +24,7 @@ from earwitness.detectors.base import (
     DetectorKind,
     OpenOptions,
     Scores,
+    check_range,
     hashed_card,
     read_card,
     write_card,
@@ -113,16 +114,13 @@ def clip_fakeprint(clip: Clip, card: DetectorCard) -> NDArray[np.float64]:
     Raises:
         DetectorError: Another sample rate, under one frame, or samples not finite or too large.
     """
-    from earwitness.audio.decode import LOUDEST  # it loads libsndfile
-
     wanted = card.contract
     if clip.sample_rate_hz != wanted.sample_rate_hz or clip.n_samples < wanted.min_samples:
         raise DetectorError(
             f"{card.name}: clip of {clip.n_samples} samples at {clip.sample_rate_hz} Hz, expected "
             f"at least {wanted.min_samples} at {wanted.sample_rate_hz} Hz"
         )
-    if not float(np.abs(clip.samples).max()) <= LOUDEST:
-        raise DetectorError(f"{card.name}: samples not finite or beyond {LOUDEST:g}")
+    check_range(clip, card)
     return fakeprint(
         clip.samples,
         sample_rate_hz=clip.sample_rate_hz,

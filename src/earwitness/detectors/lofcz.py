@@ -20,7 +20,7 @@ from earwitness.core.cards import ClipContract, DetectorCard
 from earwitness.core.errors import DetectorError
 from earwitness.core.io import sha256_of
 from earwitness.detectors import lofcz_features as features
-from earwitness.detectors.base import Detector, DetectorKind, OpenOptions, Scores
+from earwitness.detectors.base import Detector, DetectorKind, OpenOptions, Scores, check_range
 from earwitness.detectors.lofcz_weights import (
     CNN_RELEASE,
     LinearModel,
@@ -215,16 +215,13 @@ class LofczDetector:
         return self._answer(mono)
 
     def _check(self, clip: Clip) -> None:
-        from earwitness.audio.decode import LOUDEST  # it loads libsndfile
-
         shortest = max(1, self.card.contract.at_rate(clip.sample_rate_hz).min_samples)
         if clip.n_samples < shortest or not clip.samples.shape[0]:
             raise DetectorError(
                 f"{self.card.name}: {clip.samples.shape[0]} channels of {clip.n_samples} samples "
                 f"at {clip.sample_rate_hz} Hz, expected one or more of at least {shortest}"
             )
-        if not float(np.abs(clip.samples).max()) <= LOUDEST:  # a NaN is no score, and not real
-            raise DetectorError(f"{self.card.name}: samples not finite or beyond {LOUDEST:g}")
+        check_range(clip, self.card)
 
     def _lack(self, answer: Answer) -> str | None:
         """Return why the answer is no verdict: empty bins raise the score towards fake."""
