@@ -11,7 +11,7 @@ from earwitness.metrics import sweep
 from earwitness.metrics.compute import Metric, count_decisions
 from earwitness.metrics.measures import measure, measure_counts
 from earwitness.metrics.sample import CLIP, Costs, Items, Options, bin_of, logits, rank
-from earwitness.metrics.sweep import count_steps, reals_needed, tpr_at_fpr
+from earwitness.metrics.sweep import count_steps, last_step_at, reals_needed, tpr_at_fpr
 
 
 def test_the_four_outcomes_are_counted() -> None:
@@ -170,3 +170,10 @@ def test_thresholds_are_the_lowest_probabilities_of_ties() -> None:
     score, prob = np.array([3.0, 1.0, 1.0, 0.0]), np.array([0.9, 0.3, 0.2, 0.1])
     items = Items(np.array([1, 0, 1, 0]), np.arange(4), score=score, prob=prob)
     assert items.ranking.thresholds.tolist() == [0.9, 0.2, 0.1]
+
+
+def test_a_rate_that_counts_meet_exactly_is_allowed_in_spite_of_rounding() -> None:
+    assert 0.29 * 100 < 29
+    target, score = np.repeat([0, 1], [100, 1]), np.append(np.arange(100.0), 70.5)
+    assert tpr_at_fpr(count_steps(rank(target, score)), 0.29) == 1
+    assert last_step_at(count_steps(rank(target, score)), 0.29) == 30
