@@ -80,6 +80,7 @@ def describe_comb(weights: Path | None, options: OpenOptions) -> DetectorCard:
         trained_on=(),
         selected_on=(
             "threshold: 278 human-made tracks of six Debian packages, no generated music",
+            "use of the second highest z: EnCodec, LAC, Musika, YuE, ACE-Step files of the tests",
         ),
         licence="research use: patents are filed on fakeprint methods (Deezer)",
         source="Pons et al., arXiv 2010.14356; Afchar et al., arXiv 2506.19108",
