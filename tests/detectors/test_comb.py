@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from codecs_written import write_coded
 from earwitness.audio.clips import Clip
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import DETAIL_COLUMNS
+from earwitness.detectors import comb
 from earwitness.detectors.loading import look_up, open_detector
 from earwitness.listen.listen import listen
 from earwitness.listen.spectrum import plot_comb
@@ -185,3 +187,17 @@ def test_published_reconstructions_are_named_and_their_originals_are_not_flagged
     for path, guess in zip(paths, found.frame["decoder_guess"], strict=True):
         wanted = folders[path.parent.name]
         assert guess is None if wanted is None else wanted in (guess or "")
+
+
+def test_the_residual_of_a_clip_is_computed_once_and_goes_with_it() -> None:
+    samples = pink()[None]
+    with ThreadPoolExecutor(4) as pool:
+        residuals = list(pool.map(comb.shared_residual, [samples] * 8))
+    assert all(each is residuals[0] for each in residuals)
+    other = comb.shared_residual(samples.copy())
+    assert other is not residuals[0]
+    np.testing.assert_array_equal(np.asarray(other), np.asarray(residuals[0]))
+    key = id(samples)
+    assert key in comb._shared
+    del samples
+    assert key not in comb._shared

@@ -7,7 +7,10 @@ deviations. A decoder counts as found if two periods of its family stand out.
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +28,7 @@ from earwitness.detectors.fakeprint import mean_spectrum_db
 N_FFT = 32_768
 SAMPLE_RATE_HZ = 44_100
 BAND_HZ = (1_000.0, 16_000.0)
-_MAX_S, _MIN_S = 240, 5
+MAX_S, MIN_S = 240, 5
 _MIN_TEETH = 4
 
 FAMILIES: dict[str, tuple[float, ...]] = {
@@ -71,7 +74,7 @@ def describe_comb(weights: Path | None, options: OpenOptions) -> DetectorCard:
         summary="evenly spaced lines of a decoder's up-sampling layers, without training",
         contract=ClipContract(
             sample_rate_hz=SAMPLE_RATE_HZ,
-            max_samples=_MAX_S * SAMPLE_RATE_HZ,
+            max_samples=MAX_S * SAMPLE_RATE_HZ,
             crop="start",
             mono=True,
         ),
@@ -90,7 +93,7 @@ def describe_comb(weights: Path | None, options: OpenOptions) -> DetectorCard:
             "and half of Lyra. Udio, Suno and Griffin-Lim leave no comb that it sees; resampling, "
             "pitch shifts or low bit rates hide one: nothing found does not say real."
         ),
-        details={"n_fft": N_FFT, "limit": _LIMIT, "tail": _TAIL, "shortest_s": _MIN_S},
+        details={"n_fft": N_FFT, "limit": _LIMIT, "tail": _TAIL, "shortest_s": MIN_S},
         weights_sha256=None if weights is None else sha256_of(Path(__file__)),
     )
 
@@ -125,10 +128,10 @@ class CombDetector:
             )
         if clip.n_samples:
             check_range(clip, self.card)
-        if clip.n_samples < _MIN_S * SAMPLE_RATE_HZ:
+        if clip.n_samples < MIN_S * SAMPLE_RATE_HZ:
             length_s = clip.n_samples / SAMPLE_RATE_HZ
-            return _NOTHING, f"{length_s:.3g} s long, too few frames (needs {_MIN_S} s)"
-        residual = flatten(comb_spectrum_db(clip.samples))
+            return _NOTHING, f"{length_s:.3g} s long, too few frames (needs {MIN_S} s)"
+        residual = shared_residual(clip.samples)
         if residual is None:
             return _NOTHING, "nothing to analyse (its spectrum is empty from 1000 to 3000 Hz)"
         trace = find_trace(residual)
@@ -178,6 +181,32 @@ def flatten(spectrum_db: NDArray[np.floating]) -> NDArray[np.float32] | None:
         return None
     residual: NDArray[np.float32] = np.clip(spectrum - floor, -3, 6)[:n_used]
     return residual
+
+
+_Residual = NDArray[np.float32] | None
+_lock = threading.Lock()
+_shared: dict[int, tuple[weakref.ref[NDArray[np.float32]], Future[_Residual]]] = {}
+
+
+def shared_residual(samples: NDArray[np.float32]) -> _Residual:
+    """Return the residual spectrum of a clip, computed once for all detectors of this family.
+
+    It is kept as long as the array, which must not be changed; another thread waits for it.
+    """
+    key = id(samples)
+    with _lock:
+        owner, future = _shared.get(key, (None, Future()))
+        is_ours = owner is None or owner() is not samples
+        if is_ours:
+            future = Future()
+            _shared[key] = weakref.ref(samples, lambda _: _shared.pop(key, None)), future
+    if is_ours:
+        try:
+            future.set_result(flatten(comb_spectrum_db(samples)))
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+    return future.result()
 
 
 def _end_of_content(floor_db: NDArray[np.float32]) -> int:
