@@ -43,7 +43,7 @@ Change = Callable[[NDArray[np.float32], int, Path], Path]
 
 
 def coded(suffix: str, codec: str, kbps: int) -> Change:
-    from codecs_written import write_coded
+    from earwitness.audio.encode import write_coded
 
     return lambda samples, rate, path: write_coded(
         path.with_suffix(suffix), samples, rate, codec=codec, kbps=kbps

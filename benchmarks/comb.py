@@ -54,7 +54,7 @@ def shares(frame: pl.DataFrame, detector: str) -> pl.DataFrame:
 
 def coded(frame: pl.DataFrame, folder: Path, codec: str, seconds: float) -> pl.DataFrame:
     """Return the manifest of files coded from the middle of others."""
-    from codecs_written import write_coded
+    from earwitness.audio.encode import write_coded
 
     suffix, encoder, kbps = CODECS[codec]
     paths = []

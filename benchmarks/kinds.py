@@ -60,8 +60,8 @@ def coded(suffix: str, codec: str, kbps: int, times: int = 1) -> Kind:
     """Return a kind that codes a track, several times over where asked."""
 
     def change(track: Samples, _: Samples) -> Samples:
-        from codecs_written import write_coded
         from earwitness.audio.decode import read_audio
+        from earwitness.audio.encode import write_coded
 
         with tempfile.TemporaryDirectory() as folder:
             rate = RATE_HZ

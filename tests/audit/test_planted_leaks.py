@@ -13,7 +13,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from codecs_written import write_coded
+from earwitness.audio.encode import write_coded
 from earwitness.audit.audit import audit
 from earwitness.audit.schema import AuditReport
 from earwitness.core.manifest import Manifest

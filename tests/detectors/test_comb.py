@@ -11,8 +11,8 @@ import soxr
 from numpy.typing import NDArray
 from scipy import signal
 
-from codecs_written import write_coded
 from earwitness.audio.clips import Clip
+from earwitness.audio.encode import write_coded
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import DETAIL_COLUMNS
 from earwitness.detectors import comb

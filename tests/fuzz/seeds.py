@@ -17,7 +17,7 @@ import bundles
 from bench.test_steps import Watching
 from benches import write_bench
 from builders import write_split_file
-from codecs_written import write_coded
+from earwitness.audio.encode import write_coded
 from earwitness.bench.config import read_config
 from earwitness.bench.run import run_benchmark
 from earwitness.core.spectrogram import PNG_CONTRACT, PNG_SOURCE, SpectrogramContract

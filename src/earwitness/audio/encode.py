@@ -1,32 +1,35 @@
-"""Writing sound as codecs leave it, with PyAV."""
+"""Writing audio with lossy codecs, through PyAV."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+
+_CONTAINERS = {".opus": "ogg", ".m4a": "mp4"}
 
 
 def write_coded(
     path: Path, samples: NDArray[np.float32], rate: int, *, codec: str, kbps: int
 ) -> Path:
-    """Write ``(n_channels, n)`` in the container that the suffix stands for.
+    """Write ``(n_channels, n_samples)`` samples in the container of the suffix.
 
     Args:
-        path: ``.mp3``, ``.m4a`` or ``.opus``.
-        samples: What to write.
-        rate: Its rate; Opus is written at 48 kHz.
-        codec: As FFmpeg names encoders.
+        path: ``.mp3``, ``.m4a``, ``.ogg`` or ``.opus``.
+        samples: One or two channels.
+        rate: Their rate in Hz; Opus is written at 48 kHz.
+        codec: FFmpeg's name of the encoder.
         kbps: Bit rate.
     """
+    import av
+
     if codec == "libopus":
         samples, rate = soxr.resample(samples.T, rate, 48_000).T, 48_000
     layout = "stereo" if len(samples) == 2 else "mono"
-    kind = {".opus": "ogg", ".m4a": "mp4"}.get(path.suffix, path.suffix[1:])
+    kind = _CONTAINERS.get(path.suffix, path.suffix[1:])
     with av.open(path, "w", format=kind) as container:
         stream: Any = container.add_stream(codec, rate=rate, layout=layout)
         stream.bit_rate = 1000 * kbps
