@@ -75,11 +75,12 @@ def test_json_is_all_there_is_on_stdout(run: Run) -> None:
     code, out, _ = run("listen", "songs", "--json", "--save", "p")
     assert code == 0
     told = json.loads(out)
-    assert [card["name"] for card in told["detectors"]] == ["comb", GAMMA, "mine"]
+    assert [card["name"] for card in told["detectors"]] == ["comb", "box", GAMMA, "mine"]
     songs = {Path(song["file"]).name: song for song in told["songs"]}
     assert songs["text.mp3"]["error"] == "a text/HTML file, not audio"
-    comb, gamma, mine = songs["[red]ein Lied ü.wav"]["opinions"]
+    comb, box, gamma, mine = songs["[red]ein Lied ü.wav"]["opinions"]
     assert "2 s long, too few frames" in comb["abstained"]
+    assert box["abstained"] == comb["abstained"]
     assert (mine["verdict"], mine["is_probability"]) == ("says fake", False)
     assert [w["end_s"] for w in gamma["windows"]] == [2.0]
 
@@ -153,7 +154,7 @@ def test_a_card_is_shown_in_full(run: Run, shelf: Path) -> None:
 def test_detectors_as_json(run: Run, shelf: Path) -> None:
     _, out, _ = run("detectors", "--json")
     here = {each["detector"]: each for each in json.loads(out) if each["is_here"]}
-    assert set(here) == {"comb", GAMMA, str(shelf / "mine")}
+    assert set(here) == {"comb", "box", GAMMA, str(shelf / "mine")}
     assert len(here[GAMMA]["card"]["weights_sha256"]) == 64
 
 

@@ -12,6 +12,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import boxes
 import bundles
 import lofcz_folders
 import resnets
@@ -32,6 +33,10 @@ def make_specnn(folder: Path) -> None:
 
 def make_comb(folder: Path) -> None:
     folder.mkdir(exist_ok=True)  # it has no weights
+
+
+def make_box(folder: Path) -> None:
+    boxes.write_box(folder)
 
 
 def make_fakeprint(folder: Path) -> None:
@@ -60,6 +65,7 @@ def make_spectttra(name: str) -> Callable[[Path], None]:
 
 make_weights: dict[str, Callable[[Path], None]] = {
     "comb": make_comb,
+    "box": make_box,
     "specnn_amplitude": make_specnn,
     "fakeprint": make_fakeprint,
     "resnet18": make_resnet,

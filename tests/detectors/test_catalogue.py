@@ -34,7 +34,7 @@ def by_name() -> dict[str, Listing]:
 def test_without_weights_every_registered_one_is_told_with_its_card(shelf: Path) -> None:
     listings = list_detectors()
     assert [each.asked for each in listings] == list(DETECTORS)
-    assert [each.asked for each in listings if each.is_here] == ["comb"]
+    assert [each.asked for each in listings if each.is_here] == ["comb", "box"]
     assert not any(each.problem for each in listings)
     assert all(each.card is not None for each in listings)
 
@@ -50,7 +50,7 @@ def test_weights_on_the_shelf_are_found_under_names_and_in_folders_of_ones_own(
     (shelf / "notes").mkdir()
     found = by_name()
     assert {name for name, each in found.items() if each.is_here} == {
-        *("comb", "specnn_amplitude", "mine", "tuned"),
+        *("comb", "box", "specnn_amplitude", "mine", "tuned"),
     }
     mine = found["mine"]
     assert (mine.asked, mine.weights) == (str(shelf / "mine"), shelf / "mine")

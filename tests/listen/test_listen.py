@@ -183,13 +183,14 @@ def test_found_detectors_have_local_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert list(find_detectors()[0]) == ["comb"]
+    assert list(find_detectors()[0]) == ["comb", "box"]
     monkeypatch.setenv("EARWITNESS_WEIGHTS", str(tmp_path / "shelf"))
     card = fakeprint_card(name="mine", trained_on=None, training_items=None)
     save_fakeprint(card, np.zeros(4_087), 1.0, tmp_path / "shelf" / "mine")
     (tmp_path / "shelf" / "fakeprint").mkdir()
     found, problems = find_detectors()
     assert found.pop("comb").is_file()
+    assert found.pop("box").is_dir()
     assert found == {str(tmp_path / "shelf" / "mine"): tmp_path / "shelf" / "mine"}
     (problem,) = problems
     assert problem.startswith("skipped fakeprint: ")

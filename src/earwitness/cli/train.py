@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from earwitness.cli import console, train_options
 from earwitness.cli.images import PANEL, make_contract, with_rendering_options
 from earwitness.cli.options import GPU_HELP, Root, option, parse_option, two_numbers
-from earwitness.cli.train_options import CLASSIFIER, FAKEPRINT, SPECNN
+from earwitness.cli.train_options import BOX, CLASSIFIER, FAKEPRINT, SPECNN
 from earwitness.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def train(
         option(
             "NAME",
             "Detector to train: resnet18 on images (the default), fakeprint (the default with "
-            "--manifest alone), specnn_amplitude or sonics-spectttra-… on --manifest.",
+            "--manifest alone), specnn_amplitude or sonics-spectttra-… on --manifest; box on real "
+            "music alone.",
         ),
     ] = None,
     images: Annotated[
@@ -137,7 +138,8 @@ def train(
         float | None,
         _network(
             "SHARE",
-            "Share of the groups to validate with (default: 0.15 for resnet18, else 0.2).",
+            "Share of the groups to validate with (default: 0.15 for resnet18, 0.4 for box, else "
+            "0.2).",
             min=0.01,
             max=0.9,
         ),
@@ -227,13 +229,16 @@ def train(
     Ctrl-C or a crash the same command resumes after the last whole epoch. specnn_amplitude is
     trained on audio by its published recipe; a SpecTTTra (sonics-spectttra-…) is fine-tuned.
 
+    box is trained on real music: its fakes are made by decoders with random weights. Its
+    threshold is chosen on the sources of --valid, or on some of those of --manifest.
+
     fakeprint is fitted in seconds and stored without pickle; its card contains hashes of the
     training items and groups, so that exposure can be detected later.
     """
     given = locals()
     kind = detector or (FAKEPRINT if manifest and not (images or valid) else CLASSIFIER)
     _check_sources(kind, images=images, csv=csv, manifest=manifest, valid=valid, test=test)
-    if weight_decay is not None and kind in (FAKEPRINT, SPECNN):
+    if weight_decay is not None and kind in (FAKEPRINT, BOX, SPECNN):
         raise UsageError(f"--weight-decay: {kind} is fitted without it")
     if kind == FAKEPRINT:
         train_options.fit_fakeprint(
@@ -243,6 +248,10 @@ def train(
             band_hz=two_numbers("--band-hz", band_hz or "5000,16000"),
             num_workers=num_workers,
         )
+        return
+    if kind == BOX:
+        reals, held = (train_options.read_all(some, root) for some in (manifest, valid))
+        train_options.fit_box(reals, held, out, valid_share=valid_share or 0.4, seed=seed)
         return
     audio = None if kind == CLASSIFIER else train_options.audio_training(kind, init, seed)
     from earwitness.training.examples import GROUP_BY, SplitConfig

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from earwitness.training.run import TrainedDetector
     from earwitness.training.task import Hardware, TrainConfig, TrainingTask
 
-FAKEPRINT, CLASSIFIER, SPECNN = "fakeprint", "resnet18", "specnn_amplitude"
+FAKEPRINT, BOX, CLASSIFIER, SPECNN = "fakeprint", "box", "resnet18", "specnn_amplitude"
 
 
 def read_all(manifests: list[str] | None, root: Path | None) -> list[Manifest]:
@@ -60,7 +60,7 @@ def audio_training(kind: str, init: str | None, seed: int) -> AudioTraining:
             raise UsageError(f"--init {init}: {SPECNN} starts from random weights, expected none")
         return AudioTraining(CONTRACT, PUBLISHED, partial(SpecnnTask, seed=seed))
     if published_name(kind) not in HUB_NAMES:
-        known = f"{CLASSIFIER}, {SPECNN}, {FAKEPRINT} or a SpecTTTra (sonics-spectttra-…)"
+        known = f"{CLASSIFIER}, {SPECNN}, {FAKEPRINT}, {BOX} or a SpecTTTra (sonics-spectttra-…)"
         raise UsageError(f"--detector {kind}: cannot be trained, expected {known}")
     from earwitness.training.spectttra import RECIPE, SpectttraTask, find_start
 
@@ -200,6 +200,27 @@ def fit_fakeprint(
         f"fitted on {fitted.n_real} real and {fitted.n_fake} fake items, "
         f"{len(fitted.failures)} left out; "
         f"accuracy on these same items {fitted.training_accuracy:.3f}"
+    )
+    _print_usage(out)
+
+
+def fit_box(
+    manifests: list[Manifest], valid: list[Manifest], out: Path | None, **options: Any
+) -> None:
+    """Train a box and print what its limit means; ``options`` of ``train_box``."""
+    from earwitness.training.box import N_PAIRS, train_box
+
+    if out is None or not manifests:
+        raise UsageError(f"{BOX}: expected --manifest FILES and --out DIR")
+    n_files = len({path for m in (*manifests, *valid) for path in m.locate_all()})
+    n_examples = n_files * (N_PAIRS + 1)
+    with console.progress_bar("training", n_examples, "examples", may_end_early=True) as advance:
+        trained = train_box(manifests, out, valid=valid, advance=advance, **options)
+    console.remark(*(f"not used: {path}: {reason}" for path, reason in trained.failures))
+    console.echo(
+        f"trained on {trained.n_real} real and {trained.n_marked} marked spectra; at the limit "
+        f"{trained.recall:.1%} of these are found, and {trained.false_positives} of "
+        f"{trained.n_threshold} tracks of the threshold corpus are flagged"
     )
     _print_usage(out)
 

@@ -37,6 +37,7 @@ DETECTORS = Registry(
     expected="a DetectorKind",
 )
 DETECTORS.add("comb", "earwitness.detectors.comb:COMB")
+DETECTORS.add("box", "earwitness.detectors.box:BOX")
 DETECTORS.add("specnn_amplitude", "earwitness.detectors.specnn:SPECNN")
 DETECTORS.add("fakeprint", "earwitness.detectors.fakeprint:FAKEPRINT")
 DETECTORS.add("resnet18", "earwitness.detectors.resnet:RESNET")

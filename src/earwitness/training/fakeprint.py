@@ -109,8 +109,8 @@ def train_fakeprint(
     ).fit(features, targets)
     card = card.model_copy(
         update={
-            "trained_on": _origins(manifests),
-            "training_items": _hashes(manifests, fitted),
+            "trained_on": list_sources(manifests),
+            "training_items": hash_items(manifests, fitted),
             "details": card.details | {"inverse_regularisation": inverse_regularisation},
         }
     )
@@ -130,7 +130,8 @@ def _vector(clip: Clip, card: DetectorCard) -> NDArray[np.float64] | str:
     return lack or clip_fakeprint(clip, card)
 
 
-def _origins(manifests: list[Manifest]) -> tuple[str, ...]:
+def list_sources(manifests: list[Manifest]) -> tuple[str, ...]:
+    """Return the datasets and splits of manifests, by default their names."""
     origins: set[str] = set()
     for manifest in manifests:
         pairs = manifest.frame.select("source_dataset", "split_tag").unique().iter_rows()
@@ -138,7 +139,8 @@ def _origins(manifests: list[Manifest]) -> tuple[str, ...]:
     return tuple(sorted(origins))
 
 
-def _hashes(manifests: list[Manifest], fitted: list[str]) -> TrainingItems:
+def hash_items(manifests: list[Manifest], fitted: list[str]) -> TrainingItems:
+    """Return hashes of the files and groups that a detector was fitted on."""
     digests = "\n".join(sorted(manifest.digest for manifest in manifests))
     groups = {
         group
