@@ -141,7 +141,7 @@ def case_fakeprint(audio: list[Path]) -> Figures:
 
     card = fakeprint_card(name="fakeprint", trained_on=None, training_items=None)
     detector = FakeprintDetector(card, np.zeros(4_087), 0.0)
-    peaks = partial(fakeprint, sample_rate_hz=CLIP_RATE, band_hz=card.band_hz, n_fft=N_FFT)
+    peaks = partial(fakeprint, sample_rate_hz=CLIP_RATE, band_hz=card.widest_band_hz, n_fft=N_FFT)
     case = Case(detector, lambda path: peaks(read_whole(path, CLIP_RATE)), peaks)
     plain_s = timed(lambda: [case.plain(path) for path in audio])
     return {"n": len(audio), "plain_s": plain_s, "ours_s": timed(lambda: score(audio, [case]))}

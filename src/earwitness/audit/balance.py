@@ -156,6 +156,8 @@ def _check_card(context: AuditContext, card: DetectorCard) -> Outcome:
     n_unchecked = context.audited_rows.height - len(rows)
     if not rows:
         return not_checked(spec, "no file could be decoded", n_unchecked=n_unchecked)
+    if card.band_hz is None:
+        return not_checked(spec, "its band is unknown", n_unchecked=context.audited_rows.height)
     top_hz = card.band_hz[1]
     findings = []
     for row, rate in rows:

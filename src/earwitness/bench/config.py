@@ -30,6 +30,7 @@ from earwitness.core.errors import UsageError, first_line
 from earwitness.core.io import write_text
 from earwitness.core.registry import nearest
 from earwitness.datasets.catalog import LAYOUTS
+from earwitness.detectors.described import absolute_form
 from earwitness.detectors.hub import is_hub_id
 from earwitness.detectors.loading import DETECTORS, published_name
 from earwitness.scoring.options import DetectorOptions, ScoringSection, Section
@@ -132,9 +133,11 @@ class DetectorSection(DetectorOptions, _NamedWeights):
     @classmethod
     def _may_be_a_folder(cls, name: str, info: ValidationInfo) -> str:
         folder = _from_folder(Path(name), info)
+        if form := absolute_form(name, _from_folder(Path(), info)):
+            return form
         if name in DETECTORS or published_name(name):
             return name
-        if folder.is_dir():
+        if folder.is_dir() or (folder.is_file() and folder.suffix in (".yaml", ".yml")):
             return str(folder)
         if is_hub_id(name):
             return name

@@ -25,7 +25,7 @@ from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.io import sha256_of
 from earwitness.core.registry import list_plugins
 from earwitness.core.text_table import read_text_table
-from earwitness.detectors.loading import hash_weights, open_detector
+from earwitness.detectors.loading import detector_name, hash_weights, open_detector
 from earwitness.scoring import run as scores
 from earwitness.scoring import run_folder
 from earwitness.scoring.options import ScoringOptions, deciding
@@ -261,8 +261,7 @@ def _list_predictions(state: PipelineState) -> list[Path]:
 def _by_name(sections: Sequence[DetectorSection]) -> dict[str, DetectorSection]:
     named: dict[str, DetectorSection] = {}
     for section in sections:
-        name = section.name
-        name = Path(name).resolve().name if Path(name).is_absolute() else name
+        name = detector_name(section.name, _weights(section))
         if name in named:
             raise UsageError(f"detectors: two are named {name!r}; rename one of the folders")
         named[name] = section

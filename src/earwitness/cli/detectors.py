@@ -96,7 +96,8 @@ def _fields(card: DetectorCard) -> Iterator[tuple[str, str]]:
     yield "summary", card.summary or "none"
     yield "input", _contract(card)
     yield "preprocessing", card.preprocessing
-    yield "band", f"{card.band_hz[0]:g} to {card.band_hz[1]:g} Hz"
+    band_hz = card.band_hz
+    yield "band", f"{band_hz[0]:g} to {band_hz[1]:g} Hz" if band_hz else "unknown"
     yield "needs", f"{card.needs.min_level_dbfs:g} dBFS in its band, else it abstains"
     is_probability = card.score_kind == "probability"
     yield "score", "a calibrated probability" if is_probability else "uncalibrated, no probability"
@@ -118,6 +119,8 @@ def _fields(card: DetectorCard) -> Iterator[tuple[str, str]]:
 
 def _contract(card: DetectorCard) -> str:
     contract = card.contract
+    if contract.reads_files:
+        return "whole files, read by the detector"
     rate_hz = contract.sample_rate_hz
     if contract.clip_samples:
         length = f"clips of {contract.clip_samples / rate_hz:.3g} s"

@@ -45,7 +45,8 @@ def predict(
             "--config",
             "--models",
             metavar="NAMES",
-            help="Detectors by name, hub id or folder, comma-separated (also --config, --models).",
+            help="Detectors by name, hub id, folder or onnx:FILE, comma-separated (also --config, "
+            "--models).",
         ),
     ] = None,
     manifest: Annotated[

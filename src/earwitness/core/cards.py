@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from earwitness.core.spectrogram import SpectrogramContract
 
@@ -27,7 +27,8 @@ class ClipContract(BaseModel):
     """Audio that a detector expects for one clip.
 
     Attributes:
-        sample_rate_hz: Rate of the detector, to which audio is resampled.
+        sample_rate_hz: Rate of the detector, to which audio is resampled; 0 if it reads files.
+        reads_files: The detector reads whole files itself, and how is unknown.
         native_rate: Do not resample: lengths are in samples at the file's rate, and the detector
             treats clips as if at its own.
         resampled_by: ``detector``: clips keep their file's rate, and the detector resamples them;
@@ -43,7 +44,8 @@ class ClipContract(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sample_rate_hz: int = Field(gt=0, le=768_000)
+    sample_rate_hz: int = Field(ge=0, le=768_000)
+    reads_files: bool = False
     native_rate: bool = False
     resampled_by: Literal["detector"] | None = None
     clip_samples: int | None = Field(default=None, gt=0)
@@ -53,9 +55,15 @@ class ClipContract(BaseModel):
     skip_time: bool = False
     mono: bool = False
 
+    @model_validator(mode="after")
+    def _has_a_rate(self) -> Self:
+        if (self.sample_rate_hz == 0) is not self.reads_files:
+            raise ValueError("sample_rate_hz 0, expected a rate unless the detector reads files")
+        return self
+
     def rate_for(self, native_rate_hz: int) -> int:
         """Return the rate of the clips of a file with this native rate."""
-        keeps_rate = self.native_rate or self.resampled_by == "detector"
+        keeps_rate = self.reads_files or self.native_rate or self.resampled_by == "detector"
         return native_rate_hz if keeps_rate else self.sample_rate_hz
 
     def at_rate(self, rate_hz: int) -> ClipContract:
@@ -130,7 +138,7 @@ class DetectorCard(BaseModel):
         preprocessing: ``correct`` resamples to the detector's rate; ``published`` reproduces the
             published loader with its faults.
         precision: Number format of the network; features are always ``fp32``.
-        band_hz: Lowest and highest frequency it uses.
+        band_hz: Lowest and highest frequency it uses; ``None`` means unknown.
         needs: Minimum content of a clip.
         score_kind: Whether ``pred_prob`` is a calibrated probability.
         threshold: Decision threshold on ``pred_prob``.
@@ -158,7 +166,7 @@ class DetectorCard(BaseModel):
     classes: tuple[str, ...] = ()
     preprocessing: Preprocessing = "correct"
     precision: Precision = "fp32"
-    band_hz: tuple[float, float]
+    band_hz: tuple[float, float] | None
     needs: ContentNeed = ContentNeed()
     score_kind: ScoreKind = "uncalibrated"
     threshold: float = Field(default=0.5, ge=0, le=1)
@@ -173,3 +181,8 @@ class DetectorCard(BaseModel):
     limits: str
     weights_sha256: str | None = None
     details: dict[str, float | int | str] = Field(default_factory=dict)
+
+    @property
+    def widest_band_hz(self) -> tuple[float, float]:
+        """``band_hz``, or if unknown all frequencies of the contract."""
+        return self.band_hz or (0.0, self.contract.sample_rate_hz / 2)

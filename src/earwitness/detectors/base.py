@@ -141,6 +141,7 @@ class OpenOptions:
         precision: Precision of the network.
         backend: Library that runs the network.
         published: Registered name of the published weights, if these are meant.
+        target: File or address that was named besides a ``detector.yaml``, if any.
     """
 
     name: str
@@ -150,6 +151,7 @@ class OpenOptions:
     precision: Precision = "fp32"
     backend: Backend = "torch"
     published: str | None = None
+    target: str | None = None
 
 
 class Release(NamedTuple):

@@ -155,10 +155,11 @@ def _scores(card: DetectorCard) -> str:
 
 def _audio(card: DetectorCard) -> str:
     wanted = card.contract
+    low_hz, high_hz = card.widest_band_hz
     length = f"{wanted.clip_samples} samples" if wanted.clip_samples else "whole files"
     return (
-        f"{length} at {wanted.sample_rate_hz} Hz; frequencies from {card.band_hz[0]:g} to "
-        f"{card.band_hz[1]:g} Hz are used."
+        f"{length} at {wanted.sample_rate_hz} Hz; frequencies from "
+        f"{low_hz:g} to {high_hz:g} Hz are used."
     )
 
 

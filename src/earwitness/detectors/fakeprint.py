@@ -124,7 +124,7 @@ def clip_fakeprint(clip: Clip, card: DetectorCard) -> NDArray[np.float64]:
     return fakeprint(
         clip.samples,
         sample_rate_hz=clip.sample_rate_hz,
-        band_hz=card.band_hz,
+        band_hz=card.widest_band_hz,
         n_fft=N_FFT,
     )
 
@@ -158,7 +158,8 @@ def open_fakeprint(folder: Path, options: OpenOptions) -> FakeprintDetector:
     except (OSError, SafetensorError, KeyError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})") from error
     frequencies = np.linspace(0, card.contract.sample_rate_hz / 2, N_FFT // 2 + 1)
-    n_bins = int(((frequencies > card.band_hz[0]) & (frequencies < card.band_hz[1])).sum())
+    low_hz, high_hz = card.widest_band_hz
+    n_bins = int(((frequencies > low_hz) & (frequencies < high_hz)).sum())
     if coefficients.shape != (n_bins,) or intercept.shape != (1,):
         raise WeightsError(
             f"{path}: coefficients {coefficients.shape}, intercept {intercept.shape}; "

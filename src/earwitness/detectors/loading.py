@@ -1,7 +1,8 @@
 """Registry of detectors, and opening one with its weights.
 
 A detector is given by its registered name or a hub id (``owner/name``), either with ``@revision``,
-or by a folder with a ``card.json`` (trained here) or a ``config.json`` (laid out as on the hub).
+or by a folder with a ``card.json`` (trained here), a ``config.json`` (laid out as on the hub) or a
+``detector.yaml`` (of others, see ``described``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from earwitness.detectors.base import (
     Release,
     read_card,
 )
+from earwitness.detectors.described import DETECTOR_YAML, find_described
 from earwitness.detectors.tensorflow_checkpoint import list_files
 from earwitness.detectors.weights import cache_folder, find_bundle, resolve_weights, weights_folder
 
@@ -57,6 +59,10 @@ DETECTORS.add("lofcz-cnn", "earwitness.detectors.lofcz:LOFCZ_CNN")
 
 _HUB_IDS = {name: f"awsaf49/{name}" for name in HUB_NAMES} | {_LOFCZ_LR: "lofcz/ai-music-detector"}
 """Registered name → hub id."""
+
+_DESCRIBED = Registry("kind of detector", DetectorError)
+"""Kinds that ``detector.yaml`` describes; their names are not those of detectors."""
+_DESCRIBED.add("onnx", "earwitness.detectors.onnx_file:ONNX_FILE")
 
 GITHUB_SERVER = "EARWITNESS_GITHUB"
 """Environment variable: address of a mirror of ``raw.githubusercontent.com``."""
@@ -90,23 +96,34 @@ def open_detector(
     """
     source = find_source(asked, weights or {})
     options = OpenOptions(
-        source.name, device, n_encoders, preprocessing, precision, backend, source.published
+        source.name,
+        device,
+        n_encoders,
+        preprocessing,
+        precision,
+        backend,
+        source.published,
+        source.target,
     )
     return _kind(source.kind).open(source.path, options)
 
 
 def _kind(name: str) -> DetectorKind:
-    kind: DetectorKind = DETECTORS.load(name)
+    kind: DetectorKind = (_DESCRIBED if name in _DESCRIBED else DETECTORS).load(name)
     return kind
 
 
 class Source(NamedTuple):
-    """Weights of a detector: output name, registered kind, path and published name, if any."""
+    """Weights of a detector: output name, registered kind, path and published name, if any.
+
+    Of a detector that is described, ``path`` is its ``detector.yaml``; see ``Described``.
+    """
 
     name: str
     kind: str
     path: Path
     published: str | None = None
+    target: str | None = None
 
 
 def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = True) -> Source:
@@ -121,6 +138,11 @@ def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = Tru
         DetectorError: No such detector.
         WeightsError: No weights found.
     """
+    if asked not in DETECTORS and (found := find_described(asked, weights.get(asked))):
+        if found.kind not in _DESCRIBED:
+            known = ", ".join(_DESCRIBED)
+            raise WeightsError(f"{found.path}: kind: found {found.kind!r}, expected {known}")
+        return Source(found.name, found.kind, found.path, target=found.target)
     if asked not in DETECTORS and Path(asked).is_dir():
         return _folder_source(Path(asked))
     from earwitness.detectors.hub import is_hub_id
@@ -135,6 +157,13 @@ def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = Tru
     elif release is not None:
         fetch = partial(find_release, release, download=download)
     return Source(asked, asked, resolve_weights(asked, weights, fetch=fetch))
+
+
+def detector_name(asked: str, weights: Mapping[str, Path]) -> str:
+    """Return the output name of a detector, without opening it; see ``open_detector``."""
+    if asked not in DETECTORS and (found := find_described(asked, weights.get(asked))):
+        return found.name
+    return Path(asked).resolve().name if Path(asked).is_absolute() else asked
 
 
 def published_name(asked: str) -> str | None:
@@ -158,8 +187,8 @@ def _folder_source(folder: Path) -> Source:
     if (folder / CONFIG_JSON).is_file():
         return Source(name, _kind_of_layout(folder), folder)
     raise WeightsError(
-        f"{folder}: no detector there, expected {CARD_JSON} (trained here) or {CONFIG_JSON} "
-        "(laid out as on the hub)"
+        f"{folder}: no detector there, expected {CARD_JSON} (trained here), {CONFIG_JSON} "
+        f"(laid out as on the hub) or {DETECTOR_YAML}"
     )
 
 
@@ -276,7 +305,7 @@ def look_up(asked: str, *, weights: Mapping[str, Path] | None = None) -> Listing
         if known is None or asked in (weights or {}):
             raise
         return Listing(asked, _kind(known).describe(None, options))
-    options = OpenOptions(source.name, published=source.published)
+    options = OpenOptions(source.name, published=source.published, target=source.target)
     try:
         return Listing(asked, _kind(source.kind).describe(source.path, options), source.path)
     except WeightsError as error:
@@ -294,7 +323,7 @@ def _local_folders() -> list[Path]:
         for folder in root.iterdir()
         if published_name(folder.name.replace("__", "/").replace("--", "@")) is None
         and folder.name not in DETECTORS
-        and any((folder / name).is_file() for name in (CARD_JSON, CONFIG_JSON))
+        and any((folder / name).is_file() for name in (CARD_JSON, CONFIG_JSON, DETECTOR_YAML))
     )
 
 
@@ -319,6 +348,10 @@ def hash_weights(asked: str, weights: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _files(source: Source) -> list[Path]:
+    if source.kind == "onnx":
+        from earwitness.detectors.onnx_file import model_file
+
+        return [source.path, model_file(source.path, source.target)]
     trained = (source.path / CARD_JSON).is_file()
     if source.kind == "specnn_amplitude" and not trained:
         return list_files(find_bundle(source.path))

@@ -189,7 +189,7 @@ def _remarks(
     if row["below_band"]:
         yield (
             f"At {rate_hz} Hz the file has no content above {rate_hz / 2:g} Hz, so part of the "
-            f"detector's band, up to {card.band_hz[1]:g} Hz, is empty."
+            f"detector's band, up to {card.widest_band_hz[1]:g} Hz, is empty."
         )
     if contract.native_rate and rate_hz != contract.sample_rate_hz:
         why = "in the published code" if card.preprocessing == "published" else "in its training"

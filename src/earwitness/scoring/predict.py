@@ -208,7 +208,8 @@ def _prediction_frame(
     logits = [score.logit for score in scores]
     probs = [_prob(logit) for logit in logits]
     rates = [score.native_rate_hz for score in scores]
-    below = [None if rate is None else rate < 2 * card.band_hz[1] for rate in rates]
+    band_hz = card.band_hz
+    below = [None if rate is None or band_hz is None else rate < 2 * band_hz[1] for rate in rates]
     same = {
         "detector": card.name,
         "preprocessing": card.preprocessing,

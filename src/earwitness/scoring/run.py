@@ -205,8 +205,8 @@ def _list_texts(
         yield f"{_files(n_other)} not at {rate_hz} Hz, scored as if at it, {why}"
     if n := _count(frames, pl.col("below_band")):
         yield (
-            f"{_files(n)} with a rate below {2 * card.band_hz[1]:g} Hz, empty in part of the band "
-            "that it looks at (column below_band)"
+            f"{_files(n)} with a rate below {2 * card.widest_band_hz[1]:g} Hz, empty in part of "
+            "the band that it looks at (column below_band)"
         )
     differs = not card.contract.native_rate and card.preprocessing == "correct"
     if n_other and as_published and differs:

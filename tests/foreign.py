@@ -1,0 +1,57 @@
+"""Detectors of others in small: ONNX models with a ``detector.yaml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from earwitness.detectors.network import export_onnx
+
+RATE_HZ, CLIP_SAMPLES = 16_000, 8_000
+
+
+class Waves(nn.Module):
+    """A logit of mono samples; with ``mixes``, one that depends on the whole batch."""
+
+    def __init__(self, n_outputs: int = 1, *, mixes: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv1d(1, 4, 64, stride=32)
+        self.head = nn.Linear(4, n_outputs)
+        self.mixes = mixes
+
+    def forward(self, samples: torch.Tensor) -> torch.Tensor:
+        hidden = self.conv(samples[:, None]).abs().mean(dim=2)
+        if self.mixes:
+            hidden = hidden - hidden.mean(dim=0, keepdim=True) * 0.5
+        out: torch.Tensor = self.head(30 * hidden)
+        return out
+
+
+def describe(path: Path, **content: Any) -> Path:
+    """Write a ``detector.yaml``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content), "utf-8")
+    return path
+
+
+def write_onnx(folder: Path, network: nn.Module | None = None, **content: Any) -> str:
+    """Write an ONNX model and its ``detector.yaml``; return the name for ``--detector``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {
+        "kind": "onnx",
+        "input": "waveform",
+        "sample_rate_hz": RATE_HZ,
+        "clip_samples": CLIP_SAMPLES,
+        "output": "logit",
+        "fake": 1,
+    }
+    described |= content
+    describe(folder / "detector.yaml", **{k: v for k, v in described.items() if v is not None})
+    example = torch.rand(2, described["clip_samples"] or CLIP_SAMPLES) - 0.5
+    (folder / "tiny.onnx").write_bytes(export_onnx((network or Waves()).eval(), example))
+    return f"onnx:{folder / 'tiny.onnx'}"
