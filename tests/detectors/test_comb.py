@@ -162,7 +162,9 @@ def test_listen_names_the_decoder_and_draws_its_comb(tmp_path: Path) -> None:
     text = " ".join(str(line) for line in describe_in_full(song, width=100))
     assert "Trace of a decoder: lines every" in text
     assert plot_comb(song, tmp_path / "x.svg") == tmp_path / "x-comb.svg"
-    assert "dashed; 16 of" in (tmp_path / "x-comb.svg").read_text(encoding="utf-8")
+    drawn = (tmp_path / "x-comb.svg").read_text(encoding="utf-8")
+    assert "distance from the nearest line (Hz)" in drawn
+    assert "frequency (Hz)" in drawn
     soundfile.write(path, pink(), RATE)
     (song,) = listen([path], [open_detector("comb")])
     assert plot_comb(song, tmp_path / "y.svg") is None

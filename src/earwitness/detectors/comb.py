@@ -261,21 +261,28 @@ def score_comb(residual: NDArray[np.float32], period_hz: float, deviation: float
         period_hz: Distance of its teeth.
         deviation: Robust standard deviation of the residual in the band.
     """
-    bin_hz = SAMPLE_RATE_HZ / N_FFT
-    teeth = np.arange(np.ceil(BAND_HZ[0] / period_hz), np.floor(len(residual) * bin_hz / period_hz))
-    if len(teeth) < _MIN_TEETH:
+    levels = fold(residual, period_hz)
+    n_offsets, n_teeth = levels.shape
+    if n_teeth < _MIN_TEETH:
         return Comb(0.0, period_hz, 0)
-    n_offsets = int(np.clip(period_hz / bin_hz, 8, 400)) // 2 * 2
-    offsets_hz = np.arange(n_offsets) / n_offsets * period_hz
-    at = np.rint((teeth * period_hz + offsets_hz[:, None]) / bin_hz).astype(int)
-    levels = residual[np.minimum(at, len(residual) - 1)]
     means = levels.mean(axis=1, dtype=np.float64)
     margin = max(2, int(0.06 * n_offsets))
     others = means[margin : n_offsets - margin + 1]
     middle = float(np.median(others))
     spread = 1.4826 * float(np.median(np.abs(others - middle)))
-    scale = max(spread, deviation / np.sqrt(len(teeth)), 1e-3)
+    scale = max(spread, deviation / np.sqrt(n_teeth), 1e-3)
     return Comb((float(means[0]) - middle) / scale, period_hz, int((levels[0] > middle).sum()))
+
+
+def fold(residual: NDArray[np.float32], period_hz: float) -> NDArray[np.float32]:
+    """Return the residual at equal offsets from each tooth, ``(n_offsets, n_teeth)``."""
+    bin_hz = SAMPLE_RATE_HZ / N_FFT
+    teeth = np.arange(np.ceil(BAND_HZ[0] / period_hz), np.floor(len(residual) * bin_hz / period_hz))
+    n_offsets = int(np.clip(period_hz / bin_hz, 8, 400)) // 2 * 2
+    offsets_hz = np.arange(n_offsets) / n_offsets * period_hz
+    at = np.rint((teeth * period_hz + offsets_hz[:, None]) / bin_hz).astype(int)
+    levels: NDArray[np.float32] = residual[np.minimum(at, len(residual) - 1)]
+    return levels
 
 
 def open_comb(weights: Path, options: OpenOptions) -> CombDetector:
