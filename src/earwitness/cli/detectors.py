@@ -214,6 +214,7 @@ def _open(
     weights: Path, detector: str | None, classes: str | None, contract: Path | None
 ) -> Detector:
     from earwitness.core.io import missing
+    from earwitness.detectors.base import FileDetector
     from earwitness.detectors.loading import open_detector
     from earwitness.detectors.nets.resnet18 import load_resnet
     from earwitness.images.png import read_contract
@@ -228,6 +229,8 @@ def _open(
         )
     if classes or contract:
         raise UsageError("--classes and --contract: expected only with a .pth or .safetensors file")
-    if detector is not None:
-        return open_detector(detector, weights={detector: weights})
-    return open_detector(str(weights))
+    given = {detector: weights} if detector is not None else {}
+    opened = open_detector(detector or str(weights), weights=given)
+    if isinstance(opened, FileDetector):
+        raise UsageError(f"{opened.card.name}: reads files itself and has no network to export")
+    return opened

@@ -23,7 +23,7 @@ from earwitness.cli.options import (
 
 if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
-    from earwitness.detectors.base import Detector
+    from earwitness.detectors.base import AnyDetector
     from earwitness.listen.results import SongResult
 
 
@@ -85,7 +85,7 @@ def listen(
 
 def _open(
     asked: list[str] | None, given: list[str] | None, *, preprocessing: str, device: str
-) -> list[Detector]:
+) -> list[AnyDetector]:
     """Return the named detectors, or all with local weights."""
     from earwitness.detectors.loading import check_names, open_detector
     from earwitness.listen.listen import find_detectors

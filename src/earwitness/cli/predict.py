@@ -30,7 +30,7 @@ from earwitness.scoring.options import ScoringOptions
 if TYPE_CHECKING:
     from earwitness.core.manifest import Manifest
     from earwitness.core.predictions import Predictions
-    from earwitness.detectors.base import Detector
+    from earwitness.detectors.base import AnyDetector
 
 _published = partial(option, panel="As in the published scripts")
 
@@ -45,8 +45,8 @@ def predict(
             "--config",
             "--models",
             metavar="NAMES",
-            help="Detectors by name, hub id, folder or onnx:FILE, comma-separated (also --config, "
-            "--models).",
+            help="Detectors by name, hub id, folder, onnx:FILE, or command:FOLDER, "
+            "comma-separated (also --config, --models).",
         ),
     ] = None,
     manifest: Annotated[
@@ -134,7 +134,7 @@ def predict(
 
 
 def _remark_on(
-    manifests: Sequence[Manifest], detectors: Sequence[Detector], preprocessing: str
+    manifests: Sequence[Manifest], detectors: Sequence[AnyDetector], preprocessing: str
 ) -> None:
     """Print notes of detectors, and which columns of manifests are replaced by theirs."""
     from earwitness.core.predictions import PREDICTION_COLUMNS

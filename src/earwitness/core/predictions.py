@@ -45,7 +45,7 @@ class WindowScore(NamedTuple):
     """Score of one window of a file, or why the detector abstained."""
 
     start_s: float
-    duration_s: float
+    duration_s: float | None  # None: to the end of a file that the detector read itself
     logit: float | None
     abstained: str | None = None
 

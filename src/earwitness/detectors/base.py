@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +129,52 @@ class Detector(Protocol):
         ...
 
 
+@runtime_checkable
+class FileDetector(Protocol):
+    """Scores whole files, which it reads itself, such as a program or a service."""
+
+    @property
+    def card(self) -> DetectorCard:
+        """Its identity and the meaning of its scores; its contract has ``reads_files``."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it runs, as far as known."""
+        ...
+
+    @property
+    def backend(self) -> str:
+        """What computes its scores: ``command``, ``http``."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Number of files per call."""
+        ...
+
+    @property
+    def n_parallel(self) -> int:
+        """Number of calls at a time, from several threads."""
+        ...
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Notes for the user on how scoring went, in phrases without a full stop."""
+        ...
+
+    def keep_records(self, folder: Path) -> None:
+        """Keep what resumes or repeats a run in a folder, if anything; called before scoring."""
+        ...
+
+    def score_files(self, paths: Sequence[str]) -> Sequence[float | str]:
+        """Return the logit of each file, or the reason why it has none."""
+        ...
+
+
+AnyDetector = Detector | FileDetector
+
+
 @dataclass(frozen=True)
 class OpenOptions:
     """Options for opening a detector, which ignores those that do not apply to it.
@@ -180,7 +226,7 @@ class DetectorKind(NamedTuple):
     """
 
     describe: Callable[[Path | None, OpenOptions], DetectorCard]
-    open: Callable[[Path, OpenOptions], Detector]
+    open: Callable[[Path, OpenOptions], AnyDetector]
     weights: Path | None = None
     release: Release | None = None
 

@@ -21,7 +21,7 @@ from earwitness.core.registry import Registry
 from earwitness.detectors.base import (
     CARD_JSON,
     CONFIG_JSON,
-    Detector,
+    AnyDetector,
     DetectorKind,
     OpenOptions,
     Release,
@@ -63,6 +63,7 @@ _HUB_IDS = {name: f"awsaf49/{name}" for name in HUB_NAMES} | {_LOFCZ_LR: "lofcz/
 _DESCRIBED = Registry("kind of detector", DetectorError)
 """Kinds that ``detector.yaml`` describes; their names are not those of detectors."""
 _DESCRIBED.add("onnx", "earwitness.detectors.onnx_file:ONNX_FILE")
+_DESCRIBED.add("command", "earwitness.detectors.command:COMMAND")
 
 GITHUB_SERVER = "EARWITNESS_GITHUB"
 """Environment variable: address of a mirror of ``raw.githubusercontent.com``."""
@@ -77,7 +78,7 @@ def open_detector(
     preprocessing: Preprocessing = "correct",
     precision: Precision = "fp32",
     backend: Backend = "torch",
-) -> Detector:
+) -> AnyDetector:
     """Open a detector by its registered name, its hub id or its folder.
 
     Args:
@@ -237,7 +238,7 @@ def find_release(release: Release, *, download: bool = True) -> Path:
     return path
 
 
-def check_names(detectors: list[Detector]) -> list[Detector]:
+def check_names(detectors: list[AnyDetector]) -> list[AnyDetector]:
     """Return detectors if there are any and their names are unique, else raise ``UsageError``."""
     names = [detector.card.name for detector in detectors]
     if not names:
@@ -352,6 +353,10 @@ def _files(source: Source) -> list[Path]:
         from earwitness.detectors.onnx_file import model_file
 
         return [source.path, model_file(source.path, source.target)]
+    if source.kind == "command":
+        from earwitness.detectors.command import list_programs
+
+        return [source.path, *list_programs(source.path)]
     trained = (source.path / CARD_JSON).is_file()
     if source.kind == "specnn_amplitude" and not trained:
         return list_files(find_bundle(source.path))

@@ -21,7 +21,7 @@ from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import DETAIL_COLUMNS, ENCODER_PREFIX, Predictions
 from earwitness.datasets.catalog import scan_audio
-from earwitness.detectors.base import Detector
+from earwitness.detectors.base import AnyDetector
 from earwitness.detectors.loading import list_detectors
 from earwitness.listen.results import DetectorResult, Segment, Silence, SongResult, label_score
 from earwitness.scoring.predict import predict
@@ -56,7 +56,7 @@ def find_detectors() -> tuple[dict[str, Path], list[str]]:
 
 def listen(
     songs: Sequence[Song | Path],
-    detectors: Sequence[Detector],
+    detectors: Sequence[AnyDetector],
     *,
     windows: Windows | None = None,
     working: Callable[[str], None] | None = None,
@@ -100,12 +100,12 @@ def _name_problem(path: Path) -> str | None:
     return None
 
 
-def _analyse(path: Path, detectors: Sequence[Detector], windows: Windows | None) -> SongResult:
+def _analyse(path: Path, detectors: Sequence[AnyDetector], windows: Windows | None) -> SongResult:
     try:
         info = probe_audio(path)
     except AudioError as error:
         return SongResult(path, error=error.reason)
-    chosen: dict[Windows, list[Detector]] = {}
+    chosen: dict[Windows, list[AnyDetector]] = {}
     for detector in detectors:
         choice = windows or choose_windows(detector.card.contract, info)
         chosen.setdefault(choice, []).append(detector)
@@ -167,7 +167,8 @@ def _windows(
     frame = pl.DataFrame() if prediction.windows is None else prediction.windows
     for row in frame.iter_rows(named=True):
         start_s = row["start_s"]
-        end_s = min(start_s + row["duration_s"], duration_s)
+        length_s = duration_s if row["duration_s"] is None else row["duration_s"]
+        end_s = min(start_s + length_s, duration_s)
         if row["abstained"] is None:
             scored.append(Segment(start_s, end_s, row["logit"], row["pred_prob"]))
         else:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.audio.clips import Clip, describe_lack, pad_clip
+from earwitness.core.cards import Windows
 from earwitness.core.errors import DetectorError
 from earwitness.core.predictions import Details, FileScore, WindowScore
 from earwitness.detectors.base import Detector
@@ -58,7 +59,7 @@ class _OpenFile:
 
     def close(self) -> FileScore:
         """Return the score of the whole file; windows may have come in any order."""
-        windows = sorted(self.windows, key=lambda window: (window.start_s, window.duration_s))
+        windows = sorted(self.windows, key=lambda window: (window.start_s, window.duration_s or 0))
         scores = [score for window in windows if (score := self.windows[window]) is not None]
         rows = [score.encoders for score in scores if score.encoders is not None]
         highest = max(scores, key=lambda score: score.logit, default=None)
@@ -71,26 +72,46 @@ class _OpenFile:
 
 
 @dataclass
-class Tally:
+class FileScores:
+    """Scores of one detector by file.
+
+    Attributes:
+        finished: Scores of finished files, by ``key``.
+        on_finished: Called with every finished file.
+        notes: Notes of the detector on files, by ``key``; those of earlier runs are not kept.
+    """
+
+    finished: dict[Job, FileScore] = field(default_factory=dict)
+    on_finished: Callable[[Job, FileScore], None] | None = None
+    notes: dict[Job, str] = field(default_factory=dict)
+
+    def finish(self, job: Job, score: FileScore) -> None:
+        """Record the score of a file."""
+        self.finished[job] = score
+        if self.on_finished:
+            self.on_finished(job, score)
+
+
+@dataclass(kw_only=True)
+class Tally(FileScores):
     """Scores of one detector by file, and the clips that wait for theirs.
 
     Attributes:
         detector: The detector.
         request: The clips that it requests from every file.
         batch_size: Maximum batch size; ``None`` takes the detector's preferred one.
-        finished: Scores of finished files, by ``key``.
-        on_finished: Called with every finished file.
-        notes: Notes of the detector on files, by ``key``; those of earlier runs are not kept.
     """
 
     detector: Detector
     request: ClipRequest
     batch_size: int | None = None
-    finished: dict[Job, FileScore] = field(default_factory=dict)
-    on_finished: Callable[[Job, FileScore], None] | None = None
-    notes: dict[Job, str] = field(default_factory=dict)
     _open: dict[Job, _OpenFile] = field(default_factory=dict)
     _queue: list[Waiting] = field(default_factory=list)
+
+    @property
+    def windows(self) -> Windows:
+        """Clips per file."""
+        return self.request.windows
 
     def key(self, job: Job) -> Job:
         """Return the key of a job's scores: the part of the file that this detector uses."""
@@ -164,9 +185,7 @@ class Tally:
 
     def _finish(self, job: Job, score: FileScore) -> None:
         self._open.pop(job, None)
-        self.finished[job] = score
-        if self.on_finished:
-            self.on_finished(job, score)
+        self.finish(job, score)
 
 
 def _window_score(clip: Clip, logit: float | None, abstained: str | None = None) -> WindowScore:

@@ -24,13 +24,15 @@ from earwitness.core.predictions import (
     FileScore,
     Predictions,
 )
-from earwitness.detectors.base import Detector
+from earwitness.detectors.base import AnyDetector, FileDetector
 from earwitness.detectors.loading import open_detector
 from earwitness.scoring.batching import Scorers, Tally
 from earwitness.scoring.clips import ClipRequest, Job
 from earwitness.scoring.store import RowStore, absolute
+from earwitness.scoring.whole_files import FileTally, score_whole_files
 from earwitness.scoring.workers import Task, decode_files
 
+AnyTally = Tally | FileTally
 OnFileDone = Callable[[bool], None]
 """Called once per file, with whether its clips could be cut for every detector."""
 
@@ -41,7 +43,7 @@ class Plan:
 
     manifests: Sequence[Manifest]
     jobs: list[list[Job]]
-    tallies: list[Tally]
+    tallies: list[AnyTally]
     tasks: list[Task]
 
     @property
@@ -50,16 +52,20 @@ class Plan:
         return len({job for rows in self.jobs for job in rows})
 
     @property
+    def waiting(self) -> list[Job]:
+        """Jobs that some detector has not finished."""
+        distinct = dict.fromkeys(job for rows in self.jobs for job in rows)
+        return [j for j in distinct if any(t.key(j) not in t.finished for t in self.tallies)]
+
+    @property
     def is_done(self) -> bool:
         """Whether every detector has a score or an error for every file."""
-        return all(
-            t.key(job) in t.finished for t in self.tallies for rows in self.jobs for job in rows
-        )
+        return not self.waiting
 
 
 def predict(
     manifests: Manifest | Sequence[Manifest],
-    detectors: Sequence[Detector | str],
+    detectors: Sequence[AnyDetector | str],
     *,
     weights: Mapping[str, Path] | None = None,
     windows: Windows = "published",
@@ -105,7 +111,7 @@ def predict(
 
 def plan_scoring(
     manifests: Sequence[Manifest],
-    detectors: Sequence[Detector],
+    detectors: Sequence[AnyDetector],
     *,
     windows: Windows = "published",
     use_skip_time: bool = False,
@@ -116,17 +122,23 @@ def plan_scoring(
 
     Finished rows are taken from ``stores``, one per detector, and added to them.
     """
-    contracts = [detector.card.contract for detector in detectors]
-    requests = [ClipRequest(c, windows, use_skip_time or c.skip_time) for c in contracts]
-    pairs = zip(detectors, requests, strict=True)
-    tallies = [Tally(detector, request, batch_size) for detector, request in pairs]
+    tallies: list[AnyTally] = []
+    for detector in detectors:
+        if isinstance(detector, FileDetector):
+            tallies.append(FileTally(detector=detector))
+            continue
+        contract = detector.card.contract
+        request = ClipRequest(contract, windows, use_skip_time or contract.skip_time)
+        tallies.append(Tally(detector=detector, request=request, batch_size=batch_size))
+    requests = [tally.request for tally in tallies if isinstance(tally, Tally)]
     jobs = [_row_jobs(manifest, requests) for manifest in manifests]
     distinct = list(dict.fromkeys(job for rows in jobs for job in rows))
     for tally, store in zip(tallies, stores, strict=False):
         tally.on_finished = store.add
         known = ((job, store.finished.get(absolute(job))) for job in map(tally.key, distinct))
         tally.finished = {job: score for job, score in known if score is not None}
-    return Plan(manifests, jobs, tallies, _tasks(distinct, tallies))
+    tasks = _tasks(distinct, [tally for tally in tallies if isinstance(tally, Tally)])
+    return Plan(manifests, jobs, tallies, tasks)
 
 
 def score_plan(
@@ -141,19 +153,45 @@ def score_plan(
     ``should_stop`` is called before every file; once true, only files in progress are finished.
     """
     n_parts_done: Counter[Job] = Counter()
-    with Scorers([tally.detector for tally in plan.tallies]) as scorers:
+    of_clips = [tally for tally in plan.tallies if isinstance(tally, Tally)]
+    progress = _Progress(plan, advance)
+    with Scorers([tally.detector for tally in of_clips]) as scorers:
         for decoded in decode_files(plan.tasks, n_workers=n_workers, should_stop=should_stop):
-            for tally in plan.tallies:
+            for tally in of_clips:
                 tally.add(decoded)
                 for batch in tally.take_batches():
                     scorers.submit(tally, batch)
             n_parts_done[decoded.job] += 1
-            if advance and n_parts_done[decoded.job] == decoded.n_parts:
-                advance(not any(isinstance(cut, str) for cut in decoded.cuts.values()))
-        for tally in plan.tallies:
+            if n_parts_done[decoded.job] == decoded.n_parts:
+                is_cut = not any(isinstance(cut, str) for cut in decoded.cuts.values())
+                progress.done(decoded.job, is_cut)
+        for tally in of_clips:
             for batch in tally.take_batches(rest=True):
                 scorers.submit(tally, batch)
         scorers.drain()
+    for whole in (tally for tally in plan.tallies if isinstance(tally, FileTally)):
+        jobs = list({whole.key(job): job for job in progress.jobs}.values())
+        score_whole_files(whole, jobs, on_done=progress.done, should_stop=should_stop)
+
+
+class _Progress:
+    """Counts down the detectors that each file waits for: all of clips together, others each."""
+
+    def __init__(self, plan: Plan, advance: OnFileDone | None) -> None:
+        self.jobs = plan.waiting
+        self._advance = advance
+        self._n_left = Counter(task.job for task in plan.tasks)
+        self._is_fine: dict[Job, bool] = {}
+        for tally in plan.tallies:
+            if isinstance(tally, FileTally):
+                left = {tally.key(j): j for j in self.jobs if tally.key(j) not in tally.finished}
+                self._n_left.update(left.values())
+
+    def done(self, job: Job, is_fine: bool) -> None:
+        self._is_fine[job] = self._is_fine.get(job, True) and is_fine
+        self._n_left[job] -= 1
+        if self._advance and not self._n_left[job]:
+            self._advance(self._is_fine[job])
 
 
 def tabulate(
@@ -199,7 +237,7 @@ def _tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
 
 
 def _prediction_frame(
-    manifest: Manifest, jobs: Sequence[Job], tally: Tally, *, threshold: float | None
+    manifest: Manifest, jobs: Sequence[Job], tally: AnyTally, *, threshold: float | None
 ) -> pl.DataFrame:
     """Return a manifest's columns, ``PREDICTION_COLUMNS``, encoder and detail columns."""
     card = tally.detector.card
@@ -214,7 +252,7 @@ def _prediction_frame(
         "detector": card.name,
         "preprocessing": card.preprocessing,
         "precision": card.precision,
-        "windows": str(tally.request.windows),
+        "windows": str(tally.windows),
     }
     added = [
         *(pl.Series(name, [value] * len(jobs), pl.String) for name, value in same.items()),
@@ -247,7 +285,7 @@ def _detail_columns(scores: Sequence[FileScore]) -> list[pl.Series]:
     return [pl.Series(n, [each.get(n) for each in details], types.get(n)) for n in names]
 
 
-def _window_frame(manifest: Manifest, jobs: Sequence[Job], tally: Tally) -> pl.DataFrame:
+def _window_frame(manifest: Manifest, jobs: Sequence[Job], tally: AnyTally) -> pl.DataFrame:
     """Return ``WINDOW_COLUMNS``: one row per window, numbered from 1 in time order."""
     rows = [
         (filepath, number, start_s, duration_s, logit, _prob(logit), abstained)
@@ -260,7 +298,7 @@ def _window_frame(manifest: Manifest, jobs: Sequence[Job], tally: Tally) -> pl.D
     return pl.DataFrame(rows, dict(zip(WINDOW_COLUMNS, types, strict=True)), orient="row")
 
 
-def _list_notes(jobs: Sequence[Job], tally: Tally) -> tuple[str, ...]:
+def _list_notes(jobs: Sequence[Job], tally: AnyTally) -> tuple[str, ...]:
     """Return the notes of a detector on files, each once, with the number of files."""
     keys = dict.fromkeys(map(tally.key, jobs))
     noted = Counter(tally.notes[key] for key in keys if key in tally.notes)

@@ -15,7 +15,7 @@ from earwitness.core.io import file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import ENCODER_PREFIX, Predictions, encoder_columns
 from earwitness.core.registry import nearest
-from earwitness.detectors.base import Detector
+from earwitness.detectors.base import AnyDetector, FileDetector
 from earwitness.scoring.options import ScoringOptions
 from earwitness.scoring.predict import OnFileDone, plan_scoring, score_plan, tabulate
 from earwitness.scoring.prediction_files import write_predictions
@@ -30,6 +30,8 @@ from earwitness.scoring.run_folder import (
 from earwitness.scoring.store import STORE_FOLDER, RowStore, locked
 from earwitness.scoring.workers import held_interrupts
 
+RECORDS = "answers"
+"""Folder of what detectors of whole files answered in a run folder."""
 PREDS = "preds"
 """Folder of predictions in a run folder."""
 
@@ -39,7 +41,7 @@ OnStart = Callable[[int, int], OnFileDone]
 
 def score_into_run(
     manifests: Sequence[Manifest],
-    detectors: Sequence[Detector],
+    detectors: Sequence[AnyDetector],
     out: Path,
     *,
     options: ScoringOptions,
@@ -66,13 +68,16 @@ def score_into_run(
 
 def score_into_locked(
     manifests: Sequence[Manifest],
-    detectors: Sequence[Detector],
+    detectors: Sequence[AnyDetector],
     out: Path,
     *,
     options: ScoringOptions,
     on_start: OnStart | None = None,
 ) -> dict[Path, Predictions]:
     """Score manifests into a run folder that is locked and has a ``run.json``."""
+    for detector in detectors:
+        if isinstance(detector, FileDetector):
+            detector.keep_records(out / RECORDS)
     with ExitStack() as stack:
         stores = [
             stack.enter_context(
@@ -99,7 +104,7 @@ def score_into_locked(
 
 def score_into_files(
     manifests: Sequence[Manifest],
-    detectors: Sequence[Detector],
+    detectors: Sequence[AnyDetector],
     *,
     output_csv: Path | None,
     output_dir: Path | None,
@@ -148,7 +153,7 @@ def _write(prediction: Predictions, path: Path) -> None:
 
 def _score(
     manifests: Sequence[Manifest],
-    detectors: Sequence[Detector],
+    detectors: Sequence[AnyDetector],
     options: ScoringOptions,
     on_start: OnStart | None,
     *,
@@ -164,8 +169,8 @@ def _score(
         batch_size=options.batch_size,
         stores=stores,
     )
-    n_done = plan.n_files - len(plan.tasks)
-    advance = on_start(len(plan.tasks), n_done) if on_start else None
+    n_to_do = len(plan.waiting)
+    advance = on_start(n_to_do, plan.n_files - n_to_do) if on_start else None
     with held_interrupts() as should_stop:
         score_plan(plan, n_workers=options.num_workers, advance=advance, should_stop=should_stop)
     if not plan.is_done:

@@ -27,7 +27,7 @@ from earwitness.core.io import atomic_write, file_stem, write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.core.text_table import read_text_table
-from earwitness.detectors.base import Detector
+from earwitness.detectors.base import AnyDetector
 from earwitness.scoring.options import ScoringOptions, deciding
 from earwitness.scoring.store import STORE_FOLDER
 from earwitness.splits.manifests import SPLITS_JSON, recorded_roots, write_manifest, write_root
@@ -37,7 +37,10 @@ ERRORS_CSV = "errors.csv"
 
 
 def begin_run(
-    out: Path, manifests: Sequence[Manifest], detectors: Sequence[Detector], options: ScoringOptions
+    out: Path,
+    manifests: Sequence[Manifest],
+    detectors: Sequence[AnyDetector],
+    options: ScoringOptions,
 ) -> None:
     """Add manifests and detectors to ``run.json``; raise ``RunError`` if it is of another run."""
     path = out / RUN_JSON
@@ -69,7 +72,10 @@ def begin_run(
 
 
 def drop_changed(
-    out: Path, manifests: Sequence[Manifest], detectors: Sequence[Detector], options: ScoringOptions
+    out: Path,
+    manifests: Sequence[Manifest],
+    detectors: Sequence[AnyDetector],
+    options: ScoringOptions,
 ) -> None:
     """Drop what ``begin_run`` would refuse: rows of changed detectors, and manifests.
 
@@ -115,7 +121,7 @@ def _earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str
 
 
 def _describe(
-    manifests: Sequence[Manifest], detectors: Sequence[Detector], options: ScoringOptions
+    manifests: Sequence[Manifest], detectors: Sequence[AnyDetector], options: ScoringOptions
 ) -> dict[str, Any]:
     libraries = ("numpy", "polars", "torch", "soundfile", "av", "soxr", "scipy", "scikit-learn")
     return {

@@ -43,12 +43,13 @@ def _parsed(row: Any) -> tuple[Job, FileScore]:
 
 
 def _window(
-    start_s: float, duration_s: float, logit: float | None, abstained: str | None = None
+    start_s: float, duration_s: float | None, logit: float | None, abstained: str | None = None
 ) -> WindowScore:
     if (logit is None) is (abstained is None):
         raise ValueError("neither a score nor a reason, or both")
     score, reason = (None, str(abstained)) if logit is None else (float(logit), None)
-    return WindowScore(float(start_s), float(duration_s), score, reason)
+    duration_s = None if duration_s is None else float(duration_s)
+    return WindowScore(float(start_s), duration_s, score, reason)
 
 
 @contextlib.contextmanager
