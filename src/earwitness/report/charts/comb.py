@@ -47,7 +47,7 @@ def comb_chart(path: Path, details: Details, card: DetectorCard) -> alt.VConcatC
     samples = read_slice(path, 0, contract.max_samples or 0, sample_rate_hz=rate_hz, mono=True)
     residual = comb.flatten(comb.comb_spectrum_db(np.atleast_2d(samples)))
     if residual is None:
-        raise AudioError(path, "spectrum is empty, expected content from 1000 to 3000 Hz")
+        raise AudioError(str(path), "spectrum is empty, expected content from 1000 to 3000 Hz")
     n_teeth, guess = details.get("n_teeth"), details.get("decoder_guess")
     subtitle = (
         f"Above, the spectrum between all lines laid over each other: a spike at 0 is a comb every "
