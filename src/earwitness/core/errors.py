@@ -14,6 +14,7 @@ prints it and exits with status 2.
     ├── AudioError          one audio file; carries its path and the reason alone
     ├── ImageError          one image file; carries its path and the reason alone
     ├── ChartError          a chart that cannot be drawn
+    ├── PerturbationError   an unknown perturbation or audio that it cannot change
     ├── DetectorError       an unknown detector or invalid input to one
     └── WeightsError        weights that are missing, damaged or of another shape
 """
@@ -75,6 +76,10 @@ class ImageError(_FileError):
 
 class ChartError(EarwitnessError):
     """A chart cannot be drawn."""
+
+
+class PerturbationError(EarwitnessError):
+    """A perturbation is unknown, has invalid options or cannot be applied to some audio."""
 
 
 class DetectorError(EarwitnessError):

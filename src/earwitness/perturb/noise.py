@@ -1,0 +1,55 @@
+"""Added white or pink noise at a signal-to-noise ratio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.perturb.base import Parameters, Samples
+
+Color = Literal["white", "pink"]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Gaussian noise, independent in each channel.
+
+    The ratio is of the powers over the whole file and all channels. Silence stays as it is.
+    """
+
+    color: Color
+    snr_db: float
+    noise_seed: int
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, *, color: Color, snr_db: float) -> Self:
+        """Return noise with a seed of its own."""
+        return cls(color, snr_db, int(rng.integers(2**53)))
+
+    @property
+    def parameters(self) -> Parameters:
+        """The colour, the ratio and the seed of the noise."""
+        return {"color": self.color, "snr_db": self.snr_db, "noise_seed": self.noise_seed}
+
+    def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
+        """Return samples with noise, which may exceed full scale."""
+        noise = np.random.default_rng(self.noise_seed).standard_normal(samples.shape)
+        if self.color == "pink":
+            noise = _make_pink(noise)
+        signal_power = np.mean(np.square(samples, dtype=np.float64))
+        noise_power = np.mean(np.square(noise))
+        if not signal_power or not noise_power:
+            return samples.copy(), sample_rate_hz
+        scale = np.sqrt(signal_power / noise_power) * 10 ** (-self.snr_db / 20)
+        return (samples + scale * noise).astype(np.float32), sample_rate_hz
+
+
+def _make_pink(white: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return noise whose power falls by 3 dB an octave, without its constant part."""
+    spectrum = np.fft.rfft(white, axis=-1)
+    spectrum[:, 1:] /= np.sqrt(np.arange(1, spectrum.shape[1]))
+    spectrum[:, 0] = 0
+    return np.fft.irfft(spectrum, n=white.shape[1], axis=-1)
