@@ -234,7 +234,7 @@ def _score_stage(
                 weights=_weights(section),
                 n_encoders=section.n_encoders,
                 preprocessing=section.preprocessing,
-                **scoring.model_dump(include={"device", "precision", "backend"}),
+                **scoring.model_dump(include={"device", "precision", "backend", "max_requests"}),
             )
             for section in map(sections.__getitem__, parts)
         ]

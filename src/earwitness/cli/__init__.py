@@ -151,6 +151,7 @@ def make_app() -> typer.Typer:
     from earwitness.cli import bench
     from earwitness.cli.audit import audit
     from earwitness.cli.detectors import detectors, export
+    from earwitness.cli.drift import drift
     from earwitness.cli.evaluate import compare, evaluate, plot, report, summarize
     from earwitness.cli.images import classify, render
     from earwitness.cli.listen import listen
@@ -173,7 +174,7 @@ def make_app() -> typer.Typer:
     app.callback()(_common)
     for command in (
         *(splits, audit, predict, summarize, evaluate, compare, report, plot),
-        *(render, train, classify, export, listen, detectors, bench.demo),
+        *(render, train, classify, export, listen, detectors, drift, bench.demo),
     ):
         app.command(cls=_Command, help=_reflowed(command.__doc__))(command)
     benchmark = typer.Typer(

@@ -45,7 +45,7 @@ def predict(
             "--config",
             "--models",
             metavar="NAMES",
-            help="Detectors by name, hub id, folder, onnx:FILE, or command:FOLDER, "
+            help="Detectors by name, hub id, folder, onnx:FILE, command:FOLDER or address, "
             "comma-separated (also --config, --models).",
         ),
     ] = None,
@@ -110,7 +110,9 @@ def predict(
     names = comma_list(detector)
     places = weights_by_name(weights, names)
     device = choose_device(options.device, gpu)
-    chosen = options.model_dump(include={"n_encoders", "preprocessing", "precision", "backend"})
+    chosen = options.model_dump(
+        include={"n_encoders", "preprocessing", "precision", "backend", "max_requests"}
+    )
     detectors = check_names(
         [open_detector(name, weights=places, device=device, **chosen) for name in names]
     )

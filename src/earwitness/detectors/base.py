@@ -188,6 +188,7 @@ class OpenOptions:
         backend: Library that runs the network.
         published: Registered name of the published weights, if these are meant.
         target: File or address that was named besides a ``detector.yaml``, if any.
+        max_requests: Maximum number of requests to a service.
     """
 
     name: str
@@ -198,6 +199,7 @@ class OpenOptions:
     backend: Backend = "torch"
     published: str | None = None
     target: str | None = None
+    max_requests: int | None = None
 
 
 class Release(NamedTuple):

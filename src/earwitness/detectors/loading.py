@@ -63,6 +63,7 @@ _HUB_IDS = {name: f"awsaf49/{name}" for name in HUB_NAMES} | {_LOFCZ_LR: "lofcz/
 _DESCRIBED = Registry("kind of detector", DetectorError)
 """Kinds that ``detector.yaml`` describes; their names are not those of detectors."""
 _DESCRIBED.add("onnx", "earwitness.detectors.onnx_file:ONNX_FILE")
+_DESCRIBED.add("http", "earwitness.detectors.service:SERVICE")
 _DESCRIBED.add("command", "earwitness.detectors.command:COMMAND")
 
 GITHUB_SERVER = "EARWITNESS_GITHUB"
@@ -78,6 +79,7 @@ def open_detector(
     preprocessing: Preprocessing = "correct",
     precision: Precision = "fp32",
     backend: Backend = "torch",
+    max_requests: int | None = None,
 ) -> AnyDetector:
     """Open a detector by its registered name, its hub id or its folder.
 
@@ -90,6 +92,7 @@ def open_detector(
         preprocessing: ``correct``, or ``published`` as in the published loader, where they differ.
         precision: Precision of the network, if there is one.
         backend: Library that runs the network, if there is one.
+        max_requests: Maximum number of requests to a service, if it is one.
 
     Raises:
         DetectorError: No such detector.
@@ -105,6 +108,7 @@ def open_detector(
         backend,
         source.published,
         source.target,
+        max_requests,
     )
     return _kind(source.kind).open(source.path, options)
 
@@ -357,6 +361,8 @@ def _files(source: Source) -> list[Path]:
         from earwitness.detectors.command import list_programs
 
         return [source.path, *list_programs(source.path)]
+    if source.kind == "http":
+        return [source.path]
     trained = (source.path / CARD_JSON).is_file()
     if source.kind == "specnn_amplitude" and not trained:
         return list_files(find_bundle(source.path))

@@ -174,6 +174,15 @@ class ScoringSection(Section):
             recorded="n_workers",
         ),
     ] = None
+    max_requests: Annotated[
+        int | None,
+        Field(ge=0, strict=True),
+        Option(
+            "Maximum number of requests to a service, tries included; 0 uses recorded answers "
+            "only (default: max_requests of detector.yaml).",
+            metavar="N",
+        ),
+    ] = None
 
 
 class ScoringOptions(ScoringSection, DetectorOptions):
