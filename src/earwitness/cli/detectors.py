@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -102,6 +102,11 @@ def _fields(card: DetectorCard) -> Iterator[tuple[str, str]]:
     is_probability = card.score_kind == "probability"
     yield "score", "a calibrated probability" if is_probability else "uncalibrated, no probability"
     yield "threshold", f"{card.threshold:g}"
+    rate = card.false_positives
+    counts = rate and f"{rate.n_flagged} of {rate.n_items}, {rate.corpus}"
+    yield "false positives", counts or "unknown"
+    yield "finds", _names(card.known_kinds)
+    yield "misses", _names(card.unknown_kinds)
     if card.encoders:
         yield "encoders", ", ".join(card.encoders)
     yield from _origin(card.weights_sha256 is not None, card)
@@ -115,6 +120,10 @@ def _fields(card: DetectorCard) -> Iterator[tuple[str, str]]:
     yield "SHA-256", card.weights_sha256 or "unknown until the weights are available"
     for name, value in card.details.items():
         yield name, str(value)
+
+
+def _names(kinds: Sequence[str] | None) -> str:
+    return "unknown" if kinds is None else ", ".join(kinds) or "none"
 
 
 def _contract(card: DetectorCard) -> str:

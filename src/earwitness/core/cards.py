@@ -124,6 +124,28 @@ class TrainingItems(BaseModel):
     complete: bool = True
 
 
+class FalsePositives(BaseModel):
+    """Real music that a detector flagged at its threshold, in a corpus that did not choose it.
+
+    Attributes:
+        corpus: The real music, in a few words.
+        n_items: Files of it.
+        n_flagged: Files flagged; abstentions are not.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    corpus: str
+    n_items: int = Field(gt=0)
+    n_flagged: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> Self:
+        if self.n_flagged > self.n_items:
+            raise ValueError(f"n_flagged {self.n_flagged}, expected at most {self.n_items}")
+        return self
+
+
 class DetectorCard(BaseModel):
     """Name, contract, origin and limits of a detector.
 
@@ -144,6 +166,11 @@ class DetectorCard(BaseModel):
         threshold: Decision threshold on ``pred_prob``.
         one_sided: A score below the threshold is no evidence of real music: the detector looks for
             traces and has no model of real music.
+        false_positives: Measured false positives at the threshold; ``None`` means unknown.
+        known_kinds: Generators and codecs most of whose files it was seen to find; ``None`` means
+            unknown.
+        unknown_kinds: Generators and codecs most of whose files it was seen to miss; ``None``
+            means unknown.
         encoders: Classes of its encoder head; may be empty.
         trained_on: Data sets and splits it was trained on; ``None`` means unknown.
         selected_on: Data of early stopping or model selection; ``None`` means unknown.
@@ -171,6 +198,9 @@ class DetectorCard(BaseModel):
     score_kind: ScoreKind = "uncalibrated"
     threshold: float = Field(default=0.5, ge=0, le=1)
     one_sided: bool = False
+    false_positives: FalsePositives | None = None
+    known_kinds: tuple[str, ...] | None = None
+    unknown_kinds: tuple[str, ...] | None = None
     encoders: tuple[str, ...] = ()
     trained_on: tuple[str, ...] | None = None
     selected_on: tuple[str, ...] | None = None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.audio.clips import Clip
-from earwitness.core.cards import ClipContract, DetectorCard
+from earwitness.core.cards import ClipContract, DetectorCard, FalsePositives
 from earwitness.core.errors import DetectorError
 from earwitness.core.io import sha256_of
 from earwitness.core.predictions import DETAIL_COLUMNS, Details
@@ -80,6 +80,11 @@ def describe_comb(weights: Path | None, options: OpenOptions) -> DetectorCard:
         ),
         band_hz=BAND_HZ,
         one_sided=True,
+        false_positives=FalsePositives(
+            corpus="tracks of five Debian packages of games", n_items=150, n_flagged=1
+        ),
+        known_kinds=("EnCodec", "LAC", "Musika", "YuE", "ACE-Step", "Lyra"),
+        unknown_kinds=("Udio", "Griffin-Lim"),
         trained_on=(),
         selected_on=(
             "threshold: 278 human-made tracks of six Debian packages, no generated music",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.audio.clips import Clip
-from earwitness.core.cards import ClipContract, DetectorCard
+from earwitness.core.cards import ClipContract, DetectorCard, FalsePositives
 from earwitness.core.errors import DetectorError
 from earwitness.core.io import sha256_of
 from earwitness.detectors import lofcz_features as features
@@ -64,6 +64,11 @@ def describe_cnn(weights: Path | None, options: OpenOptions) -> DetectorCard:
     return _cnn_card(options, sha256)
 
 
+_FALSE_POSITIVES = FalsePositives(
+    corpus="20 s excerpts of music from free games", n_items=10, n_flagged=0
+)
+
+
 def _lr_card(options: OpenOptions, sha256: str | None, *, is_published: bool) -> DetectorCard:
     contract = ClipContract(
         sample_rate_hz=features.SAMPLE_RATE_HZ,
@@ -85,6 +90,10 @@ def _lr_card(options: OpenOptions, sha256: str | None, *, is_published: bool) ->
             "(Deezer): research use"
         ),
         weights_from="fetched from the Hugging Face hub (lofcz/ai-music-detector) when it is named",
+        known_kinds=("Udio", "Suno") if is_published else None,
+        unknown_kinds=("EnCodec", "LAC", "Musika", "ACE-Step", "Griffin-Lim")
+        if is_published
+        else None,
         limits=(
             "Knows Suno up to 5 and Udio up to 1.5. Scores rise with the length of a file: a "
             "threshold holds for one length, and a low score of a short file does not say real. "
@@ -96,6 +105,7 @@ def _lr_card(options: OpenOptions, sha256: str | None, *, is_published: bool) ->
 
 
 def _cnn_card(options: OpenOptions, sha256: str | None) -> DetectorCard:
+    is_published = sha256 in {None, CNN_RELEASE.sha256}
     is_limited = options.preprocessing == "correct"
     contract = ClipContract(
         sample_rate_hz=features.SAMPLE_RATE_HZ,
@@ -111,12 +121,16 @@ def _cnn_card(options: OpenOptions, sha256: str | None) -> DetectorCard:
         threshold=float(np.nextafter(0.5, 1)),  # published: fake above 0.5, not from 0.5 up
         licence="MIT (code and weights, © 2026 Matěj Štágl)",
         weights_from="fetched from github.com/lofcz/ai-music-detector (1.2 MB) when it is named",
+        known_kinds=("YuE", "Suno") if is_published else None,
+        unknown_kinds=("Udio", "EnCodec", "Musika", "ACE-Step", "Griffin-Lim")
+        if is_published
+        else None,
         limits=(
             "Knows Suno up to 5 and Udio up to 1.5, and flags some neural codecs. Scores change "
             "with gain and with a shift by a few samples, as other MP3 decoders have it."
         ),
         details={"resampler": _resamplers(options)[0]},
-        **_shared_fields(options, sha256, is_published=sha256 in {None, CNN_RELEASE.sha256}),
+        **_shared_fields(options, sha256, is_published=is_published),
     )
 
 
@@ -137,6 +151,7 @@ def _shared_fields(
         "name": options.name,
         "preprocessing": options.preprocessing,
         "trained_on": trained_on if is_published else None,
+        "false_positives": _FALSE_POSITIVES if is_published else None,
         "source": "github.com/lofcz/ai-music-detector (6ba389e); fakeprint: arXiv 2506.19108",
         "weights_sha256": sha256,
     }
