@@ -94,7 +94,8 @@ def test_a_song_in_full() -> None:
     assert "Scores as fake: 0:10–0:20, 0:25–0:30 (50% of the analysed audio)." in shown
     assert "Analysed all of the song, in 6 windows of 5 s." in shown
     assert "No segment scores as fake. Analysed all of the song, in 1 window of 30 s." in shown
-    assert "The detectors agree only in part: d is undecided, e says real." in shown
+    assert "just above the limit (score 0.50, threshold 0.5" in shown
+    assert "; but e found nothing." in shown
     assert "Limits: Hears loudness alone." in shown
     assert shown.endswith(NO_PROOF)
     assert "is AI" not in shown
@@ -184,6 +185,8 @@ def test_a_record_survives_json() -> None:
     (own,) = record["opinions"]
     assert own["sounds_fake"] == [{"start_s": 5, "end_s": 10}]
     assert [w["start_s"] for w in own["windows"]] == [0, 5]
+    assert (record["state"], own["false_positives"]) == ("found", None)
+    assert record["answer"].startswith("Scored as fake: d in 0:05–0:10")
     assert (own["heard_s"], own["is_probability"], own["verdict"]) == (10, False, "is undecided")
 
 

@@ -26,6 +26,8 @@ from earwitness.detectors.loading import list_detectors
 from earwitness.listen.results import DetectorResult, Segment, Silence, SongResult, label_score
 from earwitness.scoring.predict import predict
 
+_FIRST = ("comb", "box", "lofcz-lr", "lofcz-cnn")
+"""Detectors that come first in results."""
 _MAX_WHOLE_S = 600
 """Amount of audio analysed at most; shorter songs are analysed whole."""
 _MAX_WINDOWS = 400
@@ -49,6 +51,9 @@ def find_songs(paths: Sequence[Path]) -> list[Song]:
 def find_detectors() -> tuple[dict[str, Path], list[str]]:
     """Return detectors that need no download and their paths, and the problems of others."""
     listings = list_detectors()
+    listings.sort(
+        key=lambda each: _FIRST.index(each.asked) if each.asked in _FIRST else len(_FIRST)
+    )
     found = {each.asked: each.weights for each in listings if each.weights and each.is_here}
     problems = [f"skipped {each.asked}: {each.problem}" for each in listings if each.problem]
     return found, problems

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from earwitness.core.cards import DetectorCard
+from earwitness.listen.answer import brief_answer, clock, full_answer, song_state
 from earwitness.listen.results import (
     DetectorResult,
     Segment,
@@ -71,10 +72,9 @@ def describe_in_full(song: SongResult, *, width: int) -> list[Text]:
     if song.error is not None:
         return [name.append(f": {song.error}", style="not bold")]
     lines = [name.append(f"  {describe_song(song)}", style="not bold dim"), Text()]
+    lines += [*_wrap(full_answer(song), width, indent="", style="bold"), Text()]
     for result in song.opinions:
         lines += [*_detector_lines(result, song.duration_s or 0, width), Text()]
-    if agreement := compare_verdicts(song.opinions):
-        lines += _wrap(agreement, width, indent="")
     if song.has_verdict:
         lines += [Text(LEGEND, style="dim"), *_wrap(NO_PROOF, width, indent="", style="dim")]
     return lines
@@ -145,6 +145,8 @@ def song_record(song: SongResult) -> dict[str, Any]:
         "duration_s": song.duration_s,
         "sample_rate_hz": song.sample_rate_hz,
         "error": song.error,
+        "state": song_state(song),
+        "answer": full_answer(song),
         "summary": compare_verdicts(song.opinions),
         "opinions": [_detector_record(result) for result in song.opinions],
     }
@@ -152,6 +154,7 @@ def song_record(song: SongResult) -> dict[str, Any]:
 
 def _detector_record(result: DetectorResult) -> dict[str, Any]:
     runs = fake_segments(result.windows, result.card.threshold)
+    rate = result.card.false_positives
     return {
         "detector": result.card.name,
         "verdict": result.verdict,
@@ -169,6 +172,7 @@ def _detector_record(result: DetectorResult) -> dict[str, Any]:
         "encoders": dict(result.encoders),
         "details": dict(result.details),
         "limits": result.card.limits,
+        "false_positives": rate and rate.model_dump(),
         "remarks": list(result.remarks),
         "abstained": result.abstained,
         "error": result.error,
@@ -270,6 +274,8 @@ def _song_cell(song: SongResult) -> Text:
     errors = [f"{name}: {reason}" for name, reason in reasons if reason]
     for error in errors if song.error is None else [song.error]:
         text.append(f"\n  {error}", style="red")
+    if song.error is None:
+        text.append(f"\n  {brief_answer(song)}")
     if is_contested(song.opinions):
         text.append("\n  the detectors disagree", style="dim")
     return text
@@ -278,13 +284,6 @@ def _song_cell(song: SongResult) -> Text:
 def _wrap(text: str, width: int, *, indent: str = "  ", style: str = "") -> list[Text]:
     lines = textwrap.wrap(text, width - len(indent), break_on_hyphens=False) or [""]
     return [Text(indent + line, style=style) for line in lines]
-
-
-def clock(seconds: float) -> str:
-    """Format a time as ``m:ss`` or ``h:mm:ss``."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def draw_bar(
