@@ -34,10 +34,6 @@ def write_coded(
         stream: Any = container.add_stream(codec, rate=rate, layout=layout)
         stream.bit_rate = 1000 * kbps
         context = stream.codec_context
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples, dtype=np.float32), format="fltp", layout=layout
-        )
-        frame.sample_rate = rate
         context.open()
         resampler = av.AudioResampler(
             format=context.format,
@@ -45,7 +41,13 @@ def write_coded(
             rate=context.sample_rate,
             frame_size=context.frame_size or 1024,
         )
-        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+        for start in range(0, samples.shape[1], rate):  # of one long frame it moves the rest often
+            block = np.ascontiguousarray(samples[:, start : start + rate], dtype=np.float32)
+            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
+            frame.sample_rate = rate
+            for part in resampler.resample(frame):
+                container.mux(stream.encode(part))
+        for part in resampler.resample(None):
             container.mux(stream.encode(part))
         container.mux(stream.encode(None))
     return path
