@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import boxes
 import bundles
 import foreign
+import hf_folders
 import lofcz_folders
 import resnets
 import spectttra_folders
@@ -80,7 +81,10 @@ def test_every_registered_detector_is_tested() -> None:
     assert set(make_weights) == set(DETECTORS)
 
 
-described: dict[str, Callable[[Path], str]] = {"onnx": foreign.write_onnx}
+described: dict[str, Callable[[Path], str]] = {
+    "onnx": foreign.write_onnx,
+    "hf": hf_folders.write_wav2vec2,
+}
 """Kind of ``detector.yaml`` → what makes a detector of it and returns its name."""
 
 

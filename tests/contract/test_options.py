@@ -109,7 +109,8 @@ def test_run_json_records_every_option_that_the_card_does_not(
     recorded = {n: option_of(f).recorded for n, f in fields().items()}
     assert set(run["options"]) == {n if key is True else key for n, key in recorded.items() if key}
     of_detector = {name for name, key in recorded.items() if not key}
-    assert of_detector == {"preprocessing", "n_encoders", "precision", "backend", "device"}
+    of_card = {"preprocessing", "n_encoders", "precision", "fake_label"}
+    assert of_detector == of_card | {"backend", "device"}
     assert {"preprocessing", "encoders", "precision"} <= set(run["detectors"][0])
     assert run["computed_by"] == {"mine": "numpy on cpu"}
 

@@ -234,6 +234,7 @@ def _score_stage(
                 weights=_weights(section),
                 n_encoders=section.n_encoders,
                 preprocessing=section.preprocessing,
+                fake_label=section.fake_label,
                 **scoring.model_dump(include={"device", "precision", "backend", "max_requests"}),
             )
             for section in map(sections.__getitem__, parts)
@@ -272,6 +273,8 @@ def _detector_inputs(section: DetectorSection) -> dict[str, str]:
     # Weights are known by their bytes, so an unchanged detector is never opened.
     hashes = hash_weights(section.name, _weights(section))
     options = {"preprocessing": section.preprocessing, "n_encoders": str(section.n_encoders)}
+    if section.fake_label is not None:
+        options["fake_label"] = section.fake_label
     return options | {f"weights {name}": sha256 for name, sha256 in hashes.items()}
 
 

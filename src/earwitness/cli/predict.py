@@ -111,7 +111,14 @@ def predict(
     places = weights_by_name(weights, names)
     device = choose_device(options.device, gpu)
     chosen = options.model_dump(
-        include={"n_encoders", "preprocessing", "precision", "backend", "max_requests"}
+        include={
+            "n_encoders",
+            "preprocessing",
+            "precision",
+            "backend",
+            "max_requests",
+            "fake_label",
+        }
     )
     detectors = check_names(
         [open_detector(name, weights=places, device=device, **chosen) for name in names]

@@ -189,6 +189,7 @@ class OpenOptions:
         published: Registered name of the published weights, if these are meant.
         target: File or address that was named besides a ``detector.yaml``, if any.
         max_requests: Maximum number of requests to a service.
+        fake_label: Name of the fake class.
     """
 
     name: str
@@ -200,6 +201,7 @@ class OpenOptions:
     published: str | None = None
     target: str | None = None
     max_requests: int | None = None
+    fake_label: str | None = None
 
 
 class Release(NamedTuple):

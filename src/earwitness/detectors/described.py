@@ -20,6 +20,7 @@ from earwitness.core.errors import DetectorError, WeightsError, first_line
 from earwitness.core.io import first_problem, missing
 
 DETECTOR_YAML = "detector.yaml"
+HF_PREFIX = "hf:"
 Output = Literal["logit", "prob", "two_logits", "two_probs"]
 """One value or two per clip, as logits or as probabilities."""
 
@@ -113,7 +114,9 @@ def absolute_form(asked: str, folder: Path) -> str | None:
     prefix, colon, rest = asked.partition(":")
     if colon and prefix in _PREFIXES:
         return f"{prefix}:{folder / Path(rest).expanduser()}"
-    return asked if colon and prefix in ("http", "https", "torchscript") else None
+    if prefix == "hf" and (folder / rest).is_dir():
+        return f"hf:{folder / rest}"
+    return asked if colon and prefix in ("hf", "http", "https", "torchscript") else None
 
 
 def _is_described(path: Path) -> bool:

@@ -19,7 +19,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -53,8 +53,8 @@ def is_hub_id(text: str) -> bool:
     return _HUB_ID.fullmatch(text) is not None and ".." not in text
 
 
-def fetch_folder(hub_id: str) -> Path:
-    """Return the cached folder of a repository's ``config.json`` and weights; download if needed.
+def fetch_folder(hub_id: str, also: Sequence[str] = ()) -> Path:
+    """Return the cached folder of a repository's ``config.json``, weights and further files.
 
     Raises:
         WeightsError: No such repository, revision or file; a failed download; or no connection
@@ -65,23 +65,24 @@ def fetch_folder(hub_id: str) -> Path:
     repository, _, revision = hub_id.partition("@")
     revision = revision or "main"
     with _quiet_client():
-        if _COMMIT.fullmatch(revision) and (folder := _cached_folder(repository, revision)):
+        if _COMMIT.fullmatch(revision) and (folder := _cached_folder(repository, revision, also)):
             return folder
         try:
             config = _describe(repository, CONFIG_JSON, revision)
         except _UnreachableError as error:
-            if (folder := _cached_folder(repository, revision)) is None:
+            if (folder := _cached_folder(repository, revision, also)) is None:
                 raise WeightsError(f"{error}, and it is not in the cache") from error
             return folder
         if config is None:
             raise WeightsError(f"{repository} holds no {CONFIG_JSON} at revision {revision!r}")
-        return _cached_folder(repository, config.commit) or _fetch(repository, revision, config)
+        cached = _cached_folder(repository, config.commit, also)
+        return cached or _fetch(repository, revision, config, also)
 
 
-def find_cached(hub_id: str) -> Path | None:
+def find_cached(hub_id: str, also: Sequence[str] = ()) -> Path | None:
     """Return the folder of a repository in the client's cache, without a request."""
     repository, _, revision = hub_id.partition("@")
-    return _cached_folder(repository, revision or "main")
+    return _cached_folder(repository, revision or "main", also)
 
 
 def _describe(repository: str, name: str, revision: str) -> _Remote | None:
@@ -146,18 +147,20 @@ def _explain(error: Exception, where: str, revision: str) -> str:
     return f"{where}: {_first_line(error)}"
 
 
-def _fetch(repository: str, revision: str, config: _Remote) -> Path:
-    """Download ``config.json`` and the first available file of weights; return their folder."""
+def _fetch(repository: str, revision: str, config: _Remote, also: Sequence[str]) -> Path:
+    """Download ``config.json``, further files and the first available file of weights."""
     from huggingface_hub import constants
 
-    state = next(
-        filter(None, (_describe_state(repository, n, config.commit) for n in STATE_FILES)), None
-    )
+    described = (_describe_state(repository, name, config.commit) for name in STATE_FILES)
+    state = next(filter(None, described), None)
     if state is None:
         raise WeightsError(f"{repository} holds no weights, expected {' or '.join(STATE_FILES)}")
+    others = {name: _describe_state(repository, name, config.commit) for name in also}
+    if None in others.values():
+        raise WeightsError(f"{repository} lacks one of {', '.join(also)}")
     root = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
     folder = root / "snapshots" / config.commit
-    for file in (config, state):
+    for file in (config, *filter(None, others.values()), state):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _fetch_content(file, folder / file.name)
@@ -198,7 +201,7 @@ def _fetch_content(file: _Remote, path: Path) -> None:
         )
 
 
-def _cached_folder(repository: str, revision: str) -> Path | None:
+def _cached_folder(repository: str, revision: str, also: Sequence[str] = ()) -> Path | None:
     """Return the folder of a revision in the cache, if it holds all that is needed."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -206,7 +209,8 @@ def _cached_folder(repository: str, revision: str) -> Path | None:
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    return folder if any((folder / name).is_file() for name in STATE_FILES) else None
+    here = {path.name for path in folder.iterdir() if path.is_file()}
+    return folder if here.issuperset(also) and not here.isdisjoint(STATE_FILES) else None
 
 
 def _first_line(error: Exception) -> str:

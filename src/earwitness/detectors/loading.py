@@ -27,7 +27,7 @@ from earwitness.detectors.base import (
     Release,
     read_card,
 )
-from earwitness.detectors.described import DETECTOR_YAML, find_described
+from earwitness.detectors.described import DETECTOR_YAML, HF_PREFIX, find_described
 from earwitness.detectors.tensorflow_checkpoint import list_files
 from earwitness.detectors.weights import cache_folder, find_bundle, resolve_weights, weights_folder
 
@@ -61,9 +61,10 @@ _HUB_IDS = {name: f"awsaf49/{name}" for name in HUB_NAMES} | {_LOFCZ_LR: "lofcz/
 """Registered name → hub id."""
 
 _DESCRIBED = Registry("kind of detector", DetectorError)
-"""Kinds that ``detector.yaml`` describes; their names are not those of detectors."""
+"""Kinds that ``detector.yaml`` or the hub describes; their names are not those of detectors."""
 _DESCRIBED.add("onnx", "earwitness.detectors.onnx_file:ONNX_FILE")
 _DESCRIBED.add("http", "earwitness.detectors.service:SERVICE")
+_DESCRIBED.add("hf", "earwitness.detectors.hf:HF")
 _DESCRIBED.add("command", "earwitness.detectors.command:COMMAND")
 
 GITHUB_SERVER = "EARWITNESS_GITHUB"
@@ -80,6 +81,7 @@ def open_detector(
     precision: Precision = "fp32",
     backend: Backend = "torch",
     max_requests: int | None = None,
+    fake_label: str | None = None,
 ) -> AnyDetector:
     """Open a detector by its registered name, its hub id or its folder.
 
@@ -93,6 +95,7 @@ def open_detector(
         precision: Precision of the network, if there is one.
         backend: Library that runs the network, if there is one.
         max_requests: Maximum number of requests to a service, if it is one.
+        fake_label: Name of the fake class of an ``hf:`` classifier, where names are unclear.
 
     Raises:
         DetectorError: No such detector.
@@ -109,6 +112,7 @@ def open_detector(
         source.published,
         source.target,
         max_requests,
+        fake_label,
     )
     return _kind(source.kind).open(source.path, options)
 
@@ -143,9 +147,13 @@ def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = Tru
         DetectorError: No such detector.
         WeightsError: No weights found.
     """
+    if asked.startswith(HF_PREFIX):
+        from earwitness.detectors.hf import find_folder
+
+        return Source(asked, "hf", find_folder(asked, weights.get(asked), download=download))
     if asked not in DETECTORS and (found := find_described(asked, weights.get(asked))):
-        if found.kind not in _DESCRIBED:
-            known = ", ".join(_DESCRIBED)
+        if found.kind not in _DESCRIBED or found.kind == "hf":
+            known = ", ".join(kind for kind in _DESCRIBED if kind != "hf")
             raise WeightsError(f"{found.path}: kind: found {found.kind!r}, expected {known}")
         return Source(found.name, found.kind, found.path, target=found.target)
     if asked not in DETECTORS and Path(asked).is_dir():
@@ -166,6 +174,8 @@ def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = Tru
 
 def detector_name(asked: str, weights: Mapping[str, Path]) -> str:
     """Return the output name of a detector, without opening it; see ``open_detector``."""
+    if asked.startswith(HF_PREFIX):
+        return asked
     if asked not in DETECTORS and (found := find_described(asked, weights.get(asked))):
         return found.name
     return Path(asked).resolve().name if Path(asked).is_absolute() else asked

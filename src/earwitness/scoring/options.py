@@ -98,6 +98,16 @@ class DetectorOptions(Section):
         ),
     ] = 10
 
+    fake_label: Annotated[
+        str | None,
+        Option(
+            "Name of the fake class of an hf: classifier, where names are unclear.",
+            metavar="NAME",
+            decides="scores",
+            recorded=False,
+        ),
+    ] = None
+
 
 class ScoringSection(Section):
     """Options of a whole run; in ``bench.yaml`` the section ``scoring``."""

@@ -1,0 +1,195 @@
+"""Audio classifiers of transformers, on disk and on the loopback hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+import processes
+from builders import write_tone
+from cli.conftest import Run
+from cli.conftest import run as run_fixture
+from detectors.test_hub import REPOSITORY, Hub, environment
+from detectors.test_hub import hub as hub_fixture
+from earwitness.audio.clips import Clip
+from earwitness.core.errors import DetectorError, EarwitnessError, WeightsError
+from earwitness.detectors.base import Detector, FileDetector
+from earwitness.detectors.loading import hash_weights, look_up, open_detector
+from hf_folders import write_ast, write_wav2vec2
+
+run = run_fixture
+hub = hub_fixture
+
+
+def open_clips(name: str, **options: Any) -> Detector:
+    detector = open_detector(name, **options)
+    assert not isinstance(detector, FileDetector)
+    return detector
+
+
+def noise(detector: Detector, n: int) -> list[Clip]:
+    contract, rng = detector.card.contract, np.random.default_rng(3)
+    shape = (1, contract.clip_samples)
+    return [
+        Clip(rng.uniform(-0.5, 0.5, shape).astype(np.float32), contract.sample_rate_hz)
+        for _ in range(n)
+    ]
+
+
+@pytest.mark.parametrize("write", [write_wav2vec2, write_ast])
+def test_logits_are_those_of_transformers(tmp_path: Path, write: Callable[..., str]) -> None:
+    import transformers
+
+    name = write(tmp_path)
+    detector = open_clips(name)
+    clips = noise(detector, 3)
+    network: Any = transformers.AutoModelForAudioClassification.from_pretrained(tmp_path)
+    extractor: Any = getattr(transformers, "AutoFeatureExtractor").from_pretrained(tmp_path)  # noqa: B009 - untyped
+    fed = extractor([c.samples[0] for c in clips], sampling_rate=16_000, return_tensors="pt")
+    with torch.inference_mode():
+        both = network.eval()(fed["input_values"]).logits.double().numpy()
+    fake = network.config.label2id["fake"]
+    expected = both[:, fake] - both[:, 1 - fake]
+    np.testing.assert_allclose(detector.score(clips).logits, expected, atol=1e-4)
+    assert detector.card.details["fake_label"] == "fake"
+    assert (detector.card.licence, detector.card.trained_on) == ("unknown", None)
+    assert detector.remarks == []
+    assert look_up(name).card == detector.card
+    assert {"config.json", "model.safetensors"} <= set(hash_weights(name, {}))
+
+
+def test_rate_and_length_are_those_of_the_feature_extractor(tmp_path: Path) -> None:
+    ast = look_up(write_ast(tmp_path / "a")).card
+    assert ast is not None
+    assert ast.contract.clip_samples == round(128 * 0.01 * 16_000)
+    wave = look_up(write_wav2vec2(tmp_path / "w")).card
+    assert wave is not None
+    assert (wave.contract.sample_rate_hz, wave.contract.clip_samples) == (16_000, 80_000)
+
+
+def test_the_fake_class_is_asked_for_where_names_are_unclear(tmp_path: Path) -> None:
+    names = {0: "cat", 1: "dog", 2: "cow"}
+    name = write_wav2vec2(tmp_path, id2label=names, label2id={v: k for k, v in names.items()})
+    with pytest.raises(WeightsError, match="classes cat, dog, cow, expected --fake-label NAME"):
+        open_detector(name)
+    with pytest.raises(WeightsError, match="--fake-label mouse: expected one of cat, dog, cow"):
+        open_detector(name, fake_label="mouse")
+    first, second = (open_clips(name, fake_label=label) for label in ("dog", "cow"))
+    clips = noise(first, 1)
+    likely = [1 / (1 + np.exp(-d.score(clips).logits[0])) for d in (first, second)]
+    assert 0 < sum(likely) < 1
+    assert first.card.details != second.card.details
+
+
+def test_a_bin_is_read_without_unpickling_code(tmp_path: Path) -> None:
+    import safetensors.torch
+
+    name = write_wav2vec2(tmp_path)
+    clips = noise(open_clips(name), 1)
+    expected = open_clips(name).score(clips).logits
+    state = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    np.testing.assert_allclose(open_clips(name).score(clips).logits, expected, atol=1e-6)
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    torch.save({"a": Trap()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(EarwitnessError):
+        open_detector(name)
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(EarwitnessError):
+        open_detector(name)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"auto_map": {"AutoConfig": "code.Config"}}, "found auto_map, which is not supported"),
+        ({"quantization_config": {"a": 1}}, "found quantization_config"),
+        ({"id2label": {"5": "fake"}}, "expected indices from 0"),
+        ({"model_type": "no-such"}, "cannot be opened"),
+        ({"hidden_size": 32}, "cannot be opened|do not fit"),
+        ({"num_hidden_layers": 2}, "do not fit the network: missing"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+    name = write_wav2vec2(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(WeightsError, match=problem) as caught:
+        open_detector(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_backend_or_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DetectorError, match="backend onnxruntime, expected torch"):
+        open_detector(write_wav2vec2(tmp_path), backend="onnxruntime")
+    with pytest.raises(WeightsError, match="expected hf:OWNER/NAME or hf:FOLDER"):
+        open_detector("hf:no such")
+
+
+def test_it_is_fetched_from_the_hub_and_scores_offline(hub: Hub, tmp_path: Path) -> None:
+    write_wav2vec2(tmp_path / "net")
+    hub.files = {path.name: path.read_bytes() for path in (tmp_path / "net").iterdir()}
+    script = (
+        "import sys; from earwitness.detectors.loading import open_detector\n"
+        "card = open_detector(sys.argv[1]).card; print(card.name, card.weights_sha256)"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script, f"hf:{REPOSITORY}"]
+    shown = []
+    for offline in (False, True):
+        around = environment(f"http://127.0.0.1:{hub.port}", tmp_path / "home", offline=offline)
+        done = subprocess.run(command, env=around, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        shown.append(done.stdout)
+    local = look_up(f"hf:{tmp_path / 'net'}").card
+    assert local is not None
+    assert shown == [f"hf:{REPOSITORY} {local.weights_sha256}\n"] * 2
+
+
+def test_killed_resumed_benched_and_reported(tmp_path: Path, run: Run) -> None:
+    name, rows = write_wav2vec2(tmp_path / "net"), []
+    for at in range(24):
+        write_tone(tmp_path / "sound" / f"{at}.wav", hz=200 + 30 * at, seconds=1)
+        rows.append((f"{at}.wav", at % 2, f"g{at}"))
+    columns = ["filepath", "target", "group_id"]
+    pl.DataFrame(rows, columns, orient="row").write_csv(tmp_path / "set.csv")
+    where = ["--manifest", tmp_path / "set.csv", "--root", tmp_path / "sound"]
+    common = ["predict", "--detector", name, *where, "--num-workers", "0", "--device", "cpu"]
+    out = tmp_path / "k"
+    process = processes.start([sys.executable, "-m", "earwitness", *common, "--out", out])
+    while process.poll() is None:
+        stores = list((out / "store").glob("*.jsonl"))
+        if stores and stores[0].read_bytes().count(b"\n") > 2:
+            break
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert run(*common, "--out", out).code == 0
+    assert run(*common, "--out", tmp_path / "whole").code == 0
+    (ours,), (plain,) = (list((o / "preds" / "set").iterdir()) for o in (out, tmp_path / "whole"))
+    assert ours.read_bytes() == plain.read_bytes()
+    (tmp_path / "bench.yaml").write_text(
+        "data:\n  manifests: {files: [set.csv], root: sound}\n"
+        "detectors: [{name: 'hf:net', fake_label: fake}]\nscoring: {num_workers: 0, device: cpu}\n"
+        "audit: {enabled: false}\nevaluate: {resamples: 100}\n"
+    )
+    first = run("bench", "run", tmp_path / "bench.yaml")
+    assert first.code == 0, first.err
+    assert "hf:" in (tmp_path / "run" / "report.html").read_text()
