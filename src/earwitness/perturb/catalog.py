@@ -21,6 +21,21 @@ KINDS = {
     "clip": "level:Clip",
     "polarity": "level:Polarity",
     "noise": "noise:Noise",
+    "coding": "coding:Coding",
+    "vorbis": "coding:Vorbis",
+    "lossless": "coding:Lossless",
+    "decoder": "coding:OtherDecoder",
+    "resample": "resampling:Resample",
+    "speed": "resampling:Speed",
+    "stretch": "stretching:Stretch",
+    "loudness": "loudness:Loudness",
+    "filter": "filters:PassFilter",
+    "tilt": "filters:Tilt",
+    "reverb": "room:Reverb",
+    "rerecording": "room:Rerecording",
+    "edit": "editing:Edit",
+    "crop": "editing:Crop",
+    "mono": "editing:Mono",
 }
 """Module and class of each kind, below ``earwitness.perturb``."""
 
@@ -99,3 +114,42 @@ _add("polarity", "polarity")
 for _color in ("white", "pink"):
     for _snr_db in (30.0, 20.0, 10.0):
         _add(f"noise_{_color}_snr_{_snr_db:g}", "noise", color=_color, snr_db=_snr_db)
+
+for _codec, _rates_kbps in {
+    "mp3": (320, 128, 64, 32, 16),
+    "aac": (128, 64),
+    "opus": (96, 32),
+}.items():
+    for _kbps in _rates_kbps:
+        _add(f"{_codec}_{_kbps}", "coding", codec=_codec, bit_rate_kbps=_kbps)
+_add("vorbis_q5", "vorbis", quality=5.0)
+for _container in ("flac", "wav"):
+    _add(f"{_container}_24", "lossless", container=_container)
+_add("decoder_ffmpeg", "decoder")
+for _rate_hz in (44_100, 32_000, 22_050, 16_000, 8000):
+    _add(f"resample_{_rate_hz}", "resample", rate_hz=_rate_hz)
+for _resampler in ("sinc", "swresample"):
+    _add(f"resample_{_resampler}_16000", "resample", rate_hz=16_000, resampler=_resampler)
+for _ratio in (0.94, 1.06):
+    _add(f"speed_{_ratio}", "speed", speed_ratio=_ratio)
+for _ratio in (0.95, 1.05):
+    _add(f"tempo_{_ratio}", "stretch", tempo_ratio=_ratio)
+for _semitones in (-2, -1, 1, 2):
+    _add(f"pitch_semitones_{_semitones:+d}", "stretch", semitones=_semitones)
+_add("loudness_lufs_-14", "loudness", loudness_lufs=-14.0)
+for _side, _cutoffs_hz in {"low": (8000, 4000), "high": (200, 2000)}.items():
+    for _cutoff_hz in _cutoffs_hz:
+        _add(f"{_side}pass_{_cutoff_hz}", "filter", side=_side, cutoff_hz=_cutoff_hz)
+for _slope in (-3.0, 3.0):
+    _add(f"tilt_db_per_octave_{_slope:+g}", "tilt", tilt_db_per_octave=_slope)
+for _rt60_s in (0.3, 1.0):
+    _add(f"reverb_rt60_{_rt60_s}", "reverb", rt60_s=_rt60_s)
+_add("rerecording", "rerecording")
+_add("trim_1", "edit", start_s=-1.0, end_s=-1.0)
+_add("pad_1", "edit", start_s=1.0, end_s=1.0)
+_add("silence_5", "edit", end_s=5.0)
+_add("offset_ms_+10", "edit", start_s=-0.01)
+_add("offset_ms_-10", "edit", start_s=0.01)
+_add("crop_0.5", "crop", share=0.5)
+for _mix in ("mean", "left"):
+    _add(f"mono_{_mix}", "mono", mix=_mix)

@@ -13,7 +13,10 @@ from earwitness.core.io import first_problem, missing
 from earwitness.perturb.base import DecodePerturbation, Perturbation, stream
 from earwitness.perturb.catalog import PERTURBATIONS, draw_for, draw_kind
 
-QUICK = ("gain_db_-12", "polarity", "noise_white_snr_20")
+QUICK = (
+    *("mp3_128", "mp3_32", "aac_64", "opus_32", "resample_16000", "gain_db_-12"),
+    *("noise_white_snr_20", "pitch_semitones_+2", "tempo_1.05", "rerecording"),
+)
 """Names of the quick suite: one of each family that is known to change verdicts."""
 
 

@@ -1,0 +1,198 @@
+"""Round trips through codecs, in memory, and a second decoder."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from earwitness.audio.clips import resample
+from earwitness.core.errors import AudioError, PerturbationError, first_line
+from earwitness.perturb.base import Parameters, Samples
+from earwitness.perturb.resampling import fit_length
+
+CODECS = {
+    "mp3": ("libmp3lame", ".mp3"),
+    "aac": ("aac", ".m4a"),
+    "opus": ("libopus", ".opus"),
+}
+"""FFmpeg's encoder and the suffix of the file, by codec."""
+
+_RATES_HZ = {
+    "mp3": (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+    "opus": (48_000,),
+}
+_DELAY_SAMPLES = {"aac": 1024}
+"""Start of the decoded audio, where the file does not state the delay of the encoder."""
+
+_VORBIS_BLOCK = 20_000
+"""Samples in a call: libsndfile overflows its stack with long ones."""
+
+_OTHER_RATES_HZ = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
+
+
+@dataclass(frozen=True)
+class Coding:
+    """A lossy codec at a constant bit rate, decoded to the same rate, length and position."""
+
+    codec: str
+    bit_rate_kbps: int
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, *, codec: str, bit_rate_kbps: int) -> Self:  # noqa: ARG003
+        """Return a codec at a bit rate."""
+        if codec not in CODECS:
+            raise ValueError(f"codec {codec!r}, expected {', '.join(CODECS)}")
+        return cls(codec, bit_rate_kbps)
+
+    @property
+    def parameters(self) -> Parameters:
+        """The codec and the bit rate."""
+        return {"codec": self.codec, "bit_rate_kbps": self.bit_rate_kbps}
+
+    def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
+        """Return decoded samples; ``PerturbationError`` for over two channels."""
+        content, coded_hz = self.encode(samples, sample_rate_hz)
+        decoded, _ = _decode(io.BytesIO(content), self.codec)
+        delay = _DELAY_SAMPLES.get(self.codec, 0)
+        back = resample(decoded[:, delay:], coded_hz, sample_rate_hz)
+        return fit_length(back, samples.shape[1]), sample_rate_hz
+
+    def encode(self, samples: Samples, sample_rate_hz: int) -> tuple[bytes, int]:
+        """Return the coded file and its rate, the lowest of the codec that keeps the band."""
+        from earwitness.audio.encode import write_coded
+
+        if samples.shape[0] > 2:
+            found = f"{samples.shape[0]} channels"
+            raise PerturbationError(f"{self.codec}: {found}, expected one or two")
+        rates = _RATES_HZ.get(self.codec, _OTHER_RATES_HZ)
+        coded_hz = next((rate for rate in rates if rate >= sample_rate_hz), rates[-1])
+        encoder, suffix = CODECS[self.codec]
+        resampled = resample(samples, sample_rate_hz, coded_hz)
+        file = io.BytesIO()
+        try:
+            write_coded(
+                file,
+                fit_length(resampled, max(1, resampled.shape[1])),
+                coded_hz,
+                codec=encoder,
+                kbps=self.bit_rate_kbps,
+                suffix=suffix,
+            )
+        except (ValueError, OSError) as error:
+            raise PerturbationError(f"{self.codec}: {first_line(error)}") from error
+        return file.getvalue(), coded_hz
+
+
+@dataclass(frozen=True)
+class Vorbis:
+    """Ogg Vorbis at a quality, by libsndfile: PyAV's FFmpeg has no good encoder of it."""
+
+    quality: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, *, quality: float) -> Self:  # noqa: ARG003
+        """Return a quality from 0 to 10, as oggenc has it; 5 is about 160 kbit/s."""
+        if not 0 <= quality <= 10:
+            raise ValueError(f"quality is {quality}, expected 0 to 10")
+        return cls(quality)
+
+    @property
+    def parameters(self) -> Parameters:
+        """The codec and its quality."""
+        return {"codec": "vorbis", "quality": self.quality}
+
+    def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
+        """Return decoded samples; ``PerturbationError`` for a rate that the encoder refuses."""
+        import soundfile
+
+        file = io.BytesIO()
+        try:
+            with soundfile.SoundFile(
+                *(file, "w", sample_rate_hz, samples.shape[0], "VORBIS"),
+                format="OGG",
+                compression_level=1 - self.quality / 10,
+            ) as sound:
+                for start in range(0, samples.shape[1], _VORBIS_BLOCK):
+                    sound.write(samples[:, start : start + _VORBIS_BLOCK].T)
+            file.seek(0)
+            back, _ = soundfile.read(file, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise PerturbationError(f"vorbis: {first_line(error)}") from error
+        return fit_length(back.T, samples.shape[1]), sample_rate_hz
+
+
+@dataclass(frozen=True)
+class Lossless:
+    """A round trip through a file of 24-bit integers, FLAC or WAV; full scale is the limit."""
+
+    container: str
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, *, container: str) -> Self:  # noqa: ARG003
+        """Return a round trip through ``flac`` or ``wav``."""
+        if container not in ("flac", "wav"):
+            raise ValueError(f"container {container!r}, expected flac or wav")
+        return cls(container)
+
+    @property
+    def parameters(self) -> Parameters:
+        """The container."""
+        return {"container": self.container, "bits": 24}
+
+    def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
+        """Return samples rounded to 24 bits; ``PerturbationError`` if the format has no room."""
+        import soundfile
+
+        file = io.BytesIO()
+        kind = self.container.upper()
+        try:
+            soundfile.write(file, samples.T, sample_rate_hz, subtype="PCM_24", format=kind)
+            file.seek(0)
+            back, _ = soundfile.read(file, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise PerturbationError(f"{self.container}: {first_line(error)}") from error
+        return np.ascontiguousarray(back.T), sample_rate_hz
+
+
+@dataclass(frozen=True)
+class OtherDecoder:
+    """A file decoded by FFmpeg, through PyAV, instead of libsndfile."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Self:  # noqa: ARG003 - not random
+        """Return the decoder."""
+        return cls()
+
+    @property
+    def parameters(self) -> Parameters:
+        """The decoder."""
+        return {"decoder": "ffmpeg"}
+
+    def read(self, path: Path) -> tuple[Samples, int]:
+        """Return the samples of a file and their rate."""
+        try:
+            with path.open("rb") as file:
+                return _decode(file, None)
+        except (PerturbationError, OSError) as error:
+            raise AudioError(str(path), first_line(error)) from error
+
+
+def _decode(file: Any, codec: str | None) -> tuple[Samples, int]:
+    """Decode all of a file with FFmpeg, without the encoder's delay where the file states it."""
+    import av
+
+    try:
+        with av.open(file, metadata_errors="replace") as container:
+            frames = [f for f in container.decode(audio=0) if isinstance(f, av.AudioFrame)]
+            rate_hz = container.streams.audio[0].rate
+            to_float = av.AudioResampler(format="fltp", rate=rate_hz)
+            parts = [part.to_ndarray() for f in frames for part in to_float.resample(f)]
+    except (av.FFmpegError, IndexError) as error:
+        raise PerturbationError(f"{codec or 'ffmpeg'}: {first_line(error)}") from error
+    if not parts:
+        raise PerturbationError(f"{codec or 'ffmpeg'}: no samples, expected at least one")
+    return np.concatenate(parts, axis=1).astype(np.float32), rate_hz

@@ -1,0 +1,95 @@
+"""Trims, pads, shifts and mono mixes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+
+from earwitness.core.errors import PerturbationError
+from earwitness.perturb.base import Parameters, Samples
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Audio removed (negative) or silence added (positive) at either end."""
+
+    start_s: float
+    end_s: float
+
+    @classmethod
+    def draw(
+        cls,
+        rng: np.random.Generator,  # noqa: ARG003 - not random
+        *,
+        start_s: float = 0.0,
+        end_s: float = 0.0,
+    ) -> Self:
+        """Return an edit of the two ends."""
+        return cls(start_s, end_s)
+
+    @property
+    def parameters(self) -> Parameters:
+        """Seconds added at each end."""
+        return {"start_s": self.start_s, "end_s": self.end_s}
+
+    def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
+        """Return edited samples; ``PerturbationError`` if none would be left."""
+        start, end = (round(s * sample_rate_hz) for s in (self.start_s, self.end_s))
+        n_samples = samples.shape[1]
+        if n_samples + min(start, 0) + min(end, 0) <= 0:
+            lack = f"{-min(start, 0) - min(end, 0)} samples to remove"
+            raise PerturbationError(f"edit: {lack} of {n_samples}, expected fewer")
+        kept = samples[:, max(-start, 0) : n_samples - max(-end, 0)]
+        return np.pad(kept, ((0, 0), (max(start, 0), max(end, 0)))), sample_rate_hz
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of random position."""
+
+    share: float
+    position: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, *, share: float) -> Self:
+        """Return a crop to a share of the length, at a random position in [0, 1)."""
+        if not 0 < share <= 1:
+            raise ValueError(f"share is {share}, expected over 0, at most 1")
+        return cls(share, float(rng.random()))
+
+    @property
+    def parameters(self) -> Parameters:
+        """The share of the length, and the position between first and last possible start."""
+        return {"share": self.share, "position": self.position}
+
+    def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
+        """Return at least one sample."""
+        length = max(1, round(self.share * samples.shape[1]))
+        start = int(self.position * (samples.shape[1] - length + 1))
+        return samples[:, start : start + length].copy(), sample_rate_hz
+
+
+@dataclass(frozen=True)
+class Mono:
+    """One channel: the mean over channels, or the first."""
+
+    mix: Literal["mean", "left"]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, *, mix: Literal["mean", "left"]) -> Self:  # noqa: ARG003
+        """Return a mix."""
+        return cls(mix)
+
+    @property
+    def parameters(self) -> Parameters:
+        """The mix."""
+        return {"mix": self.mix}
+
+    def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
+        """Return one channel."""
+        from earwitness.audio.decode import mix_down
+
+        mixed = mix_down(samples) if self.mix == "mean" else samples[:1].copy()
+        return mixed, sample_rate_hz
