@@ -155,6 +155,7 @@ def make_app() -> typer.Typer:
     from earwitness.cli.evaluate import compare, evaluate, plot, report, summarize
     from earwitness.cli.images import classify, render
     from earwitness.cli.listen import listen
+    from earwitness.cli.perturb import perturb
     from earwitness.cli.predict import predict
     from earwitness.cli.splits import splits
     from earwitness.cli.train import train
@@ -173,7 +174,7 @@ def make_app() -> typer.Typer:
     )
     app.callback()(_common)
     for command in (
-        *(splits, audit, predict, summarize, evaluate, compare, report, plot),
+        *(splits, audit, perturb, predict, summarize, evaluate, compare, report, plot),
         *(render, train, classify, export, listen, detectors, drift, bench.demo),
     ):
         app.command(cls=_Command, help=_reflowed(command.__doc__))(command)

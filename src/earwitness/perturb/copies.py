@@ -1,0 +1,88 @@
+"""Perturbed copies of a manifest's files.
+
+Convention: the name of a copy contains a hash of its item, source and perturbation, so that an
+existing copy is complete and current.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from earwitness.audio.decode import read_audio
+from earwitness.core.errors import AudioError, PerturbationError
+from earwitness.core.io import atomic_write, distinct_stems, file_stem
+from earwitness.core.manifest import Manifest
+from earwitness.perturb.base import DecodePerturbation, Samples, apply_to
+from earwitness.perturb.suites import Entry, Suite
+
+Format = Literal["flac", "wav"]
+
+
+def write_copies(
+    manifest: Manifest, suite: Suite, folder: Path, *, kind: Format = "flac"
+) -> Iterator[dict[str, Any]]:
+    """Write each item under each perturbation, and yield a row of each copy.
+
+    A row has the item's columns with the path of the copy, ``group_id``, ``source_filepath``,
+    ``perturbation``, ``perturbation_*`` and ``error``; hash and duration, which are those of the
+    source, are null. Existing copies are kept.
+    """
+    for item, path in zip(manifest.frame.iter_rows(named=True), manifest.locate_all(), strict=True):
+        source: tuple[Samples, int] | None = None
+        for entry in suite.perturbations:
+            drawn = entry.draw(seed=suite.seed, item=item["filepath"])
+            copy = folder / entry.name / f"{_stem(item['filepath'], path, entry, suite)}.{kind}"
+            error = None
+            try:
+                if not copy.is_file():
+                    if isinstance(drawn, DecodePerturbation):
+                        changed = drawn.read(path)
+                    else:
+                        source = source or _read(path)
+                        changed = apply_to(drawn, *source)
+                    _write(copy, *changed, kind=kind)
+            except (AudioError, PerturbationError) as reason:
+                error = str(reason)
+            more = {f"perturbation_{name}": str(v) for name, v in drawn.parameters.items()}
+            yield {
+                **item,
+                **{name: None for name in ("sha256", "duration_s") if name in item},
+                "filepath": copy.absolute().as_posix(),
+                "group_id": item.get("group_id") or item["filepath"],
+                "source_filepath": item["filepath"],
+                "perturbation": entry.name,
+                **more,
+                "error": error,
+            }
+
+
+def _read(path: Path) -> tuple[Samples, int]:
+    samples, info = read_audio(path)
+    return samples, info.sample_rate_hz
+
+
+def _stem(filepath: str, path: Path, entry: Entry, suite: Suite) -> str:
+    status = path.stat() if path.is_file() else None
+    version = (status.st_size, status.st_mtime_ns) if status else ()
+    key = repr((filepath, version, entry.model_dump_json(), suite.seed))
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    (stem,) = distinct_stems([file_stem(path.stem)])
+    return f"{stem}--{digest}"
+
+
+def _write(path: Path, samples: Samples, sample_rate_hz: int, *, kind: Format) -> None:
+    """Write 24-bit FLAC, limited to full scale, or WAV of floats, atomically."""
+    import soundfile
+
+    subtype = "PCM_24" if kind == "flac" else "FLOAT"
+    with atomic_write(path) as temporary:
+        try:
+            soundfile.write(temporary, samples.T, sample_rate_hz, subtype=subtype, format=kind)
+        except soundfile.LibsndfileError as error:
+            found = f"{len(samples)} channels at {sample_rate_hz} Hz"
+            raise PerturbationError(
+                f"{kind}: {found} ({error.error_string}), expected --format wav"
+            ) from error
