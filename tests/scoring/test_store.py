@@ -19,6 +19,7 @@ SCORES = {
     Job("/d.wav"): FileScore(
         (WindowScore(0.0, 5.0, 3.5),), details={"guess": "é", "n": 3, "x": None}
     ),
+    Job("/n.wav"): FileScore((WindowScore(0.0, 5.0, None, "silence"),), note="partly empty"),
 }
 
 

@@ -59,6 +59,7 @@ class FileScore(NamedTuple):
         native_rate_hz: The file's own rate; ``None`` if it could not be read.
         error: Why it could not be scored.
         details: Further columns of its row, from the window with the highest logit.
+        note: Note of the detector for the user, from the first window that has one.
     """
 
     windows: tuple[WindowScore, ...] = ()
@@ -66,6 +67,7 @@ class FileScore(NamedTuple):
     native_rate_hz: int | None = None
     error: str | None = None
     details: Details | None = None
+    note: str | None = None
 
     @property
     def logit(self) -> float | None:

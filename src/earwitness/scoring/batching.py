@@ -60,7 +60,8 @@ class _OpenFile:
     def close(self) -> FileScore:
         """Return the score of the whole file; windows may have come in any order."""
         windows = sorted(self.windows, key=lambda window: (window.start_s, window.duration_s or 0))
-        scores = [score for window in windows if (score := self.windows[window]) is not None]
+        answers = [score for window in windows if (score := self.windows[window]) is not None]
+        scores = [score for score in answers if score.abstained is None]
         rows = [score.encoders for score in scores if score.encoders is not None]
         highest = max(scores, key=lambda score: score.logit, default=None)
         return FileScore(
@@ -68,6 +69,7 @@ class _OpenFile:
             encoders=tuple(np.mean(rows, axis=0).tolist()) if rows else (),
             native_rate_hz=self.native_rate_hz,
             details=(highest.details or None) if highest else None,
+            note=next((score.note for score in answers if score.note is not None), None),
         )
 
 
@@ -78,12 +80,10 @@ class FileScores:
     Attributes:
         finished: Scores of finished files, by ``key``.
         on_finished: Called with every finished file.
-        notes: Notes of the detector on files, by ``key``; those of earlier runs are not kept.
     """
 
     finished: dict[Job, FileScore] = field(default_factory=dict)
     on_finished: Callable[[Job, FileScore], None] | None = None
-    notes: dict[Job, str] = field(default_factory=dict)
 
     def finish(self, job: Job, score: FileScore) -> None:
         """Record the score of a file."""
@@ -171,12 +171,8 @@ class Tally(FileScores):
                 reason = score if isinstance(score, str) else "the detector gave no finite score"
                 self._finish(job, FileScore(native_rate_hz=file.native_rate_hz, error=reason))
                 continue
-            if score.note is not None:
-                self.notes[job] = score.note
-            if score.abstained is not None:
-                file.windows[_window_score(clip, None, score.abstained)] = None
-            else:
-                file.windows[_window_score(clip, score.logit)] = score
+            logit = score.logit if score.abstained is None else None
+            file.windows[_window_score(clip, logit, score.abstained)] = score
             self._close_if_complete(job, file)
 
     def _close_if_complete(self, job: Job, file: _OpenFile) -> None:

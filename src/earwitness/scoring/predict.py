@@ -301,7 +301,7 @@ def _window_frame(manifest: Manifest, jobs: Sequence[Job], tally: AnyTally) -> p
 def _list_notes(jobs: Sequence[Job], tally: AnyTally) -> tuple[str, ...]:
     """Return the notes of a detector on files, each once, with the number of files."""
     keys = dict.fromkeys(map(tally.key, jobs))
-    noted = Counter(tally.notes[key] for key in keys if key in tally.notes)
+    noted = Counter(note for key in keys if (note := tally.finished[key].note) is not None)
     if len(jobs) == 1:
         return tuple(noted)
     return tuple(f"{n} {'file' if n == 1 else 'files'}: {note}" for note, n in noted.items())

@@ -36,6 +36,7 @@ def _parsed(row: Any) -> tuple[Job, FileScore]:
         native_rate_hz=row["native_rate_hz"],
         error=row["error"],
         details=row.get("details"),
+        note=row.get("note"),  # stores of earlier versions have none
     )
     if (score.error is None) is not bool(score.windows):
         raise ValueError("neither a score nor an error, or both")
@@ -192,6 +193,7 @@ class RowStore(LineFile):
                 "native_rate_hz": score.native_rate_hz,
                 "error": score.error,
                 **({"details": dict(score.details)} if score.details else {}),
+                **({} if score.note is None else {"note": score.note}),
             }
         )
         self.finished[job] = score
