@@ -192,11 +192,11 @@ def read_spans(info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.float3
     with opened(info.path) as fd, _remarks_in_errors():
         parts = readers.get(info.reader, libsndfile.read)(fd, info, spans)
     for part in parts:
-        _check_values(info.path, part)
+        check_values(info.path, part)
     return parts
 
 
-def _check_values(path: str, samples: NDArray[np.float32]) -> None:
+def check_values(path: str, samples: NDArray[np.float32]) -> None:
     """Raise ``AudioError`` for NaN, infinite or absurdly large samples."""
     if not samples.size:
         return

@@ -158,6 +158,7 @@ def make_app() -> typer.Typer:
     from earwitness.cli.perturb import perturb
     from earwitness.cli.predict import predict
     from earwitness.cli.splits import splits
+    from earwitness.cli.stress import stress
     from earwitness.cli.train import train
 
     app = typer.Typer(
@@ -174,7 +175,8 @@ def make_app() -> typer.Typer:
     )
     app.callback()(_common)
     for command in (
-        *(splits, audit, perturb, predict, summarize, evaluate, compare, report, plot),
+        *(splits, audit, perturb, predict, stress),
+        *(summarize, evaluate, compare, report, plot),
         *(render, train, classify, export, listen, detectors, drift, bench.demo),
     ):
         app.command(cls=_Command, help=_reflowed(command.__doc__))(command)

@@ -130,7 +130,7 @@ def predict(
             score = partial(run.score_into_run, out=out)
         else:
             score = partial(run.score_into_files, output_csv=output_csv, output_dir=output_dir)
-        written = score(manifests, detectors, options=options, on_start=_starting(stack))
+        written = score(manifests, detectors, options=options, on_start=on_start(stack))
     if eval_sections is not None or output_csv is not None:
         _report_sections(written, sections)
     if output_dir is not None:
@@ -162,7 +162,7 @@ def _remark_on(
             )
 
 
-def _starting(stack: ExitStack) -> Callable[[int, int], Callable[[bool], None]]:
+def on_start(stack: ExitStack) -> Callable[[int, int], Callable[[bool], None]]:
     """Return a factory that opens the progress bar once the total is known."""
 
     def start(n_to_do: int, n_done: int) -> Callable[[bool], None]:

@@ -25,7 +25,7 @@ from earwitness.evaluation.slices import (
 )
 from earwitness.metrics import sweep
 from earwitness.metrics.compute import Metric, count_decisions
-from earwitness.metrics.intervals import Interval, rate_interval
+from earwitness.metrics.intervals import Interval, mean_interval, rate_interval
 from earwitness.metrics.measures import known_metrics, point_values, select
 from earwitness.metrics.resampling import bootstrap_intervals
 from earwitness.metrics.sample import Floats, Items, bin_of
@@ -89,6 +89,18 @@ def estimate_rate(
         return Estimate(reason=reason)
     interval = rate_interval(hits, groups, confidence)
     return _estimate(float(hits.mean()), interval, n_items, n_groups, conditional_on)
+
+
+def estimate_mean(
+    values: ArrayLike, group: ArrayLike, *, confidence: float, reason: str
+) -> Estimate:
+    """Return the estimate of a mean of finite values; ``reason`` if there are none."""
+    numbers, groups = np.asarray(values, dtype=np.float64), np.asarray(group)
+    if not len(numbers):
+        return Estimate(reason=reason)
+    interval = mean_interval(numbers, groups, confidence)
+    n_groups = len(np.unique(groups))
+    return _estimate(float(numbers.mean()), interval, len(numbers), n_groups, None)
 
 
 def _intervals(

@@ -288,3 +288,24 @@ def groups_needed(fpr: float, confidence: float = CONFIDENCE) -> int:
     """Return the number of groups, none called fake, that exclude a rate of ``fpr``."""
     z = float(norm.ppf((1 + confidence) / 2))
     return math.ceil(z**2 * (1 - fpr) / fpr)
+
+
+def mean_interval(values: Floats, group: Ints, confidence: float = CONFIDENCE) -> Interval:
+    """Return an interval for the mean of unbounded values, by Student's t over groups.
+
+    Args:
+        values: ``(n_items,)`` finite numbers, at least one.
+        group: ``(n_items,)`` groups, any whole numbers.
+        confidence: Confidence level.
+    """
+    groups, codes = np.unique(group, return_inverse=True)
+    if len(groups) < MIN_GROUPS:
+        return Interval(reason=TOO_FEW_GROUPS)
+    mean = float(np.mean(values))
+    parts = np.bincount(codes, values - mean) / len(values)
+    variance = float((parts**2).sum()) * len(groups) / (len(groups) - 1)
+    if variance == 0:
+        return Interval(reason=NO_VARIATION)
+    freedom = min(freedom_of(parts), len(groups) - 1)
+    reach = t_quantile(confidence, freedom) * math.sqrt(variance)
+    return Interval(mean - reach, mean + reach, "Student's t, over groups")

@@ -115,7 +115,7 @@ class Tally(FileScores):
 
     def key(self, job: Job) -> Job:
         """Return the key of a job's scores: the part of the file that this detector uses."""
-        return job if self.request.skips else Job(job.path)
+        return job if self.request.skips else job._replace(skip_s=0.0)
 
     def add(self, decoded: DecodedFile) -> None:
         """Queue the clips of a decoded file that this detector requested."""

@@ -6,7 +6,7 @@ Many or long clips are cut in parts, in time order, so that memory is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from earwitness.audio.clips import (
 from earwitness.audio.decode import AudioInfo, Span, mix_down, probe_audio, read_spans
 from earwitness.core.cards import ClipContract, Windows
 from earwitness.core.errors import AudioError
+from earwitness.scoring.perturbed import Recipe, perturbed_audio
 
 PART_BYTES = 32 * 2**20
 """Approximate size of a part: decoded samples and clips; at least one clip."""
@@ -40,10 +41,14 @@ class ClipRequest:
 
 
 class Job(NamedTuple):
-    """A file to decode, and the seconds that requests with ``skips`` leave out at its start."""
+    """A file to decode, and the seconds that requests with ``skips`` leave out at its start.
+
+    With a recipe, clips are cut from the file's perturbed samples, which are held in memory.
+    """
 
     path: str
     skip_s: float = 0.0
+    recipe: Recipe | None = None
 
 
 class Cut(NamedTuple):
@@ -67,6 +72,10 @@ class DecodedFile:
     n_parts: int = 1
 
 
+_Read = Callable[[Sequence[Span]], Sequence[NDArray[np.float32]]]
+"""Returns the samples of spans at the file's own rate; see ``read_spans``."""
+
+
 class _Piece(NamedTuple):
     """A window of a request, and the span of the file to decode for it."""
 
@@ -84,7 +93,7 @@ def cut_file(
     The result for part 0 has the number of parts, and ``info`` for the further ones.
     """
     try:
-        info = info or probe_audio(job.path)
+        info, read = _open(job, info)
     except AudioError as error:
         return DecodedFile(job, dict.fromkeys(requests, error.reason))
     placed = {request: _place(info, job, request) for request in requests}
@@ -93,8 +102,17 @@ def cut_file(
     for request, windows in placed.items():
         cuts[request] = windows if isinstance(windows, str) else Cut([], len(windows))
     if parts:
-        cuts |= _cut_pieces(info, parts[part], placed)
+        cuts |= _cut_pieces(info, parts[part], placed, read)
     return DecodedFile(job, cuts, info, part, max(len(parts), 1))
+
+
+def _open(job: Job, info: AudioInfo | None) -> tuple[AudioInfo, _Read]:
+    """Return the format of the audio to cut, and the function that reads it."""
+    if job.recipe is None:
+        info = info or probe_audio(job.path)
+        return info, partial(read_spans, info)
+    samples, info = perturbed_audio(job.path, job.recipe)
+    return info, lambda spans: [samples[:, start:stop] for start, stop in spans]
 
 
 def _place(info: AudioInfo, job: Job, request: ClipRequest) -> list[Window] | str:
@@ -146,27 +164,32 @@ def _piece(info: AudioInfo, request: ClipRequest, window: Window) -> _Piece:
 
 
 def _cut_pieces(
-    info: AudioInfo, pieces: Sequence[_Piece], placed: Mapping[ClipRequest, list[Window] | str]
+    info: AudioInfo,
+    pieces: Sequence[_Piece],
+    placed: Mapping[ClipRequest, list[Window] | str],
+    read: _Read,
 ) -> dict[ClipRequest, Cut | str]:
     """Cut for all requests together; if that fails, for each alone."""
     # Part of a damaged file may be readable, and a score must not depend on other detectors.
     asked = list(dict.fromkeys(piece.request for piece in pieces))
     try:
-        cuts = _cut_together(info, pieces)
+        cuts = _cut_together(info, pieces, read)
     except AudioError as error:
         if len(asked) == 1:
             return {asked[0]: error.reason}
         alone: dict[ClipRequest, Cut | str] = {}
         for request in asked:
-            alone |= _cut_pieces(info, [p for p in pieces if p.request == request], placed)
+            alone |= _cut_pieces(info, [p for p in pieces if p.request == request], placed, read)
         return alone
     return {request: Cut(cuts[request], len(placed[request])) for request in asked}
 
 
-def _cut_together(info: AudioInfo, pieces: Sequence[_Piece]) -> dict[ClipRequest, list[Clip]]:
+def _cut_together(
+    info: AudioInfo, pieces: Sequence[_Piece], read: _Read
+) -> dict[ClipRequest, list[Clip]]:
     # A seek costs as much as decoding half a second.
     spans = _merged((piece.span for piece in pieces), gap=info.sample_rate_hz // 2)
-    native = dict(zip(spans, read_spans(info, spans), strict=True))
+    native = dict(zip(spans, read(spans), strict=True))
     cuts: dict[ClipRequest, list[Clip]] = {piece.request: [] for piece in pieces}
     groups: dict[tuple[int, bool], list[_Piece]] = {}
     for piece in pieces:

@@ -28,6 +28,7 @@ from earwitness.detectors.base import AnyDetector, FileDetector
 from earwitness.detectors.loading import open_detector
 from earwitness.scoring.batching import Scorers, Tally
 from earwitness.scoring.clips import ClipRequest, Job
+from earwitness.scoring.perturbed import Recipe
 from earwitness.scoring.store import RowStore, absolute
 from earwitness.scoring.whole_files import FileTally, score_whole_files
 from earwitness.scoring.workers import Task, decode_files
@@ -117,10 +118,12 @@ def plan_scoring(
     use_skip_time: bool = False,
     batch_size: int | None = None,
     stores: Sequence[RowStore] = (),
+    recipes: Sequence[Sequence[Recipe]] = (),
 ) -> Plan:
     """Return the plan of a scoring run; see ``predict``.
 
-    Finished rows are taken from ``stores``, one per detector, and added to them.
+    Finished rows are taken from ``stores``, one per detector, and added to them. ``recipes``
+    perturb the rows of each manifest; jobs of one file then follow each other.
     """
     tallies: list[AnyTally] = []
     for detector in detectors:
@@ -132,7 +135,12 @@ def plan_scoring(
         tallies.append(Tally(detector=detector, request=request, batch_size=batch_size))
     requests = [tally.request for tally in tallies if isinstance(tally, Tally)]
     jobs = [_row_jobs(manifest, requests) for manifest in manifests]
+    if recipes:
+        jobs = [_perturbed(rows, own) for rows, own in zip(jobs, recipes, strict=True)]
     distinct = list(dict.fromkeys(job for rows in jobs for job in rows))
+    if recipes:
+        first = {path: n for n, path in enumerate(dict.fromkeys(job.path for job in distinct))}
+        distinct.sort(key=lambda job: first[job.path])
     for tally, store in zip(tallies, stores, strict=False):
         tally.on_finished = store.add
         known = ((job, store.finished.get(absolute(job))) for job in map(tally.key, distinct))
@@ -209,6 +217,10 @@ def tabulate(
         for manifest, rows in zip(plan.manifests, plan.jobs, strict=True)
         for tally in plan.tallies
     ]
+
+
+def _perturbed(jobs: Sequence[Job], recipes: Sequence[Recipe]) -> list[Job]:
+    return [job._replace(recipe=recipe) for job, recipe in zip(jobs, recipes, strict=True)]
 
 
 def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:

@@ -17,6 +17,7 @@ from earwitness.core.predictions import ENCODER_PREFIX, Predictions, encoder_col
 from earwitness.core.registry import nearest
 from earwitness.detectors.base import AnyDetector, FileDetector
 from earwitness.scoring.options import ScoringOptions
+from earwitness.scoring.perturbed import Recipe
 from earwitness.scoring.predict import OnFileDone, plan_scoring, score_plan, tabulate
 from earwitness.scoring.prediction_files import write_predictions
 from earwitness.scoring.run_folder import (
@@ -46,11 +47,13 @@ def score_into_run(
     *,
     options: ScoringOptions,
     on_start: OnStart | None = None,
+    recipes: Sequence[Sequence[Recipe]] = (),
 ) -> dict[Path, Predictions]:
     """Score manifests and write a run folder; see ``run_folder``.
 
     Every row is on disk as soon as it is finished, so the same call resumes an interrupted run.
     Detectors and manifests may be added to a folder. Returns the prediction files by path.
+    ``recipes`` perturb the rows of each manifest.
 
     Raises:
         UsageError: Two manifests have the same name.
@@ -63,7 +66,9 @@ def score_into_run(
     with locked(out):
         begin_run(out, manifests, detectors, options)
         copy_manifests(manifests, out / "manifests")
-        return score_into_locked(manifests, detectors, out, options=options, on_start=on_start)
+        return score_into_locked(
+            manifests, detectors, out, options=options, on_start=on_start, recipes=recipes
+        )
 
 
 def score_into_locked(
@@ -73,6 +78,7 @@ def score_into_locked(
     *,
     options: ScoringOptions,
     on_start: OnStart | None = None,
+    recipes: Sequence[Sequence[Recipe]] = (),
 ) -> dict[Path, Predictions]:
     """Score manifests into a run folder that is locked and has a ``run.json``."""
     for detector in detectors:
@@ -92,7 +98,10 @@ def score_into_locked(
         ]
         kept = f"finished rows are kept in {out}; the same command resumes"
         predictions = _score(
-            manifests, detectors, options, on_start, if_stopped=kept, stores=stores
+            *(manifests, detectors, options, on_start),
+            if_stopped=kept,
+            stores=stores,
+            recipes=recipes,
         )
     written = {predictions_path(out, p.dataset, p.detector): p for p in predictions}
     for path, prediction in written.items():
@@ -159,6 +168,7 @@ def _score(
     *,
     if_stopped: str,
     stores: Sequence[RowStore] = (),
+    recipes: Sequence[Sequence[Recipe]] = (),
 ) -> list[Predictions]:
     """Score manifests; Ctrl-C stops after the files in progress."""
     plan = plan_scoring(
@@ -168,6 +178,7 @@ def _score(
         use_skip_time=options.use_skip_time,
         batch_size=options.batch_size,
         stores=stores,
+        recipes=recipes,
     )
     n_to_do = len(plan.waiting)
     advance = on_start(n_to_do, plan.n_files - n_to_do) if on_start else None

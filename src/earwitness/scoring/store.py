@@ -20,13 +20,14 @@ from earwitness.core.errors import RunError
 from earwitness.core.io import file_stem, sweep
 from earwitness.core.predictions import FileScore, WindowScore
 from earwitness.scoring.clips import Job
+from earwitness.scoring.perturbed import Recipe
 
 STORE_FOLDER = "store"
 
 
 def absolute(job: Job) -> Job:
     """Return a job with an absolute path."""
-    return Job(os.path.abspath(job.path), job.skip_s)  # noqa: PTH100 - a name may be no valid Path
+    return job._replace(path=os.path.abspath(job.path))  # noqa: PTH100 - a name may be no valid Path
 
 
 def _parsed(row: Any) -> tuple[Job, FileScore]:
@@ -40,7 +41,8 @@ def _parsed(row: Any) -> tuple[Job, FileScore]:
     )
     if (score.error is None) is not bool(score.windows):
         raise ValueError("neither a score nor an error, or both")
-    return Job(str(row["path"]), float(row["skip_s"])), score
+    recipe = Recipe(*row["recipe"]) if "recipe" in row else None
+    return Job(str(row["path"]), float(row["skip_s"]), recipe), score
 
 
 def _window(
@@ -186,6 +188,7 @@ class RowStore(LineFile):
             {
                 "path": job.path,
                 "skip_s": job.skip_s,
+                **({"recipe": job.recipe} if job.recipe else {}),
                 "windows": [
                     window[: 3 if window.abstained is None else 4] for window in score.windows
                 ],

@@ -1,0 +1,96 @@
+"""``earwitness stress``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earwitness.cli import console
+from earwitness.cli.options import (
+    Aggregation,
+    Root,
+    Weights,
+    choose_device,
+    comma_list,
+    open_manifests,
+    option,
+    remark_on_manifests,
+    weights_by_name,
+    with_scoring_options,
+)
+from earwitness.core.errors import UsageError
+from earwitness.scoring.options import ScoringOptions
+
+
+@with_scoring_options
+def stress(
+    *,
+    detector: Annotated[
+        list[str] | None,
+        option("NAMES", "Detectors of clips, by name, hub id or folder, comma-separated."),
+    ] = None,
+    manifest: Annotated[list[str] | None, option("FILE", "The manifest.")] = None,
+    out: Annotated[
+        Path, option("DIR", "Run folder; stress.json, stress.csv and stress.tex are written there.")
+    ],
+    suite: Annotated[str, option("SUITE", "Perturbations: quick, full, or a YAML file.")] = "quick",
+    weights: Weights = None,
+    root: Root = None,
+    aggregate: Aggregation = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed of the perturbations and the statistics.")
+    ] = 0,
+    options: ScoringOptions,
+) -> None:
+    """Score perturbed copies of every item, and measure what each perturbation changes.
+
+    Files are perturbed in memory and compared with the clean rows of the same items; of a file
+    longer than two minutes, the middle two are used. After Ctrl-C or a crash the same command
+    resumes.
+    """
+    from earwitness.cli.predict import on_start
+    from earwitness.detectors.loading import check_names, open_detector
+    from earwitness.evaluation.schema import Settings
+    from earwitness.evaluation.stress import measure_stress, write_matrix
+    from earwitness.perturb.suites import load_suite
+    from earwitness.report.stress import describe_tests, stress_table, worst_table, write_stress
+    from earwitness.scoring.stress import score_perturbed
+
+    manifests = open_manifests(manifest, root)
+    if len(manifests) != 1:
+        raise UsageError(f"--manifest: {len(manifests)} manifests, expected one")
+    chosen = load_suite(suite, seed=seed)
+    names = comma_list(detector)
+    places, device = weights_by_name(weights, names), choose_device(options.device)
+    given = options.model_dump(include={"n_encoders", "preprocessing", "precision", "backend"})
+    detectors = check_names(
+        [open_detector(name, weights=places, device=device, **given) for name in names]
+    )
+    remark_on_manifests(manifests)
+    with ExitStack() as stack:
+        written = score_perturbed(
+            *(manifests[0], detectors, chosen, out), options=options, on_start=on_start(stack)
+        )
+    matrix = measure_stress(
+        list(written.values()),
+        settings=Settings(seed=seed),
+        one_sided=[d.card.name for d in detectors if d.card.one_sided],
+        aggregate=aggregate,
+    )
+    write_matrix(matrix, out / "stress.json")
+    paths = write_stress(matrix, out)
+    console.out.print(stress_table(matrix), "")
+    if (worst := worst_table(matrix)).rows:
+        console.out.print(worst, "")
+    console.remark(*describe_tests(matrix.rows))
+    frames = (found.frame for found in written.values())
+    failures = (
+        (row["error"], row["filepath"])
+        for frame in frames
+        for row in frame.filter(frame["error"].is_not_null()).iter_rows(named=True)
+    )
+    console.remark(*console.frequent(failures))
+    console.echo(f"written to {out / 'stress.json'}, {paths[0]} and {paths[1]}")

@@ -1,0 +1,108 @@
+"""The matrix of a stress test as tables, for the terminal, CSV and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from earwitness.core.io import write_text
+from earwitness.evaluation.stress import Matrix, StressRow
+from earwitness.report.formatting import number, p_value
+from earwitness.report.tables import (
+    Cell,
+    Column,
+    Row,
+    Table,
+    count_cell,
+    estimate_cell,
+    latex_lines,
+    name_cell,
+    number_cell,
+    text_cell,
+)
+
+_HEADINGS = (
+    *("perturbation", "$n$", "AUROC", "change", "TPR", "FPR", "fake to real", "real to fake"),
+    *("logit shift", "abstained"),
+)
+
+
+def stress_table(matrix: Matrix) -> Table:
+    """Return the matrix, grouped by detector."""
+    columns = [
+        Column("detector", "text"),
+        Column("perturbation", "text"),
+        Column("n", "count"),
+        Column("AUROC", name="auroc"),
+        Column("change", name="auroc_change"),
+        Column("TPR", name="tpr"),
+        Column("FPR", name="fpr"),
+        Column("fake → real", name="fake_to_real", short="f→r"),
+        Column("real → fake", name="real_to_fake", short="r→f"),
+        Column("logit shift", name="logit_shift", short="shift"),
+        Column("abstained", name="abstained", short="abst."),
+    ]
+    sided = sorted({row.detector for row in matrix.rows if row.one_sided})
+    notes = [f"{', '.join(sided)}: real stands for not found."] if sided else []
+    n_failed = sum(row.n_failed for row in matrix.rows)
+    notes += [f"{n_failed} rows have an error."] * bool(n_failed)
+    rows = [Row(_cells(row), row.detector) for row in matrix.rows]
+    return Table("Stress matrix", columns, rows, notes, has_filter=True, is_grouped=True)
+
+
+def worst_table(matrix: Matrix) -> Table:
+    """Return the flipped decisions with the largest changes of the logit."""
+    columns = [
+        *(Column("detector", "text"), Column("perturbation", "text"), Column("file", "text")),
+        *(Column("target", "count"), Column("clean logit"), Column("logit")),
+    ]
+    rows = [
+        Row(
+            [
+                *(text_cell(row.detector), text_cell(row.perturbation), name_cell(case.filepath)),
+                *(count_cell(case.target), number_cell(case.clean_logit), number_cell(case.logit)),
+            ],
+            row.detector,
+        )
+        for row in matrix.rows
+        for case in row.worst
+    ]
+    return Table("Largest flips", columns, rows, has_filter=True, is_grouped=True)
+
+
+def write_stress(matrix: Matrix, folder: Path) -> list[Path]:
+    """Write ``stress.csv`` and ``stress.tex`` into a folder; return their paths."""
+    table, paths = stress_table(matrix), [folder / "stress.csv", folder / "stress.tex"]
+    table.to_csv(paths[0], [column.name or column.label for column in table.columns])
+    write_text(paths[1], "\n".join(latex_lines(table, _HEADINGS)) + "\n")
+    return paths
+
+
+def describe_tests(rows: Sequence[StressRow]) -> Iterator[str]:
+    """Yield a sentence for each change of the accuracy that Holm's correction leaves."""
+    for row in rows:
+        test = row.accuracy_change
+        if test.p_holm is not None and test.p_holm < 0.05:
+            change = number(test.value, signed=True)
+            yield (
+                f"{row.detector}: {row.perturbation} changes the accuracy by {change} "
+                f"(p = {p_value(test.p_holm)}, Holm)"
+            )
+
+
+def _cells(row: StressRow) -> list[Cell]:
+    change, rates = row.auroc_change, row.rates[0]
+    return [
+        text_cell(row.detector),
+        text_cell(row.perturbation),
+        count_cell(row.n_paired),
+        estimate_cell(row.auroc),
+        number_cell(None, reason=change.reason or "")
+        if change.value is None
+        else Cell(number(change.value, signed=True), change.value),
+        *map(estimate_cell, (rates.tpr, rates.fpr, row.fake_to_real, row.real_to_fake)),
+        number_cell(None, reason=row.logit_shift.reason or "")
+        if row.logit_shift.value is None
+        else Cell(number(row.logit_shift.value, signed=True), row.logit_shift.value),
+        estimate_cell(row.abstained),
+    ]

@@ -1,0 +1,153 @@
+"""``stress`` from the command line: killed, interrupted and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import processes
+from builders import write_tone
+from cli.conftest import Run
+from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
+
+N_KILLS = 10
+N_ROWS = 4 * 30
+TABLES = ("stress.json", "stress.csv", "stress.tex")
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector and a manifest of 30 files, one of them broken."""
+    folder = tmp_path_factory.mktemp("stress")
+    for n in range(29):
+        write_tone(folder / "sound" / f"{n}.wav", hz=200 + 37 * n, seconds=1.0)
+    (folder / "sound" / "29.wav").write_text("no sound")
+    rows = [f"{n}.wav,{n % 2}\n" for n in range(30)]
+    (folder / "m.csv").write_text("filepath,target\n" + "".join(rows))
+    card = fakeprint_card(name="mine", trained_on=None, training_items=None)
+    save_fakeprint(card, np.random.default_rng(0).standard_normal(4_087), 0.5, folder / "mine")
+    return folder
+
+
+def arguments(bench: Path, out: Path) -> list[str]:
+    named = ["stress", "--detector", str(bench / "mine"), "--manifest", str(bench / "m.csv")]
+    more = ["--suite", str(suite(bench)), "--num-workers", "1"]
+    return [*named, "--root", str(bench / "sound"), "--out", str(out), *more]
+
+
+def suite(bench: Path) -> Path:
+    path = bench / "suite.yaml"
+    path.write_text(
+        "perturbations:\n"
+        "  - polarity\n"
+        "  - noise_white_snr_20\n"
+        "  - name: quieter\n    kind: gain\n    options: {gain_db: -6.0}\n"
+    )
+    return path
+
+
+def start(bench: Path, out: Path) -> subprocess.Popen[str]:
+    return processes.start([sys.executable, "-m", "earwitness", *arguments(bench, out)])
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def n_rows(out: Path) -> int:
+    store = out / "store" / "mine.jsonl"
+    return max(store.read_bytes().count(b"\n") - 1, 0) if store.exists() else 0
+
+
+def wait_for_rows(process: subprocess.Popen[str], out: Path, n: int) -> None:
+    while process.poll() is None and n_rows(out) < n:
+        time.sleep(0.002)
+
+
+def contents(out: Path) -> dict[str, str]:
+    files = [*sorted((out / "preds").rglob("*.csv")), *(out / name for name in TABLES)]
+    return {str(path.relative_to(out)): path.read_text() for path in files}
+
+
+@pytest.fixture(scope="module")
+def unbroken(bench: Path) -> dict[str, str]:
+    """The files of a run that nothing happened to."""
+    code, _, err = finish(start(bench, bench / "unbroken"))
+    assert code == 0, err
+    return contents(bench / "unbroken")
+
+
+def test_kills_at_random_moments_change_no_byte(bench: Path, unbroken: dict[str, str]) -> None:
+    rng, out, n_killed = np.random.default_rng(0), bench / "killed", 0
+    for _ in range(N_KILLS):
+        before = n_rows(out)
+        process = start(bench, out)
+        wait_for_rows(process, out, before + int(rng.integers(1, 8)))
+        assert process.poll() is None, "the run ended before it could be killed"
+        process.kill()
+        finish(process)
+        n_killed += 1
+        assert n_rows(out) > before
+        assert not (out / "stress.json").exists()
+    code, _, err = finish(start(bench, out))
+    assert code == 0, err
+    assert n_killed == N_KILLS
+    assert contents(out) == unbroken
+    assert n_rows(out) == N_ROWS  # no finished row was scored again
+
+
+def test_ctrl_c_keeps_finished_rows_and_the_same_command_resumes(
+    bench: Path, unbroken: dict[str, str]
+) -> None:
+    out = bench / "stopped"
+    process = start(bench, out)
+    wait_for_rows(process, out, 5)
+    os.killpg(process.pid, signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130
+    assert err.splitlines()[-1].endswith("the same command resumes")
+    assert 5 <= n_rows(out) < N_ROWS
+    assert finish(start(bench, out))[0] == 0
+    assert contents(out) == unbroken
+
+
+def test_rows_name_their_perturbation_and_no_audio_is_written(
+    bench: Path, unbroken: dict[str, str]
+) -> None:
+    out = bench / "unbroken"
+    assert set(unbroken) == {
+        *TABLES,
+        *(f"preds/{p}/mine.csv" for p in ("clean", "noise_white_snr_20", "polarity", "quieter")),
+    }
+    rows = pl.read_csv(out / "preds" / "quieter" / "mine.csv")
+    assert set(rows["perturbation"]) == {"quieter"}
+    assert json.loads(rows["perturbation_parameters"][0]) == {"gain_db": -6.0}
+    matrix = json.loads(unbroken["stress.json"])
+    assert [row["perturbation"] for row in matrix["rows"]] == [
+        *("polarity", "noise_white_snr_20", "quieter")
+    ]
+    assert all(row["n_failed"] == 1 for row in matrix["rows"])
+    assert not [path for path in out.rglob("*") if path.suffix in (".wav", ".flac", ".mp3")]
+
+
+def test_an_unknown_suite_and_two_manifests_are_refused(bench: Path, run: Run) -> None:
+    told = run("stress", "--manifest", bench / "m.csv", "--suite", "loud", "--out", bench / "no")
+    assert told.code == 2
+    assert "expected quick, full or a YAML file" in told.err
+    (bench / "n.csv").write_text((bench / "m.csv").read_text())
+    two = f"{bench / 'm.csv'},{bench / 'n.csv'}"
+    told = run("stress", "--manifest", two, "--out", bench / "no")
+    assert told.code == 2
+    assert "--manifest: 2 manifests, expected one" in told.err
