@@ -52,8 +52,7 @@ class Level:
 class Coded:
     """Leaves the samples as they are and names a codec; fails on loud audio if asked to."""
 
-    codec: str = "aac"
-    parameters = {"bit_rate_kbps": 64}  # noqa: RUF012
+    parameters = {"codec": "aac", "bit_rate_kbps": 64}  # noqa: RUF012
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:  # noqa: ARG003

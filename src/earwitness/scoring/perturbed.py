@@ -28,7 +28,7 @@ MAX_S = 120.0
 """Longest stretch of a file that is perturbed, in seconds; it bounds memory."""
 
 LOSSLESS = "pcm_f32le"
-"""Codec of changed samples, unless the perturbation names one."""
+"""Codec of changed samples, unless the perturbation's parameters name one."""
 
 
 class Recipe(NamedTuple):
@@ -81,7 +81,7 @@ def _changed(
         samples, codec = samples[:, start : start + n_samples], info.codec
     else:
         samples, rate_hz = apply_to(perturbation, _stretch(info), info.sample_rate_hz)
-        codec = getattr(perturbation, "codec", None) or LOSSLESS
+        codec = str(perturbation.parameters.get("codec", LOSSLESS))
     check_values(info.path, samples)
     return _described(info, np.ascontiguousarray(samples), rate_hz, codec)
 
