@@ -206,6 +206,7 @@ def how_died(error: BaseException) -> Death:
 
 
 _POLL_S = 0.5
+_CLOSING = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -258,8 +259,16 @@ def _break(pool: ProcessPoolExecutor) -> None:
     """Kill the workers, and close the pipe of results so that reading from it ends."""
     for worker in _workers(pool):
         kill_process_tree(worker)
-    if pool._result_queue is not None:  # None once loky has shut the pool down itself
-        pool._result_queue._writer.close()
+    results = pool._result_queue  # None once loky has shut the pool down itself
+    if results is None:
+        return
+    # ``close`` forgets the descriptor only after it has closed it: another thread could close it
+    # again, which by then is a pipe of pgrep, that loky reads.
+    writer = results._writer
+    with _CLOSING:
+        handle, writer._handle = writer._handle, None
+    if handle is not None:
+        type(writer)(handle, readable=False).close()
 
 
 def _workers(pool: ProcessPoolExecutor) -> list[Any]:
