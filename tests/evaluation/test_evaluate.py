@@ -173,6 +173,66 @@ def test_groups_not_items_make_an_interval() -> None:
     assert loose.estimates["recall"].low is not None
 
 
+def abstain(given: Predictions, where: pl.Expr) -> Predictions:
+    outputs = ("logit", "pred_prob", "pred_label")
+    frame = given.frame.with_columns(
+        *(pl.when(~where).then(pl.col(name)).alias(name) for name in outputs),
+        abstained=pl.when(where).then(pl.lit("too short")),
+    )
+    return Predictions(given.dataset, given.detector, frame)
+
+
+def test_selective_metrics_take_abstentions_as_neither_right_nor_wrong() -> None:
+    whole = predictions(n_tracks=40)
+    numbered = whole.frame.with_row_index("n")["n"]
+    frame = whole.frame.with_columns(odd=numbered % 4 == 0)
+    found = evaluate(abstain(Predictions("m", "cnn", frame), REAL & pl.col("odd")))
+    part = the(found, "overall")
+    kept = frame.filter(~(REAL & pl.col("odd")))
+    values = {name: part.estimates[name].value for name in METRICS}
+    n_real = frame.filter(REAL).height
+    assert part.coverage.n_real_abstained == frame.height - kept.height > 0.15 * n_real
+    assert part.coverage.n_fake_abstained == 0
+    assert values["coverage"] == pytest.approx(kept.height / frame.height)
+    wrong = (kept["target"] != kept["pred_label"]).mean()
+    assert values["selective_risk"] == pytest.approx(wrong)
+    assert values["tpr_abstained_unflagged"] == values["recall"]
+    n_flagged = kept.filter(REAL & (pl.col("pred_label") == 1)).height
+    assert n_flagged
+    assert values["fpr_abstained_unflagged"] == pytest.approx(n_flagged / n_real)
+    assert values["fpr_abstained_unflagged"] < 1 - values["specificity"]
+    assert part.estimates["coverage"].n_items == frame.height
+    curve = part.curves.risk_coverage
+    assert curve.coverage[-1] == pytest.approx(values["coverage"])
+    assert curve.risk[-1] == pytest.approx(wrong)
+    assert curve.confidence == sorted(curve.confidence, reverse=True)
+    (check,) = [one for one in found.checks if one.name == "abstentions"]
+    assert check.verdict == "warning"
+    assert f"{part.coverage.n_real_abstained} of {n_real} reals" in check.detail
+    assert not [one for one in evaluate(whole).checks if one.name == "abstentions"]
+
+
+def test_a_detector_that_abstains_from_all_has_no_coverage_and_no_risk() -> None:
+    part = the(evaluate(abstain(predictions(n_tracks=12), pl.lit(value=True))), "overall")
+    assert part.estimates["coverage"].value == 0
+    assert part.estimates["selective_risk"].reason
+    assert part.estimates["tpr_abstained_unflagged"].value == 0
+    assert part.estimates["recall"].reason == "no scored items in this slice"
+
+
+def test_confidence_is_the_distance_from_the_threshold_of_the_decisions() -> None:
+    whole = predictions()
+    moved = whole.frame.with_columns(
+        pl.col("logit") + 3, pred_prob=1 / (1 + (-pl.col("logit") - 3).exp())
+    )
+    ours = the(evaluate(whole), "overall").estimates
+    other = the(evaluate(Predictions("m", "cnn", moved)), "overall").estimates
+    assert other["aurc"].value == pytest.approx(ours["aurc"].value, abs=0.02)
+    turned = whole.frame.with_columns(pl.col("logit") * -1, 1 - pl.col("pred_prob"))
+    reason = the(evaluate(Predictions("m", "cnn", turned)), "overall").estimates["aurc"].reason
+    assert reason == "no threshold on logits that gives the decisions"
+
+
 def test_a_detector_that_failed_everywhere_is_undefined_everywhere() -> None:
     metrics = evaluate(fail(predictions(n_tracks=10), pl.lit(value=True)))
     overall = the(metrics, "overall")

@@ -75,7 +75,8 @@ def make_pair(
         noise = rng.normal(size=n_groups)[group] + rng.normal(size=len(group))
         logit = np.round(scale * (noise + shift * (target - 0.4)), 1)
         prob = 1 / (1 + np.exp(-logit))
-        return Items(target, group, (prob >= 0.5).astype(int), logit, logit, prob)
+        call = (prob >= 0.5).astype(int)
+        return Items(target, group, call, logit, logit, prob, logit, call)
 
     return detector(shift), detector(shift / 2)
 

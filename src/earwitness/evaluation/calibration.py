@@ -81,7 +81,9 @@ class Fitting:
         if fitted is not None and fitted.value is not None:
             of_decisions.append(f"threshold {fitted.value:.4g}, fitted on {self.where}")
         if of_decisions:
-            conditions |= dict.fromkeys(names_needing("decision"), "; ".join(of_decisions))
+            conditions |= dict.fromkeys(
+                names_needing("decision", "answer", "margin"), "; ".join(of_decisions)
+            )
         return conditions
 
 

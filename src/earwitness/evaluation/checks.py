@@ -39,7 +39,8 @@ def looks_reversed(auroc: Estimate) -> bool:
 def check_rows(detector: str, rows: pl.DataFrame, auroc: Estimate) -> list[Check]:
     """Check one detector's rows, each item once."""
     items = items_of(rows)
-    found = [_distinct_scores(items), _one_decision(items), _below_chance(auroc), _rows_lost(rows)]
+    found = [_distinct_scores(items), _one_decision(items), _below_chance(auroc)]
+    found += [_rows_lost(rows), _abstentions(rows)]
     return [
         Check(detector=detector, name=one[0], verdict=one[1], detail=one[2])
         for one in found
@@ -102,6 +103,28 @@ def _rows_lost(rows: pl.DataFrame) -> Finding:
         f"{worst['made']}: {worst['lost']} of {worst['n']}"
     )
     return "rows_lost", "warning" if worst["lost"] > 0.05 * worst["n"] else "note", detail
+
+
+MANY_ABSTENTIONS = 0.15
+"""Share of a class above which abstentions are a warning."""
+
+
+def _abstentions(rows: pl.DataFrame) -> Finding | None:
+    """Check the share of each class that the detector abstains from; ``None`` if it never does."""
+    asked = rows.filter(pl.col("state").is_in(["scored", "abstained"]))
+    if not (asked["state"] == "abstained").any():
+        return None
+    parts, shares = [], []
+    for target, word in ((0, "reals"), (1, "fakes")):
+        states = asked.filter(pl.col("target") == target)["state"]
+        if len(states):
+            n_abstained = int((states == "abstained").sum())
+            shares.append(n_abstained / len(states))
+            parts.append(f"{n_abstained} of {len(states)} {word} ({shares[-1]:.1%})")
+    detail = f"the detector abstains from {' and '.join(parts)}"
+    if max(shares) > MANY_ABSTENTIONS:
+        return "abstentions", "warning", f"{detail}; most metrics are of decided items alone"
+    return "abstentions", "note", detail
 
 
 _KEYS: Final = ("real_corpus", "generator", "fake_corpus")

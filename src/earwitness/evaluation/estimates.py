@@ -20,15 +20,17 @@ from earwitness.evaluation.slices import (
     Det,
     Histogram,
     ReliabilityBin,
+    RiskCoverage,
     Roc,
     SliceKind,
 )
 from earwitness.metrics import sweep
 from earwitness.metrics.compute import Metric, count_decisions
 from earwitness.metrics.intervals import Interval, mean_interval, rate_interval
-from earwitness.metrics.measures import known_metrics, point_values, select
+from earwitness.metrics.measures import known_metrics, names_needing, point_values, select
 from earwitness.metrics.resampling import bootstrap_intervals
 from earwitness.metrics.sample import Floats, Items, bin_of
+from earwitness.metrics.selective import risk_coverage
 
 
 def labels() -> dict[str, str]:
@@ -44,10 +46,26 @@ def count(items: Items) -> Counts | None:
 
 
 def estimate_all(
-    items: Items, settings: Settings, given: Mapping[str, str] | None = None
+    items: Items,
+    settings: Settings,
+    given: Mapping[str, str] | None = None,
+    answers: Items | None = None,
 ) -> dict[str, Estimate]:
-    """Return the estimates of every metric; ``given`` names the fit a metric is conditional on."""
-    return estimate_some(tuple(known_metrics()), items, settings, given)
+    """Return the estimates of every metric.
+
+    Args:
+        items: Scored items.
+        settings: Settings.
+        given: The fit that a metric is conditional on, by metric.
+        answers: Scored items and those abstained from, for metrics that need answers; ``None`` is
+            ``items``.
+    """
+    names = tuple(known_metrics())
+    selective = names_needing("answer")
+    others = [name for name in names if name not in selective]
+    found = estimate_some(others, items, settings, given)
+    found |= estimate_some(selective, items if answers is None else answers, settings, given)
+    return {name: found[name] for name in names}
 
 
 def estimate_some(
@@ -143,15 +161,19 @@ def _why_undefined(metric: Metric, items: Items) -> str:
     if not len(items):
         return "no scored items in this slice"
     if getattr(items, metric.needs) is None:
-        if metric.needs == "decision":
+        if metric.needs in ("decision", "answer"):
             return "no decisions"
+        if metric.needs == "margin" and items.logit is not None:
+            return "no threshold on logits that gives the decisions"
         return "labels alone, no scores" if items.score is None else "no pred_prob"
     if not items.has_both:
         return f"only {'fakes' if items.target[0] == 1 else 'reals'} in this slice"
     return metric.undefined.replace("{n_real}", str(int((items.target == 0).sum())))
 
 
-def make_charts(items: Items, kind: SliceKind, settings: Settings) -> dict[str, Any]:
+def make_charts(
+    items: Items, kind: SliceKind, settings: Settings, n_abstained: int = 0
+) -> dict[str, Any]:
     """Return the fields of ``Slice`` for its charts."""
     if kind not in ("overall", "dataset"):
         return {"no_curves": "curves are drawn overall and by dataset only"}
@@ -162,10 +184,11 @@ def make_charts(items: Items, kind: SliceKind, settings: Settings) -> dict[str, 
         word = "fakes" if items.target[0] == 1 else "reals"
         return {"no_curves": f"only {word} in this slice", "histograms": histograms}
     reliability = [] if items.prob is None else _reliability(items, items.prob, settings)
-    return {"curves": _curves(items), "histograms": histograms, "reliability": reliability}
+    curves = _curves(items, n_abstained)
+    return {"curves": curves, "histograms": histograms, "reliability": reliability}
 
 
-def _curves(items: Items) -> Curves:
+def _curves(items: Items, n_abstained: int) -> Curves:
     counted = sweep.count_steps(items.ranking)
     kept = _thinned(counted.fpr, counted.tpr)
     fpr, tpr = counted.fpr[kept], counted.tpr[kept]
@@ -180,6 +203,22 @@ def _curves(items: Items) -> Curves:
             probit_fpr=norm.ppf(alarms).tolist(),
             probit_fnr=norm.ppf(misses).tolist(),
         ),
+        risk_coverage=_risk_coverage(items, n_abstained),
+    )
+
+
+def _risk_coverage(items: Items, n_abstained: int) -> RiskCoverage | None:
+    """Return the risk-coverage curve; ``None`` without a known threshold."""
+    if items.margin is None:
+        return None
+    steps = sweep.count_steps(items.confidence_ranking)
+    coverage, risk = risk_coverage(steps)
+    kept = np.unique(np.linspace(0, len(risk) - 1, 200).round().astype(np.int64))
+    share = len(items) / (len(items) + n_abstained)
+    return RiskCoverage(
+        coverage=(share * coverage[kept]).tolist(),
+        risk=risk[kept].tolist(),
+        confidence=steps.thresholds[kept].tolist(),
     )
 
 

@@ -30,6 +30,7 @@ from earwitness.evaluation.identity import Aggregate, deduplicate, describe_rela
 from earwitness.evaluation.rows import (
     Inputs,
     Opened,
+    answers_of,
     find_manifest,
     find_run,
     items_of,
@@ -200,17 +201,17 @@ def _slices(
 
 
 def _slice(detector: str, one: RowSlice, settings: Settings, given: Mapping[str, str]) -> Slice:
-    items = items_of(one.rows)
+    items, coverage = items_of(one.rows), count_rows(one.rows)
     return Slice(
         detector=detector,
         kind=one.kind,
         name=one.name,
         keys=one.keys,
         headline=one.headline,
-        coverage=count_rows(one.rows),
+        coverage=coverage,
         counts=count(items),
-        estimates=estimate_all(items, settings, given),
-        **make_charts(items, one.kind, settings),
+        estimates=estimate_all(items, settings, given, answers_of(one.rows)),
+        **make_charts(items, one.kind, settings, coverage.n_abstained),
     )
 
 

@@ -21,7 +21,7 @@ from earwitness.core.predictions import Predictions
 from earwitness.core.registry import nearest
 from earwitness.evaluation.identity import Aggregate, identify, item_keys, list_keys, one_row_each
 from earwitness.evaluation.slices import partition_columns
-from earwitness.metrics.sample import Items, logits, numbered
+from earwitness.metrics.sample import ABSTAINED, Floats, Ints, Items, logits, numbered
 from earwitness.scoring.asvspoof import holds_labels, is_score_file, read_scores, write_scores
 from earwitness.scoring.prediction_files import find_predictions, read_predictions
 from earwitness.scoring.run_folder import RUN_JSON, read_run
@@ -216,20 +216,51 @@ def load_rows(*sides: Inputs) -> list[pl.DataFrame]:
     return frames
 
 
+def answers_of(frame: pl.DataFrame) -> Items:
+    """Return the rows scored or abstained from as arrays, with answers alone."""
+    asked = frame.filter(pl.col("state").is_in(["scored", "abstained"]))
+    unknown = asked.filter(pl.col("state") == "scored")["pred_label"].null_count()
+    given = pl.when(pl.col("state") == "scored").then("pred_label").otherwise(ABSTAINED)
+    return Items(
+        target=asked["target"].to_numpy().astype(np.int64),
+        group=numbered(asked["group"].to_numpy()),
+        answer=None if unknown else asked.select(given).to_series().to_numpy().astype(np.int64),
+    )
+
+
 def items_of(frame: pl.DataFrame) -> Items:
     """Return the scored rows as arrays, ranked by logit, or ``pred_prob`` if a logit is missing."""
     scored = frame.filter(pl.col("state") == "scored")
     logit, prob = (_complete(scored[name]) for name in ("logit", "pred_prob"))
+    label = scored["pred_label"]
+    decision = None if label.null_count() else label.to_numpy().astype(np.int64)
+    at = logits(prob) if logit is None and prob is not None else logit
     return Items(
         target=scored["target"].to_numpy().astype(np.int64),
         group=numbered(scored["group"].to_numpy()),
-        decision=scored["pred_label"].to_numpy().astype(np.int64)
-        if scored["pred_label"].null_count() == 0
-        else None,
+        decision=decision,
         score=prob if logit is None else logit,
-        logit=logits(prob) if logit is None and prob is not None else logit,
+        logit=at,
         prob=prob,
+        margin=_margin(at, decision),
     )
+
+
+def _margin(logit: Floats | None, decision: Ints | None) -> Floats | None:
+    """Return logits minus that of the threshold; ``None`` unless decisions follow from it.
+
+    The threshold is 0 where it gives the decisions, else midway between the highest logit called
+    real and the lowest called fake.
+    """
+    if logit is None or decision is None or not np.isfinite(logit).all():
+        return None
+    called = decision == 1
+    if ((logit >= 0) == called).all():
+        return logit
+    if called.all() or not called.any():
+        return None
+    below, above = float(logit[~called].max()), float(logit[called].min())
+    return None if below >= above else logit - (below + above) / 2
 
 
 def _complete(values: pl.Series) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None:

@@ -45,6 +45,8 @@ class Coverage(Part):
         n_fake: Scored fakes.
         n_real_lost: Reals without a score.
         n_fake_lost: Fakes without a score.
+        n_real_abstained: Reals the detector abstained from.
+        n_fake_abstained: Fakes the detector abstained from.
         n_groups: Groups of scored items.
         n_groups_real: Groups with a scored real.
         n_groups_fake: Groups with a scored fake; a group may have both.
@@ -61,6 +63,8 @@ class Coverage(Part):
     n_fake: Count
     n_real_lost: Count
     n_fake_lost: Count
+    n_real_abstained: Count = 0
+    n_fake_abstained: Count = 0
     n_groups: Count
     n_groups_real: Count
     n_groups_fake: Count
@@ -114,11 +118,32 @@ class Det(Part):
         return self
 
 
+class RiskCoverage(Part):
+    """Risk-coverage curve, thinned: items by descending confidence.
+
+    Attributes:
+        coverage: Share of the items scored or abstained from that are accepted, rising to the
+            detector's own coverage.
+        risk: Share of errors among the accepted items.
+        confidence: Least distance of the logit from that of the threshold that is accepted.
+    """
+
+    coverage: list[float]
+    risk: list[float]
+    confidence: list[float]
+
+    @model_validator(mode="after")
+    def _is_even(self) -> Self:
+        _check_lengths(self.coverage, self.risk, self.confidence)
+        return self
+
+
 class Curves(Part):
     """Curves of one slice."""
 
     roc: Roc
     det: Det
+    risk_coverage: RiskCoverage | None = None
 
 
 class Histogram(Part):
@@ -272,6 +297,8 @@ def count_rows(rows: pl.DataFrame) -> Coverage:
         n_fake=fake.height,
         n_real_lost=int((lost["target"] == 0).sum()),
         n_fake_lost=int((lost["target"] == 1).sum()),
+        n_real_abstained=int((abstained["target"] == 0).sum()),
+        n_fake_abstained=int((abstained["target"] == 1).sum()),
         n_groups=scored["group"].n_unique(),
         n_groups_real=real["group"].n_unique(),
         n_groups_fake=fake["group"].n_unique(),

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from earwitness.core.estimate import Counts
 from earwitness.metrics import sweep
 from earwitness.metrics.intervals import Interval
-from earwitness.metrics.sample import Floats, Items, Options, given
+from earwitness.metrics.sample import Floats, Items, Options, Ranking, given
 from earwitness.metrics.sweep import Steps
 
-Needs = Literal["decision", "score", "logit", "prob"]
+Needs = Literal["decision", "score", "logit", "prob", "margin", "answer"]
 Sums = Mapping[str, Floats]
 """Column → its sum in every sample, ``(n_samples,)`` or ``(n_samples, n_bins)``."""
 
@@ -55,6 +55,11 @@ def count_decisions(target: ArrayLike, decision: ArrayLike) -> Counts:
     return Counts(**{name: int(cell.sum()) for name, cell in cells.items()})
 
 
+def score_ranking(items: Items) -> Ranking:
+    """Return the items by descending score."""
+    return items.ranking
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Metric:
     """A metric; its formula is either ``of_sums`` or ``of_steps``.
@@ -67,6 +72,7 @@ class Metric:
         of_steps: Formula on the counts at every threshold.
         columns: Function that returns the columns to sum; by default ``tp``, ``fn``, ``fp`` and
             ``tn`` of the decisions.
+        ranking: Function that returns the ranking whose steps ``of_steps`` is a formula on.
         interval: Closed-form interval; ``None`` uses the group bootstrap.
         bounds: Minimum and maximum, for the bootstrap interval.
         worst: Function that returns the maximum on some items, if no constant bounds the metric.
@@ -82,6 +88,7 @@ class Metric:
     of_sums: Callable[[Sums, Options], Floats] | None = None
     of_steps: Callable[[Steps, Options], Floats] | None = None
     columns: Callable[[Items, Options], Sums] = decision_columns
+    ranking: Callable[[Items], Ranking] = score_ranking
     interval: Callable[[Items, Options], Interval] | None = None
     bounds: tuple[float, float] = (0.0, 1.0)
     worst: Callable[[Items], float] | None = None
@@ -127,15 +134,27 @@ def compute(
             for name, one in metrics.items():
                 if one.of_sums is not None:
                     found[name].append(_evaluate(one, one.of_sums, sums, options, both))
-    if items.has_both and any(one.of_steps for one in metrics.values()):
+    for ranking_of, names in _by_ranking(items, metrics).items():
+        ranking = ranking_of(items)
         for block in _blocks(weights, ITEMS_AT_ONCE // max(len(items), 1)):
-            steps = sweep.count_ordered(items.ranking, block[:, items.group[items.ranking.order]])
+            steps = sweep.count_ordered(ranking, block[:, items.group[ranking.order]])
             both = (steps.n_real[..., 0] > 0) & (steps.n_fake[..., 0] > 0)
-            for name, one in metrics.items():
+            for name, one in ((name, metrics[name]) for name in names):
                 if one.of_steps is not None:
                     found[name].append(_evaluate(one, one.of_steps, steps, options, both))
     undefined = [np.full(len(weights), np.nan)]
     return {name: np.concatenate(parts or undefined) for name, parts in found.items()}
+
+
+def _by_ranking(
+    items: Items, metrics: Mapping[str, Metric]
+) -> dict[Callable[[Items], Ranking], list[str]]:
+    """Return the names of the metrics of steps that items can define, by ranking."""
+    found: dict[Callable[[Items], Ranking], list[str]] = {}
+    for name, one in metrics.items():
+        if one.of_steps is not None and len(items) and (items.has_both or one.one_class):
+            found.setdefault(one.ranking, []).append(name)
+    return found
 
 
 def _evaluate(

@@ -38,6 +38,7 @@ from earwitness.metrics.sample import (
     clip_probs,
     given,
 )
+from earwitness.metrics.selective import SELECTIVE
 from earwitness.metrics.sweep import Steps, reals_needed
 
 
@@ -75,7 +76,8 @@ def _problem_of(metric: Metric) -> str | None:
     """Return the error of a plug-in's metric on a small sample."""
     target, logit = np.tile([0, 1], 200), np.linspace(-2, 2, 400)
     prob, group = expit(logit), np.arange(400) // 2
-    items = Items(target, group, (prob >= 0.5).astype(np.int64), logit, logit, prob)
+    call = (prob >= 0.5).astype(np.int64)
+    items = Items(target, group, call, logit, logit, prob, logit, call)
     weights = np.random.default_rng(0).integers(0, 3, (2, items.n_groups))
     try:
         both, *each = (compute(items, w, {"": metric})[""] for w in (weights, *weights[:, None]))
@@ -395,4 +397,4 @@ METRICS: dict[str, Metric] = {
         columns=_ece_columns,
         bias=_ece_noise,
     ),
-}
+} | SELECTIVE

@@ -21,6 +21,9 @@ Values = TypeVar("Values", bound=NDArray[Any])
 Rate = TypeVar("Rate", float, NDArray[np.float64])
 
 
+ABSTAINED = -1
+"""The answer of a detector that abstains."""
+
 CLIP = float(np.finfo(np.float64).eps)
 """Minimum distance of probabilities from 0 and 1 before a logarithm."""
 
@@ -81,6 +84,8 @@ class Items:
         score: ``(n_items,)`` scores that rank the items, if any.
         logit: ``(n_items,)`` scores on the real line, if any.
         prob: ``(n_items,)`` scores from 0 to 1, if any.
+        margin: ``(n_items,)`` logits minus that of the threshold, if known; fake from 0 up.
+        answer: ``(n_items,)`` of 0, 1 and ``ABSTAINED``, if any.
     """
 
     target: Ints
@@ -89,6 +94,8 @@ class Items:
     score: Floats | None = None
     logit: Floats | None = None
     prob: Floats | None = None
+    margin: Floats | None = None
+    answer: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -119,6 +126,16 @@ class Items:
         lowest = np.minimum.reduceat(self.prob[ranking.order], starts)
         return replace(ranking, thresholds=lowest)
 
+    @cached_property
+    def confidence_ranking(self) -> Ranking:
+        """The items by descending confidence; ``is_fake`` says whether the decision is wrong.
+
+        Raises:
+            ValueError: There are no margins, or one is not finite.
+        """
+        margin = given(self.margin)
+        return rank((margin >= 0) != (self.target == 1), np.abs(margin))
+
     def groups_of(self, target: int) -> int:
         """Return the number of groups with an item of a class."""
         return len(np.unique(self.group[self.target == target]))
@@ -137,6 +154,8 @@ class Items:
             score=select(self.score),
             logit=select(self.logit),
             prob=select(self.prob),
+            margin=select(self.margin),
+            answer=select(self.answer),
         )
 
 
