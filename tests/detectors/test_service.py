@@ -215,11 +215,14 @@ def test_recorded_answers_are_used_without_the_service(
 
 
 def test_the_rate_is_limited(tmp_path: Path, write: Write, service: Service) -> None:
-    detector = open_service(write(requests_per_s=20))
-    begin = time.monotonic()
-    detector.score_files([song(tmp_path, hz) for hz in (300, 310, 320, 330)])
-    assert time.monotonic() - begin >= 3 / 20
-    assert len(service.requests) == 4
+    detector, now, waits = open_service(write(requests_per_s=20)), [5.0], []
+    detector.gate.clock, detector.gate.sleep = lambda: now[0], waits.append
+    songs = [song(tmp_path, hz) for hz in (300, 310, 320, 330, 340)]
+    detector.score_files(songs[:3])
+    now[0] = 5.12  # the third one's turn was at 5.10
+    detector.score_files(songs[3:])
+    assert waits == pytest.approx([0, 0.05, 0.10, 0.03, 0.08])
+    assert len(service.requests) == 5
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ class _Gate:
         self._gap_s = 1 / per_s if per_s else 0.0
         self._next_at = 0.0
         self._lock = threading.Lock()
+        self.clock, self.sleep = time.monotonic, time.sleep
         self.n_requests = 0
 
     def enter(self) -> None:
@@ -140,9 +141,10 @@ class _Gate:
                     f"not requested: the maximum of {self._most} requests is reached"
                 )
             self.n_requests += 1
-            starts_at = max(time.monotonic(), self._next_at)
+            starts_at = max(self.clock(), self._next_at)
             self._next_at = starts_at + self._gap_s
-        time.sleep(max(0.0, starts_at - time.monotonic()))
+            wait_s = starts_at - self.clock()
+        self.sleep(max(0.0, wait_s))
 
 
 class ServiceDetector:
@@ -159,7 +161,7 @@ class ServiceDetector:
         self.answers = AnswerFile()
         self._digest = _digest(self._given, self._url)
         most = self._given.max_requests if options.max_requests is None else options.max_requests
-        self._gate = _Gate(most, self._given.requests_per_s)
+        self.gate = _Gate(most, self._given.requests_per_s)
         self._client = httpx2.Client(follow_redirects=False, timeout=self._given.timeout_s)
         self._n_replayed = 0
 
@@ -167,7 +169,7 @@ class ServiceDetector:
     def remarks(self) -> list[str]:
         """Notes for the user: numbers of requests and of recorded answers used."""
         replayed = f", {self._n_replayed} recorded answers used" if self._n_replayed else ""
-        return [f"{self._gate.n_requests} requests{replayed}"]
+        return [f"{self.gate.n_requests} requests{replayed}"]
 
     def keep_records(self, folder: Path) -> None:
         """Use and extend the answers recorded in a folder."""
@@ -230,7 +232,7 @@ class ServiceDetector:
             raise _FailedError(f"{size} bytes, max_file_bytes is {given.max_file_bytes}")
         problem = ""
         for attempt in range(given.retries + 1):
-            self._gate.enter()
+            self.gate.enter()
             status, body, wait_s, problem = self._request(path)
             if 200 <= status < 300:
                 return body
