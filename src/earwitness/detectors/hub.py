@@ -362,10 +362,10 @@ def fetch_file(
                 on_progress(n_done, n_total)
             if n_total is not None and n_done < n_total:
                 raise DownloadError(f"{n_done} of {n_total} bytes came")
-            if not digest.hexdigest().startswith(sha256_start):
+            found = digest.hexdigest()[: len(sha256_start)]
+            if found != sha256_start:
                 raise DownloadError(
-                    f"another file of {n_done} bytes, SHA-256 "
-                    f"{digest.hexdigest()[: len(sha256_start)]}, expected {sha256_start}"
+                    f"another file of {n_done} bytes, SHA-256 {found}, expected {sha256_start}"
                 )
 
 
@@ -381,21 +381,19 @@ def _opened(request: urllib.request.Request, seconds: float) -> Iterator[Any]:
         raise DownloadError(f"status {error.code}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DownloadError(_first_line(error)) from error
+    close = answer.close
     try:
         yield answer
     except _NoAnswerError:  # closing waits for the thread that still reads
-        threading.Thread(target=answer.close, daemon=True).start()
+        close = threading.Thread(target=answer.close, daemon=True).start
         raise
-    except BaseException:
-        answer.close()
-        raise
-    answer.close()
+    finally:
+        close()
 
 
 def _read(answer: Any, seconds: float) -> bytes:
     """Return the next bytes of a response, its errors apart from those of the disk."""
     try:
-        data: bytes = _within(seconds + 1, lambda: answer.read1(1 << 16))
+        return bytes(_within(seconds + 1, lambda: answer.read1(1 << 16)))
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DownloadError(f"broken off: {_first_line(error)}") from error
-    return data
