@@ -21,7 +21,7 @@ from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 
 N_KILLS = 10
 N_ROWS = 4 * 30
-TABLES = ("stress.json", "stress.csv", "stress.tex")
+TABLES = ("stress.json", "stress.csv", "stress.tex", "report.html")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
 

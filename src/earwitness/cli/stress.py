@@ -34,7 +34,8 @@ def stress(
     ] = None,
     manifest: Annotated[list[str] | None, option("FILE", "The manifest.")] = None,
     out: Annotated[
-        Path, option("DIR", "Run folder; stress.json, stress.csv and stress.tex are written there.")
+        Path,
+        option("DIR", "Run folder; stress.json, .csv, .tex and report.html are written there."),
     ],
     suite: Annotated[str, option("SUITE", "Perturbations: quick, full, or a YAML file.")] = "quick",
     weights: Weights = None,
@@ -57,6 +58,7 @@ def stress(
     from earwitness.evaluation.stress import measure_stress, write_matrix
     from earwitness.perturb.suites import load_suite
     from earwitness.report.stress import describe_tests, stress_table, worst_table, write_stress
+    from earwitness.report.stress_page import write_stress_report
     from earwitness.scoring.stress import score_perturbed
 
     manifests = open_manifests(manifest, root)
@@ -81,7 +83,8 @@ def stress(
         aggregate=aggregate,
     )
     write_matrix(matrix, out / "stress.json")
-    paths = write_stress(matrix, out)
+    paths = [out / "stress.json", *write_stress(matrix, out), out / "report.html"]
+    write_stress_report(matrix, paths[-1])
     console.out.print(stress_table(matrix), "")
     if (worst := worst_table(matrix)).rows:
         console.out.print(worst, "")
@@ -93,4 +96,4 @@ def stress(
         for row in frame.filter(frame["error"].is_not_null()).iter_rows(named=True)
     )
     console.remark(*console.frequent(failures))
-    console.echo(f"written to {out / 'stress.json'}, {paths[0]} and {paths[1]}")
+    console.echo(f"written to {', '.join(map(str, paths[:-1]))} and {paths[-1]}")

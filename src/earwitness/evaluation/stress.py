@@ -26,8 +26,8 @@ from earwitness.evaluation.slices import Part
 from earwitness.evaluation.thresholds import Rule, apply_threshold, fit_threshold, scale_of
 from earwitness.metrics.resampling import Difference, compare_by_swaps, holm
 from earwitness.metrics.sample import Items
+from earwitness.scoring.perturbed import CLEAN
 
-CLEAN = "clean"
 FPR_RULES = (Rule("fpr", 0.01), Rule("fpr", 0.05))
 
 

@@ -24,7 +24,7 @@ from earwitness.report import formatting
 from earwitness.report.blocks import Section, Stat
 from earwitness.report.charts.renderer import palette_css
 from earwitness.report.decisions import FindAudio, decisions, mistakes, operating
-from earwitness.report.headline import write_headline
+from earwitness.report.headline import Headline, write_headline
 from earwitness.report.leaderboard import grid, leaderboard
 from earwitness.report.provenance import audit, checks, coverage, provenance
 from earwitness.report.scores import curves, scores
@@ -42,7 +42,13 @@ def write_report(
             manifests; files that are found get a player.
     """
     path = Path(path)
-    write_text(path, _render(metrics, _sections(metrics, path, audio_roots)))
+    text = render_page(
+        write_headline(metrics),
+        _sections(metrics, path, audio_roots),
+        stats=_stats(metrics),
+        detectors=[detector.name for detector in metrics.detectors],
+    )
+    write_text(path, text)
 
 
 def _sections(metrics: Metrics, path: Path, roots: Sequence[str | Path]) -> list[Section]:
@@ -62,7 +68,21 @@ def _sections(metrics: Metrics, path: Path, roots: Sequence[str | Path]) -> list
     return [section for section in found if section is not None]
 
 
-def _render(metrics: Metrics, sections: Sequence[Section]) -> str:
+def render_page(
+    headline: Headline,
+    sections: Sequence[Section],
+    *,
+    stats: Sequence[Stat],
+    detectors: Sequence[str],
+) -> str:
+    """Return a page as HTML.
+
+    Args:
+        headline: What the page says first.
+        sections: At least one.
+        stats: Numbers below the headline.
+        detectors: Names by which a reader can filter the page.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("earwitness.report"),
         autoescape=True,
@@ -75,9 +95,9 @@ def _render(metrics: Metrics, sections: Sequence[Section]) -> str:
     )
     script = environment.get_template("page.js").render()
     return environment.get_template("page.html").render(
-        headline=write_headline(metrics),
-        stats=_stats(metrics),
-        detectors=[detector.name for detector in metrics.detectors],
+        headline=headline,
+        stats=stats,
+        detectors=detectors,
         sections=sections,
         style=Markup(style),  # noqa: S704 - ours, without data
         script=Markup(script),  # noqa: S704 - ours, without data
@@ -101,16 +121,20 @@ def _security_policy(style: str, script: str) -> str:
 def _stats(metrics: Metrics) -> list[Stat]:
     """Return the size of the evaluation."""
     overall = [part.coverage for part in metrics.where(kind="overall")]
-    stats = [_stat(len(metrics.detectors), "detector"), _stat(len(metrics.manifests), "data set")]
+    stats = [
+        make_stat(len(metrics.detectors), "detector"),
+        make_stat(len(metrics.manifests), "data set"),
+    ]
     if not overall:
-        return [*stats, _stat(sum(one.n_items for one in metrics.manifests), "item")]
+        return [*stats, make_stat(sum(one.n_items for one in metrics.manifests), "item")]
     largest = max(overall, key=lambda found: found.n_items)
     n_lost = formatting.count(max(found.n_lost for found in overall))
     lost = Stat(n_lost, "lost at most" if len(overall) > 1 else "lost")
-    return [*stats, _stat(largest.n_items, "item"), _stat(largest.n_groups, "group"), lost]
+    return [*stats, make_stat(largest.n_items, "item"), make_stat(largest.n_groups, "group"), lost]
 
 
-def _stat(n: int, noun: str) -> Stat:
+def make_stat(n: int, noun: str) -> Stat:
+    """Return a count and its noun."""
     return Stat(formatting.count(n), noun if n == 1 else f"{noun}s")
 
 

@@ -144,12 +144,17 @@ ALARMS = Steps((0.005, 0.02, 0.05, 0.1, 0.2, 0.4), high_is_good=False)
 """For false positive rates."""
 
 
-def heatmap_chart(cells: Sequence[HeatCell], *, steps: Steps) -> alt.LayerChart:
-    """Draw a heat map; rows and columns are in order of first appearance."""
+def heatmap_chart(
+    cells: Sequence[HeatCell], *, steps: Steps, title: str | None = None
+) -> alt.LayerChart:
+    """Draw a heat map; rows and columns are in order of first appearance.
+
+    ``title`` names what the columns share, above them.
+    """
     rows = list(dict.fromkeys(cell.row for cell in cells))
     columns = list(dict.fromkeys(cell.column for cell in cells))
     base = data_chart([_heat_record(cell, steps) for cell in cells]).encode(
-        x=alt.X("column:N", sort=columns, title=None, axis=_heat_axis(columns, is_top=True)),
+        x=alt.X("column:N", sort=columns, title=title, axis=_heat_axis(columns, is_top=True)),
         y=alt.Y("row:N", sort=rows, title=None, axis=_heat_axis(rows, is_top=False)),
     )
     tiles = base.mark_rect(stroke=ink("paper"), strokeWidth=2, cornerRadius=3).encode(

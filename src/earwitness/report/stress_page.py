@@ -1,0 +1,97 @@
+"""The page of a stress test: flips in both directions as heat maps, the matrix, and worst cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from markupsafe import Markup
+
+from earwitness.core.io import write_text
+from earwitness.evaluation.stress import Matrix, StressRow
+from earwitness.report import formatting
+from earwitness.report.blocks import Block, ChartCard, Details, Gallery, Note, Section
+from earwitness.report.charts.matrices import ALARMS, HeatCell, heatmap_chart
+from earwitness.report.charts.renderer import draw_inline
+from earwitness.report.headline import Headline
+from earwitness.report.page import make_stat, render_page
+from earwitness.report.stress import describe_tests, stress_table, worst_table
+
+_DIRECTIONS = {"fake_to_real": "fake → real", "real_to_fake": "real → fake"}
+
+
+def write_stress_report(matrix: Matrix, path: Path) -> None:
+    """Write the page, atomically."""
+    detectors = list(dict.fromkeys(row.detector for row in matrix.rows))
+    perturbations = {row.perturbation for row in matrix.rows}
+    n_items = max((row.n_items for row in matrix.rows), default=0)
+    stats = [
+        make_stat(len(detectors), "detector"),
+        make_stat(len(perturbations), "perturbation"),
+        make_stat(n_items, "item"),
+    ]
+    sections = [_flips(matrix), _matrix(matrix), _worst(matrix)]
+    headline = Headline(_lead(matrix), [])
+    write_text(path, render_page(headline, sections, stats=stats, detectors=detectors))
+
+
+def _lead(matrix: Matrix) -> str:
+    """Return the largest share of flips of each direction, in one sentence."""
+    found = [
+        f"{formatting.percent(value)} of {noun} ({row.detector}, {row.perturbation})"
+        for name, noun in (("fake_to_real", "fakes to real"), ("real_to_fake", "reals to fake"))
+        if (row := _largest(matrix, name)) and (value := getattr(row, name).value)
+    ]
+    return (
+        f"At most, a perturbation turns {' and '.join(found)}." if found else "No decision flips."
+    )
+
+
+def _largest(matrix: Matrix, name: str) -> StressRow | None:
+    defined = [row for row in matrix.rows if getattr(row, name).value is not None]
+    return max(defined, key=lambda row: getattr(row, name).value, default=None)
+
+
+def _flips(matrix: Matrix) -> Section:
+    charts = [chart for name in _DIRECTIONS for chart in _heat_map(matrix, name)]
+    note = "Shares of the decisions that were right on the clean file. A dash: there are none."
+    card = ChartCard("Flipped decisions", charts, note, is_wide=True)
+    tests = [Note(f"{text}.") for text in describe_tests(matrix.rows)]
+    summary = f"{formatting.plural(len(tests), 'change')} of the accuracy after Holm's correction"
+    lead = (
+        "Share of fakes that a detector calls real once they are perturbed, and of reals that it "
+        "calls fake. Every item is compared with its clean row."
+    )
+    folded: list[Block] = [Details(summary, tests)] if tests else []
+    return Section("flips", "Flips", lead, [Gallery([card]), *folded])
+
+
+def _heat_map(matrix: Matrix, name: str) -> Iterator[Markup]:
+    if matrix.rows:
+        direction = _DIRECTIONS[name]
+        chart = heatmap_chart(
+            [_cell(row, name) for row in matrix.rows], steps=ALARMS, title=direction
+        )
+        label = f"Heat map of flips {direction}, numbers are in the matrix below"
+        yield draw_inline(chart, aria_label=label)
+
+
+def _cell(row: StressRow, name: str) -> HeatCell:
+    share = getattr(row, name)
+    tooltip = f"{row.detector}, {row.perturbation}, {_DIRECTIONS[name]}: "
+    tooltip += formatting.full_estimate(share)
+    return HeatCell(row.perturbation, row.detector, share.value, tooltip)
+
+
+def _matrix(matrix: Matrix) -> Section:
+    lead = (
+        "TPR and FPR are at the files' own threshold; changes are perturbed minus clean, on the "
+        "items scored both times."
+    )
+    return Section("matrix", "Matrix", lead, [stress_table(matrix)])
+
+
+def _worst(matrix: Matrix) -> Section:
+    lead = "Per detector and perturbation, up to five flips with the largest change of the logit."
+    table = worst_table(matrix)
+    return Section("worst", "Worst cases", lead, [table if table.rows else Note("No flips.")])
