@@ -26,7 +26,8 @@ from detectors.test_hub import hub as hub_fixture
 from earwitness.audio.clips import Clip
 from earwitness.core.errors import DetectorError, EarwitnessError, WeightsError
 from earwitness.detectors.base import Detector, FileDetector
-from earwitness.detectors.loading import hash_weights, look_up, open_detector
+from earwitness.detectors.loading import detector_name, hash_weights, look_up, open_detector
+from foreign import describe
 from hf_folders import write_ast, write_wav2vec2
 
 run = run_fixture
@@ -84,7 +85,7 @@ def test_the_fake_class_is_asked_for_where_names_are_unclear(tmp_path: Path) -> 
     name = write_wav2vec2(tmp_path, id2label=names, label2id={v: k for k, v in names.items()})
     with pytest.raises(WeightsError, match="classes cat, dog, cow, expected --fake-label NAME"):
         open_detector(name)
-    with pytest.raises(WeightsError, match="--fake-label mouse: expected one of cat, dog, cow"):
+    with pytest.raises(WeightsError, match="fake label mouse: expected one of cat, dog, cow"):
         open_detector(name, fake_label="mouse")
     first, second = (open_clips(name, fake_label=label) for label in ("dog", "cow"))
     clips = noise(first, 1)
@@ -144,8 +145,11 @@ def test_another_backend_or_folder_is_refused(tmp_path: Path) -> None:
         open_detector("hf:no such")
 
 
-def test_it_is_fetched_from_the_hub_and_scores_offline(hub: Hub, tmp_path: Path) -> None:
-    write_wav2vec2(tmp_path / "net")
+@pytest.mark.parametrize("write", [write_wav2vec2, write_ast])
+def test_it_is_fetched_from_the_hub_and_scores_offline(
+    hub: Hub, tmp_path: Path, write: Callable[..., str]
+) -> None:
+    write(tmp_path / "net")
     hub.files = {path.name: path.read_bytes() for path in (tmp_path / "net").iterdir()}
     script = (
         "import sys; from earwitness.detectors.loading import open_detector\n"
@@ -161,6 +165,50 @@ def test_it_is_fetched_from_the_hub_and_scores_offline(hub: Hub, tmp_path: Path)
     local = look_up(f"hf:{tmp_path / 'net'}").card
     assert local is not None
     assert shown == [f"hf:{REPOSITORY} {local.weights_sha256}\n"] * 2
+
+
+def test_a_description_beside_the_weights_names_the_fake_class(tmp_path: Path, run: Run) -> None:
+    labels: dict[str, Any] = {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}}
+    name = write_wav2vec2(tmp_path / "net", **labels)
+    before = open_detector(name, fake_label="a")
+    describe(
+        tmp_path / "net" / "detector.yaml",
+        kind="hf",
+        name="theirs",
+        fake_label="a",
+        licence="CC0",
+        threshold=0.3,
+    )
+    for asked in (name, str(tmp_path / "net"), str(tmp_path / "net" / "detector.yaml")):
+        card = open_detector(asked).card
+        assert (card.name, card.licence, card.threshold) == ("theirs", "CC0", 0.3)
+        assert card.details == before.card.details
+        assert detector_name(asked, {}) == "theirs"
+    assert "detector.yaml" in hash_weights(name, {})
+    assert open_detector(name, fake_label="b").card.details["fake_label"] == "b"
+    song = write_tone(tmp_path / "song.wav", seconds=6)
+    found = [
+        json.loads(run("listen", song, "--detector", name, "--json", *more).out)["detectors"][0]
+        for more in ([], ["--fake-label", "b"])
+    ]
+    assert [card["details"]["fake_label"] for card in found] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"kind": "hf", "fake_label": "mouse"}, "fake label mouse: expected one of real, fake"),
+        ({"kind": "hf", "fake": 1}, "detector.yaml: fake: "),
+        ({"kind": "onnx"}, "detector.yaml: kind: "),
+    ],
+)
+def test_a_description_that_does_not_fit_is_named(
+    tmp_path: Path, content: dict[str, Any], problem: str
+) -> None:
+    name = write_wav2vec2(tmp_path / "net")
+    describe(tmp_path / "net" / "detector.yaml", **content)
+    with pytest.raises(WeightsError, match=problem):
+        open_detector(name)
 
 
 def test_killed_resumed_benched_and_reported(tmp_path: Path, run: Run) -> None:

@@ -51,6 +51,7 @@ def listen(
         ),
     ] = None,
     device: Annotated[str, predict_option("device")] = "auto",
+    fake_label: Annotated[str | None, predict_option("fake_label")] = None,
     save: Annotated[
         Path | None,
         option("PATH", "Save the timeline as .png or .svg; for several songs, a folder of PNGs."),
@@ -70,7 +71,9 @@ def listen(
     songs = find_songs(files)
     pictures = choose_images([song.path for song in songs], save) if save is not None else []
     with console.err.status("opening detectors") as status:
-        detectors = _open(detector, weights, preprocessing=preprocessing, device=device)
+        detectors = _open(
+            detector, weights, preprocessing=preprocessing, device=device, fake_label=fake_label
+        )
         results = list(listen_to(songs, detectors, windows=chosen, working=status.update))
     cards = [opened.card for opened in detectors]
     if as_json:
@@ -84,7 +87,12 @@ def listen(
 
 
 def _open(
-    asked: list[str] | None, given: list[str] | None, *, preprocessing: str, device: str
+    asked: list[str] | None,
+    given: list[str] | None,
+    *,
+    preprocessing: str,
+    device: str,
+    fake_label: str | None,
 ) -> list[AnyDetector]:
     """Return the named detectors, or all with local weights."""
     from earwitness.detectors.loading import check_names, open_detector
@@ -100,7 +108,12 @@ def _open(
         console.remark(*problems)
     device = choose_device(device)
     detectors = check_names(
-        [open_detector(n, weights=places, device=device, preprocessing=kind) for n in names]
+        [
+            open_detector(
+                name, weights=places, device=device, preprocessing=kind, fake_label=fake_label
+            )
+            for name in names
+        ]
     )
     for opened in detectors:
         if opened.card.preprocessing != kind and asked:

@@ -31,15 +31,12 @@ _TORCHSCRIPT = (
 )
 
 
-class Description(BaseModel):
+class AnyDescription(BaseModel):
     """What every kind of ``detector.yaml`` may say.
 
     Attributes:
         kind: Kind of detector.
         name: Name in the output; by default that of the file, the folder or the address.
-        output: Form of its output.
-        fake: Index of the fake class of two values; of a single value, 1 if it rises with
-            fakeness and 0 if it rises with realness.
         summary: See ``DetectorCard``, as the fields below.
     """
 
@@ -47,8 +44,6 @@ class Description(BaseModel):
 
     kind: str
     name: str | None = Field(default=None, min_length=1, max_length=200)
-    output: Output
-    fake: Literal[0, 1]
     summary: str = ""
     licence: str = "unknown"
     source: str = "unknown"
@@ -59,7 +54,20 @@ class Description(BaseModel):
     threshold: float = Field(default=0.5, ge=0, le=1)
 
 
-_Description = TypeVar("_Description", bound=Description)
+class Description(AnyDescription):
+    """A description of a detector whose output does not say by itself what is fake.
+
+    Attributes:
+        output: Form of its output.
+        fake: Index of the fake class of two values; of a single value, 1 if it rises with
+            fakeness and 0 if it rises with realness.
+    """
+
+    output: Output
+    fake: Literal[0, 1]
+
+
+_Description = TypeVar("_Description", bound=AnyDescription)
 
 
 class Described(NamedTuple):
@@ -135,7 +143,7 @@ def _described(
     if kind is not None and found != kind:
         raise WeightsError(f"{path}: kind: found {found!r}, expected {kind!r}")
     if not isinstance(found, str):
-        raise WeightsError(f"{path}: kind: found {found!r}, expected onnx, command or http")
+        raise WeightsError(f"{path}: kind: found {found!r}, expected onnx, command, http or hf")
     of_file = path.resolve().parent.name if path.name == DETECTOR_YAML else path.stem
     return Described(str(content.get("name") or name or of_file), found, path, target)
 

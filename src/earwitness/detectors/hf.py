@@ -1,7 +1,8 @@
 """Audio classifiers of the Hugging Face hub (``hf:OWNER/NAME[@REVISION]``), run by transformers.
 
 Conventions: weights are read as safetensors or with ``weights_only``; code of a repository is never
-run. The fake class is read from the names of the classes, or given; it is never guessed.
+run. The fake class is given, or in a ``detector.yaml`` beside the weights, or clear from the names
+of the classes; it is never guessed.
 """
 
 from __future__ import annotations
@@ -10,20 +11,36 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from earwitness.core.cards import ClipContract, DetectorCard
 from earwitness.core.errors import DetectorError, WeightsError
 from earwitness.core.io import sha256_of
 from earwitness.core.spectrogram import parse_classes
 from earwitness.detectors.base import CONFIG_JSON, AnyDetector, DetectorKind, OpenOptions
-from earwitness.detectors.described import HF_PREFIX
+from earwitness.detectors.described import (
+    DETECTOR_YAML,
+    HF_PREFIX,
+    AnyDescription,
+    read_description,
+)
 from earwitness.detectors.spectttra import find_state
 
 PREPROCESSOR_JSON = "preprocessor_config.json"
 _DEFAULT_CLIP_S = 5
 """Clip length of networks that take any."""
 _FRAME_S = 0.010  # hop of the AST feature extractor
+
+
+class HfDescription(AnyDescription):
+    """``detector.yaml`` beside the weights of a classifier.
+
+    Attributes:
+        fake_label: Name of the fake class.
+    """
+
+    kind: Literal["hf"] = "hf"
+    fake_label: str | None = None
 
 
 def describe_hf(folder: Path | None, options: OpenOptions) -> DetectorCard:
@@ -37,19 +54,24 @@ def describe_hf(folder: Path | None, options: OpenOptions) -> DetectorCard:
     if found := sorted({"auto_map", "quantization_config"} & config.keys()):
         raise WeightsError(f"{folder / CONFIG_JSON}: found {found[0]}, which is not supported")
     labels = read_labels(folder, config)
-    fake_at = find_fake(folder, labels, options.fake_label)
+    path = folder / DETECTOR_YAML
+    given = read_description(path, HfDescription) if path.is_file() else HfDescription()
+    fake_at = find_fake(folder, labels, options.fake_label or given.fake_label)
     rate_hz, n_samples = _lengths(folder, front)
     return DetectorCard(
         name=options.name,
         kind="hf",
-        summary=f"{config.get('model_type', 'unknown')} audio classifier",
+        summary=given.summary or f"{config.get('model_type', 'unknown')} audio classifier",
         contract=ClipContract(sample_rate_hz=rate_hz, clip_samples=n_samples, mono=True),
         precision=options.precision,
-        band_hz=(0.0, rate_hz / 2),
-        licence="unknown",
-        source="unknown",
+        band_hz=given.band_hz or (0.0, rate_hz / 2),
+        licence=given.licence,
+        source=given.source,
         weights_from="the Hugging Face hub, when it is named",
-        limits="Unknown.",
+        limits=given.limits,
+        trained_on=given.trained_on,
+        selected_on=given.selected_on,
+        threshold=given.threshold,
         weights_sha256=sha256_of(find_state(folder)),
         details={
             "fake_label": labels[fake_at],
@@ -111,7 +133,7 @@ def find_fake(folder: Path, labels: tuple[str, ...], given: str | None) -> int:
     shown = ", ".join(labels)
     if given is not None:
         if labels.count(given) != 1:
-            raise WeightsError(f"--fake-label {given}: expected one of {shown} ({folder})")
+            raise WeightsError(f"fake label {given}: expected one of {shown} ({folder})")
         return labels.index(given)
     fake_at = parse_classes(labels)
     if fake_at is None:

@@ -150,11 +150,14 @@ def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = Tru
     if asked.startswith(HF_PREFIX):
         from earwitness.detectors.hf import find_folder
 
-        return Source(asked, "hf", find_folder(asked, weights.get(asked), download=download))
+        folder = find_folder(asked, weights.get(asked), download=download)
+        return Source(detector_name(asked, weights), "hf", folder)
     if asked not in DETECTORS and (found := find_described(asked, weights.get(asked))):
-        if found.kind not in _DESCRIBED or found.kind == "hf":
-            known = ", ".join(kind for kind in _DESCRIBED if kind != "hf")
+        if found.kind not in _DESCRIBED:
+            known = ", ".join(_DESCRIBED)
             raise WeightsError(f"{found.path}: kind: found {found.kind!r}, expected {known}")
+        if found.kind == "hf":
+            return Source(found.name, "hf", found.path.parent)
         return Source(found.name, found.kind, found.path, target=found.target)
     if asked not in DETECTORS and Path(asked).is_dir():
         return _folder_source(Path(asked))
@@ -175,7 +178,9 @@ def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = Tru
 def detector_name(asked: str, weights: Mapping[str, Path]) -> str:
     """Return the output name of a detector, without opening it; see ``open_detector``."""
     if asked.startswith(HF_PREFIX):
-        return asked
+        folder = weights.get(asked, Path(asked.removeprefix(HF_PREFIX)))
+        beside = find_described(str(folder), None)
+        return beside.name if beside else asked
     if asked not in DETECTORS and (found := find_described(asked, weights.get(asked))):
         return found.name
     return Path(asked).resolve().name if Path(asked).is_absolute() else asked
