@@ -26,6 +26,7 @@ from earwitness.report.charts.curves import (
     distribution_chart,
     forest_chart,
     reliability_chart,
+    risk_coverage_chart,
     roc_chart,
 )
 from earwitness.report.charts.matrices import SHARES, HeatCell, confusion_chart, heatmap_chart
@@ -104,6 +105,7 @@ CHARTS = {
     "forest": Chart(forest),
     "roc": Chart(curve(roc_chart)),
     "det": Chart(curve(det_chart)),
+    "risk-coverage": Chart(curve(risk_coverage_chart)),
     "distribution": Chart(distribution),
     "reliability": Chart(reliability),
     "timeline": Chart(timeline),

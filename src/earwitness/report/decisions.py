@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from earwitness.core.estimate import ComparisonRow, Counts, Estimate
 from earwitness.evaluation.schema import (
@@ -39,6 +39,7 @@ from earwitness.report.charts.matrices import (
 from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.comparison import comparison_table
 from earwitness.report.metric_tables import transfer_table
+from earwitness.report.selective import is_one_sided
 from earwitness.report.tables import (
     Cell,
     Column,
@@ -60,15 +61,17 @@ def decisions(metrics: Metrics) -> Section | None:
     ]
     if not overall and not metrics.table:
         return None
+    traces = {one.name for one in metrics.detectors if is_one_sided(one)}
     blocks: list[Block] = []
     if overall:
-        blocks.append(Gallery([_matrix(name, counts, "all items") for name, counts in overall]))
+        matrices = [_matrix(n, counts, "all items", traces=n in traces) for n, counts in overall]
+        blocks.append(Gallery(matrices))
     if metrics.table:
         rows = [ComparisonRow(row.model, row.dataset, row.counts) for row in metrics.table]
         n_lost = {(row.model, row.dataset): row.n_lost for row in metrics.table}
         blocks += [Gallery([_by_data_set(metrics.table)])] if len(rows) > 1 else []
         blocks.append(comparison_table(rows, n_lost=n_lost))
-        blocks += _matrices(rows, has_overall=bool(overall))
+        blocks += _matrices(rows, traces, has_overall=bool(overall))
     lead = (
         "Confusion matrices and rates at the decision threshold. Recall is the share of fakes "
         "called fake, specificity the share of reals called real; if a data set has one class "
@@ -77,29 +80,38 @@ def decisions(metrics: Metrics) -> Section | None:
     return Section("decisions", "Decisions", lead, blocks)
 
 
-def _matrices(rows: Sequence[ComparisonRow], *, has_overall: bool) -> list[Block]:
+def _matrices(
+    rows: Sequence[ComparisonRow], traces: Collection[str], *, has_overall: bool
+) -> list[Block]:
     """Return the matrices of data sets, unless there is one set only or very many rows."""
     if (has_overall and len({row.dataset for row in rows}) == 1) or len(rows) > 24:
         return []
-    cards = [_matrix(row.model, row.counts, row.dataset) for row in rows if row.counts.n]
+    cards = [
+        _matrix(row.model, row.counts, row.dataset, traces=row.model in traces)
+        for row in rows
+        if row.counts.n
+    ]
     return [Details("A confusion matrix per detector and data set", [Gallery(cards)])]
 
 
-def _matrix(detector: str, counts: Counts, where: str) -> ChartCard:
+def _matrix(detector: str, counts: Counts, where: str, *, traces: bool) -> ChartCard:
+    """Return a confusion matrix; ``traces`` if what is not flagged is not called real."""
+    other = "not flagged" if traces else "called real"
+    note = " Predicted “real” means not flagged: no trace was found." if traces else ""
     label = (
-        f"Confusion matrix of {detector} on {where}: of {counts.n_real} reals, {counts.tn} called "
-        f"real and {counts.fp} fake; of {counts.n_fake} fakes, {counts.fn} called real and "
-        f"{counts.tp} fake."
+        f"Confusion matrix of {detector} on {where}: of {counts.n_real} reals, {counts.tn} "
+        f"{other} and {counts.fp} called fake; of {counts.n_fake} fakes, {counts.fn} {other} and "
+        f"{counts.tp} called fake."
     )
     rows = [
         make_row("real", counts.tn, counts.fp, detector=detector),
         make_row("fake", counts.fn, counts.tp, detector=detector),
     ]
-    columns = [Column("truth", "text"), *number_columns("called real", "called fake")]
+    columns = [Column("truth", "text"), *number_columns(other, "called fake")]
     return ChartCard(
         title=detector,
         charts=[draw_inline(confusion_chart(counts, normalized=True), aria_label=label)],
-        note=f"On {where}: {formatting.count(counts.n)} items.",
+        note=f"On {where}: {formatting.count(counts.n)} items.{note}",
         tables=[Table(f"Decisions of {detector}", columns, rows)],
         detector=detector,
     )
@@ -144,7 +156,11 @@ def _mistakes_of(detector: DetectorInfo, find_audio: FindAudio, *, is_open: bool
     )
     lists = [
         MisclassifiedList("Reals called fake", flagged, "No real was flagged."),
-        MisclassifiedList("Fakes called real", missed, "No fake was missed."),
+        MisclassifiedList(
+            "Fakes not flagged" if is_one_sided(detector) else "Fakes called real",
+            missed,
+            "No fake was missed.",
+        ),
     ]
     summary = f"{detector.name} ({len(flagged) + len(missed)} shown)"
     return Details(summary, lists, detector.name, is_open)

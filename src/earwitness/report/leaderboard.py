@@ -31,7 +31,8 @@ from earwitness.report.tables import (
 )
 from earwitness.splits.grouping import ALL
 
-_OVERALL = ("auroc", "eer", "balanced_accuracy", "recall", "specificity", "tpr_at_fpr_1pct")
+_RATES = ("recall", "specificity", "tpr_at_fpr_1pct")
+_OVERALL = ("auroc", "eer", "balanced_accuracy", *_RATES, "coverage")
 _IN_SLICES = ("auroc", "eer", "balanced_accuracy", "recall", "specificity", "f1_macro")
 _BASELINE_NOTE = (
     "“File alone” is a baseline and not a detector: a classifier on length, rate, codec, "

@@ -28,6 +28,7 @@ from earwitness.report.headline import Headline, write_headline
 from earwitness.report.leaderboard import grid, leaderboard
 from earwitness.report.provenance import audit, checks, coverage, provenance
 from earwitness.report.scores import curves, scores
+from earwitness.report.selective import abstention
 
 
 def write_report(
@@ -57,6 +58,7 @@ def _sections(metrics: Metrics, path: Path, roots: Sequence[str | Path]) -> list
         grid(metrics),
         decisions(metrics),
         curves(metrics),
+        abstention(metrics),
         scores(metrics),
         operating(metrics),
         mistakes(metrics, audio_finder(metrics, path, roots)),

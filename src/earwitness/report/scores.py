@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypeVar
 
 from markupsafe import Markup
 
@@ -31,8 +30,8 @@ from earwitness.report.tables import (
     number_columns,
     text_columns,
 )
+from earwitness.report.thinning import keep_some, thin
 
-T = TypeVar("T")
 _SCALES = {
     "logit": "logit of the score (0 is a score of 0.5)",
     "pred_prob": "score (0 real, 1 fake)",
@@ -81,8 +80,8 @@ def _draw_roc(name: str, own: Curves, others: Sequence[tuple[str, Curves]], auro
         f"{formatting.percent(fpr)} of reals flagged"
         for fpr, tpr, at in zip(roc.fpr, roc.tpr, roc.threshold, strict=True)
     ]
-    front = Curve(name, roc.fpr, roc.tpr, _some(tooltips))
-    behind = [Curve(n, _thin(c.roc.fpr), _thin(c.roc.tpr)) for n, c in others]
+    front = Curve(name, roc.fpr, roc.tpr, keep_some(tooltips))
+    behind = [Curve(n, thin(c.roc.fpr), thin(c.roc.tpr)) for n, c in others]
     return draw_inline(roc_chart(front, behind), aria_label=f"ROC curve of {name}, AUROC {auroc}")
 
 
@@ -92,8 +91,8 @@ def _draw_det(name: str, own: Curves, others: Sequence[tuple[str, Curves]], eer:
         f"{formatting.percent(fpr)} of reals flagged, {formatting.percent(fnr)} of fakes missed"
         for fpr, fnr in zip(det.fpr, det.fnr, strict=True)
     ]
-    front = Curve(name, det.probit_fpr, det.probit_fnr, _some(tooltips))
-    behind = [Curve(n, _thin(c.det.probit_fpr), _thin(c.det.probit_fnr)) for n, c in others]
+    front = Curve(name, det.probit_fpr, det.probit_fnr, keep_some(tooltips))
+    behind = [Curve(n, thin(c.det.probit_fpr), thin(c.det.probit_fnr)) for n, c in others]
     return draw_inline(det_chart(front, behind), aria_label=f"DET curve of {name}, EER {eer}")
 
 
@@ -101,7 +100,7 @@ def _points_table(part: Slice, own: Curves) -> Table:
     points = list(zip(own.roc.threshold, own.roc.fpr, own.roc.tpr, strict=True))
     rows = [
         make_row(Cell(_threshold(at), at), *map(number_cell, (fpr, tpr, 1 - tpr)))
-        for at, fpr, tpr in _thin(points, 24)
+        for at, fpr, tpr in thin(points, 24)
     ]
     columns = number_columns(
         "threshold", "reals called fake", "fakes called fake", "fakes called real"
@@ -111,22 +110,6 @@ def _points_table(part: Slice, own: Curves) -> Table:
 
 def _threshold(at: float | None) -> str:
     return "above all" if at is None else f"{at:.4g}"
-
-
-def _spread(n: int, n_max: int) -> list[int]:
-    """Return evenly spread indices, including the first and the last."""
-    if n <= n_max:
-        return list(range(n))
-    return sorted({round(step * (n - 1) / (n_max - 1)) for step in range(n_max)})
-
-
-def _some(tooltips: Sequence[str]) -> list[str]:
-    kept = set(_spread(len(tooltips), 48))
-    return [text if at in kept else "" for at, text in enumerate(tooltips)]
-
-
-def _thin(points: Sequence[T], n_max: int = 40) -> list[T]:
-    return [points[at] for at in _spread(len(points), n_max)]
 
 
 def scores(metrics: Metrics) -> Section | None:

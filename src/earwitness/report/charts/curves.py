@@ -1,4 +1,4 @@
-"""ROC and DET curves, score histograms, reliability diagrams and forest plots.
+"""ROC, DET and risk-coverage curves, score histograms, reliability diagrams and forest plots.
 
 The curve in front is dark and thick, those behind are thin and grey; invisible dots carry its
 tooltips. A value without an interval is a hollow dot; baselines are grey squares.
@@ -68,6 +68,16 @@ def det_chart(front: Curve, behind: Sequence[Curve] = ()) -> alt.LayerChart:
     scale = alt.Scale(domain=domain, nice=False, clamp=True)
     x = alt.X("x:Q", scale=scale, axis=_probit_axis("reals called fake, %", domain))
     y = alt.Y("y:Q", scale=scale, axis=_probit_axis("fakes called real, %", domain))
+    return layer_chart(line_layers(front, behind, x, y), width=_SIZE_PX, height=_SIZE_PX)
+
+
+def risk_coverage_chart(front: Curve, behind: Sequence[Curve] = ()) -> alt.LayerChart:
+    """Draw a risk-coverage curve: ``x`` is the share of items decided, ``y`` of errors there."""
+    risks = [y for curve in (front, *behind) for y in curve.y if math.isfinite(y)]
+    top = min(1.0, max([0.1, *risks]) * 1.1)
+    x = alt.X("x:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=rate_axis("items decided"))
+    axis = alt.Axis(title="errors among them", labelExpr=_PERCENT, tickCount=5)
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[0, top], nice=False), axis=axis)
     return layer_chart(line_layers(front, behind, x, y), width=_SIZE_PX, height=_SIZE_PX)
 
 
