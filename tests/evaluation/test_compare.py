@@ -35,6 +35,22 @@ def test_on_the_rows_that_both_scored() -> None:
         assert line.difference.value == pytest.approx(line.first - line.second), line.metric
 
 
+def test_items_that_one_side_abstained_from_are_left_out() -> None:
+    one, two = predictions(detector="one"), predictions(detector="two", seed=1)
+    silent = pl.col("group_id") == "FMA:0"
+    outputs = ("logit", "pred_prob", "pred_label")
+    frame = one.frame.with_columns(
+        *(pl.when(~silent).then(pl.col(name)).alias(name) for name in outputs),
+        abstained=pl.when(silent).then(pl.lit("too short")),
+    )
+    (found,) = compare(Predictions(one.dataset, "one", frame), two, n_swaps=20).pairs
+    n_silent = frame["abstained"].count()
+    assert n_silent
+    assert (found.n_common, found.n_left_out) == (frame.height - n_silent, n_silent)
+    kept = keep(one, ~silent).frame
+    assert found.lines[0].first == measure("auroc", kept["target"], kept["logit"])
+
+
 def test_the_order_of_rows_does_not_matter() -> None:
     one, two = predictions(), predictions(detector="two", seed=1)
     shuffled = Predictions("mixed", "two", two.frame.sample(fraction=1, shuffle=True, seed=0))

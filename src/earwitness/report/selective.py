@@ -77,8 +77,8 @@ def is_one_sided(detector: DetectorInfo) -> bool:
 
 def _one_sided_note(detector: DetectorInfo) -> Note:
     text = (
-        "looks for traces of a decoder. An item that it does not flag has no such trace; that is "
-        "not a decision for real. In metrics and tables that count it as called real, read: not "
+        "looks for traces of a decoder. In an item that it does not flag, none was found; that "
+        "is not a decision for real. In metrics and tables that count it as called real, read: not "
         "flagged."
     )
     return Note(text, label=detector.name, detector=detector.name)
