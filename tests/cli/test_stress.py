@@ -145,7 +145,7 @@ def test_rows_name_their_perturbation_and_no_audio_is_written(
 def test_an_unknown_suite_and_two_manifests_are_refused(bench: Path, run: Run) -> None:
     told = run("stress", "--manifest", bench / "m.csv", "--suite", "loud", "--out", bench / "no")
     assert told.code == 2
-    assert "expected quick, full or a YAML file" in told.err
+    assert "expected quick, sensitivity, full or a YAML file" in told.err
     (bench / "n.csv").write_text((bench / "m.csv").read_text())
     two = f"{bench / 'm.csv'},{bench / 'n.csv'}"
     told = run("stress", "--manifest", two, "--out", bench / "no")

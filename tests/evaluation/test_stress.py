@@ -9,9 +9,11 @@ from scipy.stats import t
 
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
-from earwitness.evaluation.stress import measure_stress
+from earwitness.evaluation.stress import SENSITIVITY, measure_stress
 from earwitness.metrics.intervals import mean_interval
 from earwitness.metrics.resampling import holm
+from earwitness.perturb.suites import load_suite
+from earwitness.report.stress import describe_sensitivity
 
 N = 40
 
@@ -114,3 +116,37 @@ def test_the_interval_of_a_mean_is_students_over_groups() -> None:
     reach = t.ppf(0.975, freedom) * math.sqrt(variance)
     found = mean_interval(values, group)
     assert (found.low, found.high) == pytest.approx((values.mean() - reach, values.mean() + reach))
+
+
+def test_sensitivity_compares_resamplers_with_each_other_and_not_with_clean_rows() -> None:
+    cut = [-3.0 if n % 2 == 0 else 0.2 for n in range(N)]  # what all resamplers remove
+    sinc = [-0.1 if n in (1, 3) else x for n, x in enumerate(cut)]
+    moved = [x + 0.25 if x is not None else None for x in CLEAN]
+    found = measure_stress(
+        [
+            made("clean", CLEAN),
+            *(made("resample_16000", cut), made("resample_sinc_16000", sinc)),
+            *(made("offset_ms_+10", moved), made("mono_left", cut)),
+        ]
+    ).sensitivity
+    assert [(row.aspect, row.against) for row in found] == [
+        *(("resampler", "resample_16000"), ("crop offset", "clean"))
+    ]
+    assert [row.n_changed for row in found] == [2, 0]
+    assert found[0].changed.value == pytest.approx(2 / N)
+    assert [row.largest_shift for row in found] == pytest.approx([0.3, 0.25])
+    matrix = measure_stress(
+        [
+            *(made("clean", CLEAN), made("resample_16000", cut)),
+            made("resample_sinc_16000", sinc),
+        ]
+    )
+    assert [*describe_sensitivity(matrix)] == [
+        "d: decisions depend on the resampler; resample_sinc_16000 instead of resample_16000 "
+        "changes 2 of 40 decisions"
+    ]
+
+
+def test_every_comparison_of_the_sensitivity_is_in_its_suite() -> None:
+    names = {entry.name for entry in load_suite("sensitivity").perturbations}
+    assert names >= {*SENSITIVITY, *(against for _, against in SENSITIVITY.values())} - {"clean"}

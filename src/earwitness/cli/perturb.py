@@ -14,7 +14,7 @@ from earwitness.cli.options import Root, option
 def perturb(
     *,
     manifest: Annotated[Path, option("FILE", "Manifest of the files to copy.")],
-    suite: Annotated[str, option("NAME", "quick, full or a YAML file.")] = "quick",
+    suite: Annotated[str, option("NAME", "quick, sensitivity, full or a YAML file.")] = "quick",
     out: Annotated[Path, option("DIR", "Output folder of copies and manifest.csv.")] = Path(
         "perturbed"
     ),

@@ -37,7 +37,9 @@ def stress(
         Path,
         option("DIR", "Run folder; stress.json, .csv, .tex and report.html are written there."),
     ],
-    suite: Annotated[str, option("SUITE", "Perturbations: quick, full, or a YAML file.")] = "quick",
+    suite: Annotated[
+        str, option("SUITE", "Perturbations: quick, sensitivity, full, or a YAML file.")
+    ] = "quick",
     weights: Weights = None,
     root: Root = None,
     aggregate: Aggregation = None,
@@ -57,7 +59,14 @@ def stress(
     from earwitness.evaluation.schema import Settings
     from earwitness.evaluation.stress import measure_stress, write_matrix
     from earwitness.perturb.suites import load_suite
-    from earwitness.report.stress import describe_tests, stress_table, worst_table, write_stress
+    from earwitness.report.stress import (
+        describe_sensitivity,
+        describe_tests,
+        sensitivity_table,
+        stress_table,
+        worst_table,
+        write_stress,
+    )
     from earwitness.report.stress_page import write_stress_report
     from earwitness.scoring.stress import score_perturbed
 
@@ -86,9 +95,10 @@ def stress(
     paths = [out / "stress.json", *write_stress(matrix, out), out / "report.html"]
     write_stress_report(matrix, paths[-1])
     console.out.print(stress_table(matrix), "")
-    if (worst := worst_table(matrix)).rows:
-        console.out.print(worst, "")
-    console.remark(*describe_tests(matrix.rows))
+    for table in (sensitivity_table(matrix), worst_table(matrix)):
+        if table.rows:
+            console.out.print(table, "")
+    console.remark(*describe_tests(matrix.rows), *describe_sensitivity(matrix))
     frames = (found.frame for found in written.values())
     failures = (
         (row["error"], row["filepath"])

@@ -9,7 +9,7 @@ the whole matrix.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -27,6 +27,16 @@ from earwitness.evaluation.thresholds import Rule, apply_threshold, fit_threshol
 from earwitness.metrics.resampling import Difference, compare_by_swaps, holm
 from earwitness.metrics.sample import Items
 from earwitness.scoring.perturbed import CLEAN
+
+SENSITIVITY = {
+    "decoder_ffmpeg": ("decoder", CLEAN),
+    "resample_sinc_16000": ("resampler", "resample_16000"),
+    "resample_swresample_16000": ("resampler", "resample_16000"),
+    "offset_ms_+10": ("crop offset", CLEAN),
+    "offset_ms_-10": ("crop offset", CLEAN),
+    "mono_left": ("mono mix", "mono_mean"),
+}
+"""Perturbations that should change no decision: what differs, and the dataset to compare with."""
 
 FPR_RULES = (Rule("fpr", 0.01), Rule("fpr", 0.05))
 
@@ -108,12 +118,37 @@ class StressRow(Part):
     worst: list[WorstCase]
 
 
+class SensitivityRow(Part):
+    """What an implementation detail changes: decoder, resampler, crop offset or mono mix.
+
+    Attributes:
+        detector: Name of the detector.
+        aspect: What differs.
+        perturbation: One way of it.
+        against: The other way, a perturbation or ``clean``.
+        n_paired: Items scored both ways.
+        n_changed: Items with another decision.
+        changed: Their share.
+        largest_shift: Largest absolute change of a logit.
+    """
+
+    detector: str
+    aspect: str
+    perturbation: str
+    against: str
+    n_paired: int
+    n_changed: int
+    changed: Estimate
+    largest_shift: float | None
+
+
 class Matrix(Part):
     """The rows of ``stress.json``: detectors, then perturbations."""
 
     earwitness_stress: int = 1
     settings: Settings
     rows: list[StressRow]
+    sensitivity: tuple[SensitivityRow, ...] = ()
 
 
 def measure_stress(
@@ -140,16 +175,18 @@ def measure_stress(
     for one in open_sources(predictions, aggregate=aggregate):
         name = one.predictions.detector
         by_detector.setdefault(name, {})[one.predictions.dataset] = Inputs([one])
-    rows = []
+    rows: list[StressRow] = []
+    sensitivity: list[SensitivityRow] = []
     for detector, inputs in by_detector.items():
         if CLEAN not in inputs:
             raise UsageError(f"{detector}: no predictions of {CLEAN!r}, expected them")
         frames = dict(zip(inputs, map(deduplicate, load_rows(*inputs.values())), strict=True))
+        sensitivity += _sensitivity(frames, settings)
         clean = frames.pop(CLEAN)
         for name, frame in frames.items():
             row = _measure(name, clean, frame, settings, is_one_sided=detector in one_sided)
             rows.append(row)
-    return Matrix(settings=settings, rows=_corrected(rows))
+    return Matrix(settings=settings, rows=_corrected(rows), sensitivity=tuple(sensitivity))
 
 
 def write_matrix(matrix: Matrix, path: Path) -> None:
@@ -169,13 +206,13 @@ def read_matrix(path: Path) -> Matrix:
 def _measure(
     name: str, clean: pl.DataFrame, changed: pl.DataFrame, settings: Settings, *, is_one_sided: bool
 ) -> StressRow:
-    both = clean.join(changed, on=["item", "target"], suffix="_2", maintain_order="left")
+    both = _join(clean, changed)
     paired = both.filter(state="scored", state_2="scored")
     before, after = paired.select(clean.columns), _second(paired, clean.columns)
     one, two = items_of(before), items_of(after)
     estimates = [estimate_some(["auroc"], items, settings)["auroc"] for items in (one, two)]
     tests = _tests(two, one, settings) if paired.height else {}
-    shift = (paired["logit_2"] - paired["logit"]).drop_nulls()
+    shift = _shift(paired)
     rows = paired.filter((pl.col("logit_2") - pl.col("logit")).is_not_null())
     return StressRow(
         detector=clean["detector"][0],
@@ -190,20 +227,54 @@ def _measure(
         rates=[*_rates(clean.filter(state="scored"), after, settings)],
         fake_to_real=_flips(paired, 1, settings),
         real_to_fake=_flips(paired, 0, settings),
-        changed=_share(paired, pl.col("pred_label") != pl.col("pred_label_2"), settings),
+        changed=_share(paired, _CHANGED, settings),
         logit_shift=estimate_mean(
             shift,
             items_of(rows).group,
             confidence=settings.confidence,
             reason="no logits in both",
         ),
-        largest_shift=None if shift.is_empty() else float(shift.abs().max()),  # type: ignore[arg-type]
+        largest_shift=_largest(shift),
         abstained=_share(both, pl.col("state_2") == "abstained", settings),
         n_to_abstention=both.filter(state="scored", state_2="abstained").height,
         n_from_abstention=both.filter(state="abstained", state_2="scored").height,
         n_failed=both.filter(state_2="failed").height,
         worst=_worst(paired),
     )
+
+
+_CHANGED = pl.col("pred_label") != pl.col("pred_label_2")
+
+
+def _sensitivity(
+    frames: Mapping[str, pl.DataFrame], settings: Settings
+) -> Iterator[SensitivityRow]:
+    for name, (aspect, against) in SENSITIVITY.items():
+        if name in frames and against in frames:
+            both = _join(frames[against], frames[name])
+            paired = both.filter(state="scored", state_2="scored")
+            yield SensitivityRow(
+                detector=frames[name]["detector"][0],
+                aspect=aspect,
+                perturbation=name,
+                against=against,
+                n_paired=paired.height,
+                n_changed=paired.filter(_CHANGED).height,
+                changed=_share(paired, _CHANGED, settings),
+                largest_shift=_largest(_shift(paired)),
+            )
+
+
+def _join(one: pl.DataFrame, two: pl.DataFrame) -> pl.DataFrame:
+    return one.join(two, on=["item", "target"], suffix="_2", maintain_order="left")
+
+
+def _shift(paired: pl.DataFrame) -> pl.Series:
+    return (paired["logit_2"] - paired["logit"]).drop_nulls()
+
+
+def _largest(shift: pl.Series) -> float | None:
+    return None if shift.is_empty() else float(shift.abs().max())  # type: ignore[arg-type]
 
 
 def _second(paired: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -275,7 +346,7 @@ def _share(
 
 def _worst(paired: pl.DataFrame, n_shown: int = 5) -> list[WorstCase]:
     size = (pl.col("logit_2") - pl.col("logit")).abs()
-    flipped = paired.filter(pl.col("pred_label") != pl.col("pred_label_2"))
+    flipped = paired.filter(_CHANGED)
     ordered = flipped.with_columns(size.alias("_size")).sort(
         "_size", "item", descending=[True, False], nulls_last=True
     )

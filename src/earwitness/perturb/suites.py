@@ -1,4 +1,4 @@
-"""Suites: the perturbations of one run, ``quick``, ``full`` or from a file."""
+"""Suites: the perturbations of one run, ``quick``, ``sensitivity``, ``full`` or from a file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ QUICK = (
     *("noise_white_snr_20", "pitch_semitones_+2", "tempo_1.05", "rerecording"),
 )
 """Names of the quick suite: one of each family that is known to change verdicts."""
+
+SENSITIVITY = (
+    *("decoder_ffmpeg", "resample_16000", "resample_sinc_16000", "resample_swresample_16000"),
+    *("offset_ms_+10", "offset_ms_-10", "mono_mean", "mono_left"),
+)
+"""Names of the suite of changes that should change no verdict."""
+
+_EXPECTED = "quick, sensitivity, full or a YAML file"
 
 
 class Entry(BaseModel):
@@ -65,13 +73,15 @@ class Suite(BaseModel):
 
 
 def load_suite(name: str, *, seed: int = 0) -> Suite:
-    """Return the suite ``quick`` or ``full`` with a seed, or that of a YAML file.
+    """Return ``quick``, ``sensitivity`` or ``full`` with a seed, or that of a YAML file.
 
     Raises:
         PerturbationError: The file is missing or invalid.
     """
     if name == "quick":
         names: tuple[str, ...] = QUICK
+    elif name == "sensitivity":
+        names = SENSITIVITY
     elif name == "full":
         names = tuple(name for name in PERTURBATIONS if PERTURBATIONS.is_built_in(name))
     else:
@@ -82,7 +92,7 @@ def load_suite(name: str, *, seed: int = 0) -> Suite:
 def read_suite(path: Path) -> Suite:
     """Read a suite from a YAML file; ``PerturbationError`` if it is missing or invalid."""
     if not path.is_file():
-        raise PerturbationError(f"{missing(path)}; expected quick, full or a YAML file")
+        raise PerturbationError(f"{missing(path)}; expected {_EXPECTED}")
     try:
         return Suite.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:

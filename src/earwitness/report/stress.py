@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from earwitness.core.io import write_text
-from earwitness.evaluation.stress import Matrix, StressRow
-from earwitness.report.formatting import number, p_value
+from earwitness.evaluation.stress import Matrix, SensitivityRow, StressRow
+from earwitness.report.formatting import count, number, p_value, plural
 from earwitness.report.tables import (
     Cell,
     Column,
@@ -48,6 +48,44 @@ def stress_table(matrix: Matrix) -> Table:
     notes += [f"{n_failed} rows have an error."] * bool(n_failed)
     rows = [Row(_cells(row), row.detector) for row in matrix.rows]
     return Table("Stress matrix", columns, rows, notes, has_filter=True, is_grouped=True)
+
+
+def sensitivity_table(matrix: Matrix) -> Table:
+    """Return what decoder, resampler, crop offset and mono mix change, grouped by detector."""
+    columns = [
+        *(Column("detector", "text"), Column("what", "text"), Column("perturbation", "text")),
+        *(Column("against", "text"), Column("n", "count")),
+        *(Column("changed decisions", "count"), Column("share")),
+        Column("largest logit change"),
+    ]
+    rows = [
+        Row(
+            [
+                *map(text_cell, (row.detector, row.aspect, row.perturbation, row.against)),
+                *(count_cell(row.n_paired), count_cell(row.n_changed)),
+                estimate_cell(row.changed),
+                number_cell(row.largest_shift),
+            ],
+            row.detector,
+        )
+        for row in matrix.sensitivity
+    ]
+    return Table("Sensitivity", columns, rows, has_filter=True, is_grouped=True)
+
+
+def describe_sensitivity(matrix: Matrix) -> Iterator[str]:
+    """Yield a sentence for each detector and aspect on which its decisions depend."""
+    groups: dict[tuple[str, str], list[SensitivityRow]] = {}
+    for row in matrix.sensitivity:
+        if row.n_changed:
+            groups.setdefault((row.detector, row.aspect), []).append(row)
+    for (detector, aspect), rows in groups.items():
+        worst = max(rows, key=lambda row: row.n_changed / row.n_paired)
+        n_paired = plural(worst.n_paired, "decision")
+        yield (
+            f"{detector}: decisions depend on the {aspect}; {worst.perturbation} instead of "
+            f"{worst.against} changes {count(worst.n_changed)} of {n_paired}"
+        )
 
 
 def worst_table(matrix: Matrix) -> Table:

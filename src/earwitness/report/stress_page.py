@@ -15,7 +15,13 @@ from earwitness.report.charts.matrices import ALARMS, HeatCell, heatmap_chart
 from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.headline import Headline
 from earwitness.report.page import make_stat, render_page
-from earwitness.report.stress import describe_tests, stress_table, worst_table
+from earwitness.report.stress import (
+    describe_sensitivity,
+    describe_tests,
+    sensitivity_table,
+    stress_table,
+    worst_table,
+)
 
 _DIRECTIONS = {"fake_to_real": "fake → real", "real_to_fake": "real → fake"}
 
@@ -30,7 +36,7 @@ def write_stress_report(matrix: Matrix, path: Path) -> None:
         make_stat(len(perturbations), "perturbation"),
         make_stat(n_items, "item"),
     ]
-    sections = [_flips(matrix), _matrix(matrix), _worst(matrix)]
+    sections = [_flips(matrix), *_sensitivity(matrix), _matrix(matrix), _worst(matrix)]
     headline = Headline(_lead(matrix), [])
     write_text(path, render_page(headline, sections, stats=stats, detectors=detectors))
 
@@ -81,6 +87,17 @@ def _cell(row: StressRow, name: str) -> HeatCell:
     tooltip = f"{row.detector}, {row.perturbation}, {_DIRECTIONS[name]}: "
     tooltip += formatting.full_estimate(share)
     return HeatCell(row.perturbation, row.detector, share.value, tooltip)
+
+
+def _sensitivity(matrix: Matrix) -> Iterator[Section]:
+    if matrix.sensitivity:
+        lead = (
+            "The same audio by another decoder, by another resampler, 10 ms earlier or later, or "
+            "with the left channel for the mean: no decision should change."
+        )
+        notes = [Note(f"{text}.", tone="warning") for text in describe_sensitivity(matrix)]
+        blocks: list[Block] = [*notes, sensitivity_table(matrix)]
+        yield Section("sensitivity", "Sensitivity", lead, blocks)
 
 
 def _matrix(matrix: Matrix) -> Section:
