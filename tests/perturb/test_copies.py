@@ -34,3 +34,21 @@ def test_copies_resume_keep_their_group_and_do_not_collide(tmp_path: Path) -> No
     perturb(manifest=manifest, suite=str(suite), out=out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert Path(table["filepath"][0]).stat().st_mtime_ns == kept
+
+
+def test_a_copy_over_full_scale_is_float_wav_and_says_so(tmp_path: Path) -> None:
+    loud = music(8000, 0.5, 1)
+    loud = loud * (1.5 / abs(loud).max())
+    soundfile.write(tmp_path / "loud.wav", loud, 8000, subtype="FLOAT")
+    soundfile.write(tmp_path / "quiet.wav", loud / 2, 8000, subtype="FLOAT")
+    manifest, suite, out = (tmp_path / name for name in ("m.csv", "s.yaml", "out"))
+    manifest.write_text("filepath,target\nloud.wav,0\nquiet.wav,1\n")
+    suite.write_text("perturbations: [polarity]")
+    perturb(manifest=manifest, suite=str(suite), out=out)
+    table = pl.read_csv(out / "manifest.csv")
+    assert table["copy_format"].to_list() == ["FLOAT", "PCM_24"]
+    copy = soundfile.read(table["filepath"][0], dtype="float32")[0]
+    assert abs(copy).max() > 1.49
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*")}
+    perturb(manifest=manifest, suite=str(suite), out=out)
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*/*")} == before

@@ -21,7 +21,7 @@ def perturb(
     file_format: Annotated[
         Literal["flac", "wav"],
         typer.Option(
-            "--format", help="24-bit FLAC limited to full scale, or WAV of 32-bit floats."
+            "--format", help="24-bit FLAC (WAV of floats for copies over full scale), or WAV."
         ),
     ] = "flac",
     seed: Annotated[int, option("N", "Random seed of quick and full.")] = 0,

@@ -127,7 +127,11 @@ class Vorbis:
 
 @dataclass(frozen=True)
 class Lossless:
-    """A round trip through a file of 24-bit integers, FLAC or WAV; full scale is the limit."""
+    """A round trip through a file of 24-bit integers, FLAC or WAV.
+
+    Samples over full scale, as decoded MP3 has them, are not clipped: the file is written at a
+    power of two below, and the same power restores its level.
+    """
 
     container: str
 
@@ -140,8 +144,8 @@ class Lossless:
 
     @property
     def parameters(self) -> Parameters:
-        """The container."""
-        return {"container": self.container, "bits": 24}
+        """The container, and what is done with samples over full scale."""
+        return {"container": self.container, "bits": 24, "over_full_scale": "scaled"}
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return samples rounded to 24 bits; ``PerturbationError`` if the format has no room."""
@@ -149,13 +153,17 @@ class Lossless:
 
         file = io.BytesIO()
         kind = self.container.upper()
+        peak = float(np.abs(samples).max(initial=0))
+        scale = np.float32(2.0 ** np.ceil(np.log2(peak)) if peak > 1 else 1)
         try:
-            soundfile.write(file, samples.T, sample_rate_hz, subtype="PCM_24", format=kind)
+            soundfile.write(
+                file, (samples / scale).T, sample_rate_hz, subtype="PCM_24", format=kind
+            )
             file.seek(0)
             back, _ = soundfile.read(file, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise PerturbationError(f"{self.container}: {first_line(error)}") from error
-        return np.ascontiguousarray(back.T), sample_rate_hz
+        return np.ascontiguousarray(back.T) * scale, sample_rate_hz
 
 
 @dataclass(frozen=True)

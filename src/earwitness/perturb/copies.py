@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from earwitness.audio.decode import read_audio
 from earwitness.core.errors import AudioError, PerturbationError
 from earwitness.core.io import atomic_write, distinct_stems, file_stem
@@ -20,6 +22,8 @@ from earwitness.perturb.suites import Entry, Suite
 
 Format = Literal["flac", "wav"]
 
+_SUBTYPES = {".flac": "PCM_24", ".wav": "FLOAT"}
+
 
 def write_copies(
     manifest: Manifest, suite: Suite, folder: Path, *, kind: Format = "flac"
@@ -27,33 +31,35 @@ def write_copies(
     """Write each item under each perturbation, and yield a row of each copy.
 
     A row has the item's columns with the path of the copy, ``group_id``, ``source_filepath``,
-    ``perturbation``, ``perturbation_*`` and ``error``; hash and duration, which are those of the
-    source, are null. Existing copies are kept.
+    ``perturbation``, ``copy_format``, ``perturbation_*`` and ``error``; hash and duration, which
+    are those of the source, are null. Existing copies are kept.
     """
     for item, path in zip(manifest.frame.iter_rows(named=True), manifest.locate_all(), strict=True):
         source: tuple[Samples, int] | None = None
         for entry in suite.perturbations:
             drawn = entry.draw(seed=suite.seed, item=item["filepath"])
-            copy = folder / entry.name / f"{_stem(item['filepath'], path, entry, suite)}.{kind}"
+            stem = _stem(item["filepath"], path, entry, suite)
+            copy = _existing(folder / entry.name, stem, kind)
             error = None
             try:
-                if not copy.is_file():
+                if copy is None:
                     if isinstance(drawn, DecodePerturbation):
                         changed = drawn.read(path)
                     else:
                         source = source or _read(path)
                         changed = apply_to(drawn, *source)
-                    _write(copy, *changed, kind=kind)
+                    copy = _write(folder / entry.name / stem, *changed, kind=kind)
             except (AudioError, PerturbationError) as reason:
                 error = str(reason)
             more = {f"perturbation_{name}": str(v) for name, v in drawn.parameters.items()}
             yield {
                 **item,
                 **{name: None for name in ("sha256", "duration_s") if name in item},
-                "filepath": copy.absolute().as_posix(),
+                "filepath": (copy or folder / entry.name / f"{stem}.{kind}").absolute().as_posix(),
                 "group_id": item.get("group_id") or item["filepath"],
                 "source_filepath": item["filepath"],
                 "perturbation": entry.name,
+                "copy_format": _SUBTYPES[copy.suffix] if copy else None,
                 **more,
                 "error": error,
             }
@@ -73,16 +79,29 @@ def _stem(filepath: str, path: Path, entry: Entry, suite: Suite) -> str:
     return f"{stem}--{digest}"
 
 
-def _write(path: Path, samples: Samples, sample_rate_hz: int, *, kind: Format) -> None:
-    """Write 24-bit FLAC, limited to full scale, or WAV of floats, atomically."""
+def _existing(folder: Path, stem: str, kind: Format) -> Path | None:
+    """Return the copy if it was written: a copy over full scale is WAV in either format."""
+    suffixes = dict.fromkeys((f".{kind}", ".wav"))
+    paths = (folder / f"{stem}{suffix}" for suffix in suffixes)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _write(stem: Path, samples: Samples, sample_rate_hz: int, *, kind: Format) -> Path:
+    """Write 24-bit FLAC, or WAV of floats where samples exceed full scale, atomically."""
     import soundfile
 
-    subtype = "PCM_24" if kind == "flac" else "FLOAT"
+    suffix = ".wav" if kind == "wav" or np.abs(samples).max() > 1 else ".flac"
+    path = stem.with_name(stem.name + suffix)
     with atomic_write(path) as temporary:
         try:
-            soundfile.write(temporary, samples.T, sample_rate_hz, subtype=subtype, format=kind)
+            soundfile.write(
+                *(temporary, samples.T, sample_rate_hz),
+                subtype=_SUBTYPES[suffix],
+                format=suffix[1:],
+            )
         except soundfile.LibsndfileError as error:
             found = f"{len(samples)} channels at {sample_rate_hz} Hz"
             raise PerturbationError(
                 f"{kind}: {found} ({error.error_string}), expected --format wav"
             ) from error
+    return path
