@@ -21,6 +21,7 @@ from earwitness.perturb.base import Samples
 from earwitness.perturb.catalog import PERTURBATIONS
 from earwitness.perturb.suites import Entry, Suite
 from earwitness.scoring import perturbed
+from earwitness.scoring.clips import ClipRequest, Job, cut_file
 from earwitness.scoring.options import ScoringOptions
 from earwitness.scoring.predict import predict
 from earwitness.scoring.stress import score_perturbed
@@ -153,6 +154,26 @@ def test_a_long_file_is_its_middle_clean_and_perturbed(
     monkeypatch.setattr(perturbed, "MAX_S", 0.75)
     path = write_tone(tmp_path / "long.wav", seconds=2.0)
     for name, n_samples in (("clean", 33_075), ("polarity", 33_075)):
-        samples, info = perturbed.perturbed_audio(str(path), perturbed.Recipe(name, 0, "i"))
+        samples, info, start_s = perturbed.perturbed_audio(
+            str(path), perturbed.Recipe(name, 0, "i")
+        )
         assert samples.shape == (2, n_samples)
         assert info.n_samples == n_samples
+        assert start_s == pytest.approx(0.625, abs=1e-4)
+
+
+def test_skip_time_counts_from_the_start_of_a_long_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perturbed, "MAX_S", 1.0)
+    path = write_tone(tmp_path / "long.wav", seconds=3.0)  # 1 s to 2 s are used
+    contract = ClipContract(sample_rate_hz=8_000, clip_samples=2_000)
+    request = ClipRequest(contract, "all", skips=True)
+    n_clips = {}
+    for name in ("clean", "polarity", "decoder_ffmpeg"):
+        recipe = perturbed.Recipe(name, 0, "i")
+        for skip_s in (0.5, 1.5, 2.5):
+            cut = cut_file(Job(str(path), skip_s, recipe), [request]).cuts[request]
+            n_clips[name, skip_s] = cut if isinstance(cut, str) else cut.n_clips
+    gone = "1.00 s long, a skip_time of 2.5 s leaves nothing of it"
+    assert [*n_clips.values()] == [4, 2, gone] * 3

@@ -93,10 +93,10 @@ def cut_file(
     The result for part 0 has the number of parts, and ``info`` for the further ones.
     """
     try:
-        info, read = _open(job, info)
+        info, read, start_s = _open(job, info)
     except AudioError as error:
         return DecodedFile(job, dict.fromkeys(requests, error.reason))
-    placed = {request: _place(info, job, request) for request in requests}
+    placed = {request: _place(info, job, request, start_s) for request in requests}
     parts = _share_out(info, placed)
     cuts: dict[ClipRequest, Cut | str] = {}
     for request, windows in placed.items():
@@ -106,20 +106,23 @@ def cut_file(
     return DecodedFile(job, cuts, info, part, max(len(parts), 1))
 
 
-def _open(job: Job, info: AudioInfo | None) -> tuple[AudioInfo, _Read]:
-    """Return the format of the audio to cut, and the function that reads it."""
+def _open(job: Job, info: AudioInfo | None) -> tuple[AudioInfo, _Read, float]:
+    """Return the format of the audio to cut, the function that reads it, and its start in s."""
     if job.recipe is None:
         info = info or probe_audio(job.path)
-        return info, partial(read_spans, info)
-    samples, info = perturbed_audio(job.path, job.recipe)
-    return info, lambda spans: [samples[:, start:stop] for start, stop in spans]
+        return info, partial(read_spans, info), 0.0
+    samples, info, start_s = perturbed_audio(job.path, job.recipe)
+    return info, lambda spans: [samples[:, start:stop] for start, stop in spans], start_s
 
 
-def _place(info: AudioInfo, job: Job, request: ClipRequest) -> list[Window] | str:
-    """Return the windows of a request, or the reason why there are none."""
+def _place(info: AudioInfo, job: Job, request: ClipRequest, start_s: float) -> list[Window] | str:
+    """Return the windows of a request, or the reason why there are none.
+
+    ``skip_s`` counts from the start of the file, windows from that of the audio at ``start_s``.
+    """
     rate = request.contract.rate_for(info.sample_rate_hz)
     contract = request.contract.at_rate(rate)
-    skipped = int(job.skip_s * rate) if request.skips else 0
+    skipped = int(max(job.skip_s - start_s, 0.0) * rate) if request.skips else 0
     n_samples = resampled_length(info.n_samples, info.sample_rate_hz, rate) - skipped
     if skipped and n_samples <= 0:
         return f"{info.duration_s:.2f} s long, a skip_time of {job.skip_s:g} s leaves nothing of it"

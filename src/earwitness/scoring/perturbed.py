@@ -50,8 +50,16 @@ class Recipe(NamedTuple):
         return entry.draw(seed=self.seed, item=self.item)
 
 
-def perturbed_audio(path: str, recipe: Recipe) -> tuple[NDArray[np.float32], AudioInfo]:
-    """Return the perturbed samples of a file, ``(n_channels, n_samples)``, and their format.
+class Stretch(NamedTuple):
+    """Samples of a file, ``(n_channels, n_samples)``, their format, and where they start in it."""
+
+    samples: NDArray[np.float32]
+    info: AudioInfo
+    start_s: float
+
+
+def perturbed_audio(path: str, recipe: Recipe) -> Stretch:
+    """Return the perturbed samples of a file.
 
     Raises:
         AudioError: The file cannot be read, or the perturbation fails on it.
@@ -60,7 +68,8 @@ def perturbed_audio(path: str, recipe: Recipe) -> tuple[NDArray[np.float32], Aud
     try:
         perturbation = recipe.draw()
         if perturbation is None:
-            return _described(info, _stretch(info), info.sample_rate_hz, info.codec)
+            start, _ = _middle(info.n_samples, info.sample_rate_hz)
+            return _described(info, _stretch(info), info.sample_rate_hz, info.codec, start)
         return _changed(info, perturbation)
     except AudioError:
         raise
@@ -70,9 +79,7 @@ def perturbed_audio(path: str, recipe: Recipe) -> tuple[NDArray[np.float32], Aud
         raise AudioError(path, f"{recipe.name}: {summarize_error(error)}") from error
 
 
-def _changed(
-    info: AudioInfo, perturbation: Perturbation | DecodePerturbation
-) -> tuple[NDArray[np.float32], AudioInfo]:
+def _changed(info: AudioInfo, perturbation: Perturbation | DecodePerturbation) -> Stretch:
     from earwitness.perturb.base import DecodePerturbation, apply_to
 
     if isinstance(perturbation, DecodePerturbation):
@@ -82,17 +89,19 @@ def _changed(
     else:
         samples, rate_hz = apply_to(perturbation, _stretch(info), info.sample_rate_hz)
         codec = str(perturbation.parameters.get("codec", LOSSLESS))
+        start, _ = _middle(info.n_samples, info.sample_rate_hz)
     check_values(info.path, samples)
-    return _described(info, np.ascontiguousarray(samples), rate_hz, codec)
+    return _described(info, np.ascontiguousarray(samples), rate_hz, codec, start)
 
 
 def _described(
-    info: AudioInfo, samples: NDArray[np.float32], rate_hz: int, codec: str
-) -> tuple[NDArray[np.float32], AudioInfo]:
+    info: AudioInfo, samples: NDArray[np.float32], rate_hz: int, codec: str, start: int
+) -> Stretch:
     n_channels, n_samples = samples.shape
-    return samples, replace(
+    described = replace(
         info, sample_rate_hz=rate_hz, n_channels=n_channels, n_samples=n_samples, codec=codec
     )
+    return Stretch(samples, described, start / info.sample_rate_hz)
 
 
 @functools.lru_cache(maxsize=1)
