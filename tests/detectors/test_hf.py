@@ -7,17 +7,14 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
-import processes
 from builders import write_tone
 from cli.conftest import Run
 from cli.conftest import run as run_fixture
@@ -209,35 +206,3 @@ def test_a_description_that_does_not_fit_is_named(
     describe(tmp_path / "net" / "detector.yaml", **content)
     with pytest.raises(WeightsError, match=problem):
         open_detector(name)
-
-
-def test_killed_resumed_benched_and_reported(tmp_path: Path, run: Run) -> None:
-    name, rows = write_wav2vec2(tmp_path / "net"), []
-    for at in range(24):
-        write_tone(tmp_path / "sound" / f"{at}.wav", hz=200 + 30 * at, seconds=1)
-        rows.append((f"{at}.wav", at % 2, f"g{at}"))
-    columns = ["filepath", "target", "group_id"]
-    pl.DataFrame(rows, columns, orient="row").write_csv(tmp_path / "set.csv")
-    where = ["--manifest", tmp_path / "set.csv", "--root", tmp_path / "sound"]
-    common = ["predict", "--detector", name, *where, "--num-workers", "0", "--device", "cpu"]
-    out = tmp_path / "k"
-    process = processes.start([sys.executable, "-m", "earwitness", *common, "--out", out])
-    while process.poll() is None:
-        stores = list((out / "store").glob("*.jsonl"))
-        if stores and stores[0].read_bytes().count(b"\n") > 2:
-            break
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
-    assert run(*common, "--out", out).code == 0
-    assert run(*common, "--out", tmp_path / "whole").code == 0
-    (ours,), (plain,) = (list((o / "preds" / "set").iterdir()) for o in (out, tmp_path / "whole"))
-    assert ours.read_bytes() == plain.read_bytes()
-    (tmp_path / "bench.yaml").write_text(
-        "data:\n  manifests: {files: [set.csv], root: sound}\n"
-        "detectors: [{name: 'hf:net', fake_label: fake}]\nscoring: {num_workers: 0, device: cpu}\n"
-        "audit: {enabled: false}\nevaluate: {resamples: 100}\n"
-    )
-    first = run("bench", "run", tmp_path / "bench.yaml")
-    assert first.code == 0, first.err
-    assert "hf:" in (tmp_path / "run" / "report.html").read_text()

@@ -79,8 +79,7 @@ def _below_chance(auroc: Estimate) -> Finding | None:
         return "below_chance", "note" if auroc.value < 0.5 else "ok", detail
     text = f"AUROC {auroc.value:.3f} [{auroc.low:.3f}, {auroc.high:.3f}]"
     if auroc.high < 0.5:
-        detail = f"{text}: worse than chance, as if the scores were reversed{asks}"
-        return "below_chance", "warning", detail
+        return "below_chance", "warning", f"scores look inverted: {text}{asks}"
     if auroc.low <= 0.5:
         return "below_chance", "note", f"{text}: not significantly different from chance"
     return "below_chance", "ok", f"{text}: above chance"
