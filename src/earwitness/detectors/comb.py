@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -281,13 +282,20 @@ def score_comb(residual: NDArray[np.float32], period_hz: float, deviation: float
 
 def fold(residual: NDArray[np.float32], period_hz: float) -> NDArray[np.float32]:
     """Return the residual at equal offsets from each tooth, ``(n_offsets, n_teeth)``."""
+    levels: NDArray[np.float32] = residual[_fold_bins(period_hz, len(residual))]
+    return levels
+
+
+@lru_cache(maxsize=64)
+def _fold_bins(period_hz: float, n_bins: int) -> NDArray[np.intp]:
     bin_hz = SAMPLE_RATE_HZ / N_FFT
-    teeth = np.arange(np.ceil(BAND_HZ[0] / period_hz), np.floor(len(residual) * bin_hz / period_hz))
+    teeth = np.arange(np.ceil(BAND_HZ[0] / period_hz), np.floor(n_bins * bin_hz / period_hz))
     n_offsets = int(np.clip(period_hz / bin_hz, 8, 400)) // 2 * 2
     offsets_hz = np.arange(n_offsets) / n_offsets * period_hz
-    at = np.rint((teeth * period_hz + offsets_hz[:, None]) / bin_hz).astype(int)
-    levels: NDArray[np.float32] = residual[np.minimum(at, len(residual) - 1)]
-    return levels
+    at = np.rint((teeth * period_hz + offsets_hz[:, None]) / bin_hz).astype(np.intp)
+    bins: NDArray[np.intp] = np.minimum(at, n_bins - 1)
+    bins.setflags(write=False)
+    return bins
 
 
 def open_comb(weights: Path, options: OpenOptions) -> CombDetector:
