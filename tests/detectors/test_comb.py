@@ -103,6 +103,19 @@ def test_noise_has_no_comb(seed: int) -> None:
         assert details == dict.fromkeys(DETAIL_COLUMNS)
 
 
+def test_a_comb_in_a_quarter_of_the_music_is_no_decoder() -> None:
+    music = pink(48)
+    trace = decode((8, 8, 4, 2), RATE / 512, seconds=48)[: len(music)]
+    everywhere = music + np.float32(0.4 * music.std() / trace.std()) * trace
+    quarter = len(music) // 4
+    in_one = np.concatenate([everywhere[:quarter], music[quarter:]])
+    residual = comb.flatten(comb.comb_spectrum_db(in_one[None]))
+    assert residual is not None
+    assert max(comb.find_traces(residual)).strength > 8  # over the whole it is as strong
+    assert answer(everywhere)[0] > 5
+    assert answer(in_one)[0] < 0
+
+
 def test_sustained_tones_are_no_comb() -> None:
     assert answer(tones())[0] < 0
 

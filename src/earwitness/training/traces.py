@@ -105,13 +105,18 @@ def read_excerpt(path: Path, start: float, length_s: float) -> NDArray[np.float3
 
 def make_pair(path: Path, excerpt: Excerpt) -> tuple[Spectrum, Spectrum]:
     """Return the spectra of an excerpt without and with the trace of its decoder."""
+    music, marked = mark(path, excerpt)
+    return process(music, excerpt.chain), process(marked, excerpt.chain)
+
+
+def mark(path: Path, excerpt: Excerpt) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the samples of an excerpt, ``(n_samples,)``, without and with the trace."""
     music = read_excerpt(path, excerpt.start, excerpt.length_s)
     plan = excerpt.decoder
     native = resample(music[None], SAMPLE_RATE_HZ, plan.sample_rate_hz)[0]
     decoded = resample(run_decoder(plan, native)[None], plan.sample_rate_hz, SAMPLE_RATE_HZ)[0]
     decoded = np.pad(decoded, (0, max(0, len(music) - len(decoded))))[: len(music)]
-    marked = mix_under(music, decoded, excerpt.mix)
-    return process(music, excerpt.chain), process(marked, excerpt.chain)
+    return music, mix_under(music, decoded, excerpt.mix)
 
 
 def mix_under(
@@ -160,19 +165,22 @@ def _filter(
 
 def process(samples: NDArray[np.float32], chain: Chain) -> Spectrum:
     """Return the spectrum of mono samples at 44.1 kHz after a chain of processing."""
+    return Spectrum(comb_spectrum_db(run_chain(samples, chain)).astype(np.float32), chain.codec)
+
+
+def run_chain(samples: NDArray[np.float32], chain: Chain) -> NDArray[np.float32]:
+    """Return mono samples at 44.1 kHz after a chain of processing, ``(1, n_samples)``."""
     if any(chain.equaliser_db):
         centres_hz = np.geomspace(60, 16_000, len(chain.equaliser_db))
         samples = _filter(samples, centres_hz, np.array(chain.equaliser_db))
     samples = samples * np.float32(chain.peak / (np.abs(samples).max() + 1e-9))
     there = resample(samples[None], SAMPLE_RATE_HZ, chain.sample_rate_hz)
     if chain.codec is None:
-        back = resample(there, chain.sample_rate_hz, SAMPLE_RATE_HZ)
-    else:
-        suffix, encoder, _ = _CODERS[chain.codec]
-        with TemporaryDirectory() as folder:
-            path = Path(folder, f"x{suffix}")
-            write_coded(path, there, chain.sample_rate_hz, codec=encoder, kbps=chain.kbps)
-            back = read_slice(
-                path, 0, len(samples) + 8_192, sample_rate_hz=SAMPLE_RATE_HZ, mono=True
-            )
-    return Spectrum(comb_spectrum_db(back).astype(np.float32), chain.codec)
+        return resample(there, chain.sample_rate_hz, SAMPLE_RATE_HZ)
+    suffix, encoder, _ = _CODERS[chain.codec]
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"x{suffix}")
+        write_coded(path, there, chain.sample_rate_hz, codec=encoder, kbps=chain.kbps)
+        n_samples = len(samples) + 8_192  # a codec may add some
+        back = read_slice(path, 0, n_samples, sample_rate_hz=SAMPLE_RATE_HZ, mono=True)
+    return np.atleast_2d(back)
