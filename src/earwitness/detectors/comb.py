@@ -100,8 +100,8 @@ def describe_comb(weights: Path | None, options: OpenOptions) -> DetectorCard:
         weights_from="part of the package: it has none",
         limits=(
             "Finds decoders whose frame rates it lists: EnCodec, DAC, LAC, Musika, YuE, ACE-Step "
-            "and a third of Lyra. Udio, Suno and Griffin-Lim leave no comb that it sees; resampling, "
-            "pitch shifts or low bit rates hide one: nothing found does not say real."
+            "and a third of Lyra. Udio, Suno and Griffin-Lim leave no comb that it sees; "
+            "resampling, pitch shifts or low bit rates hide one: nothing found does not say real."
         ),
         details={"n_fft": N_FFT, "limit": _LIMIT, "tail": _TAIL, "shortest_s": MIN_S},
         weights_sha256=None if weights is None else sha256_of(Path(__file__)),
