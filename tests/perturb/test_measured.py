@@ -139,13 +139,15 @@ def test_a_coded_file_has_its_bit_rate(codec: str, kbps: int) -> None:
 
 @pytest.mark.parametrize("name", ["flac_24", "wav_24"])
 def test_a_lossless_round_trip_rounds_to_24_bits(name: str) -> None:
-    assert np.abs(change(name, noise()) - noise()).max() <= 2.0**-23
+    assert np.abs(change(name, noise()) - noise()).max() <= 2.0**-24
+    integers = np.round(noise() * 2**15) / np.float32(2**15)
+    assert np.array_equal(change(name, integers), integers)
 
 
 @pytest.mark.parametrize("name", ["flac_24", "wav_24"])
 def test_a_lossless_round_trip_does_not_clip_samples_over_full_scale(name: str) -> None:
     loud = noise() * np.float32(1.5 / np.abs(noise()).max())
-    assert np.abs(change(name, loud) - loud).max() <= 2.0**-22
+    assert np.abs(change(name, loud) - loud).max() <= 2.0**-23
 
 
 def test_the_other_decoder_reads_the_same_integers(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from earwitness.audio.clips import resample
 from earwitness.core.errors import AudioError, PerturbationError, first_line
@@ -157,13 +158,24 @@ class Lossless:
         scale = np.float32(2.0 ** np.ceil(np.log2(peak)) if peak > 1 else 1)
         try:
             soundfile.write(
-                file, (samples / scale).T, sample_rate_hz, subtype="PCM_24", format=kind
+                *(file, round_to_24_bits(samples / scale).T, sample_rate_hz),
+                subtype="PCM_24",
+                format=kind,
             )
             file.seek(0)
             back, _ = soundfile.read(file, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise PerturbationError(f"{self.container}: {first_line(error)}") from error
         return np.ascontiguousarray(back.T) * scale, sample_rate_hz
+
+
+def round_to_24_bits(samples: Samples) -> NDArray[np.int32]:
+    """Return the nearest 24-bit integers, in the upper bits of 32, of samples in [-1, 1].
+
+    libsndfile's own conversion of floats truncates for WAV.
+    """
+    nearest = np.rint(samples.astype(np.float64) * 2**23)
+    return np.minimum(nearest, 2**23 - 1).astype(np.int32) * np.int32(256)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from earwitness.core.errors import AudioError, PerturbationError
 from earwitness.core.io import atomic_write, distinct_stems, file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.perturb.base import DecodePerturbation, Samples, apply_to
+from earwitness.perturb.coding import round_to_24_bits
 from earwitness.perturb.suites import Entry, Suite
 
 Format = Literal["flac", "wav"]
@@ -92,10 +93,11 @@ def _write(stem: Path, samples: Samples, sample_rate_hz: int, *, kind: Format) -
 
     suffix = ".wav" if kind == "wav" or np.abs(samples).max() > 1 else ".flac"
     path = stem.with_name(stem.name + suffix)
+    values = round_to_24_bits(samples) if suffix == ".flac" else samples
     with atomic_write(path) as temporary:
         try:
             soundfile.write(
-                *(temporary, samples.T, sample_rate_hz),
+                *(temporary, values.T, sample_rate_hz),
                 subtype=_SUBTYPES[suffix],
                 format=suffix[1:],
             )
