@@ -218,6 +218,15 @@ def case_bootstrap(audio: list[Path]) -> Figures:
     return resampled()
 
 
+def case_stress(audio: list[Path], n_perturbations: int | None = None) -> Figures:
+    """Perturb and score; see ``stress``."""
+    import stress
+
+    if n_perturbations is None:
+        return stress.case_cost(audio)
+    return stress.case_memory(audio, n_perturbations=n_perturbations)
+
+
 def link_many(audio: list[Path], folder: Path, n: int) -> list[Path]:
     """Other names for the same files, so that each is decoded again."""
     for at in range(n):
@@ -292,6 +301,9 @@ CASES: dict[str, Callable[[list[Path]], Figures]] = {
     "all seven": partial(case_networks, names=(*SHORT, *LONG), n_files=24),
     "10 000 rows, specnn": case_many,
     "train on images": case_training,
+    "stress, quick suite": case_stress,
+    "stress, 100 files × 2": partial(case_stress, n_perturbations=2),
+    "stress, 100 files × 30": partial(case_stress, n_perturbations=30),
     "2 000 resamples of 100 000 rows": case_bootstrap,
 }
 
