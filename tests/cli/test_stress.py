@@ -151,3 +151,14 @@ def test_an_unknown_suite_and_two_manifests_are_refused(bench: Path, run: Run) -
     told = run("stress", "--manifest", two, "--out", bench / "no")
     assert told.code == 2
     assert "--manifest: 2 manifests, expected one" in told.err
+
+
+def test_audio_is_kept_if_asked_for(tmp_path: Path, bench: Path, run: Run) -> None:
+    rows = [f"{n}.wav,{n % 2}\n" for n in range(2)]
+    (tmp_path / "two.csv").write_text("filepath,target\n" + "".join(rows))
+    named = ("stress", "--detector", bench / "mine", "--manifest", tmp_path / "two.csv")
+    more = ("--root", bench / "sound", "--suite", suite(bench), "--num-workers", "0")
+    told = run(*named, *more, "--out", tmp_path / "out", "--keep-audio")
+    assert told.code == 0, told.err
+    copies = sorted((tmp_path / "out" / "audio" / "polarity").glob("*.wav"))
+    assert [copy.name[:3] for copy in copies] == ["0--", "1--"]

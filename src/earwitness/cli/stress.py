@@ -46,6 +46,9 @@ def stress(
     seed: Annotated[
         int, typer.Option(min=0, help="Random seed of the perturbations and the statistics.")
     ] = 0,
+    keep_audio: Annotated[
+        bool, typer.Option("--keep-audio", help="Also write perturbed copies of whole files.")
+    ] = False,
     options: ScoringOptions,
 ) -> None:
     """Score perturbed copies of every item, and measure what each perturbation changes.
@@ -58,6 +61,7 @@ def stress(
     from earwitness.detectors.loading import check_names, open_detector
     from earwitness.evaluation.schema import Settings
     from earwitness.evaluation.stress import measure_stress, write_matrix
+    from earwitness.perturb.copies import write_copies
     from earwitness.perturb.suites import load_suite
     from earwitness.report.stress import (
         describe_sensitivity,
@@ -85,6 +89,11 @@ def stress(
         written = score_perturbed(
             *(manifests[0], detectors, chosen, out), options=options, on_start=on_start(stack)
         )
+    if keep_audio:
+        total = len(manifests[0]) * len(chosen.perturbations)
+        with console.progress_bar("copies", total, "copies") as advance:
+            for row in write_copies(manifests[0], chosen, out / "audio", kind="wav"):
+                advance(row["error"] is None)
     matrix = measure_stress(
         list(written.values()),
         settings=Settings(seed=seed),
