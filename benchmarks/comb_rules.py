@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from earwitness.core.errors import AudioError
 from earwitness.detectors import comb
 from earwitness.training.random_decoders import SHAPES
 from earwitness.training.traces import draw_excerpt, mark, read_excerpt, run_chain
@@ -84,7 +85,13 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=280)
     options = parser.parse_args()
     paths = [Path(path) for m in options.manifest for path in pl.read_csv(m)["filepath"]]
-    tracks = [strengths(read_excerpt(path, 0, comb.MAX_S)[None]) for path in paths]
+    tracks, usable = [], []
+    for path in paths:
+        try:
+            tracks.append(strengths(read_excerpt(path, 0, comb.MAX_S)[None]))
+            usable.append(path)
+        except AudioError as error:
+            print(f"left out: {error}")
     rng = np.random.default_rng(0)
     shapes = [name for name, shape in SHAPES.items() if not shape.one_layer]
     excerpts, fakes = [], []
@@ -94,7 +101,7 @@ def main() -> None:
         plan = drawn.decoder._replace(
             sample_rate_hz=rate_hz, strides=strides, shape=str(rng.choice(shapes))
         )
-        path = paths[int(rng.integers(len(paths)))]
+        path = usable[int(rng.integers(len(usable)))]
         length_s = float(rng.choice([30.0, 60.0, 90.0]))
         pair = mark(path, drawn._replace(decoder=plan, length_s=length_s))
         real, fake = (strengths(run_chain(samples, drawn.chain)) for samples in pair)
