@@ -14,6 +14,7 @@ import pytest
 
 import processes
 from builders import write_tone
+from earwitness.splits.manifests import read_manifest
 
 N_KILLS = 3
 N_COPIES = 20 * 3
@@ -77,3 +78,18 @@ def test_killed_and_interrupted_copies_resume_to_the_same_bytes(items: Path) -> 
     code, err = finish(start(items, out))
     assert code == 0, err
     assert contents(out) == contents(unbroken)
+
+
+def test_copies_of_a_track_and_of_its_reconstruction_are_one_group(tmp_path: Path) -> None:
+    for folder in ("real", "encodec3"):
+        (tmp_path / folder).mkdir()
+        write_tone(tmp_path / folder / "000134.wav", hz=300, seconds=0.5)
+    rows = ["real/000134.wav,0,FMA\n", "encodec3/000134.wav,1,FMA_rebuilt\n"]
+    (tmp_path / "m.csv").write_text("filepath,target,source_dataset\n" + "".join(rows))
+    (tmp_path / "s.yaml").write_text("perturbations: [noise_pink_snr_20]")
+    process = start(tmp_path, tmp_path / "out")
+    assert finish(process)[0] == 0
+    copies = read_manifest(tmp_path / "out" / "manifest.csv").frame
+    assert copies.height == 2
+    assert copies["group_id"].n_unique() == 1
+    assert "134" in copies["group_id"][0]

@@ -36,13 +36,16 @@ def perturb(
     from earwitness.core.manifest import Manifest
     from earwitness.perturb.copies import write_copies
     from earwitness.perturb.suites import load_suite
+    from earwitness.splits.grouping import track_keys
     from earwitness.splits.manifests import read_manifest, write_manifest
 
     items, perturbations = read_manifest(manifest, root=root), load_suite(suite, seed=seed)
+    is_named = "source_dataset" in items.frame.columns
+    tracks = track_keys(items.frame) if is_named else ()
     rows = []
     total = len(items) * len(perturbations.perturbations)
     with console.progress_bar("perturb", total, "copies") as advance:
-        for row in write_copies(items, perturbations, out, kind=file_format):
+        for row in write_copies(items, perturbations, out, tracks=tracks, kind=file_format):
             rows.append(row)
             advance(row["error"] is None)
     frame = pl.DataFrame(rows, infer_schema_length=None)

@@ -7,7 +7,8 @@ existing copy is complete and current.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,15 +28,22 @@ _SUBTYPES = {".flac": "PCM_24", ".wav": "FLOAT"}
 
 
 def write_copies(
-    manifest: Manifest, suite: Suite, folder: Path, *, kind: Format = "flac"
+    manifest: Manifest,
+    suite: Suite,
+    folder: Path,
+    *,
+    tracks: Sequence[str | None] = (),
+    kind: Format = "flac",
 ) -> Iterator[dict[str, Any]]:
     """Write each item under each perturbation, and yield a row of each copy.
 
     A row has the item's columns with the path of the copy, ``group_id``, ``source_filepath``,
     ``perturbation``, ``copy_format``, ``perturbation_*`` and ``error``; hash and duration, which
-    are those of the source, are null. Existing copies are kept.
+    are those of the source, are null. Existing copies are kept. The group of an item without one
+    is its track, from ``tracks`` by row, else its path: names of copies do not contain the track.
     """
-    for item, path in zip(manifest.frame.iter_rows(named=True), manifest.locate_all(), strict=True):
+    items = zip_longest(manifest.frame.iter_rows(named=True), manifest.locate_all(), tracks)
+    for item, path, track in items:
         source: tuple[Samples, int] | None = None
         for entry in suite.perturbations:
             drawn = entry.draw(seed=suite.seed, item=item["filepath"])
@@ -57,7 +65,7 @@ def write_copies(
                 **item,
                 **{name: None for name in ("sha256", "duration_s") if name in item},
                 "filepath": (copy or folder / entry.name / f"{stem}.{kind}").absolute().as_posix(),
-                "group_id": item.get("group_id") or item["filepath"],
+                "group_id": item.get("group_id") or track or item["filepath"],
                 "source_filepath": item["filepath"],
                 "perturbation": entry.name,
                 "copy_format": _SUBTYPES[copy.suffix] if copy else None,
