@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/earwitness demo --out demo-run
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from builders import write_tone
 from cli.conftest import Run
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 
-N_KILLS = 10
+N_KILLS = 4
 N_ROWS = 4 * 30
 TABLES = ("stress.json", "stress.csv", "stress.tex", "report.html")
 
