@@ -228,7 +228,9 @@ def test_folders_that_hold_no_detector(folder: Path, tmp_path: Path) -> None:
     (folder / "pytorch_model.bin").unlink()
     with pytest.raises(WeightsError, match=r"expected model\.safetensors or pytorch_model\.bin"):
         open_detector(str(folder))
-    with pytest.raises(WeightsError, match=r"expected card\.json .* or config\.json"):
+    with pytest.raises(
+        WeightsError, match=r"expected card\.json .*, config\.json .* or detector\.yaml"
+    ):
         open_detector(str(tmp_path))
 
 
