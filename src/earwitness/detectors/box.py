@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from earwitness.audio.clips import Clip
 from earwitness.core.cards import ClipContract, DetectorCard, TrainingItems
-from earwitness.core.errors import DetectorError, WeightsError
+from earwitness.core.errors import WeightsError
 from earwitness.core.io import atomic_write, sha256_of
 from earwitness.core.predictions import DETAIL_COLUMNS, Details
 from earwitness.detectors import comb
@@ -28,7 +28,6 @@ from earwitness.detectors.base import (
     DetectorKind,
     OpenOptions,
     Scores,
-    check_range,
     hashed_card,
     read_card,
     write_card,
@@ -163,24 +162,9 @@ class BoxDetector:
 
     def _answer(self, clip: Clip) -> tuple[float, str | None, Details]:
         """Return the logit of a clip, why it is not decidable, and the details of its row."""
-        if clip.sample_rate_hz != comb.SAMPLE_RATE_HZ or not clip.samples.shape[0]:
-            raise DetectorError(
-                f"{self.card.name}: {clip.samples.shape[0]} channels at {clip.sample_rate_hz} Hz, "
-                f"expected one or more at {comb.SAMPLE_RATE_HZ} Hz"
-            )
-        if clip.n_samples:
-            check_range(clip, self.card)
-        if clip.n_samples < comb.MIN_S * comb.SAMPLE_RATE_HZ:
-            length_s = clip.n_samples / comb.SAMPLE_RATE_HZ
-            return (
-                self._logit(0.0),
-                f"{length_s:.3g} s long, too few frames (needs {comb.MIN_S} s)",
-                _NOTHING,
-            )
-        residual = comb.shared_residual(clip.samples)
-        if residual is None:
-            reason = "nothing to analyse (its spectrum is empty from 1000 to 3000 Hz)"
-            return self._logit(0.0), reason, _NOTHING
+        residual = comb.residual_of(clip, self.card)
+        if isinstance(residual, str):
+            return self._logit(0.0), residual, _NOTHING
         return self._decide(residual, clip.codec)
 
     def _decide(

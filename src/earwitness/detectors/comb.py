@@ -131,19 +131,9 @@ class CombDetector:
 
     def _answer(self, clip: Clip) -> tuple[Trace, str | None]:
         """Return the strongest comb of a clip, and why it is not decidable."""
-        if clip.sample_rate_hz != SAMPLE_RATE_HZ or not clip.samples.shape[0]:
-            raise DetectorError(
-                f"{self.card.name}: {clip.samples.shape[0]} channels at {clip.sample_rate_hz} Hz, "
-                f"expected one or more at {SAMPLE_RATE_HZ} Hz"
-            )
-        if clip.n_samples:
-            check_range(clip, self.card)
-        if clip.n_samples < MIN_S * SAMPLE_RATE_HZ:
-            length_s = clip.n_samples / SAMPLE_RATE_HZ
-            return _NOTHING, f"{length_s:.3g} s long, too few frames (needs {MIN_S} s)"
-        residual = shared_residual(clip.samples)
-        if residual is None:
-            return _NOTHING, "nothing to analyse (its spectrum is empty from 1000 to 3000 Hz)"
+        residual = residual_of(clip, self.card)
+        if isinstance(residual, str):
+            return _NOTHING, residual
         trace = _find_steady(clip.samples, find_traces(residual))
         grid_hz = _CODEC_GRIDS.get((clip.codec or "").lower(), 0.0)
         if trace.strength < _LIMIT or not grid_hz:
@@ -218,6 +208,28 @@ def shared_residual(samples: NDArray[np.float32]) -> _Residual:
             future.set_exception(error)
             raise
     return future.result()
+
+
+def residual_of(clip: Clip, card: DetectorCard) -> NDArray[np.float32] | str:
+    """Return the residual spectrum of a clip, or why there is none to analyse.
+
+    Raises:
+        DetectorError: Another rate, no channel, or samples out of range.
+    """
+    if clip.sample_rate_hz != SAMPLE_RATE_HZ or not clip.samples.shape[0]:
+        raise DetectorError(
+            f"{card.name}: {clip.samples.shape[0]} channels at {clip.sample_rate_hz} Hz, "
+            f"expected one or more at {SAMPLE_RATE_HZ} Hz"
+        )
+    if clip.n_samples:
+        check_range(clip, card)
+    if clip.n_samples < MIN_S * SAMPLE_RATE_HZ:
+        length_s = clip.n_samples / SAMPLE_RATE_HZ
+        return f"{length_s:.3g} s long, too few frames (needs {MIN_S} s)"
+    residual = shared_residual(clip.samples)
+    if residual is None:
+        return "nothing to analyse (its spectrum is empty from 1000 to 3000 Hz)"
+    return residual
 
 
 def _end_of_content(floor_db: NDArray[np.float32]) -> int:
