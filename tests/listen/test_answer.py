@@ -16,6 +16,7 @@ from earwitness.listen.results import (
     label_score,
     probability_of,
 )
+from earwitness.listen.text import describe_in_full
 
 
 def card(name: str, **changes: object) -> DetectorCard:
@@ -114,3 +115,24 @@ def test_failures_give_no_answer() -> None:
 def test_more_cannot_be_flagged_than_measured() -> None:
     with pytest.raises(ValidationError, match="expected at most 3"):
         FalsePositives(corpus="tracks", n_items=3, n_flagged=4)
+
+
+@pytest.mark.parametrize(
+    ("logit", "words"), [(0.05, "just above the limit"), (1, "likely"), (5, "clearly")]
+)
+def test_details_say_how_sure_a_trace_is_in_the_words_of_the_answer(
+    logit: float, words: str
+) -> None:
+    found = song(result(COMB, logit))
+    assert f", {words} (score" in full_answer(found)
+    details = "\n".join(line.plain for line in describe_in_full(found, width=100))
+    assert f"comb finds a trace, {words}, score" in details
+    assert "undecided" not in details
+
+
+def test_a_trace_just_below_the_limit_is_not_found_in_the_details_either() -> None:
+    missed = song(result(COMB, -0.05))
+    assert song_state(missed) == "nothing_found"
+    assert "comb finds no trace, score" in "\n".join(
+        line.plain for line in describe_in_full(missed, width=100)
+    )

@@ -64,7 +64,7 @@ def opinion(name: str, verdict: Verdict | None) -> DetectorResult:
 def test_words_follow_the_threshold(prob: float, threshold: float, verdict: Verdict) -> None:
     assert label_score(prob, threshold) == verdict
     one_sided = label_score(prob, threshold, one_sided=True)
-    assert one_sided == ("finds no trace" if verdict.endswith("real") else verdict)
+    assert one_sided == ("finds a trace" if prob >= threshold else "finds no trace")
 
 
 @given(PROBS, PROBS, PROBS)
@@ -125,6 +125,12 @@ def test_neighbours_that_sound_fake_make_one_run_over_gaps() -> None:
         (["says fake", "leans fake"], "Both detectors point to fake.", False),
         (["says real"] * 3, "All 3 detectors point to real.", False),
         (["is undecided"] * 2, "Both detectors are undecided.", False),
+        (["finds a trace", "says fake"], "Both detectors point to fake.", False),
+        (
+            ["finds a trace", "says real"],
+            "The detectors disagree: d0 finds a trace, d1 says real.",
+            True,
+        ),
         (["finds no trace"] * 2, "Both detectors find no trace.", False),
         (
             ["finds no trace", "says real"],

@@ -13,8 +13,8 @@ from earwitness.listen.results import (
     DetectorResult,
     SongResult,
     fake_segments,
-    fakeness,
     merge_windows,
+    sureness,
 )
 from earwitness.report import formatting
 
@@ -112,15 +112,11 @@ def _finding(result: DetectorResult, duration_s: float) -> str:
     lines = f", lines every {period_hz:.4g} Hz" if guess and period_hz is not None else ""
     named = f" ({guess}{lines})" if guess else ""
     score = formatting.number(result.prob, decimals=2)
-    sure = _sureness(fakeness(result.prob or 0, card.threshold))
+    sure = sureness(result.prob or 0, card.threshold)
     return (
         f"{card.name}{named} in {_place(result, duration_s)}, {sure} (score {score}, threshold "
         f"{card.threshold:.3g}; {_false_positives(card)})"
     )
-
-
-def _sureness(value: float) -> str:
-    return "just above the limit" if value <= 0.6 else "likely" if value <= 0.9 else "clearly"
 
 
 def _place(result: DetectorResult, duration_s: float) -> str:

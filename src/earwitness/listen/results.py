@@ -18,7 +18,13 @@ from scipy.special import expit
 from earwitness.core.cards import DetectorCard
 
 Verdict = Literal[
-    "says real", "leans real", "finds no trace", "is undecided", "leans fake", "says fake"
+    "says real",
+    "leans real",
+    "is undecided",
+    "leans fake",
+    "says fake",
+    "finds no trace",
+    "finds a trace",
 ]
 """A verdict, worded to follow the detector's name."""
 
@@ -102,14 +108,23 @@ def fakeness(prob: float, threshold: float) -> float:
     return 1.0 if threshold == 1 else 0.5 + 0.5 * (prob - threshold) / (1 - threshold)
 
 
+def sureness(prob: float, threshold: float) -> str:
+    """Return in words how far a score that reaches the threshold is above it."""
+    value = fakeness(prob, threshold)
+    return "just above the limit" if value <= 0.6 else "likely" if value <= 0.9 else "clearly"
+
+
 def label_score(prob: float, threshold: float, *, one_sided: bool = False) -> Verdict:
     """Return the verdict for a score between 0 and 1.
 
     Args:
         prob: The score.
         threshold: The detector's threshold.
-        one_sided: The detector only finds traces: what it does not find says nothing of real.
+        one_sided: The detector only finds traces: what it does not find says nothing of real,
+            and what reaches the threshold is found.
     """
+    if one_sided:
+        return "finds a trace" if prob >= threshold else "finds no trace"
     upper_ends: tuple[tuple[float, Verdict], ...] = (
         (0.1, "says real"),
         (0.4, "leans real"),
@@ -118,8 +133,18 @@ def label_score(prob: float, threshold: float, *, one_sided: bool = False) -> Ve
         (1.0, "says fake"),
     )
     value = fakeness(prob, threshold)
-    verdict = next(verdict for end, verdict in upper_ends if value <= end)
-    return "finds no trace" if one_sided and verdict.endswith("real") else verdict
+    return next(verdict for end, verdict in upper_ends if value <= end)
+
+
+def side_of(verdict: Verdict) -> Literal["real", "fake", "undecided", "no trace"]:
+    """Return what a verdict points to; no trace points to nothing."""
+    sides: dict[Verdict, Literal["undecided", "no trace", "real"]] = {
+        "is undecided": "undecided",
+        "finds no trace": "no trace",
+        "says real": "real",
+        "leans real": "real",
+    }
+    return sides.get(verdict, "fake")
 
 
 def probability_of(logit: float) -> float:
@@ -173,10 +198,11 @@ def compare_verdicts(results: Sequence[DetectorResult]) -> str | None:
     if len(sides) > 1:
         return f"The detectors agree only in part: {verdicts}."
     side = sides.pop()
-    where = {"undecided": "are undecided", "trace": "find no trace"}.get(side, f"point to {side}")
+    where = {"undecided": "are undecided", "no trace": "find no trace"}.get(
+        side, f"point to {side}"
+    )
     return f"{'Both' if len(given) == 2 else f'All {len(given)}'} detectors {where}."
 
 
 def _sides(results: Sequence[DetectorResult]) -> set[str]:
-    """Return the last words of the verdicts: real, trace, fake, undecided."""
-    return {result.verdict.split()[-1] for result in results if result.verdict is not None}
+    return {side_of(result.verdict) for result in results if result.verdict is not None}

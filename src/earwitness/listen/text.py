@@ -29,6 +29,8 @@ from earwitness.listen.results import (
     is_contested,
     merge_windows,
     probability_of,
+    side_of,
+    sureness,
 )
 from earwitness.report import formatting
 from earwitness.report.charts.style import break_lines
@@ -42,9 +44,16 @@ NO_PROOF = (
 LEGEND = "▁ real · █ fake · the threshold is at half height · blank: not analysed"
 _MAX_WIDTH = 100
 _MAX_SEGMENTS = 4
-_COLUMN_WIDTH = len("is undecided")
+_COLUMN_WIDTH = len("finds no trace")
 REAL_STYLE, FAKE_STYLE = "blue", "red"
-_STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow", "trace": "default"}
+_STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow", "no trace": "default"}
+
+
+def describe_verdict(result: DetectorResult) -> str:
+    """Return the verdict; of a trace also how sure it is, in the words of the answer."""
+    if result.verdict != "finds a trace":
+        return result.verdict or "no verdict"
+    return f"{result.verdict}, {sureness(result.prob or 0, result.card.threshold)}"
 
 
 def describe_score(result: DetectorResult) -> str:
@@ -187,8 +196,8 @@ def _detector_lines(result: DetectorResult, duration_s: float, width: int) -> It
     if result.verdict is None:
         yield from _wrap(f"{name} failed: {result.error}", width, indent="")
         return
-    style = _STYLES[result.verdict.split()[-1]]
-    headline = Text(name, style="bold").append(f" {result.verdict}", style=style)
+    style = _STYLES[side_of(result.verdict)]
+    headline = Text(name, style="bold").append(f" {describe_verdict(result)}", style=style)
     threshold = result.card.threshold
     note = "" if result.card.score_kind == "probability" else ", not a probability"
     scale = f"0 real, 1 fake, threshold {threshold:g}{note}"
@@ -207,7 +216,7 @@ def _sentences(result: DetectorResult, duration_s: float) -> Iterator[str]:
     if result.silences:
         yield _abstention_sentence(result)
     likeliest = max(result.encoders, key=lambda name: result.encoders[name], default="real")
-    if result.verdict in ("leans fake", "says fake") and likeliest != "real":
+    if result.verdict and side_of(result.verdict) == "fake" and likeliest != "real":
         yield f"Nearest of its known encoders: {likeliest}."
     if guess := result.details.get("decoder_guess"):
         yield (
@@ -261,7 +270,7 @@ def _cell(result: DetectorResult, separator: str) -> Text:
     if result.verdict is None:
         return Text("–", style="dim")
     score = formatting.number(result.prob, decimals=2)
-    return Text(f"{result.verdict}{separator}{score}", style=_STYLES[result.verdict.split()[-1]])
+    return Text(f"{result.verdict}{separator}{score}", style=_STYLES[side_of(result.verdict)])
 
 
 def _length(song: SongResult) -> str:

@@ -16,7 +16,13 @@ from earwitness.listen.results import (
     compare_verdicts,
     merge_windows,
 )
-from earwitness.listen.text import describe_score, describe_song, printable_name, tick_seconds
+from earwitness.listen.text import (
+    describe_score,
+    describe_song,
+    describe_verdict,
+    printable_name,
+    tick_seconds,
+)
 from earwitness.report.charts.renderer import PICTURE_SUFFIXES, save_chart
 from earwitness.report.charts.style import break_lines, configure_picture, data_chart, heading, ink
 
@@ -58,7 +64,7 @@ def plot_hearing(song: SongResult, path: str | Path) -> Path:
         raise UsageError(f"{song.path}: no detector gave a verdict, so there is nothing to draw")
     bands = [
         Band(
-            f"{result.card.name} {result.verdict}, {describe_score(result)}",
+            f"{result.card.name} {describe_verdict(result)}, {describe_score(result)}",
             merge_windows(result.windows),
             result.card.threshold,
         )
