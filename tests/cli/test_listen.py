@@ -168,3 +168,18 @@ def test_listing_detectors_loads_no_torch(shelf: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("loaded []\n")
+
+
+def test_listening_without_a_picture_loads_no_charts_and_no_torch(tmp_path: Path) -> None:
+    song = tmp_path / "a.wav"
+    soundfile.write(song, 0.1 * np.random.default_rng(0).standard_normal(6 * 44_100), 44_100)
+    code = (
+        "import sys\n"
+        f"sys.argv = ['earwitness', 'listen', {str(song)!r}, '--detector', 'comb,box']\n"
+        "from earwitness.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end\n"
+        "print('loaded', sorted({'torch', 'altair', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("loaded []\n")

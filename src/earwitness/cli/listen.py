@@ -24,6 +24,7 @@ from earwitness.cli.options import (
 if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
     from earwitness.detectors.base import AnyDetector
+    from earwitness.listen.listen import Song
     from earwitness.listen.results import SongResult
 
 
@@ -65,11 +66,10 @@ def listen(
     """
     from earwitness.listen.listen import find_songs
     from earwitness.listen.listen import listen as listen_to
-    from earwitness.listen.timeline import choose_images
 
     chosen = parse_option("windows", windows) if windows is not None else None
     songs = find_songs(files)
-    pictures = choose_images([song.path for song in songs], save) if save is not None else []
+    pictures = _choose_pictures(songs, save) if save is not None else []
     with console.err.status("opening detectors") as status:
         detectors = _open(
             detector, weights, preprocessing=preprocessing, device=device, fake_label=fake_label
@@ -147,6 +147,12 @@ def _tell(results: Sequence[SongResult], cards: Sequence[DetectorCard]) -> None:
         lines = [*remark_lines(results, width=width), *limit_lines(cards, width=width)]
     for line in lines:
         console.out.print(line)
+
+
+def _choose_pictures(songs: Sequence[Song], save: Path) -> list[Path]:
+    from earwitness.listen.timeline import choose_images  # Altair takes long
+
+    return choose_images([song.path for song in songs], save)
 
 
 def _draw(results: Sequence[SongResult], pictures: Sequence[Path]) -> None:

@@ -33,7 +33,6 @@ from earwitness.listen.results import (
     sureness,
 )
 from earwitness.report import formatting
-from earwitness.report.charts.style import break_lines
 
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 
@@ -93,6 +92,8 @@ def results_table(
     results: Sequence[SongResult], cards: Sequence[DetectorCard], *, width: int
 ) -> Table:
     """Return a row per song and a column per detector, or a row for each if that does not fit."""
+    from earwitness.report.charts.style import break_lines  # Altair takes long
+
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
     table.add_column("song", overflow="fold")
     table.add_column("length", justify="right", no_wrap=True)
