@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from earwitness.core.errors import AudioError
 from earwitness.perturb.base import DecodePerturbation, Perturbation, Samples
 from earwitness.perturb.catalog import draw_for
 from earwitness.perturb.coding import Coding
@@ -191,3 +192,30 @@ def test_ffmpeg_decodes_a_coded_file_as_we_do() -> None:
     ours = change("mp3_128", samples)
     n = min(ours.shape[1], other.shape[1]) - 2304
     assert np.abs(ours[:, :n] - other[:, :n]).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ffconcat version 1.0\nfile '{}'\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n",
+    ],
+)
+def test_the_other_decoder_opens_no_file_that_another_names(text: str, tmp_path: Path) -> None:
+    music = tmp_path / "music.wav"
+    soundfile.write(music, np.zeros((16_000, 1)), 16_000)
+    decoder = draw_for("decoder_ffmpeg", seed=0, item="a")
+    assert isinstance(decoder, DecodePerturbation)
+    assert decoder.read(music)[0].shape == (1, 16_000)
+    playlist = tmp_path / "list.mp3"
+    playlist.write_text(text.format(music.name))
+    with pytest.raises(AudioError, match="cannot be decoded"):
+        decoder.read(playlist)
+
+
+def test_the_other_decoder_reads_twelve_channels(tmp_path: Path) -> None:
+    path = tmp_path / "many.wav"
+    soundfile.write(path, np.zeros((4_000, 12)), 16_000)
+    decoder = draw_for("decoder_ffmpeg", seed=0, item="a")
+    assert isinstance(decoder, DecodePerturbation)
+    assert decoder.read(path)[0].shape == (12, 4_000)  # planar frames would crash PyAV

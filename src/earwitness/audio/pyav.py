@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,18 @@ def read(fd: int, info: AudioInfo, spans: Sequence[Span]) -> list[NDArray[np.flo
         return fill_spans(info, spans, (samples for samples, _ in stream.blocks))
 
 
+def read_all(file: BinaryIO, path: str) -> tuple[NDArray[np.float32], int]:
+    """Return all samples, ``(n_channels, n_samples)``, and their rate, of a file or one in memory.
+
+    ``path`` names it in errors, which are ``AudioError``.
+    """
+    with _audio_of(file, path) as (container, stream):
+        blocks = list(_blocks(container, stream, path, 0))
+    if not blocks:
+        raise AudioError(path, "holds no samples")
+    return np.concatenate([samples for samples, _ in blocks], axis=1), blocks[0][1]
+
+
 def scan_packets(fd: int, path: str) -> Packets:
     """Return hash and size of the compressed packets, and the tags."""
     with _audio_stream(fd, path) as (container, stream):
@@ -150,13 +162,22 @@ def _open_stream(fd: int, path: str) -> Iterator[_Stream]:
 
 @contextlib.contextmanager
 def _audio_stream(fd: int, path: str) -> Iterator[tuple[Any, Any]]:
+    """Yield what ``_audio_of`` does, from the start of the file."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    with (
+        open(fd, "rb", closefd=False) as file,  # a descriptor, not a path
+        _audio_of(file, path) as found,
+    ):
+        yield found
+
+
+@contextlib.contextmanager
+def _audio_of(file: BinaryIO, path: str) -> Iterator[tuple[Any, Any]]:
     """Yield a container and its default audio stream, else its first; errors as ``AudioError``."""
     import av
 
-    os.lseek(fd, 0, os.SEEK_SET)
     with (
         _mapped_errors(path),
-        open(fd, "rb", closefd=False) as file,  # a descriptor, not a path
         av.open(
             file, options={"format_whitelist": FORMATS}, metadata_errors="replace"
         ) as container,

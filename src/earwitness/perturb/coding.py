@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.audio.clips import resample
+from earwitness.audio.pyav import read_all
 from earwitness.core.errors import AudioError, PerturbationError, first_line
 from earwitness.perturb.base import Parameters, Samples
 from earwitness.perturb.resampling import fit_length
@@ -57,7 +58,10 @@ class Coding:
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return decoded samples; ``PerturbationError`` for over two channels."""
         content, coded_hz = self.encode(samples, sample_rate_hz)
-        decoded, _ = _decode(io.BytesIO(content), self.codec)
+        try:
+            decoded, _ = read_all(io.BytesIO(content), self.codec)
+        except AudioError as error:
+            raise PerturbationError(f"{self.codec}: {error.reason}, expected audio") from error
         delay = _DELAY_SAMPLES.get(self.codec, 0)
         back = resample(decoded[:, delay:], coded_hz, sample_rate_hz)
         return fit_length(back, samples.shape[1]), sample_rate_hz
@@ -196,23 +200,6 @@ class OtherDecoder:
         """Return the samples of a file and their rate."""
         try:
             with path.open("rb") as file:
-                return _decode(file, None)
-        except (PerturbationError, OSError) as error:
+                return read_all(file, str(path))
+        except OSError as error:
             raise AudioError(str(path), first_line(error)) from error
-
-
-def _decode(file: Any, codec: str | None) -> tuple[Samples, int]:
-    """Decode all of a file with FFmpeg, without the encoder's delay where the file states it."""
-    import av
-
-    try:
-        with av.open(file, metadata_errors="replace") as container:
-            frames = [f for f in container.decode(audio=0) if isinstance(f, av.AudioFrame)]
-            rate_hz = container.streams.audio[0].rate
-            to_float = av.AudioResampler(format="fltp", rate=rate_hz)
-            parts = [part.to_ndarray() for f in frames for part in to_float.resample(f)]
-    except (av.FFmpegError, IndexError) as error:
-        raise PerturbationError(f"{codec or 'ffmpeg'}: {first_line(error)}") from error
-    if not parts:
-        raise PerturbationError(f"{codec or 'ffmpeg'}: no samples, expected at least one")
-    return np.concatenate(parts, axis=1).astype(np.float32), rate_hz
