@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -20,9 +21,8 @@ Samples = NDArray[np.float32]
 Parameters = Mapping[str, float | int | str]
 
 
-@runtime_checkable
-class Perturbation(Protocol):
-    """A change to audio with all of its parameters fixed, as a frozen dataclass."""
+class Drawn(Protocol):
+    """A change with all of its parameters fixed, as a frozen dataclass."""
 
     @property
     def parameters(self) -> Parameters:
@@ -33,6 +33,11 @@ class Perturbation(Protocol):
     def draw(cls, rng: np.random.Generator, **options: Any) -> Self:
         """Return a perturbation with its random parameters drawn from ``rng``."""
         ...
+
+
+@runtime_checkable
+class Perturbation(Drawn, Protocol):
+    """A change to audio."""
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return changed samples and their rate; the input is left as it is.
@@ -44,22 +49,26 @@ class Perturbation(Protocol):
 
 
 @runtime_checkable
-class DecodePerturbation(Protocol):
+class DecodePerturbation(Drawn, Protocol):
     """A change to how a file is decoded; it takes the place of ``read_audio``."""
-
-    @property
-    def parameters(self) -> Parameters:
-        """Values by name, units in the names, for the row of the changed item."""
-        ...
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, **options: Any) -> Self:
-        """Return a perturbation with its random parameters drawn from ``rng``."""
-        ...
 
     def read(self, path: Path) -> tuple[Samples, int]:
         """Return the samples of a file and their rate; ``AudioError`` if it cannot be read."""
         ...
+
+
+class FieldsAsParameters:
+    """Base of dataclasses whose fields are their parameters and, unless drawn, their options."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """The fields."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]  # subclasses are dataclasses
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, *_: Any, **options: Any) -> Self:  # noqa: ARG003
+        """Return a perturbation that is not random."""
+        return cls(**options)
 
 
 Factory = Callable[..., Perturbation | DecodePerturbation]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from earwitness.audio.clips import resample
 from earwitness.audio.pyav import read_all
 from earwitness.core.errors import AudioError, PerturbationError, first_line
-from earwitness.perturb.base import Parameters, Samples
+from earwitness.perturb.base import FieldsAsParameters, Parameters, Samples
 from earwitness.perturb.resampling import fit_length
 
 CODECS = {
@@ -37,23 +36,15 @@ _OTHER_RATES_HZ = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100,
 
 
 @dataclass(frozen=True)
-class Coding:
+class Coding(FieldsAsParameters):
     """A lossy codec at a constant bit rate, decoded to the same rate, length and position."""
 
     codec: str
     bit_rate_kbps: int
 
-    @classmethod
-    def draw(cls, rng: np.random.Generator, *, codec: str, bit_rate_kbps: int) -> Self:  # noqa: ARG003
-        """Return a codec at a bit rate."""
-        if codec not in CODECS:
-            raise ValueError(f"codec {codec!r}, expected {', '.join(CODECS)}")
-        return cls(codec, bit_rate_kbps)
-
-    @property
-    def parameters(self) -> Parameters:
-        """The codec and the bit rate."""
-        return {"codec": self.codec, "bit_rate_kbps": self.bit_rate_kbps}
+    def __post_init__(self) -> None:
+        if self.codec not in CODECS:
+            raise ValueError(f"codec {self.codec!r}, expected {', '.join(CODECS)}")
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return decoded samples; ``PerturbationError`` for over two channels."""
@@ -93,17 +84,17 @@ class Coding:
 
 
 @dataclass(frozen=True)
-class Vorbis:
-    """Ogg Vorbis at a quality, by libsndfile: PyAV's FFmpeg has no good encoder of it."""
+class Vorbis(FieldsAsParameters):
+    """Ogg Vorbis, by libsndfile: PyAV's FFmpeg has no good encoder of it.
+
+    The quality is from 0 to 10, as oggenc has it; 5 is about 160 kbit/s.
+    """
 
     quality: float
 
-    @classmethod
-    def draw(cls, rng: np.random.Generator, *, quality: float) -> Self:  # noqa: ARG003
-        """Return a quality from 0 to 10, as oggenc has it; 5 is about 160 kbit/s."""
-        if not 0 <= quality <= 10:
-            raise ValueError(f"quality is {quality}, expected 0 to 10")
-        return cls(quality)
+    def __post_init__(self) -> None:
+        if not 0 <= self.quality <= 10:
+            raise ValueError(f"quality is {self.quality}, expected 0 to 10")
 
     @property
     def parameters(self) -> Parameters:
@@ -131,7 +122,7 @@ class Vorbis:
 
 
 @dataclass(frozen=True)
-class Lossless:
+class Lossless(FieldsAsParameters):
     """A round trip through a file of 24-bit integers, FLAC or WAV.
 
     Samples over full scale, as decoded MP3 has them, are not clipped: the file is written at a
@@ -140,12 +131,9 @@ class Lossless:
 
     container: str
 
-    @classmethod
-    def draw(cls, rng: np.random.Generator, *, container: str) -> Self:  # noqa: ARG003
-        """Return a round trip through ``flac`` or ``wav``."""
-        if container not in ("flac", "wav"):
-            raise ValueError(f"container {container!r}, expected flac or wav")
-        return cls(container)
+    def __post_init__(self) -> None:
+        if self.container not in ("flac", "wav"):
+            raise ValueError(f"container {self.container!r}, expected flac or wav")
 
     @property
     def parameters(self) -> Parameters:
@@ -183,13 +171,8 @@ def round_to_24_bits(samples: Samples) -> NDArray[np.int32]:
 
 
 @dataclass(frozen=True)
-class OtherDecoder:
+class OtherDecoder(FieldsAsParameters):
     """A file decoded by FFmpeg, through PyAV, instead of libsndfile."""
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> Self:  # noqa: ARG003 - not random
-        """Return the decoder."""
-        return cls()
 
     @property
     def parameters(self) -> Parameters:

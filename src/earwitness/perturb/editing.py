@@ -8,31 +8,15 @@ from typing import Literal, Self
 import numpy as np
 
 from earwitness.core.errors import PerturbationError
-from earwitness.perturb.base import Parameters, Samples
+from earwitness.perturb.base import FieldsAsParameters, Samples
 
 
 @dataclass(frozen=True)
-class Edit:
+class Edit(FieldsAsParameters):
     """Audio removed (negative) or silence added (positive) at either end."""
 
-    start_s: float
-    end_s: float
-
-    @classmethod
-    def draw(
-        cls,
-        rng: np.random.Generator,  # noqa: ARG003 - not random
-        *,
-        start_s: float = 0.0,
-        end_s: float = 0.0,
-    ) -> Self:
-        """Return an edit of the two ends."""
-        return cls(start_s, end_s)
-
-    @property
-    def parameters(self) -> Parameters:
-        """Seconds added at each end."""
-        return {"start_s": self.start_s, "end_s": self.end_s}
+    start_s: float = 0.0
+    end_s: float = 0.0
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return edited samples; ``PerturbationError`` if none would be left."""
@@ -46,7 +30,7 @@ class Edit:
 
 
 @dataclass(frozen=True)
-class Crop:
+class Crop(FieldsAsParameters):
     """A part of random position."""
 
     share: float
@@ -59,11 +43,6 @@ class Crop:
             raise ValueError(f"share is {share}, expected over 0, at most 1")
         return cls(share, float(rng.random()))
 
-    @property
-    def parameters(self) -> Parameters:
-        """The share of the length, and the position between first and last possible start."""
-        return {"share": self.share, "position": self.position}
-
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return at least one sample."""
         length = max(1, round(self.share * samples.shape[1]))
@@ -72,20 +51,10 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Mono:
+class Mono(FieldsAsParameters):
     """One channel: the mean over channels, or the first."""
 
     mix: Literal["mean", "left"]
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, *, mix: Literal["mean", "left"]) -> Self:  # noqa: ARG003
-        """Return a mix."""
-        return cls(mix)
-
-    @property
-    def parameters(self) -> Parameters:
-        """The mix."""
-        return {"mix": self.mix}
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return one channel."""

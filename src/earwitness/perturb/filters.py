@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
 from earwitness.core.errors import PerturbationError
-from earwitness.perturb.base import Parameters, Samples
+from earwitness.perturb.base import FieldsAsParameters, Samples
 
 
 @dataclass(frozen=True)
-class PassFilter:
+class PassFilter(FieldsAsParameters):
     """Butterworth low-pass or high-pass, run once forwards: -3.01 dB at the cut-off."""
 
     side: Literal["low", "high"]
     cutoff_hz: float
-    order: int
-
-    @classmethod
-    def draw(
-        cls,
-        rng: np.random.Generator,  # noqa: ARG003 - not random
-        *,
-        side: Literal["low", "high"],
-        cutoff_hz: float,
-        order: int = 8,
-    ) -> Self:
-        """Return a filter; its slope is 6 dB an octave times the order."""
-        return cls(side, cutoff_hz, order)
-
-    @property
-    def parameters(self) -> Parameters:
-        """The side that passes, the cut-off and the order."""
-        return {"side": self.side, "cutoff_hz": self.cutoff_hz, "order": self.order}
+    order: int = 8
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return filtered samples; a low-pass at or above Nyquist changes nothing."""
@@ -54,23 +37,13 @@ class PassFilter:
 
 
 @dataclass(frozen=True)
-class Tilt:
+class Tilt(FieldsAsParameters):
     """A straight line of gain over octaves, 0 dB at 1 kHz, in one multiplication of the spectrum.
 
     Below 31.25 Hz the gain stays what it is there.
     """
 
     tilt_db_per_octave: float
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, *, tilt_db_per_octave: float) -> Self:  # noqa: ARG003
-        """Return a tilt."""
-        return cls(tilt_db_per_octave)
-
-    @property
-    def parameters(self) -> Parameters:
-        """The slope."""
-        return {"tilt_db_per_octave": self.tilt_db_per_octave}
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return filtered samples, which may exceed full scale."""

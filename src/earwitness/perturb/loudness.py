@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
 from earwitness.core.errors import PerturbationError
-from earwitness.perturb.base import Parameters, Samples
+from earwitness.perturb.base import FieldsAsParameters, Samples
 
 _BLOCK_S = 0.4  # one block of the gated measurement
 _MAX_CHANNELS = 5  # of BS.1770 without the low-frequency channel
 
 
 @dataclass(frozen=True)
-class Loudness:
+class Loudness(FieldsAsParameters):
     """One gain that gives the whole file an integrated loudness, limited to full scale."""
 
     loudness_lufs: float
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, *, loudness_lufs: float) -> Self:  # noqa: ARG003
-        """Return a normalization."""
-        return cls(loudness_lufs)
-
-    @property
-    def parameters(self) -> Parameters:
-        """The loudness."""
-        return {"loudness_lufs": self.loudness_lufs}
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return amplified samples; audio that is all below the gate of -70 LUFS stays as it is."""

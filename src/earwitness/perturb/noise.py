@@ -8,13 +8,13 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.perturb.base import Parameters, Samples
+from earwitness.perturb.base import FieldsAsParameters, Samples
 
 Color = Literal["white", "pink"]
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(FieldsAsParameters):
     """Gaussian noise, independent in each channel.
 
     The ratio is of the powers over the whole file and all channels. Silence stays as it is.
@@ -28,11 +28,6 @@ class Noise:
     def draw(cls, rng: np.random.Generator, *, color: Color, snr_db: float) -> Self:
         """Return noise with a seed of its own."""
         return cls(color, snr_db, int(rng.integers(2**53)))
-
-    @property
-    def parameters(self) -> Parameters:
-        """The colour, the ratio and the seed of the noise."""
-        return {"color": self.color, "snr_db": self.snr_db, "noise_seed": self.noise_seed}
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return samples with noise, which may exceed full scale."""

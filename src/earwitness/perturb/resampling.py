@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
 from earwitness.audio.clips import resample
-from earwitness.perturb.base import Parameters, Samples
+from earwitness.perturb.base import FieldsAsParameters, Samples
 
 Resampler = Literal["soxr", "sinc", "swresample"]
 
 
 @dataclass(frozen=True)
-class Resample:
+class Resample(FieldsAsParameters):
     """Resampling to a rate and back to the first, to the same length.
 
     ``soxr`` is soxr HQ; ``sinc`` a windowed sinc of linear phase with six zero crossings, the
@@ -22,25 +22,11 @@ class Resample:
     """
 
     rate_hz: int
-    resampler: Resampler
+    resampler: Resampler = "soxr"
 
-    @classmethod
-    def draw(
-        cls,
-        rng: np.random.Generator,  # noqa: ARG003 - not random
-        *,
-        rate_hz: int,
-        resampler: Resampler = "soxr",
-    ) -> Self:
-        """Return a round trip."""
-        if resampler not in _RESAMPLERS:
-            raise ValueError(f"resampler {resampler!r}, expected {', '.join(_RESAMPLERS)}")
-        return cls(rate_hz, resampler)
-
-    @property
-    def parameters(self) -> Parameters:
-        """The rate between and the resampler."""
-        return {"rate_hz": self.rate_hz, "resampler": self.resampler}
+    def __post_init__(self) -> None:
+        if self.resampler not in _RESAMPLERS:
+            raise ValueError(f"resampler {self.resampler!r}, expected {', '.join(_RESAMPLERS)}")
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return samples at their own rate, unchanged if it is the rate between."""
@@ -53,20 +39,10 @@ class Resample:
 
 
 @dataclass(frozen=True)
-class Speed:
+class Speed(FieldsAsParameters):
     """Playback at another speed, which changes pitch and tempo together."""
 
     speed_ratio: float
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, *, speed_ratio: float) -> Self:  # noqa: ARG003
-        """Return a change of speed; over 1 is faster."""
-        return cls(speed_ratio)
-
-    @property
-    def parameters(self) -> Parameters:
-        """The ratio."""
-        return {"speed_ratio": self.speed_ratio}
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return samples at the same rate; their length is divided by the ratio."""

@@ -7,13 +7,13 @@ from typing import Self
 
 import numpy as np
 
-from earwitness.perturb.base import Parameters, Samples
+from earwitness.perturb.base import FieldsAsParameters, Parameters, Samples
 from earwitness.perturb.filters import PassFilter
 from earwitness.perturb.noise import Noise
 
 
 @dataclass(frozen=True)
-class Reverb:
+class Reverb(FieldsAsParameters):
     """Convolution with the direct sound and exponentially decaying noise, at the same power."""
 
     rt60_s: float
@@ -24,11 +24,6 @@ class Reverb:
     def draw(cls, rng: np.random.Generator, *, rt60_s: float, wet_db: float = -3.0) -> Self:
         """Return a room; ``wet_db`` is the energy of its decay relative to the direct sound."""
         return cls(rt60_s, wet_db, int(rng.integers(2**53)))
-
-    @property
-    def parameters(self) -> Parameters:
-        """Reverberation time, energy of the decay and seed of the room."""
-        return {"rt60_s": self.rt60_s, "wet_db": self.wet_db, "room_seed": self.room_seed}
 
     def impulse_response(self, sample_rate_hz: int) -> np.ndarray:
         """Return ``(n_samples,)`` float64: amplitude falls by 60 dB in ``rt60_s``."""

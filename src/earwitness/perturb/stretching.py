@@ -8,12 +8,12 @@ from typing import Any, Self
 import numpy as np
 
 from earwitness.core.errors import PerturbationError
-from earwitness.perturb.base import Parameters, Samples
+from earwitness.perturb.base import FieldsAsParameters, Samples
 from earwitness.perturb.resampling import fit_length
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Stretch(FieldsAsParameters):
     """Another tempo at the same pitch, or another pitch at the same tempo."""
 
     tempo_ratio: float
@@ -26,15 +26,6 @@ class Stretch:
     ) -> Self:
         """Return a stretch with the seed of its random phases; a tempo over 1 is faster."""
         return cls(tempo_ratio, semitones, int(rng.integers(2**31)))
-
-    @property
-    def parameters(self) -> Parameters:
-        """Tempo, pitch and the seed of the phases."""
-        return {
-            "tempo_ratio": self.tempo_ratio,
-            "semitones": self.semitones,
-            "phase_seed": self.phase_seed,
-        }
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return samples in time with the input: the library removes its latency."""
