@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 _started: list[subprocess.Popen[str]] = []
 
@@ -33,6 +35,24 @@ def start(
     )
     _started.append(process)
     return process
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Return the status, the output and the errors of a process that ends."""
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def n_rows(out: Path, detector: str = "mine") -> int:
+    """Return the number of whole rows in the store of a run, without the header."""
+    store = out / "store" / f"{detector}.jsonl"
+    return max(store.read_bytes().count(b"\n") - 1, 0) if store.exists() else 0
+
+
+def wait_for_rows(process: subprocess.Popen[str], out: Path, n: int) -> None:
+    """Wait for ``n`` rows in the store of a run, or the end of its process."""
+    while process.poll() is None and n_rows(out) < n:
+        time.sleep(0.002)
 
 
 def kill_started() -> None:

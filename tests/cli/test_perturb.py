@@ -15,6 +15,7 @@ import pytest
 import processes
 from builders import write_tone
 from earwitness.splits.manifests import read_manifest
+from processes import finish
 
 N_KILLS = 3
 N_COPIES = 20 * 3
@@ -39,11 +40,6 @@ def start(items: Path, out: Path) -> subprocess.Popen[str]:
     return processes.start([sys.executable, "-m", "earwitness", "perturb", *named])
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, err = process.communicate(timeout=120)
-    return process.returncode, err
-
-
 def n_copies(out: Path) -> int:
     return len(list(out.glob("*/*.flac")))
 
@@ -62,7 +58,7 @@ def contents(out: Path) -> dict[str, bytes]:
 
 def test_killed_and_interrupted_copies_resume_to_the_same_bytes(items: Path) -> None:
     unbroken, out, rng = items / "unbroken", items / "stopped", np.random.default_rng(0)
-    code, err = finish(start(items, unbroken))
+    code, _, err = finish(start(items, unbroken))
     assert code == 0, err
     assert n_copies(unbroken) == N_COPIES
     for stop in (*[signal.SIGKILL] * N_KILLS, signal.SIGINT):
@@ -71,11 +67,11 @@ def test_killed_and_interrupted_copies_resume_to_the_same_bytes(items: Path) -> 
         wait_for_copies(process, out, before + int(rng.integers(1, 6)))
         assert process.poll() is None, "the run ended before it could be stopped"
         os.killpg(process.pid, stop)
-        code, err = finish(process)
+        code, _, err = finish(process)
         assert code == (-signal.SIGKILL if stop == signal.SIGKILL else 130), err
         assert before < n_copies(out) < N_COPIES
         assert not (out / "manifest.csv").exists()
-    code, err = finish(start(items, out))
+    code, _, err = finish(start(items, out))
     assert code == 0, err
     assert contents(out) == contents(unbroken)
 

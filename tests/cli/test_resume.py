@@ -18,6 +18,7 @@ import processes
 from builders import write_tone
 from cli.conftest import Run
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
+from processes import finish, n_rows, wait_for_rows
 
 N_FILES = 120
 N_KILLS = 8
@@ -58,22 +59,6 @@ def start(bench: Path, out: Path, *, limit: int | None = None) -> subprocess.Pop
 
     command = [sys.executable, "-m", "earwitness", *arguments(bench, out)]
     return processes.start(command, before=limit_files)
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def n_rows(out: Path) -> int:
-    """Whole rows on disk, the header left out."""
-    store = out / "store" / "mine.jsonl"
-    return max(store.read_bytes().count(b"\n") - 1, 0) if store.exists() else 0
-
-
-def wait_for_rows(process: subprocess.Popen[str], out: Path, n: int) -> None:
-    while process.poll() is None and n_rows(out) < n:
-        time.sleep(0.002)
 
 
 def assert_nobody_is_left(group: int) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import processes
 from builders import write_tone
 from cli.conftest import Run
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
+from processes import finish, n_rows, wait_for_rows
 
 N_KILLS = 4
 N_ROWS = 4 * 30
@@ -59,21 +59,6 @@ def suite(bench: Path) -> Path:
 
 def start(bench: Path, out: Path) -> subprocess.Popen[str]:
     return processes.start([sys.executable, "-m", "earwitness", *arguments(bench, out)])
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def n_rows(out: Path) -> int:
-    store = out / "store" / "mine.jsonl"
-    return max(store.read_bytes().count(b"\n") - 1, 0) if store.exists() else 0
-
-
-def wait_for_rows(process: subprocess.Popen[str], out: Path, n: int) -> None:
-    while process.poll() is None and n_rows(out) < n:
-        time.sleep(0.002)
 
 
 def contents(out: Path) -> dict[str, str]:
@@ -143,14 +128,14 @@ def test_rows_name_their_perturbation_and_no_audio_is_written(
 
 
 def test_an_unknown_suite_and_two_manifests_are_refused(bench: Path, run: Run) -> None:
-    told = run("stress", "--manifest", bench / "m.csv", "--suite", "loud", "--out", bench / "no")
-    assert told.code == 2
-    assert "expected quick, sensitivity, full or a YAML file" in told.err
+    result = run("stress", "--manifest", bench / "m.csv", "--suite", "loud", "--out", bench / "no")
+    assert result.code == 2
+    assert "expected quick, sensitivity, full or a YAML file" in result.err
     (bench / "n.csv").write_text((bench / "m.csv").read_text())
     two = f"{bench / 'm.csv'},{bench / 'n.csv'}"
-    told = run("stress", "--manifest", two, "--out", bench / "no")
-    assert told.code == 2
-    assert "--manifest: 2 manifests, expected one" in told.err
+    result = run("stress", "--manifest", two, "--out", bench / "no")
+    assert result.code == 2
+    assert "--manifest: 2 manifests, expected one" in result.err
 
 
 def test_audio_is_kept_if_asked_for(tmp_path: Path, bench: Path, run: Run) -> None:
@@ -158,7 +143,7 @@ def test_audio_is_kept_if_asked_for(tmp_path: Path, bench: Path, run: Run) -> No
     (tmp_path / "two.csv").write_text("filepath,target\n" + "".join(rows))
     named = ("stress", "--detector", bench / "mine", "--manifest", tmp_path / "two.csv")
     more = ("--root", bench / "sound", "--suite", suite(bench), "--num-workers", "0")
-    told = run(*named, *more, "--out", tmp_path / "out", "--keep-audio")
-    assert told.code == 0, told.err
+    result = run(*named, *more, "--out", tmp_path / "out", "--keep-audio")
+    assert result.code == 0, result.err
     copies = sorted((tmp_path / "out" / "audio" / "polarity").glob("*.wav"))
     assert [copy.name[:3] for copy in copies] == ["0--", "1--"]
