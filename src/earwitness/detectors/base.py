@@ -89,8 +89,8 @@ def mix_checked(
     return mono
 
 
-class Detector(Protocol):
-    """Scores clips."""
+class Opened(Protocol):
+    """An opened detector, of clips or of files."""
 
     @property
     def card(self) -> DetectorCard:
@@ -104,18 +104,22 @@ class Detector(Protocol):
 
     @property
     def backend(self) -> str:
-        """Library that computes its scores: ``torch``, ``onnxruntime``, ``numpy``."""
+        """What computes its scores, such as ``torch``, ``onnxruntime``, ``numpy`` or ``http``."""
         ...
 
     @property
     def batch_size(self) -> int:
-        """Preferred batch size."""
+        """Preferred number of clips or files per call."""
         ...
 
     @property
     def remarks(self) -> Sequence[str]:
         """Notes for the user on how scoring went, in phrases without a full stop."""
         ...
+
+
+class Detector(Opened, Protocol):
+    """Scores clips."""
 
     def score(self, clips: Sequence[Clip]) -> Scores:
         """Score clips that meet the card's contract.
@@ -130,37 +134,12 @@ class Detector(Protocol):
 
 
 @runtime_checkable
-class FileDetector(Protocol):
-    """Scores whole files, which it reads itself, such as a program or a service."""
-
-    @property
-    def card(self) -> DetectorCard:
-        """Its identity and the meaning of its scores; its contract has ``reads_files``."""
-        ...
-
-    @property
-    def device(self) -> str:
-        """Where it runs, as far as known."""
-        ...
-
-    @property
-    def backend(self) -> str:
-        """What computes its scores: ``command``, ``http``."""
-        ...
-
-    @property
-    def batch_size(self) -> int:
-        """Number of files per call."""
-        ...
+class FileDetector(Opened, Protocol):
+    """Scores whole files, which it reads itself: its contract has ``reads_files``."""
 
     @property
     def n_parallel(self) -> int:
         """Number of calls at a time, from several threads."""
-        ...
-
-    @property
-    def remarks(self) -> Sequence[str]:
-        """Notes for the user on how scoring went, in phrases without a full stop."""
         ...
 
     def keep_records(self, folder: Path) -> None:
