@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm, t
 
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS
@@ -121,11 +122,21 @@ def rate_interval(hit: Ints, group: Ints, confidence: float = CONFIDENCE) -> Int
     if len(groups) < MIN_GROUPS:
         return Interval(reason=TOO_FEW_GROUPS)
     share = float(np.mean(hit))
-    parts = np.bincount(codes, hit - share) / len(hit)
-    variance = float((parts**2).sum()) * len(groups) / (len(groups) - 1)
+    parts, variance = _parts_of_mean(hit - share, codes)
     if variance > 0:
         variance = max(variance, share * (1 - share) / len(hit))
     return score_interval(share, variance, freedom_of(parts), len(groups), confidence)
+
+
+def _parts_of_mean(deviations: NDArray[np.floating], codes: Ints) -> tuple[Floats, float]:
+    """Return each group's part of a mean's deviation, and the variance of the mean over groups.
+
+    Args:
+        deviations: ``(n_items,)`` values minus their mean.
+        codes: ``(n_items,)`` groups from 0 on, two or more.
+    """
+    parts = np.bincount(codes, deviations) / len(deviations)
+    return parts, float((parts**2).sum()) * len(parts) / (len(parts) - 1)
 
 
 def mixed_interval(
@@ -302,8 +313,7 @@ def mean_interval(values: Floats, group: Ints, confidence: float = CONFIDENCE) -
     if len(groups) < MIN_GROUPS:
         return Interval(reason=TOO_FEW_GROUPS)
     mean = float(np.mean(values))
-    parts = np.bincount(codes, values - mean) / len(values)
-    variance = float((parts**2).sum()) * len(groups) / (len(groups) - 1)
+    parts, variance = _parts_of_mean(values - mean, codes)
     if variance == 0:
         return Interval(reason=NO_VARIATION)
     freedom = min(freedom_of(parts), len(groups) - 1)

@@ -101,6 +101,18 @@ def _rate_of(label: str, flagged: str, total: str, target: int) -> Metric:
     )
 
 
+def _area_of(label: str, formula: Callable[[Steps], Floats]) -> Metric:
+    """Return a metric of the risk-coverage curve."""
+    return Metric(
+        label=label,
+        needs="margin",
+        higher_is_better=False,
+        of_steps=lambda steps, _: formula(steps),
+        ranking=_confidence,
+        one_class=True,
+    )
+
+
 SELECTIVE: dict[str, Metric] = {
     "coverage": Metric(
         label="coverage (not abstained)",
@@ -128,20 +140,6 @@ SELECTIVE: dict[str, Metric] = {
     "fpr_abstained_unflagged": _rate_of(
         "FPR, abstained as not flagged", "n_real_flagged", "n_real", 0
     ),
-    "aurc": Metric(
-        label="AURC",
-        needs="margin",
-        higher_is_better=False,
-        of_steps=lambda steps, _: aurc(steps),
-        ranking=_confidence,
-        one_class=True,
-    ),
-    "excess_aurc": Metric(
-        label="excess AURC",
-        needs="margin",
-        higher_is_better=False,
-        of_steps=lambda steps, _: excess_aurc(steps),
-        ranking=_confidence,
-        one_class=True,
-    ),
+    "aurc": _area_of("AURC", aurc),
+    "excess_aurc": _area_of("excess AURC", excess_aurc),
 }
