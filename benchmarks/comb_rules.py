@@ -50,8 +50,7 @@ def families(samples: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
     residual = comb.flatten(comb.comb_spectrum_db(samples))
     if residual is None:
         return {}
-    inside = residual[round(comb.BAND_HZ[0] * comb.N_FFT / comb.SAMPLE_RATE_HZ) :]
-    deviation = 1.4826 * float(np.median(np.abs(inside - np.median(inside))))
+    deviation = comb.deviation_of(residual)
     return {
         name: np.sort([comb.score_comb(residual, p, deviation).z for p in periods])[::-1]
         for name, periods in comb.FAMILIES.items()

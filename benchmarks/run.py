@@ -161,17 +161,17 @@ def case_combs(audio: list[Path]) -> Figures:
         samples = (read_slice(p, 0, length, sample_rate_hz=CLIP_RATE, mono=True) for p in paths)
         return [Clip(each, CLIP_RATE) for each in samples]
 
-    def judge(clips: list[Clip]) -> None:
+    def score(clips: list[Clip]) -> None:
         for clip in clips:
             for detector in detectors:
                 detector.score([clip])
 
     clips = decode(audio)
-    judge(decode(audio[:2]))  # both sides begin warm
+    score(decode(audio[:2]))  # both sides begin warm
     return {
         "n": len(audio),
         "plain_s": timed(lambda: decode(audio)),
-        "ours_s": timed(lambda: judge(clips)),
+        "ours_s": timed(lambda: score(clips)),
     }
 
 

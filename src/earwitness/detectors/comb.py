@@ -256,9 +256,7 @@ def find_traces(
         decoders: Families to look for.
         without_hz: Leave out periods that are multiples of this one.
     """
-    first = round(BAND_HZ[0] * N_FFT / SAMPLE_RATE_HZ)
-    inside = residual[first:]
-    deviation = 1.4826 * float(np.median(np.abs(inside - np.median(inside))))
+    deviation = deviation_of(residual)
     found = []
     for decoder in decoders:
         kept = [p for p in FAMILIES[decoder] if not without_hz or abs(p / without_hz % 1) > 1e-6]
@@ -286,6 +284,12 @@ def _find_steady(
     return max((_NOTHING, *steady))
 
 
+def deviation_of(residual: NDArray[np.float32]) -> float:
+    """Return the robust standard deviation of a residual spectrum in the band."""
+    inside = residual[round(BAND_HZ[0] * N_FFT / SAMPLE_RATE_HZ) :]
+    return 1.4826 * float(np.median(np.abs(inside - np.median(inside))))
+
+
 class Comb(NamedTuple):
     """Strength of one comb, its period and its teeth above the background."""
 
@@ -300,7 +304,7 @@ def score_comb(residual: NDArray[np.float32], period_hz: float, deviation: float
     Args:
         residual: From ``flatten``.
         period_hz: Distance of its teeth.
-        deviation: Robust standard deviation of the residual in the band.
+        deviation: From ``deviation_of``.
     """
     levels = fold(residual, period_hz)
     n_offsets, n_teeth = levels.shape
