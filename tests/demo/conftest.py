@@ -15,7 +15,7 @@ from earwitness.cli import bench as command
 from earwitness.cli import console
 from earwitness.demo.run import Settings, prepare_demo, run_demo
 
-SMALL = Settings(n_tracks=12, n_songs=4, n_captions=2, clip_s=4.0)
+SMALL = Settings(n_tracks=12, n_songs=4, n_captions=2, clip_s=6.0)
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ def small_demo(tmp_path_factory: pytest.TempPathFactory) -> SmallDemo:
     out, steps = tmp_path_factory.mktemp("demo") / "out", list[str]()
     printed = Console(file=io.StringIO(), width=110, highlight=False, soft_wrap=True)
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("EARWITNESS_WEIGHTS", raising=False)
         patch.setenv("EARWITNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(console, "out", printed)
         prepare_demo(out, SMALL, on_step=steps.append)

@@ -62,17 +62,17 @@ def check_text(name: str, text: str, out: Path) -> None:
 def test_scores_are_those_of_the_golden_files(small_demo: SmallDemo) -> None:
     paths = sorted(small_demo.done.predictions)
     tables = [
-        pl.read_csv(path).select(pl.lit(path.parent.name).alias("manifest"), "filepath", "logit")
+        pl.read_csv(path).select("detector", "filepath", "logit")
         for path in paths
         if path.parent.name == "ood_requested_combined"
     ]
-    check_table("scores.csv", pl.concat(tables).sort("manifest", "filepath"))
+    check_table("scores.csv", pl.concat(tables).sort("detector", "filepath"))
 
 
 def test_metrics_are_those_of_the_golden_files(small_demo: SmallDemo) -> None:
     table = pl.read_csv(small_demo.out / "run" / "metrics.csv", infer_schema_length=None)
-    columns = ("kind", "slice", "metric", "value", "n_items", "n_groups")
-    check_table("metrics.csv", table.select(columns).sort(columns[:3]))
+    columns = ("detector", "kind", "slice", "metric", "value", "n_items", "n_groups")
+    check_table("metrics.csv", table.select(columns).sort(columns[:4]))
 
 
 def test_audit_verdicts_are_those_of_the_golden_files(small_demo: SmallDemo) -> None:

@@ -16,7 +16,7 @@ from earwitness.cli.options import option, switch
 
 if TYPE_CHECKING:
     from earwitness.bench.run import BenchmarkRun
-    from earwitness.demo.run import Outcome
+    from earwitness.demo.outcomes import Flagged, Outcome
 
 BENCH_YAML = Path("bench.yaml")
 
@@ -141,13 +141,14 @@ def demo(
 
 
 def _print_demo(done: BenchmarkRun, out: Path) -> None:
-    from earwitness.demo.run import DETECTOR, WORKSPACE, read_outcomes
+    from earwitness.demo.outcomes import read_flagged, read_outcomes
+    from earwitness.demo.run import DETECTOR, WORKSPACE
     from earwitness.report.comparison import comparison_table, read_comparison
 
     console.out.print()
     console.out.print(comparison_table(read_comparison(done.comparison)))
     console.out.print()
-    for line in _lesson(read_outcomes(done)):
+    for line in _lesson(Path(DETECTOR).name, read_outcomes(done), read_flagged(done)):
         console.echo(line)
     console.out.print("\nOutput files")
     print_places(done)
@@ -155,8 +156,8 @@ def _print_demo(done: BenchmarkRun, out: Path) -> None:
         console.echo(f"  {what:<18} {out / path}")
 
 
-def _lesson(outcomes: list[Outcome]) -> list[str]:
-    """Return the accuracy by kind of music, and what it shows."""
+def _lesson(name: str, outcomes: list[Outcome], others: list[Flagged]) -> list[str]:
+    """Return the trained detector's accuracy by kind, what it shows, and what others flag."""
     lines = [
         f"  {o.kind:<17} {o.source:<14} {o.n_right:>2} of {o.n:>2} ({o.n_right / o.n:4.0%})  "
         f"{'in the training data' if o.known else 'not in the training data'}"
@@ -166,7 +167,7 @@ def _lesson(outcomes: list[Outcome]) -> list[str]:
         [o for o in outcomes if o.kind != "real" and o.known is s] for s in (True, False)
     )
     found = (
-        f"The detector finds {_found(known)} of the fakes of kinds in its training data and "
+        f"{name} finds {_found(known)} of the fakes of kinds in its training data and "
         f"{_found(unknown)} of the others."
     )
     if _is_above(known, unknown):
@@ -176,7 +177,12 @@ def _lesson(outcomes: list[Outcome]) -> list[str]:
         )
     else:
         lesson = " With this seed the intervals of the two rates overlap."
-    return ["Correct decisions by kind of music", *lines, "", found + lesson]
+    more = [
+        f"Not trained here: {o.detector} flags {o.n_fake_flagged} of {o.n_fake} fakes and "
+        f"{o.n_real_flagged} of {o.n_real} reals."
+        for o in others
+    ]
+    return [f"Correct decisions of {name} by kind of music", *lines, "", found + lesson, *more]
 
 
 def _found(fakes: list[Outcome]) -> str:

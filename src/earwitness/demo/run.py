@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
 from earwitness.bench.config import BenchConfig
 from earwitness.bench.run import BenchmarkRun, run_benchmark
@@ -33,7 +32,7 @@ from earwitness.bench.steps import Watcher
 from earwitness.core.errors import RunError, UsageError
 from earwitness.core.io import atomic_write, write_json, write_text
 from earwitness.demo.fakes import ENCODERS, SONGMAKERS, Copy, Recording, make_recording
-from earwitness.scoring.prediction_files import read_predictions
+from earwitness.listen.listen import find_detectors
 from earwitness.scoring.run import OnStart
 from earwitness.scoring.workers import Death, TaskQueue, map_tasks
 from earwitness.splits.build import SplitOptions, build_splits, write_splits
@@ -278,23 +277,12 @@ def _song_row(song: Song, clip_s: float, skip_s: float, *, overlap: bool) -> dic
 WORKSPACE, DETECTOR = "workspace", "detectors/fakeprint-demo"
 KNOWN_GENERATORS = ("upsample320", "upsample512")
 """Generators in the training set."""
-REAL = "real"
-_COMBINED = "ood_requested_combined"
+SHIPPED = ("comb", "box")
+"""Detectors of traces that need no weights but the package's."""
+OTHERS = ("lofcz-lr", "lofcz-cnn")
+"""Detectors that are run if their weights are at hand."""
+COMBINED = "ood_requested_combined"
 _CLAIM = ".earwitness-demo"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Correct decisions on one generator (or ``real``) in one dataset.
-
-    ``known``: whether the detector was trained on it.
-    """
-
-    kind: str
-    source: str
-    n: int
-    n_right: int
-    known: bool
 
 
 def prepare_demo(
@@ -333,7 +321,7 @@ def prepare_demo(
         seed=settings.seed,
     )
     write_splits(build_splits(options), out / "train")
-    train_fakeprint([read_manifest(out / "train" / f"{_COMBINED}.csv")], out / DETECTOR)
+    train_fakeprint([read_manifest(out / "train" / f"{COMBINED}.csv")], out / DETECTOR)
 
 
 def _claim(out: Path) -> None:
@@ -356,8 +344,18 @@ def run_demo(
     watcher: Watcher,
     on_start: OnStart | None = None,
 ) -> BenchmarkRun:
-    """Run the benchmark on the validation part of the workspace; see ``run_benchmark``."""
-    on_step("3/3 scoring other tracks: of these generators, and of unknown ones")
+    """Run the benchmark on the validation part of the workspace; see ``run_benchmark``.
+
+    Besides the trained detector it scores ``SHIPPED`` and, of ``OTHERS``, those that are here.
+    """
+    found, _ = find_detectors()
+    here = {name: found[name] for name in OTHERS if name in found}
+    missing = [name for name in OTHERS if name not in here]
+    left_out = f"; left out without weights: {', '.join(missing)}" if missing else ""
+    on_step(
+        "3/3 scoring other tracks, of these generators and of unknown ones, with "
+        f"{', '.join((Path(DETECTOR).name, *SHIPPED, *here))}{left_out}"
+    )
     n_tracks = settings.n_tracks // 3
     splits = {
         "root": out / WORKSPACE,
@@ -372,23 +370,11 @@ def run_demo(
     config = {
         "out": out / "run",
         "data": {"splits": splits},
-        "detectors": [{"name": str(out / DETECTOR)}],
-        "audit": {"against": [out / "train" / f"{_COMBINED}.csv"]},
+        "detectors": [
+            {"name": str(out / DETECTOR)},
+            *({"name": name} for name in SHIPPED),
+            *({"name": name, "weights": str(path)} for name, path in here.items()),
+        ],
+        "audit": {"against": [out / "train" / f"{COMBINED}.csv"]},
     }
     return run_benchmark(BenchConfig.model_validate(config), watcher=watcher, on_start=on_start)
-
-
-def read_outcomes(benchmark: BenchmarkRun) -> list[Outcome]:
-    """Return the accuracy per kind: real first, then the known generators."""
-    path = next(path for path in benchmark.predictions if path.parent.name == _COMBINED)
-    (predictions,) = read_predictions(path)
-    counts = (
-        predictions.frame.filter(pl.col("pred_label").is_not_null())
-        .group_by(pl.col("generator").fill_null(REAL), "source_dataset")
-        .agg(pl.len(), (pl.col("pred_label") == pl.col("target")).sum().alias("right"))
-    )
-    outcomes = [
-        Outcome(kind, source, n, n_right, source == "FMA" and kind in (*KNOWN_GENERATORS, REAL))
-        for kind, source, n, n_right in counts.iter_rows()
-    ]
-    return sorted(outcomes, key=lambda o: (o.kind != REAL, not o.known, o.source, o.kind))
