@@ -155,6 +155,7 @@ def make_app() -> typer.Typer:
     from earwitness.cli.evaluate import compare, evaluate, plot, report, summarize
     from earwitness.cli.images import classify, render
     from earwitness.cli.listen import listen
+    from earwitness.cli.merge import merge
     from earwitness.cli.perturb import perturb
     from earwitness.cli.predict import predict
     from earwitness.cli.splits import splits
@@ -175,7 +176,7 @@ def make_app() -> typer.Typer:
     )
     app.callback()(_common)
     for command in (
-        *(splits, audit, perturb, predict, stress),
+        *(splits, audit, perturb, predict, merge, stress),
         *(summarize, evaluate, compare, report, plot),
         *(render, train, classify, export, listen, detectors, drift, bench.demo),
     ):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from earwitness.core.manifest import Manifest
     from earwitness.core.predictions import Predictions
     from earwitness.detectors.base import AnyDetector
+    from earwitness.scoring.shards import Shard
 
 _published = partial(option, panel="As in the published scripts")
 
@@ -66,6 +70,14 @@ def predict(
         option("DIR", "Run folder: run.json, manifests/, preds/<manifest>/<detector>.csv."),
     ] = None,
     root: Root = None,
+    shard: Annotated[
+        str | None,
+        option(
+            "K/N",
+            "Score only shard K of N, into DIR/shard-K-of-N, for earwitness merge; slurm takes K "
+            "and N from the task of a SLURM array.",
+        ),
+    ] = None,
     options: ScoringOptions,
     strict: Annotated[
         bool, switch("--strict", "Exit with status 1 if any row could not be scored.")
@@ -102,6 +114,7 @@ def predict(
         raise UsageError("expected one of --out RUN_FOLDER, --output-csv FILE, --output-dir DIR")
     if out is None and (options.resume != "missing" or options.retry_errors):
         raise UsageError("--resume and --retry-errors: expected --out RUN_FOLDER with them")
+    part = _choose_shard(shard, out)
     manifests = open_manifests(manifest, root)
     sections = comma_list([eval_sections or "all,encoder,real"])
     run.check_sections(sections)
@@ -127,7 +140,9 @@ def predict(
     with ExitStack() as stack:
         score: Callable[..., dict[Path, Predictions]]
         if out is not None:
-            score = partial(run.score_into_run, out=out)
+            own = out / part.folder if part else out
+            command = _command_of_shards() if part else ()
+            score = partial(run.score_into_run, out=own, shard=part, command=command)
         else:
             score = partial(run.score_into_files, output_csv=output_csv, output_dir=output_dir)
         written = score(manifests, detectors, options=options, on_start=on_start(stack))
@@ -140,6 +155,29 @@ def predict(
     console.remark(*run.list_remarks([*written.values()], cards, as_published=out is None))
     _remark_on(manifests, detectors, options.preprocessing)
     _finish(written, strict=strict)
+
+
+def _choose_shard(text: str | None, out: Path | None) -> Shard | None:
+    """Return the shard of ``--shard``, if any, and print it if it is the environment's."""
+    from earwitness.scoring.shards import FROM_SLURM, parse_shard
+
+    if text is None:
+        return None
+    if out is None:
+        raise UsageError("--shard: expected --out RUN_FOLDER with it")
+    shard = parse_shard(text, os.environ)
+    if text == FROM_SLURM:
+        console.remark(f"shard {shard}, by SLURM_ARRAY_TASK_ID {os.environ['SLURM_ARRAY_TASK_ID']}")
+    return shard
+
+
+def _command_of_shards() -> list[str]:
+    """Return the arguments of this command with ``{shard}`` as the shard."""
+    words = sys.argv[1:]
+    return [
+        "{shard}" if before == "--shard" else re.sub("^--shard=.*", "--shard={shard}", word)
+        for before, word in zip(["", *words], words, strict=False)
+    ]
 
 
 def _remark_on(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from earwitness.scoring.run_folder import (
     refuse_contents,
     write_errors,
 )
+from earwitness.scoring.shards import Shard, cut_shard, describe_shard
 from earwitness.scoring.store import STORE_FOLDER, RowStore, locked
 from earwitness.scoring.workers import held_interrupts
 
@@ -48,12 +50,15 @@ def score_into_run(
     options: ScoringOptions,
     on_start: OnStart | None = None,
     recipes: Sequence[Sequence[Recipe]] = (),
+    shard: Shard | None = None,
+    command: Sequence[str] = (),
 ) -> dict[Path, Predictions]:
     """Score manifests and write a run folder; see ``run_folder``.
 
     Every row is on disk as soon as it is finished, so the same call resumes an interrupted run.
     Detectors and manifests may be added to a folder. Returns the prediction files by path.
-    ``recipes`` perturb the rows of each manifest.
+    ``recipes`` perturb the rows of each manifest. With ``shard`` only its rows are scored;
+    ``command`` is recorded, see ``describe_shard``.
 
     Raises:
         UsageError: Two manifests have the same name.
@@ -63,8 +68,21 @@ def score_into_run(
     check_unique_names(manifests)
     if options.resume == "never":
         refuse_contents(out)
+    if shard is not None and recipes:
+        raise UsageError("shards of perturbed items are not supported, expected a clean run")
     with locked(out):
-        begin_run(out, manifests, detectors, options)
+        if shard is None:
+            begin_run(out, manifests, detectors, options)
+        else:
+            parts, counts = cut_shard(manifests, shard)
+            described = describe_shard(shard, counts, command)
+            begin_run(out, manifests, detectors, options, shard=described)
+            for part in parts:
+                part.write(out)
+            manifests = [
+                replace(manifest, frame=part.manifest(()).frame)
+                for manifest, part in zip(manifests, parts, strict=True)
+            ]
         copy_manifests(manifests, out / "manifests")
         return score_into_locked(
             manifests, detectors, out, options=options, on_start=on_start, recipes=recipes

@@ -7,6 +7,7 @@ A run folder::
     manifests/<name>.csv              the manifests
     preds/<manifest>/<detector>.csv   one row out per row in; <detector>_windows.csv for windows
     errors.csv                        rows that could not be scored, if any
+    shard/<manifest>.parquet          rows of a shard, and their positions; see ``shards``
 """
 
 from __future__ import annotations
@@ -41,10 +42,17 @@ def begin_run(
     manifests: Sequence[Manifest],
     detectors: Sequence[AnyDetector],
     options: ScoringOptions,
+    *,
+    shard: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add manifests and detectors to ``run.json``; raise ``RunError`` if it is of another run."""
+    """Add manifests and detectors to ``run.json``; raise ``RunError`` if it is of another run.
+
+    ``shard`` describes the part of the manifests that the folder is for; see ``describe_shard``.
+    """
     path = out / RUN_JSON
     before, now = read_run(path), _describe(manifests, detectors, options)
+    if shard is not None:
+        now["shard"] = dict(shard)
     if before is None:
         write_json(path, now)
         return
@@ -53,20 +61,17 @@ def begin_run(
         others = [card for card in before["detectors"] if card["name"] not in names]
         before = before | {"detectors": others}
     if before["detectors"]:
-        changes = [*_option_changes(before, now)]
-        for name in before["manifests"].keys() & now["manifests"].keys():
-            was, is_now = before["manifests"][name], now["manifests"][name]
-            changes += _compare(f"manifest {name}", was, is_now, ("digest", "roots"))
-        changes += [change for _, change in _detector_changes(before, now)]
-        if changes:
+        if changes := list_changes(before, now):
             raise RunError(
                 f"{path}: the run there is another one: {'; '.join(changes)}. "
                 "Choose another folder, or --resume always to score all again"
             )
+        if shard is not None:
+            now["shard"]["rows"] = before["shard"]["rows"] | now["shard"]["rows"]
         now["manifests"] = before["manifests"] | now["manifests"]
         known = {card["name"]: card for card in (*before["detectors"], *now["detectors"])}
         now["detectors"] = list(known.values())
-        now["earlier"] = _earlier(before, now)
+        now["earlier"] = earlier_calls(before, now)
         now["computed_by"] = before.get("computed_by", {}) | now["computed_by"]
     write_json(path, now)
 
@@ -110,7 +115,18 @@ def refuse_contents(out: Path) -> None:
         raise RunError(f"{out}: holds {found[0]} and more, expected an empty or a new folder")
 
 
-def _earlier(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
+def list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two runs and decides scores: rows of both must not be mixed."""
+    changes = [*_option_changes(before, now)]
+    for name in before["manifests"].keys() & now["manifests"].keys():
+        was, is_now = before["manifests"][name], now["manifests"][name]
+        changes += _compare(f"manifest {name}", was, is_now, ("digest", "roots"))
+    changes += [change for _, change in _detector_changes(before, now)]
+    parts = (before.get("shard") or {}, now.get("shard") or {})
+    return [*changes, *_compare("shard", *parts, ("of", "numbers"))]
+
+
+def earlier_calls(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the versions and devices of earlier calls that differ."""
     parts, by = ("earwitness", "python", "machine", "libraries"), now["computed_by"]
     computed = {name: how for name, how in before.get("computed_by", {}).items() if name in by}
@@ -206,6 +222,13 @@ class _Detector(BaseModel):
     name: str = Field(max_length=1_000)
 
 
+class _Shard(BaseModel):
+    of: int = Field(ge=1)
+    numbers: list[int]
+    rows: dict[str, list[int]]
+    command: list[str] = []
+
+
 class _Run(BaseModel):
     """The parts of ``run.json`` that are validated."""
 
@@ -215,6 +238,7 @@ class _Run(BaseModel):
     manifests: dict[str, _Manifest]
     detectors: list[_Detector]
     libraries: dict[str, JsonValue] = {}
+    shard: _Shard | None = None
 
 
 def read_run(path: Path) -> dict[str, Any] | None:

@@ -170,9 +170,8 @@ class RowStore(LineFile):
     def __init__(
         self, folder: Path, detector: str, *, overwrite: bool = False, keep_errors: bool = True
     ) -> None:
-        path = folder / f"{file_stem(detector)}.jsonl"
+        path, header = _store_file(folder, detector)
         self.finished: dict[Job, FileScore] = {}
-        header = {"earwitness_store": 1, "detector": detector}
         super().__init__(path, header, self._take, overwrite=overwrite)
         if not keep_errors:
             self.finished = {j: s for j, s in self.finished.items() if s.error is None}
@@ -200,6 +199,30 @@ class RowStore(LineFile):
             }
         )
         self.finished[job] = score
+
+
+def _store_file(folder: Path, detector: str) -> tuple[Path, dict[str, Any]]:
+    """Return the path of a detector's store and its first row."""
+    return folder / f"{file_stem(detector)}.jsonl", {"earwitness_store": 1, "detector": detector}
+
+
+def read_scores(folder: Path, detector: str) -> dict[Job, FileScore]:
+    """Return the finished rows of a store, which another process may be writing to."""
+    path, header = _store_file(folder, detector)
+    scores: dict[Job, FileScore] = {}
+    if not path.is_file():
+        return scores
+    with path.open("rb") as lines:
+        for number, (row, _) in enumerate(_whole_rows(lines, path), 1):
+            if number == 1 and row != header:
+                raise RunError(f"{path}: begins with {row}, expected {header}")
+            if number > 1:
+                try:
+                    job, score = _parsed(row)
+                except (TypeError, KeyError, ValueError):
+                    raise RunError(f"{path}:{number}: not a finished row") from None
+                scores[job] = score
+    return scores
 
 
 def _whole_rows(lines: Iterable[bytes], path: Path) -> Iterator[tuple[Any, int]]:

@@ -1,0 +1,328 @@
+"""Merge the run folders of shards into what one run would have written.
+
+Prediction, window and error files and manifests are the same bytes. Rows of ``store/`` are in the
+order of the manifests, where one run has them in the order of scoring; ``run.json`` is that of the
+first shard without its entry ``shard``, and lists other versions and machines in ``earlier``.
+``answers/`` of services stay with the shards. A merge that lacks rows remains a shard.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from pydantic import ValidationError
+
+from earwitness.audio.clips import Clip
+from earwitness.core.cards import DetectorCard
+from earwitness.core.errors import DetectorError, RunError, StoppedError
+from earwitness.core.io import first_problem, write_json
+from earwitness.core.manifest import Manifest
+from earwitness.core.predictions import FileScore, Predictions
+from earwitness.detectors.base import AnyDetector, Scores
+from earwitness.scoring.clips import Job
+from earwitness.scoring.options import ScoringOptions, deciding
+from earwitness.scoring.predict import plan_scoring
+from earwitness.scoring.run import score_into_locked
+from earwitness.scoring.run_folder import (
+    RUN_JSON,
+    copy_manifests,
+    earlier_calls,
+    list_changes,
+    read_run,
+    refuse_contents,
+)
+from earwitness.scoring.shards import Part, Shard, join_parts, read_part, shard_numbers
+from earwitness.scoring.store import STORE_FOLDER, RowStore, absolute, locked, read_scores
+from earwitness.scoring.workers import held_interrupts
+
+N_SHOWN = 3
+"""Incomplete shards that an error names."""
+
+
+class Lack(NamedTuple):
+    """Rows of a shard that are missing: how many, and the command that makes them, if known."""
+
+    shard: Shard
+    n_missing: int
+    n_rows: int
+    command: str
+
+    def __str__(self) -> str:
+        made_by = f": {self.command}" if self.command else ""
+        return f"shard {self.shard} lacks {self.n_missing} of {self.n_rows} rows{made_by}"
+
+
+@dataclass
+class Merged:
+    """Result of a merge: predictions by path, and what is missing, by shard."""
+
+    written: dict[Path, Predictions]
+    lacks: list[Lack]
+
+
+class _Recorded:
+    """A detector that is known by its card only: all of its scores are recorded."""
+
+    device, backend, batch_size, remarks = "", "", 1, ()
+
+    def __init__(self, card: DetectorCard) -> None:
+        self.card = card
+
+    def score(self, clips: Sequence[Clip]) -> Scores:  # noqa: ARG002 - as Detector has it
+        raise DetectorError(f"{self.card.name}: a row without a score, expected recorded ones")
+
+
+class _RecordedFiles(_Recorded):
+    """The same, of a detector that reads files itself."""
+
+    n_parallel = 1
+
+    def keep_records(self, folder: Path) -> None:
+        """Keep nothing."""
+
+    def score_files(self, paths: Sequence[str]) -> Sequence[float | str]:  # noqa: ARG002
+        raise DetectorError(f"{self.card.name}: a row without a score, expected recorded ones")
+
+
+def find_shards(folders: Iterable[Path]) -> list[Path]:
+    """Return run folders; a folder that is none stands for the run folders in it, sorted."""
+    found: list[Path] = []
+    for folder in folders:
+        below = [folder] if (folder / RUN_JSON).is_file() else _runs_in(folder)
+        if not below:
+            raise RunError(f"{folder}: no {RUN_JSON}, expected the run folder of a shard")
+        found += below
+    return found
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    inner = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in inner if (path / RUN_JSON).is_file())
+
+
+def merge_shards(out: Path, folders: Sequence[Path], *, partial: bool = False) -> Merged:
+    """Merge run folders of shards into a new folder, which appears once it is complete.
+
+    Args:
+        out: An empty or a new folder.
+        folders: Run folders of shards, or of partial merges of them; see ``find_shards``.
+        partial: Write the rows there are; else missing rows are an error.
+
+    Raises:
+        RunError: Shards of different runs, rows in two of them, or missing rows.
+        StoppedError: Ctrl-C was pressed; nothing is left of the merge.
+    """
+    refuse_contents(out)
+    places = find_shards(folders)
+    if twice := [place for place, n in Counter(p.resolve() for p in places).items() if n > 1]:
+        raise RunError(f"{twice[0]}: given twice, expected each shard once")
+    runs = [_read_shard(place) for place in places]
+    run = _check_same(places, runs)
+    parts = _join(places, run)
+    detectors = [_recorded(places[0], card) for card in run["detectors"]]
+    options = _options(places[0], run)
+    scores = [_all_scores(places, detector.card.name) for detector in detectors]
+    manifests = [part.manifest(run["manifests"][part.name]["roots"]) for part in parts]
+    rows = _rows(manifests, detectors, options)
+    is_there = [[_has_all(row, scores) for row in own] for own in rows]
+    lacks = _find_lacks(run, manifests, is_there)
+    if lacks and not partial:
+        shown = "; ".join(map(str, lacks[:N_SHOWN]))
+        others = f"; and {len(lacks) - N_SHOWN} more shards" if len(lacks) > N_SHOWN else ""
+        raise RunError(f"{out}: incomplete: {shown}{others}. --partial writes the rest")
+    if lacks:
+        run["shard"]["numbers"] = sorted({n for one in runs for n in one["shard"]["numbers"]})
+        parts = [
+            Part(part.name, part.table.filter(mask))
+            for part, mask in zip(parts, is_there, strict=True)
+        ]
+        manifests = [part.manifest(run["manifests"][part.name]["roots"]) for part in parts]
+    else:
+        del run["shard"]
+        _check_digests(places[0], run, manifests)
+    with held_interrupts() as should_stop, _appearing(out) as folder:
+        write_json(folder / RUN_JSON, run)
+        for part in parts if lacks else ():
+            part.write(folder)
+        copy_manifests(manifests, folder / "manifests")
+        keys = (key for own in _rows(manifests, detectors, options) for key in own)
+        _store(folder, detectors, scores, keys, should_stop)
+        written = score_into_locked(manifests, detectors, folder, options=options)
+        _stop_if(should_stop)
+    moved = {out / path.relative_to(folder): found for path, found in written.items()}
+    return Merged(moved, lacks)
+
+
+def _read_shard(folder: Path) -> dict[str, Any]:
+    run = read_run(folder / RUN_JSON)
+    if run is None or "shard" not in run:
+        raise RunError(f"{folder}: a whole run, expected the run folder of a shard")
+    return run
+
+
+def _check_same(places: Sequence[Path], runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return ``run.json`` of all shards: that of the first, and versions and machines of others."""
+    first = runs[0]
+    run: dict[str, Any] = {**first, "shard": dict(first["shard"])}
+    for place, other in zip(places[1:], runs[1:], strict=True):
+        alike = other | {"shard": other["shard"] | {"numbers": first["shard"]["numbers"]}}
+        changes = list_changes(first, alike)
+        for what, names in (("manifests", list), ("detectors", _names)):
+            if set(here := names(first[what])) != set(there := names(other[what])):
+                changes.append(f"{what} were {', '.join(here)}, are {', '.join(there)}")
+        for name in deciding("files"):
+            was, now = first["options"].get(name), other["options"].get(name)
+            changes += [f"option {name} was {was}, is {now}"] if was != now else []
+        if changes:
+            raise RunError(f"{place}: of another run than {places[0]}: {'; '.join(changes)}")
+        run["earlier"] = _union(run["earlier"], earlier_calls(other, run))
+    return run
+
+
+def _names(cards: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [str(card["name"]) for card in cards]
+
+
+def _union(first: list[Any], second: list[Any]) -> list[Any]:
+    return [*first, *(value for value in second if value not in first)]
+
+
+def _join(places: Sequence[Path], run: Mapping[str, Any]) -> list[Part]:
+    """Return the rows of all shards by manifest; ``RunError`` if two of them have one row."""
+    joined = []
+    for name in run["manifests"]:
+        parts = [read_part(place, name) for place in places]
+        part = join_parts(parts)
+        if (twice := part.positions.filter(part.positions.is_duplicated())).len():
+            one, other, *_ = (
+                place
+                for place, own in zip(places, parts, strict=True)
+                if (own.positions == twice[0]).any()
+            )
+            raise RunError(
+                f"{other}: overlaps {one}: both have row {twice[0] + 1} of {name} (and "
+                f"{twice.n_unique() - 1} more), expected each row once"
+            )
+        joined.append(part)
+    return joined
+
+
+def _recorded(place: Path, card: Mapping[str, Any]) -> AnyDetector:
+    try:
+        read = DetectorCard.model_validate_json(json.dumps(card))
+    except ValidationError as error:
+        raise RunError(f"{place / RUN_JSON}: detectors: {first_problem(error)}") from None
+    kind = _RecordedFiles if read.contract.reads_files else _Recorded
+    return cast(AnyDetector, kind(read))
+
+
+def _options(place: Path, run: Mapping[str, Any]) -> ScoringOptions:
+    """Return the recorded options that decide what is written."""
+    wanted = {n: run["options"][n] for n in deciding("scores", "files") if n in run["options"]}
+    try:
+        return ScoringOptions(**wanted, num_workers=0)
+    except ValidationError as error:
+        raise RunError(f"{place / RUN_JSON}: options: {first_problem(error)}") from None
+
+
+def _all_scores(places: Sequence[Path], detector: str) -> dict[Job, FileScore]:
+    scores: dict[Job, FileScore] = {}
+    for place in places:
+        scores = read_scores(place / STORE_FOLDER, detector) | scores
+    return scores
+
+
+def _rows(
+    manifests: Sequence[Manifest], detectors: Sequence[AnyDetector], options: ScoringOptions
+) -> list[list[tuple[Job, ...]]]:
+    """Return the key of every row's score in the store of each detector, by manifest."""
+    plan = plan_scoring(
+        manifests, detectors, windows=options.windows, use_skip_time=options.use_skip_time
+    )
+    keys: list[Callable[[Job], Job]] = [tally.key for tally in plan.tallies]
+    return [[tuple(absolute(key(job)) for key in keys) for job in own] for own in plan.jobs]
+
+
+def _has_all(keys: Sequence[Job], scores: Sequence[Mapping[Job, FileScore]]) -> bool:
+    return all(key in known for key, known in zip(keys, scores, strict=True))
+
+
+def _find_lacks(
+    run: Mapping[str, Any], manifests: Sequence[Manifest], is_there: Sequence[Sequence[bool]]
+) -> list[Lack]:
+    shard = run["shard"]
+    n_there = Counter(
+        number
+        for manifest, mask in zip(manifests, is_there, strict=True)
+        for number, there in zip(shard_numbers(manifest, shard["of"]), mask, strict=True)
+        if there
+    )
+    lacks = []
+    for number in range(1, shard["of"] + 1):
+        one = Shard(number, shard["of"])
+        n_rows = sum(counts[number - 1] for counts in shard["rows"].values())
+        if n_there[number] < n_rows:
+            words = [word.replace("{shard}", str(one)) for word in shard["command"]]
+            command = shlex.join(["earwitness", *words]) if words else ""
+            lacks.append(Lack(one, n_rows - n_there[number], n_rows, command))
+    return lacks
+
+
+def _check_digests(place: Path, run: Mapping[str, Any], manifests: Sequence[Manifest]) -> None:
+    for manifest in manifests:
+        if manifest.digest != run["manifests"][manifest.name]["digest"]:
+            raise RunError(
+                f"{place}: rows of {manifest.name} have another digest than the manifest, "
+                "expected the same; a file of a shard was changed"
+            )
+
+
+def _store(
+    folder: Path,
+    detectors: Sequence[AnyDetector],
+    scores: Sequence[Mapping[Job, FileScore]],
+    rows: Iterable[tuple[Job, ...]],
+    should_stop: Callable[[], bool],
+) -> None:
+    """Write the scores of rows into the stores of a folder, each once."""
+    distinct = list(dict.fromkeys(rows))
+    for at, (detector, known) in enumerate(zip(detectors, scores, strict=True)):
+        with RowStore(folder / STORE_FOLDER, detector.card.name) as store:
+            for key in dict.fromkeys(keys[at] for keys in distinct):
+                _stop_if(should_stop)
+                store.add(key, known[key])
+
+
+def _stop_if(should_stop: Callable[[], bool]) -> None:
+    if should_stop():
+        raise StoppedError("stopped; nothing was merged")
+
+
+@contextmanager
+def _appearing(out: Path) -> Iterator[Path]:
+    """Yield a locked folder beside ``out`` that takes its place if the block succeeds."""
+    folder = out.absolute().with_name(f".{out.absolute().name}.merging")
+    with locked(folder):
+        for path in folder.iterdir():  # of a merge that was killed
+            if path.name != STORE_FOLDER:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in (folder / STORE_FOLDER).glob("*.jsonl"):
+            path.unlink()
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    if out.is_dir():
+        out.rmdir()  # empty; other systems do not replace it
+    folder.rename(out)
