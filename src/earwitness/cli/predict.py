@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -78,6 +77,27 @@ def predict(
             "and N from the task of a SLURM array.",
         ),
     ] = None,
+    engine: Annotated[
+        Literal["local", "slurm"],
+        option(
+            "NAME",
+            "local: this process. slurm: submit --shards N as tasks of one array (needs pip "
+            "install 'earwitness[slurm]').",
+            "Engines",
+        ),
+    ] = "local",
+    engine_option: Annotated[
+        list[str] | None,
+        option(
+            "KEY=VALUE",
+            "Of submitit or sbatch, such as partition=gpu, timeout_min=600, gpus_per_node=1; "
+            "cluster=local runs the tasks here.",
+            "Engines",
+        ),
+    ] = None,
+    shards: Annotated[
+        int | None, option("N", "Number of shards to submit.", "Engines", min=1)
+    ] = None,
     options: ScoringOptions,
     strict: Annotated[
         bool, switch("--strict", "Exit with status 1 if any row could not be scored.")
@@ -106,6 +126,7 @@ def predict(
     The exit status is then 0, but 1 with --strict or if every row failed. After Ctrl-C or a crash
     the same command resumes.
     """
+    from earwitness.cli.engines import command_of_shards
     from earwitness.detectors.loading import check_names, open_detector
     from earwitness.evaluation.summarize import write_published_tables
     from earwitness.scoring import run
@@ -115,7 +136,14 @@ def predict(
     if out is None and (options.resume != "missing" or options.retry_errors):
         raise UsageError("--resume and --retry-errors: expected --out RUN_FOLDER with them")
     part = _choose_shard(shard, out)
+    if engine == "local" and (shards is not None or engine_option):
+        raise UsageError("--shards and --engine-option: expected --engine slurm with them")
+    if engine == "slurm" and part:
+        raise UsageError("--shard: expected --shards N with --engine slurm")
     manifests = open_manifests(manifest, root)
+    if engine == "slurm":
+        _submit(out, shards, engine_option)
+        return
     sections = comma_list([eval_sections or "all,encoder,real"])
     run.check_sections(sections)
     if repeat > 1:
@@ -141,7 +169,7 @@ def predict(
         score: Callable[..., dict[Path, Predictions]]
         if out is not None:
             own = out / part.folder if part else out
-            command = _command_of_shards() if part else ()
+            command = command_of_shards(sys.argv[1:]) if part else ()
             score = partial(run.score_into_run, out=own, shard=part, command=command)
         else:
             score = partial(run.score_into_files, output_csv=output_csv, output_dir=output_dir)
@@ -171,13 +199,20 @@ def _choose_shard(text: str | None, out: Path | None) -> Shard | None:
     return shard
 
 
-def _command_of_shards() -> list[str]:
-    """Return the arguments of this command with ``{shard}`` as the shard."""
-    words = sys.argv[1:]
-    return [
-        "{shard}" if before == "--shard" else re.sub("^--shard=.*", "--shard={shard}", word)
-        for before, word in zip(["", *words], words, strict=False)
-    ]
+def _submit(out: Path | None, n_shards: int | None, engine_option: list[str] | None) -> None:
+    """Submit the shards of this command, and say what comes next; wait for local tasks."""
+    from earwitness.cli.engines import submit_shards, wait_for
+
+    if out is None or n_shards is None:
+        raise UsageError("--engine slurm: expected --out RUN_FOLDER and --shards N with it")
+    jobs = submit_shards(out, n_shards, engine_option or ())
+    console.echo(f"{len(jobs)} tasks submitted, the first as job {jobs[0].job_id}")
+    if "cluster=local" in (engine_option or ()):
+        failures = wait_for(jobs)
+        console.remark(*failures)
+        if failures:
+            raise typer.Exit(1)
+    console.echo(f"when all are done: earwitness merge {out}-merged {out}")
 
 
 def _remark_on(

@@ -1,0 +1,111 @@
+"""Shards as tasks of submitit on this machine, which stands for a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import processes
+from cli.conftest import Run
+from cli.test_shards import N_FILES, arguments, bench, content
+from earwitness.cli.engines import command_of_shards
+
+pytest.importorskip("submitit", reason="submitit is not installed (earwitness[slurm])")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
+
+__all__ = ["bench"]  # the fixture
+
+LOCAL = ("--engine", "slurm", "--engine-option", "cluster=local")
+
+
+def test_the_command_of_a_shard_has_no_options_of_engines() -> None:
+    words = ["predict", "--engine=slurm", "--shards", "4", "--engine_option", "a=b", "--out", "x"]
+    assert command_of_shards(words) == ["predict", "--out", "x", "--shard", "{shard}"]
+    words = ["predict", "--shard=slurm", "--out=x"]
+    assert command_of_shards(words) == ["predict", "--out=x", "--shard", "{shard}"]
+
+
+def task_of(store: Path) -> int:
+    """Return the process that has a store open, once it has rows."""
+    for _ in range(30_000):
+        if store.is_file() and store.read_bytes().count(b"\n") > 2:
+            for entry in Path("/proc").iterdir():
+                if entry.name.isdecimal() and _has_open(entry, store):
+                    return int(entry.name)
+        time.sleep(0.002)
+    raise AssertionError(f"no process has scored into {store}")
+
+
+def _has_open(process: Path, file: Path) -> bool:
+    try:
+        return any(link.readlink() == file for link in (process / "fd").iterdir())
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the task in /proc")
+def test_four_tasks_of_which_one_is_killed_and_submitted_again_are_one_run(
+    bench: Path, tmp_path: Path, run: Run
+) -> None:
+    assert run(*arguments(bench, tmp_path / "whole")).code == 0
+    command = arguments(bench, tmp_path / "shards", *LOCAL, "--shards", "4")
+    first = processes.start([sys.executable, "-m", "earwitness", *command])
+    store = tmp_path / "shards" / "shard-2-of-4" / "store" / "mine.jsonl"
+    os.kill(task_of(store), signal.SIGKILL)
+    _, err = first.communicate(timeout=240)
+    assert first.returncode == 1
+    assert "note: task 2 of 4: " in err
+    refused = run("merge", tmp_path / "out", tmp_path / "shards")
+    assert "incomplete: shard 2/4 lacks" in refused.err
+    again = run(*command)
+    assert again.code == 0
+    assert "4 tasks submitted" in again.out
+    merged = run("merge", tmp_path / "out", tmp_path / "shards")
+    assert merged.out == f"{N_FILES} rows merged, 0 failed\n"
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the task in /proc")
+def test_a_task_that_the_cluster_takes_back_is_queued_again_and_resumes(
+    bench: Path, tmp_path: Path, run: Run
+) -> None:
+    command = arguments(bench, tmp_path / "shards", *LOCAL, "--shards", "2")
+    submitting = processes.start([sys.executable, "-m", "earwitness", *command])
+    store = tmp_path / "shards" / "shard-2-of-2" / "store" / "mine.jsonl"
+    os.kill(task_of(store), signal.SIGUSR2)  # what SLURM sends before it takes a node back
+    _, err = submitting.communicate(timeout=240)
+    assert (submitting.returncode, "failed" in err) == (0, False)
+    logs = [path.read_text() for path in (tmp_path / "shards" / "jobs").glob("*_log.err")]
+    assert sum("files are scored already" in log for log in logs) == 1
+    files = [json.loads(row)["path"] for row in store.read_text().splitlines()[1:]]
+    assert len(files) == len(set(files))
+    merged = run("merge", tmp_path / "out", tmp_path / "shards")
+    assert merged.out == f"{N_FILES} rows merged, 0 failed\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--engine", "slurm"), "--engine slurm: expected --out RUN_FOLDER and --shards N with it"),
+        (("--shards", "4"), "--shards and --engine-option: expected --engine slurm with them"),
+        ((*LOCAL, "--shards", "4", "--shard", "1/4"), "--shard: expected --shards N"),
+        (
+            (*LOCAL, "--shards", "4", "--engine-option", "x"),
+            "--engine-option x: expected KEY=VALUE",
+        ),
+        ((*LOCAL, "--shards", "4", "--engine-option", "nodes=x"), "--engine slurm: "),
+    ],
+)
+def test_options_that_make_no_array_are_refused(
+    bench: Path, tmp_path: Path, run: Run, more: tuple[str, ...], message: str
+) -> None:
+    refused = run(*arguments(bench, tmp_path / "shards", *more))
+    assert refused.code == 2
+    assert refused.err.startswith(f"earwitness: {message}")
+    assert refused.err.count("\n") == 1
