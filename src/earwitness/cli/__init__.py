@@ -159,6 +159,7 @@ def make_app() -> typer.Typer:
     from earwitness.cli.perturb import perturb
     from earwitness.cli.predict import predict
     from earwitness.cli.splits import splits
+    from earwitness.cli.status import status
     from earwitness.cli.stress import stress
     from earwitness.cli.train import train
 
@@ -176,7 +177,7 @@ def make_app() -> typer.Typer:
     )
     app.callback()(_common)
     for command in (
-        *(splits, audit, perturb, predict, merge, stress),
+        *(splits, audit, perturb, predict, status, merge, stress),
         *(summarize, evaluate, compare, report, plot),
         *(render, train, classify, export, listen, detectors, drift, bench.demo),
     ):

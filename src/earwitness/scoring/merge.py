@@ -8,7 +8,6 @@ first shard without its entry ``shard``, and lists other versions and machines i
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 from collections import Counter
@@ -16,20 +15,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from earwitness.audio.clips import Clip
-from earwitness.core.cards import DetectorCard
-from earwitness.core.errors import DetectorError, RunError, StoppedError
-from earwitness.core.io import first_problem, write_json
+from earwitness.core.errors import RunError, StoppedError
+from earwitness.core.io import write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import FileScore, Predictions
-from earwitness.detectors.base import AnyDetector, Scores
+from earwitness.detectors.base import AnyDetector
 from earwitness.scoring.clips import Job
-from earwitness.scoring.options import ScoringOptions, deciding
-from earwitness.scoring.predict import plan_scoring
+from earwitness.scoring.options import deciding
+from earwitness.scoring.recorded import (
+    has_all,
+    recorded_detector,
+    recorded_options,
+    score_keys,
+)
 from earwitness.scoring.run import score_into_locked
 from earwitness.scoring.run_folder import (
     RUN_JSON,
@@ -40,7 +40,7 @@ from earwitness.scoring.run_folder import (
     refuse_contents,
 )
 from earwitness.scoring.shards import Part, Shard, join_parts, read_part, shard_numbers
-from earwitness.scoring.store import STORE_FOLDER, RowStore, absolute, locked, read_scores
+from earwitness.scoring.store import STORE_FOLDER, RowStore, locked, read_scores
 from earwitness.scoring.workers import held_interrupts
 
 N_SHOWN = 3
@@ -66,30 +66,6 @@ class Merged:
 
     written: dict[Path, Predictions]
     lacks: list[Lack]
-
-
-class _Recorded:
-    """A detector that is known by its card only: all of its scores are recorded."""
-
-    device, backend, batch_size, remarks = "", "", 1, ()
-
-    def __init__(self, card: DetectorCard) -> None:
-        self.card = card
-
-    def score(self, clips: Sequence[Clip]) -> Scores:  # noqa: ARG002 - as Detector has it
-        raise DetectorError(f"{self.card.name}: a row without a score, expected recorded ones")
-
-
-class _RecordedFiles(_Recorded):
-    """The same, of a detector that reads files itself."""
-
-    n_parallel = 1
-
-    def keep_records(self, folder: Path) -> None:
-        """Keep nothing."""
-
-    def score_files(self, paths: Sequence[str]) -> Sequence[float | str]:  # noqa: ARG002
-        raise DetectorError(f"{self.card.name}: a row without a score, expected recorded ones")
 
 
 def find_shards(folders: Iterable[Path]) -> list[Path]:
@@ -129,12 +105,12 @@ def merge_shards(out: Path, folders: Sequence[Path], *, partial: bool = False) -
     runs = [_read_shard(place) for place in places]
     run = _check_same(places, runs)
     parts = _join(places, run)
-    detectors = [_recorded(places[0], card) for card in run["detectors"]]
-    options = _options(places[0], run)
+    detectors = [recorded_detector(places[0], card) for card in run["detectors"]]
+    options = recorded_options(places[0], run)
     scores = [_all_scores(places, detector.card.name) for detector in detectors]
     manifests = [part.manifest(run["manifests"][part.name]["roots"]) for part in parts]
-    rows = _rows(manifests, detectors, options)
-    is_there = [[_has_all(row, scores) for row in own] for own in rows]
+    rows = score_keys(manifests, detectors, options)
+    is_there = [[has_all(row, scores) for row in own] for own in rows]
     lacks = _find_lacks(run, manifests, is_there)
     if lacks and not partial:
         shown = "; ".join(map(str, lacks[:N_SHOWN]))
@@ -155,7 +131,7 @@ def merge_shards(out: Path, folders: Sequence[Path], *, partial: bool = False) -
         for part in parts if lacks else ():
             part.write(folder)
         copy_manifests(manifests, folder / "manifests")
-        keys = (key for own in _rows(manifests, detectors, options) for key in own)
+        keys = (key for own in score_keys(manifests, detectors, options) for key in own)
         _store(folder, detectors, scores, keys, should_stop)
         written = score_into_locked(manifests, detectors, folder, options=options)
         _stop_if(should_stop)
@@ -217,44 +193,11 @@ def _join(places: Sequence[Path], run: Mapping[str, Any]) -> list[Part]:
     return joined
 
 
-def _recorded(place: Path, card: Mapping[str, Any]) -> AnyDetector:
-    try:
-        read = DetectorCard.model_validate_json(json.dumps(card))
-    except ValidationError as error:
-        raise RunError(f"{place / RUN_JSON}: detectors: {first_problem(error)}") from None
-    kind = _RecordedFiles if read.contract.reads_files else _Recorded
-    return cast(AnyDetector, kind(read))
-
-
-def _options(place: Path, run: Mapping[str, Any]) -> ScoringOptions:
-    """Return the recorded options that decide what is written."""
-    wanted = {n: run["options"][n] for n in deciding("scores", "files") if n in run["options"]}
-    try:
-        return ScoringOptions(**wanted, num_workers=0)
-    except ValidationError as error:
-        raise RunError(f"{place / RUN_JSON}: options: {first_problem(error)}") from None
-
-
 def _all_scores(places: Sequence[Path], detector: str) -> dict[Job, FileScore]:
     scores: dict[Job, FileScore] = {}
     for place in places:
         scores = read_scores(place / STORE_FOLDER, detector) | scores
     return scores
-
-
-def _rows(
-    manifests: Sequence[Manifest], detectors: Sequence[AnyDetector], options: ScoringOptions
-) -> list[list[tuple[Job, ...]]]:
-    """Return the key of every row's score in the store of each detector, by manifest."""
-    plan = plan_scoring(
-        manifests, detectors, windows=options.windows, use_skip_time=options.use_skip_time
-    )
-    keys: list[Callable[[Job], Job]] = [tally.key for tally in plan.tallies]
-    return [[tuple(absolute(key(job)) for key in keys) for job in own] for own in plan.jobs]
-
-
-def _has_all(keys: Sequence[Job], scores: Sequence[Mapping[Job, FileScore]]) -> bool:
-    return all(key in known for key, known in zip(keys, scores, strict=True))
 
 
 def _find_lacks(

@@ -1,0 +1,82 @@
+"""Read what a run folder records without its detectors and audio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from earwitness.audio.clips import Clip
+from earwitness.core.cards import DetectorCard
+from earwitness.core.errors import DetectorError, RunError
+from earwitness.core.io import first_problem
+from earwitness.core.manifest import Manifest
+from earwitness.core.predictions import FileScore
+from earwitness.detectors.base import AnyDetector, Scores
+from earwitness.scoring.clips import Job
+from earwitness.scoring.options import ScoringOptions, deciding
+from earwitness.scoring.predict import plan_scoring
+from earwitness.scoring.run_folder import RUN_JSON
+from earwitness.scoring.store import absolute
+
+
+class _Recorded:
+    """A detector that is known by its card only: all of its scores are recorded."""
+
+    device, backend, batch_size, remarks = "", "", 1, ()
+
+    def __init__(self, card: DetectorCard) -> None:
+        self.card = card
+
+    def score(self, clips: Sequence[Clip]) -> Scores:  # noqa: ARG002 - as Detector has it
+        raise DetectorError(f"{self.card.name}: a row without a score, expected recorded ones")
+
+
+class _RecordedFiles(_Recorded):
+    """The same, of a detector that reads files itself."""
+
+    n_parallel = 1
+
+    def keep_records(self, folder: Path) -> None:
+        """Keep nothing."""
+
+    def score_files(self, paths: Sequence[str]) -> Sequence[float | str]:  # noqa: ARG002
+        raise DetectorError(f"{self.card.name}: a row without a score, expected recorded ones")
+
+
+def recorded_detector(place: Path, card: Mapping[str, Any]) -> AnyDetector:
+    """Return a stand-in for a detector, by its card in ``run.json`` of a folder."""
+    try:
+        read = DetectorCard.model_validate_json(json.dumps(card))
+    except ValidationError as error:
+        raise RunError(f"{place / RUN_JSON}: detectors: {first_problem(error)}") from None
+    kind = _RecordedFiles if read.contract.reads_files else _Recorded
+    return cast(AnyDetector, kind(read))
+
+
+def recorded_options(place: Path, run: Mapping[str, Any]) -> ScoringOptions:
+    """Return the recorded options that decide what is written."""
+    wanted = {n: run["options"][n] for n in deciding("scores", "files") if n in run["options"]}
+    try:
+        return ScoringOptions(**wanted, num_workers=0)
+    except ValidationError as error:
+        raise RunError(f"{place / RUN_JSON}: options: {first_problem(error)}") from None
+
+
+def score_keys(
+    manifests: Sequence[Manifest], detectors: Sequence[AnyDetector], options: ScoringOptions
+) -> list[list[tuple[Job, ...]]]:
+    """Return the key of every row's score in the store of each detector, by manifest."""
+    plan = plan_scoring(
+        manifests, detectors, windows=options.windows, use_skip_time=options.use_skip_time
+    )
+    keys: list[Callable[[Job], Job]] = [tally.key for tally in plan.tallies]
+    return [[tuple(absolute(key(job)) for key in keys) for job in own] for own in plan.jobs]
+
+
+def has_all(keys: Sequence[Job], scores: Sequence[Mapping[Job, FileScore]]) -> bool:
+    """Return whether every detector has a score or an error for a row."""
+    return all(key in known for key, known in zip(keys, scores, strict=True))

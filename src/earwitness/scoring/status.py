@@ -1,0 +1,82 @@
+"""Count the finished rows of runs and shards, which may be running; nothing is locked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from earwitness.core.io import file_stem
+from earwitness.core.manifest import Manifest
+from earwitness.scoring.merge import find_shards
+from earwitness.scoring.recorded import has_all, recorded_detector, recorded_options, score_keys
+from earwitness.scoring.run_folder import RUN_JSON, read_run
+from earwitness.scoring.shards import Shard, read_part
+from earwitness.scoring.store import STORE_FOLDER, read_scores
+from earwitness.splits.manifests import read_manifest
+
+
+class Progress(NamedTuple):
+    """Rows of a run or of a shard.
+
+    Attributes:
+        name: Name of the folder.
+        n_rows: Rows in all.
+        n_done: Rows that every detector has finished.
+        n_failed: Those with an error of any detector.
+    """
+
+    name: str
+    n_rows: int
+    n_done: int
+    n_failed: int
+
+
+def read_progress(out: Path) -> list[Progress]:
+    """Return the progress of a run folder, or of every shard of the run folders in a folder.
+
+    Shards that no folder has are included, with nothing done.
+
+    Raises:
+        RunError: There is no run folder, or one cannot be read.
+    """
+    counted: list[Progress] = []
+    begun: dict[int, set[int]] = {}
+    n_rows: dict[int, dict[int, int]] = {}
+    for place in find_shards([out]):
+        run = read_run(place / RUN_JSON) or {}
+        counted.append(_count(place, run))
+        if shard := run.get("shard"):
+            begun.setdefault(shard["of"], set()).update(shard["numbers"])
+            counts = zip(*shard["rows"].values(), strict=True)
+            n_rows[shard["of"]] = {n: sum(own) for n, own in enumerate(counts, 1)}
+    for of, rows in n_rows.items():
+        missing = [Shard(number, of) for number in rows if number not in begun[of]]
+        counted += [Progress(shard.folder, rows[shard.number], 0, 0) for shard in missing]
+    return sorted(counted)
+
+
+def _count(place: Path, run: dict[str, Any]) -> Progress:
+    read = (_manifest(place, name, run) for name in run["manifests"])
+    manifests = [manifest for manifest in read if manifest is not None]
+    detectors = [recorded_detector(place, card) for card in run["detectors"]]
+    scores = [read_scores(place / STORE_FOLDER, d.card.name) for d in detectors]
+    keys = score_keys(manifests, detectors, recorded_options(place, run))
+    rows = [row for own in keys for row in own]
+    done = [row for row in rows if has_all(row, scores)]
+    failed = [row for row in done if any(s[k].error for k, s in zip(row, scores, strict=True))]
+    return Progress(place.name, len(rows), len(done), len(failed))
+
+
+def _manifest(place: Path, name: str, run: dict[str, Any]) -> Manifest | None:
+    """Return the rows of a folder; ``None`` if its call has not written them yet."""
+    if "shard" in run:
+        part = place / "shard" / f"{file_stem(name)}.parquet"
+        return read_part(place, name).manifest(()) if part.is_file() else None
+    path = place / "manifests" / f"{file_stem(name)}.csv"
+    return read_manifest(path) if path.is_file() else None
+
+
+def rate_between(before: Sequence[Progress], after: Sequence[Progress], seconds: float) -> float:
+    """Return the rows finished per second, by two readings."""
+    return (sum(p.n_done for p in after) - sum(p.n_done for p in before)) / seconds
