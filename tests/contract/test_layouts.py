@@ -1,8 +1,9 @@
 """What every dataset layout must hold to; a new one is added to ``LAYOUTS``.
 
-A layout is made below a folder by one function and listed by another. All of them hold a real and a
-fake, two fakes of one group, one file whose name is not valid Unicode or one that is listed and not
-there, and a text file beside the audio.
+A layout is made below a folder by one function and listed by another. All of them hold the classes
+of their dataset, two fakes of one group, one file whose name is not valid Unicode or one that is
+listed and not there, and a text file beside the audio. Declared datasets are in
+``dataset_folders``.
 """
 
 from __future__ import annotations
@@ -18,8 +19,14 @@ import polars as pl
 import pytest
 
 from builders import touch, write_split_file
+from dataset_folders import FOLDERS
 from earwitness.core.errors import DatasetError
-from earwitness.datasets.catalog import CATALOG_COLUMNS, Catalog
+from earwitness.datasets.catalog import (
+    AUDIO_SUFFIXES,
+    CATALOG_COLUMNS,
+    Catalog,
+    CatalogRequest,
+)
 from earwitness.datasets.catalog import LAYOUTS as REGISTERED
 from earwitness.datasets.fakemusiccaps import catalog_fakemusiccaps
 from earwitness.datasets.fma import catalog_fma
@@ -33,6 +40,19 @@ class Layout(NamedTuple):
     make: Callable[[Path], None]
     catalog: Callable[[Path], Catalog]
     left_out: set[str]
+    classes: frozenset[int] = frozenset({0, 1})
+    n_of_a_piece: int = 2  # fakes of one group
+
+
+def declared(name: str) -> Layout:
+    """Return a declared layout with its folder of ``dataset_folders``."""
+    found, folder = REGISTERED.load(name), FOLDERS[name]
+
+    def list_files(root: Path) -> Catalog:
+        return found.list_files(CatalogRequest(root, {0: 9, 1: 9}))
+
+    classes = frozenset(found.classes)
+    return Layout(folder.make, list_files, {*folder.left_out}, classes, folder.n_of_a_piece)
 
 
 def bad_name(folder: Path) -> None:
@@ -82,10 +102,12 @@ def list_sonics(root: Path) -> Catalog:
 BAD = "/\\xff.mp3"
 LAYOUTS = {
     "folder": Layout(make_folder, catalog_folder, {"suno" + BAD}),
-    "fakemusiccaps": Layout(make_fakemusiccaps, catalog_fakemusiccaps, {"one" + BAD}),
+    "fakemusiccaps": Layout(
+        make_fakemusiccaps, catalog_fakemusiccaps, {"one" + BAD}, frozenset({1})
+    ),
     "fma": Layout(make_fma, list_fma, {"gone", "musika/gone", "lac2/gone", "musika/b", "lac2/b"}),
     "sonics": Layout(make_sonics, list_sonics, {"real_songs/gone.mp3"}),
-}
+} | {name: declared(name) for name in FOLDERS}
 
 
 @pytest.fixture(params=list(LAYOUTS))
@@ -109,7 +131,7 @@ def test_rows_have_the_columns_of_a_catalog_sorted_by_key(layout: Layout, root: 
     assert frame["key"].is_sorted()
     assert frame["key"].is_unique().all()
     assert frame["target"].dtype == pl.Int8
-    assert set(frame["target"]) <= {0, 1}
+    assert set(frame["target"]) == layout.classes
 
 
 def test_paths_are_absolute_and_are_there(layout: Layout, root: Path) -> None:
@@ -128,14 +150,16 @@ def test_fakes_have_a_generator_and_reals_none(layout: Layout, root: Path) -> No
 def test_fakes_of_one_piece_share_a_group_and_no_row_lacks_one(layout: Layout, root: Path) -> None:
     frame = layout.catalog(root).frame
     assert frame["group_id"].null_count() == 0
-    assert frame.filter(target=1)["group_id"].value_counts()["count"].max() == 2
+    largest = frame.filter(target=1)["group_id"].value_counts()["count"].max()
+    assert largest == (layout.n_of_a_piece if 1 in layout.classes else None)
 
 
 def test_every_file_is_a_row_an_omission_or_no_audio(layout: Layout, root: Path) -> None:
     found = layout.catalog(root)
-    audio = {p.as_posix() for p in root.rglob("*") if p.suffix in {".mp3", ".wav"}}
+    audio = {p.as_posix() for p in root.rglob("*") if p.suffix in AUDIO_SUFFIXES}
     valid = {path for path in audio if "\udcff" not in path}
-    assert set(found.frame["filepath"]) == valid
+    left = {f"{root}/{name}" for name in layout.left_out}
+    assert set(found.frame["filepath"]) == valid - left
     assert {omission.name for omission in found.omitted} == layout.left_out
     assert all(omission.reason for omission in found.omitted)
     assert found.looked_at

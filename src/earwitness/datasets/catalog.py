@@ -24,7 +24,9 @@ from earwitness.core.text_table import clean_names
 if TYPE_CHECKING:
     import polars as pl
 
-AUDIO_SUFFIXES = frozenset({".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".wma"})
+AUDIO_SUFFIXES = frozenset(
+    {".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".au"}
+)
 """Suffixes of audio files, in lower case."""
 
 CATALOG_COLUMNS = (
@@ -96,6 +98,29 @@ class CatalogRequest:
 
 
 @dataclass(frozen=True)
+class DatasetCard:
+    """Description of a dataset, from its documentation.
+
+    Attributes:
+        summary: Content, in a phrase.
+        layout: Files that are read of an unpacked copy, in a phrase.
+        licence: Licence of the data.
+        size: Number of items, hours or bytes, as published.
+        get: How to get it.
+        leaks: Known overlaps with other datasets, duplicates and shortcuts.
+        docs: Addresses of its documentation.
+    """
+
+    summary: str
+    layout: str
+    licence: str
+    size: str
+    get: str
+    leaks: str
+    docs: str
+
+
+@dataclass(frozen=True)
 class Layout:
     """A dataset's folder layout.
 
@@ -108,6 +133,7 @@ class Layout:
         is_stratified: Whether fakes are drawn equally from each generator.
         track_of: Returns the track, song or caption of a file, given its stem and target; ``None``
             if file names do not contain it.
+        card: Description of the dataset; ``None`` if there is none.
     """
 
     source: str
@@ -117,6 +143,7 @@ class Layout:
     options: tuple[str, ...] = ()
     is_stratified: bool = True
     track_of: Callable[[str, int], str] | None = None
+    card: DatasetCard | None = None
 
 
 LAYOUTS = Registry(
@@ -129,6 +156,11 @@ LAYOUTS = Registry(
 LAYOUTS.add("fma", "earwitness.datasets.fma:LAYOUT")
 LAYOUTS.add("sonics", "earwitness.datasets.sonics:LAYOUT")
 LAYOUTS.add("fakemusiccaps", "earwitness.datasets.fakemusiccaps:LAYOUT")
+for _name in (
+    *("echoes", "mom", "ai_openbmat", "mtg_jamendo", "musdb", "gtzan", "wavefake"),
+    *("asvspoof_5", "asvspoof_2019", "asvspoof_2021_df", "in_the_wild", "ctrsvdd", "singfake"),
+):
+    LAYOUTS.add(_name, f"earwitness.datasets.declarations:{_name.upper()}")
 
 PUBLISHED = ("fma", "sonics", "fakemusiccaps")
 """Datasets of the published benchmark, in order of sampling."""

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from earwitness.datasets.catalog import Catalog, Item, Layout, Omission, items_frame, scan_audio
+from earwitness.datasets.catalog import (
+    Catalog,
+    DatasetCard,
+    Item,
+    Layout,
+    Omission,
+    items_frame,
+    scan_audio,
+)
 
 SOURCE = "FakeMusicCaps"
 
@@ -48,5 +56,14 @@ LAYOUT = Layout(
     place=Path("FakeMusicCaps"),
     classes=(1,),
     options=("fakemusiccaps_root",),
+    card=DatasetCard(
+        summary="clips of five text-to-music generators on the captions of MusicCaps",
+        layout="FakeMusicCaps/<generator>/<caption>.wav",
+        licence="CC BY-NC 4.0",
+        size="27 605 clips of 10 s, 12.9 GB; 16 kHz, mono",
+        get="https://zenodo.org/records/15063698",
+        leaks="no reals in it; the generators share captions (one group)",
+        docs="https://zenodo.org/records/15063698, arXiv:2409.10684",
+    ),
     track_of=lambda stem, _: f"{SOURCE}:{stem}",
 )

@@ -24,6 +24,7 @@ from earwitness.datasets.catalog import (
     AudioFolder,
     Catalog,
     CatalogRequest,
+    DatasetCard,
     Item,
     Layout,
     Omission,
@@ -169,6 +170,16 @@ LAYOUT = Layout(
     options=(
         *("fma_real_root", "fma_fake_root", "fma_encoders"),
         *("deezer_split_npy", "deezer_split_name"),
+    ),
+    card=DatasetCard(
+        summary="real tracks and their reconstructions by nine auto-encoders and vocoders",
+        layout="deepfake-detector/{fma_real_medium,fma_rebuilt_medium/<encoder>} and its split file",
+        licence="Creative Commons, one per track; Deezer's material CC BY-NC 4.0",
+        size="25 000 tracks of 30 s (medium), each in nine reconstructions",
+        get="https://github.com/mdeff/fma; reconstruct with the code of Deezer",
+        leaks="Deezer's detectors stop training on the validation split; a track and its "
+        "reconstructions are one group",
+        docs="https://github.com/deezer/deepfake-detector, https://github.com/mdeff/fma",
     ),
     track_of=lambda stem, _: f"{SOURCE}:{stem}",
 )

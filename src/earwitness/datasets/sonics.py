@@ -27,6 +27,7 @@ from earwitness.datasets.catalog import (
     AUDIO_SUFFIXES,
     Catalog,
     CatalogRequest,
+    DatasetCard,
     Layout,
     Omission,
     catalog_frame,
@@ -229,5 +230,15 @@ LAYOUT = Layout(
     place=Path("SONICS"),
     options=("sonics_root", "sonics_eval_csv", "sonics_train_csv"),
     is_stratified=False,
+    card=DatasetCard(
+        summary="real songs of YouTube and songs by Suno and Udio",
+        layout="SONICS/{train,valid,test}.csv or {real,fake}_songs.csv; real_songs, fake_songs",
+        licence="CC BY-NC 4.0",
+        size="97 000 songs, 4 751 h; the 49 000 fakes are 32 GB",
+        get="hf download awsaf49/sonics --repo-type dataset; reals by their YouTube ids",
+        leaks="reals are of 48 kHz and fakes of 16 kHz: the high-frequency floor alone reaches an "
+        "AUROC of .98, duration .77; SpecTTTra chooses checkpoints on valid; two takes per fake",
+        docs="https://github.com/awsaf49/sonics, arXiv:2408.14080",
+    ),
     track_of=lambda stem, target: f"sonics:{song_of(stem, target)}",
 )
