@@ -14,6 +14,7 @@ import polars as pl
 from earwitness.core.estimate import Estimate
 from earwitness.core.io import atomic_write
 from earwitness.evaluation.compare import Line, Pair
+from earwitness.evaluation.drift import Drift, DriftLine
 from earwitness.evaluation.estimates import labels as metric_labels
 from earwitness.evaluation.schema import Baseline, Metrics, OperatingPoint, Transfer
 from earwitness.evaluation.slices import Slice
@@ -162,6 +163,42 @@ def _differences(dataset: str, lines: Sequence[Line]) -> Table:
         for line in lines
     ]
     return Table(f"{dataset}: {size}", [*columns, Column("Holm")], rows, notes)
+
+
+def drift_table(drift: Drift, *, level: float = 0.05, least: float = 0.0) -> Table:
+    """Return what was compared between two runs, and whether it has moved."""
+    columns = [
+        *text_columns("detector", "compared", "first", "second"),
+        *number_columns("shift", "p", "Holm"),
+        *text_columns("verdict"),
+    ]
+    rows = [
+        make_row(
+            line.detector or "files",
+            *map(text_cell, (line.tested, _summary(line, line.first), _summary(line, line.second))),
+            Cell(formatting.number(line.shift.value, signed=True), line.shift.value),
+            Cell(formatting.p_value(line.shift.p), line.shift.p, line.shift.reason or ""),
+            Cell(formatting.p_value(line.p_holm), line.p_holm),
+            Cell("moved", tone="warning") if line.has_moved(level, least) else EMPTY,
+        )
+        for line in drift.lines
+    ]
+    how = "item by item" if drift.is_paired else "as independent samples"
+    names: dict[str, list[str]] = {}
+    for line in drift.lines:
+        names.setdefault(line.statistic, []).append(line.tested)
+    notes = [
+        f"shift of {', '.join(dict.fromkeys(tested))}: {statistic}"
+        for statistic, tested in names.items()
+    ]
+    return Table(f"compared {how}, second minus first", columns, rows, notes)
+
+
+def _summary(line: DriftLine, value: float) -> str:
+    if line.summary != "share":
+        return f"{line.summary} {value:.4g}"
+    share = formatting.percent(value)
+    return share if line.category is None else f"{line.category}: {share}"
 
 
 def _difference_cell(value: float | None, low: float | None, high: float | None) -> Cell:
