@@ -1,4 +1,4 @@
-"""How often intervals contain the truth and tests reject equal detectors: ``make simulate``.
+"""How often intervals and thresholds hold what they promise, and tests err: ``make simulate``.
 
 Conventions: groups hold 1 to 9 items, in turn. "Apart": groups hold reals or fakes alone. "Both":
 each group holds 1 real and 1 to 9 fakes. A score is a part of the group plus a part of the item, of
@@ -15,17 +15,22 @@ import argparse
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import polars as pl
 from scipy.stats import binomtest
 
+from earwitness.core.predictions import Predictions
+from earwitness.evaluation.drift import find_drift
 from earwitness.evaluation.estimates import estimate_some
 from earwitness.evaluation.schema import Settings
 from earwitness.metrics.measures import METRICS, point_values
 from earwitness.metrics.resampling import auroc_difference, compare_by_swaps
 from earwitness.metrics.sample import Items
+from earwitness.metrics.sweep import conformal_threshold
 
 AUROCS = (0.7, 0.9, 0.95, 0.99)
 N_GROUPS = (12, 20, 50, 200)
@@ -37,6 +42,7 @@ OF_SCALES = ("act_dcf", "cllr", "brier", "log_loss", "ece")
 N_TRUTH = 300_000
 N_RESAMPLES = 300
 FREEDOM = 2.5
+PARTS = ("coverage", "errors", "conformal", "drift")
 
 
 def layout(n_groups: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -200,6 +206,94 @@ TESTS: dict[str, Callable[[Items, Items, int], bool]] = {
 }
 
 
+def conformal(n_rounds: int) -> Iterator[tuple[str, ...]]:
+    """Reals flagged at thresholds fitted on one draw, among 2 000 groups of another.
+
+    Strata hold a third and two thirds of the groups; scores of the second are 2 higher.
+    """
+    yield (
+        "threshold",
+        "tails",
+        "groups of reals",
+        "asked %",
+        "flagged % (all)",
+        "(in each stratum)",
+    )
+    for name, tails, (n_groups, fpr) in itertools.product(
+        ("one", "by stratum"), TAILS, ((60, 0.05), (300, 0.05), (300, 0.01))
+    ):
+        shares = []
+        for seed in range(n_rounds):
+            rng = np.random.default_rng([seed, n_groups])
+            (fitted, strata), (new, of_new) = (_reals(rng, n, tails) for n in (n_groups, 2000))
+            parts = [fitted, fitted] if name == "one" else [fitted[strata == k] for k in (0, 1)]
+            thresholds = np.array(
+                [
+                    conformal_threshold(np.zeros(len(part)), part, np.arange(len(part)), fpr)
+                    for part in parts
+                ]
+            )
+            flagged = new >= thresholds[of_new]
+            shares.append((flagged.mean(), *(flagged[of_new == one].mean() for one in (0, 1))))
+        means = 100 * np.nanmean(shares, axis=0)
+        texts = [f"{mean:.2f}" for mean in means]
+        yield (name, tails, str(n_groups), f"{100 * fpr:g}", texts[0], ", ".join(texts[1:]))
+
+
+def _reals(rng: np.random.Generator, n: int, tails: str) -> tuple[np.ndarray, np.ndarray]:
+    strata = (np.arange(n) % 3 > 0).astype(int)
+    return noise(rng, np.arange(n), tails) + 2 * strata, strata
+
+
+def drift(n_rounds: int) -> Iterator[tuple[str, ...]]:
+    """Comparisons of runs of one detector in which anything is called moved.
+
+    "Same": the same items, each score changed at random; "other": other items of the same kind.
+    """
+    yield ("items", "tails", "groups a class", "anything moved %", "scores 0.5 higher: found %")
+    for kind, tails, n_groups in itertools.product(("same", "other"), TAILS, (12, 50)):
+        false, found = 0, 0
+        for seed in range(n_rounds):
+            rng = np.random.default_rng([seed, n_groups])
+            before = _run(rng, n_groups, tails, "a")
+            if kind == "same":
+                group = layout(n_groups, "apart")[1]
+                jitter = pl.Series(noise(rng, group, tails) / 2)
+                after = replace(before, frame=before.frame.with_columns(pl.col("logit") + jitter))
+            else:
+                after = _run(rng, n_groups, tails, "b")
+            false += any(line.has_moved() for line in find_drift(before, after).lines)
+            raised = replace(after, frame=after.frame.with_columns(pl.col("logit") + 0.5))
+            found += any(line.has_moved() for line in find_drift(before, raised).lines)
+        shares = (f"{100 * n / n_rounds:.1f}" for n in (false, found))
+        yield (kind, tails, str(n_groups), *shares)
+
+
+def _run(rng: np.random.Generator, n_groups: int, tails: str, name: str) -> Predictions:
+    """Predictions with abstentions and durations; ``name`` is that of their files and groups."""
+    target, group = layout(n_groups, "apart")
+    items = detect(rng, target, group, auroc=0.9, tails=tails)
+    frame = pl.DataFrame(
+        {
+            "filepath": [f"{name}/{n}.wav" for n in range(len(target))],
+            "target": target,
+            "group_id": [f"{name}{n}" for n in group],
+            "duration_s": rng.gamma(4, 30, int(group.max()) + 1)[group],
+            "logit": items.logit,
+            "pred_label": items.decision,
+            "abstained": [
+                ("silent" if silent else None) for silent in rng.random(len(target)) < 0.05
+            ],
+        }
+    )
+    outputs = [
+        pl.when(pl.col("abstained").is_null()).then(n).alias(n) for n in ("logit", "pred_label")
+    ]
+    return Predictions(
+        "simulated", "detector", frame.with_columns(*outputs, error=pl.lit(None, pl.String))
+    )
+
+
 def show(title: str, rows: Iterator[tuple[str, ...]], n_rounds: int) -> None:
     print(f"{title}, {n_rounds} rounds")
     for number, row in enumerate(rows):
@@ -212,16 +306,22 @@ def show(title: str, rows: Iterator[tuple[str, ...]], n_rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=200, help="of each row")
-    parser.add_argument("--part", choices=("coverage", "errors"), help="one table alone")
+    parser.add_argument("--part", choices=PARTS, help="one table alone")
     parser.add_argument("--auroc", type=float, nargs="*", default=AUROCS)
     parser.add_argument("--each", action="store_true", help="print every AUROC's share as well")
     asked = parser.parse_args()
     n_rounds = asked.rounds
-    if asked.part != "errors":
-        rows = coverage(n_rounds, asked.auroc, each=asked.each)
-        show("Coverage of 95 % intervals in %, over AUROCs", rows, n_rounds)
-    if asked.part != "coverage":
-        show("Equal detectors told apart at p < 0.05", errors(n_rounds), n_rounds)
+    tables = {
+        "coverage": (
+            "Coverage of 95 % intervals in %, over AUROCs",
+            coverage(n_rounds, asked.auroc, each=asked.each),
+        ),
+        "errors": ("Equal detectors told apart at p < 0.05", errors(n_rounds)),
+        "conformal": ("Reals flagged at conformal thresholds", conformal(n_rounds)),
+        "drift": ("Drift found", drift(n_rounds)),
+    }
+    for part in PARTS if asked.part is None else (asked.part,):
+        show(*tables[part], n_rounds)
 
 
 if __name__ == "__main__":

@@ -41,9 +41,13 @@ def evaluate(
         str | None,
         option(
             "RULE",
-            "Decision threshold, given or fitted: 0.5, eer, fpr=0.01, cost, cost=10 (default: "
-            "the labels in the file).",
+            "Decision threshold, given or fitted: 0.5, eer, fpr=0.01, conformal=0.01, cost, "
+            "cost=10 (default: the labels in the file).",
         ),
+    ] = None,
+    within: Annotated[
+        list[str] | None,
+        option("COLUMNS", "Fit a threshold within each value of these columns (comma-separated)."),
     ] = None,
     calibration: Annotated[
         list[Path] | None,
@@ -105,6 +109,7 @@ def evaluate(
         seed=seed,
         by=comma_list(by),
         threshold=threshold,
+        within=comma_list(within),
         calibration=calibration,
         calibrate=parse_method(calibrate),
         key=key,
@@ -127,6 +132,8 @@ def evaluate(
     console.out.print(metric_tables.operating_table(metrics), "")
     if len({line.applied_to for line in metrics.transfers}) > 1:
         console.out.print(metric_tables.transfer_table(metrics.transfers), "")
+    if metrics.strata:
+        console.out.print(metric_tables.strata_table(metrics.strata), "")
     for check in metrics.checks:
         if check.verdict != "ok":
             console.remark(f"{check.detector}: {check.detail}" if check.detector else check.detail)

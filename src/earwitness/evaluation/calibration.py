@@ -25,6 +25,7 @@ from earwitness.evaluation.estimates import estimate_some
 from earwitness.evaluation.identity import deduplicate
 from earwitness.evaluation.rows import items_of
 from earwitness.evaluation.schema import Calibration, CalibrationMethod, Settings
+from earwitness.evaluation.strata import apply_strata, fit_strata
 from earwitness.evaluation.thresholds import (
     FittedThreshold,
     Rule,
@@ -78,8 +79,8 @@ class Fitting:
             conditions |= dict.fromkeys((*names_needing("prob", "logit"), "eer_threshold"), scaled)
             of_decisions += [scaled] if rule.kind != "file" else []
         fitted = self.thresholds.get(detector)
-        if fitted is not None and fitted.value is not None:
-            of_decisions.append(f"threshold {fitted.value:.4g}, fitted on {self.where}")
+        if fitted is not None and fitted.reason is None:
+            of_decisions.append(f"{fitted}, fitted on {self.where}")
         if of_decisions:
             conditions |= dict.fromkeys(
                 names_needing("decision", "answer", "margin"), "; ".join(of_decisions)
@@ -127,16 +128,11 @@ def fit(
             else:
                 scalings[name] = scaling
                 own, rows = _calibrated(own, scaling), _calibrated(rows, scaling)
-        column, threshold = scale_of(own, rows), rule.score
-        if rule.is_fitted:
-            fitted = thresholds[name] = fit_threshold(own, column, rule, settings)
-            threshold = fitted.value
-            if fitted.reason:
-                notes.append(
-                    f"{name} has no threshold by {rule}: {fitted.reason}; its decisions are "
-                    "undefined."
-                )
-        parts.append(rows if rule.kind == "file" else apply_threshold(rows, column, threshold))
+        rows, fitted = _decide(own, rows, rule, settings)
+        parts.append(rows)
+        if fitted is not None:
+            thresholds[name] = fitted
+            notes += _describe_lack(name, fitted, rule)
     calibrated = pl.concat(parts)
     return Fitting(
         report=calibrated.filter(~in_calibration_half(calibrated, settings.seed))
@@ -150,6 +146,34 @@ def fit(
         scalings=scalings,
         notes=notes,
     )
+
+
+def _decide(
+    own: pl.DataFrame, rows: pl.DataFrame, rule: Rule, settings: Settings
+) -> tuple[pl.DataFrame, FittedThreshold | None]:
+    """Return the rows with decisions by a rule, and the threshold, if one is fitted on ``own``."""
+    column = scale_of(own, rows)
+    if not rule.is_fitted:
+        decided = rows if rule.kind == "file" else apply_threshold(rows, column, rule.score)
+        return decided, None
+    if settings.within:
+        fitted = fit_strata(own, rows, column, rule, settings)
+        return apply_strata(rows, column, fitted), fitted
+    fitted = fit_threshold(own, column, rule, settings)
+    return apply_threshold(rows, column, fitted.value), fitted
+
+
+def _describe_lack(name: str, fitted: FittedThreshold, rule: Rule) -> list[str]:
+    """Return a note if there is no threshold, or none in some strata."""
+    n_lacking = sum(one.value is None for one in fitted.strata.values())
+    if n_lacking:
+        return [
+            f"{name} abstains from {n_lacking} of {len(fitted.strata)} strata, which have no "
+            f"threshold by {rule}."
+        ]
+    if fitted.reason:
+        return [f"{name} has no threshold by {rule}: {fitted.reason}; its decisions are undefined."]
+    return []
 
 
 def _without_reported(

@@ -49,6 +49,7 @@ from earwitness.evaluation.schema import (
     Source,
 )
 from earwitness.evaluation.slices import RowSlice, Slice, count_rows, slice_rows
+from earwitness.evaluation.strata import list_strata
 from earwitness.evaluation.summarize import table_row
 from earwitness.evaluation.thresholds import (
     FittedThreshold,
@@ -69,6 +70,7 @@ def evaluate(
     seed: int = 0,
     by: Sequence[str] | None = None,
     threshold: float | str | None = None,
+    within: Sequence[str] | None = None,
     calibration: Sequence[str | Path | Predictions] | None = None,
     calibrate: CalibrationMethod | None = None,
     key: str | Path | None = None,
@@ -85,8 +87,9 @@ def evaluate(
             manifests.
         seed: Random seed of resampling and of the calibration half.
         by: Further columns of the manifest to slice by.
-        threshold: Least ``pred_prob`` called fake, or a rule: ``eer``, ``fpr=0.01``, ``cost``,
-            ``cost=10``; ``None`` takes the labels of the files.
+        threshold: Least ``pred_prob`` called fake, or a rule: ``eer``, ``fpr=0.01``,
+            ``conformal=0.01``, ``cost``, ``cost=10``; ``None`` takes the labels of the files.
+        within: Columns of the manifest; a threshold is fitted within each combination of values.
         calibration: Predictions of the same detectors to fit on. Without them, one half of the
             groups is used for the fit and the other half is reported.
         calibrate: Calibration method; metrics are computed after calibration.
@@ -112,17 +115,23 @@ def evaluate(
         n_resamples=n_resamples,
         threshold=str(rule),
         calibrate=calibrate,
-        by=list(by or []),
+        within=list(within or []),
+        by=list(dict.fromkeys([*(by or []), *(within or [])])),
         aggregate=aggregate,
         **vars(costs),
     )
     opened = open_sources(predictions, key=key, aggregate=aggregate)
     fitted_on = open_sources(calibration or [], key=key, aggregate=aggregate)
+    if settings.within and not rule.is_fitted:
+        raise UsageError(f"within {', '.join(settings.within)}, expected a threshold rule to fit")
     if fitted_on and not rule.is_fitted and calibrate is None:
         raise UsageError(
             "calibration predictions, expected a threshold or calibrate to fit on them"
         )
-    sides = [Inputs(opened, settings.by, rule.score), *([Inputs(fitted_on)] if fitted_on else [])]
+    sides = [
+        Inputs(opened, settings.by, rule.score),
+        *([Inputs(fitted_on, settings.within)] if fitted_on else []),
+    ]
     frame, *rows_to_fit = load_rows(*sides)
     fitting = fit(frame, rows_to_fit[0] if rows_to_fit else None, rule, settings)
     settings = settings.model_copy(update={"half": fitting.half})
@@ -155,6 +164,7 @@ def evaluate(
             for part in overall
         ],
         transfers=list(threshold_transfers(fitting.calibrated, rule, settings)),
+        strata=list(list_strata(fitting.report, fitting.thresholds, rule, settings)),
         calibrations=list(list_calibrations(fitting, settings)),
         checks=[
             *([] if audit is None else [check_audit(audit, manifests)]),

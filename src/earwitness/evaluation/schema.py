@@ -82,8 +82,7 @@ class OperatingPoint(Part):
 
     Attributes:
         detector: Name of the detector.
-        rule: ``file`` (decisions of the predictions), a number, ``eer``, ``fpr=0.01``, ``cost`` or
-            ``cost=10``.
+        rule: Threshold rule, or ``file`` (decisions of the predictions).
         threshold: Least ``pred_prob`` (or logit) called fake; ``None`` for ``file``, or with
             ``reason``.
         fitted_on: Name of the rows of the fit; ``None`` without a fit.
@@ -130,6 +129,30 @@ class Transfer(Part):
     fitted_on: str
     threshold: float | None = None
     applied_to: str
+    fpr: Estimate
+    recall: Estimate
+    reason: str | None = None
+
+
+class StratumThreshold(Part):
+    """A threshold fitted within one stratum, with its rates on the reported rows of it.
+
+    Attributes:
+        detector: Name of the detector.
+        rule: Threshold rule.
+        stratum: Value of each column.
+        threshold: Fitted threshold; ``None`` with a ``reason``, as the detector then abstains.
+        n_fitted: Number of items of the fit.
+        fpr: False positive rate.
+        recall: Recall.
+        reason: Why there is no threshold.
+    """
+
+    detector: str
+    rule: str
+    stratum: dict[str, str]
+    threshold: float | None = None
+    n_fitted: Count = 0
     fpr: Estimate
     recall: Estimate
     reason: str | None = None
@@ -270,8 +293,8 @@ class Settings(Part):
         confidence: Confidence level of the intervals.
         seed: Random seed of resampling and of the calibration half.
         n_resamples: Number of bootstrap resamples.
-        threshold: Threshold rule: ``file``, a number, ``eer``, ``fpr=0.01``, ``cost`` (costs below)
-            or ``cost=10`` (a miss costs ten false alarms).
+        threshold: Threshold rule, see ``thresholds.EXPECTED``; ``cost`` takes the costs below.
+        within: Columns of the strata with a threshold each.
         calibrate: Calibration method.
         by: Columns of further slices.
         aggregate: How several rows of one file became one item; ``None``: each file had one row.
@@ -287,6 +310,7 @@ class Settings(Part):
     n_resamples: Count = 2000
     threshold: str = "file"
     calibrate: CalibrationMethod | None = None
+    within: list[str] = Field(default_factory=list)
     by: list[str] = Field(default_factory=list)
     aggregate: Aggregate | None = None
     half: bool = False
@@ -316,7 +340,6 @@ class Metrics(Part):
     """Metrics of every slice, and everything else a report shows.
 
     Attributes:
-        schema_version: ``SCHEMA_VERSION``.
         basis: ``scores``, ``labels`` (decisions alone) or ``counts`` (a comparison table alone).
         metrics: Label of each metric, in display order.
         detectors: The detectors.
@@ -325,6 +348,7 @@ class Metrics(Part):
         table: The published comparison table.
         operating_points: Operating point of each detector.
         transfers: Thresholds applied to other corpora.
+        strata: Thresholds fitted within strata.
         calibrations: Calibration of each detector, if any.
         checks: Checks of the predictions.
         notes: Notes for the reader.
@@ -342,6 +366,7 @@ class Metrics(Part):
     table: list[TableRow]
     operating_points: list[OperatingPoint] = Field(default_factory=list)
     transfers: list[Transfer] = Field(default_factory=list)
+    strata: list[StratumThreshold] = Field(default_factory=list)
     calibrations: list[Calibration] = Field(default_factory=list)
     checks: list[Check] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import polars as pl
@@ -24,9 +24,14 @@ from earwitness.evaluation.schema import Claim, OperatingPoint, Prevalence, Sett
 from earwitness.evaluation.slices import Slice
 from earwitness.metrics.measures import measure
 from earwitness.metrics.sample import Costs, Floats, Ints, has_both
-from earwitness.metrics.sweep import reals_needed, threshold_at_cost, threshold_at_fpr
+from earwitness.metrics.sweep import (
+    conformal_threshold,
+    reals_needed,
+    threshold_at_cost,
+    threshold_at_fpr,
+)
 
-EXPECTED = "a number from 0 to 1, eer, fpr=0.01, cost or cost=10"
+EXPECTED = "a number from 0 to 1, eer, fpr=0.01, conformal=0.01, cost or cost=10"
 PER = 100_000
 
 
@@ -39,13 +44,13 @@ class Rule:
         value: The threshold, false positive rate or cost of a miss, if the rule has one.
     """
 
-    kind: Literal["file", "score", "eer", "fpr", "cost"]
+    kind: Literal["file", "score", "eer", "fpr", "conformal", "cost"]
     value: float | None = None
 
     @property
     def is_fitted(self) -> bool:
         """Whether the threshold is fitted on rows."""
-        return self.kind in ("eer", "fpr", "cost")
+        return self.kind not in ("file", "score")
 
     @property
     def score(self) -> float | None:
@@ -71,10 +76,13 @@ def parse_rule(given: float | str | None) -> Rule:
         value = float(number or name)
     except ValueError:
         value = math.nan
-    if name == "fpr" and 0 < value < 1:
-        return Rule("fpr", value)
-    if name == "cost" and 0 < value < math.inf:
-        return Rule("cost", value)
+    limits: dict[str, tuple[Literal["fpr", "conformal", "cost"], float]] = {
+        "fpr": ("fpr", 1),
+        "conformal": ("conformal", 1),
+        "cost": ("cost", math.inf),
+    }
+    if name in limits and 0 < value < limits[name][1]:
+        return Rule(limits[name][0], value)
     if number or math.isnan(value):
         raise UsageError(f"threshold {given!r}, expected {EXPECTED}")
     check_threshold(value)
@@ -104,11 +112,21 @@ def apply_threshold(rows: pl.DataFrame, column: str, threshold: float | None) ->
 
 @dataclass(frozen=True)
 class FittedThreshold:
-    """A fitted threshold, or the reason why there is none, and the number of items."""
+    """A fitted threshold, or the reason why there is none, and the number of items.
+
+    ``strata`` has those of the strata instead, by the values of the columns ``within``.
+    """
 
     value: float | None = None
     reason: str | None = None
     n_items: int = 0
+    within: tuple[str, ...] = ()
+    strata: Mapping[tuple[str, ...], FittedThreshold] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if self.strata:
+            return f"thresholds by {' and '.join(self.within)}"
+        return f"threshold {self.value:.4g}"
 
 
 def fit_threshold(
@@ -117,7 +135,12 @@ def fit_threshold(
     """Fit a threshold on scored rows; a false positive rate needs enough groups of reals."""
     target, score = rows["target"].to_numpy(), rows[column].to_numpy()
     reason = _why_unfit(rows, column, rule)
-    value = math.nan if reason else _fit(rule, target, score, settings.options.costs)
+    if reason:
+        value = math.nan
+    elif rule.kind == "conformal" and rule.value is not None:
+        value = conformal_threshold(target, score, rows["group"].to_numpy(), rule.value)
+    else:
+        value = _fit(rule, target, score, settings.options.costs)
     if math.isinf(value) and rule.kind == "fpr":
         reason = f"no threshold flags fakes and at most {rule.value:g} of the reals"
     elif math.isinf(value):
@@ -128,8 +151,9 @@ def fit_threshold(
 def _why_unfit(rows: pl.DataFrame, column: str, rule: Rule) -> str | None:
     if rows[column].null_count():
         return f"some rows have no {column}"
-    if rule.kind == "fpr" and rule.value is not None:
-        needed, n_groups = reals_needed(rule.value), rows.filter(target=0)["group"].n_unique()
+    if rule.kind in ("fpr", "conformal") and rule.value is not None:
+        needed = reals_needed(rule.value) - (rule.kind == "conformal")
+        n_groups = rows.filter(target=0)["group"].n_unique()
         if n_groups < needed:
             return f"needs {needed} groups of reals to fit on, found {n_groups}"
         return None

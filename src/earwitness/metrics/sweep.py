@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from earwitness.metrics.sample import Costs, Floats, Ints, Ranking, has_both, rank
+from earwitness.metrics.sample import (
+    Costs,
+    Floats,
+    Ints,
+    Ranking,
+    has_both,
+    numbered,
+    rank,
+)
 
 
 @dataclass(frozen=True)
@@ -187,6 +195,31 @@ def threshold_at_fpr(target: ArrayLike, score: ArrayLike, fpr: float) -> float:
         return math.nan
     steps = count_steps(rank(target, score))
     return _threshold_of(steps, int(last_step_at(steps, fpr)))
+
+
+def conformal_threshold(target: ArrayLike, score: ArrayLike, group: ArrayLike, fpr: float) -> float:
+    """Return the threshold that flags a new group of reals with probability ``fpr`` at most.
+
+    It is just above the k-th lowest of the groups' highest scores of reals, k being
+    (n groups + 1) (1 - ``fpr``), rounded up (split conformal prediction; Vovk et al., 2005). It
+    holds on average over calibration sets, for groups exchangeable with these. NaN below
+    1 / ``fpr`` - 1 groups of reals.
+
+    Args:
+        target: ``(n_items,)`` of 0 (real) and 1 (fake).
+        score: ``(n_items,)`` finite numbers, high for fake.
+        group: ``(n_items,)`` labels of groups.
+        fpr: Between 0 and 1.
+    """
+    is_real = np.asarray(target) == 0
+    groups = numbered(np.asarray(group)[is_real])
+    n_groups = len(np.unique(groups))
+    if n_groups < reals_needed(fpr) - 1:
+        return math.nan
+    highest = np.full(n_groups, -np.inf)
+    np.maximum.at(highest, groups, np.asarray(score, dtype=np.float64)[is_real])
+    k = math.ceil(round((n_groups + 1) * (1 - fpr), 6))
+    return float(np.nextafter(np.sort(highest)[k - 1], np.inf))
 
 
 def threshold_at_cost(target: ArrayLike, score: ArrayLike, costs: Costs) -> float:

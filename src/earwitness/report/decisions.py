@@ -38,7 +38,7 @@ from earwitness.report.charts.matrices import (
 )
 from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.comparison import comparison_table
-from earwitness.report.metric_tables import transfer_table
+from earwitness.report.metric_tables import strata_table, transfer_table
 from earwitness.report.selective import is_one_sided
 from earwitness.report.tables import (
     Cell,
@@ -182,6 +182,12 @@ def operating(metrics: Metrics) -> Section | None:
         blocks.append(Gallery([_card(point, confidence) for point in metrics.operating_points]))
     if metrics.transfers:
         blocks += _transfers(metrics)
+    if metrics.strata:
+        note = (
+            "Each stratum has a threshold of its own, fitted on other groups of that stratum. "
+            "Detectors abstain from strata with too few reals to fit on."
+        )
+        blocks += [Note(note), strata_table(metrics.strata)]
     lead = (
         "Each detector at its decision threshold. The precision of its flags depends on the share "
         "of fakes in the input."

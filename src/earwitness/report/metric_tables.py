@@ -16,7 +16,13 @@ from earwitness.core.io import atomic_write
 from earwitness.evaluation.compare import Line, Pair
 from earwitness.evaluation.drift import Drift, DriftLine
 from earwitness.evaluation.estimates import labels as metric_labels
-from earwitness.evaluation.schema import Baseline, Metrics, OperatingPoint, Transfer
+from earwitness.evaluation.schema import (
+    Baseline,
+    Metrics,
+    OperatingPoint,
+    StratumThreshold,
+    Transfer,
+)
 from earwitness.evaluation.slices import Slice
 from earwitness.metrics.measures import METRICS
 from earwitness.report import formatting
@@ -281,4 +287,27 @@ def transfer_table(transfers: Sequence[Transfer]) -> Table:
             for one in fitted
         ],
         list(missing),
+    )
+
+
+def strata_table(strata: Sequence[StratumThreshold]) -> Table:
+    """Return one row per detector and stratum; without a threshold, with the reason."""
+    rules = ", ".join(dict.fromkeys(one.rule for one in strata))
+    return Table(
+        f"Thresholds within strata ({rules})",
+        [
+            *text_columns("detector", *strata[0].stratum),
+            *number_columns("threshold", "fitted on", "reals flagged", "fakes found"),
+        ],
+        [
+            make_row(
+                *map(name_cell, (one.detector, *one.stratum.values())),
+                threshold_cell(one.threshold),
+                one.n_fitted,
+                one.fpr,
+                one.recall,
+                detector=one.detector,
+            )
+            for one in strata
+        ],
     )
