@@ -161,6 +161,7 @@ class EvaluateSection(Section):
     by: tuple[str, ...] = ()
     aggregate: Literal["mean", "max"] | None = None
     threshold: Annotated[float | str | None, PlainValidator(_rule)] = None
+    within: tuple[str, ...] = ()
     calibrate: Literal["temperature", "platt"] | None = None
     p_fake: float = Field(default=0.05, gt=0, lt=1)
     c_miss: float = Field(default=10.0, gt=0)
