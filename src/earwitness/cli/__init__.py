@@ -148,7 +148,7 @@ def _reflowed(docstring: str | None) -> str:
 
 def make_app() -> typer.Typer:
     """Return the Typer application with all commands."""
-    from earwitness.cli import bench
+    from earwitness.cli import bench, datasets
     from earwitness.cli.audit import audit
     from earwitness.cli.detectors import detectors, export
     from earwitness.cli.drift import drift
@@ -190,4 +190,9 @@ def make_app() -> typer.Typer:
     for command in (bench.init, bench.run, bench.diff):
         benchmark.command(cls=_Command, help=_reflowed(command.__doc__))(command)
     app.add_typer(benchmark, name="bench")
+    layouts = typer.Typer(invoke_without_command=True, help=_reflowed(datasets.list_all.__doc__))
+    layouts.callback()(datasets.list_all)
+    for command in (datasets.show, datasets.check):
+        layouts.command(cls=_Command, help=_reflowed(command.__doc__))(command)
+    app.add_typer(layouts, name="datasets")
     return app

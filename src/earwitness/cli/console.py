@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 
 from rich.console import Console
@@ -131,3 +132,18 @@ logging.getLogger("earwitness").addHandler(_Remarks())
 def thousands(n: int) -> str:
     """Format a count with spaces between thousands: ``8 995``."""
     return f"{n:,}".replace(",", " ")
+
+
+_LABEL_WIDTH = 16
+
+
+def labelled_lines(fields: Iterable[tuple[str, str]], width: int) -> list[Text]:
+    """Return fields as labels with wrapped text; paths and hashes are not broken."""
+    room = max(20, min(width, 100) - _LABEL_WIDTH - 2)
+    wrapper = textwrap.TextWrapper(room, break_on_hyphens=False, break_long_words=False)
+    lines = []
+    for label, text in fields:
+        first, *others = wrapper.wrap(text) or [""]
+        line = Text("  ").append(label.ljust(_LABEL_WIDTH), style="dim").append(first)
+        lines += [line, *(Text(" " * (_LABEL_WIDTH + 2) + other) for other in others)]
+    return lines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -46,9 +45,6 @@ def detectors(
             console.out.print(line)
 
 
-_LABEL_WIDTH = 16
-
-
 def _describe(listing: Listing, *, width: int, in_full: bool) -> list[Text]:
     """Return the lines on one detector: its whole card, or a summary."""
     card = listing.card
@@ -61,7 +57,7 @@ def _describe(listing: Listing, *, width: int, in_full: bool) -> list[Text]:
         origin = _origin(listing.weights is not None, card)
         fields += [("input", _contract(card)), ("licence", card.licence), *origin]
         fields.append(("limits", card.limits))
-    return [heading, *_lines(fields, width), Text()]
+    return [heading, *console.labelled_lines(fields, width), Text()]
 
 
 def _listing_record(listing: Listing) -> dict[str, Any]:
@@ -153,18 +149,6 @@ def _known(names: tuple[str, ...] | None) -> str:
     if names is None:
         return "unknown"
     return "; ".join(names) or "nothing"
-
-
-def _lines(fields: list[tuple[str, str]], width: int) -> list[Text]:
-    """Return fields as labels with wrapped text; paths and hashes are not broken."""
-    room = max(20, min(width, 100) - _LABEL_WIDTH - 2)
-    wrapper = textwrap.TextWrapper(room, break_on_hyphens=False, break_long_words=False)
-    lines = []
-    for label, text in fields:
-        first, *others = wrapper.wrap(text) or [""]
-        line = Text("  ").append(label.ljust(_LABEL_WIDTH), style="dim").append(first)
-        lines += [line, *(Text(" " * (_LABEL_WIDTH + 2) + other) for other in others)]
-    return lines
 
 
 def export(

@@ -71,6 +71,7 @@ class Catalog:
         omitted: Files that were listed or found but left out.
         looked_at: Descriptions of the folders and files that were read.
         split: Published split of the files; may be empty.
+        unlisted: Audio below the folder that the layout does not name.
     """
 
     source: str
@@ -78,6 +79,7 @@ class Catalog:
     omitted: tuple[Omission, ...] = ()
     looked_at: tuple[str, ...] = ()
     split: str = ""
+    unlisted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -75,13 +75,12 @@ AI_OPENBMAT = declare_reader(
     ),
 )
 
+_TRACKS_MTG = ("raw_30s", "autotagging_moodtheme")
+
 MTG_JAMENDO = declare(
     "MTG-Jamendo",
     Tables(
-        tables=(
-            Table(("raw_30s.tsv", "data/raw_30s.tsv")),
-            Table(("autotagging_moodtheme.tsv", "data/autotagging_moodtheme.tsv")),
-        ),
+        tables=(Table(tuple(f"{at}{name}.tsv" for name in _TRACKS_MTG for at in ("", "data/"))),),
         columns=("track", "artist", "album", "path", "duration"),
         n_skipped=1,
         audio="{path}",
@@ -276,8 +275,8 @@ CTRSVDD = declare(
     "CtrSVDD",
     Tables(
         tables=tuple(
-            Table((f"{name}.txt", f"label/{name}.txt"), name)
-            for name in ("train", "dev", "test", "eval")
+            Table(tuple(f"{at}{name}.txt" for name in names for at in ("", "label/")), names[0])
+            for names in (("train",), ("dev",), ("test", "eval"))
         ),
         columns=("corpus", "singer", "file", "unused", "attack", "label"),
         audio="{file}.flac",

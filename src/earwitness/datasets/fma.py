@@ -173,7 +173,7 @@ LAYOUT = Layout(
     ),
     card=DatasetCard(
         summary="real tracks and their reconstructions by nine auto-encoders and vocoders",
-        layout="deepfake-detector/{fma_real_medium,fma_rebuilt_medium/<encoder>} and its split file",
+        layout="deepfake-detector/{fma_real_medium,fma_rebuilt_medium/<encoder>} and a split file",
         licence="Creative Commons, one per track; Deezer's material CC BY-NC 4.0",
         size="25 000 tracks of 30 s (medium), each in nine reconstructions",
         get="https://github.com/mdeff/fma; reconstruct with the code of Deezer",

@@ -236,7 +236,8 @@ class ItemList:
         self.looked_at.append(self._scanned.describe() + more)
         frame = catalog_frame(columns, source=self._source)
         omitted = (*self.omitted, *unreadable)
-        return Catalog(self._source, frame, omitted, tuple(self.looked_at))
+        looked_at, unlisted = tuple(self.looked_at), tuple(self.other)
+        return Catalog(self._source, frame, omitted, looked_at, unlisted=unlisted)
 
 
 def read_files(

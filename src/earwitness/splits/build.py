@@ -154,7 +154,7 @@ def build_splits(options: SplitOptions) -> SplitSet:
         layout: Layout = LAYOUTS.load(name)
         wanted = options.n_wanted(name, layout)
         if any(wanted.values()):
-            catalog = _open_catalog(name, layout, folder, wanted, options)
+            catalog = open_catalog(name, layout, folder, wanted, options)
             stratified = getattr(options, f"stratify_{name}", layout.is_stratified)
             sources += _draw_source(name, catalog, wanted, options, is_stratified=stratified)
             looked_at += catalog.looked_at
@@ -201,7 +201,7 @@ def build_folder_splits(
     return SplitSet(root.absolute(), tuple(sources), frames, (), catalog.looked_at, chosen)
 
 
-def _open_catalog(
+def open_catalog(
     name: str, layout: Layout, folder: Path | None, wanted: Mapping[int, int], options: SplitOptions
 ) -> Catalog:
     """Return the catalog of a dataset; errors of another package's code become one line."""
