@@ -150,6 +150,7 @@ def make_app() -> typer.Typer:
     """Return the Typer application with all commands."""
     from earwitness.cli import bench, datasets
     from earwitness.cli.audit import audit
+    from earwitness.cli.convert import convert
     from earwitness.cli.detectors import detectors, export
     from earwitness.cli.drift import drift
     from earwitness.cli.evaluate import compare, evaluate, plot, report, summarize
@@ -178,7 +179,7 @@ def make_app() -> typer.Typer:
     app.callback()(_common)
     for command in (
         *(splits, audit, perturb, predict, status, merge, stress),
-        *(summarize, evaluate, compare, report, plot),
+        *(summarize, evaluate, compare, report, plot, convert),
         *(render, train, classify, export, listen, detectors, drift, bench.demo),
     ):
         app.command(cls=_Command, help=_reflowed(command.__doc__))(command)

@@ -7,7 +7,8 @@ ASVspoof scores are high for bona fide, so a logit is a negated score. A score f
     utterance attack label score      no header, as AASIST and ASVspoof 2019; needs no key
 
 A key has the header ``filename⇥cm-label``, or none, as the protocols of ASVspoof 5, 2021 and 2019:
-words separated by blanks, one of them ``bonafide`` or ``spoof``, after the name of the attack.
+words separated by blanks, one of them ``bonafide`` or ``spoof``, after the name of the attack. It
+may also be a CSV of files and labels, such as a manifest.
 """
 
 from __future__ import annotations
@@ -22,18 +23,23 @@ import polars as pl
 from earwitness.core.errors import PredictionsError
 from earwitness.core.io import write_text
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions
-from earwitness.core.text_table import decode
+from earwitness.core.spectrogram import parse_target
+from earwitness.core.text_table import decode, read_columns, read_table
 from earwitness.metrics.sample import logits
 
 SCORE_COLUMNS = ("filename", "cm-score")
 KEY_COLUMNS = ("filename", "cm-label")
+_FILE_COLUMNS = ("filepath", "file_name", "filename", "file", "path")
+_LABEL_COLUMNS = ("target", "label", "cm-label")
 _LABELS = {"bonafide": 0, "spoof": 1}
 _WORDS = {target: word for word, target in _LABELS.items()}
 _NO_ATTACK = ("-", "bonafide")
 
 
 @dataclass(frozen=True)
-class _Truth:
+class Truth:
+    """Class of a file, and its attack or generator if known."""
+
     target: int
     attack: str | None
 
@@ -86,7 +92,7 @@ def read_scores(
             is not in the key, or contradicts the key.
     """
     scores, key = Path(scores), Path(scores if key is None else key)
-    truths = _read_key(key)
+    truths = read_key(key)
     found = _read_scores(scores, truths)
     strange = [name for name in found if name not in truths]
     if strange:
@@ -96,20 +102,43 @@ def read_scores(
         )
     stem, _, rest = scores.stem.partition("__")
     dataset, detector = dataset or rest or key.stem, detector or stem
+    logits = {name: -score for name, score in found.items()}
+    return make_predictions(dataset, detector, truths, logits, missing=f"no score in {scores.name}")
+
+
+def make_predictions(
+    dataset: str,
+    detector: str,
+    truths: Mapping[str, Truth],
+    logits: Mapping[str, float],
+    *,
+    missing: str,
+    probs: Mapping[str, float] | None = None,
+) -> Predictions:
+    """Return predictions of another tool.
+
+    Args:
+        dataset: Name of the dataset.
+        detector: Name of the detector.
+        truths: Class of each file, in the order of the rows.
+        logits: Logit of each scored file; it is called fake from 0 up.
+        missing: Error of files without one.
+        probs: ``pred_prob`` of each scored file, if the tool gives probabilities.
+    """
     texts = ("preprocessing", "precision", "windows", "abstained")
     empty: dict[str, type[pl.DataType]] = dict.fromkeys(texts, pl.String)
-    empty |= {"native_rate_hz": pl.Int64, "below_band": pl.Boolean, "pred_prob": pl.Float64}
-    logit, missing = pl.col("logit"), pl.lit(f"no score in {scores.name}")
-    frame = pl.DataFrame(
-        [(name, truth.target, truth.attack, found.get(name)) for name, truth in truths.items()],
-        {"filepath": pl.String, "target": pl.Int8, "generator": pl.String, "logit": pl.Float64},
-        orient="row",
-    ).with_columns(-logit)
-    frame = frame.with_columns(
+    empty |= {"native_rate_hz": pl.Int64, "below_band": pl.Boolean}
+    rows = [
+        (name, truth.target, truth.attack, logits.get(name), (probs or {}).get(name))
+        for name, truth in truths.items()
+    ]
+    schema = {"filepath": pl.String, "target": pl.Int8, "generator": pl.String}
+    schema |= {"logit": pl.Float64, "pred_prob": pl.Float64}
+    frame = pl.DataFrame(rows, schema, orient="row").with_columns(
         *(pl.lit(None, dtype).alias(name) for name, dtype in empty.items()),
         detector=pl.lit(detector),
-        pred_label=(logit >= 0).cast(pl.Int8),
-        error=pl.when(logit.is_null()).then(missing),
+        pred_label=(pl.col("logit") >= 0).cast(pl.Int8),
+        error=pl.when(pl.col("logit").is_null()).then(pl.lit(missing)),
     )
     columns = ("filepath", "target", "generator", *PREDICTION_COLUMNS)
     return Predictions(dataset, detector, frame.select(columns))
@@ -124,7 +153,7 @@ def write_scores(predictions: Predictions, scores: str | Path, key: str | Path) 
     frame, where = predictions.frame, f"{predictions.detector} on {predictions.dataset}"
     names = frame["filepath"].to_list() if "filepath" in frame.columns else [None] * frame.height
     _check_names(where, names)
-    scored = zip(names, _logits(frame), strict=True)
+    scored = zip(names, logits_of(frame), strict=True)
     lines = [f"{name}\t{-value!r}" for name, value in scored if value is not None]
     targets = zip(names, frame["target"].to_list(), strict=True)
     labels = [f"{name}\t{_WORDS[target]}" for name, target in targets]
@@ -133,7 +162,7 @@ def write_scores(predictions: Predictions, scores: str | Path, key: str | Path) 
     return len(names) - len(lines)
 
 
-def _logits(frame: pl.DataFrame) -> list[float | None]:
+def logits_of(frame: pl.DataFrame) -> list[float | None]:
     """Return the logit of each row, computed from ``pred_prob`` if missing."""
     empty = pl.Series([None] * frame.height, dtype=pl.Float64)
     columns = (frame[name] if name in frame.columns else empty for name in ("logit", "pred_prob"))
@@ -157,7 +186,7 @@ def _check_names(where: str, names: Sequence[str | None]) -> None:
 
 def _score_lines(path: Path) -> list[tuple[int, list[str]]]:
     """Return the number and cells of each line with a score, the score last."""
-    lines = list(_lines(path))
+    lines = list(split_lines(path))
     if lines and _is_header(lines[0][1], SCORE_COLUMNS):
         return [(number, cells[:2]) for number, cells in lines[1:]]
     return lines
@@ -167,7 +196,7 @@ def _is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
     return [cell.casefold() for cell in cells[:2]] == list(columns)
 
 
-def _read_scores(path: Path, truths: Mapping[str, _Truth]) -> dict[str, float]:
+def _read_scores(path: Path, truths: Mapping[str, Truth]) -> dict[str, float]:
     found: dict[str, float] = {}
     lines = _score_lines(path)
     n_cells = len(lines[0][1]) if lines else 0
@@ -185,7 +214,7 @@ def _read_scores(path: Path, truths: Mapping[str, _Truth]) -> dict[str, float]:
     return found
 
 
-def _agree(path: Path, number: int, cells: Sequence[str], truth: _Truth | None) -> None:
+def _agree(path: Path, number: int, cells: Sequence[str], truth: Truth | None) -> None:
     label = next((_LABELS[cell] for cell in cells if cell in _LABELS), None)
     if truth is not None and label is not None and label != truth.target:
         raise PredictionsError(
@@ -193,9 +222,12 @@ def _agree(path: Path, number: int, cells: Sequence[str], truth: _Truth | None) 
         )
 
 
-def _read_key(path: Path) -> dict[str, _Truth]:
-    found: dict[str, _Truth] = {}
-    lines = list(_lines(path))
+def read_key(path: Path) -> dict[str, Truth]:
+    """Return the classes of the files of a key; a ``PredictionsError`` if it is invalid."""
+    if (table := _read_table(path)) is not None:
+        return table
+    found: dict[str, Truth] = {}
+    lines = list(split_lines(path))
     headed = bool(lines) and _is_header(lines[0][1], KEY_COLUMNS)
     for number, cells in lines[headed:]:
         words = cells if headed else " ".join(cells).split()
@@ -207,7 +239,29 @@ def _read_key(path: Path) -> dict[str, _Truth]:
     return found
 
 
-def _labelled(path: Path, number: int, cells: Sequence[str], *, headed: bool) -> tuple[str, _Truth]:
+def _read_table(path: Path) -> dict[str, Truth] | None:
+    """Return the content of a CSV or Parquet key, ``None`` if the file is another."""
+    known = (*_FILE_COLUMNS, *_LABEL_COLUMNS, "generator")
+    names = read_columns(path, known) or []
+    file = next((name for name in _FILE_COLUMNS if name in names), None)
+    label = next((name for name in _LABEL_COLUMNS if name in names), None)
+    if file is None or label is None or (file, label) == KEY_COLUMNS:
+        return None
+    table = read_table(path, error=PredictionsError, needed=(file, label), known=known)
+    attacks = table.frame["generator"] if "generator" in names else [None] * table.frame.height
+    found: dict[str, Truth] = {}
+    cells = zip(table.lines, table.frame[file], table.frame[label], attacks, strict=True)
+    for line, name, word, attack in cells:
+        target = parse_target(word or "")
+        if target is None or not name:
+            expected = "expected a file and a word for real or fake"
+            raise PredictionsError(f"{path}:{line}: {name or ''!r} {word or ''!r}, {expected}")
+        _once(path, line, name, found)
+        found[name] = Truth(target, attack if target else None)
+    return found
+
+
+def _labelled(path: Path, number: int, cells: Sequence[str], *, headed: bool) -> tuple[str, Truth]:
     """Return a file and its truth: the last label of a line, after the name of the attack."""
     if headed:
         at = 1 if len(cells) > 1 and cells[1] in _LABELS else None
@@ -219,15 +273,15 @@ def _labelled(path: Path, number: int, cells: Sequence[str], *, headed: bool) ->
     name = cells[0] if headed or len(cells) == 2 or scored else cells[1]
     attack = cells[at - 1] if scored or (not headed and at > 2) else None
     known = attack if attack not in _NO_ATTACK and _LABELS[cells[at]] else None
-    return name, _Truth(_LABELS[cells[at]], known)
+    return name, Truth(_LABELS[cells[at]], known)
 
 
-def _once(path: Path, number: int, name: str, found: dict[str, float] | dict[str, _Truth]) -> None:
+def _once(path: Path, number: int, name: str, found: dict[str, float] | dict[str, Truth]) -> None:
     if name in found:
         raise PredictionsError(f"{path}:{number}: {name!r} again, expected each file once")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+def split_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and cells of non-empty lines, split at tabs, otherwise at blanks."""
     try:
         text = decode(path.read_bytes())[2].lstrip("\ufeff")
