@@ -1,4 +1,4 @@
-"""Downloads of weights: from the Hugging Face hub, and single files by address and SHA-256.
+"""Downloads of weights from the Hugging Face hub.
 
 A hub id is ``owner/name`` or ``owner/name@revision``; all files come from one commit. The client's
 variables (``HF_ENDPOINT``, ``HF_HOME``, ``HF_HUB_OFFLINE``, token) apply. Without a connection the
@@ -8,24 +8,22 @@ cached revision is used.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import http.client
-import ipaddress
 import logging
-import os
-import queue
 import re
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from earwitness.core.downloads import (
+    DownloadError,
+    check_address,
+    fetch_file,
+    first_reason,
+    within,
+)
 from earwitness.core.errors import WeightsError
-from earwitness.core.io import atomic_write, write_text
+from earwitness.core.io import write_text
 from earwitness.detectors.base import CONFIG_JSON
 from earwitness.detectors.spectttra import STATE_FILES
 
@@ -104,7 +102,7 @@ def _describe(repository: str, name: str, revision: str) -> _Remote | None:
     except DownloadError as error:
         raise WeightsError(f"{error}") from error
     try:
-        found = _within(max(60, timeout_s), lambda: get_hf_file_metadata(url, timeout=timeout_s))
+        found = within(max(60, timeout_s), lambda: get_hf_file_metadata(url, timeout=timeout_s))
     except errors.EntryNotFoundError:
         return None
     except errors.HfHubHTTPError as error:
@@ -113,7 +111,7 @@ def _describe(repository: str, name: str, revision: str) -> _Remote | None:
             raise _UnreachableError(f"{endpoint} answers with status {status}") from error
         raise WeightsError(_explain(error, f"{endpoint}/{repository}", revision)) from error
     except Exception as error:  # the client does not wrap errors of its HTTP library
-        raise _UnreachableError(f"{endpoint} cannot be reached ({_first_line(error)})") from error
+        raise _UnreachableError(f"{endpoint} cannot be reached ({first_reason(error)})") from error
     if found.commit_hash is None:
         raise _UnreachableError(f"{endpoint} is no hub (it names no commit)")
     return _checked(name, found, endpoint)
@@ -144,7 +142,7 @@ def _explain(error: Exception, where: str, revision: str) -> str:
         return f"{where}: no such repository, or private"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"{where} has no revision {revision!r}"
-    return f"{where}: {_first_line(error)}"
+    return f"{where}: {first_reason(error)}"
 
 
 def _fetch(repository: str, revision: str, config: _Remote, also: Sequence[str]) -> Path:
@@ -167,7 +165,7 @@ def _fetch(repository: str, revision: str, config: _Remote, also: Sequence[str])
             if file is state and not _COMMIT.fullmatch(revision):
                 write_text(root / "refs" / revision, config.commit)
         except (DownloadError, OSError) as error:
-            reason = _first_line(error)
+            reason = first_reason(error)
             raise WeightsError(f"{repository}: download failed: {file.name}: {reason}") from error
     return folder
 
@@ -213,11 +211,6 @@ def _cached_folder(repository: str, revision: str, also: Sequence[str] = ()) -> 
     return folder if here.issuperset(also) and not here.isdisjoint(STATE_FILES) else None
 
 
-def _first_line(error: Exception) -> str:
-    text = str(getattr(error, "reason", error)).strip()
-    return (text.splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
 @contextlib.contextmanager
 def _quiet_client() -> Iterator[None]:
     """Silence the client's log: errors are raised."""
@@ -229,171 +222,3 @@ def _quiet_client() -> Iterator[None]:
         yield
     finally:
         set_verbosity(before)
-
-
-ALLOW_HTTP = "EARWITNESS_ALLOW_HTTP"
-"""Environment variable: ``1`` allows ``http`` addresses of other machines."""
-
-_T = TypeVar("_T")
-
-OnProgress = Callable[[int, int | None], None]
-"""Called with bytes done and, if the server states it, the total."""
-
-
-class DownloadError(Exception):
-    """A failed download."""
-
-
-class _NoAnswerError(DownloadError):
-    """A call timed out; its thread still runs."""
-
-
-def check_address(url: str) -> None:
-    """Require ``https``, or ``http`` on this machine.
-
-    Raises:
-        DownloadError: Another scheme, unless the environment allows ``http``.
-    """
-    parts = urlsplit(url)
-    is_local = parts.hostname == "localhost"
-    with contextlib.suppress(ValueError):
-        is_local = is_local or ipaddress.ip_address(parts.hostname or "").is_loopback
-    is_allowed = is_local or os.environ.get(ALLOW_HTTP) == "1"
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_allowed):
-        raise DownloadError(
-            f"{parts.scheme[:20]}://{parts.netloc}: expected https ({ALLOW_HTTP}=1 allows http)"
-        )
-
-
-def _within(seconds: float, call: Callable[[], _T]) -> _T:
-    """Run a call in a thread with a total time limit; a late response is closed.
-
-    A socket's own timeout restarts with every byte.
-
-    Raises:
-        DownloadError: It timed out.
-    """
-    answers: queue.SimpleQueue[tuple[_T | None, BaseException | None]] = queue.SimpleQueue()
-    is_late = threading.Event()
-
-    def work() -> None:
-        try:
-            value = call()
-            if is_late.is_set() and isinstance(value, http.client.HTTPResponse):
-                value.close()
-            answers.put((value, None))
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-            answers.put((None, error))
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        value, error = answers.get(timeout=max(0.0, seconds))
-    except queue.Empty:
-        is_late.set()
-        raise _NoAnswerError(f"no answer for {seconds:.3g} s") from None
-    if error is not None:
-        raise error
-    return value  # type: ignore[return-value]
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Checks every address and drops the token for another host."""
-
-    def redirect_request(  # noqa: PLR0917 - the signature is urllib's
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        try:
-            check_address(newurl)
-        except DownloadError:
-            fp.close()
-            raise
-        following = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if following is not None and following.host != req.host:
-            following.remove_header("Authorization")
-        return following
-
-
-def fetch_file(
-    url: str,
-    path: Path,
-    *,
-    sha256_start: str,
-    max_bytes: int,
-    headers: Mapping[str, str] | None = None,
-    on_progress: OnProgress = lambda *_: None,
-    silence_s: float = 30.0,
-    total_s: float = 3600.0,
-) -> None:
-    """Download a file to ``path``, atomically.
-
-    Args:
-        url: ``https``, or ``http`` on this machine.
-        path: Target file.
-        sha256_start: First digits of its SHA-256, lower case.
-        max_bytes: Size limit.
-        headers: Request headers; ``Authorization`` is not sent to other hosts.
-        on_progress: Called after every chunk.
-        silence_s: Timeout of the connection and of each read.
-        total_s: Timeout of the download.
-
-    Raises:
-        DownloadError: It cannot be downloaded, is too large, or has another SHA-256.
-        OSError: It cannot be written.
-    """
-    check_address(url)
-    ends_at = time.monotonic() + total_s
-    digest = hashlib.sha256()
-    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 - checked above
-    with _opened(request, silence_s) as answer:
-        length = answer.headers.get("Content-Length", "")
-        n_total = int(length) if length.isdecimal() else None
-        if n_total is not None and n_total > max_bytes:
-            raise DownloadError(f"{n_total} bytes, expected at most {max_bytes}")
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            n_done = 0
-            while chunk := _read(answer, silence_s):
-                n_done += len(chunk)
-                if n_done > max_bytes:
-                    raise DownloadError(f"over {max_bytes} bytes")
-                if time.monotonic() > ends_at:
-                    raise DownloadError(f"not done after {total_s:g} s")
-                digest.update(chunk)
-                file.write(chunk)
-                on_progress(n_done, n_total)
-            if n_total is not None and n_done < n_total:
-                raise DownloadError(f"{n_done} of {n_total} bytes came")
-            found = digest.hexdigest()[: len(sha256_start)]
-            if found != sha256_start:
-                raise DownloadError(
-                    f"another file of {n_done} bytes, SHA-256 {found}, expected {sha256_start}"
-                )
-
-
-@contextlib.contextmanager
-def _opened(request: urllib.request.Request, seconds: float) -> Iterator[Any]:
-    """Yield an open response."""
-    opener = urllib.request.build_opener(_Redirects)
-    try:
-        # The socket's own timeout, which closes it, comes a second before the thread's.
-        answer = _within(seconds + 1, lambda: opener.open(request, timeout=seconds))
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise DownloadError(f"status {error.code}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise DownloadError(_first_line(error)) from error
-    close = answer.close
-    try:
-        yield answer
-    except _NoAnswerError:  # closing waits for the thread that still reads
-        close = threading.Thread(target=answer.close, daemon=True).start
-        raise
-    finally:
-        close()
-
-
-def _read(answer: Any, seconds: float) -> bytes:
-    """Return the next bytes of a response, its errors apart from those of the disk."""
-    try:
-        return bytes(_within(seconds + 1, lambda: answer.read1(1 << 16)))
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise DownloadError(f"broken off: {_first_line(error)}") from error

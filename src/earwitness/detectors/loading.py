@@ -243,7 +243,7 @@ def find_release(release: Release, *, download: bool = True) -> Path:
         return path
     if not download:
         raise WeightsError(f"not downloaded yet ({path.parent} does not contain it)")
-    from earwitness.detectors.hub import DownloadError, fetch_file
+    from earwitness.core.downloads import DownloadError, fetch_file
 
     server = os.environ.get(GITHUB_SERVER, "https://raw.githubusercontent.com").rstrip("/")
     url = f"{server}/{release.path}"

@@ -99,7 +99,7 @@ def _read(path: Path | None, options: OpenOptions) -> tuple[ServiceDescription, 
     url = options.target or description.url
     if url is None:
         raise WeightsError(f"{path}: url: found none, expected an address")
-    from earwitness.detectors.hub import DownloadError, check_address
+    from earwitness.core.downloads import DownloadError, check_address
 
     try:
         check_address(url)

@@ -21,10 +21,10 @@ from scipy.special import expit
 from torch import nn
 
 from earwitness.core.cards import DetectorCard
+from earwitness.core.downloads import DownloadError, OnProgress, fetch_file
 from earwitness.core.errors import WeightsError, first_line
 from earwitness.core.io import atomic_write, missing, sha256_of, write_json
 from earwitness.core.spectrogram import PUBLISHED_NAMES
-from earwitness.detectors.hub import DownloadError, OnProgress, fetch_file
 from earwitness.detectors.nets.resnet18 import (
     ResNet18,
     ResnetDetector,

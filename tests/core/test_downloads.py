@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.detectors.hub import ALLOW_HTTP, DownloadError, check_address, fetch_file
+from earwitness.core.downloads import ALLOW_HTTP, DownloadError, check_address, fetch_file
 
 CONTENT = bytes(range(256)) * 1000
 START = hashlib.sha256(CONTENT).hexdigest()[:8]
