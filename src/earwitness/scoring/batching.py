@@ -50,8 +50,8 @@ class ClipScore(NamedTuple):
 
 
 @dataclass
-class _OpenFile:
-    """A file with windows that have no score yet."""
+class OpenFile:
+    """A file with windows that have no score yet; one that abstains at once has no output."""
 
     n_clips: int
     native_rate_hz: int | None
@@ -105,7 +105,7 @@ class Tally(FileScores):
     detector: Detector
     request: ClipRequest
     batch_size: int | None = None
-    _open: dict[Job, _OpenFile] = field(default_factory=dict)
+    _open: dict[Job, OpenFile] = field(default_factory=dict)
     _queue: list[Waiting] = field(default_factory=list)
 
     @property
@@ -127,7 +127,7 @@ class Tally(FileScores):
         if isinstance(cut, str):
             self._finish(job, FileScore(native_rate_hz=rate_hz, error=cut))
             return
-        file = self._open.setdefault(job, _OpenFile(cut.n_clips, rate_hz))
+        file = self._open.setdefault(job, OpenFile(cut.n_clips, rate_hz))
         for clip in cut.clips:
             contract = self.request.contract.at_rate(clip.sample_rate_hz)
             lack = describe_lack(clip.samples, contract, band_hz=card.band_hz, needs=card.needs)
@@ -175,7 +175,23 @@ class Tally(FileScores):
             file.windows[_window_score(clip, logit, score.abstained)] = score
             self._close_if_complete(job, file)
 
-    def _close_if_complete(self, job: Job, file: _OpenFile) -> None:
+    def results(self) -> dict[Job, FileScore | OpenFile]:
+        """Return what is known of every file, for the tally of another process."""
+        return {**self.finished, **self._open}
+
+    def join(self, job: Job, found: FileScore | OpenFile) -> None:
+        """Add what the tally of another process knows of a file; a window counts once."""
+        if job in self.finished:
+            return
+        if isinstance(found, FileScore):
+            self._finish(job, found)
+            return
+        file = self._open.setdefault(job, OpenFile(found.n_clips, found.native_rate_hz))
+        known = {window[:2] for window in file.windows}
+        file.windows |= {w: score for w, score in found.windows.items() if w[:2] not in known}
+        self._close_if_complete(job, file)
+
+    def _close_if_complete(self, job: Job, file: OpenFile) -> None:
         if len(file.windows) == file.n_clips:
             self._finish(job, file.close())
 
@@ -191,18 +207,22 @@ def _window_score(clip: Clip, logit: float | None, abstained: str | None = None)
 
 
 class Scorers:
-    """A thread pool per device of the detectors; a context manager."""
+    """A thread pool per device of the detectors; a context manager.
 
-    def __init__(self, detectors: Sequence[Detector]) -> None:
+    On a CPU it has ``n_threads``, by default one per processor.
+    """
+
+    def __init__(self, detectors: Sequence[Detector], n_threads: int | None = None) -> None:
         devices = {detector.device for detector in detectors}
-        n_threads = {d: usable_processors() if d == "cpu" else 1 for d in devices}
+        on_cpu = n_threads or usable_processors()
+        n_threads_of = {device: on_cpu if device == "cpu" else 1 for device in devices}
         # Two batches wait for each device, so that it never waits for the next one.
-        self._room = {device: n + 2 for device, n in n_threads.items()}
+        self._room = {device: n + 2 for device, n in n_threads_of.items()}
         torch = sys.modules.get("torch")
         self._n_torch_threads = torch.get_num_threads() if torch else None
         self._pools = {
             device: ThreadPoolExecutor(n, "scorer", initializer=_use_one_thread)
-            for device, n in n_threads.items()
+            for device, n in n_threads_of.items()
         }
         self._pending: dict[Future[list[ClipScore | str]], tuple[Tally, list[Waiting]]] = {}
 
@@ -217,8 +237,18 @@ class Scorers:
         future = self._pools[device].submit(score_clips, tally.detector, tally.padded(batch))
         self._pending[future] = (tally, batch)
 
-    def drain(self) -> None:
-        """Collect all pending scores."""
+    def add(self, tallies: Sequence[Tally], decoded: DecodedFile) -> None:
+        """Score the clips that tallies requested from a file, in batches as they are full."""
+        for tally in tallies:
+            tally.add(decoded)
+            for batch in tally.take_batches():
+                self.submit(tally, batch)
+
+    def finish(self, tallies: Sequence[Tally]) -> None:
+        """Score the clips that are left, and collect all scores."""
+        for tally in tallies:
+            for batch in tally.take_batches(rest=True):
+                self.submit(tally, batch)
         while self._pending:
             self._collect()
 

@@ -143,7 +143,7 @@ def plan_scoring(
         distinct.sort(key=lambda job: first[job.path])
     for tally, store in zip(tallies, stores, strict=False):
         tally.on_finished = store.add
-        known = ((job, store.finished.get(absolute(job))) for job in map(tally.key, distinct))
+        known = ((job, store.finished.get(job)) for job in map(tally.key, distinct))
         tally.finished = {job: score for job, score in known if score is not None}
     tasks = _tasks(distinct, [tally for tally in tallies if isinstance(tally, Tally)])
     return Plan(manifests, jobs, tallies, tasks)
@@ -165,18 +165,12 @@ def score_plan(
     progress = _Progress(plan, advance)
     with Scorers([tally.detector for tally in of_clips]) as scorers:
         for decoded in decode_files(plan.tasks, n_workers=n_workers, should_stop=should_stop):
-            for tally in of_clips:
-                tally.add(decoded)
-                for batch in tally.take_batches():
-                    scorers.submit(tally, batch)
+            scorers.add(of_clips, decoded)
             n_parts_done[decoded.job] += 1
             if n_parts_done[decoded.job] == decoded.n_parts:
                 is_cut = not any(isinstance(cut, str) for cut in decoded.cuts.values())
                 progress.done(decoded.job, is_cut)
-        for tally in of_clips:
-            for batch in tally.take_batches(rest=True):
-                scorers.submit(tally, batch)
-        scorers.drain()
+        scorers.finish(of_clips)
     for whole in (tally for tally in plan.tallies if isinstance(tally, FileTally)):
         jobs = list({whole.key(job): job for job in progress.jobs}.values())
         score_whole_files(whole, jobs, on_done=progress.done, should_stop=should_stop)
@@ -224,12 +218,12 @@ def _perturbed(jobs: Sequence[Job], recipes: Sequence[Recipe]) -> list[Job]:
 
 
 def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
-    """Return the job of each row, with its skip_time if a request skips."""
-    paths = [str(path) for path in manifest.locate_all()]
+    """Return the job of each row, with its absolute path and its skip_time if a request skips."""
+    jobs = [absolute(Job(str(path))) for path in manifest.locate_all()]
     if "skip_time" not in manifest.frame.columns or not any(r.skips for r in requests):
-        return [Job(path) for path in paths]
+        return jobs
     skips = manifest.frame["skip_time"].fill_null(0).to_list()
-    return [Job(path, float(skip_s)) for path, skip_s in zip(paths, skips, strict=True)]
+    return [job._replace(skip_s=float(skip_s)) for job, skip_s in zip(jobs, skips, strict=True)]
 
 
 def _tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:

@@ -17,7 +17,6 @@ from earwitness.core.predictions import FileScore, WindowScore
 from earwitness.detectors.base import FileDetector
 from earwitness.scoring.batching import FileScores
 from earwitness.scoring.clips import Job
-from earwitness.scoring.store import absolute
 
 
 @dataclass(kw_only=True)
@@ -58,7 +57,7 @@ def score_whole_files(
             while len(pending) < detector.n_parallel and not should_stop():
                 if (some := next(todo, None)) is None:
                     break
-                paths = [absolute(job).path for job in some]
+                paths = [job.path for job in some]
                 pending[pool.submit(_score_existing, detector, paths)] = some
             if not pending:
                 return
