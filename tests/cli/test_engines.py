@@ -93,7 +93,10 @@ def test_a_task_that_the_cluster_takes_back_is_queued_again_and_resumes(
     ("more", "message"),
     [
         (("--engine", "slurm"), "--engine slurm: expected --out RUN_FOLDER and --shards N with it"),
-        (("--shards", "4"), "--shards and --engine-option: expected --engine slurm with them"),
+        (("--shards", "4"), "--shards: expected --engine slurm with it, or --shard K/N"),
+        (LOCAL[2:], "--engine-option: expected --engine slurm or ray with it"),
+        (("--engine", "ray", "--engine-option", "actors=0"), "--engine-option: actors: "),
+        (("--engine", "ray", "--engine-option", "gpus=1"), "--engine-option: gpus: "),
         ((*LOCAL, "--shards", "4", "--shard", "1/4"), "--shard: expected --shards N"),
         (
             (*LOCAL, "--shards", "4", "--engine-option", "x"),

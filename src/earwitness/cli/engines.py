@@ -1,18 +1,164 @@
-"""Run the shards of ``predict`` as tasks of SLURM, through submitit.
+"""Run ``predict`` on other machines: its shards as tasks of SLURM, or its files on Ray.
 
-Each task is the command of its shard, as ``merge`` names it; a task that is queued again resumes.
+Each task of SLURM is the command of its shard, as ``merge`` names it; one queued again resumes.
 """
 
 from __future__ import annotations
 
+import inspect
+import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from earwitness.core.errors import RunError, UsageError
-from earwitness.scoring.shards import Shard
+import typer
+from pydantic import ValidationError
+
+from earwitness.cli import console
+from earwitness.cli.options import (
+    choose_device,
+    comma_list,
+    option,
+    requested_device,
+    weights_by_name,
+    with_options,
+)
+from earwitness.core.errors import RunError, UsageError, first_line
+from earwitness.core.io import first_problem
+
+if TYPE_CHECKING:
+    from earwitness.detectors.base import AnyDetector
+    from earwitness.scoring.options import ScoringOptions
+    from earwitness.scoring.ray_data import Pool
+    from earwitness.scoring.run import Score
+    from earwitness.scoring.shards import Shard
+
+_panelled = partial(option, panel="Engines")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Options that say where a command scores; see ``with_engine_options``."""
+
+    shard: Annotated[
+        str | None,
+        _panelled(
+            "K/N",
+            "Score only shard K of N, into DIR/shard-K-of-N, for earwitness merge; slurm takes K "
+            "and N from the task of a SLURM array.",
+        ),
+    ] = None
+    engine: Annotated[
+        Literal["local", "slurm", "ray"],
+        _panelled(
+            "NAME",
+            "local: this machine. slurm: submit --shards N as tasks of one array (needs pip "
+            "install 'earwitness[slurm]'). ray: decode and score on a cluster (needs pip install "
+            "'earwitness[ray]').",
+        ),
+    ] = "local"
+    engine_option: Annotated[
+        list[str] | None,
+        _panelled(
+            "KEY=VALUE",
+            "Of submitit or sbatch, such as partition=gpu, timeout_min=600, gpus_per_node=1; "
+            "cluster=local runs the tasks here. Of Ray: actors=N (at most, of a detector), "
+            "num_cpus=N and num_gpus=N of each.",
+        ),
+    ] = None
+    shards: Annotated[int | None, _panelled("N", "Number of shards to submit to SLURM.", min=1)] = (
+        None
+    )
+    ray_address: Annotated[
+        str | None,
+        _panelled(
+            "ADDRESS",
+            "Cluster that --engine ray joins, auto for that of this machine (default: one of this "
+            "machine alone, for this run).",
+            envvar="RAY_ADDRESS",
+        ),
+    ] = None
+
+    def check(self, out: Path | None) -> None:
+        """Raise ``UsageError`` for options that do not fit together."""
+        if self.engine == "local" and self.engine_option:
+            raise UsageError("--engine-option: expected --engine slurm or ray with it")
+        if self.engine != "slurm" and self.shards is not None:
+            raise UsageError("--shards: expected --engine slurm with it, or --shard K/N")
+        if self.engine == "slurm" and self.shard:
+            raise UsageError("--shard: expected --shards N with --engine slurm")
+        if self.engine == "slurm" and (out is None or self.shards is None):
+            raise UsageError("--engine slurm: expected --out RUN_FOLDER and --shards N with it")
+        if self.shard is not None and out is None:
+            raise UsageError("--shard: expected --out RUN_FOLDER with it")
+
+    def choose_shard(self) -> Shard | None:
+        """Return the shard of ``--shard``, if any, and print it if it is the environment's."""
+        from earwitness.scoring.shards import FROM_SLURM, parse_shard
+
+        if self.shard is None:
+            return None
+        shard = parse_shard(self.shard, os.environ)
+        if self.shard == FROM_SLURM:
+            task = os.environ["SLURM_ARRAY_TASK_ID"]
+            console.remark(f"shard {shard}, by SLURM_ARRAY_TASK_ID {task}")
+        return shard
+
+    def submit(self, out: Path) -> None:
+        """Submit the shards of this very command, and say what is next; wait for local tasks."""
+        jobs = submit_shards(out, self.shards or 1, self.engine_option or ())
+        console.echo(f"{len(jobs)} tasks submitted, the first as job {jobs[0].job_id}")
+        if "cluster=local" in (self.engine_option or ()):
+            failures = wait_for(jobs)
+            console.remark(*failures)
+            if failures:
+                raise typer.Exit(1)
+        console.echo(f"when all are done: earwitness merge {out}-merged {out}")
+
+    def open_detectors(
+        self,
+        stack: ExitStack,
+        detector: list[str] | None,
+        weights: list[str] | None,
+        options: ScoringOptions,
+        *,
+        gpu: int | None = None,
+    ) -> tuple[list[AnyDetector], Score]:
+        """Open detectors where they score; return them, and the function that scores plans."""
+        from earwitness.detectors.loading import check_names, open_detector
+        from earwitness.scoring.predict import score_plan
+
+        names = comma_list(detector)
+        given = {"weights": weights_by_name(weights, names), **options.of_detectors()}
+        if self.engine != "ray" or not names:
+            device = choose_device(options.device, gpu)
+            opened = [open_detector(name, device=device, **given) for name in names]
+            return check_names(opened), score_plan
+        from earwitness.scoring.ray_data import open_on_ray, ray_cluster, score_on_ray
+
+        pool = _pool(self.engine_option or ())
+        stack.enter_context(ray_cluster(self.ray_address))
+        there = open_on_ray(names, pool, device=requested_device(options.device, gpu), **given)
+        return check_names([*there]), score_on_ray
+
+
+def with_engine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameter ``run_on`` of a command by the options of ``Engine``."""
+    shown = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=kind
+        )
+        for field, kind in zip(
+            fields(Engine), get_type_hints(Engine, include_extras=True).values(), strict=True
+        )
+    ]
+    return with_options("run_on", shown, lambda given: Engine(**given), command)
+
 
 JOBS = "jobs"
 """Folder of submitit's files and logs, beside the run folders of shards."""
@@ -68,6 +214,8 @@ def submit_shards(out: Path, n_shards: int, options: Iterable[str]) -> list[Any]
     Raises:
         UsageError: No submitit, or options that it refuses.
     """
+    from earwitness.scoring.shards import Shard
+
     try:
         import submitit
     except ImportError:
@@ -85,8 +233,7 @@ def submit_shards(out: Path, n_shards: int, options: Iterable[str]) -> list[Any]
         executor.update_parameters(**{"name": "earwitness", "timeout_min": _TIMEOUT_MIN, **named})
         return list(executor.map_array(ShardTask(), tasks))
     except (RuntimeError, ValueError, AssertionError, TypeError, NameError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"--engine slurm: {reason}") from None
+        raise UsageError(f"--engine slurm: {first_line(error)}") from None
 
 
 def wait_for(jobs: Sequence[Any]) -> list[str]:
@@ -103,6 +250,19 @@ def wait_for(jobs: Sequence[Any]) -> list[str]:
                 f"task {number} of {len(jobs)}: {''.join(last)} (see {job.paths.stderr})"
             )
     return failures
+
+
+def _pool(options: Iterable[str]) -> Pool:
+    """Return the actors that ``KEY=VALUE`` options of Ray describe; ``UsageError`` for others."""
+    from earwitness.scoring.ray_data import Pool
+
+    try:
+        return Pool.model_validate(dict(map(_key_and_value, options)))
+    except ValidationError as error:
+        known = ", ".join(Pool.model_fields)
+        raise UsageError(
+            f"--engine-option: {first_problem(error)}; --engine ray knows {known}"
+        ) from None
 
 
 def _key_and_value(text: str) -> tuple[str, int | str]:

@@ -218,14 +218,16 @@ def two_numbers(option: str, text: str) -> tuple[float, float]:
     return low, high
 
 
-def choose_device(device: str, gpu: int | None = None) -> str:
-    """Return the requested device, or the CPU with a note if it is unavailable.
-
-    ``gpu`` overrides ``device``: N is ``cuda:N``, -1 is ``cpu``.
-    """
+def requested_device(device: str, gpu: int | None = None) -> str:
+    """Return the requested device; ``gpu`` overrides it: N is ``cuda:N``, -1 is ``cpu``."""
     if gpu is not None:
         device = f"cuda:{gpu}" if gpu >= 0 else "cpu"
-    device = parse_option("device", device)
+    return str(parse_option("device", device))
+
+
+def choose_device(device: str, gpu: int | None = None) -> str:
+    """Return the requested device, or the CPU with a note if it is unavailable."""
+    device = requested_device(device, gpu)
     if device in ("auto", "cpu"):
         return device
     import torch

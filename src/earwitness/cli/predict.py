@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from earwitness.cli import console
+from earwitness.cli.engines import Engine, command_of_shards, with_engine_options
 from earwitness.cli.options import (
     GPU_HELP,
     Root,
     Weights,
-    choose_device,
     comma_list,
     open_manifests,
     option,
     remark_on_manifests,
     switch,
-    weights_by_name,
     with_scoring_options,
 )
 from earwitness.core.errors import UsageError
@@ -33,12 +31,12 @@ if TYPE_CHECKING:
     from earwitness.core.manifest import Manifest
     from earwitness.core.predictions import Predictions
     from earwitness.detectors.base import AnyDetector
-    from earwitness.scoring.shards import Shard
 
 _published = partial(option, panel="As in the published scripts")
 
 
 @with_scoring_options
+@with_engine_options
 def predict(
     *,
     detector: Annotated[
@@ -69,35 +67,7 @@ def predict(
         option("DIR", "Run folder: run.json, manifests/, preds/<manifest>/<detector>.csv."),
     ] = None,
     root: Root = None,
-    shard: Annotated[
-        str | None,
-        option(
-            "K/N",
-            "Score only shard K of N, into DIR/shard-K-of-N, for earwitness merge; slurm takes K "
-            "and N from the task of a SLURM array.",
-        ),
-    ] = None,
-    engine: Annotated[
-        Literal["local", "slurm"],
-        option(
-            "NAME",
-            "local: this process. slurm: submit --shards N as tasks of one array (needs pip "
-            "install 'earwitness[slurm]').",
-            "Engines",
-        ),
-    ] = "local",
-    engine_option: Annotated[
-        list[str] | None,
-        option(
-            "KEY=VALUE",
-            "Of submitit or sbatch, such as partition=gpu, timeout_min=600, gpus_per_node=1; "
-            "cluster=local runs the tasks here.",
-            "Engines",
-        ),
-    ] = None,
-    shards: Annotated[
-        int | None, option("N", "Number of shards to submit.", "Engines", min=1)
-    ] = None,
+    run_on: Engine,
     options: ScoringOptions,
     strict: Annotated[
         bool, switch("--strict", "Exit with status 1 if any row could not be scored.")
@@ -126,8 +96,6 @@ def predict(
     The exit status is then 0, but 1 with --strict or if every row failed. After Ctrl-C or a crash
     the same command resumes.
     """
-    from earwitness.cli.engines import command_of_shards
-    from earwitness.detectors.loading import check_names, open_detector
     from earwitness.evaluation.summarize import write_published_tables
     from earwitness.scoring import run
 
@@ -135,37 +103,19 @@ def predict(
         raise UsageError("expected one of --out RUN_FOLDER, --output-csv FILE, --output-dir DIR")
     if out is None and (options.resume != "missing" or options.retry_errors):
         raise UsageError("--resume and --retry-errors: expected --out RUN_FOLDER with them")
-    part = _choose_shard(shard, out)
-    if engine == "local" and (shards is not None or engine_option):
-        raise UsageError("--shards and --engine-option: expected --engine slurm with them")
-    if engine == "slurm" and part:
-        raise UsageError("--shard: expected --shards N with --engine slurm")
+    run_on.check(out)
+    part = run_on.choose_shard()
     manifests = open_manifests(manifest, root)
-    if engine == "slurm":
-        _submit(out, shards, engine_option)
+    if run_on.engine == "slurm" and out is not None:
+        run_on.submit(out)
         return
     sections = comma_list([eval_sections or "all,encoder,real"])
     run.check_sections(sections)
     if repeat > 1:
         console.remark("--repeat changes nothing: the crop of a file is fixed")
-    names = comma_list(detector)
-    places = weights_by_name(weights, names)
-    device = choose_device(options.device, gpu)
-    chosen = options.model_dump(
-        include={
-            "n_encoders",
-            "preprocessing",
-            "precision",
-            "backend",
-            "max_requests",
-            "fake_label",
-        }
-    )
-    detectors = check_names(
-        [open_detector(name, weights=places, device=device, **chosen) for name in names]
-    )
-    remark_on_manifests(manifests)
     with ExitStack() as stack:
+        detectors, on_engine = run_on.open_detectors(stack, detector, weights, options, gpu=gpu)
+        remark_on_manifests(manifests)
         score: Callable[..., dict[Path, Predictions]]
         if out is not None:
             own = out / part.folder if part else out
@@ -173,7 +123,8 @@ def predict(
             score = partial(run.score_into_run, out=own, shard=part, command=command)
         else:
             score = partial(run.score_into_files, output_csv=output_csv, output_dir=output_dir)
-        written = score(manifests, detectors, options=options, on_start=on_start(stack))
+        started = on_start(stack)
+        written = score(manifests, detectors, options=options, on_start=started, score=on_engine)
     if eval_sections is not None or output_csv is not None:
         _report_sections(written, sections)
     if output_dir is not None:
@@ -183,36 +134,6 @@ def predict(
     console.remark(*run.list_remarks([*written.values()], cards, as_published=out is None))
     _remark_on(manifests, detectors, options.preprocessing)
     _finish(written, strict=strict)
-
-
-def _choose_shard(text: str | None, out: Path | None) -> Shard | None:
-    """Return the shard of ``--shard``, if any, and print it if it is the environment's."""
-    from earwitness.scoring.shards import FROM_SLURM, parse_shard
-
-    if text is None:
-        return None
-    if out is None:
-        raise UsageError("--shard: expected --out RUN_FOLDER with it")
-    shard = parse_shard(text, os.environ)
-    if text == FROM_SLURM:
-        console.remark(f"shard {shard}, by SLURM_ARRAY_TASK_ID {os.environ['SLURM_ARRAY_TASK_ID']}")
-    return shard
-
-
-def _submit(out: Path | None, n_shards: int | None, engine_option: list[str] | None) -> None:
-    """Submit the shards of this command, and say what comes next; wait for local tasks."""
-    from earwitness.cli.engines import submit_shards, wait_for
-
-    if out is None or n_shards is None:
-        raise UsageError("--engine slurm: expected --out RUN_FOLDER and --shards N with it")
-    jobs = submit_shards(out, n_shards, engine_option or ())
-    console.echo(f"{len(jobs)} tasks submitted, the first as job {jobs[0].job_id}")
-    if "cluster=local" in (engine_option or ()):
-        failures = wait_for(jobs)
-        console.remark(*failures)
-        if failures:
-            raise typer.Exit(1)
-    console.echo(f"when all are done: earwitness merge {out}-merged {out}")
 
 
 def _remark_on(

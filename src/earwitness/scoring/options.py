@@ -208,6 +208,11 @@ class ScoringOptions(ScoringSection, DetectorOptions):
     ] = "missing"
     retry_errors: Annotated[bool, Option("Score rows with an error again.")] = False
 
+    def of_detectors(self) -> dict[str, Any]:
+        """Return the options of ``open_detector``, without the device."""
+        wanted = {*DetectorOptions.model_fields, "precision", "backend", "max_requests"}
+        return self.model_dump(include=wanted)
+
     def record(self) -> dict[str, Any]:
         """Return the ``options`` of ``run.json``."""
         names = {name: option_of(field).recorded for name, field in fields().items()}

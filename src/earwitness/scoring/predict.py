@@ -27,7 +27,7 @@ from earwitness.core.predictions import (
 from earwitness.detectors.base import AnyDetector, FileDetector
 from earwitness.detectors.loading import open_detector
 from earwitness.scoring.batching import Scorers, Tally
-from earwitness.scoring.clips import ClipRequest, Job
+from earwitness.scoring.clips import ClipRequest, DecodedFile, Job
 from earwitness.scoring.perturbed import Recipe
 from earwitness.scoring.store import RowStore, absolute
 from earwitness.scoring.whole_files import FileTally, score_whole_files
@@ -145,7 +145,7 @@ def plan_scoring(
         tally.on_finished = store.add
         known = ((job, store.finished.get(job)) for job in map(tally.key, distinct))
         tally.finished = {job: score for job, score in known if score is not None}
-    tasks = _tasks(distinct, [tally for tally in tallies if isinstance(tally, Tally)])
+    tasks = plan_tasks(distinct, [tally for tally in tallies if isinstance(tally, Tally)])
     return Plan(manifests, jobs, tallies, tasks)
 
 
@@ -160,36 +160,42 @@ def score_plan(
 
     ``should_stop`` is called before every file; once true, only files in progress are finished.
     """
-    n_parts_done: Counter[Job] = Counter()
     of_clips = [tally for tally in plan.tallies if isinstance(tally, Tally)]
-    progress = _Progress(plan, advance)
+    progress = Progress(plan, advance)
     with Scorers([tally.detector for tally in of_clips]) as scorers:
         for decoded in decode_files(plan.tasks, n_workers=n_workers, should_stop=should_stop):
             scorers.add(of_clips, decoded)
-            n_parts_done[decoded.job] += 1
-            if n_parts_done[decoded.job] == decoded.n_parts:
-                is_cut = not any(isinstance(cut, str) for cut in decoded.cuts.values())
-                progress.done(decoded.job, is_cut)
+            progress.decoded(decoded)
         scorers.finish(of_clips)
     for whole in (tally for tally in plan.tallies if isinstance(tally, FileTally)):
         jobs = list({whole.key(job): job for job in progress.jobs}.values())
         score_whole_files(whole, jobs, on_done=progress.done, should_stop=should_stop)
 
 
-class _Progress:
+class Progress:
     """Counts down the detectors that each file waits for: all of clips together, others each."""
 
     def __init__(self, plan: Plan, advance: OnFileDone | None) -> None:
         self.jobs = plan.waiting
         self._advance = advance
         self._n_left = Counter(task.job for task in plan.tasks)
+        self._n_parts: Counter[Job] = Counter()
         self._is_fine: dict[Job, bool] = {}
         for tally in plan.tallies:
             if isinstance(tally, FileTally):
                 left = {tally.key(j): j for j in self.jobs if tally.key(j) not in tally.finished}
                 self._n_left.update(left.values())
 
+    def decoded(self, decoded: DecodedFile) -> None:
+        """Count a part of a file, whose clips need not be scored yet."""
+        is_cut = not any(isinstance(cut, str) for cut in decoded.cuts.values())
+        self._is_fine[decoded.job] = self._is_fine.get(decoded.job, True) and is_cut
+        self._n_parts[decoded.job] += 1
+        if self._n_parts[decoded.job] == decoded.n_parts:
+            self.done(decoded.job, True)
+
     def done(self, job: Job, is_fine: bool) -> None:
+        """Count a detector, or all of clips, that has finished a file."""
         self._is_fine[job] = self._is_fine.get(job, True) and is_fine
         self._n_left[job] -= 1
         if self._advance and not self._n_left[job]:
@@ -226,7 +232,7 @@ def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
     return [job._replace(skip_s=float(skip_s)) for job, skip_s in zip(jobs, skips, strict=True)]
 
 
-def _tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
+def plan_tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
     """Return the decoding tasks of files that some detector has not scored yet."""
     planned = [set(tally.finished) for tally in tallies]
     tasks = []

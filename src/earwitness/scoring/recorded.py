@@ -22,19 +22,21 @@ from earwitness.scoring.predict import plan_scoring
 from earwitness.scoring.run_folder import RUN_JSON
 
 
-class _Recorded:
+class Recorded:
     """A detector that is known by its card only: all of its scores are recorded."""
 
-    device, backend, batch_size, remarks = "", "", 1, ()
+    device, backend, batch_size = "", "", 1
+    remarks: tuple[str, ...] = ()
 
     def __init__(self, card: DetectorCard) -> None:
         self.card = card
 
     def score(self, clips: Sequence[Clip]) -> Scores:  # noqa: ARG002 - as Detector has it
+        """Raise ``DetectorError``."""
         raise DetectorError(f"{self.card.name}: a row without a score, expected recorded ones")
 
 
-class _RecordedFiles(_Recorded):
+class _RecordedFiles(Recorded):
     """The same, of a detector that reads files itself."""
 
     n_parallel = 1
@@ -52,7 +54,7 @@ def recorded_detector(place: Path, card: Mapping[str, Any]) -> AnyDetector:
         read = DetectorCard.model_validate_json(json.dumps(card))
     except ValidationError as error:
         raise RunError(f"{place / RUN_JSON}: detectors: {first_problem(error)}") from None
-    kind = _RecordedFiles if read.contract.reads_files else _Recorded
+    kind = _RecordedFiles if read.contract.reads_files else Recorded
     return cast(AnyDetector, kind(read))
 
 

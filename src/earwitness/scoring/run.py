@@ -38,6 +38,9 @@ RECORDS = "answers"
 PREDS = "preds"
 """Folder of predictions in a run folder."""
 
+Score = Callable[..., None]
+"""Scores the files of a plan into its tallies, as ``score_plan`` does."""
+
 OnStart = Callable[[int, int], OnFileDone]
 """Called with the numbers of files to score and already scored; returns the callback per file."""
 
@@ -52,13 +55,14 @@ def score_into_run(
     recipes: Sequence[Sequence[Recipe]] = (),
     shard: Shard | None = None,
     command: Sequence[str] = (),
+    score: Score = score_plan,
 ) -> dict[Path, Predictions]:
     """Score manifests and write a run folder; see ``run_folder``.
 
     Every row is on disk as soon as it is finished, so the same call resumes an interrupted run.
     Detectors and manifests may be added to a folder. Returns the prediction files by path.
     ``recipes`` perturb the rows of each manifest. With ``shard`` only its rows are scored;
-    ``command`` is recorded, see ``describe_shard``.
+    ``command`` is recorded, see ``describe_shard``. ``score`` runs the plan.
 
     Raises:
         UsageError: Two manifests have the same name.
@@ -85,7 +89,11 @@ def score_into_run(
             ]
         copy_manifests(manifests, out / "manifests")
         return score_into_locked(
-            manifests, detectors, out, options=options, on_start=on_start, recipes=recipes
+            *(manifests, detectors, out),
+            options=options,
+            on_start=on_start,
+            recipes=recipes,
+            score=score,
         )
 
 
@@ -97,6 +105,7 @@ def score_into_locked(
     options: ScoringOptions,
     on_start: OnStart | None = None,
     recipes: Sequence[Sequence[Recipe]] = (),
+    score: Score = score_plan,
 ) -> dict[Path, Predictions]:
     """Score manifests into a run folder that is locked and has a ``run.json``."""
     for detector in detectors:
@@ -116,7 +125,7 @@ def score_into_locked(
         ]
         kept = f"finished rows are kept in {out}; the same command resumes"
         predictions = _score(
-            *(manifests, detectors, options, on_start),
+            *(manifests, detectors, options, on_start, score),
             if_stopped=kept,
             stores=stores,
             recipes=recipes,
@@ -137,6 +146,7 @@ def score_into_files(
     output_dir: Path | None,
     options: ScoringOptions,
     on_start: OnStart | None = None,
+    score: Score = score_plan,
 ) -> dict[Path, Predictions]:
     """Score one manifest into the files of the published scripts.
 
@@ -155,7 +165,7 @@ def score_into_files(
         if path.is_dir():
             raise UsageError(f"{path}: found a folder, expected a file to write")
     kept = "nothing is kept without a run folder (--out)"
-    predictions = _score(manifests, detectors, options, on_start, if_stopped=kept)
+    predictions = _score(manifests, detectors, options, on_start, score, if_stopped=kept)
     written = dict(zip(paths, predictions, strict=True))
     for path, prediction in written.items():
         _write(prediction, path)
@@ -183,6 +193,7 @@ def _score(
     detectors: Sequence[AnyDetector],
     options: ScoringOptions,
     on_start: OnStart | None,
+    score: Score,
     *,
     if_stopped: str,
     stores: Sequence[RowStore] = (),
@@ -201,7 +212,7 @@ def _score(
     n_to_do = len(plan.waiting)
     advance = on_start(n_to_do, plan.n_files - n_to_do) if on_start else None
     with held_interrupts() as should_stop:
-        score_plan(plan, n_workers=options.num_workers, advance=advance, should_stop=should_stop)
+        score(plan, n_workers=options.num_workers, advance=advance, should_stop=should_stop)
     if not plan.is_done:
         raise StoppedError(f"stopped; {if_stopped}")
     return tabulate(plan, threshold=options.threshold, keep_windows=options.keep_windows)

@@ -23,7 +23,7 @@ from loky.backend.utils import kill_process_tree
 from loky.process_executor import BrokenProcessPool
 
 from earwitness.audio.decode import AudioInfo
-from earwitness.scoring.clips import ClipRequest, DecodedFile, Job, cut_file
+from earwitness.scoring.clips import ClipRequest, Cut, DecodedFile, Job, cut_file
 
 CRASHED = "the audio decoder crashed on this file"
 KILLED = (
@@ -40,6 +40,7 @@ class Task(NamedTuple):
     requests: tuple[ClipRequest, ...]
     part: int = 0
     info: AudioInfo | None = None
+    n_parts: int = 1
 
 
 def decode_files(
@@ -56,25 +57,29 @@ def decode_files(
     return map_tasks(_cut, queue, if_crashed=_crashed, n_workers=n_workers)
 
 
-def _cut(
-    job: Job, requests: tuple[ClipRequest, ...], part: int = 0, info: AudioInfo | None = None
-) -> DecodedFile:
+def _cut(*task: Any) -> DecodedFile:
     """Cut a file; running out of memory fails that file only."""
+    job, requests, part, info, _ = whole = Task(*task)
     try:
         return cut_file(job, requests, part, info)
     except MemoryError:
-        return DecodedFile(job, dict.fromkeys(requests, OUT_OF_MEMORY))
+        return _failed(whole, OUT_OF_MEMORY)
 
 
 def _further_parts(task: Task, decoded: DecodedFile) -> list[Task]:
     """Return the tasks for the rest of a file, after its first part."""
     n_parts = 1 if task.part else decoded.n_parts
-    return [task._replace(part=n, info=decoded.info) for n in range(1, n_parts)]
+    more = task._replace(info=decoded.info, n_parts=n_parts)
+    return [more._replace(part=part) for part in range(1, n_parts)]
 
 
 def _crashed(task: Task, death: Death) -> DecodedFile:
-    reason = CRASHED if death == "crashed" else KILLED
-    return DecodedFile(task.job, dict.fromkeys(task.requests, reason))
+    return _failed(task, CRASHED if death == "crashed" else KILLED)
+
+
+def _failed(task: Task, reason: str) -> DecodedFile:
+    cuts: dict[ClipRequest, Cut | str] = dict.fromkeys(task.requests, reason)
+    return DecodedFile(task.job, cuts, part=task.part, n_parts=task.n_parts)
 
 
 Death = Literal["crashed", "killed"]
