@@ -16,7 +16,9 @@ import altair as alt
 import pytest
 
 from earwitness.core.estimate import Counts
-from earwitness.listen.results import Segment
+from earwitness.evaluation.windows import (
+    Segment,
+)
 from earwitness.listen.timeline import Band, timeline_chart
 from earwitness.report.charts.curves import (
     Bin,

@@ -8,13 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 from earwitness.core.cards import ClipContract, DetectorCard, FalsePositives
+from earwitness.evaluation.windows import (
+    Segment,
+    probability_of,
+)
 from earwitness.listen.answer import brief_answer, full_answer, song_state
 from earwitness.listen.results import (
     DetectorResult,
-    Segment,
     SongResult,
     label_score,
-    probability_of,
 )
 from earwitness.listen.text import describe_in_full
 

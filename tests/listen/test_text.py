@@ -11,12 +11,14 @@ from rich.console import Console
 
 from earwitness.core.cards import ClipContract, DetectorCard, ScoreKind
 from earwitness.core.errors import UsageError
+from earwitness.evaluation.windows import (
+    Segment,
+    probability_of,
+)
 from earwitness.listen.results import (
     DetectorResult,
-    Segment,
     SongResult,
     label_score,
-    probability_of,
 )
 from earwitness.listen.text import (
     NO_PROOF,

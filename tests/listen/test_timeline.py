@@ -2,7 +2,9 @@ import itertools
 
 import pytest
 
-from earwitness.listen.results import Segment
+from earwitness.evaluation.windows import (
+    Segment,
+)
 from earwitness.listen.text import tick_seconds
 from earwitness.listen.timeline import Band, timeline_chart
 

@@ -10,18 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.core.cards import ClipContract, DetectorCard
+from earwitness.evaluation.windows import (
+    Segment,
+    covered_s,
+    merge_windows,
+    probability_of,
+)
 from earwitness.listen.results import (
     DetectorResult,
-    Segment,
     Verdict,
     compare_verdicts,
-    covered_s,
     fake_segments,
     fakeness,
     is_contested,
     label_score,
-    merge_windows,
-    probability_of,
 )
 
 PROBS = st.floats(0, 1)

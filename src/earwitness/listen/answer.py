@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from earwitness.core.cards import DetectorCard
+from earwitness.evaluation.windows import (
+    merge_windows,
+)
 from earwitness.listen.results import (
     DetectorResult,
     SongResult,
     fake_segments,
-    merge_windows,
     sureness,
 )
 from earwitness.report import formatting

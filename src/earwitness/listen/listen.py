@@ -23,7 +23,15 @@ from earwitness.core.predictions import DETAIL_COLUMNS, ENCODER_PREFIX, Predicti
 from earwitness.datasets.catalog import scan_audio
 from earwitness.detectors.base import AnyDetector
 from earwitness.detectors.loading import list_detectors
-from earwitness.listen.results import DetectorResult, Segment, Silence, SongResult, label_score
+from earwitness.evaluation.windows import (
+    Segment,
+)
+from earwitness.listen.results import (
+    DetectorResult,
+    Silence,
+    SongResult,
+    label_score,
+)
 from earwitness.scoring.predict import predict
 
 _FIRST = ("comb", "box", "lofcz-lr", "lofcz-cnn")

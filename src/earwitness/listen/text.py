@@ -16,19 +16,21 @@ from rich.table import Table
 from rich.text import Text
 
 from earwitness.core.cards import DetectorCard
+from earwitness.evaluation.windows import (
+    Segment,
+    covered_s,
+    merge_windows,
+    probability_of,
+)
 from earwitness.listen.answer import brief_answer, clock, full_answer, song_state
 from earwitness.listen.results import (
     DetectorResult,
-    Segment,
     Silence,
     SongResult,
     compare_verdicts,
-    covered_s,
     fake_segments,
     fakeness,
     is_contested,
-    merge_windows,
-    probability_of,
     side_of,
     sureness,
 )

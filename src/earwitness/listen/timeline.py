@@ -10,11 +10,13 @@ import altair as alt
 
 from earwitness.core.errors import UsageError
 from earwitness.core.io import distinct_stems, file_stem
-from earwitness.listen.results import (
+from earwitness.evaluation.windows import (
     Segment,
+    merge_windows,
+)
+from earwitness.listen.results import (
     SongResult,
     compare_verdicts,
-    merge_windows,
 )
 from earwitness.listen.text import (
     describe_score,
