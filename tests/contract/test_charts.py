@@ -19,7 +19,6 @@ from earwitness.core.estimate import Counts
 from earwitness.evaluation.windows import (
     Segment,
 )
-from earwitness.listen.timeline import Band, timeline_chart
 from earwitness.report.charts.curves import (
     Bin,
     Curve,
@@ -34,6 +33,7 @@ from earwitness.report.charts.curves import (
 from earwitness.report.charts.matrices import SHARES, HeatCell, confusion_chart, heatmap_chart
 from earwitness.report.charts.renderer import render
 from earwitness.report.charts.style import printable
+from earwitness.report.charts.timeline import Band, timeline_chart
 from earwitness.training.curves import learning_chart
 from frames import HOSTILE
 

@@ -6,7 +6,7 @@ from earwitness.evaluation.windows import (
     Segment,
 )
 from earwitness.listen.text import tick_seconds
-from earwitness.listen.timeline import Band, timeline_chart
+from earwitness.report.charts.timeline import Band, timeline_chart
 
 
 def spec_of(*bands, duration_s=30.0, title="song", subtitle="told"):

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from scipy.special import expit
 
+_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
+
 
 class Segment(NamedTuple):
     """A segment of a song and its score, as a logit and between 0 and 1."""
@@ -47,3 +49,10 @@ def merge_windows(windows: Sequence[Segment]) -> list[Segment]:
 def covered_s(windows: Sequence[Segment]) -> float:
     """Return the number of seconds that windows cover, each counted once."""
     return math.fsum(s.end_s - s.start_s for s in merge_windows(windows))
+
+
+def tick_seconds(duration_s: float, n_max: int = 10) -> list[int]:
+    """Return at most ``n_max`` round times within a song, from 0."""
+    step = next((s for s in _STEPS_S if duration_s / s < n_max), None)
+    step = step or math.ceil(duration_s / n_max / _STEPS_S[-1]) * _STEPS_S[-1]
+    return list(range(0, math.floor(duration_s) + 1, step))

@@ -5,7 +5,6 @@ A score is called a probability only if the detector's card does so.
 
 from __future__ import annotations
 
-import math
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from earwitness.evaluation.windows import (
     covered_s,
     merge_windows,
     probability_of,
+    tick_seconds,
 )
 from earwitness.listen.answer import brief_answer, clock, full_answer, song_state
 from earwitness.listen.results import (
@@ -35,8 +35,6 @@ from earwitness.listen.results import (
     sureness,
 )
 from earwitness.report import formatting
-
-_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 
 NO_PROOF = (
     "A detector finds artifacts like those it was trained on; no verdict proves how a song was "
@@ -337,10 +335,3 @@ def write_axis(duration_s: float, n_cells: int) -> str:
         if column + len(label) <= n_cells:
             line = line.ljust(column) + label
     return line
-
-
-def tick_seconds(duration_s: float, n_max: int = 10) -> list[int]:
-    """Return at most ``n_max`` round times within a song, from 0."""
-    step = next((s for s in _STEPS_S if duration_s / s < n_max), None)
-    step = step or math.ceil(duration_s / n_max / _STEPS_S[-1]) * _STEPS_S[-1]
-    return list(range(0, math.floor(duration_s) + 1, step))
