@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from earwitness.core.errors import UsageError
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.evaluate import evaluate
-from earwitness.evaluation.schema import Metrics, StratumThreshold
+from earwitness.evaluation.schema import Metrics
+from earwitness.evaluation.slices import StratumThreshold
 from earwitness.metrics.sweep import conformal_threshold
 from earwitness.report.metric_tables import strata_table
 from frames import predictions

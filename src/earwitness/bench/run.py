@@ -29,6 +29,7 @@ from earwitness.detectors.loading import detector_name, hash_weights, open_detec
 from earwitness.scoring import run as scores
 from earwitness.scoring import run_folder
 from earwitness.scoring.options import ScoringOptions, deciding
+from earwitness.scoring.prediction_files import windows_path
 from earwitness.scoring.run_folder import ERRORS_CSV, RUN_JSON, read_run
 from earwitness.scoring.store import locked
 from earwitness.splits import build
@@ -244,7 +245,7 @@ def _score_stage(
         scores.score_into_locked(manifests, detectors, out, options=options, on_start=on_start)
         written = {p: [scores.predictions_path(out, m.name, p) for m in manifests] for p in parts}
         return {
-            part: [*paths, *filter(Path.is_file, map(scores.windows_path, paths))]
+            part: [*paths, *filter(Path.is_file, map(windows_path, paths))]
             for part, paths in written.items()
         }
 

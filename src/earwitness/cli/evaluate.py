@@ -98,6 +98,7 @@ def evaluate(
     from earwitness.evaluation.schema import write_metrics
     from earwitness.evaluation.thresholds import parse_costs
     from earwitness.report import metric_tables
+    from earwitness.report.localisation import localisation_table
 
     table = out.with_suffix(".csv")
     if table == out:
@@ -134,6 +135,8 @@ def evaluate(
         console.out.print(metric_tables.transfer_table(metrics.transfers), "")
     if metrics.strata:
         console.out.print(metric_tables.strata_table(metrics.strata), "")
+    if metrics.localisation:
+        console.out.print(localisation_table(metrics.localisation), "")
     for check in metrics.checks:
         if check.verdict != "ok":
             console.remark(f"{check.detector}: {check.detail}" if check.detector else check.detail)

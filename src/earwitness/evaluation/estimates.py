@@ -127,7 +127,7 @@ def _intervals(
     found = {
         name: one.interval(one.part_of(items), settings.options)
         for name, one in metrics.items()
-        if one.interval is not None
+        if one.interval is not None and items.weight is None
     }
     others = [name for name in metrics if name not in found]
     if not others:

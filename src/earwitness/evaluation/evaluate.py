@@ -23,10 +23,12 @@ from earwitness.core.estimate import ComparisonRow
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import PUBLISHED_COLUMNS, Manifest
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
+from earwitness.core.segments import SEGMENTS
 from earwitness.evaluation.calibration import Fitting, fit, list_calibrations
 from earwitness.evaluation.checks import check_audit, check_rows, is_of, list_baselines
 from earwitness.evaluation.estimates import count, estimate_all, labels, make_charts
 from earwitness.evaluation.identity import Aggregate, deduplicate, describe_relabelled
+from earwitness.evaluation.localisation import has_segments, localise
 from earwitness.evaluation.rows import (
     Inputs,
     Opened,
@@ -128,8 +130,9 @@ def evaluate(
         raise UsageError(
             "calibration predictions, expected a threshold or calibrate to fit on them"
         )
+    columns = [*settings.by, *([SEGMENTS] if has_segments(opened) else [])]
     sides = [
-        Inputs(opened, settings.by, rule.score),
+        Inputs(opened, columns, rule.score),
         *([Inputs(fitted_on, settings.within)] if fitted_on else []),
     ]
     frame, *rows_to_fit = load_rows(*sides)
@@ -140,6 +143,7 @@ def evaluate(
     overall = [part for part in slices if part.kind == "overall"]
     recorded = _read_metadata(opened)
     manifests = list(_manifests(frame, recorded))
+    localisation, of_segments = localise(opened, frame, settings, rule.score)
     return Metrics(
         basis="scores" if frame["logit"].count() or frame["pred_prob"].count() else "labels",
         metrics=names,
@@ -164,6 +168,7 @@ def evaluate(
             for part in overall
         ],
         transfers=list(threshold_transfers(fitting.calibrated, rule, settings)),
+        localisation=localisation,
         strata=list(list_strata(fitting.report, fitting.thresholds, rule, settings)),
         calibrations=list(list_calibrations(fitting, settings)),
         checks=[
@@ -180,6 +185,7 @@ def evaluate(
             *fitting.notes,
             *recorded.notes,
             *_notes(fitting.report),
+            *of_segments,
         ],
         audit=None if audit is None else audit.without_rows(),
         baselines=list_baselines(audit, slices) if audit and is_of(audit, manifests) else [],

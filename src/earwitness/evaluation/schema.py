@@ -15,7 +15,8 @@ from earwitness.core.errors import PredictionsError
 from earwitness.core.estimate import Count, Estimate
 from earwitness.core.io import read_model, write_text
 from earwitness.evaluation.identity import Aggregate
-from earwitness.evaluation.slices import Part, Slice, SliceKind, TableRow
+from earwitness.evaluation.slices import Part, Slice, SliceKind, StratumThreshold, TableRow
+from earwitness.evaluation.timeline import Localisation
 from earwitness.metrics.sample import Costs, Options
 
 SCHEMA_VERSION: Final = 1
@@ -129,30 +130,6 @@ class Transfer(Part):
     fitted_on: str
     threshold: float | None = None
     applied_to: str
-    fpr: Estimate
-    recall: Estimate
-    reason: str | None = None
-
-
-class StratumThreshold(Part):
-    """A threshold fitted within one stratum, with its rates on the reported rows of it.
-
-    Attributes:
-        detector: Name of the detector.
-        rule: Threshold rule.
-        stratum: Value of each column.
-        threshold: Fitted threshold; ``None`` with a ``reason``, as the detector then abstains.
-        n_fitted: Number of items of the fit.
-        fpr: False positive rate.
-        recall: Recall.
-        reason: Why there is no threshold.
-    """
-
-    detector: str
-    rule: str
-    stratum: dict[str, str]
-    threshold: float | None = None
-    n_fitted: Count = 0
     fpr: Estimate
     recall: Estimate
     reason: str | None = None
@@ -340,6 +317,7 @@ class Metrics(Part):
     """Metrics of every slice, and everything else a report shows.
 
     Attributes:
+        schema_version: ``SCHEMA_VERSION``.
         basis: ``scores``, ``labels`` (decisions alone) or ``counts`` (a comparison table alone).
         metrics: Label of each metric, in display order.
         detectors: The detectors.
@@ -349,6 +327,7 @@ class Metrics(Part):
         operating_points: Operating point of each detector.
         transfers: Thresholds applied to other corpora.
         strata: Thresholds fitted within strata.
+        localisation: Scores over time against labelled segments.
         calibrations: Calibration of each detector, if any.
         checks: Checks of the predictions.
         notes: Notes for the reader.
@@ -367,6 +346,7 @@ class Metrics(Part):
     operating_points: list[OperatingPoint] = Field(default_factory=list)
     transfers: list[Transfer] = Field(default_factory=list)
     strata: list[StratumThreshold] = Field(default_factory=list)
+    localisation: list[Localisation] = Field(default_factory=list)
     calibrations: list[Calibration] = Field(default_factory=list)
     checks: list[Check] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)

@@ -228,6 +228,30 @@ class Slice(Part):
     reliability: list[ReliabilityBin] = Field(default_factory=list)
 
 
+class StratumThreshold(Part):
+    """A threshold fitted within one stratum, with its rates on the reported rows of it.
+
+    Attributes:
+        detector: Name of the detector.
+        rule: Threshold rule.
+        stratum: Value of each column.
+        threshold: Fitted threshold; ``None`` with a ``reason``, as the detector then abstains.
+        n_fitted: Number of items of the fit.
+        fpr: False positive rate.
+        recall: Recall.
+        reason: Why there is no threshold.
+    """
+
+    detector: str
+    rule: str
+    stratum: dict[str, str]
+    threshold: float | None = None
+    n_fitted: Count = 0
+    fpr: Estimate
+    recall: Estimate
+    reason: str | None = None
+
+
 class TableRow(Part):
     """A row of the published comparison table.
 

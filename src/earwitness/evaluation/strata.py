@@ -13,7 +13,8 @@ import polars as pl
 
 from earwitness.evaluation.estimates import estimate_rate
 from earwitness.evaluation.identity import deduplicate
-from earwitness.evaluation.schema import Settings, StratumThreshold
+from earwitness.evaluation.schema import Settings
+from earwitness.evaluation.slices import StratumThreshold
 from earwitness.evaluation.thresholds import FittedThreshold, Rule, apply_threshold, fit_threshold
 
 _OUTPUTS = ("logit", "pred_prob", "pred_label")

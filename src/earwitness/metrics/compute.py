@@ -137,7 +137,10 @@ def compute(
     for ranking_of, names in _by_ranking(items, metrics).items():
         ranking = ranking_of(items)
         for block in _blocks(weights, ITEMS_AT_ONCE // max(len(items), 1)):
-            steps = sweep.count_ordered(ranking, block[:, items.group[ranking.order]])
+            ordered = block[:, items.group[ranking.order]]
+            if items.weight is not None:
+                ordered = ordered * items.weight[ranking.order]
+            steps = sweep.count_ordered(ranking, ordered)
             both = (steps.n_real[..., 0] > 0) & (steps.n_fake[..., 0] > 0)
             for name, one in ((name, metrics[name]) for name in names):
                 if one.of_steps is not None:
@@ -191,7 +194,8 @@ def _group_sums(items: Items, metrics: Collection[Metric], options: Options) -> 
 def _by_group(values: Floats, items: Items) -> Floats:
     if values.ndim > 1:
         return np.column_stack([_by_group(column, items) for column in values.T])
-    return np.bincount(items.group, values, items.n_groups).astype(np.float64)
+    weighted = values if items.weight is None else values * items.weight
+    return np.bincount(items.group, weighted, items.n_groups).astype(np.float64)
 
 
 def _weighted_sums(block: NDArray[np.integer], table: Sums) -> dict[str, Floats]:

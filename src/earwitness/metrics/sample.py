@@ -86,6 +86,8 @@ class Items:
         prob: ``(n_items,)`` scores from 0 to 1, if any.
         margin: ``(n_items,)`` logits minus that of the threshold, if known; fake from 0 up.
         answer: ``(n_items,)`` of 0, 1 and ``ABSTAINED``, if any.
+        weight: ``(n_items,)`` whole weights, such as durations; ``None`` is 1. Intervals in closed
+            form do not take weights.
     """
 
     target: Ints
@@ -96,6 +98,7 @@ class Items:
     prob: Floats | None = None
     margin: Floats | None = None
     answer: Ints | None = None
+    weight: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -156,6 +159,7 @@ class Items:
             prob=select(self.prob),
             margin=select(self.margin),
             answer=select(self.answer),
+            weight=select(self.weight),
         )
 
 

@@ -20,10 +20,9 @@ from earwitness.evaluation.schema import (
     Baseline,
     Metrics,
     OperatingPoint,
-    StratumThreshold,
     Transfer,
 )
-from earwitness.evaluation.slices import Slice
+from earwitness.evaluation.slices import Slice, StratumThreshold
 from earwitness.metrics.measures import METRICS
 from earwitness.report import formatting
 from earwitness.report.formatting import BASELINES

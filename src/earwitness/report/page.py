@@ -26,6 +26,7 @@ from earwitness.report.charts.renderer import palette_css
 from earwitness.report.decisions import FindAudio, decisions, mistakes, operating
 from earwitness.report.headline import Headline, write_headline
 from earwitness.report.leaderboard import grid, leaderboard
+from earwitness.report.localisation import localisation
 from earwitness.report.provenance import audit, checks, coverage, provenance
 from earwitness.report.scores import curves, scores
 from earwitness.report.selective import abstention
@@ -61,6 +62,7 @@ def _sections(metrics: Metrics, path: Path, roots: Sequence[str | Path]) -> list
         abstention(metrics),
         scores(metrics),
         operating(metrics),
+        localisation(metrics),
         mistakes(metrics, audio_finder(metrics, path, roots)),
         coverage(metrics),
         checks(metrics),

@@ -102,6 +102,30 @@ def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
             frame.write_csv(temporary)
 
 
+def windows_path(path: Path) -> Path:
+    """Return the path of the window scores of a prediction file."""
+    return path.with_name(f"{path.stem}_windows.csv")
+
+
+def read_windows(path: Path) -> pl.DataFrame | None:
+    """Return the window scores of a prediction file; ``None`` if they were not kept.
+
+    ``PredictionsError`` if the file is malformed.
+    """
+    file = windows_path(path)
+    if not file.is_file():
+        return None
+    types = dict.fromkeys(("start_s", "duration_s", "logit"), pl.Float64)
+    try:
+        return pl.read_csv(file, schema_overrides={**types, "filepath": pl.String}).select(
+            "filepath", *types
+        )
+    except pl.exceptions.PolarsError as error:
+        raise PredictionsError(
+            f"{file}: {str(error).splitlines()[0]}, expected window scores"
+        ) from None
+
+
 def find_predictions(folder: str | Path) -> list[Path]:
     """Return the prediction files below a folder, recognized by their columns, sorted.
 

@@ -20,7 +20,7 @@ from earwitness.detectors.base import AnyDetector, FileDetector
 from earwitness.scoring.options import ScoringOptions
 from earwitness.scoring.perturbed import Recipe
 from earwitness.scoring.predict import OnFileDone, plan_scoring, score_plan, tabulate
-from earwitness.scoring.prediction_files import write_predictions
+from earwitness.scoring.prediction_files import windows_path, write_predictions
 from earwitness.scoring.run_folder import (
     ERRORS_CSV,
     begin_run,
@@ -175,11 +175,6 @@ def score_into_files(
 def predictions_path(out: Path, dataset: str, detector: str) -> Path:
     """Return the path of a detector's predictions on a manifest."""
     return out / PREDS / file_stem(dataset) / f"{file_stem(detector)}.csv"
-
-
-def windows_path(path: Path) -> Path:
-    """Return the path of the window scores of a prediction file."""
-    return path.with_name(f"{path.stem}_windows.csv")
 
 
 def _write(prediction: Predictions, path: Path) -> None:
