@@ -136,7 +136,7 @@ def evaluate(
     if metrics.strata:
         console.out.print(metric_tables.strata_table(metrics.strata), "")
     if metrics.localisation:
-        console.out.print(localisation_table(metrics.localisation), "")
+        console.out.print(localisation_table(metrics.localisation, tolerances_s=(0.5,)), "")
     for check in metrics.checks:
         if check.verdict != "ok":
             console.remark(f"{check.detector}: {check.detail}" if check.detector else check.detail)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from earwitness.evaluation.localisation import TOLERANCES_S
 from earwitness.evaluation.schema import Metrics
 from earwitness.evaluation.timeline import MIX, Localisation, Timeline, TimelinePart
 from earwitness.evaluation.windows import Segment, probability_of
@@ -12,12 +14,11 @@ from earwitness.report.blocks import Block, ChartCard, Gallery, Section
 from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.charts.timeline import Band, Truth, truth_chart
 from earwitness.report.tables import (
+    Column,
     Table,
     make_row,
     name_cell,
     number_cell,
-    number_columns,
-    text_columns,
 )
 
 
@@ -40,25 +41,39 @@ def localisation(metrics: Metrics) -> Section | None:
     return Section("localisation", "Where in the file", lead, blocks)
 
 
-def localisation_table(found: list[Localisation]) -> Table:
+def localisation_table(
+    found: Sequence[Localisation], *, tolerances_s: Sequence[float] = TOLERANCES_S
+) -> Table:
     """Return one row per detector and stem."""
-    tolerances = [one.tolerance_s for one in found[0].tolerances]
-    names = [f"{what} ±{by:g} s" for by in tolerances for what in ("F1", "IoU")]
     rows = [
         make_row(
             *map(name_cell, (one.detector, one.part)),
             one.n_items,
             number_cell(one.scored_s / one.labelled_s),
             *(one.point_auroc, one.point_eer, one.range_auroc, one.range_eer),
-            *(each for by in one.tolerances for each in (by.f1, by.iou)),
+            *(
+                each
+                for by in one.tolerances
+                if by.tolerance_s in tolerances_s
+                for each in (by.f1, by.iou)
+            ),
             detector=one.detector,
         )
         for one in found
     ]
     columns = [
-        *text_columns("detector", "labels of"),
-        *number_columns("files", "share scored", "point AUROC", "point EER"),
-        *number_columns("range AUROC", "range EER", *names),
+        Column("detector", "text"),
+        Column("labels of", "text", short="labels\nof"),
+        Column("files", "count"),
+        *(
+            Column(name, short=name.replace(" ", "\n", 1))
+            for name in ("share scored", "point AUROC", "point EER", "range AUROC", "range EER")
+        ),
+        *(
+            Column(f"{what} ±{by:g} s", short=f"{what}\n±{by:g} s")
+            for by in tolerances_s
+            for what in ("F1", "IoU")
+        ),
     ]
     return Table("Localisation of fake parts", columns, rows)
 
