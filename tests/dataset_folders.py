@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import polars as pl
 
 from builders import touch
 
@@ -24,6 +26,7 @@ class Folder(NamedTuple):
     texts: Mapping[str, str]
     left_out: frozenset[str]
     n_of_a_piece: int = 2
+    shards: Mapping[str, Mapping[str, Sequence[Any]]] = {}
 
     def make(self, root: Path) -> None:
         """Write the folder; ``BAD`` is a file whose name is not valid Unicode."""
@@ -31,8 +34,28 @@ class Folder(NamedTuple):
             touch(root / name)
         for name, text in (*self.texts.items(), ("notes.txt", "read me")):
             touch(root / name).write_text(text, encoding="utf-8")
+        for name, columns in self.shards.items():
+            write_shard(root / name, columns)
         if BAD in self.left_out:
             Path(os.fsdecode(os.fsencode(root) + b"/\xff.mp3")).touch()
+
+
+def write_shard(
+    path: Path,
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    names: Sequence[str] = (),
+    audio: Sequence[bytes] = (),
+) -> Path:
+    """Write a Parquet file of the hub: columns, ``audio`` as bytes, and names of the labels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n_rows = len(next(iter(columns.values())))
+    content = audio or [f"{path.name} {row}".encode() for row in range(n_rows)]
+    files = [{"bytes": each, "path": f"{row}.mp3"} for row, each in enumerate(content)]
+    features = {"label": {"names": names, "_type": "ClassLabel"}}
+    described = {"huggingface": json.dumps({"info": {"features": features}})} if names else None
+    pl.DataFrame({**columns, "audio": files}).write_parquet(path, metadata=described)
+    return path
 
 
 def lines(*rows: str) -> str:
@@ -69,6 +92,34 @@ FOLDERS = {
             )
         },
         frozenset({"TTA/acestep/gone.mp3"}),
+    ),
+    "aime": Folder(
+        (),
+        {},
+        frozenset(),
+        shards={
+            "data/train-00000-of-00002.parquet": {
+                "id": ["1", "2"],
+                "model": ["Udio", "MTG-Jamendo"],
+                "description": [["rock", "guitar"], ["jazz"]],
+            },
+            "data/train-00001-of-00002.parquet": {
+                "id": ["3"],
+                "model": ["Suno v3.5"],
+                "description": [["rock", "guitar"]],
+            },
+        },
+    ),
+    "haim": Folder(
+        (),
+        {},
+        frozenset({"B1_mastered/x-00000-of-00001.parquet"}),
+        n_of_a_piece=1,
+        shards={
+            "A1_real_MTG_audio/mtg-00000-of-00001.parquet": {"track_id": ["t1"]},
+            "A2_fake_audio/lyria_pro3-00000-of-00001.parquet": {"track_id": ["l1"]},
+            "B1_mastered/x-00000-of-00001.parquet": {"track_id": ["h1"]},
+        },
     ),
     "mom": Folder(
         ("udio/chunk_1/s.mp3", "yue/s.mp3", "diffrythm/t.mp3"),

@@ -49,7 +49,10 @@ def declared(name: str) -> Layout:
     found, folder = REGISTERED.load(name), FOLDERS[name]
 
     def list_files(root: Path) -> Catalog:
-        return found.list_files(CatalogRequest(root, {0: 9, 1: 9}))
+        catalog = found.list_files(CatalogRequest(root, {0: 9, 1: 9}))
+        if catalog.prepare is not None:
+            catalog.prepare(catalog.frame["filepath"].to_list())
+        return catalog
 
     classes = frozenset(found.classes)
     return Layout(folder.make, list_files, {*folder.left_out}, classes, folder.n_of_a_piece)

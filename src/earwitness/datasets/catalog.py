@@ -72,6 +72,8 @@ class Catalog:
         looked_at: Descriptions of the folders and files that were read.
         split: Published split of the files; may be empty.
         unlisted: Audio below the folder that the layout does not name.
+        prepare: Writes files of ``frame``, given their paths, that do not exist before; ``None`` if
+            all do.
     """
 
     source: str
@@ -80,6 +82,7 @@ class Catalog:
     looked_at: tuple[str, ...] = ()
     split: str = ""
     unlisted: tuple[str, ...] = ()
+    prepare: Callable[[Sequence[str]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,7 @@ LAYOUTS.add("sonics", "earwitness.datasets.sonics:LAYOUT")
 LAYOUTS.add("fakemusiccaps", "earwitness.datasets.fakemusiccaps:LAYOUT")
 for _name in (
     *("echoes", "mom", "ai_openbmat", "mtg_jamendo", "musdb", "gtzan", "wavefake"),
+    *("aime", "haim"),
     *("asvspoof_5", "asvspoof_2019", "asvspoof_2021_df", "in_the_wild", "ctrsvdd", "singfake"),
 ):
     LAYOUTS.add(_name, f"earwitness.datasets.declarations:{_name.upper()}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from earwitness.datasets.catalog import DatasetCard
 from earwitness.datasets.openbmat import catalog_openbmat
+from earwitness.datasets.parquet_rows import Rows, catalog_parquet
 from earwitness.datasets.readers import Files, Rule, Table, Tables, declare, declare_reader
 
 ECHOES = declare(
@@ -35,6 +36,47 @@ ECHOES = declare(
         docs="https://huggingface.co/datasets/Octavian97/Echoes, arXiv:2603.23667",
     ),
     classes=(1,),
+)
+
+AIME = declare_reader(
+    "AIME",
+    lambda source, root: catalog_parquet(
+        source,
+        root,
+        [Rows(label="model", real=("MTG-Jamendo",), generator="model", group=("description",))],
+    ),
+    DatasetCard(
+        summary="tracks of twelve generators on tags of MTG-Jamendo, and 500 of its tracks",
+        layout="data/train-*.parquet with audio, model and description",
+        licence="CC BY 4.0; the real tracks Creative Commons, one each",
+        size="6 000 fakes and 500 reals, 62 GB",
+        get="hf download disco-eth/AIME --repo-type dataset, or splits --dataset hf:disco-eth/AIME",
+        leaks="reals are of MTG-Jamendo; the generators share prompts (tags, one group)",
+        docs="https://huggingface.co/datasets/disco-eth/AIME, arXiv:2506.19085",
+    ),
+)
+
+HAIM = declare_reader(
+    "HAIM",
+    lambda source, root: catalog_parquet(
+        source,
+        root,
+        [
+            Rows(r"(?:.*/)?A1_real_[^/]+/(?P<split>[^/]+?)-\d+-of-\d+\.parquet", target=0),
+            Rows(r"(?:.*/)?A2_fake_[^/]+/(?P<generator>[^/]+?)-\d+-of-\d+\.parquet"),
+        ],
+        hybrid=r"(?:.*/)?[BC]\d[^/]*/[^/]+\.parquet",
+    ),
+    DatasetCard(
+        summary="Human-AI Music: stages of production by hand or by generators",
+        layout="A1_real_*/*.parquet and A2_fake_*/<generator>-*.parquet with audio",
+        licence="CC BY-NC 4.0",
+        size="153 686 tracks, 67 000 of them hosted, 245 GB; Parquet files are previews",
+        get="hf download mippia/HAIM --repo-type dataset",
+        leaks="reals are of MTG-Jamendo, as in AIME; hybrids (B1 to B9, C1, C2) are left out: "
+        "where their labels and times are stored is not known here",
+        docs="https://huggingface.co/datasets/mippia/HAIM, arXiv:2606.01686",
+    ),
 )
 
 MOM = declare(

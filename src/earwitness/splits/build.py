@@ -156,7 +156,10 @@ def build_splits(options: SplitOptions) -> SplitSet:
         if any(wanted.values()):
             catalog = open_catalog(name, layout, folder, wanted, options)
             stratified = getattr(options, f"stratify_{name}", layout.is_stratified)
-            sources += _draw_source(name, catalog, wanted, options, is_stratified=stratified)
+            drawn = _draw_source(name, catalog, wanted, options, is_stratified=stratified)
+            if catalog.prepare is not None:
+                catalog.prepare([path for part in drawn for path in part.taken["filepath"]])
+            sources += drawn
             looked_at += catalog.looked_at
     if not sources:
         raise UsageError("every --n-… is 0, expected at least one item")

@@ -62,6 +62,8 @@ def check_dataset(
     problems = [*_absent(catalog)]
     if probe:
         paths = catalog.frame["filepath"].to_list()
+        if catalog.prepare is not None:
+            catalog.prepare(paths)
         problems += _broken(paths, on_start(len(paths)))
     return Checked(catalog, tuple(problems))
 
