@@ -30,6 +30,7 @@ from earwitness.core.errors import UsageError, first_line
 from earwitness.core.io import write_text
 from earwitness.core.registry import nearest
 from earwitness.datasets.catalog import LAYOUTS
+from earwitness.datasets.hub import PREFIX
 from earwitness.detectors.described import absolute_form
 from earwitness.detectors.hub import is_hub_id
 from earwitness.detectors.loading import DETECTORS, published_name
@@ -78,7 +79,7 @@ class SplitsSection(SplitOptions):
         if datasets is None:
             return None
         for name in datasets:
-            if name not in LAYOUTS:
+            if name not in LAYOUTS and not name.startswith(PREFIX):
                 hint = nearest(name, list(LAYOUTS)) or f"; known: {', '.join(sorted(LAYOUTS))}"
                 raise ValueError(f"no dataset named {name!r}{hint}")
         return {name: path and _from_folder(path, info) for name, path in datasets.items()}

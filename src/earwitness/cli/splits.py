@@ -88,8 +88,9 @@ def splits(
         list[str] | None,
         option(
             "NAME[=DIR]",
-            "Dataset to sample from, and its folder: fma, sonics, fakemusiccaps or one of another "
-            "package (default: these three). Repeatable.",
+            "Dataset to sample from, and its folder: one of `earwitness datasets`, of another "
+            "package, or hf:OWNER/NAME[@REVISION] of the hub (default: fma, sonics, "
+            "fakemusiccaps). Repeatable.",
             _OTHERS,
             show_default=False,
         ),
@@ -97,6 +98,23 @@ def splits(
     n_dataset: Annotated[
         int, _count("Number of items per class of a dataset without --n-… options.", _OTHERS)
     ] = 2000,
+    label_column: Annotated[
+        str | None, option("NAME", "Column with the class, of hf: datasets.", _OTHERS)
+    ] = None,
+    real_label: Annotated[
+        list[str] | None,
+        option(
+            "VALUE",
+            "Value of --label-column that is real, all others being fake (default: its values are "
+            "words for real and fake). Repeatable.",
+            _OTHERS,
+            show_default=False,
+        ),
+    ] = None,
+    shards: Annotated[
+        str | None,
+        option("GLOB", "Parquet files of hf: datasets to read (default: all).", _OTHERS),
+    ] = None,
     folder: Annotated[
         Path | None,
         option(
@@ -144,6 +162,7 @@ def splits(
             "fma_encoders": tuple(comma_list([fma_encoders])) or ENCODERS,
             "train_check": () if no_train_check else _train_checks(train_check),
             "datasets": _datasets(dataset),
+            "real_labels": tuple(real_label) if real_label else None,
         }
         names = build.SplitOptions.model_fields
         drawn = build.build_splits(build.SplitOptions(**{name: given[name] for name in names}))

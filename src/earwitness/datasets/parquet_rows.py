@@ -9,6 +9,7 @@ from the file's own description of the column: 0 is often fake there.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,9 @@ from earwitness.core.io import atomic_write, files_below
 from earwitness.core.spectrogram import parse_label
 from earwitness.core.text_table import listed
 from earwitness.datasets.catalog import AUDIO_SUFFIXES, Catalog, Omission, catalog_frame
+
+ALL_SHARDS = "*.parquet"
+"""Glob of all Parquet files, in any folder."""
 
 EXTRACTED = "extracted"
 """Folder of the audio of drawn rows, beside the Parquet files."""
@@ -55,7 +59,14 @@ class Rows:
     group: tuple[str, ...] = ("group_id",)
 
 
-def catalog_parquet(source: str, root: Path, kinds: Sequence[Rows], *, hybrid: str = "") -> Catalog:
+def catalog_parquet(
+    source: str,
+    root: Path,
+    kinds: Sequence[Rows],
+    *,
+    hybrid: str = "",
+    shards: str = ALL_SHARDS,
+) -> Catalog:
     """Return the catalog of the rows of Parquet files.
 
     Args:
@@ -63,6 +74,7 @@ def catalog_parquet(source: str, root: Path, kinds: Sequence[Rows], *, hybrid: s
         root: Folder of the files.
         kinds: Kinds of files; the first whose pattern matches counts.
         hybrid: Pattern of files whose rows have no label of a whole item; they are left out.
+        shards: Glob of the files to read.
 
     Raises:
         DatasetError: ``root`` is no folder, no file matches, a file is damaged or lacks a column,
@@ -71,12 +83,12 @@ def catalog_parquet(source: str, root: Path, kinds: Sequence[Rows], *, hybrid: s
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder, expected Parquet files of {source}")
     names = {path.relative_to(root).as_posix(): path for path in files_below(root)}
-    shards = {name: path for name, path in names.items() if name.endswith(".parquet")}
+    chosen = {name: path for name, path in names.items() if fnmatch.fnmatchcase(name, shards)}
     parts: list[pl.DataFrame] = []
     places: dict[str, tuple[Path, int]] = {}
     omitted: list[Omission] = []
     looked_at: list[str] = []
-    for name, path in shards.items():
+    for name, path in chosen.items():
         found = ((kind, re.fullmatch(kind.pattern, name)) for kind in kinds)
         kind, match = next((pair for pair in found if pair[1]), (None, None))
         if kind is not None and match is not None:

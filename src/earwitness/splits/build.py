@@ -17,7 +17,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from earwitness.core.errors import DatasetError, EarwitnessError, UsageError
-from earwitness.core.io import atomic_write
+from earwitness.core.io import atomic_write, file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.core.registry import summarize_error
 from earwitness.datasets.catalog import (
@@ -31,6 +31,8 @@ from earwitness.datasets.catalog import (
 )
 from earwitness.datasets.fma import ENCODERS
 from earwitness.datasets.folder import catalog_folder
+from earwitness.datasets.hub import PREFIX, hub_layout
+from earwitness.datasets.parquet_rows import ALL_SHARDS
 from earwitness.datasets.sonics import TRAIN_CHECKS, TrainCheck
 from earwitness.splits import grouping
 from earwitness.splits.manifests import arrange, shared_root, write_manifest, write_root
@@ -49,6 +51,8 @@ class SplitOptions(BaseModel):
     ``root``; ``root`` itself defaults to the working folder, or to the common folder of all sources
     if they are elsewhere. ``datasets`` maps registered names to folders (``None`` is the published
     path below ``root``); ``n_dataset`` counts items per class of one without own ``n_…`` options.
+    A name ``hf:owner/name`` is a dataset of the Hugging Face hub, see ``datasets.hub``: its
+    ``label_column``, which values are real, and a pattern of the Parquet files to read.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +79,9 @@ class SplitOptions(BaseModel):
     absolute_paths: bool = False
     datasets: Mapping[str, Path | None] | None = None
     n_dataset: Count = 2000
+    label_column: str | None = None
+    real_labels: tuple[str, ...] | None = None
+    shards: str | None = None
 
     @property
     def checks(self) -> tuple[TrainCheck, ...]:
@@ -151,12 +158,14 @@ def build_splits(options: SplitOptions) -> SplitSet:
     sources = []
     looked_at: list[str] = []
     for name, folder in (options.datasets or dict.fromkeys(PUBLISHED)).items():
-        layout: Layout = LAYOUTS.load(name)
+        layout = load_layout(name, options)
         wanted = options.n_wanted(name, layout)
         if any(wanted.values()):
             catalog = open_catalog(name, layout, folder, wanted, options)
             stratified = getattr(options, f"stratify_{name}", layout.is_stratified)
-            drawn = _draw_source(name, catalog, wanted, options, is_stratified=stratified)
+            drawn = _draw_source(
+                file_stem(name), catalog, wanted, options, is_stratified=stratified
+            )
             if catalog.prepare is not None:
                 catalog.prepare([path for part in drawn for path in part.taken["filepath"]])
             sources += drawn
@@ -174,6 +183,15 @@ def build_splits(options: SplitOptions) -> SplitSet:
     warnings += _list_unchecked(options)
     chosen = _list_options(options)
     return SplitSet(root, tuple(sources), frames, tuple(warnings), tuple(looked_at), chosen)
+
+
+def load_layout(name: str, options: SplitOptions) -> Layout:
+    """Return the layout of a registered name, or of ``hf:owner/name``."""
+    if name.startswith(PREFIX):
+        real, shards = options.real_labels or (), options.shards or ALL_SHARDS
+        return hub_layout(name, label=options.label_column, real=real, shards=shards)
+    layout: Layout = LAYOUTS.load(name)
+    return layout
 
 
 def build_folder_splits(
@@ -208,13 +226,15 @@ def open_catalog(
     name: str, layout: Layout, folder: Path | None, wanted: Mapping[int, int], options: SplitOptions
 ) -> Catalog:
     """Return the catalog of a dataset; errors of another package's code become one line."""
+    is_on_hub = name.startswith(PREFIX)
+    default = layout.place if is_on_hub else (options.root or Path()) / layout.place
     request = CatalogRequest(
-        folder or (options.root or Path()) / layout.place,
+        folder or default,
         wanted,
         options.checks,
         {option: getattr(options, option) for option in layout.options},
     )
-    if LAYOUTS.is_built_in(name):
+    if LAYOUTS.is_built_in(name) or is_on_hub:
         return layout.list_files(request)
     try:
         catalog = layout.list_files(request)
