@@ -129,7 +129,7 @@ def catalog_parquet(
 
 
 def extract(places: Mapping[str, tuple[Path, int]]) -> None:
-    """Write the audio of rows that is not there yet, atomically.
+    """Write the audio of rows to files that do not exist yet, atomically.
 
     Args:
         places: Parquet file and row by path to write.
