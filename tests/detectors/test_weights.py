@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 
 import bundles
 from earwitness.core.errors import WeightsError
+from earwitness.core.io import cache_folder
 from earwitness.detectors import weights
 from earwitness.detectors.weights import (
-    cache_folder,
     convert_bundle,
     find_bundle,
     hash_bundle,

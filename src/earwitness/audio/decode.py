@@ -37,6 +37,7 @@ from earwitness.audio.mpeg_frames import walk_frames
 from earwitness.audio.ogg import plan_ogg
 from earwitness.audio.pyav import Packets
 from earwitness.core.errors import AudioError
+from earwitness.core.remote import absolute_name
 
 __all__ = [
     "AudioInfo",
@@ -64,7 +65,7 @@ def probe_audio(path: str | os.PathLike[str]) -> AudioInfo:
     """
     name = os.fspath(path)
     status = stat_regular(name)
-    return _probe(name, os.path.abspath(name), status.st_size, status.st_mtime_ns)  # noqa: PTH100
+    return _probe(name, absolute_name(name), status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=4096)

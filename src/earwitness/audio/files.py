@@ -20,7 +20,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.core.cache import open_copy
 from earwitness.core.errors import AudioError
+from earwitness.core.remote import RemotePath, is_url
 
 HEAD_BYTES = 1024
 HIGHEST_OFFSET = 1 << 62
@@ -45,7 +47,8 @@ _REASONS = {
 def stat_regular(path: str) -> os.stat_result:
     """Return the status of a regular, non-empty file, else raise ``AudioError``."""
     with _plain_reasons(path):
-        status = os.stat(path)  # noqa: PTH116  # a name may be no valid Path
+        # A local name may be no valid Path.
+        status = RemotePath(path).stat() if is_url(path) else os.stat(path)  # noqa: PTH116
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise AudioError(path, f"{kind}, not a file")
@@ -60,7 +63,7 @@ def opened(path: str) -> Iterator[int]:
     stat_regular(path)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with _plain_reasons(path):
-        fd = os.open(path, flags)
+        fd = open_copy(path) if is_url(path) else os.open(path, flags)
     try:
         yield fd
     finally:

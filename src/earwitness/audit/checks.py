@@ -21,6 +21,7 @@ from earwitness.audit.schema import CheckResult, Finding, Link, Relation, Scope,
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import UsageError
 from earwitness.core.manifest import Manifest
+from earwitness.core.remote import absolute_name
 
 Row = Mapping[str, Any]
 """A row of ``AuditContext.rows``."""
@@ -129,7 +130,7 @@ def make_context(
 def _list_rows(number: int, manifest: Manifest) -> pl.DataFrame:
     frame = manifest.frame
     texts = ("source_dataset", "split_tag", "generator", "group_id", "artist", "youtube_id")
-    files = [os.path.abspath(path) for path in manifest.locate_all()]  # noqa: PTH100 - a name may be no valid Path
+    files = [absolute_name(os.fspath(path)) for path in manifest.locate_all()]
     return frame.select(
         pl.lit(number, dtype=pl.Int32).alias("set"),
         pl.int_range(1, pl.len() + 1).alias("row"),

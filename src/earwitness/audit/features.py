@@ -32,6 +32,7 @@ from earwitness.audit.near_duplicates.fingerprints import (
 from earwitness.audit.signal import Channel, measure_channel
 from earwitness.core.errors import AudioError
 from earwitness.core.io import sha256_of
+from earwitness.core.remote import recorded_name, to_path
 from earwitness.scoring.store import LineFile
 from earwitness.scoring.workers import CRASHED, KILLED, Death, TaskQueue, map_tasks
 
@@ -201,6 +202,7 @@ class FeatureCache(ExitStack):
 
     def add_hash(self, state: FileState, sha256: str) -> None:
         """Add the hash of a path."""
+        state = _recorded(state)
         self.hashes[state] = sha256
         if self._lines:
             self._lines["files"].append(state._asdict() | {"sha256": sha256})
@@ -266,7 +268,7 @@ def _hash_files(
         except AudioError as error:
             yield Hashed(FileState(path), None, error.reason)
             continue
-        if sha256 := cache.hashes.get(state):
+        if sha256 := cache.hashes.get(_recorded(state)):
             yield Hashed(state, sha256)
         else:
             unknown.append((path,))
@@ -284,11 +286,15 @@ def _hash_files(
         yield hashed
 
 
+def _recorded(state: FileState) -> FileState:
+    return state._replace(path=recorded_name(state.path))
+
+
 def hash_file(path: str) -> Hashed:
     """Return the hash of a file, or why it cannot be read."""
     try:
         state = _read_state(path)
-        return Hashed(state, sha256_of(Path(path)))
+        return Hashed(state, sha256_of(to_path(path)))
     except AudioError as error:
         return Hashed(FileState(path), None, error.reason)
     except OSError as error:

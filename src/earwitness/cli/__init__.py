@@ -10,6 +10,7 @@ import inspect
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -20,6 +21,7 @@ from typer.core import TyperCommand
 from earwitness import __version__
 from earwitness.core.errors import EarwitnessError, StoppedError, UsageError
 from earwitness.core.io import refusal
+from earwitness.core.remote import redact
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, by convention of shells."""
@@ -33,7 +35,7 @@ def main() -> None:
         _check_paths(Path.cwd(), *sys.argv[1:])
         sys.exit(make_app()(prog_name="earwitness", standalone_mode=False))
     except EarwitnessError as error:
-        print(f"earwitness: {error}", file=sys.stderr)
+        print(f"earwitness: {redact(str(error))}", file=sys.stderr)
         sys.exit(INTERRUPTED if isinstance(error, StoppedError) else 2)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of click, or of Typer's copy of it
@@ -157,6 +159,7 @@ def make_app() -> typer.Typer:
     from earwitness.cli.images import classify, render
     from earwitness.cli.listen import listen
     from earwitness.cli.merge import merge
+    from earwitness.cli.options import with_cache_options
     from earwitness.cli.perturb import perturb
     from earwitness.cli.predict import predict
     from earwitness.cli.splits import splits
@@ -177,12 +180,15 @@ def make_app() -> typer.Typer:
         "--like_this.",
     )
     app.callback()(_common)
-    for command in (
+    commands: tuple[Callable[..., None], ...] = (
         *(splits, audit, perturb, predict, status, merge, stress),
         *(summarize, evaluate, compare, report, plot, convert),
         *(render, train, classify, export, listen, detectors, drift, bench.demo),
-    ):
-        app.command(cls=_Command, help=_reflowed(command.__doc__))(command)
+    )
+    readers = (splits, audit, perturb, predict, stress, render, train, listen)
+    for command in commands:
+        run = with_cache_options(command) if command in readers else command
+        app.command(cls=_Command, help=_reflowed(command.__doc__))(run)
     benchmark = typer.Typer(
         no_args_is_help=True,
         help="Run a whole benchmark from one file: init writes it, run executes it, diff compares "

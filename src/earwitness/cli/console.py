@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from earwitness.core.remote import redact
+
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
@@ -101,13 +103,13 @@ def download_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
 
 def echo(text: object) -> None:
     """Print text on stdout; brackets are not markup."""
-    out.print(text, markup=False)
+    out.print(redact(text) if isinstance(text, str) else text, markup=False)
 
 
 def remark(*texts: str) -> None:
     """Print notes on stderr."""
     for text in texts:
-        err.print(f"note: {text}", markup=False)
+        err.print(f"note: {redact(text)}", markup=False)
 
 
 def frequent(failures: Iterable[tuple[str, object]], n_shown: int = 5) -> list[str]:

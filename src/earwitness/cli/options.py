@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from earwitness.cli import console
 from earwitness.core.errors import UsageError
+from earwitness.core.remote import to_path
 from earwitness.scoring.options import ScoringOptions, fields, option_of
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def open_manifests(values: Iterable[str] | None, root: Path | None) -> list[Mani
     """Return the manifests of an option, which may name folders of them."""
     from earwitness.splits.manifests import expand_manifests, read_manifest
 
-    given = [Path(value) for value in comma_list(values)]
+    given = [to_path(value) for value in comma_list(values)]
     if not given:
         raise UsageError("no manifest given, expected --manifest FILE")
     return [read_manifest(path, root=root) for path in dict.fromkeys(expand_manifests(given))]
@@ -150,6 +152,39 @@ def with_options(
         parsed = parse({option.name: given.pop(option.name) for option in added})
         command(**given, **{replaced: parsed})
 
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def with_cache_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add options of the copies of remote files, which become those of worker processes, too."""
+    own = inspect.signature(command, eval_str=True)
+    panel = "Files at URLs"
+    asked: dict[str, Any] = {
+        "cache_dir": option(
+            "DIR", "Folder of local copies (default: ~/.cache/earwitness/remote).", panel
+        ),
+        "cache_size": option("SIZE", "Maximum size of the folder, such as 500M.", panel),
+    }
+    added = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, shown]
+        )
+        for (name, shown), kind in zip(asked.items(), (Path | None, str | None), strict=True)
+    ]
+
+    @functools.wraps(command)
+    def run(*, cache_dir: Path | None, cache_size: str | None, **given: Any) -> None:
+        from earwitness.core.cache import CACHE_DIR, CACHE_SIZE, parse_size
+
+        if cache_dir is not None:
+            os.environ[CACHE_DIR] = str(cache_dir.absolute())
+        if cache_size is not None:
+            os.environ[CACHE_SIZE] = str(parse_size(cache_size))
+        command(**given)
+
+    parameters = [*own.parameters.values(), *added]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run

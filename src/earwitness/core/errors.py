@@ -21,6 +21,8 @@ prints it and exits with status 2.
 
 from __future__ import annotations
 
+from earwitness.core.remote import redact
+
 
 class EarwitnessError(Exception):
     """Base of every error a user can cause."""
@@ -63,7 +65,7 @@ class _FileError(EarwitnessError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{redact(self.path)}: {self.reason}"
 
 
 class AudioError(_FileError):

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from earwitness.core.errors import EarwitnessError, RunError, first_line
+from earwitness.core.remote import RemotePath, is_url, present
 
 if sys.platform != "win32":
     import fcntl
@@ -151,6 +153,22 @@ def _set_default_mode(path: Path) -> None:
     path.chmod(0o666 & ~umask)
 
 
+def cache_folder() -> Path | None:
+    """Return the cache folder, or ``None`` without a home folder.
+
+    ``$EARWITNESS_CACHE``, else ``earwitness`` in ``%LOCALAPPDATA%`` on Windows, else in
+    ``$XDG_CACHE_HOME``, else ``~/.cache/earwitness``.
+    """
+    if own := os.environ.get("EARWITNESS_CACHE"):
+        return Path(own)
+    if shared := os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"):
+        return Path(shared) / "earwitness"
+    try:
+        return Path.home() / ".cache" / "earwitness"
+    except RuntimeError:
+        return None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 with line feeds at line ends, atomically."""
     with atomic_write(path) as temporary:
@@ -183,7 +201,9 @@ def spelled_on_disk(folder: Path, path: str) -> str | None:
     """
     spellings = [path, path.replace("\\", "/")]
     spellings += [unicodedata.normalize(form, spellings[1]) for form in ("NFC", "NFD")]
-    there = (s for s in dict.fromkeys(spellings) if os.path.exists(os.path.join(folder, s)))  # noqa: PTH110, PTH118 - unlike Path.exists they take any name
+    here = os.fspath(folder)
+    join = RemotePath(here).joinpath if is_url(here) else partial(os.path.join, here)
+    there = (s for s in dict.fromkeys(spellings) if present(os.fspath(join(s))))
     return next(there, None)
 
 

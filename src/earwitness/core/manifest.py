@@ -1,7 +1,7 @@
 """Manifests: tables of the items to score.
 
 Conventions: one row per item (a file); ``target`` is 0 for real and 1 for fake; paths are POSIX,
-absolute or relative to one of the manifest's roots.
+absolute, URLs, or relative to one of the manifest's roots.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from earwitness.core.errors import ManifestError
 from earwitness.core.io import spelled_on_disk
+from earwitness.core.remote import to_path
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,8 +63,8 @@ class Manifest:
     def locate(self, filepath: str) -> Path:
         """Return the path, as spelled on disk, below the first root that has it, else the first."""
         if filepath in self.moved:
-            return Path(self.moved[filepath])
-        path = Path(filepath)
+            return to_path(self.moved[filepath])
+        path = to_path(filepath)
         roots = () if path.is_absolute() else self.roots
         there = ((root, spelled_on_disk(root, filepath)) for root in roots or (Path(),))
         found = next((root / spelling for root, spelling in there if spelling is not None), None)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from earwitness.core.errors import DatasetError
 from earwitness.core.manifest import NAME_COLUMNS
 from earwitness.core.registry import Registry
+from earwitness.core.remote import RemotePath, to_path
 from earwitness.core.text_table import clean_names
 
 if TYPE_CHECKING:
@@ -254,6 +255,8 @@ def scan_audio(root: Path) -> AudioFolder:
     Raises:
         DatasetError: ``root`` is no folder, or one below it cannot be listed.
     """
+    if isinstance(root := to_path(root), RemotePath):
+        return _list_remote(root)
     files: list[str] = []
     unreadable: list[str] = []
     n_other = 0
@@ -279,6 +282,17 @@ def scan_audio(root: Path) -> AudioFolder:
                 files.append(name)
     names = (tuple(sorted(found)) for found in (unreadable, aliases))
     return AudioFolder(root, tuple(sorted(files)), n_other, *names)
+
+
+def _list_remote(root: RemotePath) -> AudioFolder:
+    try:
+        names = root.walk_files()
+    except OSError as error:
+        raise DatasetError(f"{root}: cannot be listed ({error.strerror})") from error
+    if not names:
+        raise DatasetError(f"{root}: found nothing, expected a folder")
+    files = tuple(name for name in names if _is_audio(name.rpartition("/")[2]))
+    return AudioFolder(root, files, len(names) - len(files), ())
 
 
 def _existing_folder(root: Path) -> Path:

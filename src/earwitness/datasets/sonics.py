@@ -22,6 +22,7 @@ import polars as pl
 
 from earwitness.core.errors import DatasetError
 from earwitness.core.io import spelled_on_disk, tidy_path
+from earwitness.core.remote import RemotePath
 from earwitness.core.text_table import clean_names, labels, numbers, read_table, without_missing
 from earwitness.datasets.catalog import (
     AUDIO_SUFFIXES,
@@ -184,11 +185,15 @@ def _drop(
     return marked.filter(~pl.col("_drop")).drop("_drop")
 
 
+def _tidy(path: Path) -> str:
+    return posixpath.normpath(path.as_posix())
+
+
 def _columns(frame: pl.DataFrame, root: Path, split_tag: str) -> dict[str, Any]:
-    base = root.absolute()
+    files = [root.absolute() / p for p in frame["_file"].to_list()]
     derived: dict[str, Any] = {
         "key": frame["_path"].to_list(),
-        "filepath": [posixpath.normpath((base / p).as_posix()) for p in frame["_file"].to_list()],
+        "filepath": [str(f) if isinstance(f, RemotePath) else _tidy(f) for f in files],
         "target": frame["target"].to_list(),
         "split_tag": [split_tag] * frame.height,
         "generator": _generators(frame),

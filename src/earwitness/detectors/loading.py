@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from earwitness.core.cards import Backend, DetectorCard, Precision, Preprocessing
 from earwitness.core.errors import DetectorError, RunError, UsageError, WeightsError
-from earwitness.core.io import sha256_of
+from earwitness.core.io import cache_folder, sha256_of
 from earwitness.core.registry import Registry
 from earwitness.detectors.base import (
     CARD_JSON,
@@ -29,7 +29,7 @@ from earwitness.detectors.base import (
 )
 from earwitness.detectors.described import DETECTOR_YAML, HF_PREFIX, find_described
 from earwitness.detectors.tensorflow_checkpoint import list_files
-from earwitness.detectors.weights import cache_folder, find_bundle, resolve_weights, weights_folder
+from earwitness.detectors.weights import find_bundle, resolve_weights, weights_folder
 
 DETECTORS = Registry(
     "detector",

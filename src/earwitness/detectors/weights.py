@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from earwitness.core.errors import RunError, WeightsError
-from earwitness.core.io import atomic_write, file_stem
+from earwitness.core.io import atomic_write, cache_folder, file_stem
 from earwitness.detectors.tensorflow_checkpoint import list_files, list_tensors, read_tensors
 
 _CACHE_FORMAT = "1"
@@ -140,22 +139,6 @@ def hash_bundle(prefix: Path) -> str:
         except OSError as error:
             raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
     return digest.hexdigest()
-
-
-def cache_folder() -> Path | None:
-    """Return the cache folder, or ``None`` without a home folder.
-
-    ``$EARWITNESS_CACHE``, else ``earwitness`` in ``%LOCALAPPDATA%`` on Windows, else in
-    ``$XDG_CACHE_HOME``, else ``~/.cache/earwitness``.
-    """
-    if own := os.environ.get("EARWITNESS_CACHE"):
-        return Path(own)
-    if shared := os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"):
-        return Path(shared) / "earwitness"
-    try:
-        return Path.home() / ".cache" / "earwitness"
-    except RuntimeError:
-        return None
 
 
 def weights_folder() -> Path | None:

@@ -12,7 +12,6 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ from earwitness.core.errors import PredictionsError
 from earwitness.core.io import compose, tidy_path
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
+from earwitness.core.remote import to_path
 from earwitness.splits.grouping import link_rows, track_keys
 
 Aggregate = Literal["mean", "max"]
@@ -38,7 +38,7 @@ def item_keys(predictions: Predictions, roots: Sequence[str]) -> pl.DataFrame:
     frame, dataset = predictions.frame, predictions.dataset
     paths = _texts(frame, "filepath")
     spelled = [None if path is None else tidy_path(path) for path in paths]
-    located = Manifest(dataset, frame, tuple(map(Path, roots)))
+    located = Manifest(dataset, frame, tuple(map(to_path, roots)))
     named = pl.DataFrame(
         {
             "filepath": spelled,

@@ -20,6 +20,7 @@ from earwitness.core.errors import AudioError
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import DETAIL_COLUMNS, ENCODER_PREFIX, Predictions
+from earwitness.core.remote import to_path
 from earwitness.datasets.catalog import scan_audio
 from earwitness.detectors.base import AnyDetector
 from earwitness.detectors.loading import list_detectors
@@ -53,7 +54,7 @@ class Song(NamedTuple):
 
 def find_songs(paths: Sequence[Path]) -> list[Song]:
     """Return the files to analyse, each once; of a folder, its audio files."""
-    return list(dict.fromkeys(song for path in paths for song in _songs_at(path)))
+    return list(dict.fromkeys(song for path in paths for song in _songs_at(to_path(path))))
 
 
 def find_detectors() -> tuple[dict[str, Path], list[str]]:
@@ -122,7 +123,7 @@ def _analyse(path: Path, detectors: Sequence[AnyDetector], windows: Windows | No
     for detector in detectors:
         choice = windows or choose_windows(detector.card.contract, info)
         chosen.setdefault(choice, []).append(detector)
-    manifest = Manifest("listen", pl.DataFrame({"filepath": [str(path)]}))
+    manifest = Manifest("listen", pl.DataFrame({"filepath": [os.fspath(path)]}))
     given = [
         prediction
         for choice, some in chosen.items()

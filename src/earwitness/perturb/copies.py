@@ -80,12 +80,18 @@ def _read(path: Path) -> tuple[Samples, int]:
 
 
 def _stem(filepath: str, path: Path, entry: Entry, suite: Suite) -> str:
-    status = path.stat() if path.is_file() else None
-    version = (status.st_size, status.st_mtime_ns) if status else ()
-    key = repr((filepath, version, entry.model_dump_json(), suite.seed))
+    key = repr((filepath, _version(path), entry.model_dump_json(), suite.seed))
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     (stem,) = distinct_stems([file_stem(path.stem)])
     return f"{stem}--{digest}"
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return (status.st_size, status.st_mtime_ns)
 
 
 def _existing(folder: Path, stem: str, kind: Format) -> Path | None:

@@ -6,6 +6,7 @@ Logits of windows are averaged. A row that could not be scored has a reason in `
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +25,13 @@ from earwitness.core.predictions import (
     FileScore,
     Predictions,
 )
+from earwitness.core.remote import absolute_name
 from earwitness.detectors.base import AnyDetector, FileDetector
 from earwitness.detectors.loading import open_detector
 from earwitness.scoring.batching import Scorers, Tally
 from earwitness.scoring.clips import ClipRequest, DecodedFile, Job
 from earwitness.scoring.perturbed import Recipe
-from earwitness.scoring.store import RowStore, absolute
+from earwitness.scoring.store import RowStore, recorded
 from earwitness.scoring.whole_files import FileTally, score_whole_files
 from earwitness.scoring.workers import Task, decode_files
 
@@ -143,7 +145,7 @@ def plan_scoring(
         distinct.sort(key=lambda job: first[job.path])
     for tally, store in zip(tallies, stores, strict=False):
         tally.on_finished = store.add
-        known = ((job, store.finished.get(job)) for job in map(tally.key, distinct))
+        known = ((job, store.finished.get(recorded(job))) for job in map(tally.key, distinct))
         tally.finished = {job: score for job, score in known if score is not None}
     tasks = plan_tasks(distinct, [tally for tally in tallies if isinstance(tally, Tally)])
     return Plan(manifests, jobs, tallies, tasks)
@@ -225,7 +227,7 @@ def _perturbed(jobs: Sequence[Job], recipes: Sequence[Recipe]) -> list[Job]:
 
 def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
     """Return the job of each row, with its absolute path and its skip_time if a request skips."""
-    jobs = [absolute(Job(str(path))) for path in manifest.locate_all()]
+    jobs = [Job(absolute_name(os.fspath(path))) for path in manifest.locate_all()]
     if "skip_time" not in manifest.frame.columns or not any(r.skips for r in requests):
         return jobs
     skips = manifest.frame["skip_time"].fill_null(0).to_list()

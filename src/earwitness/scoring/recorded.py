@@ -20,6 +20,7 @@ from earwitness.scoring.clips import Job
 from earwitness.scoring.options import ScoringOptions, deciding
 from earwitness.scoring.predict import plan_scoring
 from earwitness.scoring.run_folder import RUN_JSON
+from earwitness.scoring.store import recorded
 
 
 class Recorded:
@@ -75,7 +76,7 @@ def score_keys(
         manifests, detectors, windows=options.windows, use_skip_time=options.use_skip_time
     )
     keys: list[Callable[[Job], Job]] = [tally.key for tally in plan.tallies]
-    return [[tuple(key(job) for key in keys) for job in own] for own in plan.jobs]
+    return [[tuple(recorded(key(job)) for key in keys) for job in own] for own in plan.jobs]
 
 
 def has_all(keys: Sequence[Job], scores: Sequence[Mapping[Job, FileScore]]) -> bool:

@@ -27,6 +27,7 @@ from earwitness.core.errors import PredictionsError, RunError, UsageError
 from earwitness.core.io import atomic_write, file_stem, write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
+from earwitness.core.remote import is_url
 from earwitness.core.text_table import read_text_table
 from earwitness.detectors.base import AnyDetector
 from earwitness.scoring.options import ScoringOptions, deciding
@@ -171,7 +172,10 @@ def copy_manifests(manifests: Sequence[Manifest], folder: Path) -> list[Path]:
     for manifest, path in zip(manifests, written, strict=True):
         copy = manifest
         if root is None:
-            located = pl.Series("filepath", [str(p.absolute()) for p in manifest.locate_all()])
+            paths = manifest.frame["filepath"].to_list()
+            both = zip(paths, manifest.locate_all(), strict=True)
+            files = [given if is_url(given) else str(path.absolute()) for given, path in both]
+            located = pl.Series("filepath", files)
             copy = Manifest(manifest.name, manifest.frame.with_columns(located))
         write_manifest(copy, path)
     if root is not None and not recorded.is_file():

@@ -23,6 +23,7 @@ import polars as pl
 from earwitness.core.errors import RunError, UsageError
 from earwitness.core.io import atomic_write, file_stem, tidy_path
 from earwitness.core.manifest import Manifest
+from earwitness.core.remote import to_path
 
 ROWS_FOLDER = "shard"
 FROM_SLURM = "slurm"
@@ -102,7 +103,7 @@ class Part(NamedTuple):
         columns = [name for name in self.table.columns if name.startswith(_COLUMN)]
         frame = self.table.select(pl.col(columns).name.map(lambda n: n.removeprefix(_COLUMN)))
         moved = dict(zip(frame["filepath"], self.table[_FILE], strict=True))
-        return Manifest(self.name, frame, tuple(map(Path, roots)), moved=moved)
+        return Manifest(self.name, frame, tuple(map(to_path, roots)), moved=moved)
 
     @property
     def positions(self) -> pl.Series:

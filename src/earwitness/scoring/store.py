@@ -19,15 +19,16 @@ from filelock import FileLock, Timeout
 from earwitness.core.errors import RunError
 from earwitness.core.io import file_stem, sweep
 from earwitness.core.predictions import FileScore, WindowScore
+from earwitness.core.remote import is_url, redact
 from earwitness.scoring.clips import Job
 from earwitness.scoring.perturbed import Recipe
 
 STORE_FOLDER = "store"
 
 
-def absolute(job: Job) -> Job:
-    """Return a job with an absolute path."""
-    return job._replace(path=os.path.abspath(job.path))  # noqa: PTH100 - a name may be no valid Path
+def recorded(job: Job) -> Job:
+    """Return a job as stores have it: without the credentials of URLs."""
+    return job._replace(path=redact(job.path)) if is_url(job.path) else job
 
 
 def _parsed(row: Any) -> tuple[Job, FileScore]:
@@ -182,7 +183,7 @@ class RowStore(LineFile):
 
     def add(self, job: Job, score: FileScore) -> None:
         """Append the score of a file."""
-        job = absolute(job)
+        job = recorded(job)
         self.append(
             {
                 "path": job.path,

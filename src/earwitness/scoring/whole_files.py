@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import ClassVar
 
+from earwitness.core.cache import local_copy
 from earwitness.core.cards import Windows
 from earwitness.core.predictions import FileScore, WindowScore
 from earwitness.detectors.base import FileDetector
@@ -70,9 +71,18 @@ def score_whole_files(
 
 def _score_existing(detector: FileDetector, paths: Sequence[str]) -> list[float | str]:
     """Return the logit of each file or the reason why there is none; missing files are not sent."""
-    there = [path for path in paths if os.path.isfile(path)]  # noqa: PTH113 - any text is a path
-    scores = dict(zip(there, detector.score_files(there), strict=True)) if there else {}
-    return [scores.get(path, "no such file") for path in paths]
+    found: dict[str, float | str] = dict.fromkeys(paths, "no such file")
+    there: dict[str, str] = {}
+    for path in paths:
+        try:
+            copy = local_copy(path)
+        except OSError as error:
+            found[path] = error.strerror or str(error)
+        else:
+            there |= {path: copy} if os.path.isfile(copy) else {}  # noqa: PTH113 - any text is a path
+    scores = detector.score_files([*there.values()]) if there else ()
+    found |= dict(zip(there, scores, strict=True))
+    return [found[path] for path in paths]
 
 
 def _file_score(found: float | str) -> FileScore:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from earwitness.core.errors import DatasetError, EarwitnessError, UsageError
 from earwitness.core.io import atomic_write, file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.core.registry import summarize_error
+from earwitness.core.remote import to_path
 from earwitness.datasets.catalog import (
     CATALOG_COLUMNS,
     LAYOUTS,
@@ -40,6 +41,8 @@ from earwitness.splits.manifests import arrange, shared_root, write_manifest, wr
 SAME_GROUP = "another of its group is kept"
 OMITTED_CSV = "omitted.csv"
 
+Place = Annotated[Path, AfterValidator(to_path)]
+"""A folder or file, on this machine or at a URL."""
 Count = Annotated[int, Field(ge=0, strict=True)]
 
 
@@ -57,16 +60,16 @@ class SplitOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    root: Path | None = None
-    deezer_split_npy: Path | None = None
+    root: Place | None = None
+    deezer_split_npy: Place | None = None
     deezer_split_name: Literal["train", "valid", "validation", "test"] = "valid"
-    fma_real_root: Path | None = None
-    fma_fake_root: Path | None = None
+    fma_real_root: Place | None = None
+    fma_fake_root: Place | None = None
     fma_encoders: tuple[str, ...] = ENCODERS
-    fakemusiccaps_root: Path | None = None
-    sonics_root: Path | None = None
-    sonics_eval_csv: Path | None = None
-    sonics_train_csv: Path | None = None
+    fakemusiccaps_root: Place | None = None
+    sonics_root: Place | None = None
+    sonics_eval_csv: Place | None = None
+    sonics_train_csv: Place | None = None
     n_fma_real: Count = 2000
     n_fma_fake: Count = 2000
     n_sonics_real: Count = 2000
@@ -77,7 +80,7 @@ class SplitOptions(BaseModel):
     one_per_group: bool = False
     stratify_fakemusiccaps: bool = True
     absolute_paths: bool = False
-    datasets: Mapping[str, Path | None] | None = None
+    datasets: Mapping[str, Place | None] | None = None
     n_dataset: Count = 2000
     label_column: str | None = None
     real_labels: tuple[str, ...] | None = None
@@ -205,6 +208,7 @@ def build_folder_splits(
     Raises:
         DatasetError: The folder has no audio in that layout.
     """
+    root = to_path(root)
     catalog = catalog_folder(root)
     options = SplitOptions(
         root=root, seed=seed, one_per_group=one_per_group, absolute_paths=absolute_paths

@@ -22,6 +22,7 @@ import polars as pl
 from earwitness.core.errors import ManifestError
 from earwitness.core.io import atomic_write, spelled_on_disk, tidy_path, write_json
 from earwitness.core.manifest import KNOWN_COLUMNS, NAME_COLUMNS, PUBLISHED_COLUMNS, Manifest
+from earwitness.core.remote import RemotePath, present, to_path
 from earwitness.core.spectrogram import parse_target
 from earwitness.core.text_table import clean_names, is_missing, numbers, parse_number, read_table
 
@@ -41,14 +42,14 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
         ManifestError: The file cannot be read, lacks columns, is empty, or has invalid rows; the
             message contains the first and the number of others.
     """
-    path = Path(path)
+    path = to_path(path)
     needed, known = ("filepath", "target"), (*PUBLISHED_COLUMNS, *KNOWN_COLUMNS)
     table = read_table(path, error=ManifestError, needed=needed, known=known)
     if table.frame.height == 0:
         raise ManifestError(f"{path}: no rows, expected at least one item")
     frame = _convert_types(path, table.frame, table.lines)
     manifest = Manifest(path.stem, frame, _roots(path, root), notes=_repeats(path, frame))
-    return manifest if root is None else _relocate(path, manifest, Path(root))
+    return manifest if root is None else _relocate(path, manifest, to_path(root))
 
 
 def _repeats(path: Path, frame: pl.DataFrame) -> tuple[str, ...]:
@@ -72,7 +73,7 @@ def _repeats(path: Path, frame: pl.DataFrame) -> tuple[str, ...]:
 def _relocate(path: Path, manifest: Manifest, root: Path) -> Manifest:
     """Return the manifest with missing files found by the tails of their paths."""
     filepaths = manifest.frame["filepath"].to_list()
-    lost = [f for f in filepaths if not os.path.exists(manifest.locate(f))]  # noqa: PTH110 - as in spelled_on_disk
+    lost = [f for f in filepaths if not present(os.fspath(manifest.locate(f)))]
     if not lost:
         return manifest
     relocated = find_by_tail(lost, root.absolute())
@@ -95,7 +96,7 @@ def _relocate(path: Path, manifest: Manifest, root: Path) -> Manifest:
 def describe_missing(manifest: Manifest) -> str | None:
     """Return a note on missing files of a manifest; ``None`` if there are none."""
     files = manifest.locate_all()
-    lost = [str(file) for file in files if not os.path.exists(file)]  # noqa: PTH110 - as in spelled_on_disk
+    lost = [str(file) for file in files if not present(os.fspath(file))]
     if not lost:
         return None
     return (
@@ -123,9 +124,10 @@ def write_root(folder: Path, root: Path, **more: Any) -> None:
         **more: Further content of ``splits.json``.
     """
     here = {"root": root.absolute().as_posix()}
-    with contextlib.suppress(ValueError):  # no relative path between two Windows drives
-        from_here = os.path.relpath(root.absolute(), folder.absolute())
-        here["root_from_here"] = Path(from_here).as_posix()
+    if not isinstance(root, RemotePath):
+        with contextlib.suppress(ValueError):  # no relative path between two Windows drives
+            from_here = os.path.relpath(root.absolute(), folder.absolute())
+            here["root_from_here"] = Path(from_here).as_posix()
     write_json(folder / SPLITS_JSON, here | more)
 
 
@@ -135,7 +137,7 @@ def shared_root(paths: list[str]) -> Path:
     if all(Path(path).is_relative_to(here) for path in paths):
         return here
     try:
-        return Path(os.path.commonpath(paths))
+        return to_path(Path(os.path.commonpath(paths)))
     except ValueError:  # on several Windows drives
         return here
 
@@ -210,7 +212,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _roots(path: Path, given: str | Path | None) -> tuple[Path, ...]:
-    candidates = [Path(given)] if given is not None else []
+    candidates = [to_path(given)] if given is not None else []
     recorded = path.parent / SPLITS_JSON
     if recorded.is_file():
         candidates += recorded_roots(recorded)
@@ -223,7 +225,7 @@ def recorded_roots(path: Path) -> list[Path]:
     content = _read_recorded(path)
     from_here = content.get("root_from_here")
     roots = [Path(os.path.normpath(path.parent / from_here))] if from_here else []
-    return [*roots, Path(content["root"])]
+    return [*roots, to_path(content["root"])]
 
 
 def _read_recorded(path: Path) -> dict[str, Any]:
@@ -263,7 +265,7 @@ class _Match(NamedTuple):
 def find_by_tail(filepaths: Iterable[str], root: Path) -> Relocated:
     """Return the files below ``root`` that match the tails of missing paths, of any system."""
     try:
-        tops = {unicodedata.normalize("NFC", name) for name in os.listdir(root)}  # noqa: PTH208 - names alone
+        tops = {unicodedata.normalize("NFC", entry.name) for entry in root.iterdir()}
     except OSError:
         return Relocated({}, [])
     matches, ambiguous = [], []

@@ -23,7 +23,7 @@ from torch import nn
 from earwitness.core.cards import DetectorCard
 from earwitness.core.downloads import DownloadError, OnProgress, fetch_file
 from earwitness.core.errors import WeightsError, first_line
-from earwitness.core.io import atomic_write, missing, sha256_of, write_json
+from earwitness.core.io import atomic_write, cache_folder, missing, sha256_of, write_json
 from earwitness.core.spectrogram import PUBLISHED_NAMES
 from earwitness.detectors.nets.resnet18 import (
     ResNet18,
@@ -34,7 +34,6 @@ from earwitness.detectors.nets.resnet18 import (
 )
 from earwitness.detectors.resnet import STEM, resnet_card
 from earwitness.detectors.resnet_checkpoints import save_resnet
-from earwitness.detectors.weights import cache_folder
 from earwitness.evaluation.estimates import count, estimate_some
 from earwitness.evaluation.schema import Settings
 from earwitness.images.classify import format_counts, make_items

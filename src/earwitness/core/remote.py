@@ -1,0 +1,265 @@
+"""Paths of files on other machines: URLs that behave like ``pathlib`` paths.
+
+Conventions: ``str`` of a remote path is safe to print and to write, its credentials are left out;
+``os.fspath`` is the URL as given, for opening. Bytes are read through a local copy, see ``cache``.
+Web servers and tar files are not asked what they hold: their files count as present.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import posixpath
+import re
+import sys
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path, PosixPath, PurePosixPath, WindowsPath
+from typing import Any, Self
+
+if sys.platform == "win32":
+    _Local = WindowsPath
+else:
+    _Local = PosixPath
+
+SCHEMES = ("s3", "gs", "hf", "https", "http", "memory", "file", "tar")
+"""Schemes that are opened; others are refused. ``file`` becomes a local path."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_COLLAPSED = re.compile(rf"(^|::)({'|'.join(SCHEMES)}):/+")
+_USER = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@]*@")
+_QUERY = re.compile(r"(https?://[^'\"\n?]*)\?([^\s'\"]+)", re.IGNORECASE)
+_REDACTED = re.compile(r"redacted-[0-9a-f]{8}")
+_LISTED = ("s3", "gs", "hf", "memory")
+_LISTING_S = 60
+
+
+def is_url(path: str) -> bool:
+    """Return whether a path is a URL."""
+    return "://" in path and _URL.match(path) is not None
+
+
+def to_path(path: str | os.PathLike[str]) -> Path:
+    """Return a local path, or a ``RemotePath`` for a URL, also one that ``Path`` has collapsed."""
+    if isinstance(path, RemotePath):
+        return path
+    text = os.fspath(path)
+    if not is_url(text):
+        if not isinstance(path, Path) or not _COLLAPSED.match(path.as_posix()):
+            return Path(path)
+        text = _COLLAPSED.sub(r"\1\2://", path.as_posix())
+        text = re.sub(r"(^|::)file://(?!/)", r"\1file:///", text)
+    return Path(text.removeprefix("file://")) if text.startswith("file://") else RemotePath(text)
+
+
+def absolute_name(path: str) -> str:
+    """Return an absolute path as text; URLs as they are."""
+    return path if is_url(path) else os.path.abspath(path)  # noqa: PTH100 - a name may be no valid Path
+
+
+def recorded_name(path: str) -> str:
+    """Return an absolute path as files of ours record it: without the credentials of URLs."""
+    return redact(path) if is_url(path) else absolute_name(path)
+
+
+def redact(text: str) -> str:
+    """Return text with ``user:password@`` left out of URLs, and queries of web URLs as hashes."""
+    return _QUERY.sub(_hash_query, _USER.sub(r"\1", text)) if "://" in text else text
+
+
+def _hash_query(found: re.Match[str]) -> str:
+    address, query = found.groups()
+    if _REDACTED.fullmatch(query):
+        return found[0]
+    return f"{address}?redacted-{hashlib.sha256(query.encode()).hexdigest()[:8]}"
+
+
+def present(path: str) -> bool:
+    """Return whether a file exists; unlike ``Path.exists`` it takes any name."""
+    return RemotePath(path).exists() if is_url(path) else os.path.exists(path)  # noqa: PTH110
+
+
+class RemotePath(_Local):
+    """A URL as a path; what it does not override is that of the URL without ``//`` and query."""
+
+    _url: str
+
+    def __new__(cls, url: str | os.PathLike[str], *more: str) -> Self:
+        """Return the path of a URL, with names below it."""
+        text = os.fspath(url)
+        for name in more:
+            text = _below(text, name)
+        self = super().__new__(cls, _plain(text))
+        self._url = text
+        return self
+
+    def __init__(self, url: str | os.PathLike[str], *more: str) -> None:  # noqa: ARG002 - Python 3.12 keeps them here
+        if sys.version_info >= (3, 12):
+            super().__init__(_plain(self._url))
+
+    def __str__(self) -> str:
+        return redact(self._url)
+
+    def __repr__(self) -> str:
+        return f"RemotePath({str(self)!r})"
+
+    def __fspath__(self) -> str:
+        return self._url
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self._url,))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemotePath) and self._url == other._url
+
+    def __hash__(self) -> int:
+        return hash(self._url)
+
+    def as_posix(self) -> str:
+        """Return what ``str`` does."""
+        return str(self)
+
+    @property
+    def scheme(self) -> str:
+        """The part before ``://``, in lower case."""
+        return self._url.partition("://")[0].lower()
+
+    @property
+    def parent(self) -> Self:
+        """The folder; the root is its own."""
+        if "::" in self._url:
+            return type(self)(self._url.partition("::")[2])
+        scheme, _, rest = self._url.partition("?")[0].partition("://")
+        above = posixpath.dirname(rest.rstrip("/"))
+        return type(self)(f"{scheme}://{above}") if above else self
+
+    @property
+    def parents(self) -> tuple[Self, ...]:
+        """The folders above, the nearest first."""
+        found: list[Self] = []
+        at = self
+        while (above := at.parent) != at:
+            found.append(above)
+            at = above
+        return tuple(found)
+
+    def __truediv__(self, name: str | os.PathLike[str]) -> Path:  # type: ignore[override]
+        return self.joinpath(name)
+
+    def joinpath(self, *names: str | os.PathLike[str]) -> Path:  # type: ignore[override]
+        """Return a path below; a URL or an absolute path takes its place."""
+        at: Path = self
+        for name in names:
+            part = os.fspath(name)
+            if is_url(part) or posixpath.isabs(part):
+                at = to_path(part)
+            else:
+                at = type(self)(_below(os.fspath(at), part)) if is_url(os.fspath(at)) else at / part
+        return at
+
+    def with_name(self, name: str) -> Self:
+        """Return a path beside this one."""
+        return type(self)(_below(os.fspath(self.parent), name))
+
+    def relative_to(self, other: Any, *more: Any) -> Path:  # type: ignore[override]
+        """Return the local path of this one below another."""
+        return Path(PurePosixPath(_plain(self._url)).relative_to(_plain(os.fspath(other)), *more))
+
+    def is_absolute(self) -> bool:
+        """Return true."""
+        return True
+
+    def absolute(self) -> Self:
+        """Return this path."""
+        return self
+
+    def resolve(self, strict: bool = False) -> Self:  # noqa: ARG002 - as pathlib has it
+        """Return this path."""
+        return self
+
+    def exists(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002 - as pathlib has it
+        """Return whether there is such a file or folder."""
+        return self.is_file() or self.is_dir()
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002 - as pathlib has it
+        """Return whether its folder lists it; of web servers and tar files always true."""
+        if self.scheme not in _LISTED:
+            return True
+        return self.name in _files(os.fspath(self.parent), int(time.time() / _LISTING_S))
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002 - as pathlib has it
+        """Return whether there is anything below it."""
+        if self.scheme not in _LISTED:
+            return False
+        return bool(_entries(self._url, int(time.time() / _LISTING_S)))
+
+    def iterdir(self) -> Iterator[Path]:  # type: ignore[override]
+        """Yield what lies in the folder."""
+        for name in sorted(_entries(self._url, int(time.time() / _LISTING_S))):
+            yield self / name
+
+    def walk_files(self) -> list[str]:
+        """Return the paths of all files below, relative and sorted; ``OSError`` without any."""
+        from earwitness.core.cache import as_os_error, open_filesystem
+
+        if self.scheme not in _LISTED:
+            raise OSError(errno.ENOTSUP, f"{self.scheme} has no folders to list", str(self))
+        with as_os_error(self._url):
+            filesystem, root = open_filesystem(self._url)
+            found = filesystem.find(root)
+        start = len(root.rstrip("/")) + 1
+        return sorted(path[start:] for path in found if len(path) > start)
+
+    def open(self, mode: str = "r", *_: Any, **options: Any) -> Any:
+        """Open the local copy for reading; ``OSError`` if it cannot be fetched."""
+        from earwitness.core.cache import open_copy
+
+        if mode not in ("r", "rb", "rt"):
+            raise OSError(errno.EROFS, "remote files are only read", str(self))
+        file = os.fdopen(open_copy(self._url), "rb")
+        if mode == "rb":
+            return file
+        return io.TextIOWrapper(file, encoding=options.get("encoding") or "utf-8")
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - as pathlib has it
+        """Return the status of the local copy."""
+        with self.open("rb") as file:
+            return os.fstat(file.fileno())
+
+
+def _plain(url: str) -> str:
+    """Return the part of a URL that names a file, without the query."""
+    head = url.partition("::")[0]
+    return head.partition("?")[0] if head.lower().startswith("http") else head
+
+
+def _below(url: str, name: str) -> str:
+    head, chain, rest = url.partition("::")
+    return f"{head if head.endswith('/') else f'{head}/'}{name}{chain}{rest}"
+
+
+@lru_cache(maxsize=256)
+def _entries(folder: str, minute: int) -> dict[str, str]:  # noqa: ARG001 - so that it is asked again
+    """Return names in a folder with their types, ``{}`` if there is none; asked once a minute."""
+    from earwitness.core.cache import as_os_error, open_filesystem
+
+    try:
+        with as_os_error(folder):
+            filesystem, root = open_filesystem(folder)
+            found = filesystem.ls(root, detail=True, refresh=True)
+    except FileNotFoundError:
+        return {}
+    own = root.rstrip("/")
+    return {
+        posixpath.basename(entry["name"].rstrip("/")): str(entry["type"])
+        for entry in found
+        if entry["name"].rstrip("/") != own
+    }
+
+
+@lru_cache(maxsize=256)
+def _files(folder: str, minute: int) -> frozenset[str]:
+    return frozenset(name for name, kind in _entries(folder, minute).items() if kind == "file")

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import webservers
+from builders import write_comb, write_tone
+from earwitness.core import cache
+
+SECRETS = (b"HUSH", b"hush-hush")
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of real and fake music."""
+    root = tmp_path_factory.mktemp("music")
+    for n in range(2):
+        write_tone(root / f"real/{n}.wav", seconds=5, hz=300 + 100 * n)
+        write_comb(root / f"fake/made/{n}.wav", seed=n, seconds=5)
+    return root
+
+
+@pytest.fixture(scope="module")
+def bucket(music: Path) -> Iterator[dict[str, str]]:
+    """The folder as a bucket, and in a tar file there; yields the environment of clients."""
+    files = {
+        path.relative_to(music).as_posix(): path.read_bytes()
+        for path in music.rglob("*")
+        if path.is_file()
+    }
+    shard = io.BytesIO()
+    with tarfile.open(fileobj=shard, mode="w") as archive:
+        archive.add(music, "")
+    keys = {f"data/{name}": content for name, content in files.items()}
+    with webservers.s3_server(keys | {"0001.tar": shard.getvalue()}, "music") as environment:
+        yield environment
+
+
+@pytest.fixture(autouse=True)
+def few_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache.CACHE_DIR, str(tmp_path / "copies"))
+    monkeypatch.setenv(cache.TRIES, "1")
+    monkeypatch.setenv(cache.TIMEOUT, "0.4")
+
+
+def predict(run, manifest: Path, out: Path, *more: str) -> pl.DataFrame:
+    done = run("predict", "--detector", "comb", "--manifest", manifest, "--out", out, *more)
+    assert done.code == 0, done.err
+    return pl.read_csv(out / "preds" / manifest.stem / "comb.csv")
+
+
+def assert_no_secrets(folder: Path, but: str = "\0") -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes().replace(but.encode(), b"")
+            assert not any(secret in content for secret in SECRETS), path
+
+
+def test_a_bucket_is_sampled_scored_and_audited_like_a_folder(
+    run, music: Path, bucket: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (bucket | {cache.TIMEOUT: "10"}).items():
+        monkeypatch.setenv(name, value)
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(music, tmp_path / "data")
+    assert run("splits", "--folder", tmp_path / "data", "--out-dir", here).code == 0
+    assert run("splits", "--folder", "s3://music/data", "--out-dir", there).code == 0
+    manifest = "data_combined.csv"
+    assert (here / manifest).read_bytes() == (there / manifest).read_bytes()
+    local = predict(run, here / manifest, tmp_path / "local", "--num-workers", "0")
+    remote = predict(run, there / manifest, tmp_path / "remote", "--num-workers", "1")
+    assert local.equals(remote)
+    assert remote["error"].null_count() == 4
+    audit = ("--out", tmp_path / "remote/audit", "--num-workers", "0")
+    assert run("audit", "--manifest", there / manifest, *audit).code == 0
+    sounds = (tmp_path / "remote/audit").rglob("sounds-*.jsonl")
+    assert sum(line.count('"error": null') for line in next(sounds).read_text().splitlines()) == 4
+    assert json.loads((there / "splits.json").read_text())["root"] == "s3://music/data"
+    assert_no_secrets(tmp_path / "remote")
+    members = local.with_columns(filepath=pl.format("tar://{}::s3://music/0001.tar", "filepath"))
+    shards = tmp_path / "members.csv"
+    members.select("filepath", "target").write_csv(shards)
+    from_tar = predict(run, shards, tmp_path / "tar", "--num-workers", "0")
+    assert from_tar["logit"].to_list() == local["logit"].to_list()
+
+
+def test_files_that_cannot_be_fetched_are_rows_and_no_secret_is_written(
+    run, music: Path, tmp_path: Path
+) -> None:
+    names = ("plain/a.wav", "drops/a.wav", "stalls/a.wav", "short/a.wav", "500/a.wav", "plain/no")
+    here = ("--num-workers", "0")
+    with webservers.web_server() as web:
+        web.files["a.wav"] = (music / "fake/made/0.wav").read_bytes()
+        root = web.url("", user="me:hush-hush@")
+        frame = pl.DataFrame({"filepath": [*names], "target": [1] * len(names)})
+        frame.write_csv(tmp_path / "below.csv")
+        rows = predict(run, tmp_path / "below.csv", tmp_path / "out", "--root", root, *here)
+        again = predict(run, tmp_path / "below.csv", tmp_path / "out", "--root", root, *here)
+        signed = [web.url(f"{name}?sig=hush-hush{n}") for n, name in enumerate(names)]
+        frame.with_columns(filepath=pl.Series(signed)).write_csv(tmp_path / "signed.csv")
+        by_url = predict(run, tmp_path / "signed.csv", tmp_path / "signed", *here)
+    assert rows["logit"].null_count() == 5
+    assert rows["error"][0] is None
+    reasons = ("ended its answer early", "no answer within 0.4 s", "expected", "500", "no such")
+    for error, reason in zip(rows["error"][1:], reasons, strict=True):
+        assert reason in error
+        assert "\n" not in error
+    assert again.equals(rows)
+    assert by_url["error"].to_list() == rows["error"].to_list()
+    assert by_url["filepath"].to_list() == signed
+    assert_no_secrets(tmp_path / "out")
+    for part in ("store", "run.json", "answers"):
+        assert_no_secrets(tmp_path / "signed" / part)
+    assert "hush-hush" not in (tmp_path / "signed/run.json").read_text()

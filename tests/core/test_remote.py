@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import os
+import pickle
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import webservers
+from earwitness.core import cache
+from earwitness.core.errors import UsageError
+from earwitness.core.remote import RemotePath, is_url, present, recorded_name, redact, to_path
+
+SIGNED = "https://host/a/b.mp3?X-Amz-Signature=5ec&x=//y"
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[webservers.Web]:
+    monkeypatch.setenv(cache.CACHE_DIR, str(tmp_path / "copies"))
+    monkeypatch.setenv(cache.TIMEOUT, "0.3")
+    monkeypatch.setenv(cache.TRIES, "2")
+    with webservers.web_server() as server:
+        server.files = {"a.wav": bytes(range(256)) * 400}
+        yield server
+
+
+@pytest.fixture
+def memory() -> Iterator[fsspec.AbstractFileSystem]:
+    filesystem = fsspec.filesystem("memory")
+    yield filesystem
+    filesystem.store.clear()
+
+
+def copies(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "copies").iterdir() if not path.name.startswith(".")]
+
+
+def test_a_url_behaves_like_a_path() -> None:
+    root = to_path("s3://bucket/data")
+    file = root / "real/a.mp3"
+    assert os.fspath(file) == str(file) == file.as_posix() == "s3://bucket/data/real/a.mp3"
+    assert (file.name, file.stem, file.suffix) == ("a.mp3", "a", ".mp3")
+    assert file.parent == root / "real"
+    assert [str(p) for p in root.parents] == ["s3://bucket"]
+    assert file.relative_to(root) == Path("real/a.mp3")
+    assert file.absolute() == file.resolve() == file
+    assert pickle.loads(pickle.dumps(file)) == file  # noqa: S301 - ours
+    assert root / "s3://other/b.mp3" == RemotePath("s3://other/b.mp3")
+    assert {file, root / "real" / "a.mp3"} == {file}
+
+
+def test_a_url_that_was_made_a_path_is_mended() -> None:
+    for url in ("s3://bucket/a.mp3", "tar://t/a.mp3::s3://bucket/1.tar", "https://host/a.mp3"):
+        assert to_path(Path(url)) == to_path(url) == RemotePath(url)
+    assert (
+        to_path("file:///data/a.mp3") == to_path(Path("file:///data/a.mp3")) == Path("/data/a.mp3")
+    )
+
+
+@given(st.text(max_size=30).filter(lambda text: "://" not in text))
+def test_other_text_is_a_local_path(text: str) -> None:
+    assert not is_url(text)
+    assert type(to_path(text)) is type(Path())
+    assert recorded_name(text) == os.path.abspath(text)  # noqa: PTH100 - any text
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("https://me:word@host/a.mp3", "https://host/a.mp3"),
+        ("s3://me:word@bucket/a.mp3", "s3://bucket/a.mp3"),
+        ("tar://a.mp3::https://me:word@host/1.tar", "tar://a.mp3::https://host/1.tar"),
+        ("got https://host/a b.mp3?sig=word from 'x'", "got https://host/a b.mp3?redacted-"),
+        ("https://host/why? nothing", "https://host/why? nothing"),
+        ("s3://bucket/what?.mp3", "s3://bucket/what?.mp3"),
+    ],
+)
+def test_credentials_are_left_out_of_text(given: str, shown: str) -> None:
+    assert redact(given).startswith(shown)
+    assert "word" not in redact(given)
+    assert redact(redact(given)) == redact(given)
+
+
+def test_signed_urls_stay_distinct_and_are_opened_as_given() -> None:
+    one, other = RemotePath(SIGNED), RemotePath(SIGNED + "z")
+    assert "5ec" not in f"{one} {one!r} {one.as_posix()}"
+    assert str(one) != str(other)
+    assert os.fspath(one) == SIGNED
+    assert one.name == "b.mp3"
+
+
+def test_a_copy_is_fetched_once(web: webservers.Web, tmp_path: Path) -> None:
+    path = to_path(web.url("plain/a.wav"))
+    assert path.read_bytes() == path.read_bytes() == web.files["a.wav"]
+    assert web.asked == ["HEAD /plain/a.wav", "GET /plain/a.wav"]
+    assert [copy.suffix for copy in copies(tmp_path)] == [".wav"]
+
+
+def test_a_copy_that_is_fetched_again_has_the_time_of_change_of_the_first(
+    web: webservers.Web, tmp_path: Path
+) -> None:
+    path = to_path(web.url("plain/a.wav"))
+    before = path.stat()
+    copies(tmp_path)[0].unlink()
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_server_that_fails_for_a_while_is_asked_again(web: webservers.Web) -> None:
+    assert to_path(web.url("flaky/a.wav")).read_bytes() == web.files["a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("drops/a.wav", r"the server ended its answer early.* \(2 tries\)"),
+        ("stalls/a.wav", r"no answer within 0.3 s \(2 tries\)"),
+        ("short/a.wav", r"51200 bytes came, expected 102400 \(2 tries\)"),
+        ("plain/none.wav", "no such file"),
+        ("403/a.wav", "no permission to read it"),
+        ("500/a.wav", r"the server answered 500 \(2 tries\)"),
+        ("418/a.wav", "the server answered 418"),
+    ],
+)
+def test_what_cannot_be_fetched_has_its_reason(
+    web: webservers.Web, tmp_path: Path, place: str, reason: str
+) -> None:
+    url = web.url(place, user="me:word@") + "?token=word"
+    with pytest.raises(OSError, match=reason) as found:
+        to_path(url).open("rb")
+    assert "word" not in f"{found.value} {found.value.__cause__}"
+    assert copies(tmp_path) == [] if (tmp_path / "copies").exists() else True
+
+
+def test_a_body_longer_than_stated_is_cut_or_refused(web: webservers.Web) -> None:
+    try:
+        content = to_path(web.url("long/a.wav")).read_bytes()
+    except OSError as error:  # if the rest comes before the client has closed the connection
+        assert "the server ended its answer early, or it is not HTTP" in str(error)
+    else:
+        assert content == web.files["a.wav"][: 128 * 400]
+
+
+def test_a_server_that_is_not_there_is_an_error(web: webservers.Web) -> None:
+    with pytest.raises(OSError, match="tries"):
+        to_path("http://127.0.0.1:9/a.wav").open("rb")
+
+
+def test_the_least_recently_used_copies_make_room(
+    web: webservers.Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(cache.CACHE_SIZE, "250000")
+    web.files |= dict.fromkeys(("b.wav", "c.wav"), web.files["a.wav"])
+    a, b, c = (to_path(web.url(f"plain/{name}.wav")) for name in "abc")
+    held = a.open("rb")
+    for path in (b, a, c):
+        path.read_bytes()
+    assert len(copies(tmp_path)) == 2
+    b.read_bytes()
+    a.read_bytes()
+    assert [line for line in web.asked if line.startswith("GET")] == [
+        f"GET /plain/{name}.wav" for name in "abcba"
+    ]
+    assert held.read() == web.files["a.wav"]
+    held.close()
+    monkeypatch.setenv(cache.CACHE_SIZE, "1000")
+    web.files["d.wav"] = web.files["a.wav"]
+    with pytest.raises(OSError, match="102400 bytes, more than the 1000 of the cache"):
+        to_path(web.url("plain/d.wav")).open("rb")
+
+
+def test_members_of_tar_files_are_read(
+    web: webservers.Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.mp3", "b.mp3"):
+        (tmp_path / name).write_bytes(name.encode() * 100)
+    with tarfile.open(tmp_path / "0001.tar", "w") as archive:
+        archive.add(tmp_path / "a.mp3", "x/a.mp3")
+        archive.add(tmp_path / "b.mp3", "./b.mp3")
+    web.files["0001.tar"] = (tmp_path / "0001.tar").read_bytes()
+    for inner in (web.url("plain/0001.tar"), str(tmp_path / "0001.tar")):
+        assert to_path(f"tar://x/a.mp3::{inner}").read_bytes() == b"a.mp3" * 100
+        assert to_path(f"tar://b.mp3::{inner}").read_bytes() == b"b.mp3" * 100
+        with pytest.raises(FileNotFoundError, match="no such file"):
+            to_path(f"tar://c.mp3::{inner}").open("rb")
+    assert web.asked == ["HEAD /plain/0001.tar", "GET /plain/0001.tar"]
+    with pytest.raises(OSError, match="cannot be read as a tar file"):
+        to_path(f"tar://a.mp3::{tmp_path / 'a.mp3'}").open("rb")
+
+
+def test_folders_of_an_object_store_are_listed(memory: fsspec.AbstractFileSystem) -> None:
+    for name in ("root/a.wav", "root/b/c.wav"):
+        memory.pipe(f"/{name}", b"x")
+    root = to_path("memory://root")
+    assert root.is_dir()
+    assert (root / "a.wav").is_file()
+    assert not (root / "b").is_file()
+    assert not (root / "d.wav").exists()
+    assert present("memory://root/b/c.wav")
+    assert [path.name for path in root.iterdir()] == ["a.wav", "b"]
+    assert root.walk_files() == ["a.wav", "b/c.wav"]
+    assert not to_path("memory://other").exists()
+
+
+def test_other_schemes_are_refused() -> None:
+    for url in ("ftp://host/a.wav", "reference://x", "simplecache::https://host/a.wav"):
+        with pytest.raises(OSError, match=r"is not opened|No such file"):
+            to_path(url).open("rb")
+
+
+@pytest.mark.parametrize(("text", "n_bytes"), [("500M", 500 << 20), ("2GiB", 2 << 30), ("7", 7)])
+def test_sizes_have_units(text: str, n_bytes: int) -> None:
+    assert cache.parse_size(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "5X", "1.5G"])
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expected a size like 500M or 20G"):
+        cache.parse_size(text)

@@ -1,0 +1,123 @@
+"""Servers on loopback: one of web files that misbehaves on request, and one of S3."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class _Files(BaseHTTPRequestHandler):
+    """Serves ``server.files``; the first part of a path says how."""
+
+    protocol_version = "HTTP/1.1"
+    server: Web
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def _answer(self, *, with_body: bool) -> None:
+        self.server.asked.append(f"{self.command} {self.path}")
+        how, _, name = self.path.partition("?")[0].strip("/").partition("/")
+        content = self.server.files.get(name)
+        if how.isdecimal() or content is None:
+            self._send(int(how) if how.isdecimal() else 404, b"", 0, with_body)
+        elif how == "flaky" and self.server.count(f"{self.command} {self.path}") < 1:
+            self._send(503, b"", 0, with_body)
+        elif how == "drops":
+            self._send(200, content[: len(content) // 2], len(content), with_body, ends=True)
+        elif how == "stalls":
+            self._send(200, content[:100], len(content), with_body)
+            self.server.released.wait(20)
+        elif how == "short":  # states more for HEAD than it has for GET
+            short = content[: len(content) // 2] if with_body else content
+            self._send(200, short, len(short), with_body)
+        elif how == "long":  # more comes than is stated
+            self._send(200, content, len(content) // 2, with_body, ends=True)
+        else:
+            self._send(200, content, len(content), with_body)
+
+    def _send(
+        self, status: int, body: bytes, n_stated: int, with_body: bool, ends: bool = False
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(n_stated))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+        self.close_connection = ends
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+class Web(ThreadingHTTPServer):
+    """A web server of files in memory; ``asked`` has every request."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Files)
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.released = threading.Event()
+
+    def count(self, request: str) -> int:
+        return self.asked.count(request) - 1
+
+    def url(self, path: str, user: str = "") -> str:
+        return f"http://{user}127.0.0.1:{self.server_port}/{path}"
+
+    def handle_error(self, *_: object) -> None:
+        """Print nothing: clients that give up are expected."""
+
+
+@contextmanager
+def web_server() -> Iterator[Web]:
+    server = Web()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def s3_server(files: dict[str, bytes], bucket: str) -> Iterator[dict[str, str]]:
+    """Serve a bucket; yield the environment variables of its clients."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        environment = {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "HUSHKEYID5EC",
+            "AWS_SECRET_ACCESS_KEY": "HUSHSECRET5EC",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        keys = {
+            "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
+        }
+        client = boto3.client(
+            "s3", endpoint_url=environment["AWS_ENDPOINT_URL"], region_name="us-east-1", **keys
+        )
+        client.create_bucket(Bucket=bucket)
+        for name, content in files.items():
+            client.put_object(Bucket=bucket, Key=name, Body=content)
+        client.close()
+        yield environment
+    finally:
+        server.stop()
