@@ -137,12 +137,12 @@ def test_what_cannot_be_fetched_has_its_reason(
 
 
 def test_a_body_longer_than_stated_is_cut_or_refused(web: webservers.Web) -> None:
+    reason, content = "", b""
     try:
         content = to_path(web.url("long/a.wav")).read_bytes()
     except OSError as error:  # if the rest comes before the client has closed the connection
-        assert "the server ended its answer early, or it is not HTTP" in str(error)
-    else:
-        assert content == web.files["a.wav"][: 128 * 400]
+        reason = str(error)
+    assert content == web.files["a.wav"][: 128 * 400] or "it is not HTTP" in reason
 
 
 def test_a_server_that_is_not_there_is_an_error(web: webservers.Web) -> None:

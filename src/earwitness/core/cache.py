@@ -342,8 +342,8 @@ def _described(url: str, error: Exception) -> OSError:
 
 def _reason(error: Exception, status: int | None) -> tuple[str, int]:
     """Return the reason for an error in one line, and its number: ``EINVAL`` if it will last."""
-    name, below = type(error).__name__, type(error.__cause__).__name__
-    if "Payload" in name or "IncompleteRead" in name or below.startswith("Bad"):
+    name, of_parser = type(error).__name__, type(error.__cause__).__module__
+    if "Payload" in name or "IncompleteRead" in name or "http_exceptions" in of_parser:
         return "the server ended its answer early, or it is not HTTP", errno.EIO
     if "NoCredentials" in name:
         return "no credentials found", errno.EINVAL

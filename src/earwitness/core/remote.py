@@ -197,7 +197,7 @@ class RemotePath(_Local):
         return bool(_entries(self._url, int(time.time() / _LISTING_S)))
 
     def iterdir(self) -> Iterator[Path]:  # type: ignore[override]
-        """Yield what lies in the folder."""
+        """Yield the paths of files and folders in the folder."""
         for name in sorted(_entries(self._url, int(time.time() / _LISTING_S))):
             yield self / name
 
