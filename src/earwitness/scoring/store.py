@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from earwitness.core.errors import RunError
 from earwitness.core.io import file_stem, sweep
 from earwitness.core.predictions import FileScore, WindowScore
-from earwitness.core.remote import is_url, redact
+from earwitness.core.remote import recorded_name
 from earwitness.scoring.clips import Job
 from earwitness.scoring.perturbed import Recipe
 
@@ -27,8 +27,8 @@ STORE_FOLDER = "store"
 
 
 def recorded(job: Job) -> Job:
-    """Return a job as stores have it: without the credentials of URLs."""
-    return job._replace(path=redact(job.path)) if is_url(job.path) else job
+    """Return a job as stores have it: with an absolute path, without the credentials of URLs."""
+    return job._replace(path=recorded_name(job.path))
 
 
 def _parsed(row: Any) -> tuple[Job, FileScore]:
