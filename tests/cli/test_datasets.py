@@ -9,6 +9,7 @@ import polars as pl
 
 from builders import touch, write_tone
 from cli.conftest import Run
+from conftest import REPOSITORY
 from dataset_folders import FOLDERS, lines
 from earwitness.datasets.catalog import LAYOUTS
 
@@ -74,3 +75,8 @@ def test_the_folder_of_another_dataset_is_one_line(tmp_path: Path, run: Run) -> 
         f"earwitness: {tmp_path}: no file in its layout; it contains notes.txt, test, train, "
         f"{os.fsdecode(b'?')}.mp3, expected the folder of GTZAN\n"
     )
+
+
+def test_the_page_has_what_the_command_prints(run: Run) -> None:
+    page = (REPOSITORY / "docs" / "datasets.md").read_text(encoding="utf-8")
+    assert page.endswith("\n\n" + run("datasets", "show", "--markdown").out.rstrip("\n") + "\n")

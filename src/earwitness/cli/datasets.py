@@ -31,12 +31,21 @@ def list_all(context: typer.Context) -> None:
         _print(name, layout, ("contains", "size", "licence"))
 
 
-def show(names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names.")]) -> None:
+def show(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Names (default: all).")
+    ] = None,
+    *,
+    markdown: Annotated[bool, switch("--markdown", "Print sections of a Markdown page.")] = False,
+) -> None:
     """Describe datasets: content, layout, licence, size, how to get them, and known leaks."""
     from earwitness.datasets.catalog import LAYOUTS
 
-    for name in names:
-        _print(name, LAYOUTS.load(name))
+    for name in names or LAYOUTS:
+        if markdown:
+            print(_section(name, LAYOUTS.load(name)))
+        else:
+            _print(name, LAYOUTS.load(name))
 
 
 def check(
@@ -80,12 +89,33 @@ def check(
 
 
 def _print(name: str, layout: Layout, shown: tuple[str, ...] = ()) -> None:
-    card = layout.card
-    words = (word for target, word in enumerate(("real", "fake")) if target in layout.classes)
     heading = Text(name, style="bold").append(
-        f"  {layout.source} ({' and '.join(words)})", style="not bold"
+        f"  {layout.source} ({_classes(layout)})", style="not bold"
     )
-    fields = card and (
+    kept = [field for field in _fields(layout) if not shown or field[0] in shown]
+    for line in [heading, *console.labelled_lines(kept, console.out.width), Text()]:
+        console.out.print(line)
+
+
+def _section(name: str, layout: Layout) -> str:
+    """Return the Markdown section of a dataset."""
+    rows = [
+        f"- **{label}**: `{text}`" if label == "layout" else f"- **{label}**: {text}"
+        for label, text in _fields(layout)
+    ]
+    return "\n".join([f"## {name}", f"{layout.source}: {_classes(layout)}.", "", *rows, ""])
+
+
+def _classes(layout: Layout) -> str:
+    words = (word for target, word in enumerate(("real", "fake")) if target in layout.classes)
+    return " and ".join(words)
+
+
+def _fields(layout: Layout) -> list[tuple[str, str]]:
+    card = layout.card
+    if card is None:
+        return []
+    return [
         ("contains", card.summary),
         ("layout", card.layout),
         ("licence", card.licence),
@@ -93,10 +123,7 @@ def _print(name: str, layout: Layout, shown: tuple[str, ...] = ()) -> None:
         ("get it", card.get),
         ("leaks", card.leaks),
         ("documentation", card.docs),
-    )
-    kept = [field for field in fields or () if not shown or field[0] in shown]
-    for line in [heading, *console.labelled_lines(kept, console.out.width), Text()]:
-        console.out.print(line)
+    ]
 
 
 def _print_problems(problems: tuple[Problem, ...]) -> None:
