@@ -9,6 +9,7 @@ import pytest
 from builders import touch
 from dataset_folders import FOLDERS, lines, minute
 from earwitness.core.errors import DatasetError
+from earwitness.core.remote import to_path
 from earwitness.core.segments import Segment, format_segments, parse_segments
 from earwitness.datasets.catalog import LAYOUTS, Catalog, CatalogRequest
 
@@ -131,6 +132,20 @@ def test_paths_of_tables_may_be_of_windows(tmp_path: Path) -> None:
     table.write_text(lines(header, "TTA\\x\\a.mp3,o,x,TTA,Pop,1.5"))
     frame = read("echoes", tmp_path).frame
     assert frame.select("key", "duration_s", "genre").rows() == [("TTA/x/a.mp3", 1.5, "Pop")]
+
+
+def test_a_folder_at_a_url_is_read_alike(tmp_path: Path) -> None:
+    import fsspec
+
+    FOLDERS["asvspoof_5"].make(tmp_path)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path), "/asv5", recursive=True)
+    local, remote = (read("asvspoof_5", at) for at in (tmp_path, to_path("memory://asv5")))
+    same = ["key", "target", "generator", "group_id"]
+    assert remote.frame.select(same).equals(local.frame.select(same))
+    assert remote.frame["filepath"][0] == "memory://asv5/flac_E_eval/E_0000000001.flac"
+    with pytest.raises(DatasetError, match="a URL, expected a local folder"):
+        read("aime", to_path("memory://asv5"))
 
 
 def test_segments_are_read_as_they_are_written() -> None:

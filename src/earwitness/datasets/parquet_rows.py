@@ -21,6 +21,7 @@ import polars as pl
 
 from earwitness.core.errors import DatasetError, first_line
 from earwitness.core.io import atomic_write, files_below
+from earwitness.core.remote import RemotePath, to_path
 from earwitness.core.spectrogram import parse_label
 from earwitness.core.text_table import listed
 from earwitness.datasets.catalog import AUDIO_SUFFIXES, Catalog, Omission, catalog_frame
@@ -80,6 +81,8 @@ def catalog_parquet(
         DatasetError: ``root`` is no folder, no file matches, a file is damaged or lacks a column,
             or it is not clear which labels are real.
     """
+    if isinstance(to_path(root), RemotePath):
+        raise DatasetError(f"{root}: a URL, expected a local folder of Parquet files of {source}")
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder, expected Parquet files of {source}")
     names = {path.relative_to(root).as_posix(): path for path in files_below(root)}
