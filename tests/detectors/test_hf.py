@@ -25,7 +25,7 @@ from earwitness.core.errors import DetectorError, EarwitnessError, WeightsError
 from earwitness.detectors.base import Detector, FileDetector
 from earwitness.detectors.loading import detector_name, hash_weights, look_up, open_detector
 from foreign import describe
-from hf_folders import write_ast, write_wav2vec2
+from hf_folders import write_ast, write_wav2vec2, write_wavlm, write_whisper
 
 run = run_fixture
 hub = hub_fixture
@@ -46,7 +46,7 @@ def noise(detector: Detector, n: int) -> list[Clip]:
     ]
 
 
-@pytest.mark.parametrize("write", [write_wav2vec2, write_ast])
+@pytest.mark.parametrize("write", [write_wav2vec2, write_ast, write_wavlm, write_whisper])
 def test_logits_are_those_of_transformers(tmp_path: Path, write: Callable[..., str]) -> None:
     import transformers
 
@@ -57,7 +57,7 @@ def test_logits_are_those_of_transformers(tmp_path: Path, write: Callable[..., s
     extractor: Any = getattr(transformers, "AutoFeatureExtractor").from_pretrained(tmp_path)  # noqa: B009 - untyped
     fed = extractor([c.samples[0] for c in clips], sampling_rate=16_000, return_tensors="pt")
     with torch.inference_mode():
-        both = network.eval()(fed["input_values"]).logits.double().numpy()
+        both = network.eval()(fed[extractor.model_input_names[0]]).logits.double().numpy()
     fake = network.config.label2id["fake"]
     expected = both[:, fake] - both[:, 1 - fake]
     np.testing.assert_allclose(detector.score(clips).logits, expected, atol=1e-4)
