@@ -195,3 +195,16 @@ def first_reason(error: Exception) -> str:
     """Return the reason of an error of the network, in one line."""
     text = str(getattr(error, "reason", error)).strip()
     return (text.splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def explain_refusal(error: Exception, where: str, revision: str) -> str:
+    """Return the reason of a request that the Hugging Face hub refused."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return f"{where} is gated; ask for access on its page and log in with `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"{where}: no such repository, or private"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"{where} has no revision {revision!r}"
+    return f"{where}: {first_reason(error)}"

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from earwitness.core.downloads import (
     DownloadError,
     check_address,
+    explain_refusal,
     fetch_file,
     first_reason,
     within,
@@ -119,14 +120,12 @@ def _describe(repository: str, revision: str) -> tuple[str, list[_Shard]]:
 
     try:
         found = within(max(60, timeout_s), ask)
-    except errors.GatedRepoError:
-        raise DownloadError(
-            "gated; ask for access on its page, log in with `hf auth login`"
-        ) from None
-    except errors.RepositoryNotFoundError:
-        raise DownloadError(f"no such dataset on {endpoint}, or private") from None
-    except errors.RevisionNotFoundError:
-        raise DownloadError(f"no revision {revision!r}") from None
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        if status >= 500:
+            raise ConnectionError(f"{endpoint} answers with status {status}") from error
+        where = f"{endpoint}/datasets/{repository}"
+        raise DownloadError(explain_refusal(error, where, revision)) from error
     except DownloadError:
         raise
     except Exception as error:  # the client does not wrap errors of its HTTP library

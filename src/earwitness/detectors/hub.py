@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from earwitness.core.downloads import (
     DownloadError,
     check_address,
+    explain_refusal,
     fetch_file,
     first_reason,
     within,
@@ -109,7 +110,7 @@ def _describe(repository: str, name: str, revision: str) -> _Remote | None:
         status = error.response.status_code if error.response is not None else 0
         if status >= 500:
             raise _UnreachableError(f"{endpoint} answers with status {status}") from error
-        raise WeightsError(_explain(error, f"{endpoint}/{repository}", revision)) from error
+        raise WeightsError(explain_refusal(error, f"{endpoint}/{repository}", revision)) from error
     except Exception as error:  # the client does not wrap errors of its HTTP library
         raise _UnreachableError(f"{endpoint} cannot be reached ({first_reason(error)})") from error
     if found.commit_hash is None:
@@ -130,19 +131,6 @@ def _checked(name: str, found: Any, endpoint: str) -> _Remote:
     else:
         return _Remote(name, commit, etag if len(etag) == 64 else "", size, found.location)
     raise WeightsError(f"{endpoint}: invalid metadata of {name}: {problem}")
-
-
-def _explain(error: Exception, where: str, revision: str) -> str:
-    """Return the reason of a refused request."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.GatedRepoError):
-        return f"{where} is gated; ask for access on its page and log in with `hf auth login`"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return f"{where}: no such repository, or private"
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"{where} has no revision {revision!r}"
-    return f"{where}: {first_reason(error)}"
 
 
 def _fetch(repository: str, revision: str, config: _Remote, also: Sequence[str]) -> Path:
