@@ -148,6 +148,20 @@ def test_a_folder_at_a_url_is_read_alike(tmp_path: Path) -> None:
         read("aime", to_path("memory://asv5"))
 
 
+def test_hosted_files_of_haim_come_before_its_previews(tmp_path: Path) -> None:
+    FOLDERS["haim"].make(tmp_path)
+    touch(tmp_path / "A_full_generation" / "A1_real" / "MTG-Jamendo music subset" / "14" / "2.mp3")
+    touch(tmp_path / "A_full_generation" / "A2_fake" / "musicgen" / "0.wav")
+    touch(tmp_path / "B_hybrid" / "B1" / "0.wav")
+    found = read("haim", tmp_path)
+    names = ("target", "generator", "split_tag")
+    assert found.frame.select(names).rows() == [
+        (0, None, "MTG-Jamendo music subset"),
+        (1, "musicgen", "fake"),
+    ]
+    assert found.unlisted == ("B_hybrid/B1/0.wav",)
+
+
 def test_segments_are_read_as_they_are_written() -> None:
     segments = (
         Segment(start_s=0.5, end_s=2, label=1, part="vocals"),

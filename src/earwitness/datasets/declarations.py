@@ -6,7 +6,9 @@ one speaker are dependent.
 
 from __future__ import annotations
 
-from earwitness.datasets.catalog import DatasetCard
+from pathlib import Path
+
+from earwitness.datasets.catalog import Catalog, DatasetCard
 from earwitness.datasets.openbmat import catalog_openbmat
 from earwitness.datasets.parquet_rows import Rows, catalog_parquet
 from earwitness.datasets.readers import Files, Rule, Table, Tables, declare, declare_reader
@@ -56,20 +58,33 @@ AIME = declare_reader(
     ),
 )
 
+_HAIM_FILES = Files(
+    (
+        Rule(r"A1_real/(?P<split>[^/]+)/(?P<piece>.+)\.\w+", 0),
+        Rule(r"A2_fake/(?P<generator>[^/]+)/(?P<piece>.+)\.\w+", 1),
+    )
+)
+_HAIM_ROWS = (
+    Rows(r"(?:.*/)?A1_real_[^/]+/(?P<split>[^/]+?)-\d+-of-\d+\.parquet", target=0),
+    Rows(r"(?:.*/)?A2_fake_[^/]+/(?P<generator>[^/]+?)-\d+-of-\d+\.parquet"),
+)
+
+
+def _catalog_haim(source: str, root: Path) -> Catalog:
+    """Return the catalog of the hosted files, or else of the Parquet files, which are previews."""
+    if (root / "A_full_generation").is_dir():
+        return _HAIM_FILES.read(source, root)
+    hybrid = r"(?:.*/)?[BC]\d[^/]*/[^/]+\.parquet"
+    return catalog_parquet(source, root, _HAIM_ROWS, hybrid=hybrid)
+
+
 HAIM = declare_reader(
     "HAIM",
-    lambda source, root: catalog_parquet(
-        source,
-        root,
-        [
-            Rows(r"(?:.*/)?A1_real_[^/]+/(?P<split>[^/]+?)-\d+-of-\d+\.parquet", target=0),
-            Rows(r"(?:.*/)?A2_fake_[^/]+/(?P<generator>[^/]+?)-\d+-of-\d+\.parquet"),
-        ],
-        hybrid=r"(?:.*/)?[BC]\d[^/]*/[^/]+\.parquet",
-    ),
+    _catalog_haim,
     DatasetCard(
         summary="Human-AI Music: stages of production by hand or by generators",
-        layout="A1_real_*/*.parquet and A2_fake_*/<generator>-*.parquet with audio",
+        layout="A_full_generation/{A1_real/<corpus>,A2_fake/<generator>}/**, or previews: "
+        "A1_real_*/*.parquet, A2_fake_*/<generator>-*.parquet",
         licence="CC BY-NC 4.0",
         size="153 686 tracks, 67 000 of them hosted, 245 GB; Parquet files are previews",
         get="hf download mippia/HAIM --repo-type dataset",

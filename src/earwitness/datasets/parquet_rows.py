@@ -12,7 +12,7 @@ import contextlib
 import fnmatch
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -144,12 +144,27 @@ def extract(places: Mapping[str, tuple[Path, int]]) -> None:
     by_shard: dict[Path, dict[int, str]] = {}
     for file, (shard, row) in missing.items():
         by_shard.setdefault(shard, {})[row] = file
-    for shard, files in by_shard.items():
-        for start in sorted({row - row % _N_ROWS for row in files}):
-            content = _audio_bytes(shard, start)
-            for row in range(start, start + len(content)):
-                if row in files:
-                    _write(Path(files[row]), content[row - start], f"{shard}: row {row}")
+    with _progress(len(missing)) as advance:
+        for shard, files in by_shard.items():
+            for start in sorted({row - row % _N_ROWS for row in files}):
+                content = _audio_bytes(shard, start)
+                for row in range(start, start + len(content)):
+                    if row in files:
+                        _write(Path(files[row]), content[row - start], f"{shard}: row {row}")
+                        advance()
+
+
+@contextlib.contextmanager
+def _progress(n_files: int) -> Iterator[Callable[[], object]]:
+    """Show a bar like that of downloads, on a terminal; yield what advances it."""
+    if not n_files:
+        yield lambda: None
+        return
+    from huggingface_hub import utils
+
+    client: Any = utils
+    with client.tqdm(total=n_files, unit="files", desc="extracting", disable=None) as bar:
+        yield bar.update
 
 
 def _write(file: Path, content: bytes | None, where: str) -> None:
