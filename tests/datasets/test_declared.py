@@ -12,6 +12,8 @@ from earwitness.core.errors import DatasetError
 from earwitness.core.remote import to_path
 from earwitness.core.segments import Segment, format_segments, parse_segments
 from earwitness.datasets.catalog import LAYOUTS, Catalog, CatalogRequest
+from earwitness.splits.build import SplitOptions, build_splits, write_splits
+from earwitness.splits.manifests import read_manifest
 
 
 def read(name: str, root: Path) -> Catalog:
@@ -116,6 +118,15 @@ def test_generated_music_of_a_minute_is_in_its_segments(tmp_path: Path) -> None:
         Segment(start_s=20, end_s=60, label=1),  # a crossfade made the parts add up to 60.5 s
     )
     assert real["group_id"] == fake["group_id"] == "ai-openbmat:gen_1"
+
+
+def test_segments_are_in_the_manifests_of_splits(tmp_path: Path) -> None:
+    FOLDERS["ai_openbmat"].make(tmp_path / "data")
+    drawn = build_splits(SplitOptions(datasets={"ai_openbmat": tmp_path / "data"}))
+    write_splits(drawn, tmp_path / "out")
+    rows = read_manifest(tmp_path / "out" / "ood_requested_combined.csv").frame
+    fake = rows.filter(target=1).row(0, named=True)
+    assert [segment.label for segment in parse_segments(fake["segments"])] == [0, 1]
 
 
 def test_a_minute_with_an_invalid_description_is_left_out(tmp_path: Path) -> None:
