@@ -55,6 +55,20 @@ def test_other_values_than_the_real_ones_are_generators(tmp_path: Path) -> None:
         drawn(options(tmp_path))
 
 
+def test_columns_with_generator_and_group_are_named(tmp_path: Path) -> None:
+    columns = {"label": ["real", "fake", "fake"], "by": ["x", "suno", None], "song": [7, 7, 8]}
+    write_shard(tmp_path / SHARD, columns)
+    frame = drawn(options(tmp_path, generator_column="by", group_column="song"))
+    assert frame.select("generator", "group_id").rows() == [
+        (None, "someone/songs:7"),
+        ("suno", "someone/songs:7"),
+        ("unknown", "someone/songs:8"),
+    ]
+    assert drawn(options(tmp_path))["group_id"].n_unique() == 3
+    with pytest.raises(DatasetError, match="expected 'track'"):
+        drawn(options(tmp_path, group_column="track"))
+
+
 def test_only_drawn_rows_are_extracted_byte_for_byte(tmp_path: Path) -> None:
     audio = [bytes([row]) * 5 for row in range(130)]
     labels = ["real", "fake"] * 65

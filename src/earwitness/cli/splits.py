@@ -101,6 +101,18 @@ def splits(
     label_column: Annotated[
         str | None, option("NAME", "Column with the class, of hf: datasets.", _OTHERS)
     ] = None,
+    generator_column: Annotated[
+        str | None,
+        option("NAME", "Column with the generator, of hf: datasets (default: generator).", _OTHERS),
+    ] = None,
+    group_column: Annotated[
+        str | None,
+        option(
+            "NAME",
+            "Column with the track, song or speaker, of hf: datasets (default: group_id).",
+            _OTHERS,
+        ),
+    ] = None,
     real_label: Annotated[
         list[str] | None,
         option(

@@ -24,7 +24,7 @@ from earwitness.core.downloads import (
 from earwitness.core.errors import DatasetError
 from earwitness.core.io import write_text
 from earwitness.datasets.catalog import Catalog, CatalogRequest, Layout
-from earwitness.datasets.parquet_rows import Rows, catalog_parquet
+from earwitness.datasets.parquet_rows import ALL_SHARDS, Rows, catalog_parquet
 
 PREFIX = "hf:"
 _ID = re.compile(r"hf:([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w.-]+(?:/[\w.-]+)*))?", re.ASCII)
@@ -41,22 +41,21 @@ class _Shard(NamedTuple):
     sha256: str
 
 
-def hub_layout(name: str, *, label: str | None, real: tuple[str, ...], shards: str) -> Layout:
+def hub_layout(name: str, rows: Rows, *, shards: str = ALL_SHARDS) -> Layout:
     """Return the layout of a dataset of the hub; its place stands for a download.
 
     Args:
         name: ``hf:owner/name`` or ``hf:owner/name@revision``.
-        label: Column with the class.
-        real: Values of ``label`` that are real, all others being fake; empty for words.
-        shards: Pattern of the Parquet files to read ("data/test-*.parquet").
+        rows: How its rows are labelled.
+        shards: Glob of the Parquet files to read ("data/test-*.parquet").
 
     Raises:
-        DatasetError: ``name`` is no id, or there is no ``label``.
+        DatasetError: ``name`` is no id, or ``rows`` has no label.
     """
     found = _ID.fullmatch(name)
     if found is None or ".." in name:
         raise DatasetError(f"{name}: expected hf:owner/name or hf:owner/name@revision")
-    if label is None:
+    if rows.label is None:
         raise DatasetError(f"{name}: no column with the class given, expected --label-column")
     repository, revision = found[1], found[2] or "main"
     on_hub = Path(name)
@@ -65,7 +64,7 @@ def hub_layout(name: str, *, label: str | None, real: tuple[str, ...], shards: s
         folder = request.folder
         if folder == on_hub:
             folder = fetch_shards(repository, revision, shards)
-        return catalog_parquet(repository, folder, [Rows(label=label, real=real)], shards=shards)
+        return catalog_parquet(repository, folder, [rows], shards=shards)
 
     return Layout(repository, list_files, place=on_hub)
 

@@ -49,7 +49,8 @@ class Rows:
         real: Values of ``label`` that are real, all others being fake; empty if its values are
             words for real and fake.
         generator: Column with the generator of fakes.
-        group: Columns whose values make the group; by default each row is its own.
+        group: Columns whose values make the group; without them each row is its own.
+        must_have: Columns that every file must have, besides ``label``.
     """
 
     pattern: str = _SPLIT
@@ -58,6 +59,7 @@ class Rows:
     real: tuple[str, ...] = ()
     generator: str = "generator"
     group: tuple[str, ...] = ("group_id",)
+    must_have: tuple[str, ...] = ()
 
 
 def catalog_parquet(
@@ -223,8 +225,9 @@ def _check_columns(path: Path, schema: Mapping[str, Any], kind: Rows) -> None:
     if "bytes" not in fields:
         found = listed(list(schema))
         raise DatasetError(f"{path}: columns {found}; expected {_AUDIO} with bytes among them")
-    if kind.label is not None and kind.label not in schema:
-        raise DatasetError(f"{path}: columns {listed(list(schema))}; expected {kind.label!r}")
+    for name in filter(None, (kind.label, *kind.must_have)):
+        if name not in schema:
+            raise DatasetError(f"{path}: columns {listed(list(schema))}; expected {name!r}")
 
 
 def class_names(path: Path, column: str) -> list[str] | None:

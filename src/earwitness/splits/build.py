@@ -16,26 +16,21 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from earwitness.core.errors import DatasetError, EarwitnessError, UsageError
+from earwitness.core.errors import DatasetError, UsageError
 from earwitness.core.io import atomic_write, file_stem
 from earwitness.core.manifest import Manifest
-from earwitness.core.registry import summarize_error
 from earwitness.core.remote import to_path
 from earwitness.datasets.catalog import (
-    CATALOG_COLUMNS,
-    LAYOUTS,
     PUBLISHED,
     Catalog,
-    CatalogRequest,
     Layout,
     Omission,
 )
 from earwitness.datasets.fma import ENCODERS
 from earwitness.datasets.folder import catalog_folder
-from earwitness.datasets.hub import PREFIX, hub_layout
-from earwitness.datasets.parquet_rows import ALL_SHARDS
 from earwitness.datasets.sonics import TRAIN_CHECKS, TrainCheck
 from earwitness.splits import grouping
+from earwitness.splits.catalogs import load_layout, open_catalog
 from earwitness.splits.manifests import arrange, shared_root, write_manifest, write_root
 
 SAME_GROUP = "another of its group is kept"
@@ -55,7 +50,8 @@ class SplitOptions(BaseModel):
     if they are elsewhere. ``datasets`` maps registered names to folders (``None`` is the published
     path below ``root``); ``n_dataset`` counts items per class of one without own ``n_…`` options.
     A name ``hf:owner/name`` is a dataset of the Hugging Face hub, see ``datasets.hub``: its
-    ``label_column``, which values are real, and a pattern of the Parquet files to read.
+    columns with class, generator and group, which classes are real, and a pattern of the Parquet
+    files to read.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,6 +79,8 @@ class SplitOptions(BaseModel):
     datasets: Mapping[str, Place | None] | None = None
     n_dataset: Count = 2000
     label_column: str | None = None
+    generator_column: str | None = None
+    group_column: str | None = None
     real_labels: tuple[str, ...] | None = None
     shards: str | None = None
 
@@ -188,15 +186,6 @@ def build_splits(options: SplitOptions) -> SplitSet:
     return SplitSet(root, tuple(sources), frames, tuple(warnings), tuple(looked_at), chosen)
 
 
-def load_layout(name: str, options: SplitOptions) -> Layout:
-    """Return the layout of a registered name, or of ``hf:owner/name``."""
-    if name.startswith(PREFIX):
-        real, shards = options.real_labels or (), options.shards or ALL_SHARDS
-        return hub_layout(name, label=options.label_column, real=real, shards=shards)
-    layout: Layout = LAYOUTS.load(name)
-    return layout
-
-
 def build_folder_splits(
     root: Path, *, seed: int = 42, one_per_group: bool = False, absolute_paths: bool = False
 ) -> SplitSet:
@@ -224,32 +213,6 @@ def build_folder_splits(
         )
     chosen = {"folder": str(root), "seed": seed, "one_per_group": one_per_group}
     return SplitSet(root.absolute(), tuple(sources), frames, (), catalog.looked_at, chosen)
-
-
-def open_catalog(
-    name: str, layout: Layout, folder: Path | None, wanted: Mapping[int, int], options: SplitOptions
-) -> Catalog:
-    """Return the catalog of a dataset; errors of another package's code become one line."""
-    is_on_hub = name.startswith(PREFIX)
-    default = layout.place if is_on_hub else (options.root or Path()) / layout.place
-    request = CatalogRequest(
-        folder or default,
-        wanted,
-        options.checks,
-        {option: getattr(options, option) for option in layout.options},
-    )
-    if LAYOUTS.is_built_in(name) or is_on_hub:
-        return layout.list_files(request)
-    try:
-        catalog = layout.list_files(request)
-        missing = sorted({*CATALOG_COLUMNS} - {*catalog.frame.columns})
-    except EarwitnessError:
-        raise
-    except Exception as error:
-        raise DatasetError(f"dataset {name!r}: {summarize_error(error)}") from error
-    if missing:
-        raise DatasetError(f"dataset {name!r}: its catalog lacks columns {', '.join(missing)}")
-    return catalog
 
 
 def _draw_source(

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 from earwitness.audio.decode import probe_audio
 from earwitness.core.errors import AudioError
 from earwitness.datasets.catalog import LAYOUTS, Catalog, Layout
-from earwitness.splits.build import SplitOptions, open_catalog
+from earwitness.splits.build import SplitOptions
+from earwitness.splits.catalogs import open_catalog
 
 
 class Problem(NamedTuple):
