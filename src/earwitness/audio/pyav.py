@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -45,14 +46,14 @@ class Packets(NamedTuple):
         sha256: Hash of codec and packets, independent of tags.
         n_bytes: Total size of the packets.
         encoder: The encoder tag, if any.
-        tags: Sorted names of the other tags, in lower case.
+        tags: The other tags, printable and bounded, by name in lower case, sorted.
         has_cover: Whether there is a cover picture.
     """
 
     sha256: str
     n_bytes: int
     encoder: str | None
-    tags: tuple[str, ...] = ()
+    tags: Mapping[str, str] = MappingProxyType({})
     has_cover: bool = False
 
 
@@ -117,18 +118,22 @@ def scan_packets(fd: int, path: str) -> Packets:
         for packet in _packets(container, stream):
             digest.update(packet)
             n_bytes += packet.size
-        tags = _tag_names(stream.metadata, container.metadata)
+        tags = _tags(stream.metadata, container.metadata)
         return Packets(digest.hexdigest(), n_bytes, encoder, tags, _has_cover(container))
 
 
-def _tag_names(*tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of all tags but the encoder's, printable and bounded."""
-    named = {
-        "".join(c if c.isprintable() and c != "|" else " " for c in key.casefold())[:LONGEST_TAG]
-        for said in tags
-        for key in said
-    }
-    return tuple(sorted(named - {"encoder"})[:MOST_TAGS])
+def _tags(*tags: Mapping[str, str]) -> dict[str, str]:
+    """Return all tags but the encoder's, printable and bounded; the first of a name."""
+    named: dict[str, str] = {}
+    for said in tags:
+        for key, value in said.items():
+            name = _printable(key.casefold()).replace("|", " ")[:LONGEST_TAG]
+            named.setdefault(name, " ".join(_printable(value).split())[:LONGEST_TAG])
+    return {name: named[name] for name in sorted(named.keys() - {"encoder"})[:MOST_TAGS]}
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _has_cover(container: Any) -> bool:
@@ -141,7 +146,7 @@ def _encoder(*tags: Mapping[str, str]) -> str | None:
     """Return the encoder tag, printable and bounded."""
     for said in tags:
         for key, value in said.items():
-            name = " ".join("".join(c if c.isprintable() else " " for c in value).split())
+            name = " ".join(_printable(value).split())
             if key.casefold() == "encoder" and name:
                 return name[:LONGEST_TAG]
     return None

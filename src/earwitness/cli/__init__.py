@@ -154,6 +154,7 @@ def make_app() -> typer.Typer:
     from earwitness.cli.audit import audit
     from earwitness.cli.convert import convert
     from earwitness.cli.detectors import detectors, export
+    from earwitness.cli.dossier import dossier
     from earwitness.cli.drift import drift
     from earwitness.cli.evaluate import compare, evaluate, plot, report, summarize
     from earwitness.cli.images import classify, render
@@ -183,7 +184,7 @@ def make_app() -> typer.Typer:
     commands: tuple[Callable[..., None], ...] = (
         *(splits, audit, perturb, predict, status, merge, stress),
         *(summarize, evaluate, compare, report, plot, convert),
-        *(render, train, classify, export, listen, detectors, drift, bench.demo),
+        *(render, train, classify, export, listen, dossier, detectors, drift, bench.demo),
     )
     readers = (splits, audit, perturb, predict, stress, render, train, listen)
     for command in commands:

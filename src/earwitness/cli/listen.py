@@ -71,7 +71,7 @@ def listen(
     songs = find_songs(files)
     pictures = _choose_pictures(songs, save) if save is not None else []
     with console.err.status("opening detectors") as status:
-        detectors = _open(
+        detectors = open_detectors(
             detector, weights, preprocessing=preprocessing, device=device, fake_label=fake_label
         )
         results = list(listen_to(songs, detectors, windows=chosen, working=status.update))
@@ -86,7 +86,7 @@ def listen(
         raise typer.Exit(1)
 
 
-def _open(
+def open_detectors(
     asked: list[str] | None,
     given: list[str] | None,
     *,

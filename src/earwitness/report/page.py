@@ -78,6 +78,8 @@ def render_page(
     *,
     stats: Sequence[Stat],
     detectors: Sequence[str],
+    title: str | None = None,
+    brand: str = "report",
 ) -> str:
     """Return a page as HTML.
 
@@ -86,6 +88,8 @@ def render_page(
         sections: At least one.
         stats: Numbers below the headline.
         detectors: Names by which a reader can filter the page.
+        title: Title of the page; ``None`` names the detectors.
+        brand: What the page is, after the name of the package.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("earwitness.report"),
@@ -100,6 +104,8 @@ def render_page(
     script = environment.get_template("page.js").render()
     return environment.get_template("page.html").render(
         headline=headline,
+        title=title,
+        brand=brand,
         stats=stats,
         detectors=detectors,
         sections=sections,
