@@ -22,8 +22,11 @@ from earwitness.perturb.catalog import PERTURBATIONS
 from earwitness.perturb.suites import Entry, Suite
 from earwitness.scoring import perturbed
 from earwitness.scoring.clips import ClipRequest, Job, cut_file
+from earwitness.scoring.merge import merge_shards
 from earwitness.scoring.options import ScoringOptions
 from earwitness.scoring.predict import predict
+from earwitness.scoring.shards import Shard
+from earwitness.scoring.status import read_progress
 from earwitness.scoring.stress import score_perturbed
 
 
@@ -86,12 +89,39 @@ def items(tmp_path: Path) -> Manifest:
 
 
 def run(
-    items: Manifest, out: Path, *names: str, detector: Level | None = None, seed: int = 0
+    items: Manifest,
+    out: Path,
+    *names: str,
+    detector: Level | None = None,
+    seed: int = 0,
+    shard: Shard | None = None,
 ) -> dict[str, Predictions]:
     suite = Suite(perturbations=tuple(Entry(name=name) for name in names), seed=seed)
     options = ScoringOptions(num_workers=0)
-    written = score_perturbed(items, [detector or Level()], suite, out, options=options)
+    more = {"options": options, "shard": shard}
+    written = score_perturbed(items, [detector or Level()], suite, out, **more)
     return {one.dataset: one for one in written.values()}
+
+
+def test_shards_merged_are_one_run_that_has_nothing_left_to_score(
+    items: Manifest, tmp_path: Path
+) -> None:
+    run(items, tmp_path / "whole", "gain_db_-12", "noise_white_snr_20")
+    for shard in (Shard(1, 2), Shard(2, 2)):
+        out = tmp_path / "shards" / shard.folder
+        run(items, out, "gain_db_-12", "noise_white_snr_20", shard=shard)
+    counted = read_progress(tmp_path / "shards")
+    assert sum(part.n_done for part in counted) == sum(part.n_rows for part in counted) == 9
+    merge_shards(tmp_path / "merged", [tmp_path / "shards"])
+    assert read_progress(tmp_path / "merged")[0].n_done == 9
+    fresh = Level()
+    run(items, tmp_path / "merged", "gain_db_-12", "noise_white_snr_20", detector=fresh)
+    assert fresh.codecs == set()
+    for path in (tmp_path / "whole").glob("[pr]*/**/*.csv"):
+        there = tmp_path / "merged" / path.relative_to(tmp_path / "whole")
+        assert there.read_bytes() == path.read_bytes()
+    described = (tmp_path / folder / "run.json" for folder in ("whole", "merged"))
+    assert len({path.read_bytes() for path in described}) == 1
 
 
 def test_clean_rows_are_those_of_predict_and_gain_moves_the_level_by_its_decibels(

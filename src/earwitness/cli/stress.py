@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -9,23 +10,24 @@ from typing import Annotated
 import typer
 
 from earwitness.cli import console
+from earwitness.cli.engines import Engine, command_of_shards, with_engine_options
 from earwitness.cli.options import (
     Aggregation,
     Root,
     Weights,
-    choose_device,
-    comma_list,
     open_manifests,
     option,
     remark_on_manifests,
-    weights_by_name,
     with_scoring_options,
 )
 from earwitness.core.errors import UsageError
 from earwitness.scoring.options import ScoringOptions
 
+_TABLES = "the same command with --out {} instead of shards then writes the tables"
+
 
 @with_scoring_options
+@with_engine_options
 def stress(
     *,
     detector: Annotated[
@@ -49,6 +51,7 @@ def stress(
     keep_audio: Annotated[
         bool, typer.Option("--keep-audio", help="Also write perturbed copies of whole files.")
     ] = False,
+    run_on: Engine,
     options: ScoringOptions,
 ) -> None:
     """Score perturbed copies of every item, and measure what each perturbation changes.
@@ -58,7 +61,6 @@ def stress(
     resumes.
     """
     from earwitness.cli.predict import on_start
-    from earwitness.detectors.loading import check_names, open_detector
     from earwitness.evaluation.schema import Settings
     from earwitness.evaluation.stress import measure_stress, write_matrix
     from earwitness.perturb.copies import write_copies
@@ -74,21 +76,33 @@ def stress(
     from earwitness.report.stress_page import write_stress_report
     from earwitness.scoring.stress import score_perturbed
 
+    run_on.check(out)
+    part = run_on.choose_shard()
+    if keep_audio and (part or run_on.engine == "slurm"):
+        raise UsageError("--keep-audio: expected a whole run, earwitness perturb writes copies")
     manifests = open_manifests(manifest, root)
     if len(manifests) != 1:
         raise UsageError(f"--manifest: {len(manifests)} manifests, expected one")
     chosen = load_suite(suite, seed=seed)
-    names = comma_list(detector)
-    places, device = weights_by_name(weights, names), choose_device(options.device)
-    given = options.model_dump(include={"n_encoders", "preprocessing", "precision", "backend"})
-    detectors = check_names(
-        [open_detector(name, weights=places, device=device, **given) for name in names]
-    )
-    remark_on_manifests(manifests)
+    if run_on.engine == "slurm":
+        run_on.submit(out)
+        console.echo(_TABLES.format(f"{out}-merged"))
+        return
     with ExitStack() as stack:
+        detectors, on_engine = run_on.open_detectors(stack, detector, weights, options)
+        remark_on_manifests(manifests)
         written = score_perturbed(
-            *(manifests[0], detectors, chosen, out), options=options, on_start=on_start(stack)
+            *(manifests[0], detectors, chosen, out / part.folder if part else out),
+            options=options,
+            on_start=on_start(stack),
+            shard=part,
+            command=command_of_shards(sys.argv[1:]) if part else (),
+            score=on_engine,
         )
+    if part:
+        console.echo(f"shard {part} is scored; when all are, merge them")
+        console.echo(_TABLES.format("MERGED"))
+        return
     if keep_audio:
         total = len(manifests[0]) * len(chosen.perturbations)
         with console.progress_bar("copies", total, "copies") as advance:

@@ -28,6 +28,7 @@ from earwitness.scoring.recorded import (
     has_all,
     recorded_detector,
     recorded_options,
+    recorded_recipes,
     score_keys,
 )
 from earwitness.scoring.run import score_into_locked
@@ -109,7 +110,8 @@ def merge_shards(out: Path, folders: Sequence[Path], *, partial: bool = False) -
     options = recorded_options(places[0], run)
     scores = [_all_scores(places, detector.card.name) for detector in detectors]
     manifests = [part.manifest(run["manifests"][part.name]["roots"]) for part in parts]
-    rows = score_keys(manifests, detectors, options)
+    recipes = recorded_recipes(run, manifests)
+    rows = score_keys(manifests, detectors, options, recipes)
     is_there = [[has_all(row, scores) for row in own] for own in rows]
     lacks = _find_lacks(run, manifests, is_there)
     if lacks and not partial:
@@ -131,9 +133,9 @@ def merge_shards(out: Path, folders: Sequence[Path], *, partial: bool = False) -
         for part in parts if lacks else ():
             part.write(folder)
         copy_manifests(manifests, folder / "manifests")
-        keys = (key for own in score_keys(manifests, detectors, options) for key in own)
+        keys = (key for own in score_keys(manifests, detectors, options, recipes) for key in own)
         _store(folder, detectors, scores, keys, should_stop)
-        written = score_into_locked(manifests, detectors, folder, options=options)
+        written = score_into_locked(manifests, detectors, folder, options=options, recipes=recipes)
         _stop_if(should_stop)
     moved = {out / path.relative_to(folder): found for path, found in written.items()}
     return Merged(moved, lacks)

@@ -32,11 +32,14 @@ LOSSLESS = "pcm_f32le"
 
 
 class Recipe(NamedTuple):
-    """An entry of a suite, ``options`` as JSON; random draws follow from name, seed and item."""
+    """An entry of a suite, ``options`` as JSON; random draws follow from name, seed and item.
+
+    That of a whole manifest has no item.
+    """
 
     name: str
     seed: int
-    item: str
+    item: str = ""
     kind: str | None = None
     options: str = "{}"
 

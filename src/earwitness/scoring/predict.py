@@ -120,12 +120,12 @@ def plan_scoring(
     use_skip_time: bool = False,
     batch_size: int | None = None,
     stores: Sequence[RowStore] = (),
-    recipes: Sequence[Sequence[Recipe]] = (),
+    recipes: Sequence[Recipe] = (),
 ) -> Plan:
     """Return the plan of a scoring run; see ``predict``.
 
-    Finished rows are taken from ``stores``, one per detector, and added to them. ``recipes``
-    perturb the rows of each manifest; jobs of one file then follow each other.
+    Finished rows are taken from ``stores``, one per detector, and added to them. Each of
+    ``recipes`` perturbs the rows of a manifest; jobs of one file then follow each other.
     """
     tallies: list[AnyTally] = []
     for detector in detectors:
@@ -138,7 +138,7 @@ def plan_scoring(
     requests = [tally.request for tally in tallies if isinstance(tally, Tally)]
     jobs = [_row_jobs(manifest, requests) for manifest in manifests]
     if recipes:
-        jobs = [_perturbed(rows, own) for rows, own in zip(jobs, recipes, strict=True)]
+        jobs = list(map(_perturbed, manifests, jobs, recipes))
     distinct = list(dict.fromkeys(job for rows in jobs for job in rows))
     if recipes:
         first = {path: n for n, path in enumerate(dict.fromkeys(job.path for job in distinct))}
@@ -221,8 +221,12 @@ def tabulate(
     ]
 
 
-def _perturbed(jobs: Sequence[Job], recipes: Sequence[Recipe]) -> list[Job]:
-    return [job._replace(recipe=recipe) for job, recipe in zip(jobs, recipes, strict=True)]
+def _perturbed(manifest: Manifest, jobs: Sequence[Job], recipe: Recipe) -> list[Job]:
+    items = manifest.frame["filepath"].to_list()
+    return [
+        job._replace(recipe=recipe._replace(item=item))
+        for job, item in zip(jobs, items, strict=True)
+    ]
 
 
 def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:

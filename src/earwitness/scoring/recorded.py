@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from earwitness.core.predictions import FileScore
 from earwitness.detectors.base import AnyDetector, Scores
 from earwitness.scoring.clips import Job
 from earwitness.scoring.options import ScoringOptions, deciding
+from earwitness.scoring.perturbed import Recipe
 from earwitness.scoring.predict import plan_scoring
 from earwitness.scoring.run_folder import RUN_JSON
 from earwitness.scoring.store import recorded
@@ -68,12 +69,24 @@ def recorded_options(place: Path, run: Mapping[str, Any]) -> ScoringOptions:
         raise RunError(f"{place / RUN_JSON}: options: {first_problem(error)}") from None
 
 
+def recorded_recipes(run: Mapping[str, Any], manifests: Iterable[Manifest]) -> list[Recipe]:
+    """Return what perturbs the rows of manifests; nothing if they are not perturbed."""
+    recipes = (run["manifests"][manifest.name].get("recipe") for manifest in manifests)
+    return [Recipe(**recipe) for recipe in recipes if recipe]
+
+
 def score_keys(
-    manifests: Sequence[Manifest], detectors: Sequence[AnyDetector], options: ScoringOptions
+    manifests: Sequence[Manifest],
+    detectors: Sequence[AnyDetector],
+    options: ScoringOptions,
+    recipes: Sequence[Recipe] = (),
 ) -> list[list[tuple[Job, ...]]]:
     """Return the key of every row's score in the store of each detector, by manifest."""
     plan = plan_scoring(
-        manifests, detectors, windows=options.windows, use_skip_time=options.use_skip_time
+        *(manifests, detectors),
+        windows=options.windows,
+        use_skip_time=options.use_skip_time,
+        recipes=recipes,
     )
     keys: list[Callable[[Job], Job]] = [tally.key for tally in plan.tallies]
     return [[tuple(recorded(key(job)) for key in keys) for job in own] for own in plan.jobs]

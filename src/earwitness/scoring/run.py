@@ -52,7 +52,7 @@ def score_into_run(
     *,
     options: ScoringOptions,
     on_start: OnStart | None = None,
-    recipes: Sequence[Sequence[Recipe]] = (),
+    recipes: Sequence[Recipe] = (),
     shard: Shard | None = None,
     command: Sequence[str] = (),
     score: Score = score_plan,
@@ -61,7 +61,7 @@ def score_into_run(
 
     Every row is on disk as soon as it is finished, so the same call resumes an interrupted run.
     Detectors and manifests may be added to a folder. Returns the prediction files by path.
-    ``recipes`` perturb the rows of each manifest. With ``shard`` only its rows are scored;
+    Each of ``recipes`` perturbs the rows of a manifest. With ``shard`` only its rows are scored;
     ``command`` is recorded, see ``describe_shard``. ``score`` runs the plan.
 
     Raises:
@@ -72,15 +72,13 @@ def score_into_run(
     check_unique_names(manifests)
     if options.resume == "never":
         refuse_contents(out)
-    if shard is not None and recipes:
-        raise UsageError("shards of perturbed items are not supported, expected a clean run")
     with locked(out):
         if shard is None:
-            begin_run(out, manifests, detectors, options)
+            begin_run(out, manifests, detectors, options, recipes=recipes)
         else:
             parts, counts = cut_shard(manifests, shard)
             described = describe_shard(shard, counts, command)
-            begin_run(out, manifests, detectors, options, shard=described)
+            begin_run(out, manifests, detectors, options, recipes=recipes, shard=described)
             for part in parts:
                 part.write(out)
             manifests = [
@@ -104,7 +102,7 @@ def score_into_locked(
     *,
     options: ScoringOptions,
     on_start: OnStart | None = None,
-    recipes: Sequence[Sequence[Recipe]] = (),
+    recipes: Sequence[Recipe] = (),
     score: Score = score_plan,
 ) -> dict[Path, Predictions]:
     """Score manifests into a run folder that is locked and has a ``run.json``."""
@@ -192,7 +190,7 @@ def _score(
     *,
     if_stopped: str,
     stores: Sequence[RowStore] = (),
-    recipes: Sequence[Sequence[Recipe]] = (),
+    recipes: Sequence[Recipe] = (),
 ) -> list[Predictions]:
     """Score manifests; Ctrl-C stops after the files in progress."""
     plan = plan_scoring(

@@ -31,6 +31,7 @@ from earwitness.core.remote import is_url
 from earwitness.core.text_table import read_text_table
 from earwitness.detectors.base import AnyDetector
 from earwitness.scoring.options import ScoringOptions, deciding
+from earwitness.scoring.perturbed import Recipe
 from earwitness.scoring.store import STORE_FOLDER
 from earwitness.splits.manifests import SPLITS_JSON, recorded_roots, write_manifest, write_root
 
@@ -44,14 +45,18 @@ def begin_run(
     detectors: Sequence[AnyDetector],
     options: ScoringOptions,
     *,
+    recipes: Sequence[Recipe] = (),
     shard: Mapping[str, Any] | None = None,
 ) -> None:
     """Add manifests and detectors to ``run.json``; raise ``RunError`` if it is of another run.
 
-    ``shard`` describes the part of the manifests that the folder is for; see ``describe_shard``.
+    Each of ``recipes`` perturbs the rows of a manifest. ``shard`` describes the part of the
+    manifests that the folder is for; see ``describe_shard``.
     """
     path = out / RUN_JSON
     before, now = read_run(path), _describe(manifests, detectors, options)
+    for manifest, recipe in zip(manifests, recipes, strict=bool(recipes)):
+        now["manifests"][manifest.name]["recipe"] = recipe._asdict()
     if shard is not None:
         now["shard"] = dict(shard)
     if before is None:
@@ -220,6 +225,7 @@ def write_errors(predictions: Sequence[Predictions], path: Path) -> None:
 class _Manifest(BaseModel):
     digest: str
     roots: list[str] = []
+    recipe: Recipe | None = None
 
 
 class _Detector(BaseModel):

@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 from earwitness.core.io import file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.scoring.merge import find_shards
-from earwitness.scoring.recorded import has_all, recorded_detector, recorded_options, score_keys
+from earwitness.scoring.recorded import (
+    has_all,
+    recorded_detector,
+    recorded_options,
+    recorded_recipes,
+    score_keys,
+)
 from earwitness.scoring.run_folder import RUN_JSON, read_run
 from earwitness.scoring.shards import Shard, read_part
 from earwitness.scoring.store import STORE_FOLDER, read_scores
@@ -61,7 +67,8 @@ def _count(place: Path, run: dict[str, Any]) -> Progress:
     manifests = [manifest for manifest in read if manifest is not None]
     detectors = [recorded_detector(place, card) for card in run["detectors"]]
     scores = [read_scores(place / STORE_FOLDER, d.card.name) for d in detectors]
-    keys = score_keys(manifests, detectors, recorded_options(place, run))
+    recipes = recorded_recipes(run, manifests)
+    keys = score_keys(manifests, detectors, recorded_options(place, run), recipes)
     rows = [row for own in keys for row in own]
     done = [row for row in rows if has_all(row, scores)]
     failed = [row for row in done if any(s[k].error for k, s in zip(row, scores, strict=True))]

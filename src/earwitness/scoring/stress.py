@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -19,7 +20,7 @@ from earwitness.detectors.base import AnyDetector, FileDetector
 from earwitness.perturb.suites import Entry, Suite
 from earwitness.scoring.options import ScoringOptions
 from earwitness.scoring.perturbed import CLEAN, Recipe
-from earwitness.scoring.run import OnStart, score_into_run
+from earwitness.scoring.run import score_into_run
 
 
 def score_perturbed(
@@ -29,7 +30,7 @@ def score_perturbed(
     out: Path,
     *,
     options: ScoringOptions,
-    on_start: OnStart | None = None,
+    **more: Any,
 ) -> dict[Path, Predictions]:
     """Score the clean and the perturbed items of a manifest; see ``score_into_run``.
 
@@ -39,7 +40,7 @@ def score_perturbed(
         suite: The perturbations; ``clean`` is added. Draws also depend on its seed and the item.
         out: The run folder.
         options: Scoring options.
-        on_start: See ``score_into_run``.
+        more: Further options of ``score_into_run``.
 
     Raises:
         UsageError: A detector reads files itself.
@@ -50,27 +51,26 @@ def score_perturbed(
             name = detector.card.name
             raise UsageError(f"{name}: reads whole files itself, expected a detector of clips")
     entries = [Entry(name=CLEAN), *(e for e in suite.perturbations if e.name != CLEAN)]
-    items = manifest.frame["filepath"].to_list()
-    recipes = [[_recipe(entry, suite.seed, item) for item in items] for entry in entries]
-    manifests = [_perturbed(manifest, own) for own in recipes]
-    return score_into_run(
-        manifests, detectors, out, options=options, on_start=on_start, recipes=recipes
-    )
+    recipes = [_recipe(entry, suite.seed) for entry in entries]
+    manifests = [_perturbed(manifest, recipe) for recipe in recipes]
+    return score_into_run(manifests, detectors, out, options=options, recipes=recipes, **more)
 
 
-def _perturbed(manifest: Manifest, recipes: Sequence[Recipe]) -> Manifest:
+def _perturbed(manifest: Manifest, recipe: Recipe) -> Manifest:
     """Return the manifest of a perturbation, with its name, seed and drawn parameters by row."""
+    items = manifest.frame["filepath"].to_list()
+    drawn = [_parameters(recipe._replace(item=item)) for item in items]
     frame = manifest.frame.with_columns(
-        pl.Series("perturbation", [recipe.name for recipe in recipes], pl.String),
-        pl.Series("perturbation_seed", [recipe.seed for recipe in recipes], pl.Int64),
-        pl.Series("perturbation_parameters", list(map(_parameters, recipes)), pl.String),
+        pl.lit(recipe.name, pl.String).alias("perturbation"),
+        pl.lit(recipe.seed, pl.Int64).alias("perturbation_seed"),
+        pl.Series("perturbation_parameters", drawn, pl.String),
     )
-    return replace(manifest, name=recipes[0].name, frame=frame)
+    return replace(manifest, name=recipe.name, frame=frame)
 
 
-def _recipe(entry: Entry, seed: int, item: str) -> Recipe:
+def _recipe(entry: Entry, seed: int) -> Recipe:
     options = json.dumps(entry.options, sort_keys=True)
-    return Recipe(entry.name, seed, item, entry.kind, options)
+    return Recipe(entry.name, seed, kind=entry.kind, options=options)
 
 
 def _parameters(recipe: Recipe) -> str:
