@@ -20,12 +20,13 @@ def music(rate_hz: int, seconds: float, n_channels: int, seed: int = 0) -> np.nd
 
 
 def write_av(path: Path, samples: np.ndarray, rate_hz: int, codec: str, **options: Any) -> Path:
-    """Encode ``(n_samples, n_channels)`` with PyAV; options: container format, bit rate."""
+    """Encode ``(n_samples, n_channels)`` with PyAV; options: container format, bit rate, tags."""
     import av
 
     layout = "mono" if samples.shape[1] == 1 else "stereo"
     muxer_options = options.get("muxer", {})
     with av.open(str(path), "w", format=options.get("format"), options=muxer_options) as container:
+        container.metadata.update(options.get("tags", {}))
         stream = container.add_stream(codec, rate=rate_hz, layout=layout)
         stream.codec_context.bit_rate = options.get("bit_rate", 128_000)
         sample_format = options.get("sample_format", "fltp")

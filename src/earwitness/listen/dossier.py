@@ -18,7 +18,6 @@ import polars as pl
 from earwitness.audio.decode import AudioInfo, probe_audio, scan_packets
 from earwitness.audit.audit import audit
 from earwitness.audit.features import FileFeatures, extract_file_features
-from earwitness.audit.schema import Link
 from earwitness.core.errors import UsageError
 from earwitness.core.estimate import Estimate
 from earwitness.core.io import sha256_of
@@ -34,6 +33,12 @@ from earwitness.perturb.copies import write_copies
 from earwitness.perturb.suites import Suite
 
 CONFIDENCE = 0.95
+_EXACT = {
+    "bytes_across": "the same bytes",
+    "packets_across": "the same compressed audio",
+    "samples_across": "the same samples",
+}
+_SOUNDS = {"copy": "the same recording", "version": "another version"}
 LIKE_S = 2.0
 """Reals of at most this many times the length, and at least its inverse, are of similar length."""
 
@@ -63,6 +68,24 @@ class LikelihoodRatio(NamedTuple):
     n_fake: int
 
 
+class Match(NamedTuple):
+    """A file with the same music.
+
+    Attributes:
+        path: The file.
+        relation: What is the same.
+        n_others: Files that are the same in this way, with this one.
+        similarity: Of both recordings, at most 1; ``None`` if not measured.
+        offset_s: Start of the other in it; ``None`` if not measured.
+    """
+
+    path: str
+    relation: str
+    n_others: int = 1
+    similarity: float | None = None
+    offset_s: float | None = None
+
+
 class Recoded(NamedTuple):
     """The results of a perturbed copy, or why there is none."""
 
@@ -85,7 +108,7 @@ class Dossier:
         errors: Measured errors on reals.
         ratios: Likelihood ratios.
         recoded: Results after perturbations.
-        links: The same music in other files; ``None`` if none were given.
+        matches: The same music in other files; ``None`` if none were given.
         reference: Names of the reference predictions.
     """
 
@@ -98,7 +121,7 @@ class Dossier:
     errors: list[MeasuredError] = field(default_factory=list)
     ratios: list[LikelihoodRatio] = field(default_factory=list)
     recoded: list[Recoded] = field(default_factory=list)
-    links: list[Link] | None = None
+    matches: list[Match] | None = None
     reference: list[str] = field(default_factory=list)
 
 
@@ -140,7 +163,7 @@ def gather(
         c2pa=read_c2pa(path),
         reference=[str(each) for each in reference],
         recoded=list(_recode(path, detectors, suite, working)) if suite and not song.error else [],
-        links=_find_links(path, against, working) if against else None,
+        matches=_find_matches(path, against, working) if against else None,
     )
     if reference:
         frame = _read_reference(reference, detectors)
@@ -184,16 +207,25 @@ def _recode(
             copy.unlink()
 
 
-def _find_links(
+def _find_matches(
     path: Path, against: Sequence[Manifest], working: Callable[[str], None]
-) -> list[Link]:
+) -> list[Match]:
+    """Return each file with the same music once, by the closest relation."""
     working("searching for the same music")
-    own = pl.DataFrame(
-        {"filepath": [str(path.absolute())], "target": [0]},
-        {"filepath": pl.String, "target": pl.Int8},
-    )
+    types = {"filepath": pl.String, "target": pl.Int8}
+    own = pl.DataFrame({"filepath": [str(path.absolute())], "target": [0]}, types)
     report = audit(Manifest("this file", own), against=against, n_workers=0)
-    return [*report.links]
+    exact = {finding.check: finding for finding in report.findings if finding.check in _EXACT}
+    matches = [
+        Match(exact[check].other_filepath or "", relation, exact[check].n_others)
+        for check, relation in _EXACT.items()
+        if check in exact
+    ]
+    matches += [
+        Match(link.other_filepath, _SOUNDS[link.tier], 1, link.similarity, link.offset_s)
+        for link in report.links
+    ]
+    return list({match.path: match for match in reversed(matches)}.values())[::-1]
 
 
 def _read_reference(paths: Sequence[Path], detectors: Sequence[AnyDetector]) -> pl.DataFrame:

@@ -31,6 +31,7 @@ from earwitness.report.tables import (
     make_row,
     name_cell,
     number_cell,
+    number_columns,
     text_cell,
     text_columns,
 )
@@ -79,7 +80,7 @@ def write_dossier(dossier: Dossier, path: Path, *, command: str, redact: bool = 
         *_errors(dossier),
         *_places(dossier),
         *_recoded(dossier),
-        *_links(dossier, redact=redact),
+        *_matches(dossier, redact=redact),
         _limits(dossier, command),
     ]
     page = render_page(
@@ -314,24 +315,29 @@ def _brief(result: DetectorResult) -> str:
     return f"{formatting.number(result.prob)}{mark}"
 
 
-def _links(dossier: Dossier, *, redact: bool) -> Iterator[Section]:
-    if dossier.links is None:
+def _matches(dossier: Dossier, *, redact: bool) -> Iterator[Section]:
+    if dossier.matches is None:
         return
     rows = [
         make_row(
-            name_cell(f"match {at}" if redact else link.other_filepath),
-            "the same recording" if link.tier == "copy" else "another version",
-            number_cell(link.similarity),
-            number_cell(link.offset_s),
+            name_cell(f"match {at}" if redact else match.path),
+            match.relation,
+            match.n_others,
+            number_cell(match.similarity),
+            number_cell(match.offset_s),
         )
-        for at, link in enumerate(dossier.links, 1)
+        for at, match in enumerate(dossier.matches, 1)
     ]
-    columns = [*text_columns("file", "relation"), Column("similarity"), Column("offset in s")]
+    columns = [
+        *text_columns("file", "relation"),
+        Column("such files", "count"),
+        *number_columns("similarity", "offset in s"),
+    ]
     block: Block = Table("The same music", columns, rows)
     if not rows:
         block = Note("None of the files that were searched holds the same music.", tone="ok")
-    lead = "Searched for in the given collection by acoustic fingerprints."
-    yield Section("links", "The same music elsewhere", lead, [block])
+    lead = "Searched for in the given collection by hashes and acoustic fingerprints."
+    yield Section("matches", "The same music elsewhere", lead, [block])
 
 
 def _limits(dossier: Dossier, command: str) -> Section:
@@ -341,7 +347,7 @@ def _limits(dossier: Dossier, command: str) -> Section:
             if not dossier.reference
             else []
         ),
-        *(["other copies of this music (--against)"] if dossier.links is None else []),
+        *(["other copies of this music (--against)"] if dossier.matches is None else []),
         *(["what changes do to the scores (--suite)"] if not dossier.recoded else []),
         "who made the music, and with what; lyrics; the voice; rights",
         "genre, for which no error is stated apart",
