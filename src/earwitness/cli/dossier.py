@@ -53,7 +53,7 @@ def dossier(
     ] = False,
     device: Annotated[str, predict_option("device")] = "auto",
 ) -> None:
-    """Write what is known of one file, and what detectors find, as a page to stand on.
+    """Write what is known of one file, and what detectors find, as a page for disputes.
 
     The page is a single file that works offline and in print. It states the identity of the file,
     how it was decoded, findings with their measured errors, what changes do to them, limits, and

@@ -103,7 +103,7 @@ class Dossier:
         n_bytes: Size of the file.
         features: Identity and properties of the file.
         info: How it is decoded; ``None`` if it cannot be.
-        tags: Tags, by name; claims of whoever wrote them.
+        tags: Tags, by name; unverified claims.
         c2pa: What its provenance manifest says, or why that is not known.
         errors: Measured errors on reals.
         ratios: Likelihood ratios.

@@ -117,7 +117,7 @@ def _file(dossier: Dossier, name: str, *, redact: bool) -> Section:
     if dossier.tags and not redact:
         blocks.append(_pairs("Tags", dict(dossier.tags)))
     lead = (
-        "Tags are claims of whoever wrote them; they are in no score. The hash of the packets "
+        "Tags are unverified claims and in no score. The hash of the packets "
         "stays when only tags change, that of the samples when the file is repacked."
     )
     return Section("file", "The file", lead, blocks)
