@@ -13,12 +13,14 @@ from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
 import altair as alt
+import numpy as np
 import pytest
 
 from earwitness.core.estimate import Counts
 from earwitness.evaluation.windows import (
     Segment,
 )
+from earwitness.report.charts.comb import CombSpectrum, comb_picture
 from earwitness.report.charts.curves import (
     Bin,
     Curve,
@@ -95,6 +97,11 @@ def timeline(label: str, values: Values) -> alt.TopLevelMixin:
     return timeline_chart([Band(label, bars, 0.5)], title=label, subtitle="s", duration_s=30)
 
 
+def comb(label: str, values: Values) -> alt.TopLevelMixin:
+    residual = np.resize(np.nan_to_num(np.asarray([0.0, *values], dtype=np.float32)), 11_888)
+    return comb_picture(CombSpectrum(residual, 50.0), {"decoder_guess": label}, title=label)
+
+
 def learning(label: str, values: Values) -> alt.TopLevelMixin:
     names = ("train_loss", "valid_loss", "valid_auroc", "valid_balanced_accuracy")
     rows = [{"epoch": at + 1, **dict.fromkeys(names, v)} for at, v in enumerate(values)]
@@ -111,6 +118,7 @@ CHARTS = {
     "distribution": Chart(distribution),
     "reliability": Chart(reliability),
     "timeline": Chart(timeline),
+    "comb": Chart(comb),
     "learning": Chart(
         learning,
         ("training loss", "validation loss", "AUROC", "balanced accuracy"),

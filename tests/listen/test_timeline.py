@@ -6,6 +6,7 @@ from earwitness.evaluation.windows import (
     Segment,
 )
 from earwitness.listen.text import tick_seconds
+from earwitness.report.charts.style import ink
 from earwitness.report.charts.timeline import Band, timeline_chart
 
 
@@ -32,6 +33,21 @@ def test_bars_start_at_the_threshold_and_differ_by_side():
     assert drawn == [(one.start_s, one.end_s, one.prob) for one in band.segments]
     assert {bar["base"] for bar in bars} == {0.8}
     assert bars[0]["color"] != bars[1]["color"] == bars[2]["color"]
+
+
+def test_what_a_detector_of_traces_does_not_find_is_neither_called_nor_coloured_real():
+    segments = [Segment(0, 10, 0, 0.9), Segment(10, 20, 0, 0.1)]
+    usual, sided = (
+        spec_of(Band("d", segments, 0.5, one_sided=one))["vconcat"][0] for one in (False, True)
+    )
+    labels = [row["encoding"]["y"]["axis"]["labelExpr"] for row in (usual, sided)]
+    assert labels == ["datum.value ? 'fake' : 'real'", "datum.value ? 'trace' : 'no trace'"]
+    colours = [
+        [bar["color"] for bar in bars_of(row, spec_of(Band("d", segments, 0.5, one_sided=one)))]
+        for row, one in ((usual, False), (sided, True))
+    ]
+    assert colours[0][0] == colours[1][0]
+    assert colours[0][1] == ink("real") != colours[1][1]
 
 
 def test_every_detector_has_a_band_and_the_last_one_the_times():

@@ -20,7 +20,7 @@ from earwitness.listen.results import DetectorResult, compare_verdicts
 from earwitness.listen.text import NO_PROOF, describe_score, describe_verdict, printable_name
 from earwitness.report import formatting
 from earwitness.report.blocks import Block, ChartCard, Gallery, Note, Section, Stat
-from earwitness.report.charts.comb import comb_chart
+from earwitness.report.charts.comb import comb_picture, read_comb
 from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.charts.timeline import Band, timeline_chart
 from earwitness.report.headline import Headline
@@ -265,7 +265,9 @@ def _places(dossier: Dossier) -> Iterator[Section]:
             continue
         name = result.card.name
         said = f"{describe_verdict(result)}, {describe_score(result)}"
-        band = Band(said, merge_windows(result.windows), result.card.threshold)
+        band = Band(
+            said, merge_windows(result.windows), result.card.threshold, result.card.one_sided
+        )
         chart = timeline_chart([band], title="", subtitle="", duration_s=song.duration_s)
         label = f"Scores of {name} over {clock(song.duration_s)}: {said}."
         charts = [draw_inline(chart, aria_label=label)]
@@ -280,7 +282,8 @@ def _combs(dossier: Dossier, result: DetectorResult) -> Iterator[ChartCard]:
         return
     name, charts, note = result.card.name, [], ""
     try:
-        comb = comb_chart(dossier.song.path, result.details, result.card)
+        path, details = dossier.song.path, result.details
+        comb = comb_picture(read_comb(path, details, result.card), details, title=path.name)
         charts.append(draw_inline(comb, aria_label=f"Spectrum of the comb that {name} found."))
     except (AudioError, ChartError) as error:
         note = f"No picture: {error}"

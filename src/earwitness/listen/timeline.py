@@ -56,6 +56,7 @@ def plot_hearing(song: SongResult, path: str | Path) -> Path:
             f"{result.card.name} {describe_verdict(result)}, {describe_score(result)}",
             merge_windows(result.windows),
             result.card.threshold,
+            result.card.one_sided,
         )
         for result in song.opinions
         if result.verdict is not None

@@ -1,12 +1,15 @@
-"""Charts of a decoder's comb: a song's residual spectrum folded by the period, and some teeth.
+"""Charts of a decoder's comb: the residual spectrum folded by its period, along it, and some teeth.
 
-Conventions: residuals are mean levels over the running median in dB. An offset is a distance from
-the nearest multiple of the period, in Hz.
+Conventions: residuals are mean levels over the running median in dB; teeth are the multiples of the
+period in the detector's band. Where they are close, several are folded side by side: a comb has a
+peak at each, a note at one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import altair as alt
 import numpy as np
@@ -24,23 +27,40 @@ from earwitness.report.charts.style import (
     heading,
     ink,
     printable,
+    row_heading,
 )
 
 _WIDTH = 760
 _N_SHOWN = 12
-"""Teeth in the lower chart, which starts where they are strongest."""
+"""Teeth in the lowest chart, which is where they stand out most."""
+_MIN_FOLD_HZ, _MAX_TEETH = 80.0, 8
+"""Least width that is folded, if that takes no more teeth than this."""
+_MAX_BANDS = 30
+_BIN_HZ = comb.SAMPLE_RATE_HZ / comb.N_FFT
 
 
-def comb_chart(path: Path, details: Details, card: DetectorCard) -> alt.VConcatChart:
-    """Draw the comb of a file: its spectrum folded by the period, over a stretch of its teeth.
+class CombSpectrum(NamedTuple):
+    """What a chart shows of a file.
+
+    Attributes:
+        residual: Residual spectrum in dB, ``(n_bins,)`` from 0 Hz.
+        period_hz: Distance of the teeth.
+    """
+
+    residual: NDArray[np.float32]
+    period_hz: float
+
+
+def read_comb(path: Path, details: Details, card: DetectorCard) -> CombSpectrum:
+    """Return the spectrum of a file in which a detector found a comb; the file is read again.
 
     Args:
-        path: The scored file, which is read again.
+        path: The scored file.
         details: The detector's columns of this file, with a ``decoder_period_hz``.
         card: The detector's card.
 
     Raises:
-        AudioError: The file cannot be read, or its spectrum is empty.
+        AudioError: The file cannot be read, or its spectrum is empty or has no such teeth.
     """
     contract, period_hz = card.contract, float(details["decoder_period_hz"] or 0)
     rate_hz = contract.sample_rate_hz
@@ -48,50 +68,122 @@ def comb_chart(path: Path, details: Details, card: DetectorCard) -> alt.VConcatC
     residual = comb.flatten(comb.comb_spectrum_db(np.atleast_2d(samples)))
     if residual is None:
         raise AudioError(str(path), "spectrum is empty, expected content from 1000 to 3000 Hz")
+    if not period_hz >= 4 * _BIN_HZ or not comb.fold(residual, period_hz).shape[1]:
+        raise AudioError(str(path), f"no lines every {period_hz:g} Hz in its spectrum")
+    return CombSpectrum(residual, period_hz)
+
+
+def comb_picture(found: CombSpectrum, details: Details, *, title: str) -> alt.VConcatChart:
+    """Draw the charts of a comb below each other, as a file of its own."""
     n_teeth, guess = details.get("n_teeth"), details.get("decoder_guess")
     subtitle = (
-        f"Above, the spectrum between all lines laid over each other: a spike at 0 is a comb every "
-        f"{period_hz:.4g} Hz; music without one is level. Below, some of its lines"
-        + (f" ({n_teeth} in all)." if n_teeth else ".")
-        + (f" Such a comb is left by {guess}." if guess else "")
+        f"A comb: lines every {found.period_hz:.4g} Hz"
+        + (f", {n_teeth} of them above the background" if n_teeth else "")
+        + (f", as left by {guess}." if guess else ".")
     )
-    lines = break_lines(printable(path.name), 84), break_lines(subtitle, 104)
-    rows = _folded(residual, period_hz), _stretch(residual, period_hz)
-    chart: alt.VConcatChart = alt.vconcat(*rows, spacing=20).properties(
+    lines = break_lines(printable(title), 84), break_lines(subtitle, 112)
+    titles = (
+        "All lines, averaged: peaks at the dashed lines are a comb; without one, it is level",
+        "Along the spectrum: mean level on the lines (orange) and between them (grey)",
+        "The lines where they stand out most",
+    )
+    rows = [
+        alt.LayerChart(layer=layers).properties(width=_WIDTH, height=130, title=row_heading([text]))
+        for layers, text in zip(comb_layers(found), titles, strict=True)
+    ]
+    chart: alt.VConcatChart = alt.vconcat(*rows, spacing=18).properties(
         padding=16, title=heading(*lines, frame="bounds")
     )
     return configure_picture(chart, font_px=12)
 
 
-def _folded(residual: NDArray[np.float32], period_hz: float) -> alt.LayerChart:
-    """Draw the mean over all teeth of each offset, with 0 in the middle."""
-    means = comb.fold(residual, period_hz).mean(axis=1, dtype=np.float64)
-    offsets_hz = np.arange(len(means) + 1) / len(means) * period_hz - period_hz / 2
-    around = np.roll(means, len(means) // 2)
-    middle = float(np.median(around))
-    rows = [
-        {"hz": float(hz), "db": float(db) - middle}
-        for hz, db in zip(offsets_hz, [*around, around[0]], strict=True)
-    ]
-    x = _x("distance from the nearest line (Hz)", -period_hz / 2, period_hz / 2)
-    levels = [row["db"] for row in rows]
+def comb_layers(found: CombSpectrum) -> tuple[list[alt.Chart], ...]:
+    """Return the layers of the charts: folded by the period, along the spectrum, and some teeth."""
+    return _folded(found), _along(found), _teeth(found)
+
+
+def _folded(found: CombSpectrum) -> list[alt.Chart]:
+    """Return the mean over the spectrum of each offset from a tooth, over one or more teeth."""
+    residual, period_hz = found
+    n_teeth = 1
+    while n_teeth < _MAX_TEETH and n_teeth * period_hz < _MIN_FOLD_HZ:
+        n_teeth *= 2
+    width_hz = n_teeth * period_hz
+    means = comb.fold(residual, width_hz).mean(axis=1, dtype=np.float64)
+    # half a period before the first tooth, so that each has both its sides
+    n_before = len(means) // (2 * n_teeth)
+    levels = np.roll(means, n_before) - np.median(means)
+    hz = (np.arange(len(means) + 1) - n_before) / len(means) * width_hz
+    rows = _points(hz, [*levels, levels[0]])
+    x = _x("distance from a line (Hz)", float(hz[0]), float(hz[-1]))
     # on a scale of their own, small random levels would look like lines
-    scale = alt.Scale(domain=[min(-0.75, *levels), max(1.5, *levels)])
-    title = ["mean over the", "median (dB)"]
-    y = alt.Y("db:Q", title=title, axis=alt.Axis(grid=False), scale=scale)
+    ends = min(-0.75, float(levels.min())), max(1.5, float(levels.max()))
+    scale = alt.Scale(domain=list(ends))
+    y = alt.Y("db:Q", title="mean level (dB)", axis=alt.Axis(grid=False), scale=scale)
     area = data_chart(rows).mark_area(
-        color=ink("fake"), opacity=0.35, line={"color": ink("fake"), "strokeWidth": 1.5}
+        color=ink("fake"),
+        opacity=0.35,
+        line={"color": ink("fake"), "strokeWidth": 1.5},
+        aria=False,
     )
-    return _sized(alt.LayerChart(layer=[area.encode(x=x, y=y)]), height=190)
+    teeth = _rules(np.arange(n_teeth) * period_hz, x)
+    return [teeth, area.encode(x=x, y=y)]
 
 
-def _stretch(residual: NDArray[np.float32], period_hz: float) -> alt.LayerChart:
-    """Draw the stretch of the spectrum with the strongest teeth, which are marked."""
-    hz = np.arange(len(residual)) * comb.SAMPLE_RATE_HZ / comb.N_FFT
+def _along(found: CombSpectrum) -> list[alt.Chart]:
+    """Return the mean level on the teeth and between them, in bands of equal numbers of teeth."""
+    levels = comb.fold(*found)
+    n_offsets, n_teeth = levels.shape
+    margin = max(2, n_offsets // 8)
+    between = levels[margin : n_offsets - margin + 1].mean(axis=0)
+    first = np.ceil(comb.BAND_HZ[0] / found.period_hz)
+    rows = [
+        _band(
+            (first + part[0] - 0.5) * found.period_hz,
+            (first + part[-1] + 0.5) * found.period_hz,
+            float(levels[0, part].mean()),
+            float(between[part].mean()),
+        )
+        for part in np.array_split(np.arange(n_teeth), min(n_teeth, _MAX_BANDS))
+    ]
+    low_hz = (first - 0.5) * found.period_hz
+    x = _x("frequency (Hz)", low_hz, low_hz + n_teeth * found.period_hz)
+    base = data_chart(rows)
+    axis = alt.Axis(grid=False)
+    above = base.mark_rect(color=ink("fake"), opacity=0.35).encode(
+        x=x,
+        x2="end:Q",
+        y=alt.Y("off:Q", title="mean level (dB)", axis=axis),
+        y2="on:Q",
+        description="tooltip:N",
+    )
+    edges = [
+        base.mark_rule(color=ink(colour), strokeWidth=2, aria=False).encode(
+            x=x, x2="end:Q", y=f"{field}:Q"
+        )
+        for field, colour in (("off", "soft"), ("on", "fake"))
+    ]
+    return [above, *edges]
+
+
+def _band(start_hz: float, end_hz: float, on_db: float, off_db: float) -> dict[str, object]:
+    told = f"{start_hz:.0f} to {end_hz:.0f} Hz: {on_db:.1f} dB on the lines, {off_db:.1f} between"
+    ends = {"hz": float(start_hz), "end": float(end_hz)}
+    return {**ends, "on": on_db, "off": off_db, "tooltip": told}
+
+
+def _teeth(found: CombSpectrum) -> list[alt.Chart]:
+    """Return the stretch of the spectrum whose teeth stand out most, with dashed lines at them."""
+    residual, period_hz = found
+    hz = np.arange(len(residual)) * _BIN_HZ
     teeth = np.arange(np.ceil(comb.BAND_HZ[0] / period_hz), hz[-1] // period_hz) * period_hz
     n_shown = min(_N_SHOWN, len(teeth))
-    levels = np.interp(teeth, hz, residual)
-    start = int(np.argmax(np.convolve(levels, np.ones(n_shown), mode="valid")))
+    before, level, after = (
+        np.interp(teeth + side * period_hz / 2, hz, residual) for side in (-1, 0, 1)
+    )
+    # a note is louder than both its neighbours only once; a comb is everywhere
+    height = np.clip(level - np.maximum(before, after), -3, 3)
+    start = int(np.argmax(np.convolve(height, np.ones(n_shown), mode="valid")))
     shown = teeth[start : start + n_shown]
     low_hz, high_hz = float(shown[0] - period_hz / 2), float(shown[-1] + period_hz / 2)
     inside = (hz >= low_hz) & (hz <= high_hz)
@@ -100,21 +192,28 @@ def _stretch(residual: NDArray[np.float32], period_hz: float) -> alt.LayerChart:
     whole = int(inside.sum()) // size * size
     centres = hz[inside][:whole].reshape(-1, size).mean(axis=1)
     highest = residual[inside][:whole].reshape(-1, size).max(axis=1)
-    curve = [{"hz": float(f), "db": float(db)} for f, db in zip(centres, highest, strict=True)]
     x = _x("frequency (Hz)", low_hz, high_hz)
-    y = alt.Y("db:Q", title=["over the running", "median (dB)"], axis=alt.Axis(grid=False))
-    marks = data_chart([{"hz": float(f)} for f in shown]).mark_rule(
-        color=ink("fake"), strokeWidth=1, strokeDash=[3, 3]
+    y = alt.Y("db:Q", title="level (dB)", axis=alt.Axis(grid=False))
+    line = data_chart(_points(centres, highest)).mark_line(
+        color=ink("ink"), strokeWidth=1, aria=False
     )
-    line = data_chart(curve).mark_line(color=ink("ink"), strokeWidth=1)
-    return _sized(alt.LayerChart(layer=[marks.encode(x=x), line.encode(x=x, y=y)]), height=130)
+    return [_rules(shown, x), line.encode(x=x, y=y)]
 
 
-def _sized(chart: alt.LayerChart, *, height: int) -> alt.LayerChart:
-    made: alt.LayerChart = chart.properties(width=_WIDTH, height=height)
-    return made
+def _points(hz: NDArray[np.floating], levels: Iterable[float]) -> list[dict[str, float]]:
+    return [{"hz": float(f), "db": float(db)} for f, db in zip(hz, levels, strict=True)]
+
+
+def _rules(teeth_hz: NDArray[np.floating], x: alt.X) -> alt.Chart:
+    marks = data_chart([{"hz": float(hz)} for hz in teeth_hz])
+    drawn: alt.Chart = marks.mark_rule(
+        color=ink("fake"), strokeWidth=1, strokeDash=[3, 3], aria=False
+    ).encode(x=x)
+    return drawn
 
 
 def _x(title: str, low_hz: float, high_hz: float) -> alt.X:
-    scale = alt.Scale(domain=[low_hz, high_hz], nice=False)
-    return alt.X("hz:Q", title=title, scale=scale, axis=alt.Axis(grid=False))
+    scale = alt.Scale(domain=[float(low_hz), float(high_hz)], nice=False)
+    return alt.X(
+        "hz:Q", title=title, scale=scale, axis=alt.Axis(grid=False, labelFlush=False, tickCount=10)
+    )

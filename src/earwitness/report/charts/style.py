@@ -105,6 +105,19 @@ def heading(text: Sequence[str], subtitle: Sequence[str], *, frame: str) -> alt.
     )
 
 
+def row_heading(text: Sequence[str]) -> alt.TitleParams:
+    """Return the title of one of several charts below each other, line by line."""
+    return alt.TitleParams(
+        text=list(text),
+        anchor="start",
+        frame="group",
+        fontSize=14,
+        fontWeight="bold",
+        color=ink("ink"),
+        offset=6,
+    )
+
+
 def configure_picture(chart: TChart, *, font_px: int) -> TChart:
     """Return a chart with the fonts and colours of one that is a file of its own."""
     made: TChart = (

@@ -11,7 +11,14 @@ from typing import NamedTuple
 import altair as alt
 
 from earwitness.evaluation.windows import Segment, tick_seconds
-from earwitness.report.charts.style import break_lines, configure_picture, data_chart, heading, ink
+from earwitness.report.charts.style import (
+    break_lines,
+    configure_picture,
+    data_chart,
+    heading,
+    ink,
+    row_heading,
+)
 
 _WIDTH_PX, _HEIGHT_PX, _LINE_UNITS = 760, 84, 84
 _TRUTH_PX = 10
@@ -23,11 +30,15 @@ _CLOCK = (
 
 
 class Band(NamedTuple):
-    """One detector's scores, without overlaps, and its verdict as the title."""
+    """One detector's scores, without overlaps, and its verdict as the title.
+
+    What a one-sided detector does not find is drawn as neither real nor fake.
+    """
 
     title: str
     segments: Sequence[Segment]
     threshold: float
+    one_sided: bool = False
 
 
 class Truth(NamedTuple):
@@ -88,22 +99,16 @@ def _row(band: Band, duration_s: float, *, is_last: bool) -> alt.LayerChart:
     )
     score_axis = alt.Axis(
         values=[0, 1],
-        labelExpr="datum.value ? 'fake' : 'real'",
+        labelExpr="datum.value ? 'trace' : 'no trace'"
+        if band.one_sided
+        else "datum.value ? 'fake' : 'real'",
         title=None,
         grid=False,
         ticks=False,
         domain=False,
         labelPadding=8,
     )
-    title = alt.TitleParams(
-        text=break_lines(band.title, _LINE_UNITS + 10),
-        anchor="start",
-        frame="group",
-        fontSize=14,
-        fontWeight="bold",
-        color=ink("ink"),
-        offset=6,
-    )
+    title = row_heading(break_lines(band.title, _LINE_UNITS + 10))
     threshold = (
         data_chart([{"threshold": band.threshold}])
         .mark_rule(color=ink("ink"), strokeWidth=1)
@@ -121,7 +126,8 @@ def _row(band: Band, duration_s: float, *, is_last: bool) -> alt.LayerChart:
 
 
 def _backgrounds(band: Band, duration_s: float) -> list[alt.Chart]:
-    halves = ((band.threshold, 1.0, ink("mid")), (0.0, band.threshold, ink("pale")))
+    below = ink("empty" if band.one_sided else "pale")
+    halves = ((band.threshold, 1.0, ink("mid")), (0.0, band.threshold, below))
     return [
         data_chart([{"from": 0, "to": duration_s, "low": low, "high": high}])
         .mark_rect(color=color)
@@ -131,13 +137,14 @@ def _backgrounds(band: Band, duration_s: float) -> list[alt.Chart]:
 
 
 def _bars(band: Band) -> alt.Chart:
+    below = "ghost" if band.one_sided else "real"
     rows = [
         {
             "from": segment.start_s,
             "to": segment.end_s,
             "base": band.threshold,
             "score": segment.prob,
-            "color": ink("fake" if segment.prob >= band.threshold else "real"),
+            "color": ink("fake" if segment.prob >= band.threshold else below),
         }
         for segment in band.segments
     ]
