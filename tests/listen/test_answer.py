@@ -138,3 +138,15 @@ def test_a_trace_just_below_the_limit_is_not_found_in_the_details_either() -> No
     assert "comb finds no trace, score" in "\n".join(
         line.plain for line in describe_in_full(missed, width=100)
     )
+
+
+def test_a_detector_of_traces_never_says_real_or_fake_on_the_terminal() -> None:
+    for own in (result(COMB, 5, -5, 5, -5), result(COMB, -5), result(COMB, 5)):
+        shown = " ".join(line.plain for line in describe_in_full(song(own), width=100))
+        detector = shown[shown.index("comb finds") :]
+        assert "real" not in detector
+        assert "fake" not in detector
+        assert "0 no trace, 1 trace" in shown
+        assert "▁ no trace · █ trace" in shown
+    both = describe_in_full(song(result(COMB, -5), result(LR, -5)), width=100)
+    assert "▁ real or no trace · █ fake or trace" in " ".join(line.plain for line in both)

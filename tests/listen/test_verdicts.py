@@ -133,6 +133,7 @@ def test_neighbours_that_sound_fake_make_one_run_over_gaps() -> None:
             "The detectors disagree: d0 finds a trace, d1 says real.",
             True,
         ),
+        (["finds a trace"] * 2, "Both detectors find a trace.", False),
         (["finds no trace"] * 2, "Both detectors find no trace.", False),
         (
             ["finds no trace", "says real"],

@@ -163,6 +163,8 @@ def compare_verdicts(results: Sequence[DetectorResult]) -> str | None:
     where = {"undecided": "are undecided", "no trace": "find no trace"}.get(
         side, f"point to {side}"
     )
+    if all(verdict == "finds a trace" for _, verdict in given):
+        where = "find a trace"
     return f"{'Both' if len(given) == 2 else f'All {len(given)}'} detectors {where}."
 
 

@@ -37,15 +37,19 @@ from earwitness.listen.results import (
 from earwitness.report import formatting
 
 NO_PROOF = (
-    "A detector finds artifacts like those it was trained on; no verdict proves how a song was "
-    "made."
+    "A detector finds artifacts of the kinds that it knows; no verdict proves how a song was made."
 )
-LEGEND = "▁ real · █ fake · the threshold is at half height · blank: not analysed"
 _MAX_WIDTH = 100
 _MAX_SEGMENTS = 4
 _COLUMN_WIDTH = len("finds no trace")
 REAL_STYLE, FAKE_STYLE = "blue", "red"
-_STYLES = {"real": REAL_STYLE, "fake": FAKE_STYLE, "undecided": "yellow", "no trace": "default"}
+NO_TRACE_STYLE = "default"
+_STYLES = {
+    "real": REAL_STYLE,
+    "fake": FAKE_STYLE,
+    "undecided": "yellow",
+    "no trace": NO_TRACE_STYLE,
+}
 
 
 def describe_verdict(result: DetectorResult) -> str:
@@ -84,8 +88,26 @@ def describe_in_full(song: SongResult, *, width: int) -> list[Text]:
     for result in song.opinions:
         lines += [*_detector_lines(result, song.duration_s or 0, width), Text()]
     if song.has_verdict:
-        lines += [Text(LEGEND, style="dim"), *_wrap(NO_PROOF, width, indent="", style="dim")]
+        lines += [
+            Text(_legend(song.opinions), style="dim"),
+            *_wrap(NO_PROOF, width, indent="", style="dim"),
+        ]
     return lines
+
+
+def _legend(results: Sequence[DetectorResult]) -> str:
+    """Return what the ends of the bars mean, in the words of the detectors that have one."""
+    sided = {result.card.one_sided for result in results if result.verdict is not None}
+    low, high = (
+        " or ".join(_ends(one_sided=one)[at] for one in (False, True) if one in sided)
+        for at in (0, 1)
+    )
+    return f"▁ {low} · █ {high} · the threshold is at half height · blank: not analysed"
+
+
+def _ends(*, one_sided: bool) -> tuple[str, str]:
+    """Return in words what scores of 0 and 1 mean."""
+    return ("no trace", "trace") if one_sided else ("real", "fake")
 
 
 def results_table(
@@ -201,10 +223,14 @@ def _detector_lines(result: DetectorResult, duration_s: float, width: int) -> It
     headline = Text(name, style="bold").append(f" {describe_verdict(result)}", style=style)
     threshold = result.card.threshold
     note = "" if result.card.score_kind == "probability" else ", not a probability"
-    scale = f"0 real, 1 fake, threshold {threshold:g}{note}"
+    low, high = _ends(one_sided=result.card.one_sided)
+    scale = f"0 {low}, 1 {high}, threshold {threshold:g}{note}"
     yield headline.append(f", {describe_score(result)} ({scale})", style="not bold")
     n_cells = width - 4
-    bar = draw_bar(result.windows, duration_s, threshold=threshold, n_cells=n_cells)
+    below = NO_TRACE_STYLE if result.card.one_sided else REAL_STYLE
+    bar = draw_bar(
+        result.windows, duration_s, threshold=threshold, n_cells=n_cells, below_style=below
+    )
     yield Text("  ").append_text(bar)
     yield Text("  " + write_axis(duration_s, n_cells), style="dim")
     for sentence in _sentences(result, duration_s):
@@ -228,19 +254,25 @@ def _sentences(result: DetectorResult, duration_s: float) -> Iterator[str]:
 
 
 def _fake_sentence(result: DetectorResult) -> str:
+    one_sided = result.card.one_sided
     runs = fake_segments(result.windows, result.card.threshold)
     segments = merge_windows(result.windows)
     if not runs:
-        return "No segment scores as fake."
+        return "No trace in any segment." if one_sided else "No segment scores as fake."
     if all(segment.prob >= result.card.threshold for segment in segments):
-        return "All analysed segments score as fake."
+        return (
+            "A trace in all analysed segments."
+            if one_sided
+            else "All analysed segments score as fake."
+        )
     longest = sorted(sorted(runs, key=lambda run: run[0] - run[1])[:_MAX_SEGMENTS])
     ranges = ", ".join(f"{clock(start_s)}–{clock(end_s)}" for start_s, end_s in longest)
     others = len(runs) - len(longest)
     fake_s = sum(s.end_s - s.start_s for s in segments if s.prob >= result.card.threshold)
     share = fake_s / covered_s(result.windows)
     more = f" and {formatting.plural(others, 'shorter one')}" if others else ""
-    return f"Scores as fake: {ranges}{more} ({share:.0%} of the analysed audio)."
+    found = "A trace in" if one_sided else "Scores as fake:"
+    return f"{found} {ranges}{more} ({share:.0%} of the analysed audio)."
 
 
 def _abstention_sentence(result: DetectorResult) -> str:
@@ -297,7 +329,12 @@ def _wrap(text: str, width: int, *, indent: str = "  ", style: str = "") -> list
 
 
 def draw_bar(
-    windows: Sequence[Segment], duration_s: float, *, threshold: float, n_cells: int
+    windows: Sequence[Segment],
+    duration_s: float,
+    *,
+    threshold: float,
+    n_cells: int,
+    below_style: str = REAL_STYLE,
 ) -> Text:
     """Return a bar of block characters whose height rises with fakeness."""
     text, blocks = Text(), "▁▂▃▄▅▆▇█"
@@ -307,7 +344,7 @@ def draw_bar(
             continue
         value = fakeness(probability_of(logit), threshold)
         block = blocks[min(int(value * len(blocks)), len(blocks) - 1)]
-        text.append(block, style=FAKE_STYLE if value >= 0.5 else REAL_STYLE)
+        text.append(block, style=FAKE_STYLE if value >= 0.5 else below_style)
     return text
 
 
