@@ -14,6 +14,7 @@ import pytest
 from builders import write_tone
 from earwitness.core.errors import RunError
 from earwitness.core.manifest import Manifest
+from earwitness.detectors.answers import Answer, AnswerFile, read_answers
 from earwitness.detectors.base import Detector
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 from earwitness.scoring.merge import merge_shards
@@ -166,6 +167,19 @@ def test_an_unfinished_shard_lacks_the_rows_that_some_detector_has_not_scored(
     assert content(tmp_path / "out") == content(whole)
 
 
+def test_a_shard_killed_as_it_began_lacks_all_rows(
+    tmp_path: Path, four: Path, manifests: list[Manifest]
+) -> None:
+    shutil.copytree(four, tmp_path / "shards")
+    for folder in ("shard", "store"):
+        shutil.rmtree(tmp_path / "shards" / "shard-2-of-4" / folder)
+    n = n_rows(manifests, 2, 4)
+    with pytest.raises(RunError, match=rf"shard 2/4 lacks {n} of {n} rows: earwitness predict"):
+        merge_shards(tmp_path / "out", [tmp_path / "shards"])
+    with pytest.raises(RunError, match="cannot be read as rows of a shard"):
+        merge_shards(tmp_path / "out", [tmp_path / "shards" / "shard-2-of-4"])
+
+
 def refuse(tmp_path: Path, four: Path, other: Path, match: str) -> None:
     kept = [path for path in sorted(four.iterdir()) if path.name != other.name]
     with pytest.raises(RunError, match=match) as caught:
@@ -258,6 +272,21 @@ def test_a_changed_file_of_a_shard_is_noticed(tmp_path: Path, four: Path) -> Non
     table.with_columns(pl.lit(0, pl.Int8).alias("column:target")).write_parquet(path)
     with pytest.raises(RunError, match="rows of one have another digest than the manifest"):
         merge_shards(tmp_path / "out", [tmp_path / "shards"])
+
+
+def test_answers_of_services_are_merged_each_once(tmp_path: Path, four: Path) -> None:
+    shutil.copytree(four, tmp_path / "shards")
+    answers = [Answer(f"key{n}", f"/{n}.wav", "ü") for n in range(3)]
+    for number, own in ((1, answers[:2]), (2, answers[1:])):
+        kept = AnswerFile()
+        kept.open(tmp_path / "shards" / f"shard-{number}-of-4" / "answers" / "service.jsonl")
+        for answer in own:
+            kept.add(answer)
+    torn = tmp_path / "shards" / "shard-2-of-4" / "answers" / "service.jsonl"
+    torn.write_bytes(torn.read_bytes() + b'{"key": "cut')
+    merge_shards(tmp_path / "out", [tmp_path / "shards"])
+    assert read_answers(tmp_path / "out" / "answers" / "service.jsonl") == answers
+    assert torn.read_bytes().endswith(b"cut")
 
 
 def test_what_a_killed_merge_left_is_swept(tmp_path: Path, four: Path, whole: Path) -> None:

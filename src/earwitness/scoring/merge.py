@@ -3,7 +3,7 @@
 Prediction, window and error files and manifests are the same bytes. Rows of ``store/`` are in the
 order of the manifests, where one run has them in the order of scoring; ``run.json`` is that of the
 first shard without its entry ``shard``, and lists other versions and machines in ``earlier``.
-``answers/`` of services stay with the shards. A merge that lacks rows remains a shard.
+``answers/`` of services are those of all shards, each once. A merge that lacks rows is a shard.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from earwitness.scoring.recorded import (
     recorded_recipes,
     score_keys,
 )
-from earwitness.scoring.run import score_into_locked
+from earwitness.scoring.run import RECORDS, score_into_locked
 from earwitness.scoring.run_folder import (
     RUN_JSON,
     copy_manifests,
@@ -40,7 +40,7 @@ from earwitness.scoring.run_folder import (
     read_run,
     refuse_contents,
 )
-from earwitness.scoring.shards import Part, Shard, join_parts, read_part, shard_numbers
+from earwitness.scoring.shards import Part, Shard, join_parts, read_part, rows_path, shard_numbers
 from earwitness.scoring.store import STORE_FOLDER, RowStore, locked, read_scores
 from earwitness.scoring.workers import held_interrupts
 
@@ -105,6 +105,7 @@ def merge_shards(out: Path, folders: Sequence[Path], *, partial: bool = False) -
         raise RunError(f"{twice[0]}: given twice, expected each shard once")
     runs = [_read_shard(place) for place in places]
     run = _check_same(places, runs)
+    places = [place for place in places if _has_rows(place, run)] or places[:1]
     parts = _join(places, run)
     detectors = [recorded_detector(places[0], card) for card in run["detectors"]]
     options = recorded_options(places[0], run)
@@ -133,7 +134,13 @@ def merge_shards(out: Path, folders: Sequence[Path], *, partial: bool = False) -
         for part in parts if lacks else ():
             part.write(folder)
         copy_manifests(manifests, folder / "manifests")
-        keys = (key for own in score_keys(manifests, detectors, options, recipes) for key in own)
+        keys = (
+            key
+            for both in zip(rows, is_there, strict=True)
+            for key, there in zip(*both, strict=True)
+            if there
+        )
+        _copy_answers(places, folder)
         _store(folder, detectors, scores, keys, should_stop)
         written = score_into_locked(manifests, detectors, folder, options=options, recipes=recipes)
         _stop_if(should_stop)
@@ -165,6 +172,11 @@ def _check_same(places: Sequence[Path], runs: Sequence[dict[str, Any]]) -> dict[
             raise RunError(f"{place}: of another run than {places[0]}: {'; '.join(changes)}")
         run["earlier"] = _union(run["earlier"], earlier_calls(other, run))
     return run
+
+
+def _has_rows(place: Path, run: Mapping[str, Any]) -> bool:
+    """Return whether a shard has its rows; one that was killed as it began has none."""
+    return all(rows_path(place, name).is_file() for name in run["manifests"])
 
 
 def _names(cards: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -246,6 +258,18 @@ def _store(
             for key in dict.fromkeys(keys[at] for keys in distinct):
                 _stop_if(should_stop)
                 store.add(key, known[key])
+
+
+def _copy_answers(places: Sequence[Path], folder: Path) -> None:
+    """Copy what services answered, each line once; a torn last line is left out."""
+    lines: dict[str, dict[bytes, None]] = {}
+    for place in places:
+        for path in sorted((place / RECORDS).glob("*.jsonl")):
+            whole = (line for line in path.read_bytes().splitlines(True) if line.endswith(b"\n"))
+            lines.setdefault(path.name, {}).update(dict.fromkeys(whole))
+    for name, own in lines.items():
+        (folder / RECORDS).mkdir(exist_ok=True)
+        (folder / RECORDS / name).write_bytes(b"".join(own))
 
 
 def _stop_if(should_stop: Callable[[], bool]) -> None:

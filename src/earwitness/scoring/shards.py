@@ -112,17 +112,18 @@ class Part(NamedTuple):
 
     def write(self, out: Path) -> None:
         """Write the rows into the folder of a shard."""
-        with atomic_write(_rows_path(out, self.name)) as temporary:
+        with atomic_write(rows_path(out, self.name)) as temporary:
             self.table.write_parquet(temporary)
 
 
-def _rows_path(folder: Path, name: str) -> Path:
+def rows_path(folder: Path, name: str) -> Path:
+    """Return the path of a manifest's rows in the folder of a shard."""
     return folder / ROWS_FOLDER / f"{file_stem(name)}.parquet"
 
 
 def read_part(folder: Path, name: str) -> Part:
     """Read the rows of a manifest from the folder of a shard."""
-    path = _rows_path(folder, name)
+    path = rows_path(folder, name)
     try:
         table = pl.read_parquet(path)
         if table.columns[:2] != [_POSITION, _FILE] or f"{_COLUMN}filepath" not in table.columns:

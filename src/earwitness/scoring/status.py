@@ -17,7 +17,7 @@ from earwitness.scoring.recorded import (
     score_keys,
 )
 from earwitness.scoring.run_folder import RUN_JSON, read_run
-from earwitness.scoring.shards import Shard, read_part
+from earwitness.scoring.shards import Shard, read_part, rows_path
 from earwitness.scoring.store import STORE_FOLDER, read_scores
 from earwitness.splits.manifests import read_manifest
 
@@ -78,8 +78,8 @@ def _count(place: Path, run: dict[str, Any]) -> Progress:
 def _manifest(place: Path, name: str, run: dict[str, Any]) -> Manifest | None:
     """Return the rows of a folder; ``None`` if its call has not written them yet."""
     if "shard" in run:
-        part = place / "shard" / f"{file_stem(name)}.parquet"
-        return read_part(place, name).manifest(()) if part.is_file() else None
+        has_rows = rows_path(place, name).is_file()
+        return read_part(place, name).manifest(()) if has_rows else None
     path = place / "manifests" / f"{file_stem(name)}.csv"
     return read_manifest(path) if path.is_file() else None
 
