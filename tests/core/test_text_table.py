@@ -162,10 +162,25 @@ def test_what_a_csv_writer_writes_is_read(
 
 def test_a_parquet_file_of_very_many_rows_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
-    pl.select(filepath=pl.repeat("a", 20_000_001)).write_parquet(path)
+    columns = {f"c{n}": pl.repeat(0, 1_000_001, dtype=pl.Int8) for n in range(200)}
+    pl.select(**columns).write_parquet(path)
     assert path.stat().st_size < 1 << 20
-    with pytest.raises(ManifestError, match="20000001 cells, expected at most 20000000"):
+    with pytest.raises(ManifestError, match="200000200 cells, expected at most 200000000"):
         read_table(path, error=ManifestError)
+
+
+def test_a_folder_of_parquet_parts_is_one_table(tmp_path: Path) -> None:
+    folder = tmp_path / "t.parquet"
+    folder.mkdir()
+    with pytest.raises(ManifestError, match="an empty folder, expected the parts of a table"):
+        read_table(folder, error=ManifestError)
+    for n in (2, 1):
+        pl.DataFrame({"filepath": [f"{n}.wav"], "target": [1]}).write_parquet(
+            folder / f"{n}.parquet"
+        )
+    table = read_table(folder, error=ManifestError)
+    assert table.frame.rows() == [("1.wav", "1"), ("2.wav", "1")]
+    assert list(table.lines) == [2, 3]
 
 
 def test_a_parquet_file_that_ends_its_reader_is_one_line() -> None:

@@ -187,10 +187,10 @@ class FeatureCache(ExitStack):
                 self._lines[kind] = self.enter_context(LineFile(path, header, take))
         return self
 
-    def _take_features(self, row: Any) -> None:
+    def _take_features(self, row: Any, _: int) -> None:
         self.features[str(row["sha256"])] = _read_row(row)
 
-    def _take_hash(self, row: Any) -> None:
+    def _take_hash(self, row: Any, _: int) -> None:
         state = FileState(str(row["path"]), int(row["n_bytes"]), int(row["changed_ns"]))
         self.hashes[state] = str(row["sha256"])
 

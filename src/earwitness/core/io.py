@@ -15,15 +15,13 @@ import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from earwitness.core.errors import EarwitnessError, RunError, first_line
-from earwitness.core.remote import RemotePath, is_url, present
+from earwitness.core.remote import join, present
 
 if sys.platform != "win32":
     import fcntl
@@ -34,7 +32,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 MOST_BYTES = 256 << 20
 """Maximum size of a JSON file; a large benchmark's takes a tenth."""
-MOST_CELLS = 20_000_000
+MOST_CELLS = 200_000_000
 """Maximum size of a Parquet table, which packs a column of one value into a few bytes."""
 
 _MAX_STEM_BYTES = 180
@@ -193,18 +191,20 @@ def files_below(folder: Path) -> Iterator[Path]:
         yield from (Path(at, name) for name in sorted(files))
 
 
-def spelled_on_disk(folder: Path, path: str) -> str | None:
+def spelled_on_disk(folder: str | Path, path: str) -> str | None:
     r"""Return the spelling under which a path exists below a folder, or ``None``.
 
     The path is tried as given, with ``\\`` as ``/``, and in Unicode NFC and NFD: which of these a
     disk has depends on the system that wrote the file.
     """
-    spellings = [path, path.replace("\\", "/")]
-    spellings += [unicodedata.normalize(form, spellings[1]) for form in ("NFC", "NFD")]
-    here = os.fspath(folder)
-    join = RemotePath(here).joinpath if is_url(here) else partial(os.path.join, here)
-    there = (s for s in dict.fromkeys(spellings) if present(os.fspath(join(s))))
-    return next(there, None)
+    spellings = [path]
+    if not path.isascii() or "\\" in path:
+        spellings.append(path.replace("\\", "/"))
+        spellings += [unicodedata.normalize(form, spellings[1]) for form in ("NFC", "NFD")]
+    for spelling in dict.fromkeys(spellings):
+        if present(join(folder, spelling)):
+            return spelling
+    return None
 
 
 def missing(path: Path) -> str:
@@ -293,25 +293,37 @@ def tidy_path(path: str) -> str:
     return posixpath.normpath(compose(path).replace("\\", "/"))
 
 
-def read_parquet(path: Path, content: bytes, *, error: type[EarwitnessError]) -> pl.DataFrame:
-    """Return the columns of a Parquet file as text; an ``error`` if over ``MOST_CELLS`` or damaged.
+def read_parquet(path: Path, *, error: type[EarwitnessError]) -> pl.DataFrame:
+    """Return the columns of a Parquet table, a file or a folder of parts, as text.
 
-    A child process reads it first: Polars trusts the sizes stated in the file, and a failed
-    allocation ends the whole process.
+    A child process reads it first, in batches: Polars trusts the sizes stated in the file, and a
+    failed allocation ends the whole process.
+
+    Raises:
+        OSError: There is no such file.
+        EarwitnessError: An ``error``: over ``MOST_CELLS``, or damaged.
     """
     import polars as pl
 
+    from earwitness.core.cache import local_copy
+
+    names = [os.fspath(p) for p in (sorted(path.glob("*.parquet")) if path.is_dir() else [path])]
+    parts = [local_copy(name) for name in names]
+    for part in parts:
+        Path(part).open("rb").close()  # Polars' own error is longer
+    if not parts:
+        raise error(f"{path}: an empty folder, expected the parts of a table (*.parquet)")
     program = """if True:
-        import io, sys
+        import sys
         import polars as pl
-        frame = pl.scan_parquet(io.BytesIO(sys.stdin.buffer.read()))
+        frame = pl.scan_parquet(sys.argv[2:], glob=False)
         n_cells = frame.select(pl.len()).collect().item() * frame.collect_schema().len()
         print(n_cells)
         if n_cells <= int(sys.argv[1]):
-            frame.collect()
+            frame.sink_batches(lambda batch: None)
     """
-    command = [sys.executable, "-P", "-c", program, str(MOST_CELLS)]
-    done = subprocess.run(command, input=content, capture_output=True, check=False)  # noqa: S603 - ours
+    command = [sys.executable, "-P", "-c", program, str(MOST_CELLS), *parts]
+    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - ours
     # Windows reports a crash as a status of at least 1 << 30, other systems as a negative one.
     if not 0 <= done.returncode < 1 << 30:
         raise error(f"{path}: cannot be read as a table (it crashes the reader of Parquet)")
@@ -319,7 +331,7 @@ def read_parquet(path: Path, content: bytes, *, error: type[EarwitnessError]) ->
     if n_cells > MOST_CELLS:
         raise error(f"{path}: {n_cells} cells, expected at most {MOST_CELLS}")
     try:
-        return pl.scan_parquet(BytesIO(content)).collect().with_columns(pl.all().cast(pl.String))
+        return pl.scan_parquet(parts, glob=False).select(pl.all().cast(pl.String)).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as reason:
         first = first_line(reason)
         raise error(f"{path}: cannot be read as a table ({first})") from None

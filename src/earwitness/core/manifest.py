@@ -7,6 +7,7 @@ absolute, URLs, or relative to one of the manifest's roots.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from earwitness.core.errors import ManifestError
 from earwitness.core.io import spelled_on_disk
-from earwitness.core.remote import to_path
+from earwitness.core.remote import is_url, join, to_path
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,7 +55,10 @@ class Manifest:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the rows in order, independent of the roots."""
-        return hashlib.sha256(self.frame.write_csv().encode()).hexdigest()
+        digest = hashlib.sha256()
+        for number, part in enumerate(self.frame.iter_slices(1 << 20)):
+            digest.update(part.write_csv(include_header=number == 0).encode())
+        return digest.hexdigest()
 
     def where(self, *conditions: pl.Expr) -> Manifest:
         """Return the manifest of the items that meet all Polars conditions."""
@@ -62,17 +66,39 @@ class Manifest:
 
     def locate(self, filepath: str) -> Path:
         """Return the path, as spelled on disk, below the first root that has it, else the first."""
-        if filepath in self.moved:
-            return to_path(self.moved[filepath])
-        path = to_path(filepath)
-        roots = () if path.is_absolute() else self.roots
-        there = ((root, spelled_on_disk(root, filepath)) for root in roots or (Path(),))
-        found = next((root / spelling for root, spelling in there if spelling is not None), None)
-        return found or (roots[0] / path if roots else path)
+        return to_path(self._located(filepath)[0])
 
     def locate_all(self) -> list[Path]:
         """Return the path of every item's file."""
-        return [self.locate(filepath) for filepath in self.frame["filepath"].to_list()]
+        return [to_path(name) for name in self.files]
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of all items' files as text, URLs as they are."""
+        return self._found[0]
+
+    @property
+    def missing(self) -> list[str]:
+        """Those of ``files`` that are missing."""
+        return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[list[str], list[str]]:
+        located = [self._located(filepath) for filepath in self.frame["filepath"]]
+        return [name for name, _ in located], [name for name, is_there in located if not is_there]
+
+    def _located(self, filepath: str) -> tuple[str, bool]:
+        """Return the path of an item's file as text, and whether it is there."""
+        if (moved := self.moved.get(filepath)) is not None:
+            return moved, True
+        if is_url(filepath) or os.path.isabs(filepath):  # noqa: PTH117 - any text is a path
+            name = os.fspath(to_path(filepath)) if is_url(filepath) else filepath
+            spelled = spelled_on_disk("", name)
+            return (name, False) if spelled is None else (spelled, True)
+        for root in self.roots or (Path(),):
+            if (spelled := spelled_on_disk(root, filepath)) is not None:
+                return join(root, spelled), True
+        return join(self.roots[0], filepath) if self.roots else filepath, False
 
 
 def distinct_rows(manifests: Iterable[Manifest]) -> dict[Path, dict[str, Any]]:

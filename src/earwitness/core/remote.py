@@ -82,6 +82,15 @@ def present(path: str) -> bool:
     return RemotePath(path).exists() if is_url(path) else os.path.exists(path)  # noqa: PTH110
 
 
+def join(folder: str | Path, name: str) -> str:
+    """Return the path of a name in a folder as text; a URL or an absolute path takes its place."""
+    if isinstance(folder, RemotePath):
+        return os.fspath(folder / name)
+    if is_url(name):
+        return os.fspath(to_path(name))
+    return os.path.join(folder, name)  # noqa: PTH118 - any text is a path
+
+
 class RemotePath(_Local):
     """A URL as a path; what it does not override is that of the URL without ``//`` and query."""
 

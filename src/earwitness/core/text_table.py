@@ -39,7 +39,7 @@ class TextTable:
     """A table as text, and the line of the file, from 1, on which each row begins."""
 
     frame: pl.DataFrame
-    lines: list[int]
+    lines: Sequence[int]
 
 
 def read_text_table(
@@ -63,13 +63,12 @@ def read_table(
     a quote is not closed.
     """
     try:
-        content = path.read_bytes()
+        if path.suffix.lower() == ".parquet":
+            table = _parquet(path, error)
+        else:
+            table = _csv(path, path.read_bytes(), error, needed)
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
-    if path.suffix.lower() == ".parquet":
-        table = _parquet(path, content, error)
-    else:
-        table = _csv(path, content, error, needed)
     names = in_known_case(table.frame.columns, {*needed, *known})
     if twice := spelled_twice(table.frame.columns, names):
         raise error(f"{path}: {twice}")
@@ -173,8 +172,12 @@ def numbers(column: pl.Series) -> pl.Series:
     """Return a text column as numbers, or null for other text; ``0,5`` is 0.5."""
     import polars as pl
 
-    values = {text: parse_number(text) for text in column.drop_nulls().unique()}
-    return column.replace_strict(values, default=None, return_dtype=pl.Float64)
+    found = column.cast(pl.Float64, strict=False)
+    others = column.filter(found.is_null() & column.is_not_null())
+    values = {text: parse_number(text) for text in others.unique()}
+    is_other = column.is_in([*values])
+    rest = column.replace_strict(values, default=None, return_dtype=pl.Float64)
+    return found.zip_with(~is_other.fill_null(value=False), rest) if values else found
 
 
 def parse_number(text: str) -> float | None:
@@ -198,13 +201,15 @@ class _Header:
     is_spaced: bool  # whether a blank follows each delimiter
 
 
-def _parquet(path: Path, content: bytes, error: type[EarwitnessError]) -> TextTable:
+def _parquet(path: Path, error: type[EarwitnessError]) -> TextTable:
     import polars as pl
 
-    frame = read_parquet(path, content, error=error)
+    frame = read_parquet(path, error=error)
     if frame.width == 0:
         raise error(f"{path}: no columns, expected a table")
     filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+    if filled.all():
+        return TextTable(frame, range(2, frame.height + 2))
     return TextTable(frame.filter(filled), (filled.arg_true() + 2).to_list())
 
 

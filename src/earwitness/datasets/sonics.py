@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -125,7 +125,7 @@ def _has_audio_suffix(column: str) -> pl.Expr:
     return pl.col(column).str.to_lowercase().str.contains(f"(?:{pattern})$")
 
 
-def _read(path: Path, needed: tuple[str, ...]) -> tuple[pl.DataFrame, list[int]]:
+def _read(path: Path, needed: tuple[str, ...]) -> tuple[pl.DataFrame, Sequence[int]]:
     """Return the columns of a CSV, except unnamed ones and ``_…``, and the lines of its rows."""
     known = ("skip_time", "duration", "duration_s", "no_vocal", "algorithm", "source")
     table = read_table(path, error=DatasetError, needed=needed, known=(*known, "source_dataset"))
@@ -133,7 +133,7 @@ def _read(path: Path, needed: tuple[str, ...]) -> tuple[pl.DataFrame, list[int]]
     return table.frame.select(names), table.lines
 
 
-def _with_names(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.DataFrame:
+def _with_names(path: Path, frame: pl.DataFrame, lines: Sequence[int]) -> pl.DataFrame:
     """Return rows with numeric ``target`` and the keys ``_path``, ``_name`` and ``_song``."""
     target = labels(frame["target"])
     wrong = (frame["filepath"].is_null() | target.is_null()).arg_true()

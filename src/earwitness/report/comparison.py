@@ -144,7 +144,7 @@ def _read_existing(path: Path) -> list[ComparisonRow]:
     return _parse_rows(path, frame, lines)
 
 
-def _read_text(path: Path) -> tuple[pl.DataFrame, list[int]]:
+def _read_text(path: Path) -> tuple[pl.DataFrame, Sequence[int]]:
     """Return the table as text with our column names, and the line of each row."""
     table = read_table(path, error=PredictionsError, known=(*COMPARISON_COLUMNS, *_ALIASES))
     frame = table.frame

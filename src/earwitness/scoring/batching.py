@@ -7,7 +7,7 @@ which is the file's.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
@@ -79,15 +79,16 @@ class FileScores:
 
     Attributes:
         finished: Scores of finished files, by ``key``.
-        on_finished: Called with every finished file.
+        on_finished: Called with every finished file; adds it to ``finished`` if that is no dict.
     """
 
-    finished: dict[Job, FileScore] = field(default_factory=dict)
+    finished: Mapping[Job, FileScore] = field(default_factory=dict)
     on_finished: Callable[[Job, FileScore], None] | None = None
 
     def finish(self, job: Job, score: FileScore) -> None:
         """Record the score of a file."""
-        self.finished[job] = score
+        if isinstance(self.finished, dict):
+            self.finished[job] = score
         if self.on_finished:
             self.on_finished(job, score)
 
@@ -115,7 +116,7 @@ class Tally(FileScores):
 
     def key(self, job: Job) -> Job:
         """Return the key of a job's scores: the part of the file that this detector uses."""
-        return job if self.request.skips else job._replace(skip_s=0.0)
+        return job if self.request.skips or not job.skip_s else job._replace(skip_s=0.0)
 
     def add(self, decoded: DecodedFile) -> None:
         """Queue the clips of a decoded file that this detector requested."""

@@ -6,7 +6,6 @@ Logits of windows are averaged. A row that could not be scored has a reason in `
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from earwitness.detectors.loading import open_detector
 from earwitness.scoring.batching import Scorers, Tally
 from earwitness.scoring.clips import ClipRequest, DecodedFile, Job
 from earwitness.scoring.perturbed import Recipe
-from earwitness.scoring.store import RowStore, recorded
+from earwitness.scoring.store import RowStore
 from earwitness.scoring.whole_files import FileTally, score_whole_files
 from earwitness.scoring.workers import Task, decode_files
 
@@ -144,9 +143,7 @@ def plan_scoring(
         first = {path: n for n, path in enumerate(dict.fromkeys(job.path for job in distinct))}
         distinct.sort(key=lambda job: first[job.path])
     for tally, store in zip(tallies, stores, strict=False):
-        tally.on_finished = store.add
-        known = ((job, store.finished.get(recorded(job))) for job in map(tally.key, distinct))
-        tally.finished = {job: score for job, score in known if score is not None}
+        tally.on_finished, tally.finished = store.add, store.finished
     tasks = plan_tasks(distinct, [tally for tally in tallies if isinstance(tally, Tally)])
     return Plan(manifests, jobs, tallies, tasks)
 
@@ -231,7 +228,7 @@ def _perturbed(manifest: Manifest, jobs: Sequence[Job], recipe: Recipe) -> list[
 
 def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
     """Return the job of each row, with its absolute path and its skip_time if a request skips."""
-    jobs = [Job(absolute_name(os.fspath(path))) for path in manifest.locate_all()]
+    jobs = [Job(absolute_name(path)) for path in manifest.files]
     if "skip_time" not in manifest.frame.columns or not any(r.skips for r in requests):
         return jobs
     skips = manifest.frame["skip_time"].fill_null(0).to_list()
@@ -240,13 +237,13 @@ def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
 
 def plan_tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
     """Return the decoding tasks of files that some detector has not scored yet."""
-    planned = [set(tally.finished) for tally in tallies]
+    planned: list[set[Job]] = [set() for _ in tallies]
     tasks = []
     for job in jobs:
         wanted: dict[ClipRequest, None] = {}
         for tally, known in zip(tallies, planned, strict=True):
             key = tally.key(job)
-            if key not in known:
+            if key not in known and key not in tally.finished:
                 known.add(key)
                 wanted[tally.request] = None
         if wanted:

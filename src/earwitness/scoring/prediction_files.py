@@ -14,6 +14,7 @@ SONICS'      ``target`` or ``y_true`` ``y_pred``, the score of fake
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -180,7 +181,7 @@ class _Checker:
     """Converts text columns and collects problems."""
 
     frame: pl.DataFrame  # text under our names
-    lines: list[int]  # of each row in the file
+    lines: Sequence[int]  # of each row in the file
     headings: dict[str, str]  # our names → names in the file
     problems: list[tuple[int, str]] = field(default_factory=list)  # line and description
 

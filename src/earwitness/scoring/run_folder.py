@@ -27,7 +27,7 @@ from earwitness.core.errors import PredictionsError, RunError, UsageError
 from earwitness.core.io import atomic_write, file_stem, write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
-from earwitness.core.remote import is_url
+from earwitness.core.remote import is_url, join, recorded_name, to_path
 from earwitness.core.text_table import read_text_table
 from earwitness.detectors.base import AnyDetector
 from earwitness.scoring.options import ScoringOptions, deciding
@@ -177,9 +177,8 @@ def copy_manifests(manifests: Sequence[Manifest], folder: Path) -> list[Path]:
     for manifest, path in zip(manifests, written, strict=True):
         copy = manifest
         if root is None:
-            paths = manifest.frame["filepath"].to_list()
-            both = zip(paths, manifest.locate_all(), strict=True)
-            files = [given if is_url(given) else str(path.absolute()) for given, path in both]
+            both = zip(manifest.frame["filepath"], manifest.files, strict=True)
+            files = [given if is_url(given) else recorded_name(file) for given, file in both]
             located = pl.Series("filepath", files)
             copy = Manifest(manifest.name, manifest.frame.with_columns(located))
         write_manifest(copy, path)
@@ -194,8 +193,11 @@ def _common_root(manifests: Sequence[Manifest]) -> Path | None:
     first = next(iter(firsts)) if len(firsts) == 1 else ()
     if not first:
         return None
-    paths = (zip(m.frame["filepath"].to_list(), m.locate_all(), strict=True) for m in manifests)
-    return first[0] if all(first[0] / p == at for rows in paths for p, at in rows) else None
+    paths = (zip(m.frame["filepath"], m.files, strict=True) for m in manifests)
+    is_below = (
+        at == join(first[0], p) or to_path(at) == first[0] / p for rows in paths for p, at in rows
+    )
+    return first[0] if all(is_below) else None
 
 
 def write_errors(predictions: Sequence[Predictions], path: Path) -> None:

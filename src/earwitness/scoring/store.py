@@ -22,6 +22,7 @@ from earwitness.core.predictions import FileScore, WindowScore
 from earwitness.core.remote import recorded_name
 from earwitness.scoring.clips import Job
 from earwitness.scoring.perturbed import Recipe
+from earwitness.scoring.stored_scores import StoredScores
 
 STORE_FOLDER = "store"
 
@@ -85,15 +86,15 @@ def locked(folder: Path) -> Iterator[None]:
 class LineFile:
     """A JSON lines file open for appending; a context manager that closes it.
 
-    ``take`` is called with every existing row after the header. A file that cannot be opened, or
-    has another header, raises a ``RunError``.
+    ``take`` is called with every existing row after the header, and its position in bytes. A file
+    that cannot be opened, or has another header, raises a ``RunError``.
     """
 
     def __init__(
         self,
         path: Path,
         header: dict[str, Any],
-        take: Callable[[Any], None],
+        take: Callable[[Any, int], None],
         *,
         overwrite: bool = False,
     ) -> None:
@@ -109,31 +110,37 @@ class LineFile:
             self._file.close()
             raise
 
-    def _read(self, header: dict[str, Any], take: Callable[[Any], None]) -> None:
+    def _read(self, header: dict[str, Any], take: Callable[[Any, int], None]) -> None:
         """Pass existing rows to ``take`` and drop a torn last line."""
         self._size = 0
         with write_errors_as_run_errors(self.path), self.path.open("rb") as lines:
             for number, (row, n_bytes) in enumerate(_whole_rows(lines, self.path), 1):
-                self._size += n_bytes
                 if number > 1:
                     self._take_row(number, row, take)
                 elif row != header:
                     raise RunError(f"{self.path}: begins with {row}, expected {header}")
+                self._size += n_bytes
             self._file.truncate(self._size)
         if self._size == 0:
             self._write(header)
 
-    def _take_row(self, number: int, row: Any, take: Callable[[Any], None]) -> None:
+    def _take_row(self, number: int, row: Any, take: Callable[[Any, int], None]) -> None:
         try:
-            take(row)
+            take(row, self._size)
         except (TypeError, KeyError, ValueError):
             raise RunError(f"{self.path}:{number}: not a finished row") from None
         self._n_rows += 1
 
-    def append(self, row: dict[str, Any]) -> None:
-        """Append a row; if it cannot be written, raise ``RunError``: earlier rows stay valid."""
+    def append(self, row: dict[str, Any]) -> int:
+        """Append a row and return its position in bytes.
+
+        Raises:
+            RunError: It cannot be written; earlier rows stay valid.
+        """
+        offset = self._size
         self._write(row)
         self._n_rows += 1
+        return offset
 
     def _write(self, row: dict[str, Any]) -> None:
         line = memoryview(json.dumps(row, allow_nan=False).encode() + b"\n")
@@ -172,19 +179,19 @@ class RowStore(LineFile):
         self, folder: Path, detector: str, *, overwrite: bool = False, keep_errors: bool = True
     ) -> None:
         path, header = _store_file(folder, detector)
-        self.finished: dict[Job, FileScore] = {}
+        self.finished = StoredScores(path, lambda line: _parsed(json.loads(line)))
+        self._keep_errors = keep_errors
         super().__init__(path, header, self._take, overwrite=overwrite)
-        if not keep_errors:
-            self.finished = {j: s for j, s in self.finished.items() if s.error is None}
 
-    def _take(self, row: Any) -> None:
+    def _take(self, row: Any, offset: int) -> None:
         job, score = _parsed(row)
-        self.finished[job] = score
+        if self._keep_errors or score.error is None:
+            self.finished.note(job, offset)
 
     def add(self, job: Job, score: FileScore) -> None:
         """Append the score of a file."""
         job = recorded(job)
-        self.append(
+        offset = self.append(
             {
                 "path": job.path,
                 "skip_s": job.skip_s,
@@ -199,7 +206,7 @@ class RowStore(LineFile):
                 **({} if score.note is None else {"note": score.note}),
             }
         )
-        self.finished[job] = score
+        self.finished.note(job, offset)
 
 
 def _store_file(folder: Path, detector: str) -> tuple[Path, dict[str, Any]]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,19 +21,26 @@ import polars as pl
 from earwitness.core.errors import ManifestError
 from earwitness.core.io import atomic_write, spelled_on_disk, tidy_path, write_json
 from earwitness.core.manifest import KNOWN_COLUMNS, NAME_COLUMNS, PUBLISHED_COLUMNS, Manifest
-from earwitness.core.remote import RemotePath, present, to_path
-from earwitness.core.spectrogram import parse_target
-from earwitness.core.text_table import clean_names, is_missing, numbers, parse_number, read_table
+from earwitness.core.remote import RemotePath, present, redact, to_path
+from earwitness.core.text_table import (
+    clean_names,
+    labels,
+    numbers,
+    read_table,
+    without_missing,
+)
 
 SPLITS_JSON = "splits.json"
+_UNTIDY = r"(^|[^:])//|(^|/)\.\.?(/|$)|/$|\\|[^\x00-\x7F]"
+MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
 def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manifest:
     """Read and validate a manifest.
 
     Args:
-        path: CSV, or Parquet by suffix. Columns ``filepath`` and ``target`` are required;
-            ``skip_time`` defaults to 0.
+        path: CSV, or Parquet by suffix: a file, or a folder of parts. Columns ``filepath`` and
+            ``target`` are required; ``skip_time`` defaults to 0.
         root: Base folder of relative paths. Without it, or for missing files, the root in the
             ``splits.json`` of the manifest's folder is tried, then that folder itself.
 
@@ -54,15 +60,22 @@ def read_manifest(path: str | Path, *, root: str | Path | None = None) -> Manife
 
 def _repeats(path: Path, frame: pl.DataFrame) -> tuple[str, ...]:
     """Return notes on files in several rows."""
-    targets: dict[str, list[int]] = {}
-    for filepath, target in frame.select("filepath", "target").iter_rows():
-        targets.setdefault(tidy_path(filepath), []).append(target)
-    both = [key for key, seen in targets.items() if len(set(seen)) > 1]
-    repeated = [key for key, seen in targets.items() if len(set(seen)) < len(seen)]
+    names = frame["filepath"]
+    is_untidy = names.str.contains(_UNTIDY)
+    tidied = names.filter(is_untidy)
+    tidy = names.scatter(is_untidy.arg_true(), [tidy_path(name) for name in tidied])
+    rows = pl.DataFrame({"key": tidy, "target": frame["target"]})
+    hashed = rows["key"].hash()
+    rows = rows.filter(hashed.is_duplicated())
+    files = rows.group_by("key", maintain_order=True).agg(
+        pl.len().alias("n"), pl.col("target").n_unique().alias("n_targets")
+    )
+    both = files.filter(pl.col("n_targets") > 1)["key"]
+    repeated = files.filter(pl.col("n_targets") < pl.col("n"))["key"]
     notes = []
-    if both:
+    if len(both):
         notes.append(f"{path}: {len(both)} files are both real and fake ({both[0]!r} first)")
-    if repeated:
+    if len(repeated):
         notes.append(
             f"{path}: {len(repeated)} files are in several rows ({repeated[0]!r} first); metrics "
             "of them need --aggregate mean or max"
@@ -72,7 +85,7 @@ def _repeats(path: Path, frame: pl.DataFrame) -> tuple[str, ...]:
 
 def _relocate(path: Path, manifest: Manifest, root: Path) -> Manifest:
     """Return the manifest with missing files found by the tails of their paths."""
-    filepaths = manifest.frame["filepath"].to_list()
+    filepaths = manifest.frame["filepath"].to_list() if manifest.missing else []
     lost = [f for f in filepaths if not present(os.fspath(manifest.locate(f)))]
     if not lost:
         return manifest
@@ -95,12 +108,12 @@ def _relocate(path: Path, manifest: Manifest, root: Path) -> Manifest:
 
 def describe_missing(manifest: Manifest) -> str | None:
     """Return a note on missing files of a manifest; ``None`` if there are none."""
-    files = manifest.locate_all()
-    lost = [str(file) for file in files if not present(os.fspath(file))]
+    lost = manifest.missing
     if not lost:
         return None
+    first = redact(lost[0])
     return (
-        f"{manifest.name}: {len(lost)} of {len(files)} files are missing ({lost[0]} first); "
+        f"{manifest.name}: {len(lost)} of {len(manifest)} files are missing ({first} first); "
         "--root DIR finds them by the tail of their paths"
     )
 
@@ -143,23 +156,28 @@ def shared_root(paths: list[str]) -> Path:
 
 
 def list_manifests(folder: Path) -> list[Path]:
-    """Return the manifests of a folder: those in its ``splits.json``, else every CSV or TSV.
+    """Return the manifests of a folder: those in its ``splits.json``, else CSVs, TSVs and Parquet.
 
     Raises:
         ManifestError: There is none.
     """
     recorded = folder / SPLITS_JSON
     named = _read_recorded(recorded).get("manifests", {}) if recorded.is_file() else {}
-    tables = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".csv", ".tsv"))
+    tables = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in MANIFEST_SUFFIXES)
     paths = [folder / entry["file"] for entry in named.values()] or list(tables)
     if not paths:
-        raise ManifestError(f"{folder}: no manifests, expected CSV files")
+        raise ManifestError(f"{folder}: no manifests, expected CSV or Parquet files")
     return paths
 
 
 def expand_manifests(paths: Iterable[Path]) -> list[Path]:
     """Return paths of manifests, with each folder replaced by the manifests in it."""
-    return [p for path in paths for p in (list_manifests(path) if path.is_dir() else [path])]
+    return [p for path in paths for p in (list_manifests(path) if is_folder(path) else [path])]
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder, other than one of the parts of a Parquet table."""
+    return path.is_dir() and path.suffix.lower() != ".parquet"
 
 
 def arrange(frame: pl.DataFrame) -> pl.DataFrame:
@@ -171,29 +189,30 @@ def arrange(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(first + filled)
 
 
-def _convert_types(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.DataFrame:
-    problems: list[str] = []
-    skip_time = pl.col("skip_time") if "skip_time" in frame.columns else pl.lit(None)
-    rows = frame.select("filepath", "target", skip_time).rows()
-    typed_targets: list[int] = []
-    typed_skips: list[float] = []
-    for line, (filepath, target, skip) in zip(lines, rows, strict=True):
-        value, skip_s = parse_target(target or ""), _seconds(skip)
-        if not filepath:
-            problems.append(f"{path}:{line}: no filepath, expected the path of an audio file")
-        elif value is None:
-            problems.append(f"{path}:{line}: target {target!r}, expected 0 (real) or 1 (fake)")
-        elif skip_s is None:
-            problems.append(f"{path}:{line}: skip_time {skip!r}, expected seconds from 0 up")
-        typed_targets.append(value or 0)
-        typed_skips.append(skip_s or 0.0)
-    if problems:
-        others = f" (and {len(problems) - 1} more rows)" if len(problems) > 1 else ""
-        raise ManifestError(problems[0] + others)
+def _convert_types(path: Path, frame: pl.DataFrame, lines: Sequence[int]) -> pl.DataFrame:
+    skip_time = frame["skip_time"] if "skip_time" in frame.columns else None
+    targets = labels(frame["target"])
+    if skip_time is None:
+        skips = pl.Series([0.0]).new_from_index(0, frame.height)
+    else:
+        given = without_missing(skip_time)
+        skips = numbers(given).set(given.is_null(), 0.0)
+        skips = skips.set(~(skips.is_finite() & (skips >= 0)).fill_null(value=False), None)
+    is_named = frame["filepath"].is_not_null() & (frame["filepath"] != "")
+    wrong = (~is_named.fill_null(value=False) | targets.is_null() | skips.is_null()).arg_true()
+    if len(wrong):
+        row = wrong[0]
+        problem = "no filepath, expected the path of an audio file"
+        if is_named[row] and targets[row] is None:
+            problem = f"target {frame['target'][row]!r}, expected 0 (real) or 1 (fake)"
+        elif is_named[row] and skip_time is not None:
+            problem = f"skip_time {skip_time[row]!r}, expected seconds from 0 up"
+        others = f" (and {len(wrong) - 1} more rows)" if len(wrong) > 1 else ""
+        raise ManifestError(f"{path}:{lines[row]}: {problem}{others}")
     return arrange(
         frame.with_columns(
-            pl.Series("target", typed_targets, dtype=pl.Int8),
-            pl.Series("skip_time", typed_skips, dtype=pl.Float64),
+            targets.cast(pl.Int8).alias("target"),
+            skips.cast(pl.Float64).alias("skip_time"),
             *(
                 pl.lit(None, dtype=pl.String).alias(name)
                 for name in ("source_dataset", "split_tag")
@@ -203,12 +222,6 @@ def _convert_types(path: Path, frame: pl.DataFrame, lines: list[int]) -> pl.Data
         .with_columns(clean_names(frame[name]) for name in NAME_COLUMNS if name in frame.columns)
         .with_columns(numbers(frame[n]) for n in ("duration_s",) if n in frame.columns)
     )
-
-
-def _seconds(text: str | None) -> float | None:
-    """Return a time in seconds: 0 for an empty cell, ``None`` if invalid."""
-    value = 0.0 if is_missing(text) else parse_number(text or "")
-    return value if value is not None and math.isfinite(value) and value >= 0 else None
 
 
 def _roots(path: Path, given: str | Path | None) -> tuple[Path, ...]:

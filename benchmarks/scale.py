@@ -1,0 +1,162 @@
+"""Runs of many files, on this machine: part of no test, for ``docs/scale.md``.
+
+Conventions: a case is a function of the parsed options; its peak memory is that of its process and
+of its largest child. Times on a shared machine compare within one run only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from earwitness.audio.decode import read_audio
+from earwitness.core.cache import CACHE_DIR
+from earwitness.core.io import sha256_of
+from earwitness.core.remote import to_path
+from earwitness.detectors.loading import open_detector
+from earwitness.scoring.options import ScoringOptions
+from earwitness.scoring.predict import plan_scoring
+from earwitness.scoring.run_folder import begin_run, copy_manifests
+from earwitness.scoring.store import STORE_FOLDER, RowStore
+from earwitness.splits.manifests import describe_missing, read_manifest
+
+PART_ROWS = 1_000_000
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Print the wall-clock and processor time of a block."""
+    start, cpu = time.perf_counter(), time.process_time()
+    yield
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu
+    print(f"  {what:<34} {wall_s:8.1f} s  {cpu_s:8.1f} s of CPU, peak {peak} MiB", flush=True)
+
+
+def case_plan(options: argparse.Namespace) -> None:
+    """Plan a run over many rows, of which 99 % have a score."""
+    folder = Path(tempfile.mkdtemp(dir=options.folder))
+    try:
+        if (child := os.fork()) == 0:  # what makes the input counts towards no peak
+            write_scored_run(folder, options.rows)
+            os._exit(0)
+        os.waitpid(child, 0)
+        print(f"plan: {options.rows} rows, 99 % of them scored")
+        start = time.perf_counter()
+        plan_run(folder)
+        print(f"  in all {time.perf_counter() - start:.1f} s")
+    finally:
+        shutil.rmtree(folder)
+
+
+def plan_run(folder: Path) -> None:
+    """Do what ``predict`` does before it decodes."""
+    out, detector = folder / "run", open_detector("comb")
+    with timed("read the manifest"):
+        manifest = read_manifest(folder / "many.parquet")
+    with timed("look for its files"):
+        describe_missing(manifest)
+    with timed("describe the run, with its digest"):
+        begin_run(out, [manifest], [detector], ScoringOptions())
+    with timed("copy the manifest"):
+        copy_manifests([manifest], out / "manifests")
+    with contextlib.ExitStack() as stack:
+        with timed("read the store"):
+            store = stack.enter_context(RowStore(out / STORE_FOLDER, detector.card.name))
+        with timed("plan"):
+            plan = plan_scoring([manifest], [detector], stores=[store])
+            n_left = len(plan.waiting)
+    print(f"  files left to score: {n_left}, tasks: {len(plan.tasks)}")
+    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, -1)]
+    print(f"  peak memory {max(peaks) / 2**20:.2f} GiB")
+
+
+def write_scored_run(folder: Path, n_rows: int) -> None:
+    """Write a manifest in parts, and a store that lacks every hundredth row."""
+    parts = folder / "many.parquet"
+    store = folder / "run" / STORE_FOLDER / "comb.jsonl"
+    parts.mkdir()
+    store.parent.mkdir(parents=True)
+    with store.open("w") as rows:
+        print(json.dumps({"earwitness_store": 1, "detector": "comb"}), file=rows)
+        for first in range(0, n_rows, PART_ROWS):
+            numbers = np.arange(first, min(first + PART_ROWS, n_rows))
+            paths = [f"/data/music/{n // 1000:05d}/track-{n:08d}.mp3" for n in numbers]
+            columns = {
+                "filepath": paths,
+                "target": (numbers % 2).astype(np.int8),
+                "source_dataset": [f"source {n % 7}" for n in numbers],
+                "generator": [f"generator {n % 23}" if n % 2 else None for n in numbers],
+                "duration_s": numbers % 300 + 0.25,
+            }
+            pl.DataFrame(columns).write_parquet(parts / f"{first:09d}.parquet")
+            rest = '"encoders": [], "native_rate_hz": 44100, "error": null}\n'
+            rows.writelines(
+                f'{{"path": "{path}", "skip_s": 0.0, "windows": [[0.0, 30.0, {n % 97 / 7}]], {rest}'
+                for n, path in zip(numbers, paths, strict=True)
+                if n % 100
+            )
+
+
+def case_remote(options: argparse.Namespace) -> None:
+    """Read and decode files of a folder: here, and from S3 on loopback, new and in the cache."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    from webservers import s3_server
+
+    files = sorted(p for p in options.audio.rglob("*") if p.suffix in (".mp3", ".wav", ".flac"))
+    files = files[: options.files]
+    n_bytes = sum(path.stat().st_size for path in files)
+    print(f"remote: {len(files)} files, {n_bytes / 1e6:.1f} MB")
+    keys = {path.relative_to(options.audio).as_posix(): path.read_bytes() for path in files}
+    with tempfile.TemporaryDirectory(dir=options.folder) as copies, s3_server(keys, "b") as given:
+        os.environ |= given | {CACHE_DIR: copies}
+        urls = [f"s3://b/{name}" for name in keys]
+        read_all([str(files[0]), urls[0]])  # libraries are loaded, and the bucket is found
+        first = sha256_of(to_path(urls[0]))
+        assert first == sha256_of(files[0])
+        places = {"local": [*map(str, files)], "S3, new": urls[1:], "S3, in the cache": urls}
+        for place, paths in places.items():
+            start, cpu = time.perf_counter(), time.process_time()
+            read_all(paths)
+            wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu
+            rate = len(paths) / wall_s
+            print(f"  {place:<18} {rate:7.1f} files/s, {cpu_s / len(paths) * 1000:6.1f} ms of CPU")
+
+
+def read_all(paths: list[str]) -> None:
+    """Decode files one after another."""
+    for path in paths:
+        read_audio(path)
+
+
+def main() -> None:
+    """Run the cases that are named."""
+    cases: dict[str, Callable[[argparse.Namespace], None]] = {
+        "plan": case_plan,
+        "remote": case_remote,
+    }
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="+", choices=cases)
+    parser.add_argument("--folder", type=Path, default=None, help="for temporary files")
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--audio", type=Path, help="folder of audio files")
+    parser.add_argument("--files", type=int, default=100)
+    options = parser.parse_args()
+    for name in options.cases:
+        cases[name](options)
+
+
+if __name__ == "__main__":
+    main()

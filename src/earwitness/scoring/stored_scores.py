@@ -1,0 +1,101 @@
+"""Scores of a store that are read from disk when they are asked for.
+
+Only a hash and a position of every row are in memory: 16 bytes, so that stores of many millions of
+files can be resumed.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from earwitness.core.errors import RunError
+from earwitness.core.predictions import FileScore
+from earwitness.core.remote import is_url, redact
+from earwitness.scoring.clips import Job
+
+Parse = Callable[[bytes], tuple[Job, FileScore]]
+
+
+class StoredScores(Mapping[Job, FileScore]):
+    """Scores by job; of several rows of a job the last counts.
+
+    Args:
+        path: The file of rows.
+        parse: Returns the job and the score of a row.
+    """
+
+    def __init__(self, path: Path, parse: Parse) -> None:
+        self._path, self._parse = path, parse
+        self._hashes, self._offsets = array("q"), array("q")
+        self._new: dict[int, int] = {}
+
+    def note(self, job: Job, offset: int) -> None:
+        """Note the position of a row that is on disk."""
+        self._new[hash(job)] = offset
+        if len(self._new) >= 1 << 20:
+            self._sort()
+
+    def _sort(self) -> None:
+        """Move what is new into the sorted arrays."""
+        hashes = np.concatenate([_numbers(self._hashes), np.fromiter(self._new, np.int64)])
+        values = np.fromiter(self._new.values(), np.int64)
+        offsets = np.concatenate([_numbers(self._offsets), values])
+        order = np.lexsort((offsets, hashes))
+        is_last = np.append(np.diff(hashes[order]) != 0, True)[: len(order)]
+        kept = order[is_last]
+        self._hashes, self._offsets = (
+            array("q", part[kept].tobytes()) for part in (hashes, offsets)
+        )
+        self._new = {}
+
+    def _offset(self, job: Job) -> int | None:
+        """Return the position of a job's row, or ``None`` if it has none."""
+        key = hash(_key(job))
+        if (found := self._new.get(key)) is not None:
+            return found
+        at = bisect_right(self._hashes, key) - 1
+        return self._offsets[at] if at >= 0 and self._hashes[at] == key else None
+
+    def __contains__(self, job: object) -> bool:
+        # Two of 10 million jobs have one hash of 64 bits in one of 10 million runs.
+        return isinstance(job, Job) and self._offset(job) is not None
+
+    def __getitem__(self, job: Job) -> FileScore:
+        if (offset := self._offset(job)) is None:
+            raise KeyError(job)
+        found, score = self._read(offset)
+        if found != _key(job):
+            raise RunError(
+                f"{self._path}: the row of {found.path} has the hash of {_key(job).path}; "
+                "--resume always scores all again"
+            )
+        return score
+
+    def __iter__(self) -> Iterator[Job]:
+        return (job for job, _ in map(self._read, self._positions()))
+
+    def __len__(self) -> int:
+        return len(self._positions())
+
+    def _positions(self) -> list[int]:
+        """Return the positions of all rows that count, in order."""
+        self._sort()
+        return sorted(self._offsets)
+
+    def _read(self, offset: int) -> tuple[Job, FileScore]:
+        with self._path.open("rb") as file:
+            file.seek(offset)
+            return self._parse(file.readline())
+
+
+def _key(job: Job) -> Job:
+    return job._replace(path=redact(job.path)) if is_url(job.path) else job
+
+
+def _numbers(values: array[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.frombuffer(values, np.int64) if values else np.zeros(0, np.int64)
