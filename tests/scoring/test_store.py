@@ -119,3 +119,19 @@ def test_a_folder_is_locked_once(tmp_path: Path) -> None:
             pass
     with locked(tmp_path):
         assert [entry.name for entry in tmp_path.iterdir()] == ["store"]
+
+
+def test_rows_are_found_among_many_and_the_last_of_a_file_counts(tmp_path: Path) -> None:
+    jobs = [Job(f"/a/{n}.wav", float(n % 3)) for n in range(300)]
+    with RowStore(tmp_path, "d") as store:
+        for job in jobs[::2]:
+            store.add(job, FileScore(error="first"))
+        assert store.finished.lacks(jobs).tolist() == [n % 2 == 1 for n in range(300)]
+        store.add(jobs[0], FileScore(error="second"))
+    with RowStore(tmp_path, "d") as store:
+        store.add(jobs[1], FileScore(error="new"))
+        assert [job in store.finished for job in jobs[:4]] == [True, True, True, False]
+        assert store.finished[jobs[0]].error == "second"
+        assert len(store.finished) == 151
+        with pytest.raises(KeyError):
+            store.finished[jobs[3]]

@@ -7,7 +7,7 @@ which is the file's.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
@@ -21,6 +21,7 @@ from earwitness.core.errors import DetectorError
 from earwitness.core.predictions import Details, FileScore, WindowScore
 from earwitness.detectors.base import Detector
 from earwitness.scoring.clips import ClipRequest, DecodedFile, Job
+from earwitness.scoring.stored_scores import StoredScores
 from earwitness.scoring.workers import usable_processors
 
 
@@ -82,8 +83,14 @@ class FileScores:
         on_finished: Called with every finished file; adds it to ``finished`` if that is no dict.
     """
 
-    finished: Mapping[Job, FileScore] = field(default_factory=dict)
+    finished: dict[Job, FileScore] | StoredScores = field(default_factory=dict)
     on_finished: Callable[[Job, FileScore], None] | None = None
+
+    def lacks(self, keys: Iterable[Job]) -> NDArray[np.bool_]:
+        """Return which keys have no score."""
+        if isinstance(self.finished, StoredScores):
+            return self.finished.lacks(keys)
+        return np.fromiter((key not in self.finished for key in keys), bool)
 
     def finish(self, job: Job, score: FileScore) -> None:
         """Record the score of a file."""

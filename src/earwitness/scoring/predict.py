@@ -56,8 +56,8 @@ class Plan:
     @property
     def waiting(self) -> list[Job]:
         """Jobs that some detector has not finished."""
-        distinct = dict.fromkeys(job for rows in self.jobs for job in rows)
-        return [j for j in distinct if any(t.key(j) not in t.finished for t in self.tallies)]
+        distinct = list(dict.fromkeys(job for rows in self.jobs for job in rows))
+        return _unfinished(distinct, self.tallies)
 
     @property
     def is_done(self) -> bool:
@@ -235,11 +235,19 @@ def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
     return [job._replace(skip_s=float(skip_s)) for job, skip_s in zip(jobs, skips, strict=True)]
 
 
+def _unfinished(jobs: Sequence[Job], tallies: Sequence[AnyTally]) -> list[Job]:
+    """Return the jobs that some detector has not scored yet."""
+    is_left = np.zeros(len(jobs), bool)
+    for tally in tallies:
+        is_left |= tally.lacks(map(tally.key, jobs))
+    return [jobs[at] for at in np.flatnonzero(is_left).tolist()]
+
+
 def plan_tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
     """Return the decoding tasks of files that some detector has not scored yet."""
     planned: list[set[Job]] = [set() for _ in tallies]
     tasks = []
-    for job in jobs:
+    for job in _unfinished(jobs, tallies):
         wanted: dict[ClipRequest, None] = {}
         for tally, known in zip(tallies, planned, strict=True):
             key = tally.key(job)

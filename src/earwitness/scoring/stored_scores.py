@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from earwitness.core.errors import RunError
 from earwitness.core.predictions import FileScore
@@ -61,6 +62,16 @@ class StoredScores(Mapping[Job, FileScore]):
         at = bisect_right(self._hashes, key) - 1
         return self._offsets[at] if at >= 0 and self._hashes[at] == key else None
 
+    def lacks(self, jobs: Iterable[Job]) -> NDArray[np.bool_]:
+        """Return which jobs have no row; for many jobs faster than ``in``."""
+        self._sort()
+        wanted = np.fromiter((hash(_key(job)) for job in jobs), np.int64)
+        known = _numbers(self._hashes)
+        at = np.searchsorted(known, wanted)
+        is_known = at < len(known)
+        is_known[is_known] = known[at[is_known]] == wanted[is_known]
+        return ~is_known
+
     def __contains__(self, job: object) -> bool:
         # Two of 10 million jobs have one hash of 64 bits in one of 10 million runs.
         return isinstance(job, Job) and self._offset(job) is not None
@@ -97,5 +108,5 @@ def _key(job: Job) -> Job:
     return job._replace(path=redact(job.path)) if is_url(job.path) else job
 
 
-def _numbers(values: array[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _numbers(values: array[int]) -> NDArray[np.int64]:
     return np.frombuffer(values, np.int64) if values else np.zeros(0, np.int64)
