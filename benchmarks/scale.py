@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import resource
 import shutil
@@ -120,7 +121,9 @@ def case_remote(options: argparse.Namespace) -> None:
     n_bytes = sum(path.stat().st_size for path in files)
     print(f"remote: {len(files)} files, {n_bytes / 1e6:.1f} MB")
     keys = {path.relative_to(options.audio).as_posix(): path.read_bytes() for path in files}
-    with tempfile.TemporaryDirectory(dir=options.folder) as copies, s3_server(keys, "music") as given:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it prints every request
+    at = options.folder
+    with tempfile.TemporaryDirectory(dir=at) as copies, s3_server(keys, "music") as given:
         os.environ |= given | {CACHE_DIR: copies}
         urls = [f"s3://music/{name}" for name in keys]
         read_all([str(files[0]), urls[0]])  # libraries are loaded, and the bucket is found
