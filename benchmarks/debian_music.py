@@ -27,8 +27,8 @@ CORPORA = {
         "widelands-data",
     ),
     "reported": (
-        *("nexuiz-music", "singularity-music", "supertux-data", "warzone2100-music"),
-        "wesnoth-1.16-music",
+        *("extremetuxracer-data", "nexuiz-music", "singularity-music", "supertux-data"),
+        *("warzone2100-music", "wesnoth-1.16-music"),
     ),
 }
 MIN_S, MIN_RATE_HZ, MIN_BYTES = 20, 22_050, 20_000
