@@ -31,7 +31,7 @@ from scipy.stats import beta
 
 if TYPE_CHECKING:
     from earwitness.audit.near_duplicates.copies import Matches
-    from earwitness.audit.near_duplicates.fingerprints import InvertedIndex
+    from earwitness.audit.near_duplicates.index import InvertedIndex
 
 SIZES = (1_000, 10_000, 100_000)
 N_WORDS, N_FRAMES, N_CLASSES = 2_546, 234, 12
@@ -102,7 +102,7 @@ def make_music(folder: Path, *, n_tracks: int = N_TRACKS, length_s: float = TRAC
 
 def print_robustness(given: Path | None) -> None:
     """Change tracks in every way and look each up among all originals."""
-    from earwitness.audit.near_duplicates.fingerprints import stack
+    from earwitness.audit.near_duplicates.index import stack
     from earwitness.datasets.catalog import scan_audio
 
     heads = ("condition", "recognised", "recall", "least equal bits", "false matches")
@@ -131,7 +131,7 @@ def print_robustness(given: Path | None) -> None:
 def find_changed(paths: list[Path], originals: InvertedIndex, change: Change, new: Path) -> Matches:
     from earwitness.audio.decode import read_audio
     from earwitness.audit.near_duplicates.copies import find_copies
-    from earwitness.audit.near_duplicates.fingerprints import stack
+    from earwitness.audit.near_duplicates.index import stack
 
     changed = []
     for path in paths:
@@ -187,7 +187,7 @@ def search(kind: str, n: int) -> dict[str, float]:
     """Search one set in another; return seconds, recall of planted copies and false matches."""
     from earwitness.audit.near_duplicates.alignment import VARIANTS, vary
     from earwitness.audit.near_duplicates.copies import find_copies
-    from earwitness.audit.near_duplicates.fingerprints import InvertedIndex
+    from earwitness.audit.near_duplicates.index import InvertedIndex
     from earwitness.audit.near_duplicates.versions import find_versions
 
     rng = np.random.default_rng(0)

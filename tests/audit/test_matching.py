@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,7 +27,8 @@ from earwitness.audit.near_duplicates.alignment import (
 )
 from earwitness.audit.near_duplicates.check import fit_gumbel
 from earwitness.audit.near_duplicates.copies import find_copies, most_bit_error
-from earwitness.audit.near_duplicates.fingerprints import (
+from earwitness.audit.near_duplicates.index import (
+    Candidates,
     InvertedIndex,
     Keys,
     find_candidates,
@@ -33,6 +36,8 @@ from earwitness.audit.near_duplicates.fingerprints import (
     stack,
 )
 from earwitness.audit.near_duplicates.versions import find_versions
+from earwitness.audit.scratch import FEWEST_BYTES, Scratch
+from earwitness.core.errors import UsageError
 
 NO_WORDS = np.zeros(0, dtype=np.uint32)
 NO_CHROMA = np.zeros((0, 12), dtype=np.int8)
@@ -63,6 +68,14 @@ def keys_of(*sequences: list[int]) -> Keys:
     return Keys(values, owner.astype(np.int32), place.astype(np.int32))
 
 
+def candidates(
+    one: list[Keys], other: list[Keys], *, fewest: int = 1, scratch: Scratch | None = None
+) -> Candidates:
+    """The candidates of all blocks together."""
+    found = find_candidates(one, other, tolerance=1, fewest=fewest, scratch=scratch or Scratch())
+    return Candidates(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
 @given(
     st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8), min_size=1, max_size=4),
     st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8), min_size=1, max_size=4),
@@ -70,7 +83,7 @@ def keys_of(*sequences: list[int]) -> Keys:
 def test_votes_are_those_of_counting_one_by_one(
     one: list[list[int]], other: list[list[int]]
 ) -> None:
-    found = find_candidates([keys_of(*one)], keys_of(*other), tolerance=1, fewest=1)
+    found = candidates([keys_of(*one)], [keys_of(*other)])
     got = {(a, b): n for a, b, n in zip(found.one, found.other, found.votes, strict=True)}
     expected = {}
     for a, first in enumerate(one):
@@ -83,11 +96,73 @@ def test_votes_are_those_of_counting_one_by_one(
 
 def test_blocks_do_not_change_what_is_found() -> None:
     one, other = keys_of([1, 2, 3], [4, 5]), keys_of([2, 3], [5, 5])
-    whole = find_candidates([one], other, tolerance=1, fewest=1)
-    blocks = [Keys(*(part[:3] for part in one)), Keys(*(part[3:] for part in one))]
-    parts = find_candidates(blocks, other, tolerance=1, fewest=1)
+    whole = candidates([one], [other])
+    blocks = [one.take(slice(3)), one.take(slice(3, None))]
+    parts = candidates(blocks, [other])
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def small_scratch(n_entries: int) -> Scratch:
+    """A place for so few keys that they are sorted in many parts."""
+    scratch = Scratch(FEWEST_BYTES)
+    scratch.share = n_entries * 48
+    return scratch
+
+
+@given(st.lists(st.lists(st.integers(0, 40), max_size=60), min_size=2, max_size=12))
+def test_parts_do_not_change_what_is_found(sequences: list[list[int]]) -> None:
+    blocks = [keys_of(*sequences)]
+    few = np.arange(len(sequences)) // 2
+    parts = [blocks[0].take(few[blocks[0].owner] == number) for number in np.unique(few)]
+    whole = candidates(blocks, blocks, fewest=2)
+    divided = candidates(parts, parts, fewest=2, scratch=small_scratch(20))
+    for a, b in zip(whole, divided, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("n_entries", [100, 1 << 20])
+def test_keys_that_are_too_common_have_no_votes_in_any_number_of_parts(n_entries: int) -> None:
+    common, rare = [7] * 60, [1, 2, 3]
+    index = [keys_of(common + rare)._replace(owner=np.full(63, n, np.int32)) for n in range(5)]
+    asked = [keys_of([*common[:2], *rare])]
+    found = candidates(asked, index, scratch=small_scratch(n_entries))
+    assert (found.other.tolist(), found.votes.tolist()) == ([0, 1, 2, 3, 4], [3] * 5)
+
+
+def test_copies_and_versions_are_the_same_in_little_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(versions, "ALL_PAIRS", 0.0)
+    library = [random_words(seed, 700) for seed in range(1_100)]
+    copies = [noisy(library[seed], 0.1, seed) for seed in range(0, 1_100, 100)]
+    in_memory = find_copies(words(*library), words(*copies))
+    scratch = Scratch(FEWEST_BYTES, tmp_path)
+    scratch.share = 1 << 20
+    one, other = (stack(side, empty=NO_WORDS, scratch=scratch) for side in (library, copies))
+    assert len(in_memory) == 11
+    for a, b in zip(in_memory, find_copies(one, other, scratch=scratch), strict=True):
+        np.testing.assert_array_equal(a, b)
+    music = stack([random_chroma(seed, 120) for seed in range(60)], empty=NO_CHROMA)
+    variants = VARIANTS[:3]
+    whole = find_versions(music, music, same=True, least=2, variants=variants)
+    small = find_versions(music, music, same=True, least=2, variants=variants, scratch=scratch)
+    for a, b in zip((*whole.matches, *whole[1:]), (*small.matches, *small[1:]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len(whole.score)
+    assert not list(tmp_path.iterdir())
+
+
+def test_arrays_beyond_the_limit_are_in_files_and_keep_their_values(tmp_path: Path) -> None:
+    scratch = Scratch(FEWEST_BYTES, tmp_path)
+    scratch.share = 0
+    scratch._free = 1_000
+    kept = [scratch.keep(random_words(seed, 100)) for seed in range(50)]
+    scratch.release()
+    for seed, values in enumerate(kept):
+        np.testing.assert_array_equal(values, random_words(seed, 100))
+    with pytest.raises(UsageError, match="expected at least 256 MiB"):
+        Scratch(1 << 20)
 
 
 def test_keys_grow_by_a_bit_when_comparisons_double() -> None:

@@ -17,6 +17,7 @@ from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, make_conte
 from earwitness.audit.exposure import list_exposures
 from earwitness.audit.features import FeatureCache, OnFileDone, extract_features
 from earwitness.audit.schema import AUDIT_JSON, AuditedManifest, AuditReport, Finding, write_audit
+from earwitness.audit.scratch import DEFAULT_BYTES, Scratch
 from earwitness.audit.shortcuts import list_nuisances
 from earwitness.audit.tables import write_tables
 from earwitness.core.cards import DetectorCard
@@ -57,6 +58,7 @@ def audit(
     detectors: Sequence[str | DetectorCard] = (),
     weights: Mapping[str, Path] | None = None,
     store: Path | None = None,
+    memory: int = DEFAULT_BYTES,
     n_workers: int | None = None,
     advance: OnFileDone | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -69,13 +71,15 @@ def audit(
         detectors: Names, hub ids, folders or cards of detectors whose exposure is checked.
         weights: Paths of weights by detector name, where a card depends on them.
         store: Folder that caches the features of files.
+        memory: Limit in bytes for fingerprints and their search; beyond it temporary files are
+            used. What is found does not depend on it.
         n_workers: Number of decoding processes; see ``map_tasks``.
         advance: Called after every file, with whether it could be decoded.
         should_stop: Called before every file and after every check; once it is true, only files in
             work are finished.
 
     Raises:
-        UsageError: No manifest.
+        UsageError: No manifest, or too little memory.
         DetectorError: No such detector.
         StoppedError: ``should_stop`` was true; features so far are kept in ``store``.
     """
@@ -83,8 +87,9 @@ def audit(
     if not any(len(manifest) for manifest in audited):
         raise UsageError("no rows to audit, expected a manifest with at least one item")
     context = make_context(audited, against, find_cards(detectors, weights=weights))
+    context = replace(context, scratch=Scratch(memory, store))
     files = context.rows["file"].unique(maintain_order=True).to_list()
-    with FeatureCache(store) as cache:
+    with FeatureCache(store, context.scratch) as cache:
         features = extract_features(
             files, cache, n_workers=n_workers, on_file_done=advance, should_stop=should_stop
         )
@@ -170,6 +175,7 @@ def audit_into(
     against: Sequence[Manifest] = (),
     detectors: Sequence[str | DetectorCard] = (),
     weights: Mapping[str, Path] | None = None,
+    memory: int = DEFAULT_BYTES,
     n_workers: int | None = None,
     on_start: Callable[[int], OnFileDone] | None = None,
 ) -> AuditReport:
@@ -193,6 +199,7 @@ def audit_into(
             against=against,
             detectors=cards,
             store=out / STORE_FOLDER,
+            memory=memory,
             n_workers=n_workers,
             advance=advance,
             should_stop=should_stop,

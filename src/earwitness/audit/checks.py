@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from earwitness.audit.features import FileFeatures
 from earwitness.audit.schema import CheckResult, Finding, Link, Relation, Scope, SliceAuroc, Verdict
+from earwitness.audit.scratch import Scratch
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import UsageError
 from earwitness.core.manifest import Manifest
@@ -50,6 +51,7 @@ class AuditContext:
             within one, ``file`` is an absolute path, and blank text is ``None``.
         cards: Detectors whose exposure is checked.
         features: Features by ``file``.
+        scratch: Place for arrays of searches.
     """
 
     manifests: tuple[Manifest, ...]
@@ -57,6 +59,7 @@ class AuditContext:
     rows: pl.DataFrame
     cards: tuple[DetectorCard, ...] = ()
     features: Mapping[str, FileFeatures] = field(default_factory=dict)
+    scratch: Scratch = field(default_factory=Scratch)
 
     @property
     def has_others(self) -> bool:

@@ -11,7 +11,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -29,6 +29,7 @@ from earwitness.audit.near_duplicates.fingerprints import (
     fingerprint,
     time_chroma,
 )
+from earwitness.audit.scratch import Scratch
 from earwitness.audit.signal import Channel, measure_channel
 from earwitness.core.errors import AudioError
 from earwitness.core.io import sha256_of
@@ -168,12 +169,15 @@ class Hashed(NamedTuple):
 class FeatureCache(ExitStack):
     """Cache of features and hashes in a folder, or in memory for ``None``; a context manager.
 
+    ``scratch`` keeps the arrays of the features.
+
     Raises:
         RunError: The files in the folder are no such cache.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, scratch: Scratch | None = None) -> None:
         super().__init__()
+        self._scratch = scratch or Scratch()
         self.features: dict[str, FileFeatures] = {}
         self.hashes: dict[FileState, str] = {}
         self._folder = folder
@@ -188,17 +192,23 @@ class FeatureCache(ExitStack):
         return self
 
     def _take_features(self, row: Any, _: int) -> None:
-        self.features[str(row["sha256"])] = _read_row(row)
+        self._keep(_read_row(row))
+
+    def _keep(self, features: FileFeatures) -> FileFeatures:
+        keep = self._scratch.keep
+        kept = replace(features, words=keep(features.words), chroma=keep(features.chroma))
+        self.features[str(features.sha256)] = kept
+        return kept
 
     def _take_hash(self, row: Any, _: int) -> None:
         state = FileState(str(row["path"]), int(row["n_bytes"]), int(row["changed_ns"]))
         self.hashes[state] = str(row["sha256"])
 
-    def add_features(self, features: FileFeatures) -> None:
-        """Add the features of a file whose hash is known."""
-        self.features[str(features.sha256)] = features
+    def add_features(self, features: FileFeatures) -> FileFeatures:
+        """Add the features of a file whose hash is known; return them as they are kept."""
         if self._lines:
             self._lines["sounds"].append(_write_row(features))
+        return self._keep(features)
 
     def add_hash(self, state: FileState, sha256: str) -> None:
         """Add the hash of a path."""
@@ -247,7 +257,7 @@ def extract_features(
         n_workers=n_workers,
     ):
         if features.error not in _DEATHS.values():  # full memory may be the cause: try again later
-            cache.add_features(features)
+            features = cache.add_features(features)  # noqa: PLW2901 - the worker's copy goes
         for path in waiting[str(features.sha256)]:
             extracted[path] = features
             report(features.error is None)

@@ -14,6 +14,7 @@ from earwitness.cli.options import (
     comma_list,
     open_manifests,
     option,
+    parse_bytes,
     predict_option,
     remark_on_manifests,
     switch,
@@ -59,6 +60,14 @@ def audit(
     strict: Annotated[
         bool, switch("--strict", "Exit with status 1 if there are findings.")
     ] = False,
+    memory: Annotated[
+        str,
+        option(
+            "SIZE",
+            "Limit of memory for fingerprints and their search, such as 16GB; beyond it temporary "
+            "files are used, with the same result.",
+        ),
+    ] = "4GB",
     num_workers: Annotated[int | None, predict_option("num_workers")] = None,
 ) -> None:
     """Check manifests for leakage and shortcuts.
@@ -71,6 +80,7 @@ def audit(
     from earwitness.audit.audit import audit_into, find_cards, write_fixed
     from earwitness.audit.tables import audit_table
 
+    n_bytes = parse_bytes("--memory", memory)
     audited = open_manifests(manifest, root)
     others = open_manifests(against, root) if against else []
     if fix is not None and len(audited) != 1:
@@ -86,6 +96,7 @@ def audit(
             against=others,
             detectors=detectors,
             weights=paths,
+            memory=n_bytes,
             n_workers=num_workers,
             on_start=lambda n: stack.enter_context(console.progress_bar("reading audio", n)),
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from annotated_types import Ge, Le
-from pydantic import PlainValidator, ValidationError
+from pydantic import ByteSize, PlainValidator, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from earwitness.cli import console
@@ -76,6 +76,14 @@ def comma_list(values: Iterable[str] | None) -> list[str]:
         whole = Path(value).exists()
         parts += [value] if whole else [part.strip() for part in value.split(",")]
     return list(dict.fromkeys(part for part in parts if part))
+
+
+def parse_bytes(name: str, value: str) -> int:
+    """Return the number of bytes of a size such as 4GB or 512MiB."""
+    try:
+        return TypeAdapter(ByteSize).validate_python(value)
+    except ValidationError:
+        raise UsageError(f"{name} {value}: expected a size such as 4GB or 512MiB") from None
 
 
 def open_manifests(values: Iterable[str] | None, root: Path | None) -> list[Manifest]:

@@ -13,13 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, make_result, not_checked
 from earwitness.audit.near_duplicates import alignment, copies, versions
 from earwitness.audit.near_duplicates.alignment import UNCHANGED, VARIANTS, align_pairs, vary
-from earwitness.audit.near_duplicates.fingerprints import Chroma, Floats, InvertedIndex
+from earwitness.audit.near_duplicates.fingerprints import Chroma, Floats
 from earwitness.audit.near_duplicates.pairs import (
     Pair,
     PairKind,
@@ -87,7 +86,9 @@ class _Search:
         n_checked, why = self._count_long("words", copies.SHORTEST)
         if why:
             return not_checked(spec, why, n_unchecked=self._context.audited_rows.height)
-        matches = copies.find_copies(self._one.words, self._other.words, same=self._same)
+        matches = copies.find_copies(
+            self._one.words, self._other.words, same=self._same, scratch=self._context.scratch
+        )
         kinds = []
         for first, second, offset_s, _, partial in zip(*matches, strict=True):
             kinds.append(
@@ -170,7 +171,7 @@ class _Search:
 
     def _count_long(self, name: Literal["words", "chroma"], shortest: int) -> tuple[int, str]:
         """Return the number of rows that are long enough, and why nothing can be compared."""
-        one, other = (_is_long(getattr(of, name), shortest) for of in (self._one, self._other))
+        one, other = (getattr(of, name).count_loud() >= shortest for of in (self._one, self._other))
         n = sum(len(cluster) for own in np.flatnonzero(one) for cluster in self._one.clusters[own])
         if n == 0:
             return 0, "no file is long enough"
@@ -185,7 +186,12 @@ class _Search:
             (limits.changed, limits.changed, VARIANTS),
         ):
             scored = versions.find_versions(
-                one.chroma, other.chroma, same=same, least=least, variants=variants
+                one.chroma,
+                other.chroma,
+                same=same,
+                least=least,
+                variants=variants,
+                scratch=self._context.scratch,
             )
             is_clear = (scored.score >= clear) & (scored.margin >= alignment.MARGIN)
             for number, variant in enumerate(scored.variant):
@@ -207,13 +213,6 @@ class _Search:
             (self._one.chroma.sequence(first), self._other.chroma.sequence(second)),
             offset_s,
         )
-
-
-def _is_long(index: InvertedIndex, shortest: int) -> NDArray[np.bool_]:
-    """Return which recordings have enough frames that are not silent."""
-    values = index.values
-    loud: NDArray[np.bool_] = np.asarray(np.atleast_2d(values.T != 0).any(axis=0), dtype=np.bool_)
-    return index.counts(loud) >= shortest
 
 
 class Gumbel(NamedTuple):
@@ -314,13 +313,16 @@ def _score_unrelated(audited: Recordings, others: Recordings) -> Floats:
     In the second column the first recording of each pair is changed.
     """
     most = 2_000
-    all_of_them = [(one, number) for one in (audited, others) for number in range(len(one))]
+    n = len(audited) + len(others)
     rng = np.random.default_rng(0)
     pairs: dict[frozenset[str], tuple[Chroma, Chroma]] = {}
-    for first, second in rng.integers(max(len(all_of_them), 1), size=(2 * most, 2)):
-        if len(all_of_them) < 2 or len(pairs) == most:
+    for drawn in rng.integers(max(n, 1), size=(2 * most, 2)):
+        if n < 2 or len(pairs) == most:
             break
-        (one, a), (other, b) = all_of_them[first], all_of_them[second]
+        (one, a), (other, b) = (
+            (audited, number) if number < len(audited) else (others, number - len(audited))
+            for number in drawn
+        )
         pair = frozenset((one.sha256[a], other.sha256[b]))
         if len(pair) == 2 and pair not in pairs and not one.groups[a] & other.groups[b]:
             pairs[pair] = one.chroma.sequence(a), other.chroma.sequence(b)

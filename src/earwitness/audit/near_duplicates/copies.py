@@ -20,16 +20,18 @@ from earwitness.audit.near_duplicates.fingerprints import (
     HOP,
     N_BITS,
     RATE_HZ,
-    Candidates,
     Floats,
     Ints,
+    Words,
+)
+from earwitness.audit.near_duplicates.index import (
+    Candidates,
     InvertedIndex,
     Keys,
-    Words,
-    concatenate,
     find_candidates,
     key_bits,
 )
+from earwitness.audit.scratch import Scratch
 
 SHORTEST = 128
 """Minimum overlap in words, about 1.9 s."""
@@ -76,26 +78,36 @@ class Matches(NamedTuple):
         return Matches(*columns)
 
 
-def find_copies(one: InvertedIndex, other: InvertedIndex, *, same: bool = False) -> Matches:
+def find_copies(
+    one: InvertedIndex,
+    other: InvertedIndex,
+    *,
+    same: bool = False,
+    scratch: Scratch | None = None,
+) -> Matches:
     """Return the pairs that are copies; ``similarity`` is the share of equal bits.
 
     Args:
         one: Words of recordings.
         other: Words of others.
         same: Whether both are one index: each pair once, and no recording with itself.
+        scratch: Place for sorted keys, and the limits of memory.
     """
+    scratch = scratch or Scratch()
     n_keys = [len(index.values) // (2 * _REACH + 1) for index in (one, other)]
     chance_hits = 1_000 * max(len(one), len(other))  # of evenly spread keys; these give 3 times
     bits = key_bits(math.prod(n_keys), chance_hits=chance_hits, among=range(16, 29))
-    found = find_candidates(
+    blocks = find_candidates(
         _keys(one, bits),
-        concatenate(_keys(other, bits)),
+        _keys(other, bits),
         tolerance=_TOLERANCE,
         fewest=2,
+        scratch=scratch,
         same=same,
     )
+    found = Candidates(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
     kept = []
-    for number, near in _prefilter(one, other, found):
+    for number, near in _prefilter(one, other, found, scratch):
         first, second = int(found.one[number]), int(found.other[number])
         if overlap := _confirm(one.sequence(first), other.sequence(second), near):
             offset_s = overlap.shift * HOP / RATE_HZ
@@ -106,10 +118,8 @@ def find_copies(one: InvertedIndex, other: InvertedIndex, *, same: bool = False)
 
 
 def _keys(index: InvertedIndex, bits: int) -> Iterator[Keys]:
-    """Yield the keys of 512 recordings at a time."""
-    for first in range(0, max(len(index), 1), 512):
-        last = min(first + 512, len(index))
-        start, stop = index.starts[[first, last]]
+    for block in index.blocks():
+        start, stop = index.starts[[block.start, block.stop]]
         words = index.values[start:stop]
         keys = (words >> np.uint32((N_BITS - bits) // 2)) & np.uint32((1 << bits) - 1)
         chosen = _select_keys(words, keys)
@@ -129,7 +139,7 @@ def _select_keys(words: NDArray[np.uint32], keys: NDArray[np.uint32]) -> Ints:
 
 
 def _prefilter(
-    one: InvertedIndex, other: InvertedIndex, found: Candidates
+    one: InvertedIndex, other: InvertedIndex, found: Candidates, scratch: Scratch
 ) -> Iterator[tuple[int, int]]:
     """Yield the candidates that a sample of words does not exclude, with their best shift."""
     most_error, most_run_error, batch = 0.4, 0.27, 2_048
@@ -145,6 +155,7 @@ def _prefilter(
         kept = (errors[rows, best] <= most_error) | (least[rows, best] <= most_run_error)
         for row in np.flatnonzero(kept):
             yield int(some[row]), int(shifts[row, best[row]])
+        scratch.release()
 
 
 def _overlap(

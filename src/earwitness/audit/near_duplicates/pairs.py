@@ -25,7 +25,7 @@ from earwitness.audit.checks import (
 )
 from earwitness.audit.features import FileFeatures
 from earwitness.audit.near_duplicates.copies import Matches
-from earwitness.audit.near_duplicates.fingerprints import InvertedIndex, stack
+from earwitness.audit.near_duplicates.index import InvertedIndex, stack
 from earwitness.audit.schema import Finding, Link, Relation
 from earwitness.splits.grouping import UNKNOWN, track_keys
 
@@ -98,8 +98,10 @@ def distinct_recordings(context: AuditContext, rows: pl.DataFrame) -> Recordings
         list(by_sha256),
         clusters,
         groups,
-        stack([features.words for features in features_of], empty=nothing.words),
-        stack([features.chroma for features in features_of], empty=nothing.chroma),
+        *(
+            stack([getattr(own, name) for own in features_of], empty=empty, scratch=context.scratch)
+            for name, empty in (("words", nothing.words), ("chroma", nothing.chroma))
+        ),
     )
 
 

@@ -8,8 +8,9 @@ random projections.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator
+from functools import cache, partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -36,14 +37,17 @@ from earwitness.audit.near_duplicates.fingerprints import (
     Chroma,
     Floats,
     Ints,
+    Words,
+)
+from earwitness.audit.near_duplicates.index import (
+    Candidates,
     InvertedIndex,
     Keys,
-    Words,
-    concatenate,
     find_candidates,
     key_bits,
     stack,
 )
+from earwitness.audit.scratch import Scratch
 
 ALL_PAIRS = 3e8
 """Pairs times frames up to which every pair is aligned: some 1 000 recordings of 30 s."""
@@ -53,6 +57,7 @@ _STEPS = (4, 16)  # frames between windows of the query, and of the index
 _N_TABLES = 32
 _TOLERANCE = 4  # of shifts, in frames
 _CHUNK = 512  # recordings or pairs processed together, to bound memory
+_FRAMES_AT_ONCE = 1 << 18  # of recordings whose windows are hashed together
 
 
 class Scored(NamedTuple):
@@ -93,6 +98,7 @@ def find_versions(
     same: bool = False,
     least: float = -np.inf,
     variants: Variants = (UNCHANGED,),
+    scratch: Scratch | None = None,
 ) -> Scored:
     """Return the pairs that reach a score, each in its best variant.
 
@@ -102,10 +108,11 @@ def find_versions(
         same: Whether both are one index: each pair once, and no recording with itself.
         least: Minimum score.
         variants: Changes of pitch and speed to search.
+        scratch: Place for sorted keys, and the limits of memory.
     """
     n_pairs = len(one) * len(other) // (2 if same else 1)
     are_few = n_pairs * transform_length(2 * _longest(one, other)) <= ALL_PAIRS
-    propose = _screen if are_few else _look_up
+    propose = _screen if are_few else partial(_look_up, scratch=scratch or Scratch())
     best: dict[tuple[int, int], _Aligned] = {}
     for aligned in propose(one, other, variants, same=same, least=least):
         pair = aligned.first, aligned.second
@@ -117,8 +124,8 @@ def find_versions(
     kept = [_refine_margin(one, other, aligned, variants) for aligned in best.values()]
     columns = np.array(kept, dtype=np.float64).reshape(-1, 7).T
     first, second, variant = columns[:3].astype(np.int64)
-    partial = np.zeros(len(kept), dtype=np.bool_)
-    matches = Matches(first, second, columns[3] / FRAMES_PER_S, columns[4], partial)
+    whole = np.zeros(len(kept), dtype=np.bool_)
+    matches = Matches(first, second, columns[3] / FRAMES_PER_S, columns[4], whole)
     return Scored(matches, columns[5], columns[6], variant)
 
 
@@ -171,35 +178,54 @@ def _screen(
 
 
 def _look_up(
-    one: InvertedIndex, other: InvertedIndex, variants: Variants, *, same: bool, least: float
+    one: InvertedIndex,
+    other: InvertedIndex,
+    variants: Variants,
+    *,
+    same: bool,
+    least: float,
+    scratch: Scratch,
 ) -> Iterator[_Aligned]:
     """Align the pairs that share buckets, of all variants in one pass."""
     bits, plain = _bits(one, other), variants == (UNCHANGED,)
     n_tables = _N_TABLES if plain else _N_TABLES // 2
-    found = find_candidates(
+    blocks = find_candidates(
         _variant_keys(one, variants, bits, n_tables),
-        concatenate(_keys(other, _STEPS[1], bits, n_tables)),
+        _keys(other, _STEPS[1], bits, n_tables),
         tolerance=_TOLERANCE,
         fewest=2,
+        scratch=scratch,
         same=same and plain,  # either recording of a pair may be the changed one
     )
-    numbers, firsts = np.divmod(found.one, len(one))
-    order = np.lexsort((firsts, numbers))
-    for number in range(len(variants)):
-        some = order[slice(*np.searchsorted(numbers[order], (number, number + 1)))]
-        for at in range(0, len(some), _CHUNK):
-            few = some[at : at + _CHUNK]
-            few = few[firsts[few] != found.other[few]] if same else few
-            pairs = np.stack([firsts[few], found.other[few]], axis=1)
-            varied = {a: vary(one.sequence(a), variants[number])[0] for a in set(firsts[few])}
+    for number, found, voted in _in_chunks(blocks, len(one)):
+        differ = found[:, 0] != found[:, 1] if same else slice(None)
+        pairs, shifts = found[differ], voted[differ]
+        if len(pairs):
+            varied = {a: vary(one.sequence(a), variants[number])[0] for a in set(pairs[:, 0])}
             near = alignment.screen_near(
-                [varied[a] for a in firsts[few]],
-                [other.sequence(b) for b in found.other[few]],
-                found.shift[few],
+                [varied[a] for a in pairs[:, 0]],
+                [other.sequence(b) for b in pairs[:, 1]],
+                shifts,
                 reach=_TOLERANCE,
                 least=least,
             )
             yield from _align(one, other, pairs[near], number, variants)
+        scratch.release()
+
+
+def _in_chunks(blocks: Iterable[Candidates], n: int) -> Iterator[tuple[int, Ints, Ints]]:
+    """Yield variant, pairs and shifts of up to ``_CHUNK`` candidates, whatever the blocks."""
+    waiting = np.zeros((3, 0), dtype=np.int64)
+    for found in chain(blocks, [None]):
+        if found is not None:
+            waiting = np.concatenate([waiting, np.stack(found[:3])], axis=1)
+        while waiting.size:
+            number = int(waiting[0, 0]) // n
+            end = int(np.searchsorted(waiting[0], (number + 1) * n))
+            if found is not None and end == waiting.shape[1] < _CHUNK:
+                break
+            some, waiting = np.split(waiting, [min(end, _CHUNK)], axis=1)
+            yield number, np.stack([some[0] - number * n, some[1]], axis=1), some[2]
 
 
 def _align(
@@ -225,10 +251,9 @@ def _variant_keys(
         step = _STEPS[0]
         if len(variants) > 1:
             step = 8 if variant.speed == 1 else 16
-        for start in range(0, max(len(index), 1), _CHUNK):
-            numbers = range(start, min(start + _CHUNK, len(index)))
+        for numbers in index.blocks(_FRAMES_AT_ONCE):
             varied = stack([vary(index.sequence(n), variant)[0] for n in numbers], empty=empty)
-            owner = np.int32(number * len(index) + start)
+            owner = np.int32(number * len(index) + numbers.start)
             for keys in _keys(varied, step, bits, n_tables):
                 yield keys._replace(owner=keys.owner + owner)
 
@@ -256,8 +281,7 @@ def _n_windows(n_frames: int, step: int) -> int:
 def _keys(index: InvertedIndex, step: int, bits: int, n_tables: int) -> Iterator[Keys]:
     """Yield a key for every window and table: the table's number and the signs."""
     planes = _planes(bits)[:, : n_tables * bits]
-    for start in range(0, max(len(index), 1), _CHUNK):
-        numbers = range(start, min(start + _CHUNK, len(index)))
+    for numbers in index.blocks(_FRAMES_AT_ONCE):
         windows = [_windows_of(index.sequence(n), step) for n in numbers]
         counts = np.array([len(few) for few in windows], dtype=np.int64)
         places = [step * np.arange(count, dtype=np.int32) for count in counts]
