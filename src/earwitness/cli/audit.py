@@ -64,8 +64,8 @@ def audit(
         str,
         option(
             "SIZE",
-            "Limit of memory for fingerprints and their search, such as 16GB; beyond it temporary "
-            "files are used, with the same result.",
+            "Memory to plan with for fingerprints and their search, such as 16GB; beyond it "
+            "temporary files are used, with the same result.",
         ),
     ] = "4GB",
     num_workers: Annotated[int | None, predict_option("num_workers")] = None,

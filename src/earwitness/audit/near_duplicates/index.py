@@ -156,11 +156,10 @@ def find_candidates(
         blocks.append(keys)
         n_keys += len(keys.keys)
         if n_keys >= votes.n_keys_wanted:
-            yield from votes.count(concatenate_keys(blocks))
-            scratch.release()
+            yield from votes.count(concatenate_keys(blocks), scratch)
             blocks, n_keys = [], 0
     if blocks:
-        yield from votes.count(concatenate_keys(blocks))
+        yield from votes.count(concatenate_keys(blocks), scratch)
 
 
 def _sort_keys(blocks: Iterable[Keys], scratch: Scratch) -> tuple[list[Keys], int]:
@@ -244,7 +243,7 @@ class _Votes:
         self._codes: Ints = np.zeros(0, dtype=np.int64)
         self.n_keys_wanted = 1 if len(parts) == 1 else most_hits // 64
 
-    def count(self, block: Keys) -> Iterator[Candidates]:
+    def count(self, block: Keys, scratch: Scratch) -> Iterator[Candidates]:
         """Yield the pairs of a block with enough votes; of halves of it if it has too many hits."""
         base = int(block.owner.min(initial=np.iinfo(np.int32).max))
         last = int(block.owner.max(initial=base))
@@ -256,12 +255,13 @@ class _Votes:
                 codes += (shifts + _HALF) // self._tolerance
                 if n_hits + len(codes) > self._most_hits and last > base:
                     first_half = block.owner <= (base + last) // 2
-                    yield from self.count(block.take(first_half))
-                    yield from self.count(block.take(~first_half))
+                    yield from self.count(block.take(first_half), scratch)
+                    yield from self.count(block.take(~first_half), scratch)
                     return
                 self._reserve(n_hits, len(codes))
                 self._codes[n_hits : n_hits + len(codes)] = codes
                 n_hits += len(codes)
+            scratch.release()
         if len(self._parts) > 1 and n_hits:
             likely = len(block.keys) * 0.9 * self._most_hits / n_hits
             self.n_keys_wanted = min(int(likely), self._most_hits // 8)
