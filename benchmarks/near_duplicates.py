@@ -107,7 +107,9 @@ def print_near_duplicates(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kind", dest="search_for", default="copies", choices=("copies", "versions"))
+    parser.add_argument(
+        "--kind", dest="search_for", default="copies", choices=("copies", "versions")
+    )
     parser.add_argument("--sizes", nargs="*", type=int, default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--memory", default="4GB", help="limit of the search")
     parser.add_argument("--search", help=argparse.SUPPRESS)

@@ -216,7 +216,9 @@ def _merge(runs: Sequence[Keys], scratch: Scratch) -> Iterator[Keys]:
 
 
 def _spread(values: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
-    """Return ``n`` values from evenly spaced places, the first and the last among them."""
+    """Return ``n`` values from evenly spaced places, first and last among them; none of none."""
+    if not len(values):
+        return values
     return values[np.linspace(0, len(values) - 1, n).astype(np.int64)]
 
 
