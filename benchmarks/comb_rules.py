@@ -45,9 +45,9 @@ STEADY = {"anywhere": 0.0, "in most parts": 0.85}
 Strengths = dict[tuple[str, str], float]
 
 
-def families(spectrum_db: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+def families(samples: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
     """Return the z of each family's periods, highest first; none of an empty spectrum."""
-    residual = comb.flatten(spectrum_db)
+    residual = comb.flatten(comb.comb_spectrum_db(samples))
     if residual is None:
         return {}
     deviation = comb.deviation_of(residual)
@@ -59,14 +59,15 @@ def families(spectrum_db: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]
 
 def strengths(samples: NDArray[np.float32]) -> Strengths:
     """Return the strength of the strongest family by each rule."""
-    spectra = comb.comb_spectra_db(samples)
-    whole, parts = families(spectra.whole_db), [families(part) for part in spectra.parts_db]
+    n_parts = int(np.clip(samples.shape[1] / (10 * comb.SAMPLE_RATE_HZ), 1, 4))
+    whole = families(samples)
+    parts = [families(part) for part in np.array_split(samples, n_parts, axis=1)]
     found = {}
     for (name, rule), (where, share) in product(RULES.items(), STEADY.items()):
         each = [0.0]
         for family, values in whole.items():
             held = sorted(rule(part[family]) if part else 0.0 for part in parts)
-            most = held[(len(parts) - 1) // 2] / share if share else np.inf
+            most = held[(n_parts - 1) // 2] / share if share else np.inf
             each.append(min(rule(values), most))
         found[name, where] = max(each)
     return found

@@ -162,10 +162,10 @@ class BoxDetector:
 
     def _answer(self, clip: Clip) -> tuple[float, str | None, Details]:
         """Return the logit of a clip, why it is not decidable, and the details of its row."""
-        analysis = comb.analyse(clip, self.card)
-        if isinstance(analysis, str):
-            return self._logit(0.0), analysis, _NOTHING
-        return self._decide(analysis.residual, clip.codec)
+        residual = comb.residual_of(clip, self.card)
+        if isinstance(residual, str):
+            return self._logit(0.0), residual, _NOTHING
+        return self._decide(residual, clip.codec)
 
     def _decide(
         self, residual: NDArray[np.float32], codec: str | None

@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from earwitness.core.errors import DetectorError
 from earwitness.core.io import sha256_of
 from earwitness.core.predictions import DETAIL_COLUMNS, Details
 from earwitness.detectors.base import DetectorKind, OpenOptions, Scores, check_range
-from earwitness.detectors.fakeprint import sum_spectra_db
+from earwitness.detectors.fakeprint import mean_spectrum_db
 
 N_FFT = 32_768
 SAMPLE_RATE_HZ = 44_100
@@ -43,19 +43,13 @@ FAMILIES: dict[str, tuple[float, ...]] = {
 }
 """Decoder → periods in Hz of its layers and their low multiples, from published strides."""
 
-_LIMIT, _TAIL = 4.2, 0.83
+_LIMIT, _TAIL = 4.4, 0.83
 """Strength that at most 1 % of real music reaches, and the scale of the exponential tail of most
 real music above its 0.9 quantile (2.7); docs/comb.md describes the corpus."""
 
 _PART_S, _MAX_PARTS, _STEADY = 10, 4, 0.85
 """A decoder leaves its comb everywhere, notes and effects in places: the lower median over equal
 parts of a file has to reach this share of the strength."""
-
-_FLOOR_DB = -55.0
-"""Floor of power against white noise of the same power."""
-_ABOVE_FLOOR_DB = 6.0
-"""What the mean level of a band has to exceed the floor by to count as sound."""
-_WINDOW_POWER = 0.375 * N_FFT
 
 _CODEC_GRIDS = {"aac": SAMPLE_RATE_HZ / 2048, "opus": 50.0}
 """Codec → lowest period in Hz that its own transform or frames may leave."""
@@ -92,7 +86,7 @@ def describe_comb(weights: Path | None, options: OpenOptions) -> DetectorCard:
         band_hz=BAND_HZ,
         one_sided=True,
         false_positives=FalsePositives(
-            corpus="tracks of six Debian packages of games", n_items=155, n_flagged=1
+            corpus="tracks of five Debian packages of games", n_items=149, n_flagged=0
         ),
         known_kinds=("EnCodec", "LAC", "Musika", "YuE", "ACE-Step"),
         unknown_kinds=("Udio", "Griffin-Lim", "Lyra"),
@@ -137,14 +131,15 @@ class CombDetector:
 
     def _answer(self, clip: Clip) -> tuple[Trace, str | None]:
         """Return the strongest comb of a clip, and why it is not decidable."""
-        analysis = analyse(clip, self.card)
-        if isinstance(analysis, str):
-            return _NOTHING, analysis
-        trace = find_steady(analysis)
+        residual = residual_of(clip, self.card)
+        if isinstance(residual, str):
+            return _NOTHING, residual
+        trace = _find_steady(clip.samples, find_traces(residual))
         grid_hz = _CODEC_GRIDS.get((clip.codec or "").lower(), 0.0)
         if trace.strength < _LIMIT or not grid_hz:
             return trace, None
-        rest = find_steady(analysis, among=[trace.decoder], without_hz=grid_hz)
+        others = find_traces(residual, [trace.decoder], without_hz=grid_hz)
+        rest = _find_steady(clip.samples, others, without_hz=grid_hz)
         if rest.strength >= _LIMIT:
             return rest, None
         return trace, (
@@ -161,37 +156,16 @@ def _details(trace: Trace) -> Details:
 _NOTHING = Trace(0.0, 0.0, "", 0)
 
 
-class Spectra(NamedTuple):
-    """Mean spectra in dB of a clip, ``(n_bins,)``, and of equal parts of it, ``(n_parts, n_bins)``.
-
-    0 dB is the level of white noise with the clip's power.
-    """
-
-    whole_db: NDArray[np.float64]
-    parts_db: NDArray[np.float64]
-
-
-def comb_spectra_db(samples: NDArray[np.float32]) -> Spectra:
-    """Return the mean spectra of the mean over channels, up to the end of the band.
-
-    Power has a floor, below which rounding of samples and transforms would count as sound.
-    """
+def comb_spectrum_db(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mean spectrum of the mean over channels, up to the end of the band, in dB."""
     mono = samples if len(samples) == 1 else samples.mean(axis=0, keepdims=True, dtype=np.float32)
-    energy = float(np.vdot(mono, mono))
-    sums, n_frames = sum_spectra_db(
+    return mean_spectrum_db(
         mono,
         n_fft=N_FFT,
         hop=N_FFT // 2,
-        limit=_add_floor,
-        gain=float(np.sqrt(mono.size / (_WINDOW_POWER * energy))) if energy else 0.0,
         n_bins=round(BAND_HZ[1] * N_FFT / SAMPLE_RATE_HZ),
-        n_parts=int(np.clip(mono.size / (_PART_S * SAMPLE_RATE_HZ), 1, _MAX_PARTS)),
+        dtype=np.float32,
     )
-    return Spectra(sums.sum(axis=0) / n_frames.sum(), sums / n_frames[:, None])
-
-
-def _add_floor(power: NDArray[np.float32]) -> None:
-    power += np.float32(10 ** (_FLOOR_DB / 10))
 
 
 def flatten(spectrum_db: NDArray[np.floating]) -> NDArray[np.float32] | None:
@@ -210,33 +184,15 @@ def flatten(spectrum_db: NDArray[np.floating]) -> NDArray[np.float32] | None:
     return residual
 
 
-class Analysis:
-    """Residual spectra of a clip and of its parts, the latter computed when first asked for.
-
-    One without content has no bins, and is ``None`` of a part.
-    """
-
-    def __init__(self, spectra: Spectra) -> None:
-        residual = flatten(spectra.whole_db)
-        self.residual = np.zeros(0, dtype=np.float32) if residual is None else residual
-        self._parts_db = spectra.parts_db
-
-    @cached_property
-    def parts(self) -> tuple[NDArray[np.float32] | None, ...]:
-        """Residual spectra of equal parts of at least 10 s, at most 4."""
-        if len(self._parts_db) == 1:
-            return (self.residual,)
-        return tuple(flatten(part_db) for part_db in self._parts_db)
-
-
+_Residual = NDArray[np.float32] | None
 _lock = threading.Lock()
-_shared: dict[int, tuple[weakref.ref[NDArray[np.float32]], Future[Analysis]]] = {}
+_shared: dict[int, tuple[weakref.ref[NDArray[np.float32]], Future[_Residual]]] = {}
 
 
-def shared_analysis(samples: NDArray[np.float32]) -> Analysis:
-    """Return the residual spectra of a clip, computed once for all detectors of this family.
+def shared_residual(samples: NDArray[np.float32]) -> _Residual:
+    """Return the residual spectrum of a clip, computed once for all detectors of this family.
 
-    They are kept as long as the array, which must not be changed; another thread waits for them.
+    It is kept as long as the array, which must not be changed; another thread waits for it.
     """
     key = id(samples)
     with _lock:
@@ -247,15 +203,15 @@ def shared_analysis(samples: NDArray[np.float32]) -> Analysis:
             _shared[key] = weakref.ref(samples, lambda _: _shared.pop(key, None)), future
     if is_ours:
         try:
-            future.set_result(Analysis(comb_spectra_db(samples)))
+            future.set_result(flatten(comb_spectrum_db(samples)))
         except BaseException as error:
             future.set_exception(error)
             raise
     return future.result()
 
 
-def analyse(clip: Clip, card: DetectorCard) -> Analysis | str:
-    """Return the residual spectra of a clip, or why there is nothing to analyse.
+def residual_of(clip: Clip, card: DetectorCard) -> NDArray[np.float32] | str:
+    """Return the residual spectrum of a clip, or why there is none to analyse.
 
     Raises:
         DetectorError: Another rate, no channel, or samples out of range.
@@ -270,10 +226,10 @@ def analyse(clip: Clip, card: DetectorCard) -> Analysis | str:
     if clip.n_samples < MIN_S * SAMPLE_RATE_HZ:
         length_s = clip.n_samples / SAMPLE_RATE_HZ
         return f"{length_s:.3g} s long, too few frames (needs {MIN_S} s)"
-    analysis = shared_analysis(clip.samples)
-    if not analysis.residual.size:
+    residual = shared_residual(clip.samples)
+    if residual is None:
         return "nothing to analyse (its spectrum is empty from 1000 to 3000 Hz)"
-    return analysis
+    return residual
 
 
 def _end_of_content(floor_db: NDArray[np.float32]) -> int:
@@ -283,7 +239,7 @@ def _end_of_content(floor_db: NDArray[np.float32]) -> int:
     """
     first, stop = (round(hz * N_FFT / SAMPLE_RATE_HZ) for hz in (1_000, 5_000))
     level = float(np.median(floor_db[first:stop]))
-    above = np.flatnonzero(floor_db > max(level - 60, _FLOOR_DB + _ABOVE_FLOOR_DB))
+    above = np.flatnonzero(floor_db > max(level - 60, -95.0))
     return int(0.97 * above[-1]) if len(above) else 0
 
 
@@ -298,45 +254,32 @@ def find_traces(
     Args:
         residual: From ``flatten``.
         decoders: Families to look for.
-        without_hz: Leave out periods that share every fourth tooth or more with this one.
+        without_hz: Leave out periods that are multiples of this one.
     """
     deviation = deviation_of(residual)
     found = []
     for decoder in decoders:
-        kept = [p for p in FAMILIES[decoder] if not _shares_teeth(p, without_hz)]
+        kept = [p for p in FAMILIES[decoder] if not without_hz or abs(p / without_hz % 1) > 1e-6]
         combs = sorted((score_comb(residual, p, deviation) for p in kept), reverse=True)
         if len(combs) > 1:
             found.append(Trace(combs[1].z, combs[0].period_hz, decoder, combs[0].n_teeth))
     return found
 
 
-def _shares_teeth(period_hz: float, grid_hz: float) -> bool:
-    """Return whether at least every fourth tooth of a period is one of a grid; 0 is no grid."""
-    if not grid_hz:
-        return False
-    ratios = np.arange(1, 5) * period_hz / grid_hz
-    return bool((np.abs(ratios - np.rint(ratios)) < 1e-6).any())
-
-
-def find_steady(
-    analysis: Analysis, *, among: Sequence[str] = tuple(FAMILIES), without_hz: float = 0.0
+def _find_steady(
+    samples: NDArray[np.float32], traces: Sequence[Trace], *, without_hz: float = 0.0
 ) -> Trace:
-    """Return the strongest trace; one over the limit counts as far as most parts have it.
-
-    Args:
-        analysis: Residual spectra of a clip.
-        among: Families to look for.
-        without_hz: Leave out periods that share every fourth tooth or more with this one.
-    """
-    traces = find_traces(analysis.residual, among, without_hz=without_hz)
+    """Return the strongest trace; one over the limit counts as far as most parts have it."""
     decoders = [trace.decoder for trace in traces if trace.strength >= _LIMIT]
+    n_parts = int(np.clip(samples.shape[1] / (_PART_S * SAMPLE_RATE_HZ), 1, _MAX_PARTS))
     held: dict[str, list[float]] = {decoder: [] for decoder in decoders}
-    for residual in analysis.parts if decoders else ():
+    for part in np.array_split(samples, n_parts, axis=1) if decoders else ():
+        residual = flatten(comb_spectrum_db(part))
         of_part = [] if residual is None else find_traces(residual, decoders, without_hz=without_hz)
         strengths = {trace.decoder: trace.strength for trace in of_part}
         for decoder in decoders:
             held[decoder].append(strengths.get(decoder, 0.0))
-    limits = {d: sorted(found)[(len(found) - 1) // 2] / _STEADY for d, found in held.items()}
+    limits = {d: sorted(found)[(n_parts - 1) // 2] / _STEADY for d, found in held.items()}
     steady = [t._replace(strength=min(t.strength, limits.get(t.decoder, np.inf))) for t in traces]
     return max((_NOTHING, *steady))
 

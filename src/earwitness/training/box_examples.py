@@ -17,7 +17,7 @@ from earwitness.audio.decode import probe_audio
 from earwitness.core.errors import AudioError, ManifestError
 from earwitness.core.io import atomic_write, sha256_of
 from earwitness.core.manifest import Manifest, distinct_rows
-from earwitness.detectors.comb import MAX_S, comb_spectra_db
+from earwitness.detectors.comb import MAX_S, comb_spectrum_db
 from earwitness.training.traces import (
     Spectrum,
     draw_chain,
@@ -96,9 +96,7 @@ def make_real(track: Track, seed: int, number: int) -> Spectra:
 def whole(path: Path) -> Spectrum:
     """Return the spectrum of a file as the detector reads it."""
     samples = read_excerpt(path, 0, MAX_S)
-    return Spectrum(
-        comb_spectra_db(samples[None]).whole_db.astype(np.float32), probe_audio(path).codec
-    )
+    return Spectrum(comb_spectrum_db(samples[None]).astype(np.float32), probe_audio(path).codec)
 
 
 def make_examples(

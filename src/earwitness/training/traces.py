@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from earwitness.audio.clips import resample
 from earwitness.audio.decode import probe_audio, read_slice
 from earwitness.audio.encode import write_coded
-from earwitness.detectors.comb import SAMPLE_RATE_HZ, comb_spectra_db
+from earwitness.detectors.comb import SAMPLE_RATE_HZ, comb_spectrum_db
 from earwitness.training.random_decoders import DecoderPlan, draw_decoder, run_decoder
 
 LENGTHS_S = (12.0, 45.0)
@@ -62,7 +62,7 @@ class Excerpt(NamedTuple):
 
 
 class Spectrum(NamedTuple):
-    """Mean spectrum of ``comb_spectra_db`` and the codec of its file."""
+    """Mean spectrum of ``comb_spectrum_db`` and the codec of its file."""
 
     spectrum_db: NDArray[np.float32]
     codec: str | None
@@ -165,9 +165,7 @@ def _filter(
 
 def process(samples: NDArray[np.float32], chain: Chain) -> Spectrum:
     """Return the spectrum of mono samples at 44.1 kHz after a chain of processing."""
-    return Spectrum(
-        comb_spectra_db(run_chain(samples, chain)).whole_db.astype(np.float32), chain.codec
-    )
+    return Spectrum(comb_spectrum_db(run_chain(samples, chain)).astype(np.float32), chain.codec)
 
 
 def run_chain(samples: NDArray[np.float32], chain: Chain) -> NDArray[np.float32]:

@@ -65,7 +65,7 @@ def read_comb(path: Path, details: Details, card: DetectorCard) -> CombSpectrum:
     contract, period_hz = card.contract, float(details["decoder_period_hz"] or 0)
     rate_hz = contract.sample_rate_hz
     samples = read_slice(path, 0, contract.max_samples or 0, sample_rate_hz=rate_hz, mono=True)
-    residual = comb.flatten(comb.comb_spectra_db(np.atleast_2d(samples)).whole_db)
+    residual = comb.flatten(comb.comb_spectrum_db(np.atleast_2d(samples)))
     if residual is None:
         raise AudioError(str(path), "spectrum is empty, expected content from 1000 to 3000 Hz")
     if not period_hz >= 4 * _BIN_HZ or not comb.fold(residual, period_hz).shape[1]:
