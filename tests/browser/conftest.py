@@ -24,20 +24,21 @@ _QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--no-proxy-server",
 )
 
 
 class Opened:
     """A report in a browser, and everything that it logged and asked for."""
 
-    def __init__(self, page, path: Path) -> None:
-        self.page, self.path = page, path
+    def __init__(self, page, url: str) -> None:
+        self.page = page
         self.logged: list[str] = []
         self.asked: list[str] = []
         page.on("console", lambda message: self.logged.append(message.text))
         page.on("pageerror", lambda error: self.logged.append(str(error)))
         page.on("request", lambda request: self.asked.append(request.url))
-        page.goto(path.as_uri())
+        page.goto(url)
 
 
 @pytest.fixture(scope="session")
@@ -57,16 +58,17 @@ def chromium() -> Iterator[object]:
 
 @pytest.fixture
 def browse(chromium) -> Iterator[Callable[..., Opened]]:
-    """Open a page: ``browse(path, width=…, dark=…)``."""
+    """Open a file or an address: ``browse(path, width=…, dark=…)``."""
     contexts = []
 
-    def call(path: Path, *, width: int = 1100, dark: bool = False) -> Opened:
+    def call(path: Path | str, *, width: int = 1100, dark: bool = False) -> Opened:
         context = chromium.new_context(
             viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
         )
         context.set_default_timeout(8000)
         contexts.append(context)
-        return Opened(context.new_page(), path)
+        url = path if isinstance(path, str) else path.as_uri()
+        return Opened(context.new_page(), url)
 
     yield call
     for context in contexts:

@@ -163,6 +163,7 @@ def make_app() -> typer.Typer:
     from earwitness.cli.options import with_cache_options
     from earwitness.cli.perturb import perturb
     from earwitness.cli.predict import predict
+    from earwitness.cli.serve import serve
     from earwitness.cli.splits import splits
     from earwitness.cli.status import status
     from earwitness.cli.stress import stress
@@ -184,7 +185,7 @@ def make_app() -> typer.Typer:
     commands: tuple[Callable[..., None], ...] = (
         *(splits, audit, perturb, predict, status, merge, stress),
         *(summarize, evaluate, compare, report, plot, convert),
-        *(render, train, classify, export, listen, dossier, detectors, drift, bench.demo),
+        *(render, train, classify, export, listen, dossier, serve, detectors, drift, bench.demo),
     )
     readers = (splits, audit, perturb, predict, stress, render, train, listen)
     for command in commands:

@@ -29,6 +29,7 @@ from earwitness.evaluation.identity import deduplicate
 from earwitness.evaluation.rows import Inputs, find_run, items_of, load_rows, open_sources
 from earwitness.listen.listen import listen
 from earwitness.listen.results import DetectorResult, SongResult
+from earwitness.listen.song_sections import Recoded
 from earwitness.perturb.copies import write_copies
 from earwitness.perturb.suites import Suite
 
@@ -84,14 +85,6 @@ class Match(NamedTuple):
     n_others: int = 1
     similarity: float | None = None
     offset_s: float | None = None
-
-
-class Recoded(NamedTuple):
-    """The results of a perturbed copy, or why there is none."""
-
-    perturbation: str
-    song: SongResult | None
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +155,7 @@ def gather(
         tags={} if packets is None else packets.tags,
         c2pa=read_c2pa(path),
         reference=[str(each) for each in reference],
-        recoded=list(_recode(path, detectors, suite, working)) if suite and not song.error else [],
+        recoded=list(recode(path, detectors, suite, working)) if suite and not song.error else [],
         matches=_find_matches(path, against, working) if against else None,
     )
     if reference:
@@ -190,10 +183,10 @@ def read_c2pa(path: Path) -> str:
     return f"a manifest, validation state {state}"
 
 
-def _recode(
+def recode(
     path: Path, detectors: Sequence[AnyDetector], suite: Suite, working: Callable[[str], None]
 ) -> Iterator[Recoded]:
-    """Score perturbed copies, which are deleted."""
+    """Score perturbed copies one after the other; they are deleted."""
     manifest = Manifest("dossier", pl.DataFrame({"filepath": [str(path.absolute())]}))
     with tempfile.TemporaryDirectory(prefix="earwitness-") as folder:
         for row in write_copies(manifest, suite, Path(folder), kind="wav"):

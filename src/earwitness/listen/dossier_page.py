@@ -11,18 +11,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 from earwitness import __version__
-from earwitness.core.errors import AudioError, ChartError
 from earwitness.core.io import write_text
-from earwitness.evaluation.windows import merge_windows
 from earwitness.listen.answer import clock, full_answer, song_state
 from earwitness.listen.dossier import CONFIDENCE, Dossier
-from earwitness.listen.results import DetectorResult, compare_verdicts
-from earwitness.listen.text import NO_PROOF, describe_score, describe_verdict, printable_name
+from earwitness.listen.song_sections import (
+    ALTERNATIVES,
+    changes_sections,
+    findings_section,
+    places_sections,
+)
+from earwitness.listen.text import NO_PROOF, printable_name
 from earwitness.report import formatting
-from earwitness.report.blocks import Block, ChartCard, Gallery, Note, Section, Stat
-from earwitness.report.charts.comb import comb_picture, read_comb
-from earwitness.report.charts.renderer import draw_inline
-from earwitness.report.charts.timeline import Band, timeline_chart
+from earwitness.report.blocks import Block, Note, Section, Stat
 from earwitness.report.headline import Headline
 from earwitness.report.page import render_page
 from earwitness.report.tables import (
@@ -37,22 +37,6 @@ from earwitness.report.tables import (
 )
 
 _LEFT_OUT = "left out"
-_ALTERNATIVES = {
-    "found": (
-        "A trace of a decoder is also left by music that people made and that later went through a "
-        "neural codec, a separation, an upmix or a restoration, and by speech or instruments "
-        "synthesized within human music; detectors also flag some untouched reals (below)."
-    ),
-    "nothing_found": (
-        "Generators whose traces these detectors do not know, and known ones after re-encoding, "
-        "filtering or re-recording, leave nothing that is found here."
-    ),
-    "not_decidable": (
-        "The file has too little that can be analysed, or its coding explains what was found: "
-        "neither a human nor a machine origin is supported or excluded."
-    ),
-    "error": "The file could not be analysed; nothing is known of its origin.",
-}
 
 
 def write_dossier(dossier: Dossier, path: Path, *, command: str, redact: bool = False) -> None:
@@ -76,15 +60,15 @@ def write_dossier(dossier: Dossier, path: Path, *, command: str, redact: bool = 
     ]
     sections = [
         _file(dossier, name, redact=redact),
-        _detectors(dossier),
+        findings_section(song),
         *_errors(dossier),
-        *_places(dossier),
-        *_recoded(dossier),
+        *places_sections(song, name=name),
+        *changes_sections(song, dossier.recoded),
         *_matches(dossier, redact=redact),
         _limits(dossier, command),
     ]
     page = render_page(
-        Headline(lead, [NO_PROOF, _ALTERNATIVES[song_state(song)]]),
+        Headline(lead, [NO_PROOF, ALTERNATIVES[song_state(song)]]),
         sections,
         stats=stats,
         detectors=[result.card.name for result in song.opinions],
@@ -127,52 +111,6 @@ def _reader(reader: str) -> str:
     libraries = {"seek": "soundfile", "stream": "soundfile"}
     library = libraries.get(reader, "av")
     return f"{library} {version(library)}, float samples; resampled by soxr {version('soxr')}"
-
-
-def _pairs(caption: str, known: dict[str, object]) -> Table:
-    rows = [make_row(key, text_cell(str(value))) for key, value in known.items() if value]
-    return Table(caption, text_columns("property", "value"), rows)
-
-
-def _detectors(dossier: Dossier) -> Section:
-    rows = [
-        make_row(
-            name_cell(result.card.name),
-            _verdict(result),
-            number_cell(result.prob),
-            number_cell(result.card.threshold),
-            text_cell(result.card.weights_sha256 or "–", look="hash"),
-            text_cell(result.card.preprocessing),
-            detector=result.card.name,
-        )
-        for result in dossier.song.opinions
-    ]
-    columns = [
-        *text_columns("detector", "finding"),
-        Column("score"),
-        Column("threshold"),
-        *text_columns("SHA-256 of its weights", "preprocessing"),
-    ]
-    blocks: list[Block] = [Table("Findings of each detector", columns, rows)]
-    agreement = compare_verdicts(dossier.song.opinions)
-    if agreement:
-        blocks.append(Note(agreement))
-    for result in dossier.song.opinions:
-        trained = ", ".join(result.card.trained_on or ()) or "unknown"
-        text = f"{result.card.limits} Trained on: {trained}."
-        blocks.append(Note(text, label=result.card.name, detector=result.card.name))
-        blocks += [Note(remark, label=result.card.name) for remark in result.remarks]
-    lead = "Scores from 0 to 1; from its threshold up, a detector calls a file fake."
-    return Section("detectors", "Findings", lead, blocks)
-
-
-def _verdict(result: DetectorResult) -> str:
-    if result.error is not None:
-        return f"failed: {result.error}"
-    if result.abstained is not None:
-        return f"abstains: {result.abstained}"
-    guess = result.details.get("decoder_guess")
-    return f"{result.verdict}{f' ({guess})' if guess else ''}"
 
 
 def _errors(dossier: Dossier) -> Iterator[Section]:
@@ -255,69 +193,6 @@ def _ratios(dossier: Dossier) -> Table:
     return Table("Likelihood ratios", columns, rows, [note])
 
 
-def _places(dossier: Dossier) -> Iterator[Section]:
-    song = dossier.song
-    if song.duration_s is None or not song.has_verdict:
-        return
-    cards = []
-    for result in song.opinions:
-        if result.verdict is None:
-            continue
-        name = result.card.name
-        said = f"{describe_verdict(result)}, {describe_score(result)}"
-        band = Band(
-            said, merge_windows(result.windows), result.card.threshold, result.card.one_sided
-        )
-        chart = timeline_chart([band], title="", subtitle="", duration_s=song.duration_s)
-        label = f"Scores of {name} over {clock(song.duration_s)}: {said}."
-        charts = [draw_inline(chart, aria_label=label)]
-        cards += [ChartCard(name, charts, detector=name, is_wide=True), *_combs(dossier, result)]
-    lead = "Scores over time, upwards for fake from the threshold; what is blank was not analysed."
-    yield Section("places", "Where in the file", lead, [Gallery(cards)])
-
-
-def _combs(dossier: Dossier, result: DetectorResult) -> Iterator[ChartCard]:
-    """Yield the picture of the comb that a detector found, or why there is none."""
-    if not result.details.get("decoder_period_hz"):
-        return
-    name, charts, note = result.card.name, [], ""
-    try:
-        path, details = dossier.song.path, result.details
-        comb = comb_picture(read_comb(path, details, result.card), details, title=path.name)
-        charts.append(draw_inline(comb, aria_label=f"Spectrum of the comb that {name} found."))
-    except (AudioError, ChartError) as error:
-        note = f"No picture: {error}"
-    yield ChartCard(f"{name}: the comb", charts, note=note, detector=name, is_wide=True)
-
-
-def _recoded(dossier: Dossier) -> Iterator[Section]:
-    if not dossier.recoded:
-        return
-    names = [result.card.name for result in dossier.song.opinions]
-    given = [("as it is", dossier.song), *((one.perturbation, one.song) for one in dossier.recoded)]
-    rows = []
-    for perturbation, song in given:
-        found = {r.card.name: r for r in (song.opinions if song else ())}
-        cells = [text_cell(_brief(found[name]) if name in found else "–") for name in names]
-        rows.append(make_row(perturbation, *cells))
-    failed = [
-        f"{one.perturbation}: {one.error}" for one in dossier.recoded if one.error is not None
-    ]
-    lead = (
-        "The file was changed in each of these ways, and scored again: findings that vanish after "
-        "an ordinary re-encoding could have vanished before the file came here."
-    )
-    table = Table("Scores after changes", text_columns("change", *names), rows, failed)
-    yield Section("changes", "After re-encoding", lead, [table])
-
-
-def _brief(result: DetectorResult) -> str:
-    if result.prob is None:
-        return "abstains" if result.abstained else "failed"
-    mark = " (flagged)" if result.prob >= result.card.threshold else ""
-    return f"{formatting.number(result.prob)}{mark}"
-
-
 def _matches(dossier: Dossier, *, redact: bool) -> Iterator[Section]:
     if dossier.matches is None:
         return
@@ -365,3 +240,8 @@ def _limits(dossier: Dossier, command: str) -> Section:
     repeat = _pairs("To repeat it", {"command": command, **versions})
     lead = "Everything above follows from the file, the weights and this command."
     return Section("limits", "Limits, and how to repeat it", lead, [*notes, repeat])
+
+
+def _pairs(caption: str, known: dict[str, object]) -> Table:
+    rows = [make_row(key, text_cell(str(value))) for key, value in known.items() if value]
+    return Table(caption, text_columns("property", "value"), rows)

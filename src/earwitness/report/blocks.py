@@ -18,7 +18,7 @@ from earwitness.report.tables import Table, Tone
 class ChartCard:
     """Charts side by side, a caption below them, and tables of their data.
 
-    The page shows and hides cards by ``detector``.
+    The page shows and hides cards by ``detector``; ``duration_s`` is the length of a time axis.
     """
 
     kind: ClassVar[str] = "chart_card"
@@ -29,6 +29,7 @@ class ChartCard:
     tables: Sequence[Table] = ()
     detector: str | None = None
     is_wide: bool = False
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True)

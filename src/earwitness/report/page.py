@@ -11,6 +11,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -32,6 +33,21 @@ from earwitness.report.scores import curves, scores
 from earwitness.report.selective import abstention
 
 
+@dataclass(frozen=True)
+class Served:
+    """What a page has besides when a server sends it, which its policy then allows.
+
+    Attributes:
+        panel: Markup above the sections, with forms and players.
+        script: Path of a script on the server.
+        style: Path of a style sheet on the server.
+    """
+
+    panel: Markup
+    script: str
+    style: str
+
+
 def write_report(
     metrics: Metrics, path: str | Path, *, audio_roots: Sequence[str | Path] = ()
 ) -> None:
@@ -46,14 +62,15 @@ def write_report(
     path = Path(path)
     text = render_page(
         write_headline(metrics),
-        _sections(metrics, path, audio_roots),
-        stats=_stats(metrics),
+        report_sections(metrics, audio_finder(metrics, path, audio_roots)),
+        stats=report_stats(metrics),
         detectors=[detector.name for detector in metrics.detectors],
     )
     write_text(path, text)
 
 
-def _sections(metrics: Metrics, path: Path, roots: Sequence[str | Path]) -> list[Section]:
+def report_sections(metrics: Metrics, find_audio: FindAudio) -> list[Section]:
+    """Return the sections of a report; ``find_audio`` links the audio of mistakes."""
     found = (
         leaderboard(metrics),
         grid(metrics),
@@ -63,7 +80,7 @@ def _sections(metrics: Metrics, path: Path, roots: Sequence[str | Path]) -> list
         scores(metrics),
         operating(metrics),
         localisation(metrics),
-        mistakes(metrics, audio_finder(metrics, path, roots)),
+        mistakes(metrics, find_audio),
         coverage(metrics),
         checks(metrics),
         audit(metrics),
@@ -80,6 +97,7 @@ def render_page(
     detectors: Sequence[str],
     title: str | None = None,
     brand: str = "report",
+    served: Served | None = None,
 ) -> str:
     """Return a page as HTML.
 
@@ -90,6 +108,7 @@ def render_page(
         detectors: Names by which a reader can filter the page.
         title: Title of the page; ``None`` names the detectors.
         brand: What the page is, after the name of the package.
+        served: What a server adds; ``None`` for a page that is a file.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("earwitness.report"),
@@ -111,24 +130,28 @@ def render_page(
         sections=sections,
         style=Markup(style),  # noqa: S704 - ours, without data
         script=Markup(script),  # noqa: S704 - ours, without data
-        policy=_security_policy(style, script),
+        served=served,
+        policy=_security_policy(style, script, is_served=served is not None),
         version=__version__,
     )
 
 
-def _security_policy(style: str, script: str) -> str:
+def _security_policy(style: str, script: str, *, is_served: bool) -> str:
     """Return a policy that allows our own style and script, local audio, and nothing else."""
     hashes = [
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         for text in (style, script)
     ]
+    own, files = (" 'self'", "") if is_served else ("", " file:")
+    forms = "'self'; connect-src 'self'" if is_served else "'none'"
     return (
-        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
-        "media-src 'self' file:; img-src data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src 'sha256-{hashes[0]}'{own}; "
+        f"script-src 'sha256-{hashes[1]}'{own}; media-src 'self'{files}; img-src data:; "
+        f"base-uri 'none'; form-action {forms}"
     )
 
 
-def _stats(metrics: Metrics) -> list[Stat]:
+def report_stats(metrics: Metrics) -> list[Stat]:
     """Return the size of the evaluation."""
     overall = [part.coverage for part in metrics.where(kind="overall")]
     stats = [

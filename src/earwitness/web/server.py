@@ -1,0 +1,51 @@
+"""The server: uvicorn on a socket that is bound before anything is announced."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from earwitness.core.errors import UsageError
+from earwitness.detectors.base import AnyDetector
+from earwitness.perturb.suites import Suite
+from earwitness.web.app import make_app
+from earwitness.web.runs import Runs
+from earwitness.web.songs import Songs
+
+
+def run_server(
+    detectors: Sequence[AnyDetector],
+    suite: Suite,
+    *,
+    host: str,
+    port: int,
+    runs: Path | None,
+    keep: Path | None,
+    on_start: Callable[[str], None],
+) -> None:
+    """Serve until interrupted; ``UsageError`` if the address cannot be used."""
+    listener = bind(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    with listener, Songs(detectors, suite, keep=keep) as songs:
+        app = make_app(songs, Runs(runs), host=host)
+        config = uvicorn.Config(
+            app, log_level="warning", server_header=False, timeout_graceful_shutdown=3
+        )
+        on_start(f"http://{shown}:{listener.getsockname()[1]}/")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address; ``UsageError`` if it cannot be used."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise UsageError(f"--host {host} --port {port}: {error}") from error
+    return listener

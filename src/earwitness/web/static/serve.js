@@ -1,0 +1,142 @@
+"use strict";
+(() => {
+  const one = (selector, from = document) => from.querySelector(selector);
+  const say = (text) => { one(".status").textContent = text; };
+  const json = async (path) => {
+    const answer = await fetch(path, { headers: { Accept: "application/json" } });
+    return answer.ok ? answer.json() : null;
+  };
+
+  /* Upload: files that are chosen or dropped, one request a file. */
+  const form = one("form.drop");
+  const upload = (file) => new Promise((resolve) => {
+    const data = new FormData();
+    data.append("csrf", form.elements.csrf.value);
+    data.append("files", file, file.name);
+    const request = new XMLHttpRequest();
+    request.open("POST", form.action);
+    request.setRequestHeader("Accept", "application/json");
+    request.upload.addEventListener("progress", (event) => {
+      say(`${file.name}: ${Math.round((100 * event.loaded) / event.total)} % uploaded`);
+    });
+    request.addEventListener("load", () => {
+      let reason = request.status >= 400 ? `status ${request.status}` : "";
+      try {
+        reason = JSON.parse(request.responseText).error || reason;
+      } catch {
+        /* the status says enough */
+      }
+      resolve(reason);
+    });
+    request.addEventListener("error", () => resolve("the server closed the connection"));
+    request.send(data);
+  });
+  const uploadAll = async (files) => {
+    const limit = Number(form.dataset.maxBytes);
+    const refused = [];
+    for (const file of files) {
+      const reason = file.size > limit
+        ? `too large, expected at most ${limit / 1e6} MB` : await upload(file);
+      if (reason) refused.push(`${file.name}: ${reason}`);
+      await refresh();
+    }
+    say(refused.length ? refused.join("; ") : `${files.length} uploaded`);
+    form.reset();
+    poll();
+  };
+
+  /* The list of songs: names are text, never markup. */
+  const refresh = async () => {
+    const songs = await json("/songs.json");
+    if (!songs) return false;
+    const rows = songs.map((song) => {
+      const row = document.createElement("tr");
+      row.dataset.token = song.token;
+      const head = document.createElement("th");
+      head.scope = "row";
+      const link = document.createElement("a");
+      link.href = `/songs/${song.token}`;
+      link.textContent = song.name;
+      head.append(link);
+      const cells = [song.progress, song.answer || ""].map((text) => {
+        const cell = document.createElement("td");
+        cell.textContent = text;
+        return cell;
+      });
+      row.append(head, ...cells);
+      return row;
+    });
+    const body = one(".songs").tBodies[0];
+    const focused = document.activeElement && document.activeElement.closest("tr[data-token]");
+    body.replaceChildren(...rows);
+    if (focused) {
+      const again = rows.find((row) => row.dataset.token === focused.dataset.token);
+      if (again) one("a", again).focus();
+    }
+    return songs.some((song) => song.state !== "done");
+  };
+  let timer = 0;
+  const poll = async () => {
+    clearTimeout(timer);
+    if (await refresh()) timer = setTimeout(poll, 700);
+  };
+  if (form) {
+    one(".folder", form).hidden = !("webkitdirectory" in HTMLInputElement.prototype);
+    one("#files").required = false;
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const files = [...one("#files").files, ...one("#folder").files];
+      if (files.length) uploadAll(files);
+      else say("no file chosen");
+    });
+    form.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      form.classList.add("over");
+    });
+    form.addEventListener("dragleave", () => form.classList.remove("over"));
+    form.addEventListener("drop", (event) => {
+      event.preventDefault();
+      form.classList.remove("over");
+      uploadAll([...event.dataTransfer.files]);
+    });
+    poll();
+  }
+
+  /* A song: the page is loaded again once there is more to show; timelines seek. */
+  const player = one(".player");
+  if (!player) return;
+  const { token, state, changes } = player.dataset;
+  const watch = async () => {
+    const now = await json(`/songs/${token}.json`);
+    if (!now) return say("the song was deleted");
+    if (now.state !== state || (now.changes || "") !== changes) return location.reload();
+    if (now.state === "scoring" || now.changes === "scoring") say(`${now.progress} …`);
+    setTimeout(watch, 700);
+  };
+  if (state !== "done" || changes === "waiting" || changes === "scoring") watch();
+
+  const clock = (seconds) =>
+    `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+  const seek = (figure, x) => {
+    /* The ground behind the scores is the widest mark, and spans the whole song. */
+    const ground = [...figure.querySelectorAll("svg path[data-tip], svg rect[data-tip]")]
+      .map((mark) => mark.getBoundingClientRect())
+      .reduce((widest, box) => (box.width > widest.width ? box : widest));
+    const share = Math.min(1, Math.max(0, (x - ground.left) / ground.width));
+    const seconds = share * Number(figure.dataset.duration);
+    const audio = one("audio", player);
+    if (!audio) return;
+    audio.currentTime = seconds;
+    audio.play().catch(() => {});
+    say(`playing from ${clock(seconds)}`);
+  };
+  for (const figure of document.querySelectorAll("figure[data-duration]")) {
+    const chart = one("svg", figure);
+    if (!chart) continue;
+    chart.addEventListener("click", (event) => seek(figure, event.clientX));
+    chart.addEventListener("keydown", (event) => {
+      const mark = one("[data-tip].on", chart);
+      if (event.key === "Enter" && mark) seek(figure, mark.getBoundingClientRect().left);
+    });
+  }
+})();
