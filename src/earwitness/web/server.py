@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,7 +28,9 @@ def run_server(
     keep: Path | None,
     on_start: Callable[[str], None],
 ) -> None:
-    """Serve until interrupted; ``UsageError`` if the address cannot be used."""
+    """Serve until interrupted or terminated; ``UsageError`` if the address cannot be used."""
+    # uvicorn raises a signal again at its end, and the default of SIGTERM would keep the uploads.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     listener = bind(host, port)
     shown = f"[{host}]" if ":" in host else host
     with listener, Songs(detectors, suite, keep=keep) as songs:
