@@ -54,7 +54,7 @@ def test_a_file_and_what_is_found_in_it(run: Run) -> None:
         "no, not shown",
         "not checked: c2pa-python is not installed",
         "says fake",
-        "149",
+        "155",
         "No measured error: mine. Its findings have no weight.",
         "No reference predictions were given",
         "what changes do to the scores (--suite)",
