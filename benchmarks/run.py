@@ -60,10 +60,16 @@ class PeakMemory:
 
 def family() -> list[int]:
     """This process and its children."""
-    listing = Path("/proc/self/task")
-    tasks = [task for task in listing.iterdir() if (task / "children").exists()]
-    children = " ".join((task / "children").read_text() for task in tasks)
-    return [os.getpid(), *map(int, children.split())]
+    tasks = Path("/proc/self/task").iterdir()
+    return [os.getpid(), *(child for task in tasks for child in children_of(task))]
+
+
+def children_of(task: Path) -> list[int]:
+    """Processes that a thread started; none once the thread has ended."""
+    try:
+        return [int(child) for child in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def resident_mb(process: int) -> float:
