@@ -15,7 +15,7 @@ from builders import write_tone
 from cli.conftest import Run
 from cli.conftest import run as run_fixture
 from foreign import write_onnx
-from hf_folders import write_ast, write_wav2vec2
+from hf_folders import write_wav2vec2
 
 run = run_fixture
 COLUMNS = ["filepath", "target", "group_id"]
@@ -40,7 +40,6 @@ def predict(folder: Path, name: str) -> list[str | Path]:
     ("write", "in_bench"),
     [
         (write_wav2vec2, "{name: 'hf:net', fake_label: fake}"),
-        (write_ast, "'hf:net'"),
         (write_onnx, "'onnx:net/tiny.onnx'"),
     ],
 )
