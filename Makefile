@@ -3,14 +3,19 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TESTS  := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint docs bench simulate mutate clean
+.PHONY: demo test kills lint docs bench simulate mutate clean
 
 demo: $(READY)
 	$(BIN)/earwitness demo --out demo-run
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TESTS)
+
+# A run is killed once where it resumes; this kills it often, at random moments.
+kills: $(READY)
+	EARWITNESS_TEST_KILLS=4 $(BIN)/python -m pytest tests/cli -k kill
 
 lint: $(READY)
 	$(BIN)/ruff check .

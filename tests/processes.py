@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+N_KILLS = int(os.environ.get("EARWITNESS_TEST_KILLS", "1"))
+"""How often a test that proves a resume kills its run; ``make kills`` asks for many."""
+
 _started: list[subprocess.Popen[str]] = []
 
 

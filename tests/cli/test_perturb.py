@@ -15,9 +15,8 @@ import pytest
 import processes
 from builders import write_tone
 from earwitness.splits.manifests import read_manifest
-from processes import finish
+from processes import N_KILLS, finish
 
-N_KILLS = 3
 N_COPIES = 20 * 3
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")

@@ -16,12 +16,11 @@ import pytest
 
 import processes
 from builders import write_tone
-from cli.conftest import Run
+from cli.conftest import Outcome, Run
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
-from processes import finish, n_rows, wait_for_rows
+from processes import N_KILLS, finish, n_rows, wait_for_rows
 
 N_FILES = 120
-N_KILLS = 8
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
 
@@ -61,6 +60,13 @@ def start(bench: Path, out: Path, *, limit: int | None = None) -> subprocess.Pop
     return processes.start(command, before=limit_files)
 
 
+def resume(bench: Path, out: Path, run: Run) -> Outcome:
+    """Finish a run that was stopped, in this process."""
+    done = run(*arguments(bench, out, "--num-workers", "0"))
+    assert done.code == 0, done.err
+    return done
+
+
 def assert_nobody_is_left(group: int) -> None:
     for _ in range(300):
         try:
@@ -80,41 +86,36 @@ def unbroken(bench: Path) -> str:
     return (bench / "unbroken" / "preds" / "m" / "mine.csv").read_text()
 
 
-def test_kills_at_random_moments_change_nothing(bench: Path, unbroken: str) -> None:
+def test_kills_change_nothing_and_leave_no_worker(bench: Path, unbroken: str, run: Run) -> None:
     rng = np.random.default_rng(0)
     out = bench / "killed"
-    for kill in range(N_KILLS):
+    for kill in range(2 * N_KILLS):
+        is_scoring = kill % 2  # else wherever it is, most often before it begins
         before = n_rows(out)
         process = start(bench, out)
-        if kill % 4:
-            wait_for_rows(process, out, before + int(rng.integers(1, 12)))
-        time.sleep(rng.uniform(0, 0.03 if kill % 4 else 1.0))
+        if is_scoring:
+            wait_for_rows(process, out, before + int(rng.integers(2, 12)))
+        time.sleep(rng.uniform(0, 0.03 if is_scoring else 1.0))
         assert process.poll() is None, "the run ended before it could be killed"
         process.kill()
         finish(process)
+        assert_nobody_is_left(process.pid)
         assert n_rows(out) >= before
         assert not (out / "preds").exists()
     kept = n_rows(out)
-    assert kept >= N_KILLS
-    code, stdout, err = finish(start(bench, out))
-    assert code == 0, err
-    assert f"note: {kept} of 120 files are scored already" in err
-    assert stdout.endswith("114 rows scored, 6 failed (see the error column)\n")
+    assert kept > N_KILLS
+    done = resume(bench, out, run)
+    assert f"note: {kept} of 120 files are scored already" in done.err
+    assert done.out.endswith("114 rows scored, 6 failed (see the error column)\n")
     assert (out / "preds" / "m" / "mine.csv").read_text() == unbroken
     rows = [json.loads(line) for line in (out / "store" / "mine.jsonl").read_text().splitlines()]
     paths = [row["path"] for row in rows[1:]]
     assert len(paths) == len(set(paths)) == N_FILES  # no finished row was scored again
 
 
-def test_no_worker_outlives_a_killed_run(bench: Path) -> None:
-    process = start(bench, bench / "orphans")
-    wait_for_rows(process, bench / "orphans", 3)
-    process.kill()
-    finish(process)
-    assert_nobody_is_left(process.pid)
-
-
-def test_ctrl_c_finishes_what_is_in_hand_and_says_how_to_go_on(bench: Path, unbroken: str) -> None:
+def test_ctrl_c_finishes_what_is_in_hand_and_says_how_to_go_on(
+    bench: Path, unbroken: str, run: Run
+) -> None:
     out = bench / "stopped"
     process = start(bench, out)
     wait_for_rows(process, out, 5)
@@ -127,7 +128,7 @@ def test_ctrl_c_finishes_what_is_in_hand_and_says_how_to_go_on(bench: Path, unbr
     assert "Traceback" not in err
     assert 5 <= n_rows(out) < N_FILES
     assert_nobody_is_left(process.pid)
-    assert finish(start(bench, out))[0] == 0
+    resume(bench, out, run)
     assert (out / "preds" / "m" / "mine.csv").read_text() == unbroken
 
 
@@ -147,7 +148,7 @@ def test_a_second_run_into_the_same_folder_is_refused(bench: Path, unbroken: str
     assert (out / "preds" / "m" / "mine.csv").read_text() == unbroken
 
 
-def test_a_full_disk_is_told_and_loses_nothing(bench: Path, unbroken: str) -> None:
+def test_a_full_disk_is_told_and_loses_nothing(bench: Path, unbroken: str, run: Run) -> None:
     out = bench / "full"
     code, _, err = finish(start(bench, out, limit=10_000))
     assert code == 2
@@ -158,7 +159,7 @@ def test_a_full_disk_is_told_and_loses_nothing(bench: Path, unbroken: str) -> No
         f"{kept} finished rows are kept, the same command resumes"
     )
     assert (out / "store" / "mine.jsonl").read_bytes().endswith(b"}\n")
-    assert finish(start(bench, out))[0] == 0
+    resume(bench, out, run)
     assert (out / "preds" / "m" / "mine.csv").read_text() == unbroken
 
 

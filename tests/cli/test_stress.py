@@ -17,9 +17,8 @@ import processes
 from builders import write_tone
 from cli.conftest import Run
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
-from processes import finish, n_rows, wait_for_rows
+from processes import N_KILLS, finish, n_rows, wait_for_rows
 
-N_KILLS = 4
 N_ROWS = 4 * 30
 TABLES = ("stress.json", "stress.csv", "stress.tex", "report.html")
 
@@ -74,8 +73,8 @@ def unbroken(bench: Path) -> dict[str, str]:
     return contents(bench / "unbroken")
 
 
-def test_kills_at_random_moments_change_no_byte(bench: Path, unbroken: dict[str, str]) -> None:
-    rng, out, n_killed = np.random.default_rng(0), bench / "killed", 0
+def test_kills_change_no_byte(bench: Path, unbroken: dict[str, str], run: Run) -> None:
+    rng, out = np.random.default_rng(0), bench / "killed"
     for _ in range(N_KILLS):
         before = n_rows(out)
         process = start(bench, out)
@@ -83,18 +82,16 @@ def test_kills_at_random_moments_change_no_byte(bench: Path, unbroken: dict[str,
         assert process.poll() is None, "the run ended before it could be killed"
         process.kill()
         finish(process)
-        n_killed += 1
         assert n_rows(out) > before
         assert not (out / "stress.json").exists()
-    code, _, err = finish(start(bench, out))
-    assert code == 0, err
-    assert n_killed == N_KILLS
+    done = run(*arguments(bench, out))
+    assert done.code == 0, done.err
     assert contents(out) == unbroken
     assert n_rows(out) == N_ROWS  # no finished row was scored again
 
 
 def test_ctrl_c_keeps_finished_rows_and_the_same_command_resumes(
-    bench: Path, unbroken: dict[str, str]
+    bench: Path, unbroken: dict[str, str], run: Run
 ) -> None:
     out = bench / "stopped"
     process = start(bench, out)
@@ -104,7 +101,8 @@ def test_ctrl_c_keeps_finished_rows_and_the_same_command_resumes(
     assert code == 130
     assert err.splitlines()[-1].endswith("the same command resumes")
     assert 5 <= n_rows(out) < N_ROWS
-    assert finish(start(bench, out))[0] == 0
+    done = run(*arguments(bench, out))
+    assert done.code == 0, done.err
     assert contents(out) == unbroken
 
 
