@@ -79,7 +79,8 @@ def _flips(flips: Sequence[Flip]) -> Table:
     table = _table(None, "flipped, worst first", "is", "first", "second", "now")
     for flip in flips[:_N_SHOWN]:
         probs = (number(flip.first_prob), number(flip.second_prob))
-        now = f"{_CLASSES[flip.second_label]}, {'right' if flip.is_right_now else 'wrong'}"
+        right = "right" if flip.is_right_now else "wrong"
+        now = f"{'flagged' if flip.second_label else 'not flagged'}, {right}"
         table.add_row(_cell(flip.filepath, end=True), _CLASSES[flip.target], *probs, now)
     _say_more(table, len(flips) - _N_SHOWN)
     return table

@@ -7,7 +7,7 @@ and its reconstructions are one group), not items. Fake is the positive class.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -75,6 +75,9 @@ COMPARISON_COLUMNS = (
 )
 """Columns of the comparison CSV, in the order of the published one."""
 
+OWN_COLUMNS = ("n_lost", "n_abstained", "one_sided")
+"""Columns after these, only where a row has lost items or is of a one-sided detector."""
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -103,8 +106,20 @@ class Counts:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """Confusion counts of a detector on a dataset: one row of the comparison table."""
+    """Confusion counts of a detector on a dataset: one row of the comparison table.
+
+    Attributes:
+        model: Name of the detector.
+        dataset: Name of the dataset.
+        counts: Decided items.
+        n_lost: Items without a score, which are not counted.
+        n_abstained: Those among them that the detector abstained from.
+        one_sided: The detector only finds traces: what it does not flag is not called real.
+    """
 
     model: str
     dataset: str
     counts: Counts
+    n_lost: Count = field(default=0, compare=False)
+    n_abstained: Count = field(default=0, compare=False)
+    one_sided: bool = field(default=False, compare=False)

@@ -65,8 +65,8 @@ def _one_decision(items: Items) -> Finding | None:
         return None
     called = int(items.decision.sum())
     if called in (0, len(items)):
-        word = "fake" if called else "real"
-        return "one_decision", "warning", f"every one of {len(items)} items is called {word}"
+        which = "every one" if called else "none"
+        return "one_decision", "warning", f"{which} of {len(items)} items is called fake"
     return "one_decision", "ok", f"{called} of {len(items)} items are called fake"
 
 

@@ -33,8 +33,10 @@ from earwitness.evaluation.rows import (
     Inputs,
     Opened,
     answers_of,
+    find_cards,
     find_manifest,
     find_run,
+    is_one_sided,
     items_of,
     load_rows,
     open_sources,
@@ -152,7 +154,13 @@ def evaluate(
         slices=slices,
         table=[
             table_row(
-                ComparisonRow(part.detector, part.name, part.counts), n_lost=part.coverage.n_lost
+                ComparisonRow(
+                    part.detector,
+                    part.name,
+                    part.counts,
+                    part.coverage.n_lost,
+                    part.coverage.n_abstained,
+                )
             )
             for part in slices
             if part.kind == "dataset" and part.counts
@@ -265,6 +273,7 @@ def _detector_info(rows: pl.DataFrame, recorded: RunMetadata) -> DetectorInfo:
         windows=_only(rows["windows"]),
         weights_sha256=(card or {}).get("weights_sha256"),
         card=card,
+        one_sided=is_one_sided(name, card),
         worst_false_alarms=[_mistake(row) for row in alarms.iter_rows(named=True)],
         worst_misses=[_mistake(row) for row in misses.iter_rows(named=True)],
     )
@@ -342,9 +351,7 @@ def _read_metadata(opened: Sequence[Opened]) -> RunMetadata:
         if manifest:
             seen = recorded.roots.setdefault(dataset, [])
             seen += [root for root in manifest.get("roots", []) if root not in seen]
-        cards.setdefault(detector, []).extend(
-            card for card in (run or {}).get("detectors", []) if card.get("name") == detector
-        )
+        cards.setdefault(detector, []).extend(find_cards(run, detector))
     _keep_agreed("manifest", digests, recorded.digests, recorded.notes)
     _keep_agreed("card", cards, recorded.cards, recorded.notes)
     return recorded

@@ -15,10 +15,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from earwitness.core.errors import PredictionsError, RunError, UsageError
+from earwitness.core.cards import DetectorCard
+from earwitness.core.errors import (
+    DetectorError,
+    PredictionsError,
+    RunError,
+    UsageError,
+    WeightsError,
+)
 from earwitness.core.io import file_stem
 from earwitness.core.predictions import Predictions
 from earwitness.core.registry import nearest
+from earwitness.detectors.base import OpenOptions
+from earwitness.detectors.loading import DETECTORS
 from earwitness.evaluation.identity import Aggregate, identify, item_keys, list_keys, one_row_each
 from earwitness.evaluation.slices import partition_columns
 from earwitness.metrics.sample import ABSTAINED, Floats, Ints, Items, logits, numbered
@@ -156,6 +165,22 @@ def find_run(one: Opened, known: dict[Path, dict[str, Any] | None]) -> dict[str,
     if path not in known:
         known[path] = read_run(path)
     return known[path]
+
+
+def find_cards(run: dict[str, Any] | None, detector: str) -> list[dict[str, Any]]:
+    """Return the cards of a detector in ``run.json``."""
+    return [card for card in (run or {}).get("detectors", []) if card.get("name") == detector]
+
+
+def is_one_sided(detector: str, card: dict[str, Any] | None) -> bool:
+    """Return whether a detector only finds traces, by its recorded card, else if it is built in."""
+    if card is not None or detector not in DETECTORS:
+        return bool((card or {}).get("one_sided"))
+    try:
+        described: DetectorCard = DETECTORS.load(detector).describe(None, OpenOptions(detector))
+    except (DetectorError, WeightsError):  # a plug-in that does not load
+        return False
+    return described.one_sided
 
 
 def find_manifest(run: dict[str, Any], dataset: str) -> dict[str, Any] | None:

@@ -208,6 +208,7 @@ class DetectorInfo(Part):
         windows: Scored windows of all rows; ``None`` is unknown.
         weights_sha256: SHA-256 of its weights, if recorded in the run folder.
         card: Its card, if recorded in the run folder.
+        one_sided: It only finds traces: what it does not flag is not called real.
         worst_false_alarms: Reals with the highest scores, highest first.
         worst_misses: Fakes with the lowest scores, lowest first.
     """
@@ -217,6 +218,7 @@ class DetectorInfo(Part):
     windows: str | None = None
     weights_sha256: str | None = None
     card: dict[str, Any] | None = None
+    one_sided: bool = False
     worst_false_alarms: list[Mistake] = Field(default_factory=list)
     worst_misses: list[Mistake] = Field(default_factory=list)
 

@@ -262,6 +262,7 @@ class TableRow(Part):
         values: Values by column; ``None`` for an empty cell.
         by_construction: Columns determined by the lack of one class.
         n_lost: Number of rows without a score, not counted.
+        n_abstained: Number of those that the detector abstained from.
     """
 
     model: str
@@ -270,6 +271,7 @@ class TableRow(Part):
     values: dict[str, float | None]
     by_construction: list[str] = Field(default_factory=list)
     n_lost: Count = 0
+    n_abstained: Count = 0
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,8 @@ class StressRow(Part):
         auroc_change: Its change.
         accuracy_change: Change of the accuracy; its test is McNemar's by group, by swaps.
         rates: At the threshold of the files, then at those fitted on clean rows.
-        fake_to_real: Fakes called fake on the clean row that are called real.
-        real_to_fake: Reals called real on the clean row that are called fake.
+        fake_to_real: Fakes called fake on the clean row that no longer are.
+        real_to_fake: Reals not called fake on the clean row that are.
         changed: Items with another decision.
         logit_shift: Mean change of the logit.
         largest_shift: Largest absolute change of a logit.
@@ -225,8 +225,10 @@ def _measure(
         auroc_change=_test(tests.get("auroc")),
         accuracy_change=_test(tests.get("accuracy")),
         rates=[*_rates(clean.filter(state="scored"), after, settings)],
-        fake_to_real=_flips(paired, 1, settings),
-        real_to_fake=_flips(paired, 0, settings),
+        fake_to_real=_flips(paired, 1, settings, "fakes were called fake"),
+        real_to_fake=_flips(
+            paired, 0, settings, f"reals were {'not flagged' if is_one_sided else 'called real'}"
+        ),
         changed=_share(paired, _CHANGED, settings),
         logit_shift=estimate_mean(
             shift,
@@ -330,11 +332,12 @@ def _codes() -> pl.Expr:
     return pl.col("group").rank("dense").cast(pl.Int64)
 
 
-def _flips(paired: pl.DataFrame, target: int, settings: Settings) -> Estimate:
+def _flips(paired: pl.DataFrame, target: int, settings: Settings, right_words: str) -> Estimate:
     """Return the share of right decisions on a class that the perturbation turns."""
     right = paired.filter(target=target, pred_label=target)
-    word = "fakes were called fake" if target else "reals were called real"
-    return _share(right, pl.col("pred_label_2") != target, settings, reason=f"no {word} on clean")
+    return _share(
+        right, pl.col("pred_label_2") != target, settings, reason=f"no {right_words} on clean"
+    )
 
 
 def _share(

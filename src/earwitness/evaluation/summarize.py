@@ -11,18 +11,24 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from earwitness import __version__
+from earwitness.core.errors import RunError
 from earwitness.core.estimate import COMPARISON_COLUMNS, ComparisonRow, Counts, Estimate
 from earwitness.core.io import atomic_write, sha256_of
 from earwitness.core.predictions import Predictions
 from earwitness.evaluation.estimates import labels
 from earwitness.evaluation.identity import Aggregate
 from earwitness.evaluation.rows import (
+    Opened,
     check_threshold,
     decide,
+    find_cards,
+    find_run,
+    is_one_sided,
     is_scored,
     open_sources,
 )
@@ -89,12 +95,11 @@ def summarize(
         PredictionsError: A file is malformed, or has labels alone although a threshold is given.
     """
     check_threshold(threshold)
-    return [
-        _summarize_one(opened.predictions, opened.source, threshold)
-        for opened in open_sources(
-            sources, model=model_name, dataset=dataset_name, key=key, aggregate=aggregate
-        )
-    ]
+    opened = open_sources(
+        sources, model=model_name, dataset=dataset_name, key=key, aggregate=aggregate
+    )
+    runs: dict[Path, dict[str, Any] | None] = {}
+    return [_summarize_one(one, threshold, runs) for one in opened]
 
 
 def is_one_class(counts: Counts) -> bool:
@@ -111,18 +116,31 @@ def comparison_record(row: ComparisonRow) -> dict[str, Cell]:
     return dict(zip(COMPARISON_COLUMNS, (*cells, *rates), strict=True))
 
 
-def _summarize_one(predictions: Predictions, source: str, threshold: float | None) -> Summary:
-    frame = predictions.frame.with_columns(decide(predictions, source, threshold))
+def _summarize_one(
+    one: Opened, threshold: float | None, runs: dict[Path, dict[str, Any] | None]
+) -> Summary:
+    predictions = one.predictions
+    frame = predictions.frame.with_columns(decide(predictions, one.source, threshold))
     counted = frame.filter(is_scored(frame))
     counts = count_decisions(counted["target"], counted["pred_label"])
-    row = ComparisonRow(predictions.detector, predictions.dataset, counts)
-    n_abstained = predictions.n_abstained
-    return Summary(
-        row, frame.height - counts.n - n_abstained, source, n_abstained, predictions.notes
+    n_lost, n_abstained = frame.height - counts.n, predictions.n_abstained
+    name = predictions.detector
+    row = ComparisonRow(
+        name, predictions.dataset, counts, n_lost, n_abstained, _is_one_sided(one, runs)
     )
+    return Summary(row, n_lost - n_abstained, one.source, n_abstained, predictions.notes)
 
 
-def table_row(row: ComparisonRow, *, n_lost: int) -> TableRow:
+def _is_one_sided(one: Opened, runs: dict[Path, dict[str, Any] | None]) -> bool:
+    name = one.predictions.detector
+    try:
+        cards = find_cards(find_run(one, runs), name)
+    except RunError:  # the counts do not depend on it
+        cards = []
+    return is_one_sided(name, cards[0] if cards else None)
+
+
+def table_row(row: ComparisonRow) -> TableRow:
     """Return a row of the comparison table for ``metrics.json``."""
     record = comparison_record(row)
     values = {
@@ -135,7 +153,8 @@ def table_row(row: ComparisonRow, *, n_lost: int) -> TableRow:
         counts=row.counts,
         values=values,
         by_construction=by_lack if is_one_class(row.counts) else [],
-        n_lost=n_lost,
+        n_lost=row.n_lost,
+        n_abstained=row.n_abstained,
     )
 
 
@@ -211,6 +230,7 @@ def evaluate_counts(rows: Sequence[ComparisonRow], *, source: str | Path) -> Met
     Slices are the datasets, and each set of reals with each set of fakes.
     """
     models = list(dict.fromkeys(row.model for row in rows))
+    sided = {row.model for row in rows if row.one_sided}
     slices = [part for model in models for part in _slices([r for r in rows if r.model == model])]
     datasets = {row.dataset: row.counts for row in reversed(rows)}
     path = Path(source)
@@ -218,13 +238,13 @@ def evaluate_counts(rows: Sequence[ComparisonRow], *, source: str | Path) -> Met
     return Metrics(
         basis="counts",
         metrics=labels(),
-        detectors=[DetectorInfo(name=model) for model in models],
+        detectors=[DetectorInfo(name=model, one_sided=model in sided) for model in models],
         manifests=[
             ManifestInfo(name=name, n_items=c.n, n_real=c.n_real, n_fake=c.n_fake)
             for name, c in sorted(datasets.items())
         ],
         slices=slices,
-        table=[table_row(row, n_lost=0) for row in rows],
+        table=[table_row(row) for row in rows],
         notes=list(_NOTES),
         provenance=Provenance(
             earwitness=__version__,
@@ -257,9 +277,10 @@ def _slices(rows: Sequence[ComparisonRow]) -> list[Slice]:
 def _crossed(real: ComparisonRow, fake: ComparisonRow) -> Slice:
     counts = Counts(tp=fake.counts.tp, tn=real.counts.tn, fp=real.counts.fp, fn=fake.counts.fn)
     name = f"{real.dataset} × {fake.dataset}"
+    lost = real.n_lost + fake.n_lost, real.n_abstained + fake.n_abstained
     other = dict.fromkeys(("generator", "fake_corpus"), fake.dataset)
     keys = {"real_corpus": real.dataset} | other
-    return _slice(ComparisonRow(real.model, name, counts), "grid", keys)
+    return _slice(ComparisonRow(real.model, name, counts, *lost), "grid", keys)
 
 
 def _slice(row: ComparisonRow, kind: SliceKind, keys: dict[str, str]) -> Slice:
@@ -270,9 +291,10 @@ def _slice(row: ComparisonRow, kind: SliceKind, keys: dict[str, str]) -> Slice:
         name=row.dataset,
         keys=keys,
         coverage=Coverage(
-            n_items=counts.n,
+            n_items=counts.n + row.n_lost,
             n_scored=counts.n,
-            n_failed=0,
+            n_abstained=row.n_abstained,
+            n_failed=row.n_lost - row.n_abstained,
             n_missing=0,
             n_real=counts.n_real,
             n_fake=counts.n_fake,

@@ -6,14 +6,14 @@ Columns and their order are the published ones. Only counts are read; rates foll
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from earwitness.core.errors import PredictionsError
-from earwitness.core.estimate import COMPARISON_COLUMNS, ComparisonRow, Counts
+from earwitness.core.estimate import COMPARISON_COLUMNS, OWN_COLUMNS, ComparisonRow, Counts
 from earwitness.core.io import distinct_stems, file_stem, write_text
 from earwitness.core.text_table import read_table
 from earwitness.evaluation.summarize import NEED_BOTH_CLASSES, comparison_record, is_one_class
@@ -23,6 +23,7 @@ from earwitness.report.charts.matrices import confusion_chart
 from earwitness.report.charts.renderer import save_chart
 from earwitness.report.tables import (
     BY_CONSTRUCTION,
+    Cell,
     Column,
     Row,
     Table,
@@ -31,6 +32,7 @@ from earwitness.report.tables import (
     make_row,
     name_cell,
     number_cell,
+    text_cell,
 )
 
 _COUNTS = ("n", "TP", "TN", "FP", "FN")
@@ -46,13 +48,15 @@ _RATES = (
 )
 
 
-def comparison_table(
-    rows: Iterable[ComparisonRow], *, n_lost: Mapping[tuple[str, str], int] | None = None
-) -> Table:
+_ABSTAINED = "lost items have no score, abstentions among them; they are in no other column"
+_ONE_SIDED = "TN and FN are items without a trace, which are not called real"
+
+
+def comparison_table(rows: Iterable[ComparisonRow], *, always_lost: bool = False) -> Table:
     """Return the table, sorted by data set and then by detector.
 
-    A dagger marks rates that the lack of one class alone decides. The last column is the number of
-    items without a score, if ``n_lost`` is given by (model, dataset).
+    A dagger marks rates that the lack of one class alone decides. The last columns are the numbers
+    of items without a score, where there are any (or ``always_lost``), and of abstentions.
     """
     rows = sorted(rows, key=lambda row: (row.dataset, row.model))
     columns = [
@@ -62,13 +66,26 @@ def comparison_table(
         *_RATES,
     ]
     cells = [_row_cells(row) for row in rows]
-    if n_lost is not None:
-        columns.append(Column("lost", "count"))
-        lost = [count_cell(n_lost[row.model, row.dataset]) for row in rows]
-        cells = [replace(row, cells=[*row.cells, n]) for row, n in zip(cells, lost, strict=True)]
     is_marked = any(cell.by_construction for row in cells for cell in row.cells)
     notes = [f"† {BY_CONSTRUCTION}"] * is_marked
-    return Table("Comparison table", columns, cells, notes, has_filter=True, is_grouped=True)
+    notes += [_ABSTAINED] * any(row.n_abstained for row in rows)
+    if sided := dict.fromkeys(row.model for row in rows if row.one_sided):
+        notes.append(f"{', '.join(sided)}: {_ONE_SIDED}")
+    table = Table("Comparison table", columns, cells, notes, has_filter=True, is_grouped=True)
+    if always_lost or any(row.n_lost for row in rows):
+        lost = Column("lost", "count", name="n_lost")
+        table = _with_column(table, lost, [count_cell(row.n_lost) for row in rows])
+    if any(row.n_abstained for row in rows):
+        abstained = Column("abstained", "count", name="n_abstained", short="abst.")
+        table = _with_column(table, abstained, [count_cell(row.n_abstained) for row in rows])
+    return table
+
+
+def _with_column(table: Table, column: Column, cells: Sequence[Cell]) -> Table:
+    rows = [
+        replace(row, cells=[*row.cells, cell]) for row, cell in zip(table.rows, cells, strict=True)
+    ]
+    return replace(table, columns=[*table.columns, column], rows=rows)
 
 
 def _row_cells(row: ComparisonRow) -> Row:
@@ -94,6 +111,9 @@ def write_comparison(
 ) -> None:
     """Write the comparison CSV, atomically, sorted by dataset and then by model.
 
+    ``OWN_COLUMNS`` follow the published ones only where a row has lost items or is of a one-sided
+    detector.
+
     Args:
         rows: Its rows; no two of the same model and dataset.
         path: The file.
@@ -110,14 +130,27 @@ def write_comparison(
     merged = list(rows)
     if append and path.exists():
         merged += [row for row in _read_existing(path) if (row.model, row.dataset) not in new]
-    comparison_table(merged).to_csv(path, COMPARISON_COLUMNS)
+    merged.sort(key=lambda row: (row.dataset, row.model))
+    table = comparison_table(merged, always_lost=True)
+    names: tuple[str, ...] = COMPARISON_COLUMNS
+    if any(row.n_lost or row.one_sided for row in merged):
+        if not any(row.n_abstained for row in merged):
+            table = _with_column(
+                table, Column("n_abstained", "count"), [count_cell(0)] * len(merged)
+            )
+        sided = [text_cell("true" if row.one_sided else "false") for row in merged]
+        table = _with_column(table, Column("one_sided", "text"), sided)
+        names = (*names, *OWN_COLUMNS)
+    table.to_csv(path, names)
 
 
 def write_latex(rows: Sequence[ComparisonRow], path: str | Path) -> None:
     r"""Write the table as a file to ``\input``, atomically; it needs the package booktabs."""
     rates = ("Acc.", "Prec.", "Rec.", "Spec.", r"F\textsubscript{1}", "Bal.")
-    headings = ["Data set / detector", *_COUNTS, *rates]
-    write_text(Path(path), "\n".join(latex_lines(comparison_table(rows), headings)) + "\n")
+    table = comparison_table(rows)
+    extra = [column.label for column in table.columns if column.name in OWN_COLUMNS]
+    headings = ["Data set / detector", *_COUNTS, *rates, *extra]
+    write_text(Path(path), "\n".join(latex_lines(table, headings)) + "\n")
 
 
 def read_comparison(path: str | Path) -> list[ComparisonRow]:
@@ -125,7 +158,7 @@ def read_comparison(path: str | Path) -> list[ComparisonRow]:
 
     Args:
         path: The file; the headings ``model_name``, ``dataset_name`` and ``n_samples`` are
-            accepted as well. Columns beyond the names and counts are ignored.
+            accepted as well. Columns beyond the names, the counts and ``OWN_COLUMNS`` are ignored.
 
     Raises:
         PredictionsError: The file cannot be read, lacks columns, or rows are wrong: the first is
@@ -136,7 +169,7 @@ def read_comparison(path: str | Path) -> list[ComparisonRow]:
 
 def _read_existing(path: Path) -> list[ComparisonRow]:
     frame, lines = _read_text(path)
-    own = [name for name in frame.columns if name not in COMPARISON_COLUMNS]
+    own = [name for name in frame.columns if name not in (*COMPARISON_COLUMNS, *OWN_COLUMNS)]
     if own:
         raise PredictionsError(
             f"{path}: column {own[0]!r} would be lost, expected those of the comparison table alone"
@@ -146,7 +179,9 @@ def _read_existing(path: Path) -> list[ComparisonRow]:
 
 def _read_text(path: Path) -> tuple[pl.DataFrame, Sequence[int]]:
     """Return the table as text with our column names, and the line of each row."""
-    table = read_table(path, error=PredictionsError, known=(*COMPARISON_COLUMNS, *_ALIASES))
+    table = read_table(
+        path, error=PredictionsError, known=(*COMPARISON_COLUMNS, *OWN_COLUMNS, *_ALIASES)
+    )
     frame = table.frame
     renamed = {old: new for old, new in _ALIASES.items() if new not in frame.columns}
     frame = frame.rename(renamed, strict=False)
@@ -159,7 +194,9 @@ def _read_text(path: Path) -> tuple[pl.DataFrame, Sequence[int]]:
 def _parse_rows(path: Path, frame: pl.DataFrame, lines: Sequence[int]) -> list[ComparisonRow]:
     rows: list[ComparisonRow] = []
     problems: list[str] = []
-    for line, cells in zip(lines, frame.select(_READ).iter_rows(), strict=True):
+    unknown = [pl.lit(None).alias(name) for name in OWN_COLUMNS if name not in frame.columns]
+    read = frame.with_columns(unknown).select(*_READ, *OWN_COLUMNS)
+    for line, cells in zip(lines, read.iter_rows(), strict=True):
         row = _parse_row(cells)
         if isinstance(row, str):
             problems.append(f"{path}:{line}: {row}")
@@ -172,19 +209,26 @@ def _parse_rows(path: Path, frame: pl.DataFrame, lines: Sequence[int]) -> list[C
 
 
 def _parse_row(cells: Sequence[str | None]) -> ComparisonRow | str:
-    """Return the row of the cells of ``_READ``, or the problem with them."""
+    """Return the row of the cells of ``_READ`` and ``OWN_COLUMNS``, or the problem with them."""
     model, dataset, *texts = (cell or "" for cell in cells)
+    lost, abstained, sided = (text or "0" for text in texts[len(_COUNTS) :])
     for name, text in (("model", model), ("dataset", dataset)):
         if not text:
             return f"no {name}, expected its name"
-    for name, text in zip(_COUNTS, texts, strict=True):
+    counted = zip(
+        (*_COUNTS, *OWN_COLUMNS[:2]), (*texts[: len(_COUNTS)], lost, abstained), strict=True
+    )
+    for name, text in counted:
         if not (text.isascii() and text.isdigit()):
             return f"{name} {text!r}, expected a whole number from 0 up"
-    n, tp, tn, fp, fn = map(int, texts)
+    n, tp, tn, fp, fn = map(int, texts[: len(_COUNTS)])
     counts = Counts(tp, tn, fp, fn)
     if counts.n != n:
         return f"TP, TN, FP and FN sum to {counts.n}, expected n, {n}"
-    return ComparisonRow(model, dataset, counts)
+    if int(abstained) > int(lost):
+        return f"n_abstained {abstained}, expected at most n_lost, {lost}"
+    is_sided = sided.lower() in ("true", "1")
+    return ComparisonRow(model, dataset, counts, int(lost), int(abstained), is_sided)
 
 
 def plot_confusions(
@@ -215,10 +259,25 @@ def draw_confusion(row: ComparisonRow, path: Path, *, normalized: bool = False) 
     """Draw the confusion matrix of one row as a PNG, atomically, and return its path."""
     share = measure_counts("accuracy", row.counts)
     size = formatting.count(row.counts.n)
-    subtitle = f"{row.dataset}\nn = {size}, accuracy {formatting.number(share)}"
-    chart = confusion_chart(row.counts, title=row.model, subtitle=subtitle, normalized=normalized)
+    lines = [row.dataset, f"n = {size}, accuracy {formatting.number(share)}", *lost_sentences(row)]
+    chart = confusion_chart(
+        row.counts,
+        title=row.model,
+        subtitle="\n".join(lines),
+        normalized=normalized,
+        one_sided=row.one_sided,
+    )
     save_chart(chart, path)
     return path
+
+
+def lost_sentences(row: ComparisonRow) -> Iterator[str]:
+    """Yield a sentence each on abstentions and on errors, which are in no matrix."""
+    n_failed = row.n_lost - row.n_abstained
+    if row.n_abstained:
+        yield f"Not in it: {formatting.count(row.n_abstained)} abstained from."
+    if n_failed:
+        yield f"Not in it: {formatting.count(n_failed)} without a score."
 
 
 def _slug(name: str) -> str:

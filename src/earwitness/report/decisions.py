@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
-from earwitness.core.estimate import ComparisonRow, Counts, Estimate
+from earwitness.core.estimate import ComparisonRow, Estimate
 from earwitness.evaluation.schema import (
     Claim,
     DetectorInfo,
@@ -37,7 +37,7 @@ from earwitness.report.charts.matrices import (
     heatmap_chart,
 )
 from earwitness.report.charts.renderer import draw_inline
-from earwitness.report.comparison import comparison_table
+from earwitness.report.comparison import comparison_table, lost_sentences
 from earwitness.report.metric_tables import strata_table, transfer_table
 from earwitness.report.selective import is_one_sided
 from earwitness.report.tables import (
@@ -56,62 +56,75 @@ FindAudio = Callable[[Mistake], str | None]
 
 def decisions(metrics: Metrics) -> Section | None:
     """Return confusion matrices and the comparison table; ``None`` without decisions."""
-    overall = [
-        (part.detector, part.counts) for part in metrics.where(kind="overall") if part.counts
-    ]
+    overall = [part for part in metrics.where(kind="overall") if part.counts]
     if not overall and not metrics.table:
         return None
     traces = {one.name for one in metrics.detectors if is_one_sided(one)}
     blocks: list[Block] = []
     if overall:
-        matrices = [_matrix(n, counts, "all items", traces=n in traces) for n, counts in overall]
+        matrices = [
+            _matrix(
+                ComparisonRow(
+                    part.detector,
+                    "all items",
+                    part.counts,
+                    part.coverage.n_lost,
+                    part.coverage.n_abstained,
+                    one_sided=part.detector in traces,
+                )
+            )
+            for part in overall
+            if part.counts
+        ]
         blocks.append(Gallery(matrices))
     if metrics.table:
-        rows = [ComparisonRow(row.model, row.dataset, row.counts) for row in metrics.table]
-        n_lost = {(row.model, row.dataset): row.n_lost for row in metrics.table}
+        rows = [
+            ComparisonRow(
+                *(row.model, row.dataset, row.counts, row.n_lost, row.n_abstained),
+                one_sided=row.model in traces,
+            )
+            for row in metrics.table
+        ]
         blocks += [Gallery([_by_data_set(metrics.table)])] if len(rows) > 1 else []
-        blocks.append(comparison_table(rows, n_lost=n_lost))
-        blocks += _matrices(rows, traces, has_overall=bool(overall))
+        blocks.append(comparison_table(rows, always_lost=True))
+        blocks += _matrices(rows, has_overall=bool(overall))
     lead = (
         "Confusion matrices and rates at the decision threshold. Recall is the share of fakes "
-        "called fake, specificity the share of reals called real; if a data set has one class "
-        "only, the rate of the other is undefined."
+        "called fake, specificity the share of reals that are not; if a data set has one class "
+        "only, the rate of the other is undefined. Items without a score are in no matrix."
     )
     return Section("decisions", "Decisions", lead, blocks)
 
 
-def _matrices(
-    rows: Sequence[ComparisonRow], traces: Collection[str], *, has_overall: bool
-) -> list[Block]:
+def _matrices(rows: Sequence[ComparisonRow], *, has_overall: bool) -> list[Block]:
     """Return the matrices of data sets, unless there is one set only or very many rows."""
     if (has_overall and len({row.dataset for row in rows}) == 1) or len(rows) > 24:
         return []
-    cards = [
-        _matrix(row.model, row.counts, row.dataset, traces=row.model in traces)
-        for row in rows
-        if row.counts.n
-    ]
+    cards = [_matrix(row) for row in rows if row.counts.n]
     return [Details("A confusion matrix per detector and data set", [Gallery(cards)])]
 
 
-def _matrix(detector: str, counts: Counts, where: str, *, traces: bool) -> ChartCard:
-    """Return a confusion matrix; ``traces`` if what is not flagged is not called real."""
-    other = "not flagged" if traces else "called real"
-    note = " Predicted “real” means not flagged: no trace was found." if traces else ""
+def _matrix(row: ComparisonRow) -> ChartCard:
+    """Return a confusion matrix, with the number of items that are not in it."""
+    detector, counts, where = row.model, row.counts, row.dataset
+    other, flagged = ("no trace", "trace") if row.one_sided else ("called real", "called fake")
+    notes = [f"On {where}: {formatting.count(counts.n)} items.", *lost_sentences(row)]
+    notes += ["No trace does not say real."] * row.one_sided
     label = (
         f"Confusion matrix of {detector} on {where}: of {counts.n_real} reals, {counts.tn} "
-        f"{other} and {counts.fp} called fake; of {counts.n_fake} fakes, {counts.fn} {other} and "
-        f"{counts.tp} called fake."
+        f"{other} and {counts.fp} {flagged}; of {counts.n_fake} fakes, {counts.fn} {other} and "
+        f"{counts.tp} {flagged}."
     )
     rows = [
         make_row("real", counts.tn, counts.fp, detector=detector),
         make_row("fake", counts.fn, counts.tp, detector=detector),
     ]
-    columns = [Column("truth", "text"), *number_columns(other, "called fake")]
+    columns = [Column("truth", "text"), *number_columns(other, flagged)]
+    chart = confusion_chart(counts, normalized=True, one_sided=row.one_sided)
     return ChartCard(
         title=detector,
-        charts=[draw_inline(confusion_chart(counts, normalized=True), aria_label=label)],
-        note=f"On {where}: {formatting.count(counts.n)} items.{note}",
+        charts=[draw_inline(chart, aria_label=label)],
+        note=" ".join(notes),
         tables=[Table(f"Decisions of {detector}", columns, rows)],
         detector=detector,
     )
@@ -155,7 +168,11 @@ def _mistakes_of(detector: DetectorInfo, find_audio: FindAudio, *, is_open: bool
         for found in (detector.worst_false_alarms, detector.worst_misses)
     )
     lists = [
-        MisclassifiedList("Reals called fake", flagged, "No real was flagged."),
+        MisclassifiedList(
+            "Reals flagged" if is_one_sided(detector) else "Reals called fake",
+            flagged,
+            "No real was flagged.",
+        ),
         MisclassifiedList(
             "Fakes not flagged" if is_one_sided(detector) else "Fakes called real",
             missed,

@@ -101,7 +101,7 @@ _NOTES = {
     "auroc": "How often a fake scores above a real. The dashed line is chance.",
     "balanced_accuracy": "The mean of recall and specificity. The dashed line is chance.",
     "recall": "The share of fakes that are called fake.",
-    "specificity": "The share of reals that are called real.",
+    "specificity": "The share of reals that are not called fake.",
 }
 
 

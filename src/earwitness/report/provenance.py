@@ -54,9 +54,9 @@ def _coverage_table(parts: list[Slice], *, has_groups: bool) -> Table:
         "missing": "n_missing",
         "reals": "n_real",
         "fakes": "n_fake",
-        "reals lost": "n_real_lost",
-        "fakes lost": "n_fake_lost",
-    } | ({"groups": "n_groups"} if has_groups else {})
+    }
+    if has_groups:
+        counted |= {"reals lost": "n_real_lost", "fakes lost": "n_fake_lost", "groups": "n_groups"}
     rows = [
         make_row(
             "all items" if part.kind == "overall" else name_cell(part.name),
@@ -67,7 +67,9 @@ def _coverage_table(parts: list[Slice], *, has_groups: bool) -> Table:
         for part in parts
     ]
     columns = [*text_columns("data set", "detector"), *number_columns(*counted)]
-    notes = [] if has_groups else ["Groups are not known from counts."]
+    notes = (
+        [] if has_groups else ["Groups, and the classes of lost items, are not known from counts."]
+    )
     return Table("Rows behind the metrics", columns, rows, notes)
 
 

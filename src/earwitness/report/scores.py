@@ -102,9 +102,7 @@ def _points_table(part: Slice, own: Curves) -> Table:
         make_row(Cell(_threshold(at), at), *map(number_cell, (fpr, tpr, 1 - tpr)))
         for at, fpr, tpr in thin(points, 24)
     ]
-    columns = number_columns(
-        "threshold", "reals called fake", "fakes called fake", "fakes called real"
-    )
+    columns = number_columns("threshold", "reals called fake", "fakes called fake", "fakes missed")
     return Table(f"Points of the curves of {part.detector}", columns, rows)
 
 

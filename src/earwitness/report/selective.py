@@ -32,6 +32,13 @@ _METRICS = (
 )
 
 
+_LEAD = (
+    "Errors among the most confident decisions, from the most confident down. Confidence is the "
+    "distance of the logit from that of the threshold. A curve ends at the detector's own "
+    "coverage: what it abstains from is neither right nor wrong. Lower curves are better."
+)
+
+
 def abstention(metrics: Metrics) -> Section | None:
     """Return risk and coverage of each detector; ``None`` without a curve or an abstention."""
     parts = metrics.where(kind="overall")
@@ -62,24 +69,18 @@ def abstention(metrics: Metrics) -> Section | None:
                 },
             )
         )
-    lead = (
-        "Errors among the most confident decisions, from the most confident down. Confidence is "
-        "the distance of the logit from that of the threshold. A curve ends at the detector's own "
-        "coverage: what it abstains from is neither right nor wrong. Lower curves are better."
-    )
-    return Section("abstention", "Confidence and abstention", lead, blocks)
+    return Section("abstention", "Confidence and abstention", _LEAD if drawn else "", blocks)
 
 
 def is_one_sided(detector: DetectorInfo) -> bool:
     """Return whether a detector only finds traces, by its card."""
-    return bool((detector.card or {}).get("one_sided"))
+    return detector.one_sided or bool((detector.card or {}).get("one_sided"))
 
 
 def _one_sided_note(detector: DetectorInfo) -> Note:
     text = (
         "looks for traces of a decoder. In an item that it does not flag, none was found; that "
-        "is not a decision for real. In metrics and tables that count it as called real, read: not "
-        "flagged."
+        "is not a decision for real. Specificity and accuracy count such a real as right."
     )
     return Note(text, label=detector.name, detector=detector.name)
 

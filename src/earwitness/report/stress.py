@@ -21,14 +21,21 @@ from earwitness.report.tables import (
     text_cell,
 )
 
-_HEADINGS = (
-    *("perturbation", "$n$", "AUROC", "change", "TPR", "FPR", "fake to real", "real to fake"),
-    *("logit shift", "abstained"),
-)
+_HEADINGS = ("perturbation", "$n$", "AUROC", "change", "TPR", "FPR")
+
+
+def flip_words(rows: Sequence[StressRow]) -> dict[str, str]:
+    """Return both directions of flips in words that hold for all detectors of the rows."""
+    sided = {row.one_sided for row in rows}
+    low, high = ("real", "fake")
+    if True in sided:
+        low, high = ("not flagged", "flagged") if False in sided else ("no trace", "trace")
+    return {"fake_to_real": f"fake → {low}", "real_to_fake": f"real → {high}"}
 
 
 def stress_table(matrix: Matrix) -> Table:
     """Return the matrix, grouped by detector."""
+    flips = flip_words(matrix.rows)
     columns = [
         Column("detector", "text"),
         Column("perturbation", "text"),
@@ -37,13 +44,15 @@ def stress_table(matrix: Matrix) -> Table:
         Column("change", name="auroc_change"),
         Column("TPR", name="tpr"),
         Column("FPR", name="fpr"),
-        Column("fake → real", name="fake_to_real", short="f→r"),
-        Column("real → fake", name="real_to_fake", short="r→f"),
+        *(
+            Column(words, name=name, short=words.replace(" → ", "\n→ "))
+            for name, words in flips.items()
+        ),
         Column("logit shift", name="logit_shift", short="shift"),
         Column("abstained", name="abstained", short="abst."),
     ]
     sided = sorted({row.detector for row in matrix.rows if row.one_sided})
-    notes = [f"{', '.join(sided)}: real stands for not found."] if sided else []
+    notes = [f"{', '.join(sided)}: no trace does not say real."] if sided else []
     n_failed = sum(row.n_failed for row in matrix.rows)
     notes += [f"{n_failed} rows have an error."] * bool(n_failed)
     rows = [Row(_cells(row), row.detector) for row in matrix.rows]
@@ -111,8 +120,10 @@ def worst_table(matrix: Matrix) -> Table:
 def write_stress(matrix: Matrix, folder: Path) -> list[Path]:
     """Write ``stress.csv`` and ``stress.tex`` into a folder; return their paths."""
     table, paths = stress_table(matrix), [folder / "stress.csv", folder / "stress.tex"]
+    flips = [words.replace("→", "to") for words in flip_words(matrix.rows).values()]
+    headings = [*_HEADINGS, *flips, "logit shift", "abstained"]
     table.to_csv(paths[0], [column.name or column.label for column in table.columns])
-    write_text(paths[1], "\n".join(latex_lines(table, _HEADINGS)) + "\n")
+    write_text(paths[1], "\n".join(latex_lines(table, headings)) + "\n")
     return paths
 
 

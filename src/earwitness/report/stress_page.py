@@ -18,12 +18,11 @@ from earwitness.report.page import make_stat, render_page
 from earwitness.report.stress import (
     describe_sensitivity,
     describe_tests,
+    flip_words,
     sensitivity_table,
     stress_table,
     worst_table,
 )
-
-_DIRECTIONS = {"fake_to_real": "fake → real", "real_to_fake": "real → fake"}
 
 
 def write_stress_report(matrix: Matrix, path: Path) -> None:
@@ -44,13 +43,18 @@ def write_stress_report(matrix: Matrix, path: Path) -> None:
 def _lead(matrix: Matrix) -> str:
     """Return the largest share of flips of each direction, in one sentence."""
     found = [
-        f"{formatting.percent(value)} of {noun} ({row.detector}, {row.perturbation})"
-        for name, noun in (("fake_to_real", "fakes to real"), ("real_to_fake", "reals to fake"))
+        f"{formatting.percent(value)} of {_turn(name, row)} ({row.detector}, {row.perturbation})"
+        for name in ("fake_to_real", "real_to_fake")
         if (row := _largest(matrix, name)) and (value := getattr(row, name).value)
     ]
     return (
         f"At most, a perturbation turns {' and '.join(found)}." if found else "No decision flips."
     )
+
+
+def _turn(name: str, row: StressRow) -> str:
+    """Return a direction in the words of one detector: ``fakes to real``."""
+    return flip_words([row])[name].replace(" → ", "s to ")
 
 
 def _largest(matrix: Matrix, name: str) -> StressRow | None:
@@ -59,14 +63,14 @@ def _largest(matrix: Matrix, name: str) -> StressRow | None:
 
 
 def _flips(matrix: Matrix) -> Section:
-    charts = [chart for name in _DIRECTIONS for chart in _heat_map(matrix, name)]
+    charts = [chart for name in flip_words(matrix.rows) for chart in _heat_map(matrix, name)]
     note = "Shares of the decisions that were right on the clean file. A dash: there are none."
     card = ChartCard("Flipped decisions", charts, note, is_wide=True)
     tests = [Note(f"{text}.") for text in describe_tests(matrix.rows)]
     summary = f"{formatting.plural(len(tests), 'change')} of the accuracy after Holm's correction"
     lead = (
-        "Share of fakes that a detector calls real once they are perturbed, and of reals that it "
-        "calls fake. Every item is compared with its clean row."
+        "Share of fakes that a detector no longer flags once they are perturbed, and of reals that "
+        "it then flags. Every item is compared with its clean row."
     )
     folded: list[Block] = [Details(summary, tests)] if tests else []
     return Section("flips", "Flips", lead, [Gallery([card]), *folded])
@@ -74,7 +78,7 @@ def _flips(matrix: Matrix) -> Section:
 
 def _heat_map(matrix: Matrix, name: str) -> Iterator[Markup]:
     if matrix.rows:
-        direction = _DIRECTIONS[name]
+        direction = flip_words(matrix.rows)[name]
         chart = heatmap_chart(
             [_cell(row, name) for row in matrix.rows], steps=ALARMS, title=direction
         )
@@ -84,7 +88,7 @@ def _heat_map(matrix: Matrix, name: str) -> Iterator[Markup]:
 
 def _cell(row: StressRow, name: str) -> HeatCell:
     share = getattr(row, name)
-    tooltip = f"{row.detector}, {row.perturbation}, {_DIRECTIONS[name]}: "
+    tooltip = f"{row.detector}, {row.perturbation}, {flip_words([row])[name]}: "
     tooltip += formatting.full_estimate(share)
     return HeatCell(row.perturbation, row.detector, share.value, tooltip)
 

@@ -67,7 +67,7 @@ def det_chart(front: Curve, behind: Sequence[Curve] = ()) -> alt.LayerChart:
     domain = _domain([front, *behind])
     scale = alt.Scale(domain=domain, nice=False, clamp=True)
     x = alt.X("x:Q", scale=scale, axis=_probit_axis("reals called fake, %", domain))
-    y = alt.Y("y:Q", scale=scale, axis=_probit_axis("fakes called real, %", domain))
+    y = alt.Y("y:Q", scale=scale, axis=_probit_axis("fakes missed, %", domain))
     return layer_chart(line_layers(front, behind, x, y), width=_SIZE_PX, height=_SIZE_PX)
 
 

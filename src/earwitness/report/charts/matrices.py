@@ -25,6 +25,8 @@ from earwitness.report.charts.style import (
 )
 
 _CLASSES = ("real", "fake")
+TRACES = ("no trace", "trace")
+"""Decisions of one-sided detectors, for which no trace does not say real."""
 _TILE_PX, _CORNER_PX = 150, 4
 _LINE_UNITS = 44
 _SHADES = ("pale", "high1", "high2", "high3", "high4")
@@ -36,13 +38,19 @@ _ROW_UNITS, _COLUMN_UNITS, _LINE_PX = 32, 13, 14
 
 
 def confusion_chart(
-    counts: Counts, *, title: str = "", subtitle: str = "", normalized: bool
+    counts: Counts,
+    *,
+    title: str = "",
+    subtitle: str = "",
+    normalized: bool,
+    one_sided: bool = False,
 ) -> alt.LayerChart:
-    """Draw a 2 × 2 matrix: rows are the truth, columns the decision, real first.
+    """Draw a 2 × 2 matrix: rows are the truth, columns the decision, real (or no trace) first.
 
     Normalized cells show their share of the row, with the count below, and are shaded by it;
     others show the count and are shaded by its share of the largest.
     """
+    decisions = TRACES if one_sided else _CLASSES
     matrix = ((counts.tn, counts.fp), (counts.fn, counts.tp))
     largest = max(*matrix[0], *matrix[1])
     values = [
@@ -50,7 +58,7 @@ def confusion_chart(
         | _tile(truth, decision, count, sum(row), sum(row) if normalized else largest)
         | ({} if normalized or not sum(row) else {"main": formatting.count(count), "below": ""})
         for truth, row in zip(_CLASSES, matrix, strict=True)
-        for decision, count in zip(_CLASSES, row, strict=True)
+        for decision, count in zip(decisions, row, strict=True)
     ]
     for value in values:
         value["size_px"] = (
@@ -60,7 +68,9 @@ def confusion_chart(
     if title:
         lines = [line for part in subtitle.split("\n") for line in break_lines(part, 48)]
         titles = {"title": heading(break_lines(title, _LINE_UNITS), lines, frame="bounds")}
-    chart: alt.LayerChart = _template().properties(data=alt.InlineData(values=values), **titles)
+    chart: alt.LayerChart = _template(one_sided=one_sided).properties(
+        data=alt.InlineData(values=values), **titles
+    )
     return chart
 
 
@@ -77,6 +87,7 @@ def _tile(truth: str, decision: str, count: int, n_row: int, whole: int) -> dict
             "tooltip": f"no {truth} items",
         }
     text = formatting.count(count)
+    verb = "with" if decision in TRACES else "called"
     name = _SHADES[bisect.bisect_right(_STEPS, count / whole)]
     return {
         "is_empty": False,
@@ -85,16 +96,17 @@ def _tile(truth: str, decision: str, count: int, n_row: int, whole: int) -> dict
         "below": text,
         "fill": ink(name),
         "ink": ink(f"on_{name}"),
-        "tooltip": f"{text} of {formatting.count(n_row)} {truth} items called {decision}",
+        "tooltip": f"{text} of {formatting.count(n_row)} {truth} items {verb} {decision}",
     }
 
 
 @functools.cache
-def _template() -> alt.LayerChart:
+def _template(*, one_sided: bool) -> alt.LayerChart:
     """Return the chart without data and titles, cached: most of the time is spent here."""
     axis = alt.Axis(labelAngle=0, labelPadding=8, titlePadding=10, ticks=False, domain=False)
+    decisions, title = (TRACES, "found") if one_sided else (_CLASSES, "predicted")
     base = alt.Chart().encode(
-        x=alt.X("predicted:N", sort=list(_CLASSES), title="predicted", axis=axis),
+        x=alt.X("predicted:N", sort=list(decisions), title=title, axis=axis),
         y=alt.Y("true:N", sort=list(_CLASSES), title="true", axis=axis),
     )
     tiles = base.mark_rect(stroke=ink("paper"), strokeWidth=2, cornerRadius=_CORNER_PX).encode(
