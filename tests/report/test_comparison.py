@@ -9,7 +9,12 @@ from rich.console import Console
 
 from earwitness.core.errors import PredictionsError
 from earwitness.core.estimate import COMPARISON_COLUMNS, ComparisonRow, Counts
-from earwitness.report.comparison import comparison_table, read_comparison, write_comparison
+from earwitness.report.comparison import (
+    comparison_table,
+    read_comparison,
+    write_comparison,
+    write_latex,
+)
 
 PUBLISHED = (
     Path(__file__).resolve().parents[2].parent / "shared" / "published" / "final_ood_comparison.csv"
@@ -160,3 +165,44 @@ def test_headings_are_known_in_any_case(tmp_path):
     path = put(tmp_path, "Model_Name,DATASET,N_samples,tp,Tn,FP,fn\na,d,4,1,1,1,1\n")
     (row,) = read_comparison(path)
     assert (row.model, row.dataset, row.counts) == ("a", "d", Counts(1, 1, 1, 1))
+
+
+COMB = ComparisonRow("comb", "mixed", Counts(tp=3, tn=5, fp=1, fn=1), 3, 2, one_sided=True)
+
+
+def test_lost_items_and_one_sided_detectors_add_columns_after_the_published_ones(tmp_path):
+    path = tmp_path / "table.csv"
+    write_comparison([BOTH, COMB], path)
+    head, *lines = path.read_text().splitlines()
+    assert head == f"{HEAD},n_lost,n_abstained,one_sided"
+    assert [line.split(",")[-3:] for line in lines] == [["0", "0", "false"], ["3", "2", "true"]]
+    read = {row.model: row for row in read_comparison(path)}
+    for row in (BOTH, COMB):
+        again = read[row.model]
+        assert (again.n_lost, again.n_abstained) == (row.n_lost, row.n_abstained)
+        assert again.one_sided == row.one_sided
+
+
+def test_a_row_without_lost_items_has_the_published_columns_alone(tmp_path):
+    write_comparison([BOTH], tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text().splitlines()[0] == HEAD
+
+
+def test_more_abstentions_than_lost_items_are_refused(tmp_path):
+    path = put(tmp_path, f"{HEAD},n_lost,n_abstained\na,b,1,1,0,0,0,,,,,,,1,2\n")
+    with pytest.raises(PredictionsError, match="n_abstained 2, expected at most n_lost, 1"):
+        read_comparison(path)
+
+
+def test_the_terminal_counts_abstentions_and_says_that_no_trace_is_not_real():
+    text = printed([COMB], width=140)
+    assert "lost" in text
+    assert "abst" in text
+    assert "not called real" in " ".join(text.split())
+
+
+def test_latex_has_a_column_for_lost_items_and_one_for_abstentions(tmp_path):
+    write_latex([COMB], tmp_path / "table.tex")
+    text = (tmp_path / "table.tex").read_text()
+    assert "lost & abstained" in text
+    assert re.search(r"& 3 & 2 *\\\\", text)

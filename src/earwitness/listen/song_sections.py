@@ -116,7 +116,7 @@ def places_sections(song: SongResult, *, name: str) -> Iterator[Section]:
             ChartCard(detector, charts, detector=detector, is_wide=True, duration_s=song.duration_s)
         )
         cards += _combs(song, result, name)
-    lead = "Scores over time, upwards for fake from the threshold; what is blank was not analysed."
+    lead = "Scores over time; above the threshold they say fake, or a trace. Blank: not analysed."
     yield Section("places", "Where in the file", lead, [Gallery(cards)])
 
 
