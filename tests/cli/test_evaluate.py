@@ -231,3 +231,34 @@ def test_compare_refuses_what_has_nothing_in_common(run: Run, runs: Path) -> Non
     code, _, err = run("compare", fma, sonics)
     assert code == 2
     assert err.strip().endswith("no item that both scored, expected common rows")
+
+
+def test_abstentions_of_one_sided_detectors_are_counted_on_the_way(
+    tmp_path: Path, run: Run
+) -> None:
+    silent = pl.col("group_id").is_in(["FMA:2", "FMA:4"])
+    whole = fail(predictions(detector="comb"), pl.col("group_id") == "FMA:0").frame
+    outputs = [pl.when(~silent).then(n).alias(n) for n in ("logit", "pred_prob", "pred_label")]
+    frame = whole.with_columns(*outputs, abstained=pl.when(silent).then(pl.lit("too short")))
+    write_predictions(frame, tmp_path / "preds" / "mixed" / "comb.csv")
+    table, page = tmp_path / "table.csv", tmp_path / "report.html"
+    code, _, err = run("summarize", tmp_path / "preds", "--output-csv", table)
+    assert (code, "6 rows abstained from" in err) == (0, True)
+    (row,) = csv.DictReader(io.StringIO(table.read_text()))
+    assert (row["n"], row["n_lost"], row["n_abstained"], row["one_sided"]) == (
+        "171",
+        "9",
+        "6",
+        "true",
+    )
+    for source in (table, tmp_path / "metrics.json"):
+        if source.suffix == ".json":
+            asked = ("--out", source, "--resamples", 100)
+            assert run("evaluate", tmp_path / "preds", *asked)[0] == 0
+        assert run("report", source, "--out", page)[0] == 0
+        text = page.read_text(encoding="utf-8")
+        assert "no trace" in text
+        assert "abstained" in text
+        assert "called real" not in text.partition("Comparison table")[0].partition("Decisions")[2]
+    assert run("plot", "--input-csv", table, "--out-dir", tmp_path / "plots")[0] == 0
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["mixed__comb.png"]

@@ -179,8 +179,7 @@ class BoxDetector:
                 period_hz = periods_hz()[scores.mean(axis=0).argmax()]
                 return (
                     logit,
-                    f"not decidable (a comb of {period_hz:.4g} Hz, which {codec} coding may leave, "
-                    "too)",
+                    f"a comb of {period_hz:.4g} Hz, which {codec} coding may leave, too",
                     _NOTHING,
                 )
             logit = without

@@ -143,8 +143,7 @@ class CombDetector:
         if rest.strength >= _LIMIT:
             return rest, None
         return trace, (
-            f"not decidable (a comb of {trace.period_hz:.4g} Hz, which {clip.codec} coding may "
-            "leave, too)"
+            f"a comb of {trace.period_hz:.4g} Hz, which {clip.codec} coding may leave, too"
         )
 
 

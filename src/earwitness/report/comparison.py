@@ -227,7 +227,9 @@ def _parse_row(cells: Sequence[str | None]) -> ComparisonRow | str:
         return f"TP, TN, FP and FN sum to {counts.n}, expected n, {n}"
     if int(abstained) > int(lost):
         return f"n_abstained {abstained}, expected at most n_lost, {lost}"
-    is_sided = sided.lower() in ("true", "1")
+    is_sided = {"true": True, "1": True, "false": False, "0": False}.get(sided.lower())
+    if is_sided is None:
+        return f"one_sided {sided!r}, expected true or false"
     return ComparisonRow(model, dataset, counts, int(lost), int(abstained), is_sided)
 
 
