@@ -43,12 +43,13 @@ def run_server(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket bound to an address; ``UsageError`` if it cannot be used."""
+    """Return a socket that listens on an address; ``UsageError`` if it cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()  # so that the address can be opened as soon as it is shown
     except (OSError, OverflowError) as error:
         listener.close()
         raise UsageError(f"--host {host} --port {port}: {error}") from error
