@@ -89,6 +89,17 @@ def report_sections(metrics: Metrics, find_audio: FindAudio) -> list[Section]:
     return [section for section in found if section is not None]
 
 
+def open_templates(package: str) -> jinja2.Environment:
+    """Return the templates of a package, which escape all data."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def render_page(
     headline: Headline,
     sections: Sequence[Section],
@@ -110,13 +121,7 @@ def render_page(
         brand: What the page is, after the name of the package.
         served: What a server adds; ``None`` for a page that is a file.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("earwitness.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates("earwitness.report")
     style = environment.get_template("page.css").render(
         light=palette_css(dark=False), dark=palette_css(dark=True)
     )

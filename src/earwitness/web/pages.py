@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from earwitness.listen.answer import brief_answer, clock, full_answer, song_state
@@ -14,18 +13,18 @@ from earwitness.listen.text import NO_PROOF
 from earwitness.report import formatting
 from earwitness.report.blocks import Note, Section, Stat
 from earwitness.report.headline import Headline, write_headline
-from earwitness.report.page import Served, render_page, report_sections, report_stats
+from earwitness.report.page import (
+    Served,
+    open_templates,
+    render_page,
+    report_sections,
+    report_stats,
+)
 from earwitness.report.tables import Table, make_row, name_cell, text_columns
 from earwitness.web.runs import Run
 from earwitness.web.songs import UploadedSong
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("earwitness.web"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = open_templates("earwitness.web")
 
 
 def describe_song(song: UploadedSong) -> dict[str, str | None]:
