@@ -186,6 +186,13 @@ def test_windows_are_read_beside_the_file_and_the_report_draws_them(tmp_path: Pa
         evaluate([file], n_resamples=FEW)
 
 
+def test_segments_may_be_a_column_to_slice_by_too() -> None:
+    whole = predicted((SPLICED, SCORED), ([], seconds(-1)))
+    metrics = evaluate([whole], by=["segments"], n_resamples=FEW)
+    assert metrics.localisation == evaluate([whole], n_resamples=FEW).localisation
+    assert len(metrics.where(kind="column")) == 2
+
+
 def test_other_columns_named_segments_stop_nothing() -> None:
     whole = predicted((SPLICED, SCORED), ([], seconds(-1)))
     foreign = whole.frame.with_columns(segments=pl.lit("verse,chorus"))

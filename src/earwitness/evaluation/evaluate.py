@@ -132,9 +132,9 @@ def evaluate(
         raise UsageError(
             "calibration predictions, expected a threshold or calibrate to fit on them"
         )
-    columns = [*settings.by, *([SEGMENTS] if has_segments(opened) else [])]
+    columns = dict.fromkeys([*settings.by, *([SEGMENTS] if has_segments(opened) else [])])
     sides = [
-        Inputs(opened, columns, rule.score),
+        Inputs(opened, list(columns), rule.score),
         *([Inputs(fitted_on, settings.within)] if fitted_on else []),
     ]
     frame, *rows_to_fit = load_rows(*sides)
