@@ -85,14 +85,14 @@ def localise(
 
     Args:
         opened: Predictions, whose windows are in memory or beside the file.
-        frame: Their rows, with ``by:segments``.
+        frame: Their rows; without ``by:segments`` there is nothing to localise.
         settings: Settings.
         threshold: Least probability called fake; ``None`` is 0.5.
 
     Raises:
         PredictionsError: Window scores are malformed.
     """
-    if not has_segments(opened):
+    if f"by:{SEGMENTS}" not in frame.columns:
         return [], []
     least = 0.0 if threshold is None else float(logits([threshold])[0])
     try:
