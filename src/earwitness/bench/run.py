@@ -29,7 +29,7 @@ from earwitness.detectors.loading import detector_name, hash_weights, open_detec
 from earwitness.scoring import run as scores
 from earwitness.scoring import run_folder
 from earwitness.scoring.options import ScoringOptions, deciding
-from earwitness.scoring.prediction_files import windows_path
+from earwitness.scoring.prediction_files import read_predictions, windows_path
 from earwitness.scoring.run_folder import ERRORS_CSV, RUN_JSON, read_run
 from earwitness.scoring.store import locked
 from earwitness.splits import build
@@ -286,7 +286,6 @@ def _weights(section: DetectorSection) -> dict[str, Path]:
 def _summarize(section: EvaluateSection, state: PipelineState) -> list[Path]:
     from earwitness.evaluation.summarize import summarize
     from earwitness.report.comparison import write_comparison
-    from earwitness.scoring.prediction_files import read_predictions
 
     path, errors = state.out / _COMPARISON_CSV, state.out / ERRORS_CSV
     predictions = [found for file in _list_predictions(state) for found in read_predictions(file)]

@@ -135,10 +135,10 @@ def find_drift(
         frames[1] = frames[1].with_columns(detector=pl.lit(names[0][0]))
     shared = [name for name in names[0] if name in names[1]]
     if not shared:
-        told = (
+        found = (
             f"{source}: {', '.join(n)}" for source, n in zip((first, second), names, strict=True)
         )
-        raise UsageError(f"detectors of {'; '.join(told)}; expected a common one")
+        raise UsageError(f"detectors of {'; '.join(found)}; expected a common one")
     rows, is_paired, left_out = _stack(*frames)
     notes = [*source_notes(one for side in sides for one in side), *left_out]
     alone = [name for name in [*names[0], *names[1]] if name not in shared]

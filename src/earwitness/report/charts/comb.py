@@ -167,9 +167,9 @@ def _along(found: CombSpectrum) -> list[alt.Chart]:
 
 
 def _band(start_hz: float, end_hz: float, on_db: float, off_db: float) -> dict[str, object]:
-    told = f"{start_hz:.0f} to {end_hz:.0f} Hz: {on_db:.1f} dB on the lines, {off_db:.1f} between"
+    text = f"{start_hz:.0f} to {end_hz:.0f} Hz: {on_db:.1f} dB on the lines, {off_db:.1f} between"
     ends = {"hz": float(start_hz), "end": float(end_hz)}
-    return {**ends, "on": on_db, "off": off_db, "tooltip": told}
+    return {**ends, "on": on_db, "off": off_db, "tooltip": text}
 
 
 def _teeth(found: CombSpectrum) -> list[alt.Chart]:
