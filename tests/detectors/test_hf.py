@@ -140,6 +140,8 @@ def test_another_backend_or_folder_is_refused(tmp_path: Path) -> None:
         open_detector(write_wav2vec2(tmp_path), backend="onnxruntime")
     with pytest.raises(WeightsError, match="expected hf:OWNER/NAME or hf:FOLDER"):
         open_detector("hf:no such")
+    with pytest.raises(WeightsError, match="hf:own/none: offline"):
+        open_detector("hf:own/none")
 
 
 def test_it_is_fetched_from_the_hub_and_scores_offline(hub: Hub, tmp_path: Path) -> None:

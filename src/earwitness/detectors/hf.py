@@ -108,7 +108,10 @@ def find_folder(asked: str, given: Path | None, *, download: bool) -> Path:
     if not is_hub_id(name):
         raise WeightsError(f"{asked}: no such folder, expected hf:OWNER/NAME or hf:FOLDER")
     if download:
-        return fetch_folder(name, (PREPROCESSOR_JSON,))
+        try:
+            return fetch_folder(name, (PREPROCESSOR_JSON,))
+        except WeightsError as error:
+            raise WeightsError(f"{asked}: {error}") from error
     cached = find_cached(name, (PREPROCESSOR_JSON,))
     if cached is None:
         raise WeightsError(f"{asked}: not in the cache")
