@@ -7,11 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
-from builders import touch, write_tone
+from builders import touch, write_split_file, write_tone
 from cli.conftest import Run
 from conftest import REPOSITORY
 from dataset_folders import FOLDERS, lines
 from earwitness.datasets.catalog import LAYOUTS
+from earwitness.datasets.fma import ENCODERS
 
 
 def test_the_list_names_every_dataset_with_its_licence(run: Run) -> None:
@@ -64,6 +65,26 @@ def test_everything_missing_or_broken_is_reported_at_once(tmp_path: Path, run: R
     status, out, _ = run("datasets", "check", "asvspoof_5", tmp_path, "--names-only")
     assert status == 1
     assert "broken" not in out
+
+
+def test_published_datasets_are_found_below_their_workspace(tmp_path: Path, run: Run) -> None:
+    fma = tmp_path / "deepfake-detector"
+    write_split_file(
+        fma / "data" / "dataset_medium_split_filtered.npy",
+        train=["1.mp3"],
+        validation=["2.mp3"],
+        test=["3.mp3"],
+    )
+    touch(fma / "fma_real_medium" / "resampled" / "2.mp3")
+    touch(fma / "fma_rebuilt_medium" / "lac2" / "2.mp3")
+    touch(tmp_path / "FakeMusicCaps" / "mustango" / "caption.wav")
+    status, out, _ = run("datasets", "check", "fakemusiccaps", tmp_path, "--names-only")
+    assert status == 0
+    assert "1 audio files, 0 others; folders of generators: mustango" in out
+    status, out, _ = run("datasets", "check", "fma", tmp_path, "--names-only")
+    assert status == 1
+    assert out.startswith("FMA: 2 items (1 real, 1 fake)")
+    assert f"missing: {len(ENCODERS) - 1}: {fma / 'fma_rebuilt_medium' / 'encodec3'}, " in out
 
 
 def test_the_folder_of_another_dataset_is_one_line(tmp_path: Path, run: Run) -> None:

@@ -95,12 +95,15 @@ class CatalogRequest:
         n_wanted: Number of items requested of each class (0 real, 1 fake).
         train_check: Keys that items must not share with the train split (``path, name, song``).
         options: The layout's own options by name; ``None`` if not set.
+        allow_missing: Describe missing parts in ``looked_at`` (``…: no such file``) instead of
+            raising an error, where the others can be read.
     """
 
     folder: Path
     n_wanted: Mapping[int, int]
     train_check: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    allow_missing: bool = False
 
 
 @dataclass(frozen=True)

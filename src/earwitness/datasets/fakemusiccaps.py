@@ -47,7 +47,9 @@ def catalog_fakemusiccaps(root: Path) -> Catalog:
     omitted = [Omission(1, path, "not in a generator's folder") for path in loose]
     omitted += scanned.list_unreadable(target=1)
     frame = items_frame(items, source=SOURCE)
-    return Catalog(SOURCE, frame, tuple(omitted), (scanned.describe(),))
+    generators = ", ".join(sorted({item.generator or "" for item in items})[:20])
+    looked_at = f"{scanned.describe()}; folders of generators: {generators or 'none'}"
+    return Catalog(SOURCE, frame, tuple(omitted), (looked_at,))
 
 
 LAYOUT = Layout(

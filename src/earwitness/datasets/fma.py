@@ -48,6 +48,7 @@ def catalog_fma(
     split_name: str = "valid",
     encoders: Sequence[str] = ENCODERS,
     train_check: bool = True,
+    allow_missing: bool = False,
 ) -> Catalog:
     """Return the catalog of the real and reconstructed tracks of one split.
 
@@ -60,6 +61,7 @@ def catalog_fma(
         split_name: ``train``, ``valid`` (or ``validation``) or ``test``.
         encoders: Names of the encoder folders.
         train_check: Leave out tracks that are also in the train split, unless that is listed.
+        allow_missing: Describe folders of encoders that are missing instead of raising an error.
 
     Raises:
         DatasetError: A folder, the split file or an encoder's folder is missing.
@@ -68,13 +70,17 @@ def catalog_fma(
     split = "validation" if split_name == "valid" else split_name
     if split not in splits:
         raise DatasetError(f"{split_npy}: no split {split_name!r}, expected one of {list(splits)}")
-    folders = [(1, encoder, _encoder_folder(fake_root, encoder)) for encoder in encoders]
+    missing = [e for e in encoders if not (fake_root / e).is_dir()]
+    if missing and not allow_missing:
+        raise _no_encoder(fake_root, missing[0])
+    folders = [(1, encoder, fake_root / encoder) for encoder in encoders if encoder not in missing]
     if real_root is not None:
         folders.insert(0, (0, "", real_root))
     sides = [(target, encoder) for target, encoder, _ in folders]
     tracks, omitted = _listed_tracks(splits, split, sides, train_check=train_check)
     items: list[Item] = []
     looked_at = [f"{split_npy}: {len(splits[split])} names in {split!r}"]
+    looked_at += [f"{fake_root / encoder}: no such file" for encoder in missing]
     for target, encoder, folder in folders:
         scanned = scan_audio(folder)
         prefix = folder.absolute().as_posix().rstrip("/")
@@ -119,13 +125,11 @@ def _track(path: str) -> str:
     return os.path.splitext(name)[0]  # noqa: PTH122 - names by the 100 000; Path is much slower
 
 
-def _encoder_folder(fake_root: Path, encoder: str) -> Path:
+def _no_encoder(fake_root: Path, encoder: str) -> DatasetError:
+    there = sorted(p.name for p in fake_root.iterdir()) if fake_root.is_dir() else []
+    held = ", ".join(there[:20]) or "nothing"
     folder = fake_root / encoder
-    if not folder.is_dir():
-        there = sorted(p.name for p in fake_root.iterdir()) if fake_root.is_dir() else []
-        held = ", ".join(there[:20]) or "nothing"
-        raise DatasetError(f"{folder}: no such folder for encoder {encoder!r}; found {held}")
-    return folder
+    return DatasetError(f"{folder}: no such folder for encoder {encoder!r}; found {held}")
 
 
 def _first_by_stem(
@@ -160,6 +164,7 @@ def _list_files(request: CatalogRequest) -> Catalog:
         split_name=options["deezer_split_name"],
         encoders=options["fma_encoders"] if request.n_wanted[1] else (),
         train_check="song" in request.train_check,
+        allow_missing=request.allow_missing,
     )
 
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from earwitness.core.errors import DatasetError, EarwitnessError
 from earwitness.core.registry import summarize_error
-from earwitness.datasets.catalog import CATALOG_COLUMNS, LAYOUTS, Catalog, CatalogRequest, Layout
+from earwitness.datasets.catalog import (
+    CATALOG_COLUMNS,
+    LAYOUTS,
+    PUBLISHED,
+    Catalog,
+    CatalogRequest,
+    Layout,
+)
 from earwitness.datasets.hub import PREFIX, hub_layout
 from earwitness.datasets.parquet_rows import ALL_SHARDS, Rows
 
@@ -32,16 +39,34 @@ def load_layout(name: str, options: SplitOptions) -> Layout:
 
 
 def open_catalog(
-    name: str, layout: Layout, folder: Path | None, wanted: Mapping[int, int], options: SplitOptions
+    name: str,
+    layout: Layout,
+    folder: Path | None,
+    wanted: Mapping[int, int],
+    options: SplitOptions,
+    *,
+    allow_missing: bool = False,
 ) -> Catalog:
-    """Return the catalog of a dataset; errors of another package's code become one line."""
+    """Return the catalog of a dataset; errors of another package's code become one line.
+
+    Args:
+        name: Registered name, or ``hf:owner/name``.
+        layout: Its layout.
+        folder: The dataset's folder or the one above it; ``None``: its place below the root.
+        wanted: Number of items requested of each class.
+        options: Options of the layout.
+        allow_missing: Describe missing parts of the dataset instead of raising an error.
+    """
     is_on_hub = name.startswith(PREFIX)
     default = layout.place if is_on_hub else (options.root or Path()) / layout.place
+    if name in PUBLISHED and folder is not None and (folder / layout.place).is_dir():
+        folder /= layout.place
     request = CatalogRequest(
         folder or default,
         wanted,
         options.checks,
         {option: getattr(options, option) for option in layout.options},
+        allow_missing=allow_missing,
     )
     if LAYOUTS.is_built_in(name) or is_on_hub:
         return layout.list_files(request)

@@ -59,7 +59,7 @@ def check_dataset(
     layout: Layout = LAYOUTS.load(name)
     wanted = {0: 0, 1: 0} | dict.fromkeys(layout.classes, 1)
     options = SplitOptions(train_check=False)
-    catalog = open_catalog(name, layout, folder, wanted, options)
+    catalog = open_catalog(name, layout, folder, wanted, options, allow_missing=True)
     problems = [*_absent(catalog)]
     if probe:
         paths = catalog.frame["filepath"].to_list()
