@@ -137,6 +137,8 @@ def test_detectors_without_a_counterpart_are_told(tmp_path: Path) -> None:
     found = find_drift(tmp_path / "a", tmp_path / "b")
     assert {line.detector for line in found.lines} == {"cnn"}
     assert "other is in one run only and not compared" in found.notes
+    only = find_drift(predictions(), alone)
+    assert only.notes == ["other of the second run is compared with cnn"]
 
 
 def write(path: Path, whole: Predictions) -> None:

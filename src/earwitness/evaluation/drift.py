@@ -130,7 +130,10 @@ def find_drift(
     columns = [*by, *(n for n in FILE_COLUMNS if n not in by and all(n in k for k in known))]
     frames = load_rows(*(Inputs(side, columns) for side in sides))
     names = [frame["detector"].unique(maintain_order=True).to_list() for frame in frames]
+    renamed = []
     if len(names[0]) == len(names[1]) == 1:  # a file's name may be the detector's
+        if names[0] != names[1]:
+            renamed = [f"{names[1][0]} of the second run is compared with {names[0][0]}"]
         names[1] = names[0]
         frames[1] = frames[1].with_columns(detector=pl.lit(names[0][0]))
     shared = [name for name in names[0] if name in names[1]]
@@ -140,7 +143,7 @@ def find_drift(
         )
         raise UsageError(f"detectors of {'; '.join(found)}; expected a common one")
     rows, is_paired, left_out = _stack(*frames)
-    notes = [*source_notes(one for side in sides for one in side), *left_out]
+    notes = [*source_notes(one for side in sides for one in side), *left_out, *renamed]
     alone = [name for name in [*names[0], *names[1]] if name not in shared]
     notes += [f"{name} is in one run only and not compared" for name in alone]
     files = rows.unique(["side", "item"], keep="first", maintain_order=True)
