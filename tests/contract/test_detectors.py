@@ -161,7 +161,7 @@ def alone(detector: Detector) -> list[tuple[Clip, float]]:
     return [(clip, detector.score([clip]).logits[0]) for clip in clips]
 
 
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.integers(1, 4))
 def test_a_score_does_not_depend_on_batch_mates_or_order(
     detector: Detector, alone: list[tuple[Clip, float]], order: list[int], cut: int

@@ -14,7 +14,7 @@ from earwitness.datasets.fma import catalog_fma
 from earwitness.datasets.sonics import catalog_sonics
 
 AUDIO = Path(__file__).resolve().parents[2].parent / "shared" / "audio"
-ENCODERS = ("griffin256", "lyra3", "lyra9")
+ENCODERS = ("griffin256", "lyra3")
 N_TRACKS = 12
 PUBLISHED = (
     *("encodec24", "encodec3", "encodec6", "griffin256", "griffin512"),
@@ -39,7 +39,7 @@ def sonics(root: Path, split: str) -> Manifest:
 
 @pytest.fixture(scope="module")
 def report() -> AuditReport:
-    """What the published benchmark judges: FMA's validation tracks, with three reconstructions of
+    """What the published benchmark judges: FMA's validation tracks, with two reconstructions of
     each, and SONICS' valid split; against SONICS' train split."""
     root = folder_of("root")
     data = root / "deepfake-detector"

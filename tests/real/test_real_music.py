@@ -11,6 +11,7 @@ import pytest
 
 from bench.test_steps import Watching
 from earwitness.bench.config import (
+    AuditSection,
     BenchConfig,
     DataSection,
     DetectorSection,
@@ -85,7 +86,12 @@ def run(music: Path, fakeprint: Path, tmp_path_factory: pytest.TempPathFactory) 
         DetectorSection(name="specnn_amplitude", weights=golden),
         DetectorSection(name=str(fakeprint)),
     )
-    config = BenchConfig(out=out, data=DataSection(splits=splits), detectors=judges)
+    config = BenchConfig(
+        out=out,
+        data=DataSection(splits=splits),
+        detectors=judges,
+        audit=AuditSection(enabled=False),  # test_audit_of_real_music has more of it
+    )
     return run_benchmark(config, watcher=Watching())
 
 

@@ -209,7 +209,7 @@ def brief(images: ImageSplits, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out
 
 
-@pytest.mark.parametrize("moment", ["final_laundered_processed.pth", "card.json", "rmtree"])
+@pytest.mark.parametrize("moment", ["card.json", "rmtree"])
 def test_a_training_killed_in_its_last_moments_is_not_done(
     folder: Path, images: ImageSplits, tmp_path: Path, brief: Path, moment: str
 ) -> None:
