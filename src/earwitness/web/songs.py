@@ -5,6 +5,7 @@ Names of clients are data: files are named by random tokens, in a private folder
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import queue
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import IO, Literal
 
-from earwitness.core.errors import EarwitnessError, first_line
+from earwitness.core.errors import AudioError, EarwitnessError, first_line
 from earwitness.datasets.catalog import AUDIO_SUFFIXES
 from earwitness.detectors.base import AnyDetector
 from earwitness.listen.dossier import recode
@@ -27,6 +28,7 @@ from earwitness.listen.results import SongResult
 from earwitness.listen.song_sections import changes_sections, findings_section, places_sections
 from earwitness.perturb.suites import Suite
 from earwitness.report.blocks import Section
+from earwitness.web.waveform import Waveform, draw_waveform
 
 KEEP_S = 3600.0
 """Time after which an uploaded file is deleted."""
@@ -47,6 +49,7 @@ class UploadedSong:
         state: How far its scoring is.
         progress: What is being done, in words.
         result: Results of the detectors.
+        wave: Its waveform; ``None`` if it was not drawn.
         sections: Sections of its page, drawn once.
         changes_state: How far scoring after changes is; ``None`` if nobody asked.
         changes: The section on changes.
@@ -60,6 +63,7 @@ class UploadedSong:
     state: State = "waiting"
     progress: str = ""
     result: SongResult | None = None
+    wave: Waveform | None = None
     sections: list[Section] = field(default_factory=list)
     changes_state: State | None = None
     changes: list[Section] = field(default_factory=list)
@@ -170,6 +174,8 @@ class Songs:
         song.result, song.error = result, result.error
         if result.error is None:
             song.progress = "drawing"
+            with contextlib.suppress(AudioError):  # detectors may read what is not all readable
+                song.wave = draw_waveform(song.path, result)
             song.sections = [
                 findings_section(result),
                 *places_sections(result, name=song.name),

@@ -117,26 +117,77 @@
 
   const clock = (seconds) =>
     `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
-  const seek = (figure, x) => {
-    /* The ground behind the scores is the widest mark, and spans the whole song. */
-    const ground = [...figure.querySelectorAll("svg path[data-tip], svg rect[data-tip]")]
-      .map((mark) => mark.getBoundingClientRect())
-      .reduce((widest, box) => (box.width > widest.width ? box : widest));
-    const share = Math.min(1, Math.max(0, (x - ground.left) / ground.width));
-    const seconds = share * Number(figure.dataset.duration);
-    const audio = one("audio", player);
-    if (!audio) return;
+  const audio = one("audio", player);
+  const slider = one(".seek", player);
+  const play = (seconds) => {
+    if (!audio.isConnected) return say("this browser cannot play the file");
     audio.currentTime = seconds;
     audio.play().catch(() => {});
     say(`playing from ${clock(seconds)}`);
   };
-  for (const figure of document.querySelectorAll("figure[data-duration]")) {
+
+  /* Timelines: the ground behind the scores is the widest mark, and spans the whole song. */
+  const timelines = [...document.querySelectorAll("figure[data-duration]")].flatMap((figure) => {
+    const marks = [...figure.querySelectorAll("svg path[data-tip], svg rect[data-tip]")];
+    if (!marks.length) return [];
+    const width = (mark) => mark.getBBox().width;
+    const ground = marks.reduce((widest, mark) => (width(mark) > width(widest) ? mark : widest));
+    const { x, width: length } = ground.getBBox();
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
     const chart = one("svg", figure);
-    if (!chart) continue;
-    chart.addEventListener("click", (event) => seek(figure, event.clientX));
+    const high = Math.max(...marks.map((mark) => mark.getBBox().y + mark.getBBox().height));
+    line.setAttribute("class", "playhead");
+    line.setAttribute("y1", Math.min(...marks.map((mark) => mark.getBBox().y)));
+    line.setAttribute("y2", high);
+    ground.parentElement.parentElement.append(line);
+    const duration = Number(figure.dataset.duration);
+    const seek = (at) => {
+      const box = ground.getBoundingClientRect();
+      play(duration * Math.min(1, Math.max(0, (at - box.left) / box.width)));
+    };
+    chart.addEventListener("click", (event) => seek(event.clientX));
     chart.addEventListener("keydown", (event) => {
       const mark = one("[data-tip].on", chart);
-      if (event.key === "Enter" && mark) seek(figure, mark.getBoundingClientRect().left);
+      if (event.key === "Enter" && mark) seek(mark.getBoundingClientRect().left);
     });
-  }
+    return [(seconds) => {
+      const at = x + length * Math.min(1, seconds / duration);
+      line.setAttribute("x1", at);
+      line.setAttribute("x2", at);
+    }];
+  });
+
+  /* The waveform is a slider; it and the timelines show the position. */
+  const show = () => {
+    const seconds = audio.currentTime;
+    for (const move of timelines) move(seconds);
+    if (!slider) return;
+    slider.value = seconds;
+    slider.setAttribute("aria-valuetext", `${clock(seconds)} of ${clock(Number(slider.max))}`);
+  };
+  let frame = 0;
+  const follow = () => {
+    show();
+    frame = audio.paused ? 0 : requestAnimationFrame(follow);
+  };
+  audio.addEventListener("play", () => { frame = frame || requestAnimationFrame(follow); });
+  audio.addEventListener("seeked", show);
+  show();
+  if (!slider) return;
+  slider.disabled = false;
+  audio.addEventListener("error", () => { slider.disabled = true; });
+  slider.addEventListener("input", () => { audio.currentTime = Number(slider.value); });
+  slider.addEventListener("click", () => play(Number(slider.value)));
+  slider.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 5, ArrowUp: 5, ArrowLeft: -5, ArrowDown: -5 }[event.key];
+    if (step) {
+      audio.currentTime = Math.min(Number(slider.max), Math.max(0, audio.currentTime + step));
+    } else if (event.key === " ") {
+      if (audio.paused) audio.play().catch(() => {});
+      else audio.pause();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
 })();
