@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import threading
 
 import httpx2
 import numpy as np
@@ -13,6 +14,8 @@ import soundfile
 
 import earwitness as ew
 from builders import write_comb
+from earwitness.detectors.comb import CombDetector
+from earwitness.detectors.loading import open_detector
 from earwitness.evaluation.schema import write_metrics
 from earwitness.perturb.suites import load_suite
 from earwitness.web import songs as songs_module
@@ -161,3 +164,28 @@ def test_a_run_is_a_report_with_players_and_names_no_paths(tmp_path):
         broken = http.get(address)
         assert broken.status_code == 422
         assert "expected a metrics.json" in broken.text
+
+
+def test_a_song_over_the_time_limit_has_an_error_and_the_next_is_scored(comb):
+    class Stuck(CombDetector):
+        """Waits on its first song, as a decoder or a driver might."""
+
+        def score(self, *given, **named):
+            if not released.is_set() and not waiting.is_set():
+                waiting.set()
+                released.wait()
+            return super().score(*given, **named)
+
+    waiting, released = threading.Event(), threading.Event()
+    detector = Stuck(open_detector("comb").card)
+    with Songs([detector], load_suite("quick"), time_limit_s=1) as songs:
+        first, second = (
+            songs.add("a.wav", io.BytesIO(comb)),
+            songs.add("b.mp3", io.BytesIO(b"text")),
+        )
+        wait_until(lambda: second.state == "done")
+        released.set()
+    assert waiting.is_set()
+    assert first.error == "not finished within 1 s, the time limit of a song"
+    assert (first.result, first.sections) == (None, [])
+    assert "not audio" in second.error

@@ -29,6 +29,10 @@ def serve(
         Path | None,
         option("DIR", "Keep uploads there (default: delete them after an hour and at the end)."),
     ] = None,
+    time_limit: Annotated[
+        float,
+        option("SECONDS", "Longest time to score a song; then it has an error.", min=1),
+    ] = 600,
     device: Annotated[str, predict_option("device")] = "auto",
 ) -> None:
     """Serve a local web page that scores songs and shows runs.
@@ -66,5 +70,6 @@ def serve(
         port=port,
         runs=runs,
         keep=keep,
+        time_limit_s=time_limit,
         on_start=lambda address: console.echo(f"open {address} (Ctrl-C ends it)"),
     )

@@ -16,7 +16,7 @@ import polars as pl
 from earwitness.audio.decode import AudioInfo, probe_audio
 from earwitness.audio.files import Reader
 from earwitness.core.cards import ClipContract, DetectorCard, Windows
-from earwitness.core.errors import AudioError
+from earwitness.core.errors import AudioError, StoppedError
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import DETAIL_COLUMNS, ENCODER_PREFIX, Predictions
@@ -33,7 +33,7 @@ from earwitness.listen.results import (
     SongResult,
     label_score,
 )
-from earwitness.scoring.predict import predict
+from earwitness.scoring.predict import plan_scoring, score_plan, tabulate
 
 _FIRST = ("comb", "box", "lofcz-lr", "lofcz-cnn")
 """Detectors that come first in results."""
@@ -74,6 +74,7 @@ def listen(
     *,
     windows: Windows | None = None,
     working: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[SongResult]:
     """Run detectors on songs, one song at a time.
 
@@ -83,9 +84,13 @@ def listen(
         windows: Clips per song, see ``predict``; ``None`` analyses songs up to ten minutes whole
             and samples at most ten minutes of longer ones.
         working: Called with a progress message for each song.
+        should_stop: Called before every part of a song; once true, the song is left.
 
     Yields:
         One result per song, in order.
+
+    Raises:
+        StoppedError: ``should_stop`` was true.
     """
     for number, song in enumerate(songs, 1):
         path, error = song if isinstance(song, Song) else Song(song)
@@ -94,7 +99,7 @@ def listen(
             continue
         if working:
             working(f"analysing song {number} of {len(songs)}" if len(songs) > 1 else "analysing")
-        yield _analyse(path, detectors, windows)
+        yield _analyse(path, detectors, windows, should_stop)
 
 
 def _songs_at(path: Path) -> list[Song]:
@@ -114,7 +119,12 @@ def _name_problem(path: Path) -> str | None:
     return None
 
 
-def _analyse(path: Path, detectors: Sequence[AnyDetector], windows: Windows | None) -> SongResult:
+def _analyse(
+    path: Path,
+    detectors: Sequence[AnyDetector],
+    windows: Windows | None,
+    should_stop: Callable[[], bool],
+) -> SongResult:
     try:
         info = probe_audio(path)
     except AudioError as error:
@@ -124,11 +134,13 @@ def _analyse(path: Path, detectors: Sequence[AnyDetector], windows: Windows | No
         choice = windows or choose_windows(detector.card.contract, info)
         chosen.setdefault(choice, []).append(detector)
     manifest = Manifest("listen", pl.DataFrame({"filepath": [os.fspath(path)]}))
-    given = [
-        prediction
-        for choice, some in chosen.items()
-        for prediction in predict(manifest, some, windows=choice, keep_windows=True, n_workers=0)
-    ]
+    given = []
+    for choice, some in chosen.items():
+        plan = plan_scoring([manifest], some, windows=choice)
+        score_plan(plan, n_workers=0, should_stop=should_stop)
+        if should_stop():
+            raise StoppedError(f"{path}: stopped")
+        given += tabulate(plan, keep_windows=True)
     by_name = {prediction.detector: prediction for prediction in given}
     cards = [detector.card for detector in detectors]
     known = sha256_of(path) if any(card.training_items for card in cards) else None

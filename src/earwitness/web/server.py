@@ -26,6 +26,7 @@ def run_server(
     port: int,
     runs: Path | None,
     keep: Path | None,
+    time_limit_s: float,
     on_start: Callable[[str], None],
 ) -> None:
     """Serve until interrupted or terminated; ``UsageError`` if the address cannot be used."""
@@ -33,7 +34,8 @@ def run_server(
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     listener = bind(host, port)
     shown = f"[{host}]" if ":" in host else host
-    with listener, Songs(detectors, suite, keep=keep) as songs:
+    songs = Songs(detectors, suite, keep=keep, time_limit_s=time_limit_s)
+    with listener, songs:
         app = make_app(songs, Runs(runs), host=host)
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, timeout_graceful_shutdown=3

@@ -14,12 +14,19 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
-from typing import IO, Literal
+from typing import IO, Literal, TypeVar
 
-from earwitness.core.errors import AudioError, EarwitnessError, first_line
+from earwitness.core.downloads import DownloadError, within
+from earwitness.core.errors import (
+    AudioError,
+    EarwitnessError,
+    RunError,
+    StoppedError,
+    first_line,
+)
 from earwitness.datasets.catalog import AUDIO_SUFFIXES
 from earwitness.detectors.base import AnyDetector
 from earwitness.listen.dossier import recode
@@ -27,13 +34,17 @@ from earwitness.listen.listen import listen
 from earwitness.listen.results import SongResult
 from earwitness.listen.song_sections import changes_sections, findings_section, places_sections
 from earwitness.perturb.suites import Suite
-from earwitness.report.blocks import Section
+from earwitness.report.blocks import Note, Section
 from earwitness.web.waveform import Waveform, draw_waveform
 
+TIME_LIMIT_S = 600.0
+"""Longest time that a song is scored for."""
 KEEP_S = 3600.0
 """Time after which an uploaded file is deleted."""
 _LOGGER = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+IsLate = Callable[[], bool]
 State = Literal["waiting", "scoring", "done"]
 
 
@@ -77,13 +88,20 @@ class Songs:
         detectors: The detectors.
         suite: Changes that are scored on request.
         keep: Folder in which uploads stay; ``None`` deletes them after an hour and at the end.
+        time_limit_s: Longest time that a song, or each of its changed copies, is scored for; then
+            it has an error, and the next one is scored.
     """
 
     def __init__(
-        self, detectors: Sequence[AnyDetector], suite: Suite, *, keep: Path | None = None
+        self,
+        detectors: Sequence[AnyDetector],
+        suite: Suite,
+        *,
+        keep: Path | None = None,
+        time_limit_s: float = TIME_LIMIT_S,
     ) -> None:
         self.detectors = detectors
-        self._suite = suite
+        self._suite, self._time_limit_s = suite, time_limit_s
         self._is_kept = keep is not None
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
@@ -150,14 +168,18 @@ class Songs:
         while (job := self._next()) is not None:
             song, is_change = job
             try:
+                problem = None
                 self._score_changes(song) if is_change else self._score(song)
             except EarwitnessError as error:
-                song.error = first_line(error).replace(str(song.path), "the file")
+                problem = first_line(error).replace(str(song.path), "the file")
             except Exception:  # one song must not end the thread; the traceback is in the log
                 _LOGGER.exception("a song could not be scored")
-                song.error = "internal error; see the log of the server"
-            song.state = "done"
-            song.changes_state = "done" if is_change else song.changes_state
+                problem = "internal error; see the log of the server"
+            if is_change:
+                song.changes += [_no_changes(problem)] if problem else []
+                song.changes_state = "done"
+            else:
+                song.error, song.state = problem or song.error, "done"
 
     def _next(self) -> tuple[UploadedSong, bool] | None:
         while True:
@@ -170,24 +192,59 @@ class Songs:
         if song.state != "waiting":
             return
         song.state, song.progress = "scoring", "scoring"
-        (result,) = listen([song.path], self.detectors)
-        song.result, song.error = result, result.error
-        if result.error is None:
+
+        def score(is_late: IsLate) -> tuple[SongResult, Waveform | None, list[Section]]:
+            (result,) = listen([song.path], self.detectors, should_stop=is_late)
+            if result.error is not None:
+                return result, None, []
             song.progress = "drawing"
+            wave = None
             with contextlib.suppress(AudioError):  # detectors may read what is not all readable
-                song.wave = draw_waveform(song.path, result)
-            song.sections = [
-                findings_section(result),
-                *places_sections(result, name=song.name),
-            ]
+                wave = draw_waveform(song.path, result)
+            return (
+                result,
+                wave,
+                [
+                    findings_section(result),
+                    *places_sections(result, name=song.name),
+                ],
+            )
+
+        result, song.wave, song.sections = in_time(self._time_limit_s, score)
+        song.result, song.error = result, result.error
 
     def _score_changes(self, song: UploadedSong) -> None:
-        if song.result is None:
+        if (result := song.result) is None:
             return
-
-        def working(progress: str) -> None:
-            song.progress = progress
-
         song.changes_state = "scoring"
-        recoded = list(recode(song.path, self.detectors, self._suite, working))
-        song.changes = list(changes_sections(song.result, recoded))
+
+        def score(is_late: IsLate) -> list[Section]:
+            def working(progress: str) -> None:
+                if is_late():
+                    raise StoppedError("stopped")
+                song.progress = progress
+
+            recoded = list(recode(song.path, self.detectors, self._suite, working))
+            return list(changes_sections(result, recoded))
+
+        n_songs = 1 + len(self._suite.perturbations)
+        song.changes = in_time(self._time_limit_s * n_songs, score)
+
+
+def in_time(limit_s: float, call: Callable[[IsLate], _T]) -> _T:
+    """Return what a call returns, which is told whether it is late; it runs in a thread.
+
+    Python cannot end a thread: one that is late goes on until it asks, and its result is dropped.
+
+    Raises:
+        RunError: It was late.
+    """
+    ends_s = time.monotonic() + limit_s
+    try:
+        return within(limit_s, lambda: call(lambda: time.monotonic() > ends_s))
+    except (DownloadError, StoppedError):
+        raise RunError(f"not finished within {limit_s:g} s, the time limit of a song") from None
+
+
+def _no_changes(reason: str) -> Section:
+    return Section("changes", "After re-encoding", "", [Note(f"No scores: {reason}")])
