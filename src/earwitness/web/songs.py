@@ -232,9 +232,9 @@ class Songs:
 
 
 def in_time(limit_s: float, call: Callable[[IsLate], _T]) -> _T:
-    """Return what a call returns, which is told whether it is late; it runs in a thread.
+    """Run a call in a thread with a time limit; it gets a function that says whether it is late.
 
-    Python cannot end a thread: one that is late goes on until it asks, and its result is dropped.
+    Python cannot end a thread: a late one runs until it asks, and its result is dropped.
 
     Raises:
         RunError: It was late.

@@ -21,7 +21,7 @@ N_BARS = 400
 """Bars of a waveform; shorter audio has one for each sample."""
 _MAX_VALUES = 30_000_000
 """Values that are read at most; of more, the beginning of each bar is."""
-_N_RANGES_TOLD = 8
+_N_RANGES = 8
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Lane:
 
     Attributes:
         detector: Its name.
-        told: Where its scores reach its threshold, in words.
+        ranges: Where its scores reach its threshold, in words.
         parts: Start and length in seconds, and ``fake``, ``real`` or ``ghost`` (no trace).
     """
 
     detector: str
-    told: str
+    ranges: str
     parts: list[tuple[float, float, str]]
 
 
@@ -97,7 +97,7 @@ def _lane(result: DetectorResult) -> Lane:
         for one in merge_windows(result.windows)
     ]
     ranges = [f"{clock(a)}–{clock(b)}" for a, b in fake_segments(result.windows, threshold)]
-    told = ", ".join(ranges[:_N_RANGES_TOLD]) or "nowhere"
-    if len(ranges) > _N_RANGES_TOLD:
-        told += f" and {len(ranges) - _N_RANGES_TOLD} more"
-    return Lane(result.card.name, told, parts)
+    text = ", ".join(ranges[:_N_RANGES]) or "nowhere"
+    if len(ranges) > _N_RANGES:
+        text += f" and {len(ranges) - _N_RANGES} more"
+    return Lane(result.card.name, text, parts)
