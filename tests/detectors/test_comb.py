@@ -84,6 +84,16 @@ def test_the_decoder_is_named_by_its_strides(
     assert details["n_teeth"]
 
 
+@pytest.mark.parametrize("period_hz", [12.5, 25, 50, 100, 400])
+def test_the_period_is_that_of_the_lines_not_a_part_or_a_multiple_of_it(period_hz: float) -> None:
+    lines = np.arange(1, 15_000 // period_hz) * period_hz * comb.N_FFT / RATE
+    residual = np.random.default_rng(0).normal(0, 1, round(lines[-1]) + 50).astype(np.float32)
+    residual[np.rint(lines).astype(int)] += 3
+    (trace,) = comb.find_traces(residual, [name for name in comb.FAMILIES if "YuE" in name])
+    assert trace.period_hz == period_hz
+    assert trace.n_teeth > 0.9 * 14_000 / period_hz - 3
+
+
 def tones() -> Signal:
     time_s = np.arange(12 * RATE) / RATE
     chord = sum(

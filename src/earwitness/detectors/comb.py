@@ -60,7 +60,7 @@ class Trace(NamedTuple):
 
     Attributes:
         strength: The second highest z of the family's periods, limited by that of most parts.
-        period_hz: The period with the highest z.
+        period_hz: The period with the highest z, or its divisor or multiple with the lines.
         decoder: Name of the family.
         n_teeth: Teeth of that period above the background.
     """
@@ -261,8 +261,43 @@ def find_traces(
         kept = [p for p in FAMILIES[decoder] if not without_hz or abs(p / without_hz % 1) > 1e-6]
         combs = sorted((score_comb(residual, p, deviation) for p in kept), reverse=True)
         if len(combs) > 1:
-            found.append(Trace(combs[1].z, combs[0].period_hz, decoder, combs[0].n_teeth))
+            lines = _lines_of(residual, [comb for comb in combs if comb.n_teeth])
+            found.append(Trace(combs[1].z, lines.period_hz, decoder, lines.n_teeth))
     return found
+
+
+def _lines_of(residual: NDArray[np.float32], combs: Sequence[Comb]) -> Comb:
+    """Return the first comb, or one of its divisors or multiples that has its lines.
+
+    Lines every 50 Hz are also combs of 12.5 Hz, of which only every fourth tooth stands out, and of
+    100 Hz, which leaves out every other line.
+    """
+    if not combs:
+        return Comb(0.0, 0.0, 0)
+    found, *others = combs
+    others.sort(key=lambda comb: comb.period_hz)
+    for finer in reversed(others):
+        if _stands_out_between(residual, finer, found):
+            found = finer
+    for coarser in others:
+        if _stands_out_between(residual, found, coarser) is False:
+            found = coarser
+    return found
+
+
+def _stands_out_between(residual: NDArray[np.float32], fine: Comb, coarse: Comb) -> bool | None:
+    """Return whether the teeth that a coarser comb lacks are at least half as high as its own.
+
+    ``None`` if its period is not a multiple of the other's.
+    """
+    ratio = coarse.period_hz / fine.period_hz
+    if ratio < 1.5 or abs(ratio - round(ratio)) > 1e-6:
+        return None
+    levels = fold(residual, fine.period_hz)
+    heights = levels[0] - np.median(levels.mean(axis=1))
+    numbers = np.ceil(BAND_HZ[0] / fine.period_hz) + np.arange(len(heights))
+    is_shared = numbers % round(ratio) == 0
+    return bool(heights[~is_shared].mean() >= heights[is_shared].mean() / 2)
 
 
 def _find_steady(
