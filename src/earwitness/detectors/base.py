@@ -60,7 +60,8 @@ def check_range(clip: Clip, card: DetectorCard) -> None:
     """
     from earwitness.audio.decode import LOUDEST  # it loads libsndfile
 
-    if not float(np.abs(clip.samples).max()) <= LOUDEST:  # a NaN is no score, and not real
+    lowest, highest = float(clip.samples.min()), float(clip.samples.max())
+    if not -LOUDEST <= lowest <= highest <= LOUDEST:  # a NaN is no score, and not real
         raise DetectorError(f"{card.name}: samples not finite or beyond {LOUDEST:g}")
 
 
