@@ -117,24 +117,24 @@ def fold(residual: NDArray[np.float32]) -> NDArray[np.float32]:
     n_used = min(len(residual), grid.folds.shape[1])
     padded = np.zeros(grid.folds.shape[1], dtype=np.float32)
     inside = residual[round(BAND_HZ[0] / _BIN_HZ) : n_used]
-    middle = float(np.median(inside))
-    deviation = 1.4826 * float(np.median(np.abs(inside - middle))) + 1e-3
-    padded[:n_used] = residual[:n_used] - middle
+    level = float(np.median(inside))
+    deviation = 1.4826 * float(np.median(np.abs(inside - level))) + 1e-3
+    padded[:n_used] = residual[:n_used] - level
     n_folds, n_teeth_in_bands = _counts(n_used)
     means = (grid.folds @ padded) / np.maximum(n_folds, 1)
     n_teeth = n_folds[grid.first]
     profiles = np.full((len(periods), _MAX_OFFSETS), np.nan, dtype=np.float32)
     column = np.arange(len(means)) - np.repeat(grid.first, grid.n_offsets)
     profiles[np.repeat(np.arange(len(periods)), grid.n_offsets), column] = means
-    others = profiles.copy()
-    others[:, 0] = np.nan
-    centre = np.nanmedian(others, axis=1)
-    spread = 1.4826 * np.nanmedian(np.abs(others - centre[:, None]), axis=1)
+    rows = np.arange(len(periods))
+    others = np.sort(profiles[:, 1:], axis=1)  # an odd number, and after them NaN
+    middle, last = (grid.n_offsets - 2) // 2, grid.n_offsets - 2
+    centre, highest = others[rows, middle], others[rows, last]
+    spread = 1.4826 * np.sort(np.abs(others - centre[:, None]), axis=1)[rows, middle]
     noise = deviation / np.sqrt(np.maximum(n_teeth, 1))
     scale = np.maximum(spread, noise)
     profile_z = (profiles - centre[:, None]) / scale[:, None]
     z = profile_z[:, 0]
-    rows = np.arange(len(periods))
     at_third = np.rint(grid.n_offsets / 3).astype(int)
     in_bands = np.stack(
         [
@@ -148,14 +148,12 @@ def fold(residual: NDArray[np.float32]) -> NDArray[np.float32]:
     bands = (in_bands[0] - n_bands * centre[:, None]) / np.sqrt(np.maximum(n_bands, 1)) / deviation
     above = in_bands[1].sum(axis=1) / total
     sharp = (in_bands[0] - in_bands[2]).sum(axis=1) / total / noise
-    others_z = profile_z.copy()
-    others_z[:, 0] = np.nan
     features = np.stack(
         [
             z,
             profile_z[rows, grid.n_offsets // 2],
             np.maximum(profile_z[rows, at_third], profile_z[rows, grid.n_offsets - at_third]),
-            np.nanmax(others_z, axis=1),
+            (highest - centre) / scale,
             *bands.T,
             (above - 0.5) * 2 * np.sqrt(total),
             sharp,
@@ -172,7 +170,7 @@ def fold(residual: NDArray[np.float32]) -> NDArray[np.float32]:
     return limited
 
 
-def _related(z: NDArray[np.float32], grid: _Grid) -> tuple[NDArray[Any], NDArray[Any]]:
+def _related(z: NDArray[np.floating], grid: _Grid) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the highest z of each period's multiples, and of its divisors."""
     multiples, divisors = np.zeros_like(z), np.zeros_like(z)
     higher, lower = grid.related
