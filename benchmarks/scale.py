@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
 import resource
 import shutil
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import polars as pl
@@ -27,13 +29,17 @@ from earwitness.core.cache import CACHE_DIR
 from earwitness.core.io import sha256_of
 from earwitness.core.remote import to_path
 from earwitness.detectors.loading import open_detector
+from earwitness.scoring.merge import merge_shards
 from earwitness.scoring.options import ScoringOptions
 from earwitness.scoring.predict import plan_scoring
+from earwitness.scoring.run import predictions_path, score_into_run
 from earwitness.scoring.run_folder import begin_run, copy_manifests
+from earwitness.scoring.shards import Shard, cut_shard, describe_shard
 from earwitness.scoring.store import STORE_FOLDER, RowStore
 from earwitness.splits.manifests import describe_missing, read_manifest
 
 PART_ROWS = 1_000_000
+N_SHARDS = 8
 
 
 @contextlib.contextmanager
@@ -50,16 +56,67 @@ def case_plan(options: argparse.Namespace) -> None:
     """Plan a run over many rows, of which 99 % have a score."""
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     try:
-        if (child := os.fork()) == 0:  # what makes the input counts towards no peak
-            write_scored_run(folder, options.rows)
-            os._exit(0)
-        os.waitpid(child, 0)
+        in_child(lambda: write_scored_run(folder, options.rows))
         print(f"plan: {options.rows} rows, 99 % of them scored")
         start = time.perf_counter()
         plan_run(folder)
         print(f"  in all {time.perf_counter() - start:.1f} s")
     finally:
         shutil.rmtree(folder)
+
+
+def case_write(options: argparse.Namespace) -> None:
+    """Write the predictions of a run whose rows are all scored, and those of its shards, merged."""
+    folder = Path(tempfile.mkdtemp(dir=options.folder))
+    try:
+        in_child(lambda: write_scored_run(folder, options.rows, every=0))
+        in_child(lambda: write_scored_shards(folder))
+        print(f"write: {options.rows} rows, all of them scored")
+        in_child(lambda: write_predictions_of(folder))
+        in_child(lambda: merge_predictions_of(folder))
+        whole, merged = (predictions_path(folder / at, "many", "comb") for at in ("run", "merged"))
+        assert sha256_of(whole) == sha256_of(merged)
+    finally:
+        shutil.rmtree(folder)
+
+
+def in_child(work: Callable[[], None]) -> None:
+    """Do work in a process of its own, whose memory counts towards no other peak."""
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join()
+    if child.exitcode:
+        raise SystemExit("a step has failed")
+
+
+def write_predictions_of(folder: Path) -> None:
+    """Do what ``predict`` does where nothing is left to score."""
+    with timed("read the manifest"):
+        manifest = read_manifest(folder / "many.parquet")
+    with timed("plan, write the predictions"):
+        options = ScoringOptions(num_workers=0)
+        score_into_run([manifest], [open_detector("comb")], folder / "run", options=options)
+
+
+def merge_predictions_of(folder: Path) -> None:
+    """Merge the shards of a folder."""
+    with timed(f"merge {N_SHARDS} shards"):
+        merge_shards(folder / "merged", [folder / "shards"])
+
+
+def write_scored_shards(folder: Path) -> None:
+    """Write the run folders of shards of a manifest, every row with a score."""
+    manifest, detector = read_manifest(folder / "many.parquet"), open_detector("comb")
+    options = ScoringOptions(num_workers=0)
+    for number in range(1, N_SHARDS + 1):
+        shard = Shard(number, N_SHARDS)
+        (part,), counts = cut_shard([manifest], shard)
+        out = folder / "shards" / shard.folder
+        described = describe_shard(shard, counts, ())
+        begin_run(out, [manifest], [detector], options, shard=described)
+        part.write(out)
+        with open_store(out) as rows:
+            rows.writelines(map(stored_row, part.positions, part.table["file"]))
 
 
 def plan_run(folder: Path) -> None:
@@ -84,14 +141,11 @@ def plan_run(folder: Path) -> None:
     print(f"  peak memory {max(peaks) / 2**20:.2f} GiB")
 
 
-def write_scored_run(folder: Path, n_rows: int) -> None:
-    """Write a manifest in parts, and a store that lacks every hundredth row."""
+def write_scored_run(folder: Path, n_rows: int, *, every: int = 100) -> None:
+    """Write a manifest in parts, and a store that lacks one row in ``every``, or none."""
     parts = folder / "many.parquet"
-    store = folder / "run" / STORE_FOLDER / "comb.jsonl"
     parts.mkdir()
-    store.parent.mkdir(parents=True)
-    with store.open("w") as rows:
-        print(json.dumps({"earwitness_store": 1, "detector": "comb"}), file=rows)
+    with open_store(folder / "run") as rows:
         for first in range(0, n_rows, PART_ROWS):
             numbers = np.arange(first, min(first + PART_ROWS, n_rows))
             paths = [f"/data/music/{n // 1000:05d}/track-{n:08d}.mp3" for n in numbers]
@@ -103,12 +157,26 @@ def write_scored_run(folder: Path, n_rows: int) -> None:
                 "duration_s": numbers % 300 + 0.25,
             }
             pl.DataFrame(columns).write_parquet(parts / f"{first:09d}.parquet")
-            rest = '"encoders": [], "native_rate_hz": 44100, "error": null}\n'
             rows.writelines(
-                f'{{"path": "{path}", "skip_s": 0.0, "windows": [[0.0, 30.0, {n % 97 / 7}]], {rest}'
-                for n, path in zip(numbers, paths, strict=True)
-                if n % 100
+                stored_row(n, path)
+                for n, path in zip(numbers.tolist(), paths, strict=True)
+                if not every or n % every
             )
+
+
+def open_store(run: Path) -> TextIO:
+    """Open a new store of the detector, with its header."""
+    store = run / STORE_FOLDER / "comb.jsonl"
+    store.parent.mkdir(parents=True, exist_ok=True)
+    rows = store.open("w")
+    print(json.dumps({"earwitness_store": 1, "detector": "comb"}), file=rows)
+    return rows
+
+
+def stored_row(n: int, path: str) -> str:
+    """Return the line of a file in a store."""
+    rest = '"encoders": [], "native_rate_hz": 44100, "error": null}\n'
+    return f'{{"path": "{path}", "skip_s": 0.0, "windows": [[0.0, 30.0, {n % 97 / 7}]], {rest}'
 
 
 def case_remote(options: argparse.Namespace) -> None:
@@ -148,6 +216,7 @@ def main() -> None:
     """Run the cases that are named."""
     cases: dict[str, Callable[[argparse.Namespace], None]] = {
         "plan": case_plan,
+        "write": case_write,
         "remote": case_remote,
     }
     parser = argparse.ArgumentParser(description=__doc__)
