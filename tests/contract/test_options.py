@@ -28,7 +28,7 @@ from earwitness.scoring.options import (
 from earwitness.scoring.run_folder import begin_run, read_run
 from earwitness.splits.manifests import read_manifest
 
-ONLY_OF_A_CALL = {"resume", "retry_errors"}
+ONLY_OF_A_CALL = {"resume", "retry_errors", "format"}
 """Options that say how a call treats an existing folder, not what a benchmark is."""
 
 OTHER_VALUES: dict[str, Any] = {

@@ -17,6 +17,7 @@ from earwitness.core.manifest import Manifest
 from earwitness.detectors.answers import Answer, AnswerFile, read_answers
 from earwitness.detectors.base import Detector
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
+from earwitness.scoring import merge, predict, run
 from earwitness.scoring.merge import merge_shards
 from earwitness.scoring.options import ScoringOptions
 from earwitness.scoring.run import score_into_run
@@ -118,6 +119,24 @@ def test_64_shards_merged_are_one_run_byte_for_byte(
     assert content(tmp_path / "out") == content(whole)
     assert "preds/one/other_windows.csv" in content(whole)
     assert "errors.csv" in content(whole)
+
+
+def test_shards_of_parquet_merge_in_small_parts(
+    tmp_path: Path,
+    make: Make,
+    manifests: list[Manifest],
+    detectors: list[Detector],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (merge, predict, run):
+        monkeypatch.setattr(module, "PART_ROWS", 5)
+    options = HERE.model_copy(update={"format": "parquet"})
+    for number in (1, 2):
+        make(tmp_path / "shards", number, 2, options)
+    merge_shards(tmp_path / "out", [tmp_path / "shards"])
+    score_into_run(manifests, detectors, tmp_path / "whole", options=options)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert "preds/one/mine.parquet/part-00004.parquet" in content(tmp_path / "whole")
 
 
 def test_a_file_of_two_manifests_is_decoded_once(four: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ from builders import write_tone
 from earwitness.core.errors import RunError, UsageError
 from earwitness.detectors.base import Detector
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
+from earwitness.scoring import predict, run
 from earwitness.scoring.options import ScoringOptions
+from earwitness.scoring.prediction_files import find_predictions, read_predictions, read_windows
 from earwitness.scoring.run import score_into_files, score_into_run
+from earwitness.scoring.status import read_progress
 from earwitness.splits.manifests import read_manifest, write_root
 
 HERE = ScoringOptions(num_workers=0)
@@ -100,3 +104,38 @@ def test_one_file_holds_one_manifest_and_one_detector(tmp_path: Path, detector: 
             output_dir=None,
             options=HERE,
         )
+
+
+def test_a_run_of_parquet_parts_says_the_same_as_one_of_csv(
+    tmp_path: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        write_tone(tmp_path / "m" / f"{number}.wav", hz=200 + 50 * number, seconds=0.5)
+    names = [f"{number}.wav" for number in (*range(5), 9)]
+    manifest, out = read_manifest(make_manifest(tmp_path / "m", "one", *names)), tmp_path / "run"
+    csv = HERE.model_copy(update={"keep_windows": True, "windows": 2})
+    (path,) = score_into_run([manifest], [detector], out, options=csv)
+    (before,), windows = read_predictions(path), read_windows(path)
+    for module in (run, predict):
+        monkeypatch.setattr(module, "PART_ROWS", 4)
+    content = path.read_bytes()
+    (again,) = score_into_run([manifest], [detector], out, options=csv)
+    assert again.read_bytes() == content
+    parquet = csv.model_copy(update={"format": "parquet"})
+    ((path, found),) = score_into_run([manifest], [detector], out, options=parquet).items()
+    assert sorted(p.name for p in path.iterdir()) == ["part-00000.parquet", "part-00001.parquet"]
+    (after,) = read_predictions(path)
+    assert (after.dataset, after.detector) == ("one", "mine")
+    assert after.frame.equals(before.frame)
+    assert found.frame.height == 6
+    assert windows is not None
+    assert windows.equals(read_windows(path))
+    left = {p.name for p in (out / "preds" / "one").iterdir()}
+    assert left == {"mine.parquet", "mine_windows.parquet"}
+    assert read_manifest(out / "manifests" / "one.parquet").digest == manifest.digest
+    path.with_name(".mine.parquet.new").mkdir()  # of a process that was killed
+    shutil.copy(path / "part-00000.parquet", path.with_name(".mine.parquet.new"))
+    assert find_predictions(out) == find_predictions(path) == [path]
+    assert [p.n_done for p in read_progress(out)] == [6]
+    score_into_run([manifest], [detector], out, options=csv)
+    assert find_predictions(out) == [again]

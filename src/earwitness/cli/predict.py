@@ -103,6 +103,8 @@ def predict(
         raise UsageError("expected one of --out RUN_FOLDER, --output-csv FILE, --output-dir DIR")
     if out is None and (options.resume != "missing" or options.retry_errors):
         raise UsageError("--resume and --retry-errors: expected --out RUN_FOLDER with them")
+    if out is None and options.format != "csv":
+        raise UsageError("--format: expected --out RUN_FOLDER with it; other files are by suffix")
     run_on.check(out)
     part = run_on.choose_shard()
     manifests = open_manifests(manifest, root)

@@ -10,6 +10,7 @@ import json
 import os
 import posixpath
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,29 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
             if handle is not None:
                 os.close(handle)
+
+
+@contextlib.contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path``, which takes its place if the block succeeds.
+
+    One process at a time; what a killed one has left is removed. ``RunError`` as ``atomic_write``.
+    """
+    new, old = (path.with_name(f".{path.name}.{name}") for name in ("new", "old"))
+    with _describe_refusals(path):
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+        new.mkdir(parents=True)
+        try:
+            yield new
+            if path.is_dir():
+                path.rename(old)
+            else:
+                path.unlink(missing_ok=True)
+            new.rename(path)
+        finally:
+            for left in (new, old):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 @contextlib.contextmanager

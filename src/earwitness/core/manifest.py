@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +81,12 @@ class Manifest:
     def missing(self) -> list[str]:
         """Those of ``files`` that are missing."""
         return self._found[1]
+
+    def with_files(self, files: Sequence[str]) -> Manifest:
+        """Return the manifest with the paths of all items' files, which are not looked for."""
+        located = replace(self)
+        located.__dict__["_found"] = ([*files], [])
+        return located
 
     @cached_property
     def _found(self) -> tuple[list[str], list[str]]:

@@ -57,7 +57,10 @@ def to_path(path: str | os.PathLike[str]) -> Path:
 
 def absolute_name(path: str) -> str:
     """Return an absolute path as text; URLs as they are."""
-    return path if is_url(path) else os.path.abspath(path)  # noqa: PTH100 - a name may be no valid Path
+    if is_url(path):
+        return path
+    name = os.path.abspath(path)  # noqa: PTH100 - a name may be no valid Path
+    return path if name == path else name  # millions of names are in memory once
 
 
 def recorded_name(path: str) -> str:

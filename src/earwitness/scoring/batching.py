@@ -92,6 +92,12 @@ class FileScores:
             return self.finished.lacks(keys)
         return np.fromiter((key not in self.finished for key in keys), bool)
 
+    def read(self, keys: Sequence[Job]) -> list[FileScore]:
+        """Return the scores of keys; ``KeyError`` without one."""
+        if isinstance(self.finished, StoredScores):
+            return self.finished.read(keys)
+        return [self.finished[key] for key in keys]
+
     def finish(self, job: Job, score: FileScore) -> None:
         """Record the score of a file."""
         if isinstance(self.finished, dict):

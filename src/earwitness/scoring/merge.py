@@ -17,19 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
 from earwitness.core.errors import RunError, StoppedError
 from earwitness.core.io import write_json
 from earwitness.core.manifest import Manifest
-from earwitness.core.predictions import FileScore, Predictions
-from earwitness.detectors.base import AnyDetector
-from earwitness.scoring.clips import Job
+from earwitness.core.predictions import Predictions
 from earwitness.scoring.options import deciding
+from earwitness.scoring.predict import PART_ROWS, Plan, lack_scores
 from earwitness.scoring.recorded import (
-    has_all,
     recorded_detector,
     recorded_options,
+    recorded_plan,
     recorded_recipes,
-    score_keys,
 )
 from earwitness.scoring.run import RECORDS, score_into_locked
 from earwitness.scoring.run_folder import (
@@ -109,11 +111,12 @@ def merge_shards(out: Path, folders: Sequence[Path], *, partial: bool = False) -
     parts = _join(places, run)
     detectors = [recorded_detector(places[0], card) for card in run["detectors"]]
     options = recorded_options(places[0], run)
-    scores = [_all_scores(places, detector.card.name) for detector in detectors]
     manifests = [part.manifest(run["manifests"][part.name]["roots"]) for part in parts]
     recipes = recorded_recipes(run, manifests)
-    rows = score_keys(manifests, detectors, options, recipes)
-    is_there = [[has_all(row, scores) for row in own] for own in rows]
+    folders = [place / STORE_FOLDER for place in places]
+    scores = [read_scores(folders, detector.card.name) for detector in detectors]
+    plan = recorded_plan(manifests, detectors, options, scores, recipes)
+    is_there = [~lack_scores(jobs, plan.tallies) for jobs in plan.jobs]
     lacks = _find_lacks(run, manifests, is_there)
     if lacks and not partial:
         shown = "; ".join(map(str, lacks[:N_SHOWN]))
@@ -122,7 +125,7 @@ def merge_shards(out: Path, folders: Sequence[Path], *, partial: bool = False) -
     if lacks:
         run["shard"]["numbers"] = sorted({n for one in runs for n in one["shard"]["numbers"]})
         parts = [
-            Part(part.name, part.table.filter(mask))
+            Part(part.name, part.table.filter(pl.Series(mask)))
             for part, mask in zip(parts, is_there, strict=True)
         ]
         manifests = [part.manifest(run["manifests"][part.name]["roots"]) for part in parts]
@@ -133,15 +136,10 @@ def merge_shards(out: Path, folders: Sequence[Path], *, partial: bool = False) -
         write_json(folder / RUN_JSON, run)
         for part in parts if lacks else ():
             part.write(folder)
-        copy_manifests(manifests, folder / "manifests")
-        keys = (
-            key
-            for both in zip(rows, is_there, strict=True)
-            for key, there in zip(*both, strict=True)
-            if there
-        )
+        copy_manifests(manifests, folder / "manifests", options.format)
         _copy_answers(places, folder)
-        _store(folder, detectors, scores, keys, should_stop)
+        _store(folder, plan, is_there, should_stop)
+        del plan, scores  # the same is made again from the store
         written = score_into_locked(manifests, detectors, folder, options=options, recipes=recipes)
         _stop_if(should_stop)
     moved = {out / path.relative_to(folder): found for path, found in written.items()}
@@ -207,15 +205,8 @@ def _join(places: Sequence[Path], run: Mapping[str, Any]) -> list[Part]:
     return joined
 
 
-def _all_scores(places: Sequence[Path], detector: str) -> dict[Job, FileScore]:
-    scores: dict[Job, FileScore] = {}
-    for place in places:
-        scores = read_scores(place / STORE_FOLDER, detector) | scores
-    return scores
-
-
 def _find_lacks(
-    run: Mapping[str, Any], manifests: Sequence[Manifest], is_there: Sequence[Sequence[bool]]
+    run: Mapping[str, Any], manifests: Sequence[Manifest], is_there: Sequence[NDArray[np.bool_]]
 ) -> list[Lack]:
     shard = run["shard"]
     n_there = Counter(
@@ -246,18 +237,21 @@ def _check_digests(place: Path, run: Mapping[str, Any], manifests: Sequence[Mani
 
 def _store(
     folder: Path,
-    detectors: Sequence[AnyDetector],
-    scores: Sequence[Mapping[Job, FileScore]],
-    rows: Iterable[tuple[Job, ...]],
+    plan: Plan,
+    is_there: Sequence[NDArray[np.bool_]],
     should_stop: Callable[[], bool],
 ) -> None:
-    """Write the scores of rows into the stores of a folder, each once."""
-    distinct = list(dict.fromkeys(rows))
-    for at, (detector, known) in enumerate(zip(detectors, scores, strict=True)):
-        with RowStore(folder / STORE_FOLDER, detector.card.name) as store:
-            for key in dict.fromkeys(keys[at] for keys in distinct):
-                _stop_if(should_stop)
-                store.add(key, known[key])
+    """Write the scores of the rows that are there into the stores of a folder, each once."""
+    for tally in plan.tallies:
+        both = zip(plan.jobs, is_there, strict=True)
+        jobs = (jobs[at] for jobs, mask in both for at in np.flatnonzero(mask).tolist())
+        keys = list(dict.fromkeys(map(tally.key, jobs)))
+        with RowStore(folder / STORE_FOLDER, tally.detector.card.name) as store:
+            for start in range(0, len(keys), PART_ROWS):
+                part = keys[start : start + PART_ROWS]
+                for key, score in zip(part, tally.read(part), strict=True):
+                    _stop_if(should_stop)
+                    store.add(key, score)
 
 
 def _copy_answers(places: Sequence[Path], folder: Path) -> None:

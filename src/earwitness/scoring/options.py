@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.fields import FieldInfo
@@ -16,6 +16,10 @@ from earwitness.core.cards import Backend, Precision, Preprocessing, Windows
 
 Resume = Literal["missing", "always", "never"]
 """Treatment of finished rows: keep them, score them again, or refuse the folder."""
+
+Form = Literal["csv", "parquet"]
+FORMS: tuple[Form, ...] = get_args(Form)
+"""Forms of the tables of a run folder, which are also their suffixes."""
 
 _DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+|mps")
 
@@ -206,6 +210,15 @@ class ScoringOptions(ScoringSection, DetectorOptions):
             metavar="HOW",
         ),
     ] = "missing"
+    format: Annotated[
+        Form,
+        Option(
+            "Write manifests and predictions of the run folder as csv, or as parquet: a folder "
+            "of parts for each prediction file.",
+            metavar="NAME",
+            decides="files",
+        ),
+    ] = "csv"
     retry_errors: Annotated[bool, Option("Score rows with an error again.")] = False
 
     def of_detectors(self) -> dict[str, Any]:

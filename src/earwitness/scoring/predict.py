@@ -7,14 +7,15 @@ Logits of windows are averaged. A row that could not be scored has a reason in `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from earwitness.core.cards import Windows
+from earwitness.core.cards import DetectorCard, Windows
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import (
     DETAIL_COLUMNS,
@@ -31,10 +32,14 @@ from earwitness.scoring.batching import Scorers, Tally
 from earwitness.scoring.clips import ClipRequest, DecodedFile, Job
 from earwitness.scoring.perturbed import Recipe
 from earwitness.scoring.store import RowStore
+from earwitness.scoring.stored_scores import StoredScores
 from earwitness.scoring.whole_files import FileTally, score_whole_files
 from earwitness.scoring.workers import Task, decode_files
 
 AnyTally = Tally | FileTally
+PART_ROWS = 1 << 16
+"""Rows whose scores are in memory at a time."""
+
 OnFileDone = Callable[[bool], None]
 """Called once per file, with whether its clips could be cut for every detector."""
 
@@ -57,7 +62,14 @@ class Plan:
     def waiting(self) -> list[Job]:
         """Jobs that some detector has not finished."""
         distinct = list(dict.fromkeys(job for rows in self.jobs for job in rows))
-        return _unfinished(distinct, self.tallies)
+        lacking = lack_scores(distinct, self.tallies)
+        return [distinct[at] for at in np.flatnonzero(lacking).tolist()]
+
+    def parts(self) -> Iterator[tuple[Manifest, list[Job], AnyTally]]:
+        """Yield manifest, jobs of its rows and tally of a detector, manifests outermost."""
+        for manifest, rows in zip(self.manifests, self.jobs, strict=True):
+            for tally in self.tallies:
+                yield manifest, rows, tally
 
     @property
     def is_done(self) -> bool:
@@ -118,12 +130,12 @@ def plan_scoring(
     windows: Windows = "published",
     use_skip_time: bool = False,
     batch_size: int | None = None,
-    stores: Sequence[RowStore] = (),
+    stores: Sequence[RowStore | StoredScores] = (),
     recipes: Sequence[Recipe] = (),
 ) -> Plan:
     """Return the plan of a scoring run; see ``predict``.
 
-    Finished rows are taken from ``stores``, one per detector, and added to them. Each of
+    Finished rows are taken from ``stores``, one per detector, and added to row stores. Each of
     ``recipes`` perturbs the rows of a manifest; jobs of one file then follow each other.
     """
     tallies: list[AnyTally] = []
@@ -143,7 +155,10 @@ def plan_scoring(
         first = {path: n for n, path in enumerate(dict.fromkeys(job.path for job in distinct))}
         distinct.sort(key=lambda job: first[job.path])
     for tally, store in zip(tallies, stores, strict=False):
-        tally.on_finished, tally.finished = store.add, store.finished
+        if isinstance(store, RowStore):
+            tally.on_finished, tally.finished = store.add, store.finished
+        else:
+            tally.finished = store
     tasks = plan_tasks(distinct, [tally for tally in tallies if isinstance(tally, Tally)])
     return Plan(manifests, jobs, tallies, tasks)
 
@@ -206,16 +221,43 @@ def tabulate(
 ) -> list[Predictions]:
     """Return one ``Predictions`` per manifest and detector of a finished plan."""
     return [
-        Predictions(
-            manifest.name,
-            tally.detector.card.name,
-            _prediction_frame(manifest, rows, tally, threshold=threshold),
-            _window_frame(manifest, rows, tally) if keep_windows else None,
-            _list_notes(rows, tally),
+        replace(
+            tabulate_rows(manifest, rows, tally, threshold=threshold),
+            windows=pl.concat(window_parts(manifest, rows, tally)) if keep_windows else None,
         )
-        for manifest, rows in zip(plan.manifests, plan.jobs, strict=True)
-        for tally in plan.tallies
+        for manifest, rows, tally in plan.parts()
     ]
+
+
+def tabulate_rows(
+    manifest: Manifest, jobs: Sequence[Job], tally: AnyTally, *, threshold: float | None = None
+) -> Predictions:
+    """Return the predictions of a detector for a manifest, without windows."""
+    card = tally.detector.card
+    cut = card.threshold if threshold is None else threshold
+    notes = _Notes(tally)
+    parts = []
+    for part in _parts(jobs):
+        scores = tally.read([tally.key(job) for job in jobs[part]])
+        parts.append(_scores_frame(scores, card, cut))
+        notes.add(jobs[part], scores)
+    scored = pl.concat(parts, how="diagonal_relaxed")
+    same = {
+        "detector": card.name,
+        "preprocessing": card.preprocessing,
+        "precision": card.precision,
+        "windows": str(tally.windows),
+    }
+    replaced = {*PREDICTION_COLUMNS, *scored.columns} & set(manifest.frame.columns)
+    constant = [pl.lit(value, pl.String).alias(name) for name, value in same.items()]
+    frame = manifest.frame.drop(replaced).with_columns(*constant, *scored.get_columns())
+    return Predictions(manifest.name, card.name, frame, notes=notes.texts(len(jobs)))
+
+
+def _parts(jobs: Sequence[Job]) -> Iterator[slice]:
+    """Yield parts of rows, at least one."""
+    for start in range(0, max(1, len(jobs)), PART_ROWS):
+        yield slice(start, start + PART_ROWS)
 
 
 def _perturbed(manifest: Manifest, jobs: Sequence[Job], recipe: Recipe) -> list[Job]:
@@ -235,19 +277,20 @@ def _row_jobs(manifest: Manifest, requests: Sequence[ClipRequest]) -> list[Job]:
     return [job._replace(skip_s=float(skip_s)) for job, skip_s in zip(jobs, skips, strict=True)]
 
 
-def _unfinished(jobs: Sequence[Job], tallies: Sequence[AnyTally]) -> list[Job]:
-    """Return the jobs that some detector has not scored yet."""
-    is_left = np.zeros(len(jobs), bool)
+def lack_scores(jobs: Sequence[Job], tallies: Sequence[AnyTally]) -> NDArray[np.bool_]:
+    """Return which jobs some detector has not scored yet."""
+    lacking = np.zeros(len(jobs), bool)
     for tally in tallies:
-        is_left |= tally.lacks(map(tally.key, jobs))
-    return [jobs[at] for at in np.flatnonzero(is_left).tolist()]
+        lacking |= tally.lacks(map(tally.key, jobs))
+    return lacking
 
 
 def plan_tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
     """Return the decoding tasks of files that some detector has not scored yet."""
     planned: list[set[Job]] = [set() for _ in tallies]
     tasks = []
-    for job in _unfinished(jobs, tallies):
+    for at in np.flatnonzero(lack_scores(jobs, tallies)).tolist():
+        job = jobs[at]
         wanted: dict[ClipRequest, None] = {}
         for tally, known in zip(tallies, planned, strict=True):
             key = tally.key(job)
@@ -259,45 +302,33 @@ def plan_tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
     return tasks
 
 
-def _prediction_frame(
-    manifest: Manifest, jobs: Sequence[Job], tally: AnyTally, *, threshold: float | None
-) -> pl.DataFrame:
-    """Return a manifest's columns, ``PREDICTION_COLUMNS``, encoder and detail columns."""
-    card = tally.detector.card
-    cut = card.threshold if threshold is None else threshold
-    scores = [tally.finished[tally.key(job)] for job in jobs]
+def _scores_frame(scores: Sequence[FileScore], card: DetectorCard, cut: float) -> pl.DataFrame:
+    """Return the columns of scores, of an encoder head and of details."""
     logits = [score.logit for score in scores]
     probs = [_prob(logit) for logit in logits]
     rates = [score.native_rate_hz for score in scores]
     band_hz = card.band_hz
     below = [None if rate is None or band_hz is None else rate < 2 * band_hz[1] for rate in rates]
-    same = {
-        "detector": card.name,
-        "preprocessing": card.preprocessing,
-        "precision": card.precision,
-        "windows": str(tally.windows),
-    }
-    added = [
-        *(pl.Series(name, [value] * len(jobs), pl.String) for name, value in same.items()),
-        pl.Series("native_rate_hz", rates, pl.Int64),
-        pl.Series("below_band", below, pl.Boolean),
-        pl.Series("logit", logits, pl.Float64),
-        pl.Series("pred_prob", probs, pl.Float64),
-        pl.Series("pred_label", [None if p is None else int(p >= cut) for p in probs], pl.Int8),
-        pl.Series("abstained", [score.abstained for score in scores], pl.String),
-        pl.Series("error", [score.error for score in scores], pl.String),
-        *(
-            pl.Series(
-                f"{ENCODER_PREFIX}{name}",
-                [score.encoders[at] if score.encoders else None for score in scores],
-                pl.Float64,
-            )
-            for at, name in enumerate(card.encoders)
-        ),
-        *_detail_columns(scores),
-    ]
-    replaced = {*PREDICTION_COLUMNS, *(series.name for series in added)}
-    return manifest.frame.drop(replaced & set(manifest.frame.columns)).with_columns(added)
+    return pl.DataFrame(
+        [
+            pl.Series("native_rate_hz", rates, pl.Int64),
+            pl.Series("below_band", below, pl.Boolean),
+            pl.Series("logit", logits, pl.Float64),
+            pl.Series("pred_prob", probs, pl.Float64),
+            pl.Series("pred_label", [None if p is None else int(p >= cut) for p in probs], pl.Int8),
+            pl.Series("abstained", [score.abstained for score in scores], pl.String),
+            pl.Series("error", [score.error for score in scores], pl.String),
+            *(
+                pl.Series(
+                    f"{ENCODER_PREFIX}{name}",
+                    [score.encoders[at] if score.encoders else None for score in scores],
+                    pl.Float64,
+                )
+                for at, name in enumerate(card.encoders)
+            ),
+            *_detail_columns(scores),
+        ]
+    )
 
 
 def _detail_columns(scores: Sequence[FileScore]) -> list[pl.Series]:
@@ -308,26 +339,42 @@ def _detail_columns(scores: Sequence[FileScore]) -> list[pl.Series]:
     return [pl.Series(n, [each.get(n) for each in details], types.get(n)) for n in names]
 
 
-def _window_frame(manifest: Manifest, jobs: Sequence[Job], tally: AnyTally) -> pl.DataFrame:
-    """Return ``WINDOW_COLUMNS``: one row per window, numbered from 1 in time order."""
-    rows = [
-        (filepath, number, start_s, duration_s, logit, _prob(logit), abstained)
-        for filepath, job in zip(manifest.frame["filepath"].to_list(), jobs, strict=True)
-        for number, (start_s, duration_s, logit, abstained) in enumerate(
-            tally.finished[tally.key(job)].windows, 1
-        )
-    ]
+def window_parts(
+    manifest: Manifest, jobs: Sequence[Job], tally: AnyTally
+) -> Iterator[pl.DataFrame]:
+    """Yield parts of ``WINDOW_COLUMNS``: one row per window, numbered from 1 in time order."""
     types = (pl.String, pl.Int64, *[pl.Float64] * 4, pl.String)
-    return pl.DataFrame(rows, dict(zip(WINDOW_COLUMNS, types, strict=True)), orient="row")
+    for part in _parts(jobs):
+        scores = tally.read([tally.key(job) for job in jobs[part]])
+        rows = [
+            (filepath, number, start_s, duration_s, logit, _prob(logit), abstained)
+            for filepath, score in zip(manifest.frame["filepath"][part], scores, strict=True)
+            for number, (start_s, duration_s, logit, abstained) in enumerate(score.windows, 1)
+        ]
+        yield pl.DataFrame(rows, dict(zip(WINDOW_COLUMNS, types, strict=True)), orient="row")
 
 
-def _list_notes(jobs: Sequence[Job], tally: AnyTally) -> tuple[str, ...]:
-    """Return the notes of a detector on files, each once, with the number of files."""
-    keys = dict.fromkeys(map(tally.key, jobs))
-    noted = Counter(note for key in keys if (note := tally.finished[key].note) is not None)
-    if len(jobs) == 1:
-        return tuple(noted)
-    return tuple(f"{n} {'file' if n == 1 else 'files'}: {note}" for note, n in noted.items())
+class _Notes:
+    """The notes of a detector on files, each once, with the number of files."""
+
+    def __init__(self, tally: AnyTally) -> None:
+        self._tally = tally
+        self._counts: Counter[str] = Counter()
+        self._seen: set[Job] = set()
+
+    def add(self, jobs: Sequence[Job], scores: Sequence[FileScore]) -> None:
+        """Count the notes of files."""
+        for job, score in zip(jobs, scores, strict=True):
+            if score.note is not None and (key := self._tally.key(job)) not in self._seen:
+                self._seen.add(key)
+                self._counts[score.note] += 1
+
+    def texts(self, n_rows: int) -> tuple[str, ...]:
+        """Return the notes; that of a single row has no number."""
+        if n_rows == 1:
+            return tuple(self._counts)
+        counts = self._counts.items()
+        return tuple(f"{n} {'file' if n == 1 else 'files'}: {note}" for note, n in counts)
 
 
 def _prob(logit: float | None) -> float | None:

@@ -1,5 +1,7 @@
 """Prediction files: CSV or Parquet by suffix, ours and the two published forms.
 
+A table of Parquet is a file, or a folder ``name.parquet`` of parts.
+
 Scores rise with fakeness, from 0 to 1; targets and labels are 0 (real) and 1 (fake); an empty cell
 is no score, never 0.
 
@@ -14,7 +16,8 @@ SONICS'      ``target`` or ``y_true`` ``y_pred``, the score of fake
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +25,7 @@ import numpy as np
 import polars as pl
 
 from earwitness.core.errors import PredictionsError
-from earwitness.core.io import atomic_write, files_below
+from earwitness.core.io import atomic_write, files_below, read_parquet, replaced_folder
 from earwitness.core.manifest import KNOWN_COLUMNS, NAME_COLUMNS, PUBLISHED_COLUMNS
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
 from earwitness.core.text_table import (
@@ -94,18 +97,45 @@ def _predictions(path: Path, dataset: str, rows: pl.DataFrame, notes: list[str])
 def write_predictions(frame: pl.DataFrame, path: str | Path) -> None:
     """Write predictions atomically, as CSV or Parquet; a float that is not finite is empty."""
     path = Path(path)
-    finite = pl.selectors.float()
-    frame = frame.with_columns(pl.when(finite.is_finite()).then(finite))
+    if path.suffix.lower() != ".parquet":
+        write_parts([frame], path)
+        return
     with atomic_write(path) as temporary:
-        if path.suffix.lower() == ".parquet":
-            frame.write_parquet(temporary)
-        else:
-            frame.write_csv(temporary)
+        _finite(frame).write_parquet(temporary)
+
+
+def write_parts(frames: Iterable[pl.DataFrame], path: Path) -> None:
+    """Write one or more frames of predictions as they come: a CSV, or a folder of Parquet parts.
+
+    It replaces what is there once it is complete.
+    """
+    if path.suffix.lower() == ".parquet":
+        with replaced_folder(path) as folder:
+            for number, frame in enumerate(frames):
+                _finite(frame).write_parquet(folder / f"part-{number:05d}.parquet")
+        return
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        for number, frame in enumerate(frames):
+            _finite(frame).write_csv(file, include_header=number == 0)
+
+
+def _finite(frame: pl.DataFrame) -> pl.DataFrame:
+    floats = pl.selectors.float()
+    return frame.with_columns(pl.when(floats.is_finite()).then(floats))
+
+
+def remove_table(path: Path) -> None:
+    """Remove a file, or a folder of parts, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def windows_path(path: Path) -> Path:
     """Return the path of the window scores of a prediction file."""
-    return path.with_name(f"{path.stem}_windows.csv")
+    suffix = ".parquet" if path.is_dir() else ".csv"
+    return path.with_name(f"{path.stem}_windows{suffix}")
 
 
 def read_windows(path: Path) -> pl.DataFrame | None:
@@ -114,10 +144,13 @@ def read_windows(path: Path) -> pl.DataFrame | None:
     ``PredictionsError`` if the file is malformed.
     """
     file = windows_path(path)
-    if not file.is_file():
+    if not file.exists():
         return None
     types = dict.fromkeys(("start_s", "duration_s", "logit"), pl.Float64)
     try:
+        if file.is_dir():
+            table = read_parquet(file, error=PredictionsError)
+            return table.select("filepath", *(pl.col(n).cast(t) for n, t in types.items()))
         return pl.read_csv(file, schema_overrides={**types, "filepath": pl.String}).select(
             "filepath", *types
         )
@@ -132,17 +165,27 @@ def find_predictions(folder: str | Path) -> list[Path]:
 
     Empty files are included, so that reading them is an error; finding none is an error, too.
     """
-    files = (
-        p for p in files_below(Path(folder)) if p.suffix.lower() in (".csv", ".tsv", ".parquet")
-    )
-    found = sorted(p for p in files if not p.name.startswith(".") and _looks_right(p))
+    files = (p for p in _tables_below(Path(folder)) if not p.name.startswith("."))
+    found = sorted(p for p in files if _looks_right(p))
     if not found:
         raise PredictionsError(f"{folder}: no prediction file, expected CSVs with {_EXPECTED}")
     return found
 
 
+def _tables_below(folder: Path) -> Iterator[Path]:
+    """Yield tables; a folder ``name.parquet`` of parts is one, a hidden folder has none."""
+    for path in files_below(folder):
+        if path.parent != folder and path.parent.name.startswith("."):
+            continue  # of a process that was killed
+        if path.suffix.lower() == ".parquet" and path.parent.suffix.lower() == ".parquet":
+            if path == min(path.parent.glob("*.parquet")):
+                yield path.parent
+        elif path.suffix.lower() in (".csv", ".tsv", ".parquet"):
+            yield path
+
+
 def _looks_right(path: Path) -> bool:
-    names = read_columns(path, _KNOWN)
+    names = read_columns(min(path.glob("*.parquet")) if path.is_dir() else path, _KNOWN)
     return names is not None and (not names or _has_columns(names))
 
 

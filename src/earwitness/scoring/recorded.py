@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,14 +14,12 @@ from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import DetectorError, RunError
 from earwitness.core.io import first_problem
 from earwitness.core.manifest import Manifest
-from earwitness.core.predictions import FileScore
 from earwitness.detectors.base import AnyDetector, Scores
-from earwitness.scoring.clips import Job
 from earwitness.scoring.options import ScoringOptions, deciding
 from earwitness.scoring.perturbed import Recipe
-from earwitness.scoring.predict import plan_scoring
+from earwitness.scoring.predict import Plan, plan_scoring
 from earwitness.scoring.run_folder import RUN_JSON
-from earwitness.scoring.store import recorded
+from earwitness.scoring.stored_scores import StoredScores
 
 
 class Recorded:
@@ -75,23 +73,18 @@ def recorded_recipes(run: Mapping[str, Any], manifests: Iterable[Manifest]) -> l
     return [Recipe(**recipe) for recipe in recipes if recipe]
 
 
-def score_keys(
+def recorded_plan(
     manifests: Sequence[Manifest],
     detectors: Sequence[AnyDetector],
     options: ScoringOptions,
+    stores: Sequence[StoredScores],
     recipes: Sequence[Recipe] = (),
-) -> list[list[tuple[Job, ...]]]:
-    """Return the key of every row's score in the store of each detector, by manifest."""
-    plan = plan_scoring(
+) -> Plan:
+    """Return the plan of a recorded run, with the scores there are of each detector."""
+    return plan_scoring(
         *(manifests, detectors),
         windows=options.windows,
         use_skip_time=options.use_skip_time,
+        stores=stores,
         recipes=recipes,
     )
-    keys: list[Callable[[Job], Job]] = [tally.key for tally in plan.tallies]
-    return [[tuple(recorded(key(job)) for key in keys) for job in own] for own in plan.jobs]
-
-
-def has_all(keys: Sequence[Job], scores: Sequence[Mapping[Job, FileScore]]) -> bool:
-    """Return whether every detector has a score or an error for a row."""
-    return all(key in known for key, known in zip(keys, scores, strict=True))

@@ -17,10 +17,23 @@ from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import ENCODER_PREFIX, Predictions, encoder_columns
 from earwitness.core.registry import nearest
 from earwitness.detectors.base import AnyDetector, FileDetector
-from earwitness.scoring.options import ScoringOptions
+from earwitness.scoring.options import FORMS, Form, ScoringOptions
 from earwitness.scoring.perturbed import Recipe
-from earwitness.scoring.predict import OnFileDone, plan_scoring, score_plan, tabulate
-from earwitness.scoring.prediction_files import windows_path, write_predictions
+from earwitness.scoring.predict import (
+    OnFileDone,
+    Plan,
+    plan_scoring,
+    score_plan,
+    tabulate,
+    tabulate_rows,
+    window_parts,
+)
+from earwitness.scoring.prediction_files import (
+    remove_table,
+    windows_path,
+    write_parts,
+    write_predictions,
+)
 from earwitness.scoring.run_folder import (
     ERRORS_CSV,
     begin_run,
@@ -37,6 +50,8 @@ RECORDS = "answers"
 """Folder of what detectors of whole files answered in a run folder."""
 PREDS = "preds"
 """Folder of predictions in a run folder."""
+PART_ROWS = 1 << 20
+"""Rows that are written at a time, and of a part of a Parquet folder."""
 
 Score = Callable[..., None]
 """Scores the files of a plan into its tallies, as ``score_plan`` does."""
@@ -85,7 +100,7 @@ def score_into_run(
                 replace(manifest, frame=part.manifest(()).frame)
                 for manifest, part in zip(manifests, parts, strict=True)
             ]
-        copy_manifests(manifests, out / "manifests")
+        copy_manifests(manifests, out / "manifests", options.format)
         return score_into_locked(
             *(manifests, detectors, out),
             options=options,
@@ -122,18 +137,34 @@ def score_into_locked(
             for detector in detectors
         ]
         kept = f"finished rows are kept in {out}; the same command resumes"
-        predictions = _score(
+        plan = _score(
             *(manifests, detectors, options, on_start, score),
             if_stopped=kept,
             stores=stores,
             recipes=recipes,
         )
-    written = {predictions_path(out, p.dataset, p.detector): p for p in predictions}
-    for path, prediction in written.items():
-        windows_path(path).unlink(missing_ok=True)  # of an earlier call
-        _write(prediction, path)
-    write_errors(predictions, out / ERRORS_CSV)
+        written = dict(_write_plan(plan, out, options))
+    write_errors([*written.values()], out / ERRORS_CSV)
     return written
+
+
+def _write_plan(
+    plan: Plan, out: Path, options: ScoringOptions
+) -> Iterator[tuple[Path, Predictions]]:
+    """Write the prediction files of a finished plan, and yield them; windows are not kept."""
+    for manifest, rows, tally in plan.parts():
+        found = tabulate_rows(manifest, rows, tally, threshold=options.threshold)
+        path = predictions_path(out, found.dataset, found.detector, options.format)
+        forms = [path.with_suffix(f".{form}") for form in FORMS]
+        for other in forms:  # of an earlier call
+            remove_table(other.with_stem(f"{path.stem}_windows"))
+        write_parts(found.frame.iter_slices(PART_ROWS) if rows else [found.frame], path)
+        for other in forms:
+            if other != path:
+                remove_table(other)
+        if options.keep_windows:
+            write_parts(window_parts(manifest, rows, tally), windows_path(path))
+        yield path, found
 
 
 def score_into_files(
@@ -163,22 +194,19 @@ def score_into_files(
         if path.is_dir():
             raise UsageError(f"{path}: found a folder, expected a file to write")
     kept = "nothing is kept without a run folder (--out)"
-    predictions = _score(manifests, detectors, options, on_start, score, if_stopped=kept)
+    plan = _score(manifests, detectors, options, on_start, score, if_stopped=kept)
+    predictions = tabulate(plan, threshold=options.threshold, keep_windows=options.keep_windows)
     written = dict(zip(paths, predictions, strict=True))
     for path, prediction in written.items():
-        _write(prediction, path)
+        write_predictions(prediction.frame, path)
+        if prediction.windows is not None:
+            write_predictions(prediction.windows, windows_path(path))
     return written
 
 
-def predictions_path(out: Path, dataset: str, detector: str) -> Path:
+def predictions_path(out: Path, dataset: str, detector: str, form: Form = "csv") -> Path:
     """Return the path of a detector's predictions on a manifest."""
-    return out / PREDS / file_stem(dataset) / f"{file_stem(detector)}.csv"
-
-
-def _write(prediction: Predictions, path: Path) -> None:
-    write_predictions(prediction.frame, path)
-    if prediction.windows is not None:
-        write_predictions(prediction.windows, windows_path(path))
+    return out / PREDS / file_stem(dataset) / f"{file_stem(detector)}.{form}"
 
 
 def _score(
@@ -191,7 +219,7 @@ def _score(
     if_stopped: str,
     stores: Sequence[RowStore] = (),
     recipes: Sequence[Recipe] = (),
-) -> list[Predictions]:
+) -> Plan:
     """Score manifests; Ctrl-C stops after the files in progress."""
     plan = plan_scoring(
         manifests,
@@ -208,7 +236,7 @@ def _score(
         score(plan, n_workers=options.num_workers, advance=advance, should_stop=should_stop)
     if not plan.is_done:
         raise StoppedError(f"stopped; {if_stopped}")
-    return tabulate(plan, threshold=options.threshold, keep_windows=options.keep_windows)
+    return plan
 
 
 def list_remarks(

@@ -5,7 +5,8 @@ A run folder::
     run.json                          options, cards, weight hashes, manifest digests, versions
     store/<detector>.jsonl            scores of finished files
     manifests/<name>.csv              the manifests
-    preds/<manifest>/<detector>.csv   one row out per row in; <detector>_windows.csv for windows
+    preds/<manifest>/<detector>.csv   one row out per row in; <detector>_windows.csv for windows;
+                                      with the option ``format``, all of these as Parquet
     errors.csv                        rows that could not be scored, if any
     shard/<manifest>.parquet          rows of a shard, and their positions; see ``shards``
 """
@@ -30,7 +31,7 @@ from earwitness.core.predictions import Predictions
 from earwitness.core.remote import is_url, join, recorded_name, to_path
 from earwitness.core.text_table import read_text_table
 from earwitness.detectors.base import AnyDetector
-from earwitness.scoring.options import ScoringOptions, deciding
+from earwitness.scoring.options import FORMS, Form, ScoringOptions, deciding
 from earwitness.scoring.perturbed import Recipe
 from earwitness.scoring.store import STORE_FOLDER
 from earwitness.splits.manifests import SPLITS_JSON, recorded_roots, write_manifest, write_root
@@ -166,14 +167,14 @@ def _describe(
     }
 
 
-def copy_manifests(manifests: Sequence[Manifest], folder: Path) -> list[Path]:
+def copy_manifests(manifests: Sequence[Manifest], folder: Path, form: Form = "csv") -> list[Path]:
     """Copy manifests, with relative paths if the folder has one root; return what was written."""
     root = _common_root(manifests)
     recorded = folder / SPLITS_JSON
     if root is not None and recorded.is_file():
         known = [there.resolve() for there in recorded_roots(recorded)]
         root = root if root.resolve() in known else None
-    written = [folder / f"{file_stem(manifest.name)}.csv" for manifest in manifests]
+    written = [folder / f"{file_stem(manifest.name)}.{form}" for manifest in manifests]
     for manifest, path in zip(manifests, written, strict=True):
         copy = manifest
         if root is None:
@@ -182,6 +183,9 @@ def copy_manifests(manifests: Sequence[Manifest], folder: Path) -> list[Path]:
             located = pl.Series("filepath", files)
             copy = Manifest(manifest.name, manifest.frame.with_columns(located))
         write_manifest(copy, path)
+        for other in FORMS:
+            if other != form:  # of an earlier call
+                path.with_suffix(f".{other}").unlink(missing_ok=True)
     if root is not None and not recorded.is_file():
         write_root(folder, root)
     return [*written, recorded] if recorded.is_file() else written

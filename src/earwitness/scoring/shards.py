@@ -82,7 +82,7 @@ def _slurm_shard(environment: Mapping[str, str]) -> Shard:
 def shard_numbers(manifest: Manifest, of: int) -> list[int]:
     """Return the number of the shard of every row."""
     roots = [f"{tidy_path(str(root))}/" for root in manifest.roots]
-    return [_number(path, roots, of) for path in manifest.frame["filepath"].to_list()]
+    return [_number(path, roots, of) for path in manifest.frame["filepath"]]
 
 
 def _number(filepath: str, roots: Sequence[str], of: int) -> int:
@@ -102,8 +102,8 @@ class Part(NamedTuple):
         """Return the manifest of the rows, whose files are not looked for again."""
         columns = [name for name in self.table.columns if name.startswith(_COLUMN)]
         frame = self.table.select(pl.col(columns).name.map(lambda n: n.removeprefix(_COLUMN)))
-        moved = dict(zip(frame["filepath"], self.table[_FILE], strict=True))
-        return Manifest(self.name, frame, tuple(map(to_path, roots)), moved=moved)
+        manifest = Manifest(self.name, frame, tuple(map(to_path, roots)))
+        return manifest.with_files(self.table[_FILE].to_list())
 
     @property
     def positions(self) -> pl.Series:

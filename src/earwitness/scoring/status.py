@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from earwitness.core.io import file_stem
 from earwitness.core.manifest import Manifest
 from earwitness.scoring.merge import find_shards
+from earwitness.scoring.options import FORMS
+from earwitness.scoring.predict import PART_ROWS, lack_scores
 from earwitness.scoring.recorded import (
-    has_all,
     recorded_detector,
     recorded_options,
+    recorded_plan,
     recorded_recipes,
-    score_keys,
 )
 from earwitness.scoring.run_folder import RUN_JSON, read_run
 from earwitness.scoring.shards import Shard, read_part, rows_path
@@ -66,13 +69,19 @@ def _count(place: Path, run: dict[str, Any]) -> Progress:
     read = (_manifest(place, name, run) for name in run["manifests"])
     manifests = [manifest for manifest in read if manifest is not None]
     detectors = [recorded_detector(place, card) for card in run["detectors"]]
-    scores = [read_scores(place / STORE_FOLDER, d.card.name) for d in detectors]
+    scores = [read_scores([place / STORE_FOLDER], d.card.name) for d in detectors]
     recipes = recorded_recipes(run, manifests)
-    keys = score_keys(manifests, detectors, recorded_options(place, run), recipes)
-    rows = [row for own in keys for row in own]
-    done = [row for row in rows if has_all(row, scores)]
-    failed = [row for row in done if any(s[k].error for k, s in zip(row, scores, strict=True))]
-    return Progress(place.name, len(rows), len(done), len(failed))
+    options = recorded_options(place, run)
+    plan = recorded_plan(manifests, detectors, options, scores, recipes)
+    n_done = n_failed = 0
+    for jobs in plan.jobs:
+        done = [jobs[at] for at in np.flatnonzero(~lack_scores(jobs, plan.tallies)).tolist()]
+        n_done += len(done)
+        for start in range(0, len(done), PART_ROWS):
+            part = done[start : start + PART_ROWS]
+            found = (tally.read([tally.key(job) for job in part]) for tally in plan.tallies)
+            n_failed += sum(any(score.error for score in row) for row in zip(*found, strict=True))
+    return Progress(place.name, sum(map(len, manifests)), n_done, n_failed)
 
 
 def _manifest(place: Path, name: str, run: dict[str, Any]) -> Manifest | None:
@@ -80,8 +89,8 @@ def _manifest(place: Path, name: str, run: dict[str, Any]) -> Manifest | None:
     if "shard" in run:
         has_rows = rows_path(place, name).is_file()
         return read_part(place, name).manifest(()) if has_rows else None
-    path = place / "manifests" / f"{file_stem(name)}.csv"
-    return read_manifest(path) if path.is_file() else None
+    paths = (place / "manifests" / f"{file_stem(name)}.{form}" for form in FORMS)
+    return next((read_manifest(path) for path in paths if path.is_file()), None)
 
 
 def rate_between(before: Sequence[Progress], after: Sequence[Progress], seconds: float) -> float:

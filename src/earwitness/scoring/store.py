@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,6 +45,10 @@ def _parsed(row: Any) -> tuple[Job, FileScore]:
         raise ValueError("neither a score nor an error, or both")
     recipe = Recipe(*row["recipe"]) if "recipe" in row else None
     return Job(str(row["path"]), float(row["skip_s"]), recipe), score
+
+
+def _parse(line: bytes) -> tuple[Job, FileScore]:
+    return _parsed(json.loads(line))
 
 
 def _window(
@@ -179,7 +183,7 @@ class RowStore(LineFile):
         self, folder: Path, detector: str, *, overwrite: bool = False, keep_errors: bool = True
     ) -> None:
         path, header = _store_file(folder, detector)
-        self.finished = StoredScores(path, lambda line: _parsed(json.loads(line)))
+        self.finished = StoredScores([path], _parse)
         self._keep_errors = keep_errors
         super().__init__(path, header, self._take, overwrite=overwrite)
 
@@ -214,22 +218,30 @@ def _store_file(folder: Path, detector: str) -> tuple[Path, dict[str, Any]]:
     return folder / f"{file_stem(detector)}.jsonl", {"earwitness_store": 1, "detector": detector}
 
 
-def read_scores(folder: Path, detector: str) -> dict[Job, FileScore]:
-    """Return the finished rows of a store, which another process may be writing to."""
-    path, header = _store_file(folder, detector)
-    scores: dict[Job, FileScore] = {}
-    if not path.is_file():
-        return scores
-    with path.open("rb") as lines:
-        for number, (row, _) in enumerate(_whole_rows(lines, path), 1):
-            if number == 1 and row != header:
-                raise RunError(f"{path}: begins with {row}, expected {header}")
-            if number > 1:
-                try:
-                    job, score = _parsed(row)
-                except (TypeError, KeyError, ValueError):
-                    raise RunError(f"{path}:{number}: not a finished row") from None
-                scores[job] = score
+def read_scores(folders: Sequence[Path], detector: str) -> StoredScores:
+    """Return the finished rows of stores, which other processes may be writing to.
+
+    Of several rows of a job, that of the first folder counts, and in it the last.
+    """
+    found = [_store_file(folder, detector) for folder in reversed(folders)]
+    there = [(path, header) for path, header in found if path.is_file()]
+    scores = StoredScores([path for path, _ in there], _parse)
+    ends = [*scores.starts[1:], float("inf")]
+    for (path, header), start, end in zip(there, scores.starts, ends, strict=False):
+        at = start
+        with path.open("rb") as lines:
+            for number, (row, n_bytes) in enumerate(_whole_rows(lines, path), 1):
+                if number == 1 and row != header:
+                    raise RunError(f"{path}: begins with {row}, expected {header}")
+                if at + n_bytes > end:  # added meanwhile
+                    break
+                if number > 1:
+                    try:
+                        job, _ = _parsed(row)
+                    except (TypeError, KeyError, ValueError):
+                        raise RunError(f"{path}:{number}: not a finished row") from None
+                    scores.note(job, at)
+                at += n_bytes
     return scores
 
 
