@@ -13,14 +13,16 @@ from web.conftest import Visitor
 from websites import Site
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_uploads_are_deleted_at_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, status: int
+@pytest.mark.parametrize(
+    ("sent", "status", "host"),
+    [(signal.SIGTERM, 143, "127.0.0.1"), (signal.SIGINT, 130, "0.0.0.0")],  # noqa: S104
+)
+def test_uploads_are_deleted_at_the_end_and_an_open_host_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, status: int, host: str
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    process = start(
-        [sys.executable, "-m", "earwitness", "serve", "--port", 0, "--detector", "comb"]
-    )
+    options = ["--host", host, "--port", 0, "--detector", "comb"]
+    process = start([sys.executable, "-m", "earwitness", "serve", *options])
     assert process.stdout is not None
     address = process.stdout.readline().split()[1]
     visitor = Visitor(Site(address.rstrip("/"), songs=None))
@@ -28,5 +30,8 @@ def test_uploads_are_deleted_at_the_end(
     visitor.http.close()
     assert list(tmp_path.glob("earwitness-serve-*/*"))
     process.send_signal(sent)
-    assert finish(process)[0] == status
+    ended, _, errors = finish(process)
+    assert ended == status
+    warned = f"warning: listening on {host}, so everyone who reaches this machine can upload"
+    assert (warned in " ".join(errors.split())) == (host != "127.0.0.1")
     assert not list(tmp_path.glob("earwitness-serve-*"))

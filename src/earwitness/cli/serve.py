@@ -55,10 +55,11 @@ def serve(
     if runs is not None and not runs.is_dir():
         raise UsageError(f"--runs {runs}: no such folder")
     if not is_loopback(host):
-        console.remark(
-            f"warning: listening on {host}, so everyone who reaches this machine can upload songs "
+        warning = (
+            f"listening on {host}, so everyone who reaches this machine can upload songs "
             "and see results; there is no password and no encryption"
         )
+        console.err.print(f"warning: {warning}", markup=False)
     with console.err.status("opening detectors"):
         opened = open_detectors(
             detector, weights, preprocessing="correct", device=device, fake_label=None
