@@ -2,57 +2,114 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import soundfile
 
+from browser.conftest import Opened
 from builders import write_comb
 from frames import HOSTILE
 from websites import Site, wait_until, web_site
 
+_LARGE_BYTES = 201_000_000
+
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with web_site(limit_mb=1) as site:
+    with web_site(limit_mb=200) as site:
         yield site
 
 
 @pytest.fixture(scope="module")
-def song(tmp_path_factory) -> str:
-    return str(write_comb(tmp_path_factory.mktemp("music") / "comb.wav", 1, seconds=6))
+def context(chromium):
+    context = chromium.new_context(viewport={"width": 1100, "height": 800})
+    context.set_default_timeout(30_000)
+    yield context
+    context.close()
 
 
 @pytest.fixture
-def visit(browse, site):
+def visit(context, site):
     """Open a page of the server; at the end, nothing was logged and no other site asked."""
     opened = []
 
-    def call(path: str = "/", **how):
-        opened.append(browse(site.url + path, **how))
-        opened[-1].page.set_default_timeout(30_000)
-        return opened[-1]
+    def call(path: str = "/"):
+        opened.append(Opened(context.new_page(), site.url + path))
+        return opened[-1].page
 
     yield call
     for one in opened:
-        assert one.logged == []
+        one.page.close()
+        refused = "Failed to load resource: the server responded with a status of 413"
+        assert [text for text in one.logged if not text.startswith(refused)] == []
         assert all(url.startswith((site.url, "data:")) for url in one.asked)
 
 
-def upload(page, *files) -> None:
-    page.locator("#files").set_input_files(list(files))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder with a song whose tag and cover are hostile, and with what is no song."""
+    folder = tmp_path_factory.mktemp("music") / "album"
+    samples, rate_hz = soundfile.read(write_comb(folder / "comb.wav", 1, seconds=6))
+    (folder / "disc 1").mkdir()
+    soundfile.write(
+        path := folder / "disc 1" / f"{HOSTILE.replace('/', '')}.flac", samples, rate_hz
+    )
+    path.write_bytes(_tag(HOSTILE, b"<svg onload='window.hit=1'/>") + path.read_bytes())
+    (folder / "comb.wav").unlink()
+    for name in ("notes.txt", "cover.jpg", "disc 1/broken.mp3"):
+        (folder / name).write_bytes(b"hello\n" * 50)
+    return folder
+
+
+def _tag(title: str, cover: bytes) -> bytes:
+    """Return an ID3v2.3 tag."""
+    bodies = {b"TIT2": b"\0" + title.encode("latin-1"), b"APIC": b"\0image/svg+xml\0\3\0" + cover}
+    frames = b"".join(
+        name + len(body).to_bytes(4, "big") + b"\0\0" + body for name, body in bodies.items()
+    )
+    n = len(frames)
+    return b"ID3\3\0\0" + bytes([n >> 21 & 127, n >> 14 & 127, n >> 7 & 127, n & 127]) + frames
+
+
+def drop(page, path: Path) -> None:
+    """Drop a file or folder of the disk, as a desktop does."""
+    box = page.locator("form.drop").bounding_box()
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        at = {"type": kind, "x": box["x"] + 20, "y": box["y"] + 10, "data": data}
+        session.send("Input.dispatchDragEvent", at)
+
+
+def choose(page, path: Path) -> None:
+    page.locator("#files").set_input_files(path)
     page.get_by_role("button", name="Score").focus()
     page.keyboard.press("Enter")
 
 
-def answer_of(page, name: str):
-    return page.locator("tr", has=page.get_by_text(name, exact=True)).first.locator("td").last
+def scored_song(site: Site, folder: Path) -> str:
+    """Return the token of a song with a page of its own, scored if none was yet."""
+    done = [song for song in site.songs.all() if song.sections]
+    if not done:
+        (path,) = folder.rglob("*.flac")
+        with path.open("rb") as file:
+            done = [site.songs.add(path.name, file)]
+        wait_until(lambda: done[0].state == "done")
+    return done[0].token
 
 
-def test_a_song_is_uploaded_by_keyboard_and_its_timeline_plays_from_a_click(visit, song):
-    page = visit().page
-    upload(page, song)
+def test_a_folder_is_dropped_and_its_song_is_played_by_click_and_keyboard(visit, folder):
+    page = visit()
+    drop(page, folder)
+    page.get_by_text("2 uploaded; skipped, not audio: album/cover.jpg, album/notes.txt").wait_for()
+    page.locator(".scored tr", has_text="broken.mp3").get_by_text("not audio").wait_for()
     page.get_by_text("trace of a decoder found").first.wait_for()
-    page.get_by_role("link", name="comb.wav").first.click()
+    page.get_by_role("link", name=".flac").first.click()
+    assert page.evaluate("window.hit") is None
+    assert page.locator("main img, main script").count() == 0
     chart = page.locator("figure[data-duration] svg").first
     ground = chart.locator("path[data-tip]").first
     box = ground.bounding_box()
@@ -63,7 +120,7 @@ def test_a_song_is_uploaded_by_keyboard_and_its_timeline_plays_from_a_click(visi
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.get_by_text("playing from 0:00").wait_for()
-    position = page.get_by_role("slider", name="Position in comb.wav")
+    position = page.get_by_role("slider", name="Position in")
     position.focus()
     page.keyboard.press("End")
     wait_until(lambda: position.get_attribute("aria-valuetext") == "0:06 of 0:06")
@@ -77,40 +134,35 @@ def test_a_song_is_uploaded_by_keyboard_and_its_timeline_plays_from_a_click(visi
     page.get_by_text("Scores after changes").wait_for()
 
 
-def test_files_that_cannot_be_scored_are_rows_with_a_reason(visit, tmp_path):
-    page = visit().page
-    files = [
-        {"name": "notes.mp3", "mimeType": "audio/mpeg", "buffer": b"hello\n" * 50},
-        {"name": HOSTILE.replace("/", ""), "mimeType": "audio/wav", "buffer": b"x"},
-        {"name": "large.wav", "mimeType": "audio/wav", "buffer": bytes(1_000_001)},
-    ]
-    upload(page, *files)
-    page.get_by_text("large.wav: too large, expected at most 1 MB").wait_for()
-    page.get_by_text("not audio").first.wait_for()
-    assert page.evaluate("window.hit") is None
-    assert page.locator("main img, main script").count() == 0
-    assert page.get_by_role("link", name="large.wav").count() == 0
-
-
-def test_two_tabs_at_once_share_the_list(visit, song):
-    first, second = visit().page, visit().page
-    n_before = first.locator(".songs tbody tr").count()
-    upload(first, song)
-    upload(second, song)
+def test_what_is_refused_is_a_row_with_its_reason_and_two_tabs_share_the_list(visit, tmp_path):
+    large = tmp_path / "large.wav"
+    with large.open("wb") as file:
+        os.truncate(file.fileno(), _LARGE_BYTES)  # sparse
+    (text := tmp_path / "notes.mp3").write_bytes(b"hello\n" * 50)
+    first, second = visit(), visit()
+    choose(first, large)
+    first.locator(".uploads", has_text="too large, expected at most 200 MB").wait_for()
+    second.evaluate("document.querySelector('form.drop').dataset.maxBytes = 1e12")
+    choose(second, large)
+    choose(first, text)
+    second.get_by_text("refused: large.wav: too large, expected at most 200 MB").wait_for()
+    choose(second, text)
     for page in (first, second):
-        page.locator(".songs tbody tr").nth(n_before + 1).wait_for()
-        states = page.locator(".songs td:nth-child(2)")
-        wait_until(lambda found=states: set(found.all_inner_texts()) == {"done"})
+        page.reload()
+        names = page.get_by_role("link", name="notes.mp3")
+        wait_until(lambda found=names: found.count() == 2)
+        wait_until(lambda p=page: p.locator(".scored", has_text="not audio").count() == 1)
+        assert page.get_by_role("link", name="large.wav").count() == 0
 
 
-@pytest.mark.parametrize(("width", "dark"), [(360, True), (768, False), (1400, True)])
-def test_no_page_scrolls_sideways_or_logs_an_error(visit, site, width, dark):
-    done = [song.token for song in site.songs.all() if song.sections]
-    for path in ("/", *(f"/songs/{token}" for token in done[:1])):
-        page = visit(path, width=width, dark=dark).page
-        page.wait_for_load_state("networkidle")
-        assert page.evaluate("document.documentElement.scrollWidth") == width
+def test_no_page_scrolls_sideways_or_logs_an_error(visit, site, folder):
+    page = visit()
+    for path in ("/", f"/songs/{scored_song(site, folder)}"):
+        page.goto(site.url + path, wait_until="networkidle")
+        for width, dark in ((360, True), (800, False), (1400, True)):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.emulate_media(color_scheme="dark" if dark else "light")
+            assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.locator("h1").count() == 1
         for field in page.locator("input:visible, audio:visible").all():
-            named = "e => e.ariaLabel || (e.labels && e.labels.length > 0)"
-            assert field.evaluate(named)
+            assert field.evaluate("e => e.ariaLabel || (e.labels && e.labels.length > 0)")

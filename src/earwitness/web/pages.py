@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from earwitness.datasets.catalog import AUDIO_SUFFIXES
 from earwitness.listen.answer import brief_answer, clock, full_answer, song_state
 from earwitness.listen.song_sections import ALTERNATIVES
 from earwitness.listen.text import NO_PROOF
@@ -53,6 +54,7 @@ def home_page(songs: Sequence[UploadedSong], *, csrf: str, max_mb: int, n_detect
         csrf=csrf,
         max_mb=max_mb,
         max_bytes=max_mb * 1_000_000,
+        suffixes=" ".join(sorted(AUDIO_SUFFIXES)),
     )
     section = Section(
         "about",

@@ -3,13 +3,24 @@
   const one = (selector, from = document) => from.querySelector(selector);
   const say = (text) => { one(".status").textContent = text; };
   const json = async (path) => {
-    const answer = await fetch(path, { headers: { Accept: "application/json" } });
-    return answer.ok ? answer.json() : null;
+    const answer = await fetch(path, { headers: { Accept: "application/json" } }).catch(() => null);
+    return answer && answer.ok ? answer.json() : null;
   };
 
-  /* Upload: files that are chosen or dropped, one request a file. */
+  /* Upload: a row for each file, one request after the other. */
   const form = one("form.drop");
-  const upload = (file) => new Promise((resolve) => {
+  const make = (tag, text, more = {}) => Object.assign(
+    document.createElement(tag), { textContent: text }, more);
+  const addRow = (path) => {
+    const row = document.createElement("tr");
+    const bar = make("progress", "", { max: 100, value: 0, ariaLabel: `${path}: uploaded` });
+    const state = make("td", "");
+    state.append(bar);
+    row.append(make("th", path, { scope: "row" }), state, make("td", ""));
+    one(".uploads").append(row);
+    return { row, bar, state };
+  };
+  const send = (file, bar) => new Promise((resolve) => {
     const data = new FormData();
     data.append("csrf", form.elements.csrf.value);
     data.append("files", file, file.name);
@@ -17,7 +28,7 @@
     request.open("POST", form.action);
     request.setRequestHeader("Accept", "application/json");
     request.upload.addEventListener("progress", (event) => {
-      say(`${file.name}: ${Math.round((100 * event.loaded) / event.total)} % uploaded`);
+      bar.value = (100 * event.loaded) / event.total;
     });
     request.addEventListener("load", () => {
       let reason = request.status >= 400 ? `status ${request.status}` : "";
@@ -28,22 +39,77 @@
       }
       resolve(reason);
     });
-    request.addEventListener("error", () => resolve("the server closed the connection"));
+    request.addEventListener("error", () => resolve("the file or the server could not be reached"));
     request.send(data);
   });
-  const uploadAll = async (files) => {
+  const upload = async ({ file, path, row }) => {
     const limit = Number(form.dataset.maxBytes);
-    const refused = [];
-    for (const file of files) {
-      const reason = file.size > limit
-        ? `too large, expected at most ${limit / 1e6} MB` : await upload(file);
-      if (reason) refused.push(`${file.name}: ${reason}`);
-      await refresh();
+    const reason = file.size > limit
+      ? `too large, expected at most ${limit / 1e6} MB` : await send(file, row.bar);
+    if (reason) {
+      row.state.textContent = "refused";
+      row.row.lastElementChild.textContent = reason;
+    } else {
+      row.row.remove();
     }
-    say(refused.length ? refused.join("; ") : `${files.length} uploaded`);
-    form.reset();
-    poll();
+    return reason && `${path}: ${reason}`;
   };
+  const queue = [];
+  let isSending = false;
+  const list = (names) =>
+    names.slice(0, 10).join(", ") + (names.length > 10 ? ` and ${names.length - 10} more` : "");
+  const uploadAll = async (files, skipped) => {
+    form.reset();
+    const note = skipped.length ? `skipped, not audio: ${list(skipped)}` : "";
+    if (!files.length) return say(note || "no file chosen");
+    say(note);
+    queue.push(...files.map(({ file, path }) => ({ file, path, row: addRow(path) })));
+    if (isSending) return;
+    isSending = true;
+    const refused = [];
+    let n = 0;
+    for (; queue.length; n += 1) {
+      const reason = await upload(queue.shift());
+      if (reason) refused.push(reason);
+      await poll();
+    }
+    isSending = false;
+    const parts = [`${n - refused.length} uploaded`];
+    if (refused.length) parts.push(`refused: ${list(refused)}`);
+    if (note) parts.push(note);
+    say(parts.join("; "));
+  };
+
+  /* Folders: audio by the ends of names; other files are named. Single files are always sent. */
+  const choose = (found) => {
+    const ends = form.dataset.suffixes.split(" ");
+    const isAudio = ({ file, isOfFolder }) =>
+      !isOfFolder || (!file.name.startsWith("._")
+        && ends.some((end) => file.name.toLowerCase().endsWith(end)));
+    const others = found.filter((one) => !isAudio(one)).map((one) => one.path);
+    return uploadAll(found.filter(isAudio), others);
+  };
+  const within = async (entry, isOfFolder = false) => {
+    if (entry.isFile) {
+      const file = await new Promise((resolve) => { entry.file(resolve, () => resolve(null)); });
+      return file ? [{ file, path: entry.fullPath.slice(1), isOfFolder }] : [];
+    }
+    const reader = entry.createReader();
+    const found = [];
+    for (;;) {
+      /* A reader gives some hundred entries at a time, and none at the end. */
+      const some = await new Promise((resolve) => { reader.readEntries(resolve, () => resolve([])); });
+      if (!some.length) break;
+      found.push(...some);
+    }
+    found.sort((a, b) => a.name.localeCompare(b.name));
+    const nested = [];
+    for (const inner of found) nested.push(...await within(inner, true));
+    return nested;
+  };
+  const chosen = (input) => [...input.files].map((file) => ({
+    file, path: file.webkitRelativePath || file.name, isOfFolder: file.webkitRelativePath !== "",
+  }));
 
   /* The list of songs: names are text, never markup. */
   const refresh = async () => {
@@ -52,21 +118,12 @@
     const rows = songs.map((song) => {
       const row = document.createElement("tr");
       row.dataset.token = song.token;
-      const head = document.createElement("th");
-      head.scope = "row";
-      const link = document.createElement("a");
-      link.href = `/songs/${song.token}`;
-      link.textContent = song.name;
-      head.append(link);
-      const cells = [song.progress, song.answer || ""].map((text) => {
-        const cell = document.createElement("td");
-        cell.textContent = text;
-        return cell;
-      });
-      row.append(head, ...cells);
+      const head = make("th", "", { scope: "row" });
+      head.append(make("a", song.name, { href: `/songs/${song.token}` }));
+      row.append(head, make("td", song.progress), make("td", song.answer || ""));
       return row;
     });
-    const body = one(".songs").tBodies[0];
+    const body = one(".scored");
     const focused = document.activeElement && document.activeElement.closest("tr[data-token]");
     body.replaceChildren(...rows);
     if (focused) {
@@ -85,19 +142,19 @@
     one("#files").required = false;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const files = [...one("#files").files, ...one("#folder").files];
-      if (files.length) uploadAll(files);
-      else say("no file chosen");
+      choose([...chosen(one("#files")), ...chosen(one("#folder"))]);
     });
     form.addEventListener("dragover", (event) => {
       event.preventDefault();
       form.classList.add("over");
     });
     form.addEventListener("dragleave", () => form.classList.remove("over"));
-    form.addEventListener("drop", (event) => {
+    form.addEventListener("drop", async (event) => {
       event.preventDefault();
       form.classList.remove("over");
-      uploadAll([...event.dataTransfer.files]);
+      /* Entries are gone after the first wait. */
+      const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry());
+      choose((await Promise.all(entries.filter(Boolean).map((entry) => within(entry)))).flat());
     });
     poll();
   }
