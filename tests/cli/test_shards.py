@@ -76,6 +76,20 @@ def test_shards_of_which_one_was_killed_and_resumed_merge_to_one_run(
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
+def test_predictions_in_parquet_are_evaluated_like_those_in_csv(
+    bench: Path, tmp_path: Path, run: Run
+) -> None:
+    for out, more in ((tmp_path / "csv", ()), (tmp_path / "parquet", ("--format", "parquet"))):
+        assert run(*arguments(bench, out / "run", *more)).code == 0
+        measure = ("evaluate", out / "run" / "preds", "--aggregate", "mean")
+        assert run(*measure, "--out", out / "metrics.json").code == 0
+    csv, parquet = (tmp_path / at / "metrics.csv" for at in ("csv", "parquet"))
+    assert csv.read_bytes() == parquet.read_bytes()
+    lone = arguments(bench, tmp_path / "no", "--format", "parquet")
+    lone[lone.index("--out")] = "--output-csv"
+    assert "--format: expected --out" in run(*lone).err
+
+
 def test_the_command_of_a_missing_shard_makes_it(bench: Path, tmp_path: Path, run: Run) -> None:
     for text in ("--shard=1/3", "--shard=3/3"):
         assert run(*arguments(bench, tmp_path / "shards", text)).code == 0

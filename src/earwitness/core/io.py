@@ -246,7 +246,10 @@ def missing(path: Path) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's bytes."""
+    """Return the hexadecimal SHA-256 of a file's bytes; of a folder, of those of its files."""
+    if path.is_dir():
+        parts = "".join(f"{sha256_of(part)}  {part.name}\n" for part in sorted(path.iterdir()))
+        return hashlib.sha256(parts.encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -234,7 +234,7 @@ def evaluate_counts(rows: Sequence[ComparisonRow], *, source: str | Path) -> Met
     slices = [part for model in models for part in _slices([r for r in rows if r.model == model])]
     datasets = {row.dataset: row.counts for row in reversed(rows)}
     path = Path(source)
-    digest = sha256_of(path) if path.is_file() else None
+    digest = sha256_of(path) if path.exists() else None
     return Metrics(
         basis="counts",
         metrics=labels(),
