@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,37 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from benchmarks.perturbations import (
+    RATE_HZ,
+    Check,
+    change,
+    list_checks,
+    noise,
+    response_db,
+    tone,
+)
 
 from earwitness.core.errors import AudioError
-from earwitness.perturb.base import DecodePerturbation, Perturbation, Samples
+from earwitness.perturb.base import DecodePerturbation, Samples
 from earwitness.perturb.catalog import draw_for
 from earwitness.perturb.coding import Coding
-from earwitness.perturb.room import Reverb
 
-RATE_HZ = 44_100
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
-needs_sox = pytest.mark.skipif(not shutil.which("sox"), reason="needs sox")
-
-
-def tone(hz: float = 1000, seconds: float = 3) -> Samples:
-    time_s = np.arange(int(RATE_HZ * seconds)) / RATE_HZ
-    return (0.2 * np.sin(2 * np.pi * hz * time_s))[None].astype(np.float32)
-
-
-def noise(seconds: float = 3, n_channels: int = 2) -> Samples:
-    shape = (n_channels, int(RATE_HZ * seconds))
-    return (0.1 * np.random.default_rng(1).standard_normal(shape)).astype(np.float32)
-
-
-def change(name: str, samples: Samples) -> Samples:
-    perturbation = draw_for(name, seed=0, item="a")
-    assert isinstance(perturbation, Perturbation)
-    return perturbation.apply(samples, RATE_HZ)[0]
-
-
-def peak_hz(samples: Samples) -> float:
-    spectrum = np.abs(np.fft.rfft(samples[0] * np.hanning(samples.shape[1]), n=1 << 20))
-    return float(spectrum.argmax() * RATE_HZ / (1 << 20))
 
 
 def lag(samples: Samples, changed: Samples) -> int:
@@ -50,32 +34,26 @@ def lag(samples: Samples, changed: Samples) -> int:
     return at - size if at > size // 2 else at
 
 
-def response_db(name: str, hz: float) -> float:
-    click = np.zeros((1, RATE_HZ), np.float32)
-    click[0, RATE_HZ // 2] = 1
-    spectrum = np.abs(np.fft.rfft(change(name, click).astype(np.float64), axis=1))[0]
-    return float(20 * np.log10(spectrum[round(hz)]))
+@pytest.mark.parametrize(
+    "check", list(list_checks()), ids=lambda check: f"{check.name}-{check.what}-{check.by}"
+)
+def test_a_perturbation_does_what_its_name_says(check: Check) -> None:
+    if not check.can_run:
+        pytest.skip(f"needs {check.by}")
+    assert check.measure() == pytest.approx(check.expected, abs=check.tolerance)
 
 
-@pytest.mark.parametrize("semitones", [-2, -1, 1, 2])
-def test_pitch_moves_a_tone_and_keeps_the_length(semitones: int) -> None:
-    changed = change(f"pitch_semitones_{semitones:+d}", tone())
-    assert 12 * np.log2(peak_hz(changed) / 1000) == pytest.approx(semitones, abs=0.05)
-    assert changed.shape == tone().shape
-
-
-@pytest.mark.parametrize("ratio", [0.95, 1.05])
-def test_tempo_keeps_a_tone_and_divides_the_length(ratio: float) -> None:
-    changed = change(f"tempo_{ratio}", tone())
-    assert peak_hz(changed) == pytest.approx(1000, abs=2)
-    assert changed.shape[1] == pytest.approx(tone().shape[1] / ratio, abs=1)
-
-
-@pytest.mark.parametrize("ratio", [0.94, 1.06])
-def test_speed_moves_a_tone_and_divides_the_length(ratio: float) -> None:
-    changed = change(f"speed_{ratio}", tone())
-    assert peak_hz(changed) == pytest.approx(1000 * ratio, abs=0.2)
-    assert changed.shape[1] == pytest.approx(tone().shape[1] / ratio, abs=1)
+@pytest.mark.parametrize(
+    ("name", "hz"),
+    [
+        ("lowpass_8000", 16_000),
+        ("lowpass_4000", 8000),
+        ("highpass_200", 100),
+        ("highpass_2000", 1000),
+    ],
+)
+def test_a_filter_is_steep(name: str, hz: int) -> None:
+    assert response_db(name, hz) < -45
 
 
 @pytest.mark.parametrize(
@@ -90,21 +68,6 @@ def test_a_burst_keeps_its_place_in_the_music(name: str, ratio: float) -> None:
     assert center_s == pytest.approx(1.025 / ratio, abs=0.005)
 
 
-@pytest.mark.parametrize("name", ["lowpass_8000", "lowpass_4000", "highpass_200", "highpass_2000"])
-def test_a_filter_has_its_cut_off_and_slope(name: str) -> None:
-    cutoff_hz = int(name.partition("_")[2])
-    octave = 2 if name.startswith("low") else 0.5
-    assert response_db(name, cutoff_hz) == pytest.approx(-3.01, abs=0.1)
-    assert response_db(name, cutoff_hz * octave) < -45
-    assert response_db(name, cutoff_hz / octave) == pytest.approx(0, abs=0.1)
-
-
-@pytest.mark.parametrize("slope", [-3, 3])
-def test_a_tilt_is_a_line_over_octaves(slope: int) -> None:
-    gains = [response_db(f"tilt_db_per_octave_{slope:+d}", hz) for hz in (500, 1000, 2000, 8000)]
-    assert gains == pytest.approx([-slope, 0, slope, 3 * slope], abs=0.2)
-
-
 @pytest.mark.parametrize("name", ["resample_16000", "resample_8000", "resample_sinc_16000"])
 def test_a_resampling_removes_what_is_above_its_band(name: str) -> None:
     band_hz = int(name.rpartition("_")[2]) / 2
@@ -113,15 +76,6 @@ def test_a_resampling_removes_what_is_above_its_band(name: str) -> None:
     ripple_db = -45 if "sinc" in name else -50  # of a Hann window
     assert 20 * np.log10(np.std(error) / np.std(kept)) < ripple_db
     assert 20 * np.log10(np.std(change(name, removed)[0, 4410:-4410]) / np.std(removed)) < -40
-
-
-@pytest.mark.parametrize("rt60_s", [0.3, 1.0])
-def test_a_room_has_its_reverberation_time(rt60_s: float) -> None:
-    decay = Reverb(rt60_s, -3.0, 5).impulse_response(RATE_HZ)[1:]
-    energy = np.cumsum(np.square(decay)[::-1])[::-1]
-    level_db = 10 * np.log10(energy / energy[0])
-    t20_s = (np.argmax(level_db < -25) - np.argmax(level_db < -5)) / RATE_HZ
-    assert 3 * t20_s == pytest.approx(rt60_s, rel=0.05)
 
 
 @pytest.mark.parametrize("name", ["mp3_320", "mp3_64", "aac_128", "opus_96", "vorbis_q5"])
@@ -159,27 +113,6 @@ def test_the_other_decoder_reads_the_same_integers(tmp_path: Path) -> None:
     samples, rate_hz = decoder.read(path)
     assert rate_hz == RATE_HZ
     assert np.array_equal(samples, soundfile.read(path, dtype="float32")[0].T)
-
-
-@needs_ffmpeg
-def test_ffmpeg_measures_the_normalized_loudness(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
-    samples = noise(10) * np.float32(0.3)
-    soundfile.write(path, change("loudness_lufs_-14", samples).T, RATE_HZ, subtype="FLOAT")
-    command = ["ffmpeg", "-nostats", "-i", str(path), "-af", "ebur128", "-f", "null", "-"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    assert float(re.findall(r"I:\s+(-?[\d.]+) LUFS", text)[-1]) == pytest.approx(-14, abs=0.2)
-
-
-@needs_sox
-def test_sox_changes_speed_as_we_do(tmp_path: Path) -> None:
-    source, target = tmp_path / "a.wav", tmp_path / "b.wav"
-    soundfile.write(source, tone().T, RATE_HZ, subtype="FLOAT")
-    subprocess.run(["sox", str(source), str(target), "speed", "1.06"], check=True)
-    other = soundfile.read(target, dtype="float32", always_2d=True)[0].T
-    ours = change("speed_1.06", tone())
-    assert ours.shape[1] == pytest.approx(other.shape[1], abs=2)
-    assert peak_hz(ours) == pytest.approx(peak_hz(other), abs=0.2)
 
 
 @needs_ffmpeg
