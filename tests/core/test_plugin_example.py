@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import site
 import subprocess
@@ -106,6 +107,28 @@ def test_the_detector_is_listed_and_scores_and_the_metric_is_computed(
     )
     run(python, data, "evaluate", "preds", "--out", "metrics.json")
     assert '"youden"' in (data / "metrics.json").read_text()
+
+
+def test_the_perturbation_is_applied_by_stress_and_perturb(python: Path, data: Path) -> None:
+    (data / "suite.yaml").write_text(
+        "perturbations: [recode, {name: coarse, kind: recode, options: {levels: 2}}]"
+    )
+    (data / "two.csv").write_text("filepath,target\npairs/real/1.wav,0\npairs/toygen/1.wav,1\n")
+    given = ("--manifest", "two.csv", "--suite", "suite.yaml", "--num-workers", "0")
+    run(python, data, "stress", *given, "--detector", "flatness", "--out", "stress")
+    rows = {row["perturbation"]: row for row in read_rows(data / "stress" / "stress.csv")}
+    assert [*rows] == ["recode", "coarse"]
+    (path,) = (data / "stress" / "preds" / "coarse").glob("*.csv")
+    parameters = [json.loads(row["perturbation_parameters"]) for row in read_rows(path)]
+    assert [one["levels"] for one in parameters] == [2, 2]
+    assert parameters[0]["weights_seed"] != parameters[1]["weights_seed"]
+    run(python, data, "perturb", *given[:4], "--out", "copies")
+    assert len(read_rows(data / "copies" / "manifest.csv")) == 4
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_the_check_is_in_the_audit(python: Path, data: Path) -> None:
