@@ -87,6 +87,7 @@ def in_child(work: Callable[[], None]) -> None:
     child.join()
     if child.exitcode:
         raise SystemExit("a step has failed")
+    os.sync()  # so that no later step waits for the disk to take what this one has written
 
 
 def write_predictions_of(folder: Path) -> None:

@@ -6,6 +6,8 @@ Logits of windows are averaged. A row that could not be scored has a reason in `
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,24 +48,28 @@ OnFileDone = Callable[[bool], None]
 
 @dataclass
 class Plan:
-    """A scoring run: ``jobs`` by manifest and row; ``tasks`` of files that are not finished."""
+    """A scoring run.
+
+    Attributes:
+        manifests: The manifests.
+        jobs: Jobs of their rows, by manifest.
+        tallies: One per detector.
+        tasks: Decoding tasks of the files that are not finished.
+        left: Jobs that some detector has not finished when the run begins.
+        n_files: Number of files, including finished ones.
+    """
 
     manifests: Sequence[Manifest]
     jobs: list[list[Job]]
     tallies: list[AnyTally]
     tasks: list[Task]
-
-    @property
-    def n_files(self) -> int:
-        """Number of files, including finished ones."""
-        return len({job for rows in self.jobs for job in rows})
+    left: list[Job]
+    n_files: int
 
     @property
     def waiting(self) -> list[Job]:
         """Jobs that some detector has not finished."""
-        distinct = list(dict.fromkeys(job for rows in self.jobs for job in rows))
-        lacking = lack_scores(distinct, self.tallies)
-        return [distinct[at] for at in np.flatnonzero(lacking).tolist()]
+        return _select(self.left, lack_scores(self.left, self.tallies))
 
     def parts(self) -> Iterator[tuple[Manifest, list[Job], AnyTally]]:
         """Yield manifest, jobs of its rows and tally of a detector, manifests outermost."""
@@ -123,6 +129,19 @@ def predict(
     return tabulate(plan, threshold=threshold, keep_windows=keep_windows)
 
 
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Pause the cyclic garbage collector, which goes over millions of jobs again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_without_collection()
 def plan_scoring(
     manifests: Sequence[Manifest],
     detectors: Sequence[AnyDetector],
@@ -159,8 +178,9 @@ def plan_scoring(
             tally.on_finished, tally.finished = store.add, store.finished
         else:
             tally.finished = store
-    tasks = plan_tasks(distinct, [tally for tally in tallies if isinstance(tally, Tally)])
-    return Plan(manifests, jobs, tallies, tasks)
+    left = _select(distinct, lack_scores(distinct, tallies))
+    tasks = plan_tasks(left, [tally for tally in tallies if isinstance(tally, Tally)])
+    return Plan(manifests, jobs, tallies, tasks, left, len(distinct))
 
 
 def score_plan(
@@ -285,12 +305,15 @@ def lack_scores(jobs: Sequence[Job], tallies: Sequence[AnyTally]) -> NDArray[np.
     return lacking
 
 
+def _select(jobs: Sequence[Job], mask: NDArray[np.bool_]) -> list[Job]:
+    return [jobs[at] for at in np.flatnonzero(mask).tolist()]
+
+
 def plan_tasks(jobs: Sequence[Job], tallies: Sequence[Tally]) -> list[Task]:
     """Return the decoding tasks of files that some detector has not scored yet."""
     planned: list[set[Job]] = [set() for _ in tallies]
     tasks = []
-    for at in np.flatnonzero(lack_scores(jobs, tallies)).tolist():
-        job = jobs[at]
+    for job in _select(jobs, lack_scores(jobs, tallies)):
         wanted: dict[ClipRequest, None] = {}
         for tally, known in zip(tallies, planned, strict=True):
             key = tally.key(job)

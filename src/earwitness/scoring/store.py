@@ -48,7 +48,7 @@ def _parsed(row: Any) -> tuple[Job, FileScore]:
 
 
 def _parse(line: bytes) -> tuple[Job, FileScore]:
-    return _parsed(json.loads(line))
+    return _parsed(json.loads(line.decode()))
 
 
 def _window(
@@ -256,7 +256,7 @@ def _whole_rows(lines: Iterable[bytes], path: Path) -> Iterator[tuple[Any, int]]
         try:
             if not line.endswith(b"\n"):
                 raise ValueError("torn")
-            row = json.loads(line)
+            row = json.loads(line.decode())  # which text it is need not be guessed
         except ValueError:
             torn = number
             continue
