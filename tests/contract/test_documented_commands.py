@@ -52,7 +52,7 @@ RUN_BY = {
     "predict": "cli/test_commands.py::test_from_folders_to_confusion_matrices",
     "render": "cli/test_images.py::test_from_audio_to_a_report",
     "report": "cli/test_report.py::test_metrics_become_a_page",
-    "serve": "web/test_end.py::test_uploads_are_deleted_at_the_end",
+    "serve": "web/test_end.py::test_uploads_are_deleted_at_the_end_and_an_open_host_is_warned_of",
     "splits": "cli/test_commands.py::test_the_published_commands_word_for_word",
     "status": "cli/test_status.py::test_a_run_in_progress_is_counted_without_being_disturbed",
     "stress": "cli/test_stress.py::test_audio_is_kept_if_asked_for",
