@@ -30,7 +30,7 @@ from earwitness.splits.manifests import read_manifest
 
 
 @dataclass(frozen=True)
-class _Run:
+class OpenedRun:
     """A run folder: its ``run.json``, manifests by name, and prediction files by detector."""
 
     folder: Path
@@ -51,7 +51,7 @@ def diff_runs(first: Path, second: Path, *, seed: int = 0) -> RunDiff:
         RunError: A folder has no ``run.json``.
         PredictionsError: A prediction file is not valid.
     """
-    one, two = _open(first), _open(second)
+    one, two = open_run(first), open_run(second)
     shared = [name for name in one.manifests if name in two.manifests]
     detectors = [name for name in one.predictions if name in two.predictions]
     return RunDiff(
@@ -63,7 +63,8 @@ def diff_runs(first: Path, second: Path, *, seed: int = 0) -> RunDiff:
     )
 
 
-def _open(folder: Path) -> _Run:
+def open_run(folder: Path) -> OpenedRun:
+    """Return what a run folder has; ``RunError`` if it has no ``run.json``."""
     described = read_run(folder / RUN_JSON)
     if described is None:
         raise RunError(f"{folder}: no {RUN_JSON}, expected a run folder")
@@ -74,10 +75,11 @@ def _open(folder: Path) -> _Run:
         detector: [p for n in names if (p := predictions_path(folder, n, detector)).is_file()]
         for detector in detectors
     }
-    return _Run(folder, described, manifests, {d: paths for d, paths in written.items() if paths})
+    found = {detector: paths for detector, paths in written.items() if paths}
+    return OpenedRun(folder, described, manifests, found)
 
 
-def _changes(one: _Run, two: _Run) -> Iterator[Change]:
+def _changes(one: OpenedRun, two: OpenedRun) -> Iterator[Change]:
     options = [_bench_options(run.folder) for run in (one, two)]
     if None in options:
         options = [run.described["options"] for run in (one, two)]
@@ -99,7 +101,7 @@ def _versions(run: Mapping[str, Any]) -> dict[str, str]:
     return dict(_flat(stated | dict(run.get("libraries", {})), ""))
 
 
-def _cards(run: _Run) -> dict[str, str]:
+def _cards(run: OpenedRun) -> dict[str, str]:
     """Return the fields that decide scores, of the cards of detectors that have predictions."""
     others = {"name", "training_items", "limits", "summary", "weights_from"}
     others |= {"false_positives", "known_kinds", "unknown_kinds"}

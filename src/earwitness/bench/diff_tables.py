@@ -1,62 +1,74 @@
-"""Tables of the differences between two runs, for the terminal."""
+"""Differences between two runs as tables and sentences, for the terminal and for pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from earwitness.bench.diff import Flip, MetricDiff, RowsDiff, RunDiff, ScoresDiff
 from earwitness.report.formatting import UNDEFINED, number, p_value, plural
+from earwitness.report.tables import (
+    Cell,
+    Table,
+    make_row,
+    number_cell,
+    number_columns,
+    text_columns,
+)
 
-_N_SHOWN = 10
 _CLASSES = ("real", "fake")
 
 
-def diff_parts(diff: RunDiff) -> Iterator[Table | str]:
-    """Yield tables and lines, in the order to print them."""
+def diff_parts(diff: RunDiff, *, n_shown: int = 10) -> Iterator[Table | str]:
+    """Yield tables and sentences, in the order to show them.
+
+    Args:
+        diff: The differences.
+        n_shown: Number of flipped items, and of added or removed files, that are shown.
+    """
     if diff.is_same:
         yield "nothing differs: options, versions, weights, rows, scores and decisions are the same"
         return
-    yield from _changes(diff)
-    yield from _rows(diff.rows)
+    yield from _changes(diff, 3 * n_shown)
+    yield from _rows(diff.rows, n_shown)
     for scores in diff.scores:
-        yield from _scores(scores)
+        yield from _scores(scores, n_shown)
 
 
-def _changes(diff: RunDiff) -> Iterator[Table | str]:
+def _changes(diff: RunDiff, n_shown: int) -> Iterator[Table | str]:
     if not diff.changes:
         yield "made with the same options, versions and weights"
         return
-    table = _table("Made with", "what", "", "first", "second")
-    for change in diff.changes[: 3 * _N_SHOWN]:
-        table.add_row(change.kind, *map(_cell, (change.name, change.first, change.second)))
-    _say_more(table, len(diff.changes) - 3 * _N_SHOWN)
-    yield table
+    rows = [
+        make_row(change.kind, *map(_cell, (change.name, change.first, change.second)))
+        for change in diff.changes[:n_shown]
+    ]
+    columns = text_columns("what", "name", "first", "second")
+    yield Table("Made with", columns, rows, _more(len(diff.changes) - n_shown))
 
 
-def _rows(rows: Sequence[RowsDiff]) -> Iterator[Table | str]:
+def _rows(rows: Sequence[RowsDiff], n_shown: int) -> Iterator[Table | str]:
     changed = [part for part in rows if not part.is_same]
     if rows and not changed:
         yield f"the same rows in {plural(len(rows), 'manifest')} that both have"
     if not changed:
         return
     kinds = ("added", "removed", "relabelled")
-    table = _table("Rows", "manifest", "first", "second", *kinds)
-    for part in changed:
-        counts = (part.n_first, part.n_second, *(len(getattr(part, kind)) for kind in kinds))
-        table.add_row(Text(part.manifest), *map(str, counts))
-    yield table
+    counted = [
+        make_row(
+            part.manifest, part.n_first, part.n_second, *(len(getattr(part, k)) for k in kinds)
+        )
+        for part in changed
+    ]
+    columns = [*text_columns("manifest"), *number_columns("first", "second", *kinds)]
+    yield Table("Rows", columns, counted)
     for kind in kinds:
         paths = list(dict.fromkeys(path for part in changed for path in getattr(part, kind)))
         if paths:
-            more = f" and {len(paths) - _N_SHOWN} more" if len(paths) > _N_SHOWN else ""
-            yield f"  {kind}: {', '.join(paths[:_N_SHOWN])}{more}"
+            more = f" and {len(paths) - n_shown} more" if len(paths) > n_shown else ""
+            yield f"  {kind}: {', '.join(paths[:n_shown])}{more}"
 
 
-def _scores(scores: ScoresDiff) -> Iterator[Table | str]:
+def _scores(scores: ScoresDiff, n_shown: int) -> Iterator[Table | str]:
     if scores.is_same and not scores.metrics:
         yield f"{scores.detector}: the same scores on {plural(scores.n_common, 'item')}"
         return
@@ -68,55 +80,67 @@ def _scores(scores: ScoresDiff) -> Iterator[Table | str]:
         text += f"; {plural(n, 'item')} scored in the {which} alone" if n else ""
     yield text
     if scores.flips:
-        yield _flips(scores.flips)
+        yield _flips(scores, n_shown)
     if scores.metrics:
-        yield _metrics(scores.metrics)
+        yield _metrics(scores)
     if scores.no_metrics:
         yield f"  no metrics: {scores.no_metrics}"
 
 
-def _flips(flips: Sequence[Flip]) -> Table:
-    table = _table(None, "flipped, worst first", "is", "first", "second", "now")
-    for flip in flips[:_N_SHOWN]:
-        probs = (number(flip.first_prob), number(flip.second_prob))
-        right = "right" if flip.is_right_now else "wrong"
-        now = f"{'flagged' if flip.second_label else 'not flagged'}, {right}"
-        table.add_row(_cell(flip.filepath, end=True), _CLASSES[flip.target], *probs, now)
-    _say_more(table, len(flips) - _N_SHOWN)
-    return table
+def _flips(scores: ScoresDiff, n_shown: int) -> Table:
+    rows = [make_row(*_flip_cells(flip)) for flip in scores.flips[:n_shown]]
+    columns = [
+        *text_columns("flipped, worst first", "is"),
+        *number_columns("first", "second"),
+        *text_columns("now"),
+    ]
+    caption = f"{scores.detector}: other decisions"
+    return Table(caption, columns, rows, _more(len(scores.flips) - n_shown), has_filter=True)
 
 
-def _metrics(metrics: Sequence[MetricDiff]) -> Table:
-    table = _table(None, "metric", "first", "second", "difference", "p", "Holm")
+def _flip_cells(flip: Flip) -> Iterator[Cell | str]:
+    yield _cell(flip.filepath, end=True)
+    yield _CLASSES[flip.target]
+    yield number_cell(flip.first_prob)
+    yield number_cell(flip.second_prob)
+    right = "right" if flip.is_right_now else "wrong"
+    yield f"{'flagged' if flip.second_label else 'not flagged'}, {right}"
+
+
+def _metrics(scores: ScoresDiff) -> Table:
     tests: dict[str, list[str]] = {}
-    for row in metrics:
-        tests.setdefault(row.test, []).append(row.metric)
-        gap = number(row.difference, signed=True)
-        if row.low is not None and row.high is not None:
-            gap += f" [{number(row.low, signed=True)}, {number(row.high, signed=True)}]"
-        cells = (row.metric, number(row.first), number(row.second), gap)
-        table.add_row(*map(Text, (*cells, p_value(row.p), p_value(row.p_holm))))
-    lines = "\n".join(f"{', '.join(names)}: {test}" for test, names in tests.items() if test)
-    table.caption, table.caption_justify = Text(lines), "left"
-    return table
+    for metric in scores.metrics:
+        tests.setdefault(metric.test, []).append(metric.metric)
+    columns = [*text_columns("metric"), *number_columns(*_OF_METRICS)]
+    rows = [make_row(row.metric, *_metric_cells(row)) for row in scores.metrics]
+    notes = [f"{', '.join(names)}: {test}" for test, names in tests.items() if test]
+    return Table(f"{scores.detector}: metrics on common items", columns, rows, notes)
 
 
-def _table(title: str | None, *headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.title, table.title_justify = (Text(title, style="bold") if title else None), "left"
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
+_OF_METRICS = ("first", "second", "difference", "p", "Holm")
 
 
-def _say_more(table: Table, n: int) -> None:
-    if n > 0:
-        table.caption, table.caption_justify = f"and {n} more (--json prints all)", "left"
+def _metric_cells(row: MetricDiff) -> Iterator[Cell]:
+    yield number_cell(row.first)
+    yield number_cell(row.second)
+    gap = number(row.difference, signed=True)
+    note = ""
+    if row.low is not None and row.high is not None:
+        note = f"[{number(row.low, signed=True)}, {number(row.high, signed=True)}]"
+    yield Cell(gap, row.difference, note, f"{gap}\n{note}".rstrip())
+    yield Cell(p_value(row.p), row.p)
+    yield Cell(p_value(row.p_holm), row.p_holm)
 
 
-def _cell(text: str | None, *, end: bool = False, most: int = 40) -> Text:
+def _more(n: int) -> list[str]:
+    return [f"and {n} more (bench diff --json prints all)"] * (n > 0)
+
+
+def _cell(text: str | None, *, end: bool = False, most: int = 40) -> Cell:
+    """Return a text that is cut on the terminal, at its beginning or its end."""
     if text is None:
-        return Text(UNDEFINED, style="dim")
-    if len(text) <= most:
-        return Text(text)
-    return Text(f"…{text[1 - most :]}" if end else f"{text[: most - 1]}…")
+        return Cell(UNDEFINED)
+    short = text
+    if len(text) > most:
+        short = f"…{text[1 - most :]}" if end else f"{text[: most - 1]}…"
+    return Cell(text, text, short=short, look="name" if end else "")
