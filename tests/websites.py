@@ -9,14 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import polars as pl
+import soundfile
 import uvicorn
 
+import earwitness as ew
+from builders import write_comb
+from earwitness.core.manifest import Manifest
 from earwitness.detectors.loading import open_detector
+from earwitness.evaluation.schema import write_metrics
 from earwitness.perturb.suites import Entry, Suite
+from earwitness.scoring.options import ScoringOptions
+from earwitness.scoring.run import score_into_run
 from earwitness.web.app import make_app
 from earwitness.web.runs import Runs
 from earwitness.web.server import bind
 from earwitness.web.songs import Songs
+from frames import HOSTILE
 
 SUITE = Suite(perturbations=(Entry(name="gain_db_-12"),))
 
@@ -42,6 +52,24 @@ def web_site(*, runs: Path | None = None, keep: Path | None = None, limit_mb: in
         finally:
             server.should_exit = True
             thread.join()
+
+
+def write_run(folder: Path, *, threshold: float | None = None) -> Path:
+    """Write a run of comb: one right, two wrong, one too short for it and one that is text."""
+    rng = np.random.default_rng(0)
+    fakes = [write_comb(folder.parent / "audio" / f"fake_{n}.wav", n, seconds=6) for n in range(2)]
+    names = [*(path.name for path in fakes), HOSTILE.replace("/", ""), "noise.wav", "text.mp3"]
+    paths = [folder.parent / "audio" / name for name in names]
+    for path, seconds in zip(paths[2:4], (1, 6), strict=True):
+        noise = 0.1 * rng.standard_normal(44_100 * seconds)
+        soundfile.write(path, noise.clip(-1, 1), 44_100)
+    paths[4].write_bytes(b"hello\n" * 50)
+    frame = pl.DataFrame({"filepath": names, "target": [1, 0, 0, 1, 0], "skip_time": [0.0] * 5})
+    manifest = Manifest("songs", frame, (folder.parent / "audio",))
+    options = ScoringOptions(threshold=threshold, num_workers=0)
+    score_into_run([manifest], [open_detector("comb")], folder, options=options)
+    write_metrics(ew.evaluate([folder], n_resamples=20), folder / "metrics.json")
+    return folder
 
 
 def wait_until(holds: Callable[[], bool], *, seconds: float = 60) -> None:

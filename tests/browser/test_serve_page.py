@@ -12,14 +12,17 @@ import soundfile
 from browser.conftest import Opened
 from builders import write_comb
 from frames import HOSTILE
-from websites import Site, wait_until, web_site
+from websites import Site, wait_until, web_site, write_run
 
 _LARGE_BYTES = 201_000_000
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with web_site(limit_mb=200) as site:
+def site(tmp_path_factory) -> Iterator[Site]:
+    runs = tmp_path_factory.mktemp("runs")
+    write_run(runs / "first")
+    write_run(runs / "second", threshold=1.0)
+    with web_site(runs=runs, limit_mb=200) as site:
         yield site
 
 
@@ -155,14 +158,39 @@ def test_what_is_refused_is_a_row_with_its_reason_and_two_tabs_share_the_list(vi
         assert page.get_by_role("link", name="large.wav").count() == 0
 
 
+def test_runs_are_compared_and_a_mistake_is_played_by_keyboard(visit):
+    page = visit("/runs")
+    page.get_by_role("button", name="Compare").press("Enter")
+    page.get_by_text("first and second: 2 decisions flipped.").wait_for()
+    page.get_by_role("link", name="Runs").press("Enter")
+    page.get_by_role("link", name="items of first").press("Enter")
+    page.get_by_label("outcome").select_option("wrong")
+    page.get_by_role("button", name="Show").press("Enter")
+    page.get_by_text("1 to 2 of 2").wait_for()
+    assert page.locator(".items .name").all_inner_texts() == ["fake_1.wav", "noise.wav"]
+    player = page.get_by_label("noise.wav")
+    player.focus()
+    page.keyboard.press("Space")
+    wait_until(lambda: player.evaluate("audio => audio.currentTime") > 0)
+    page.get_by_label("outcome").select_option("")
+    page.get_by_role("button", name="Show").press("Enter")
+    page.get_by_text("1 to 5 of 5").wait_for()
+    assert page.evaluate("window.hit") is None
+    assert page.locator("main img, main script").count() == 0
+
+
 def test_no_page_scrolls_sideways_or_logs_an_error(visit, site, folder):
     page = visit()
-    for path in ("/", f"/songs/{scored_song(site, folder)}"):
+    page.goto(site.url + "/runs")
+    runs = [link.get_attribute("href") for link in page.locator(".runs a").all()]
+    first, second = (run.rpartition("/")[2] for run in runs[::2])
+    compared = f"/compare?first={first}&second={second}"
+    for path in ("/", f"/songs/{scored_song(site, folder)}", "/runs", runs[1], compared):
         page.goto(site.url + path, wait_until="networkidle")
         for width, dark in ((360, True), (800, False), (1400, True)):
             page.set_viewport_size({"width": width, "height": 800})
             page.emulate_media(color_scheme="dark" if dark else "light")
             assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.locator("h1").count() == 1
-        for field in page.locator("input:visible, audio:visible").all():
+        for field in page.locator("input:visible, select:visible, audio:visible").all():
             assert field.evaluate("e => e.ariaLabel || (e.labels && e.labels.length > 0)")

@@ -21,7 +21,7 @@ from earwitness.perturb.suites import load_suite
 from earwitness.web import songs as songs_module
 from earwitness.web.songs import Songs
 from frames import HOSTILE, predictions
-from websites import wait_until, web_site
+from websites import wait_until, web_site, write_run
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +189,45 @@ def test_a_song_over_the_time_limit_has_an_error_and_the_next_is_scored(comb):
     assert first.error == "not finished within 1 s, the time limit of a song"
     assert (first.result, first.sections) == (None, [])
     assert "not audio" in second.error
+
+
+def test_items_of_a_run_are_filtered_and_played_and_two_runs_compared(tmp_path):
+    first = write_run(tmp_path / "first")
+    write_run(tmp_path / "second", threshold=1.0)
+    with (
+        web_site(runs=tmp_path) as site,
+        httpx2.Client(base_url=site.url, trust_env=False, timeout=60) as http,
+    ):
+        listing = http.get("/runs").text
+        tokens = dict(re.findall(r'<option value="([^"]+)"[^>]*>(\w+)<', listing))
+        one, two = sorted(tokens, key=tokens.__getitem__)
+
+        def shown(**asked: str) -> list[str]:
+            page = http.get(f"/runs/{one}/items", params=asked).text
+            assert str(tmp_path) not in page
+            assert "<script>window" not in page
+            rows = re.findall(r'<tr><th scope="row"><span class="name">(.*?)</span>', page)
+            return [html.unescape(name) for name in rows]
+
+        hostile = HOSTILE.replace("/", "")
+        assert shown() == ["fake_1.wav", "noise.wav", "fake_0.wav", hostile, "text.mp3"]
+        assert shown(outcome="abstained") == [hostile]
+        assert shown(outcome="wrong") == ["fake_1.wav", "noise.wav"]
+        assert shown(outcome="failed") == ["text.mp3"]
+        assert shown(label="fake", outcome="right") == ["fake_0.wav"]
+        assert shown(name="<img", detector="comb", page="7") == [hostile]
+        assert shown(outcome="'; drop", page="-1") == []
+        audio = f"/runs/{one}/items/{{}}/audio"
+        assert http.get(audio.format(1)).content == (tmp_path / "audio/fake_1.wav").read_bytes()
+        for number in ("5", "99999999999999999999", "-1", "..%2f1"):
+            assert http.get(audio.format(number)).status_code == 404
+        page = http.get("/compare", params={"first": one, "second": two}).text
+        assert "2 decisions flipped" in page
+        for text in ("comb: other decisions", "threshold", "comb: metrics on common items"):
+            assert text in page
+        assert http.get("/compare", params={"first": one, "second": "../x"}).status_code == 404
+        (first / "run.json").unlink()
+        refused = http.get("/compare", params={"first": one, "second": two})
+        assert refused.status_code == 422
+        assert "first: no run.json, expected a run folder" in refused.text
+        assert str(tmp_path) not in refused.text

@@ -64,7 +64,10 @@ def make_app(
             Route("/songs/{token}/audio", site.song_audio),
             Route("/songs/{token}/changes", site.changes, methods=["POST"]),
             Route("/runs", site.list_runs),
+            Route("/compare", site.compare),
             Route("/runs/{token}", site.run),
+            Route("/runs/{token}/items", site.items),
+            Route("/runs/{token}/items/{number:int}/audio", site.item_audio),
             Route("/runs/{token}/audio/{audio}", site.run_audio),
             Mount("/static", StaticFiles(packages=[("earwitness.web", "static")])),
         ],
@@ -131,16 +134,33 @@ class _Site:
         return await _page(pages.runs_page, await run_in_threadpool(self._runs.all))
 
     async def run(self, request: Request) -> Response:
-        run = await self._run(request)
-        changed_ns = run.path.stat().st_mtime_ns
-        if run.changed_ns != changed_ns:
-            run.page, run.changed_ns = await run_in_threadpool(pages.run_page, run), changed_ns
+        run = await self._run(request.path_params["token"])
+        run.forget_old()
+        run.page = run.page or await run_in_threadpool(pages.run_page, run)
         return _html(run.page)
 
     async def run_audio(self, request: Request) -> Response:
-        run = await self._run(request)
+        run = await self._run(request.path_params["token"])
         path = run.audio.get(request.path_params["audio"])
         if path is None:
+            raise HTTPException(404, "no such audio")
+        return _audio(path)
+
+    async def compare(self, request: Request) -> Response:
+        first, second = [
+            await self._run(request.query_params.get(side, "")) for side in ("first", "second")
+        ]
+        return await _page(pages.compare_page, first, second)
+
+    async def items(self, request: Request) -> Response:
+        run = await self._run(request.path_params["token"])
+        return await _page(pages.items_page, run, dict(request.query_params))
+
+    async def item_audio(self, request: Request) -> Response:
+        run = await self._run(request.path_params["token"])
+        items = await run_in_threadpool(run.read_items)
+        path = items.file(request.path_params["number"])
+        if path is None or path.suffix.lower() not in _TYPES:
             raise HTTPException(404, "no such audio")
         return _audio(path)
 
@@ -150,8 +170,8 @@ class _Site:
             raise HTTPException(404, "no such song; it may have been deleted")
         return song
 
-    async def _run(self, request: Request) -> Run:
-        run = await run_in_threadpool(self._runs.get, request.path_params["token"])
+    async def _run(self, token: str) -> Run:
+        run = await run_in_threadpool(self._runs.get, token)
         if run is None:
             raise HTTPException(404, "no such run")
         return run

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
+from earwitness.bench.diff import diff_runs
+from earwitness.bench.diff_tables import diff_parts
+from earwitness.core.errors import EarwitnessError, RunError, first_line
 from earwitness.datasets.catalog import AUDIO_SUFFIXES
 from earwitness.listen.answer import brief_answer, clock, full_answer, song_state
 from earwitness.listen.song_sections import ALTERNATIVES
@@ -16,15 +21,18 @@ from earwitness.report.blocks import Note, Section, Stat
 from earwitness.report.headline import Headline, write_headline
 from earwitness.report.page import (
     Served,
+    make_stat,
     open_templates,
     render_page,
     report_sections,
     report_stats,
 )
 from earwitness.report.tables import Table, make_row, name_cell, text_columns
+from earwitness.web.items import LABELS, OUTCOMES, PAGE_SIZE
 from earwitness.web.runs import Run
 from earwitness.web.songs import UploadedSong
 
+_N_DIFFERENCES = 100
 _TEMPLATES = open_templates("earwitness.web")
 
 
@@ -103,7 +111,7 @@ def song_page(song: UploadedSong, *, csrf: str) -> str:
 
 def runs_page(runs: Sequence[Run]) -> str:
     """Return the list of runs."""
-    panel = _panel("runs.html", runs=runs)
+    panel = _panel("runs.html", runs=runs, comparable=[run for run in runs if run.has_items])
     note = Note("A run is a folder with a metrics.json; --runs DIR names the folder of all runs.")
     headline = Headline("Runs, with their reports and mistakes.", [])
     stats = [Stat(formatting.count(len(runs)), "runs")]
@@ -119,10 +127,87 @@ def run_page(run: Run) -> str:
         write_headline(metrics),
         report_sections(metrics, lambda mistake: run.link_audio(metrics, mistake)),
         stats=report_stats(metrics),
-        panel=_panel("nav.html"),
+        panel=_panel("run.html", run=run),
         title=run.name,
         detectors=[detector.name for detector in metrics.detectors],
     )
+
+
+def compare_page(first: Run, second: Run) -> str:
+    """Return what differs between two runs."""
+    with _named(first, second):
+        diff = diff_runs(first.folder, second.folder)
+    blocks = [
+        Note(part.strip()) if isinstance(part, str) else part
+        for part in diff_parts(diff, n_shown=_N_DIFFERENCES)
+    ]
+    n_flips = sum(len(part.flips) for part in diff.scores)
+    lead = f"{first.name} and {second.name}: " + (
+        "nothing differs." if diff.is_same else f"{formatting.plural(n_flips, 'decision')} flipped."
+    )
+    stats = [make_stat(len(diff.scores), "common detector"), make_stat(len(diff.rows), "data set")]
+    section = Section("differences", "Differences", "Second minus first.", blocks)
+    title = f"{first.name} and {second.name}"
+    return _render(
+        Headline(lead, []), [section], stats=stats, panel=_panel("nav.html"), title=title
+    )
+
+
+def items_page(run: Run, asked: Mapping[str, str]) -> str:
+    """Return the items of a run that match the filters of a query, a hundred a page."""
+    with _named(run):
+        items = run.read_items()
+    found = items.select(asked)
+    page = int(text) if (text := asked.get("page", "")).isdecimal() and len(text) < 9 else 0
+    first = min(page, max(0, found.height - 1) // PAGE_SIZE) * PAGE_SIZE
+    shown = [
+        row
+        | {
+            "shown_score": formatting.number(row["score"]),
+            "has_audio": items.file(row["number"]) is not None,
+        }
+        for row in found[first : first + PAGE_SIZE].iter_rows(named=True)
+    ]
+    choices = {
+        "detector": items.frame["detector"].unique(maintain_order=True).to_list(),
+        "label": LABELS,
+        "outcome": OUTCOMES,
+    }
+    kept = {name: asked.get(name, "") for name in (*choices, "name")}
+
+    def link(at: int) -> str | None:
+        is_page = 0 <= at * PAGE_SIZE < found.height
+        return f"/runs/{run.token}/items?{urlencode(kept | {'page': at})}" if is_page else None
+
+    at = first // PAGE_SIZE
+    caption = f"{first + bool(shown)} to {first + len(shown)} of {formatting.count(found.height)}"
+    panel = _panel(
+        "items.html",
+        run=run,
+        choices=choices,
+        asked=kept,
+        items=shown,
+        caption=caption,
+        previous=link(at - 1),
+        next=link(at + 1),
+    )
+    note = Note("Items that are wrong with the most confidence are first; scores from 0 to 1.")
+    stats = [make_stat(found.height, "item")]
+    section = Section("about", "Order", "", [note])
+    headline = Headline(f"Items of {run.name}.", [])
+    return _render(headline, [section], stats=stats, panel=panel, title=f"items of {run.name}")
+
+
+@contextlib.contextmanager
+def _named(*runs: Run) -> Iterator[None]:
+    """Raise errors with names of runs in place of their folders."""
+    try:
+        yield
+    except EarwitnessError as error:
+        text = first_line(error)
+        for run in runs:
+            text = text.replace(str(run.folder), run.name)
+        raise RunError(text) from error
 
 
 def error_page(status: int, reason: str) -> str:

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 from earwitness.evaluation.schema import Metrics, Mistake, read_metrics
 from earwitness.report.page import audio_finder
+from earwitness.scoring.run_folder import RUN_JSON
+from earwitness.web.items import RunItems, read_items
 
 _MAX_DEPTH = 3
 _METRICS = "metrics.json"
@@ -29,6 +31,7 @@ class Run:
         audio: Paths of mistakes, by token.
         changed_ns: When the file changed last before its page was made.
         page: Its page; empty if it was not made.
+        items: Its items; ``None`` if they were not read.
     """
 
     token: str
@@ -37,10 +40,33 @@ class Run:
     audio: dict[str, Path] = field(default_factory=dict)
     changed_ns: int = 0
     page: str = ""
+    items: RunItems | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+        return self.path.parent
+
+    @property
+    def has_items(self) -> bool:
+        """Whether it is the folder of a benchmark or of predictions, too."""
+        return (self.folder / RUN_JSON).is_file()
+
+    def forget_old(self) -> None:
+        """Drop what was made if its results have changed."""
+        changed_ns = self.path.stat().st_mtime_ns
+        if changed_ns != self.changed_ns:
+            self.page, self.items, self.changed_ns = "", None, changed_ns
 
     def read(self) -> Metrics:
         """Return its results; ``PredictionsError`` if the file is not valid."""
         return read_metrics(self.path)
+
+    def read_items(self) -> RunItems:
+        """Return its items, read once until its results change; see ``items.read_items``."""
+        self.forget_old()
+        self.items = self.items or read_items(self.folder)
+        return self.items
 
     def link_audio(self, metrics: Metrics, mistake: Mistake) -> str | None:
         """Return the address of a mistake's audio on the server, ``None`` if there is none."""
