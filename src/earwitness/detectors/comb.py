@@ -261,8 +261,10 @@ def find_traces(
         kept = [p for p in FAMILIES[decoder] if not without_hz or abs(p / without_hz % 1) > 1e-6]
         combs = sorted((score_comb(residual, p, deviation) for p in kept), reverse=True)
         if len(combs) > 1:
-            lines = _lines_of(residual, [comb for comb in combs if comb.n_teeth])
-            found.append(Trace(combs[1].z, lines.period_hz, decoder, lines.n_teeth))
+            z, lines = combs[1].z, combs[0]
+            if z >= _LIMIT:  # below it, the period is not reported
+                lines = _lines_of(residual, [comb for comb in combs if comb.n_teeth])
+            found.append(Trace(z, lines.period_hz, decoder, lines.n_teeth))
     return found
 
 
@@ -347,10 +349,16 @@ def score_comb(residual: NDArray[np.float32], period_hz: float, deviation: float
     means = levels.mean(axis=1, dtype=np.float64)
     margin = max(2, int(0.06 * n_offsets))
     others = means[margin : n_offsets - margin + 1]
-    middle = float(np.median(others))
-    spread = 1.4826 * float(np.median(np.abs(others - middle)))
+    middle = _median(others)
+    spread = 1.4826 * _median(np.abs(others - middle))
     scale = max(spread, deviation / np.sqrt(n_teeth), 1e-3)
     return Comb((float(means[0]) - middle) / scale, period_hz, int((levels[0] > middle).sum()))
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """Return the median of a few finite values; ``np.median`` takes several times as long."""
+    ordered, half = np.sort(values), len(values) // 2
+    return float((ordered[half] + ordered[-half - 1]) / 2)
 
 
 def fold(residual: NDArray[np.float32], period_hz: float) -> NDArray[np.float32]:
