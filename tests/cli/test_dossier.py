@@ -51,12 +51,14 @@ def test_a_file_and_what_is_found_in_it(run: Run) -> None:
         "mp3, mp3",
         "44100 Hz, 2 channels",
         "A. Nonym",
-        "no, not shown",
-        "not checked: c2pa-python is not installed",
+        "none",
+        "C2PA manifest",
         "says fake",
         "155",
         "No measured error: mine. Its findings have no weight.",
-        "No reference predictions were given",
+        "no reference predictions were given (--reference)",
+        "It is not trained.",
+        "0.064]",
         "what changes do to the scores (--suite)",
         "no verdict proves how a song was made",
     ):
@@ -69,7 +71,9 @@ def test_a_file_and_what_is_found_in_it(run: Run) -> None:
 def test_its_command_makes_the_same_page_again(run: Run) -> None:
     assert run("dossier", NAME, "--detector", "mine", "--suite", "changes.yaml")[0] == 2
     Path("changes.yaml").write_text("perturbations: [gain_db_-12, mp3_128]\n")
-    assert run("dossier", NAME, "--detector", "mine", "--suite", "changes.yaml")[0] == 0
+    Path("models").mkdir()
+    Path("mine").rename("models/mine")
+    assert run("dossier", NAME, "--detector", "models/mine", "--suite", "changes.yaml")[0] == 0
     first, text = Path("dossier.html").read_bytes(), text_of(Path("dossier.html"))
     assert "gain_db_-12" in text
     assert "as it is" in text
@@ -89,11 +93,12 @@ def test_redacted_pages_name_nothing(run: Run, folder: Path) -> None:
     assert run(*asked)[0] == 0
     assert "copy secret.mp3" in text_of(Path("dossier.html"))
     assert "the same bytes" in text_of(Path("dossier.html"))
-    assert run(*asked, "--redact")[0] == 0
+    assert run(*asked, "--redact", "--root", folder)[0] == 0
     text = text_of(Path("dossier.html"))
-    for private in ("Lied", "Nonym", "script", "secret", str(folder)):
+    for private in ("Lied", "Nonym", "script", "secret", "m.csv", str(folder)):
         assert private not in text
     assert "match 1" in text
+    assert "FILE --detector mine --against AGAINST --root ROOT --suite none --redact" in text
     assert hashlib.sha256(Path(NAME).read_bytes()).hexdigest() in text
 
 
@@ -130,7 +135,9 @@ def test_errors_on_reals_like_it_and_a_bounded_ratio(run: Run) -> None:
     code, _, err = run("dossier", NAME, "--detector", "mine", "--suite", "none",
                        "--reference", "reference.csv")  # fmt: skip
     assert (code, err) == (0, "")
-    assert "times likelier if fake" in text_of(Path("dossier.html"))
+    text = text_of(Path("dossier.html"))
+    assert "times likelier if fake" in text
+    assert "Reference predictions: reference.csv." in text
 
 
 def test_a_trace_has_its_picture(run: Run, folder: Path) -> None:

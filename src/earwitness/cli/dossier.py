@@ -21,6 +21,8 @@ from earwitness.cli.options import (
     switch,
 )
 
+_PATHS = ("--weights", "--reference", "--against", "--root")
+
 
 def dossier(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The song.")],
@@ -79,15 +81,21 @@ def dossier(
             working=status.update,
         )
     given: dict[str, Iterable[object]] = {
-        "--detector": [each.card.name for each in opened],
+        "--detector": detector or [each.card.name for each in opened],
         "--weights": weights or [],
         "--reference": reference or [],
         "--against": against or [],
         "--root": [root] if root else [],
         "--suite": [suite],
+        "--device": [] if device == "auto" else [device],
     }
+    if redact:  # paths are names of files
+        given |= {name: [name[2:].upper() for _ in given[name]] for name in _PATHS}
+        given["--detector"] = [each.card.name for each in opened]
+        given["--suite"] = ["SUITE.yaml" if Path(suite).is_file() else suite]
     words: list[object] = ["earwitness", "dossier", "FILE" if redact else file]
     words += [word for name, values in given.items() for value in values for word in (name, value)]
+    words += ["--redact"] if redact else []
     write_dossier(found, out, command=shlex.join(map(str, words)), redact=redact)
     console.echo(f"written to {out}")
     if found.song.error is not None:

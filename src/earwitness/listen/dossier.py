@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from earwitness.audio.decode import AudioInfo, probe_audio, scan_packets
 from earwitness.audit.audit import audit
 from earwitness.audit.features import FileFeatures, extract_file_features
+from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import UsageError
 from earwitness.core.estimate import Estimate
 from earwitness.core.io import sha256_of
@@ -27,6 +29,7 @@ from earwitness.evaluation.calibration import fit_scaling
 from earwitness.evaluation.estimates import estimate_rate
 from earwitness.evaluation.identity import deduplicate
 from earwitness.evaluation.rows import Inputs, find_run, items_of, load_rows, open_sources
+from earwitness.listen.content_credentials import Credentials, read_credentials
 from earwitness.listen.listen import listen
 from earwitness.listen.results import DetectorResult, SongResult
 from earwitness.listen.song_sections import Recoded
@@ -97,7 +100,7 @@ class Dossier:
         features: Identity and properties of the file.
         info: How it is decoded; ``None`` if it cannot be.
         tags: Tags, by name; unverified claims.
-        c2pa: What its provenance manifest says, or why that is not known.
+        credentials: What its C2PA manifest claims, or why that is not known.
         errors: Measured errors on reals.
         ratios: Likelihood ratios.
         recoded: Results after perturbations.
@@ -110,7 +113,7 @@ class Dossier:
     features: FileFeatures
     info: AudioInfo | None
     tags: Mapping[str, str]
-    c2pa: str
+    credentials: Credentials
     errors: list[MeasuredError] = field(default_factory=list)
     ratios: list[LikelihoodRatio] = field(default_factory=list)
     recoded: list[Recoded] = field(default_factory=list)
@@ -153,7 +156,7 @@ def gather(
         features=features,
         info=None if song.error else probe_audio(path),
         tags={} if packets is None else packets.tags,
-        c2pa=read_c2pa(path),
+        credentials=read_credentials(path),
         reference=[str(each) for each in reference],
         recoded=list(recode(path, detectors, suite, working)) if suite and not song.error else [],
         matches=_find_matches(path, against, working) if against else None,
@@ -166,21 +169,6 @@ def gather(
             ratio = _ratio(result, own)
             found.ratios.extend([ratio] if ratio else [])
     return found
-
-
-def read_c2pa(path: Path) -> str:
-    """Return what the C2PA manifest of a file says, or why that is not known."""
-    try:
-        import c2pa  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return "not checked: c2pa-python is not installed"
-    try:
-        with c2pa.Reader(str(path)) as reader:
-            state = reader.get_validation_state()
-    except Exception as error:  # noqa: BLE001 - its errors are of many classes
-        kind = type(error).__name__
-        return "no manifest" if "NotFound" in f"{kind}{error}" else f"not readable ({kind})"
-    return f"a manifest, validation state {state}"
 
 
 def recode(
@@ -239,6 +227,18 @@ def _read_reference(paths: Sequence[Path], detectors: Sequence[AnyDetector]) -> 
         if all(name in one.predictions.frame.columns for one in opened)
     ]
     return load_rows(Inputs(opened, columns))[0]
+
+
+def error_of_card(card: DetectorCard) -> MeasuredError | None:
+    """Return the measured error that a card states; its interval takes each file by itself."""
+    measured = card.false_positives
+    if measured is None:
+        return None
+    flagged = np.arange(measured.n_items) < measured.n_flagged
+    fpr = estimate_rate(
+        flagged, np.arange(measured.n_items), confidence=CONFIDENCE, reason="no such reals"
+    )
+    return MeasuredError(card.name, f"{measured.corpus} (its card)", fpr)
 
 
 def _errors(detector: str, frame: pl.DataFrame, features: FileFeatures) -> Iterator[MeasuredError]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from earwitness import __version__
 from earwitness.core.io import write_text
 from earwitness.listen.answer import clock, full_answer, song_state
-from earwitness.listen.dossier import CONFIDENCE, Dossier
+from earwitness.listen.dossier import CONFIDENCE, Dossier, error_of_card
 from earwitness.listen.song_sections import (
     ALTERNATIVES,
     changes_sections,
@@ -61,7 +61,7 @@ def write_dossier(dossier: Dossier, path: Path, *, command: str, redact: bool = 
     sections = [
         _file(dossier, name, redact=redact),
         findings_section(song),
-        *_errors(dossier),
+        *_errors(dossier, redact=redact),
         *places_sections(song, name=name),
         *changes_sections(song, dossier.recoded),
         *_matches(dossier, redact=redact),
@@ -80,6 +80,7 @@ def write_dossier(dossier: Dossier, path: Path, *, command: str, redact: bool = 
 
 def _file(dossier: Dossier, name: str, *, redact: bool) -> Section:
     features, info = dossier.features, dossier.info
+    cover = {"yes": "one, not shown", "no": "none"}
     known: dict[str, object] = {
         "name": name,
         "size": f"{formatting.count(dossier.n_bytes)} bytes",
@@ -87,24 +88,33 @@ def _file(dossier: Dossier, name: str, *, redact: bool) -> Section:
         "SHA-256 of its packets, without tags": features.packets_sha256,
         "SHA-256 of its samples, 16 bit": features.samples_sha256,
         "container and codec": f"{features.container}, {features.codec}",
-        "sample rate": f"{features.sample_rate_hz} Hz, {features.n_channels} channels",
+        "sample rate": f"{features.sample_rate_hz} Hz, {_channels(features.n_channels)}",
         "bit rate": None if features.bit_rate_kbps is None else f"{features.bit_rate_kbps} kbit/s",
         "encoder tag": features.encoder,
-        "cover picture": None if features.cover_art is None else f"{features.cover_art}, not shown",
-        "C2PA": dossier.c2pa,
+        "cover picture": cover.get(features.cover_art or ""),
+        "C2PA manifest": dossier.credentials.state,
         "decoded by": None if info is None else _reader(info.reader),
     }
     if features.error:
-        known = {key: known[key] for key in ("name", "size", "SHA-256 of the file", "C2PA")}
+        known = {
+            key: known[key] for key in ("name", "size", "SHA-256 of the file", "C2PA manifest")
+        }
         known["error"] = features.error
     blocks: list[Block] = [_pairs("Identity and decoding", known)]
+    if dossier.credentials.claims and not redact:
+        claims: dict[str, object] = dict(dossier.credentials.claims)
+        blocks.append(_pairs("Claims of its C2PA manifest", claims))
     if dossier.tags and not redact:
         blocks.append(_pairs("Tags", dict(dossier.tags)))
     lead = (
-        "Tags are unverified claims and in no score. The hash of the packets "
+        "Tags and manifests are claims of others, and in no score. The hash of the packets "
         "stays when only tags change, that of the samples when the file is repacked."
     )
     return Section("file", "The file", lead, blocks)
+
+
+def _channels(n_channels: int | None) -> str:
+    return "1 channel" if n_channels == 1 else f"{n_channels} channels"
 
 
 def _reader(reader: str) -> str:
@@ -113,31 +123,17 @@ def _reader(reader: str) -> str:
     return f"{library} {version(library)}, float samples; resampled by soxr {version('soxr')}"
 
 
-def _errors(dossier: Dossier) -> Iterator[Section]:
+def _errors(dossier: Dossier, *, redact: bool) -> Iterator[Section]:
     """Yield the errors of each detector on reals, of its card and of reference predictions."""
-    rows = []
-    for result in dossier.song.opinions:
-        measured = result.card.false_positives
-        if measured is not None:
-            share = measured.n_flagged / measured.n_items
-            rows.append(
-                make_row(
-                    name_cell(result.card.name),
-                    f"{measured.corpus} (its card)",
-                    measured.n_items,
-                    measured.n_flagged,
-                    number_cell(share),
-                    detector=result.card.name,
-                )
-            )
-    for one in dossier.errors:
-        n_flagged = round((one.fpr.value or 0) * one.fpr.n_items)
-        rows.append(
-            make_row(
-                *(name_cell(one.detector), one.reals, one.fpr.n_items, n_flagged, one.fpr),
-                detector=one.detector,
-            )
+    stated = [error_of_card(result.card) for result in dossier.song.opinions]
+    rows = [
+        make_row(
+            *(name_cell(one.detector), one.reals, one.fpr.n_items),
+            *(round((one.fpr.value or 0) * one.fpr.n_items), one.fpr),
+            detector=one.detector,
         )
+        for one in (*filter(None, stated), *dossier.errors)
+    ]
     columns = [
         *text_columns("detector", "reals"),
         Column("files", "count"),
@@ -146,7 +142,8 @@ def _errors(dossier: Dossier) -> Iterator[Section]:
     ]
     lead = (
         "How often each detector flags music that people made, at the threshold used here. "
-        f"Intervals are at {CONFIDENCE:.0%}, over groups of files of one origin."
+        f"Intervals are at {CONFIDENCE:.0%}, over groups of files of one origin; a card states no "
+        "groups, so its interval takes each file by itself and may be too short."
     )
     blocks: list[Block] = [Table("False positives on real music", columns, rows)]
     silent = [
@@ -160,8 +157,15 @@ def _errors(dossier: Dossier) -> Iterator[Section]:
         blocks.append(_ratios(dossier))
     elif not dossier.reference:
         blocks.append(
-            Note("No reference predictions were given, so no likelihood ratio is stated.")
+            Note(
+                "Errors on real music like this file (of its sample rate, codec and length) were "
+                "not measured, and no likelihood ratio is stated: no reference predictions were "
+                "given (--reference)."
+            )
         )
+    if dossier.reference and not redact:
+        named = ", ".join(map(printable_name, dossier.reference))
+        blocks.append(Note(f"Reference predictions: {named}."))
     yield Section("errors", "Measured errors", lead, blocks)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import AudioError, ChartError
 from earwitness.evaluation.windows import merge_windows
 from earwitness.listen.answer import clock
@@ -46,6 +47,12 @@ ALTERNATIVES = {
 }
 
 
+_PREPROCESSING = {
+    "correct": "resampled to its rate",
+    "published": "as in its published code",
+}
+
+
 class Recoded(NamedTuple):
     """The results of a perturbed copy, or why there is none."""
 
@@ -63,7 +70,7 @@ def findings_section(song: SongResult) -> Section:
             number_cell(result.prob),
             number_cell(result.card.threshold),
             text_cell(result.card.weights_sha256 or "–", look="hash"),
-            text_cell(result.card.preprocessing),
+            text_cell(_PREPROCESSING[result.card.preprocessing]),
             detector=result.card.name,
         )
         for result in song.opinions
@@ -79,12 +86,20 @@ def findings_section(song: SongResult) -> Section:
     if agreement:
         blocks.append(Note(agreement))
     for result in song.opinions:
-        trained = ", ".join(result.card.trained_on or ()) or "unknown"
-        text = f"{result.card.limits} Trained on: {trained}."
+        text = f"{result.card.limits} {_training(result.card)}"
         blocks.append(Note(text, label=result.card.name, detector=result.card.name))
         blocks += [Note(remark, label=result.card.name) for remark in result.remarks]
-    lead = "Scores from 0 to 1; from its threshold up, a detector calls a file fake."
+    lead = (
+        "Scores from 0 to 1, which are not probabilities; from its threshold up, a detector says "
+        "fake, or finds a trace."
+    )
     return Section("detectors", "Findings", lead, blocks)
+
+
+def _training(card: DetectorCard) -> str:
+    if card.trained_on is None:
+        return "Its training data are unknown."
+    return f"Trained on: {', '.join(card.trained_on)}." if card.trained_on else "It is not trained."
 
 
 def _verdict(result: DetectorResult) -> str:
