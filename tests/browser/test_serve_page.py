@@ -181,6 +181,10 @@ def test_runs_are_compared_and_a_mistake_is_played_by_keyboard(visit):
 
 def test_no_page_scrolls_sideways_or_logs_an_error(visit, site, folder):
     page = visit()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
     page.goto(site.url + "/runs")
     runs = [link.get_attribute("href") for link in page.locator(".runs a").all()]
     first, second = (run.rpartition("/")[2] for run in runs[::2])

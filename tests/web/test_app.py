@@ -206,7 +206,7 @@ def test_items_of_a_run_are_filtered_and_played_and_two_runs_compared(tmp_path):
             page = http.get(f"/runs/{one}/items", params=asked).text
             assert str(tmp_path) not in page
             assert "<script>window" not in page
-            rows = re.findall(r'<tr><th scope="row"><span class="name">(.*?)</span>', page)
+            rows = re.findall(r'<tr><th scope="row"[^>]*><span class="name">(.*?)</span>', page)
             return [html.unescape(name) for name in rows]
 
         hostile = HOSTILE.replace("/", "")
