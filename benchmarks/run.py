@@ -221,13 +221,15 @@ def case_bootstrap(audio: list[Path]) -> Figures:
     return resampled()
 
 
-def case_stress(audio: list[Path], n_perturbations: int | None = None) -> Figures:
+def case_stress(
+    audio: list[Path], n_perturbations: int | None = None, n_files: int = 100
+) -> Figures:
     """Perturb and score; see ``stress``."""
     import stress
 
     if n_perturbations is None:
         return stress.case_cost(audio)
-    return stress.case_memory(audio, n_perturbations=n_perturbations)
+    return stress.case_memory(audio, n_perturbations=n_perturbations, n_files=n_files)
 
 
 def link_many(audio: list[Path], folder: Path, n: int) -> list[Path]:
@@ -306,6 +308,7 @@ CASES: dict[str, Callable[[list[Path]], Figures]] = {
     "train on images": case_training,
     "stress, quick suite": case_stress,
     "stress, 100 files × 2": partial(case_stress, n_perturbations=2),
+    "stress, 10 files × 30": partial(case_stress, n_perturbations=30, n_files=10),
     "stress, 100 files × 30": partial(case_stress, n_perturbations=30),
     "2 000 resamples of 100 000 rows": case_bootstrap,
 }

@@ -20,6 +20,8 @@ from earwitness.detectors.loading import look_up, open_detector
 from earwitness.listen.listen import listen
 from earwitness.listen.spectrum import plot_comb
 from earwitness.listen.text import describe_in_full
+from earwitness.perturb.coding import Lossless
+from earwitness.perturb.level import Polarity
 from earwitness.scoring.predict import predict
 
 RATE = 44_100
@@ -226,3 +228,52 @@ def test_the_residual_of_a_clip_is_computed_once_and_goes_with_it() -> None:
     assert key in comb._shared
     del samples
     assert key not in comb._shared
+
+
+def marked_music() -> Signal:
+    music = pink()
+    return music + 0.1 * decode((12, 8, 4, 2), RATE / 768)[: len(music)]
+
+
+def with_gain(samples: Signal, gain_db: float) -> Signal:
+    return samples * np.float32(10 ** (gain_db / 20))
+
+
+@pytest.mark.parametrize("name", ["comb", "box"])
+def test_polarity_gain_and_lossless_copies_change_logits_as_the_card_says(name: str) -> None:
+    detector = open_detector(name)
+    seen = detector.card.invariances or {}
+    music = marked_music()
+    of_16_bits = (np.rint(music[None] * 2**15) / 2**15).astype(np.float32)
+
+    def logit(samples: Signal) -> float:
+        return float(detector.score([Clip(samples, RATE)]).logits[0])
+
+    clean = logit(of_16_bits)
+    assert logit(Polarity().apply(of_16_bits, RATE)[0]) - clean == seen["polarity"] == 0
+    for container in ("flac", "wav"):
+        copy = Lossless(container).apply(of_16_bits, RATE)[0]
+        assert logit(copy) - clean == seen["16-bit audio as FLAC or WAV of 24 bits"] == 0
+    for gain_db in (-12, -6, -1, 1, 6, 12):
+        change = abs(logit(with_gain(of_16_bits, gain_db)) - clean)
+        assert change <= seen["gain up to 12 dB, not clipped"]
+
+
+@pytest.mark.parametrize("name", ["comb", "box"])
+def test_decoded_mp3_is_kept_by_a_wav_of_floats_and_rounded_by_24_bits(
+    name: str, tmp_path: Path
+) -> None:
+    music = marked_music()
+    source = write_coded(tmp_path / "a.mp3", music[None], RATE, codec="libmp3lame", kbps=128)
+    decoded, _ = soundfile.read(source, dtype="float32")
+    paths = [source, tmp_path / "floats.wav", tmp_path / "24.flac"]
+    soundfile.write(paths[1], decoded, RATE, subtype="FLOAT")
+    rounded = Lossless("flac").apply(decoded[None], RATE)[0]
+    soundfile.write(paths[2], rounded[0], RATE, subtype="PCM_24")
+    frame = pl.DataFrame({"filepath": list(map(str, paths)), "target": [1] * 3})
+    detector = open_detector(name)
+    (found,) = predict([Manifest("copies", frame)], [detector], n_workers=0)
+    mp3, floats, of_24_bits = found.frame["logit"]
+    assert floats == mp3
+    limit = (detector.card.invariances or {})["rounding decoded MP3 to 24 bits"]
+    assert 0 < abs(of_24_bits - mp3) <= limit

@@ -104,7 +104,7 @@ def _versions(run: Mapping[str, Any]) -> dict[str, str]:
 def _cards(run: OpenedRun) -> dict[str, str]:
     """Return the fields that decide scores, of the cards of detectors that have predictions."""
     others = {"name", "training_items", "limits", "summary", "weights_from"}
-    others |= {"false_positives", "known_kinds", "unknown_kinds"}
+    others |= {"false_positives", "invariances", "known_kinds", "unknown_kinds"}
     cards = {
         card["name"]: {key: value for key, value in card.items() if key not in others}
         for card in run.described["detectors"]

@@ -101,6 +101,8 @@ def _fields(card: DetectorCard) -> Iterator[tuple[str, str]]:
     rate = card.false_positives
     counts = rate and f"{rate.n_flagged} of {rate.n_items}, {rate.corpus}"
     yield "false positives", counts or "unknown"
+    seen = (card.invariances or {}).items()
+    yield "logit changes", "; ".join(f"{v:g} by {name}" for name, v in seen) or "unknown"
     yield "finds", _names(card.known_kinds)
     yield "misses", _names(card.unknown_kinds)
     if card.encoders:

@@ -167,6 +167,8 @@ class DetectorCard(BaseModel):
         one_sided: A score below the threshold is no evidence of real music: the detector looks for
             traces and has no model of real music.
         false_positives: Measured false positives at the threshold; ``None`` means unknown.
+        invariances: Change of the audio that should not matter → largest absolute change of a
+            logit seen; ``None`` means unknown.
         known_kinds: Generators and codecs most of whose files it was seen to find; ``None`` means
             unknown.
         unknown_kinds: Generators and codecs most of whose files it was seen to miss; ``None``
@@ -199,6 +201,7 @@ class DetectorCard(BaseModel):
     threshold: float = Field(default=0.5, ge=0, le=1)
     one_sided: bool = False
     false_positives: FalsePositives | None = None
+    invariances: dict[str, float] | None = None
     known_kinds: tuple[str, ...] | None = None
     unknown_kinds: tuple[str, ...] | None = None
     encoders: tuple[str, ...] = ()

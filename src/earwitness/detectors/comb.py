@@ -88,6 +88,12 @@ def describe_comb(weights: Path | None, options: OpenOptions) -> DetectorCard:
         false_positives=FalsePositives(
             corpus="tracks of six Debian packages of games", n_items=155, n_flagged=1
         ),
+        invariances={
+            "polarity": 0.0,
+            "16-bit audio as FLAC or WAV of 24 bits": 0.0,
+            "rounding decoded MP3 to 24 bits": 0.0021,
+            "gain up to 12 dB, not clipped": 0.041,
+        },
         known_kinds=("EnCodec", "LAC", "Musika", "YuE", "ACE-Step"),
         unknown_kinds=("Udio", "Griffin-Lim", "Lyra"),
         trained_on=(),
