@@ -15,10 +15,12 @@ Run = Callable[..., tuple[int, str, str]]
 def test_metrics_become_a_page(run: Run, tmp_path: Path) -> None:
     ew.write_metrics(ew.evaluate([predictions()], n_resamples=60), tmp_path / "metrics.json")
     out = tmp_path / "new" / "page.html"
-    code, printed, err = run("report", tmp_path / "metrics.json", "--out", out)
+    code, printed, err = run("report", tmp_path / "metrics.json", "--out", out, "--spectra", 1)
     assert code == 0, err
     assert f"written to {out}" in printed
-    assert "cnn separates real from fake" in out.read_text(encoding="utf-8")
+    page = out.read_text(encoding="utf-8")
+    assert "cnn separates real from fake" in page
+    assert "None of these detectors can show what it found" in page
 
 
 def test_a_comparison_table_becomes_a_page(run: Run, tmp_path: Path) -> None:

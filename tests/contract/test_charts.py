@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from earwitness.core.estimate import Counts
+from earwitness.detectors.base import SpectralLines
 from earwitness.evaluation.windows import (
     Segment,
 )
-from earwitness.report.charts.comb import CombSpectrum, comb_picture
+from earwitness.report.charts.comb import comb_picture
 from earwitness.report.charts.curves import (
     Bin,
     Curve,
@@ -99,7 +100,11 @@ def timeline(label: str, values: Values) -> alt.TopLevelMixin:
 
 def comb(label: str, values: Values) -> alt.TopLevelMixin:
     residual = np.resize(np.nan_to_num(np.asarray([0.0, *values], dtype=np.float32)), 11_888)
-    return comb_picture(CombSpectrum(residual, 50.0), {"decoder_guess": label}, title=label)
+    return comb_picture(
+        SpectralLines(residual, 50.0),
+        {"decoder_period_hz": 50.0, "decoder_guess": label},
+        title=label,
+    )
 
 
 def learning(label: str, values: Values) -> alt.TopLevelMixin:

@@ -185,7 +185,7 @@ def test_listen_names_the_decoder_and_draws_its_comb(tmp_path: Path) -> None:
     soundfile.write(path, decode((8, 8, 4, 2), RATE / 512), RATE)
     (song,) = listen([path], [open_detector("comb")])
     text = " ".join(str(line) for line in describe_in_full(song, width=100))
-    assert "Trace of a decoder: lines every" in text
+    assert "Trace of a decoder: lines in the spectrum every" in text
     assert plot_comb(song, tmp_path / "x.svg") == tmp_path / "x-comb.svg"
     drawn = (tmp_path / "x-comb.svg").read_text(encoding="utf-8")
     assert "distance from a line (Hz)" in drawn

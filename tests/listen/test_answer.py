@@ -16,6 +16,7 @@ from earwitness.listen.answer import brief_answer, full_answer, song_state
 from earwitness.listen.results import (
     DetectorResult,
     SongResult,
+    found_lines,
     label_score,
 )
 from earwitness.listen.text import describe_in_full
@@ -62,9 +63,35 @@ def test_a_trace_is_told_with_its_decoder_place_score_and_false_positives() -> N
     found = song(result(COMB, 5, 5, 5, decoder_guess="YuE", decoder_period_hz=50.0))
     assert song_state(found) == "found"
     assert full_answer(found) == (
-        "Trace of a decoder found: comb (YuE, lines every 50 Hz) in the whole song, clearly "
-        "(score 0.99, threshold 0.5; it flagged 1 of 150 real tracks)."
+        "Trace of a decoder found: comb (lines every 50 Hz, as from YuE) in the whole song, "
+        "clearly (score 0.99, threshold 0.5; it flagged 1 of 150 real tracks)."
     )
+
+
+@pytest.mark.parametrize(
+    ("period_hz", "words"),
+    [
+        (50.0, "the same lines as comb"),
+        (350.0, "one in 7 of the lines of comb, every 350 Hz"),
+        (12.5, "lines every 12.5 Hz, of which comb found one in 4"),
+        (86.13, "lines every 86.13 Hz, as from unlisted"),
+    ],
+)
+def test_lines_that_another_detector_found_are_told_and_drawn_once(
+    period_hz: float, words: str
+) -> None:
+    first = result(COMB, 5, decoder_guess="YuE", decoder_period_hz=50.0)
+    box = result(card("box"), 5, decoder_guess="unlisted", decoder_period_hz=period_hz)
+    assert f"; box ({words}) in " in full_answer(song(first, box))
+    assert len(found_lines([first, box])) == (2 if "unlisted" in words else 1)
+
+
+def test_one_window_is_no_statement_on_places() -> None:
+    for duration_s, words in ((10, "the whole song"), (40, "0:00–0:10 (25% of the song)")):
+        lines = describe_in_full(song(result(COMB, 5), duration_s=duration_s), width=100)
+        shown = " ".join(line.plain.strip() for line in lines)
+        assert f"One score for {words}, not for places in it." in shown
+        assert "segments" not in shown
 
 
 def test_windows_give_the_ranges_that_score_as_fake() -> None:
@@ -88,10 +115,10 @@ def test_nothing_found_names_what_no_detector_finds_and_never_says_real() -> Non
     alone, both = song(result(COMB, -5)), song(result(COMB, -5), result(LR, -5))
     assert song_state(alone) == song_state(both) == "nothing_found"
     assert full_answer(alone) == (
-        "Nothing found by comb, which does not find Udio and Griffin-Lim; this does not say that "
-        "the music is real."
+        "Nothing found by comb, which does not find Udio and Griffin-Lim, among others; this "
+        "does not say that the music is real."
     )
-    assert "comb and lr, which do not find Griffin-Lim;" in full_answer(both)
+    assert "comb and lr, which do not find Griffin-Lim, among others;" in full_answer(both)
     unknown = song(result(card("x"), -5))
     assert "what x misses is unknown" in full_answer(unknown)
 

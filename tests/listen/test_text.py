@@ -95,7 +95,7 @@ def test_a_song_in_full() -> None:
     assert shown.startswith("song.mp3 0:30 long, 44100 Hz")
     assert "Scores as fake: 0:10–0:20, 0:25–0:30 (50% of the analysed audio)." in shown
     assert "Analysed all of the song, in 6 windows of 5 s." in shown
-    assert "No segment scores as fake. Analysed all of the song, in 1 window of 30 s." in shown
+    assert "One score for the whole song, not for places in it." in shown
     assert "just above the limit (score 0.50, threshold 0.5" in shown
     assert "; but e found nothing." in shown
     assert "Limits: Hears loudness alone." in shown

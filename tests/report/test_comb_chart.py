@@ -12,23 +12,25 @@ import pytest
 from builders import write_comb
 from earwitness.core.errors import AudioError
 from earwitness.detectors import comb
+from earwitness.detectors.base import SpectralLines
+from earwitness.detectors.comb_lines import read_comb
 from earwitness.detectors.loading import open_detector
-from earwitness.report.charts.comb import CombSpectrum, comb_picture, read_comb
+from earwitness.report.charts.comb import comb_picture
 
 BIN_HZ = comb.SAMPLE_RATE_HZ / comb.N_FFT
 
 
-def spectrum(period_hz: float, *, height_db: float, of_every: int = 1) -> CombSpectrum:
+def spectrum(period_hz: float, *, height_db: float, of_every: int = 1) -> SpectralLines:
     """Noise to 15 kHz with lines at every so many multiples of a period."""
     residual = np.random.default_rng(0).normal(0, 1, round(15_000 / BIN_HZ)).astype(np.float32)
     lines = np.arange(1, 15_000 / period_hz / of_every - 1) * period_hz * of_every
     residual[np.rint(lines / BIN_HZ).astype(int)] += height_db
-    return CombSpectrum(residual.clip(-3, 6), period_hz)
+    return SpectralLines(residual.clip(-3, 6), period_hz)
 
 
-def charts(found: CombSpectrum) -> list[list[list[dict[str, Any]]]]:
+def charts(found: SpectralLines) -> list[list[list[dict[str, Any]]]]:
     """Return the data of each layer of each chart."""
-    spec = comb_picture(found, {}, title="song").to_dict()
+    spec = comb_picture(found, {"decoder_period_hz": found.period_hz}, title="song").to_dict()
     data = spec["datasets"]
     return [
         [data[layer.get("data", row.get("data"))["name"]] for layer in row["layer"]]

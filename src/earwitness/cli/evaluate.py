@@ -269,6 +269,15 @@ def report(
         list[Path] | None,
         option("DIR", "Folder to search for the audio of wrong decisions; repeatable."),
     ] = None,
+    spectra: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=24,
+            metavar="N",
+            help="Read up to N flagged files of each detector again, and draw what it found there.",
+        ),
+    ] = 0,
 ) -> None:
     """Write an evaluation as one HTML page.
 
@@ -284,5 +293,5 @@ def report(
         metrics = evaluate_counts(read_comparison(source), source=source)
     else:
         metrics = read_metrics(source)
-    write_report(metrics, out, audio_roots=audio_root or [])
+    write_report(metrics, out, audio_roots=audio_root or [], n_spectra=spectra)
     console.echo(f"written to {out}")

@@ -198,6 +198,23 @@ class Release(NamedTuple):
     n_bytes: int
 
 
+class SpectralLines(NamedTuple):
+    """Evenly spaced lines that a detector found in the mean spectrum of a file.
+
+    Attributes:
+        residual: Mean spectrum over its running median in dB, ``(n_bins,)`` from 0 Hz.
+        period_hz: Distance of the lines.
+    """
+
+    residual: NDArray[np.float32]
+    period_hz: float
+
+
+Explain = Callable[[Path, Details, DetectorCard], SpectralLines]
+"""Reads a file again and returns what the details of its row tell of; ``AudioError`` if the file
+cannot be read or has no such lines."""
+
+
 class DetectorKind(NamedTuple):
     """A registered kind of detector.
 
@@ -207,12 +224,14 @@ class DetectorKind(NamedTuple):
         open: Opens the detector.
         weights: Weights included in the package, if any.
         release: Weights that are downloaded when the detector is named, if any.
+        explain: Returns what it found in a file, for a picture, if it can.
     """
 
     describe: Callable[[Path | None, OpenOptions], DetectorCard]
     open: Callable[[Path, OpenOptions], AnyDetector]
     weights: Path | None = None
     release: Release | None = None
+    explain: Explain | None = None
 
 
 def read_card(folder: Path) -> DetectorCard:

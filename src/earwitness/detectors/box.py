@@ -288,4 +288,4 @@ def _read(path: Path) -> Networks:
     )
 
 
-BOX = DetectorKind(describe_box, open_box, weights=SHIPPED)
+BOX = DetectorKind(describe_box, open_box, weights=SHIPPED, explain=comb.explain_comb)

@@ -23,7 +23,13 @@ from earwitness.core.cards import ClipContract, DetectorCard, FalsePositives
 from earwitness.core.errors import DetectorError
 from earwitness.core.io import sha256_of
 from earwitness.core.predictions import DETAIL_COLUMNS, Details
-from earwitness.detectors.base import DetectorKind, OpenOptions, Scores, check_range
+from earwitness.detectors.base import (
+    DetectorKind,
+    OpenOptions,
+    Scores,
+    SpectralLines,
+    check_range,
+)
 from earwitness.detectors.fakeprint import mean_spectrum_db
 
 N_FFT = 32_768
@@ -390,4 +396,11 @@ def open_comb(weights: Path, options: OpenOptions) -> CombDetector:
     return CombDetector(describe_comb(weights, options))
 
 
-COMB = DetectorKind(describe_comb, open_comb, weights=Path(__file__))
+def explain_comb(path: Path, details: Details, card: DetectorCard) -> SpectralLines:
+    """Return the lines found in a file; see ``Explain``."""
+    from earwitness.detectors.comb_lines import read_comb  # it loads libsndfile
+
+    return read_comb(path, details, card)
+
+
+COMB = DetectorKind(describe_comb, open_comb, weights=Path(__file__), explain=explain_comb)

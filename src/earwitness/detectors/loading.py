@@ -23,6 +23,7 @@ from earwitness.detectors.base import (
     CONFIG_JSON,
     AnyDetector,
     DetectorKind,
+    Explain,
     OpenOptions,
     Release,
     read_card,
@@ -122,6 +123,11 @@ def _kind(name: str) -> DetectorKind:
     return kind
 
 
+def find_explain(card: DetectorCard) -> Explain | None:
+    """Return what shows a finding of a detector, if its kind is known and offers that."""
+    return _kind(card.kind).explain if card.kind in DETECTORS else None
+
+
 class Source(NamedTuple):
     """Weights of a detector: output name, registered kind, path and published name, if any.
 
@@ -166,12 +172,11 @@ def find_source(asked: str, weights: Mapping[str, Path], *, download: bool = Tru
     if (published := published_name(asked)) or is_hub_id(asked):
         path = resolve_weights(asked, weights, fetch=lambda: _fetch(asked, download=download))
         return Source(asked, published or _kind_of_layout(path), path, published)
-    _, _, shipped, release = _kind(asked)
-    fetch = None
-    if shipped is not None:
-        fetch = partial(Path, shipped)
-    elif release is not None:
-        fetch = partial(find_release, release, download=download)
+    kind, fetch = _kind(asked), None
+    if kind.weights is not None:
+        fetch = partial(Path, kind.weights)
+    elif kind.release is not None:
+        fetch = partial(find_release, kind.release, download=download)
     return Source(asked, asked, resolve_weights(asked, weights, fetch=fetch))
 
 

@@ -27,6 +27,7 @@ from earwitness.core.segments import SEGMENTS
 from earwitness.evaluation.calibration import Fitting, fit, list_calibrations
 from earwitness.evaluation.checks import check_audit, check_rows, is_of, list_baselines
 from earwitness.evaluation.estimates import count, estimate_all, labels, make_charts
+from earwitness.evaluation.flagged import list_flagged
 from earwitness.evaluation.identity import Aggregate, deduplicate, describe_relabelled
 from earwitness.evaluation.localisation import has_segments, localise
 from earwitness.evaluation.rows import (
@@ -149,7 +150,7 @@ def evaluate(
     return Metrics(
         basis="scores" if frame["logit"].count() or frame["pred_prob"].count() else "labels",
         metrics=names,
-        detectors=[_detector_info(rows, recorded) for rows in detectors],
+        detectors=[_detector_info(rows, opened, recorded) for rows in detectors],
         manifests=manifests,
         slices=slices,
         table=[
@@ -260,7 +261,9 @@ def _notes(frame: pl.DataFrame) -> list[str]:
     return notes
 
 
-def _detector_info(rows: pl.DataFrame, recorded: RunMetadata) -> DetectorInfo:
+def _detector_info(
+    rows: pl.DataFrame, opened: Sequence[Opened], recorded: RunMetadata
+) -> DetectorInfo:
     items = deduplicate(rows).filter(pl.col("state") == "scored")
     score = pl.coalesce("logit", "pred_prob")
     alarms = items.filter(target=0, pred_label=1).sort(score, descending=True).head(10)
@@ -276,6 +279,7 @@ def _detector_info(rows: pl.DataFrame, recorded: RunMetadata) -> DetectorInfo:
         one_sided=is_one_sided(name, card),
         worst_false_alarms=[_mistake(row) for row in alarms.iter_rows(named=True)],
         worst_misses=[_mistake(row) for row in misses.iter_rows(named=True)],
+        flagged=list_flagged(items, opened),
     )
 
 

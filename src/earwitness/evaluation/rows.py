@@ -174,13 +174,21 @@ def find_cards(run: dict[str, Any] | None, detector: str) -> list[dict[str, Any]
 
 def is_one_sided(detector: str, card: dict[str, Any] | None) -> bool:
     """Return whether a detector only finds traces, by its recorded card, else if it is built in."""
-    if card is not None or detector not in DETECTORS:
-        return bool((card or {}).get("one_sided"))
+    if card is not None:
+        return bool(card.get("one_sided"))
+    described = built_in_card(detector)
+    return described is not None and described.one_sided
+
+
+def built_in_card(detector: str) -> DetectorCard | None:
+    """Return the card of a registered detector without its weights."""
+    if detector not in DETECTORS:
+        return None
     try:
-        described: DetectorCard = DETECTORS.load(detector).describe(None, OpenOptions(detector))
+        card: DetectorCard = DETECTORS.load(detector).describe(None, OpenOptions(detector))
     except (DetectorError, WeightsError):  # a plug-in that does not load
-        return False
-    return described.one_sided
+        return None
+    return card
 
 
 def find_manifest(run: dict[str, Any], dataset: str) -> dict[str, Any] | None:

@@ -48,6 +48,12 @@ class Mistake(Part):
     logit: float | None = None
 
 
+class Flagged(Mistake):
+    """A flagged item, rightly or not, with the detector's columns of it, name → value."""
+
+    details: dict[str, float | int | str | None]
+
+
 class Prevalence(Part):
     """Precision at one prevalence of fakes, with a conservative interval."""
 
@@ -211,6 +217,8 @@ class DetectorInfo(Part):
         one_sided: It only finds traces: what it does not flag is not called real.
         worst_false_alarms: Reals with the highest scores, highest first.
         worst_misses: Fakes with the lowest scores, lowest first.
+        flagged: Items in which it says what it found: of each corpus and generator in turn the one
+            with the highest score, reals first.
     """
 
     name: str
@@ -221,6 +229,7 @@ class DetectorInfo(Part):
     one_sided: bool = False
     worst_false_alarms: list[Mistake] = Field(default_factory=list)
     worst_misses: list[Mistake] = Field(default_factory=list)
+    flagged: list[Flagged] = Field(default_factory=list)
 
 
 class ManifestInfo(Part):

@@ -15,6 +15,7 @@ from earwitness.evaluation.windows import (
 from earwitness.listen.results import (
     DetectorResult,
     SongResult,
+    compare_lines,
     fake_segments,
     sureness,
 )
@@ -44,7 +45,8 @@ def full_answer(song: SongResult) -> str:
     if state == "not_decidable":
         return f"Not decidable: {'; '.join(notes)}."
     if state == "found":
-        found = "; ".join(_finding(result, song.duration_s or 0) for result in _flagged(song))
+        flagged = _flagged(song)
+        found = "; ".join(_finding(result, flagged, song.duration_s or 0) for result in flagged)
         without = _names(_unflagged(song))
         others = [f"but {_list(without)} found nothing"] if without else []
         return f"{'; '.join([f'{_heading(song)}: {found}', *others, *notes])}."
@@ -107,12 +109,14 @@ def _heading(song: SongResult) -> str:
     return "Trace of a decoder found" if traces else "Scored as fake"
 
 
-def _finding(result: DetectorResult, duration_s: float) -> str:
+def _finding(result: DetectorResult, flagged: Sequence[DetectorResult], duration_s: float) -> str:
     card = result.card
     guess = result.details.get("decoder_guess")
     period_hz = result.details.get("decoder_period_hz")
-    lines = f", lines every {period_hz:.4g} Hz" if guess and period_hz is not None else ""
-    named = f" ({guess}{lines})" if guess else ""
+    lines = f"lines every {period_hz:.4g} Hz, as from " if period_hz is not None else ""
+    named = f" ({lines}{guess})" if guess else ""
+    if shared := compare_lines(result, flagged[: flagged.index(result)]):
+        named = f" ({shared})"
     score = formatting.number(result.prob, decimals=2)
     sure = sureness(result.prob or 0, card.threshold)
     return (
@@ -148,7 +152,7 @@ def _ignorance(results: Sequence[DetectorResult]) -> str:
     cards = [result.card for result in results]
     found = {kind for card in cards for kind in card.known_kinds or ()}
     missed = dict.fromkeys(k for c in cards for k in c.unknown_kinds or () if k not in found)
-    parts = [f"which {_do(results)} not find {_list(missed)}"] if missed else []
+    parts = [f"which {_do(results)} not find {_list(missed)}, among others"] if missed else []
     unsaid = [card.name for card in cards if card.unknown_kinds is None]
     if unsaid:
         parts.append(f"what {_list(unsaid)} {'misses' if len(unsaid) == 1 else 'miss'} is unknown")

@@ -27,6 +27,10 @@ Verdict = Literal[
 """A verdict, worded to follow the detector's name."""
 
 
+_SAME_LINES = 1e-4
+"""Largest deviation of a multiple from a period, relative."""
+
+
 class Silence(NamedTuple):
     """A segment on which a detector abstained, and why, such as digital silence."""
 
@@ -166,6 +170,37 @@ def compare_verdicts(results: Sequence[DetectorResult]) -> str | None:
     if all(verdict == "finds a trace" for _, verdict in given):
         where = "find a trace"
     return f"{'Both' if len(given) == 2 else f'All {len(given)}'} detectors {where}."
+
+
+def found_lines(results: Sequence[DetectorResult]) -> list[DetectorResult]:
+    """Return results with spectral lines, without those whose lines an earlier one has, too."""
+    found: list[DetectorResult] = []
+    for result in results:
+        if result.details.get("decoder_period_hz") and compare_lines(result, found) is None:
+            found.append(result)
+    return found
+
+
+def compare_lines(result: DetectorResult, others: Sequence[DetectorResult]) -> str | None:
+    """Return in a phrase which other result has the lines of this one; ``None`` if none has.
+
+    Lines at multiples of a period are lines at that period, too.
+    """
+    period_hz = result.details.get("decoder_period_hz")
+    for other in others:
+        other_hz = other.details.get("decoder_period_hz")
+        if not period_hz or not other_hz:
+            continue
+        ratio = max(period_hz, other_hz) / min(period_hz, other_hz)
+        if abs(ratio - round(ratio)) > _SAME_LINES * ratio:
+            continue
+        name, n = other.card.name, round(ratio)
+        if n == 1:
+            return f"the same lines as {name}"
+        if period_hz > other_hz:
+            return f"one in {n} of the lines of {name}, every {period_hz:.4g} Hz"
+        return f"lines every {period_hz:.4g} Hz, of which {name} found one in {n}"
+    return None
 
 
 def _sides(results: Sequence[DetectorResult]) -> set[str]:

@@ -10,13 +10,19 @@ from typing import NamedTuple
 
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import AudioError, ChartError
+from earwitness.detectors.loading import find_explain
 from earwitness.evaluation.windows import merge_windows
 from earwitness.listen.answer import clock
-from earwitness.listen.results import DetectorResult, SongResult, compare_verdicts
+from earwitness.listen.results import (
+    DetectorResult,
+    SongResult,
+    compare_verdicts,
+    found_lines,
+)
 from earwitness.listen.text import describe_score, describe_verdict
 from earwitness.report import formatting
 from earwitness.report.blocks import Block, ChartCard, Gallery, Note, Section
-from earwitness.report.charts.comb import comb_picture, read_comb
+from earwitness.report.charts.comb import comb_picture
 from earwitness.report.charts.renderer import draw_inline
 from earwitness.report.charts.timeline import Band, timeline_chart
 from earwitness.report.tables import (
@@ -116,6 +122,7 @@ def places_sections(song: SongResult, *, name: str) -> Iterator[Section]:
     if song.duration_s is None or not song.has_verdict:
         return
     cards = []
+    drawn = found_lines(song.opinions)
     for result in song.opinions:
         if result.verdict is None:
             continue
@@ -130,19 +137,20 @@ def places_sections(song: SongResult, *, name: str) -> Iterator[Section]:
         cards.append(
             ChartCard(detector, charts, detector=detector, is_wide=True, duration_s=song.duration_s)
         )
-        cards += _combs(song, result, name)
+        cards += _combs(song, result, name) if result in drawn else []
     lead = "Scores over time; above the threshold they say fake, or a trace. Blank: not analysed."
     yield Section("places", "Where in the file", lead, [Gallery(cards)])
 
 
 def _combs(song: SongResult, result: DetectorResult, title: str) -> Iterator[ChartCard]:
     """Yield the picture of the comb that a detector found, or why there is none."""
-    if not result.details.get("decoder_period_hz"):
+    explain = find_explain(result.card)
+    if explain is None:
         return
     name, charts, note = result.card.name, [], ""
     try:
-        comb = read_comb(song.path, result.details, result.card)
-        picture = comb_picture(comb, result.details, title=title)
+        lines = explain(song.path, result.details, result.card)
+        picture = comb_picture(lines, result.details, title=title)
         charts.append(draw_inline(picture, aria_label=f"Spectrum of the comb that {name} found."))
     except (AudioError, ChartError) as error:
         note = f"No picture: {error.reason if isinstance(error, AudioError) else error}"

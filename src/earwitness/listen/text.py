@@ -36,6 +36,10 @@ from earwitness.listen.results import (
 )
 from earwitness.report import formatting
 
+_TRACE = (
+    "Music generators end in such a decoder; so do neural codecs, source separation and "
+    "restoration, which music that people made may have gone through."
+)
 NO_PROOF = (
     "A detector finds artifacts of the kinds that it knows; no verdict proves how a song was made."
 )
@@ -85,6 +89,8 @@ def describe_in_full(song: SongResult, *, width: int) -> list[Text]:
         return [name.append(f": {song.error}", style="not bold")]
     lines = [name.append(f"  {describe_song(song)}", style="not bold dim"), Text()]
     lines += [*_wrap(full_answer(song), width, indent="", style="bold"), Text()]
+    if any(result.verdict == "finds a trace" for result in song.opinions):
+        lines += [*_wrap(_TRACE, width, indent=""), Text()]
     for result in song.opinions:
         lines += [*_detector_lines(result, song.duration_s or 0, width), Text()]
     if song.has_verdict:
@@ -239,18 +245,30 @@ def _detector_lines(result: DetectorResult, duration_s: float, width: int) -> It
 
 
 def _sentences(result: DetectorResult, duration_s: float) -> Iterator[str]:
-    yield f"{_fake_sentence(result)} {_coverage_sentence(result, duration_s)}"
+    if len(result.windows) == 1:
+        yield _only_window_sentence(result.windows[0], duration_s)
+    else:
+        yield f"{_fake_sentence(result)} {_coverage_sentence(result, duration_s)}"
     if result.silences:
         yield _abstention_sentence(result)
     likeliest = max(result.encoders, key=lambda name: result.encoders[name], default="real")
     if result.verdict and side_of(result.verdict) == "fake" and likeliest != "real":
         yield f"Nearest of its known encoders: {likeliest}."
     if guess := result.details.get("decoder_guess"):
+        period_hz, n_teeth = result.details["decoder_period_hz"], result.details["n_teeth"]
         yield (
-            f"Trace of a decoder: lines every {result.details['decoder_period_hz']:.4g} Hz "
-            f"({result.details['n_teeth']} of them), as from {guess}."
+            f"Trace of a decoder: lines in the spectrum every {period_hz:.4g} Hz ({n_teeth} of "
+            f"them), as from {guess}."
         )
     yield from result.remarks
+
+
+def _only_window_sentence(window: Segment, duration_s: float) -> str:
+    share = (window.end_s - window.start_s) / duration_s
+    if share > 0.995:
+        return "One score for the whole song, not for places in it."
+    where = f"{clock(window.start_s)}–{clock(window.end_s)}"
+    return f"One score for {where} ({share:.0%} of the song), not for places in it."
 
 
 def _fake_sentence(result: DetectorResult) -> str:

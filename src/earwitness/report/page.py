@@ -31,6 +31,7 @@ from earwitness.report.localisation import localisation
 from earwitness.report.provenance import audit, checks, coverage, provenance
 from earwitness.report.scores import curves, scores
 from earwitness.report.selective import abstention
+from earwitness.report.spectra import spectra
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ class Served:
 
 
 def write_report(
-    metrics: Metrics, path: str | Path, *, audio_roots: Sequence[str | Path] = ()
+    metrics: Metrics,
+    path: str | Path,
+    *,
+    audio_roots: Sequence[str | Path] = (),
+    n_spectra: int = 0,
 ) -> None:
     """Write the page, atomically.
 
@@ -58,19 +63,29 @@ def write_report(
         path: The HTML file.
         audio_roots: Folders to search for the audio of mistakes, besides the roots of the
             manifests; files that are found get a player.
+        n_spectra: Flagged files of each detector to read again, for pictures of what it found.
     """
     path = Path(path)
+    pictures = spectra(metrics, n_spectra, audio_roots=audio_roots)
     text = render_page(
         write_headline(metrics),
-        report_sections(metrics, audio_finder(metrics, path, audio_roots)),
+        report_sections(metrics, audio_finder(metrics, path, audio_roots), pictures),
         stats=report_stats(metrics),
         detectors=[detector.name for detector in metrics.detectors],
     )
     write_text(path, text)
 
 
-def report_sections(metrics: Metrics, find_audio: FindAudio) -> list[Section]:
-    """Return the sections of a report; ``find_audio`` links the audio of mistakes."""
+def report_sections(
+    metrics: Metrics, find_audio: FindAudio, pictures: Section | None = None
+) -> list[Section]:
+    """Return the sections of a report.
+
+    Args:
+        metrics: Results of an evaluation.
+        find_audio: Links the audio of mistakes.
+        pictures: Section of spectra, if asked for.
+    """
     found = (
         leaderboard(metrics),
         grid(metrics),
@@ -81,6 +96,7 @@ def report_sections(metrics: Metrics, find_audio: FindAudio) -> list[Section]:
         operating(metrics),
         localisation(metrics),
         mistakes(metrics, find_audio),
+        pictures,
         coverage(metrics),
         checks(metrics),
         audit(metrics),

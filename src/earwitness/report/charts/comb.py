@@ -8,18 +8,14 @@ peak at each, a note at one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import NamedTuple
 
 import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.audio.decode import read_slice
-from earwitness.core.cards import DetectorCard
-from earwitness.core.errors import AudioError
 from earwitness.core.predictions import Details
 from earwitness.detectors import comb
+from earwitness.detectors.base import SpectralLines
 from earwitness.report.charts.style import (
     break_lines,
     configure_picture,
@@ -39,49 +35,16 @@ _MAX_BANDS = 30
 _BIN_HZ = comb.SAMPLE_RATE_HZ / comb.N_FFT
 
 
-class CombSpectrum(NamedTuple):
-    """What a chart shows of a file.
-
-    Attributes:
-        residual: Residual spectrum in dB, ``(n_bins,)`` from 0 Hz.
-        period_hz: Distance of the teeth.
-    """
-
-    residual: NDArray[np.float32]
-    period_hz: float
-
-
-def read_comb(path: Path, details: Details, card: DetectorCard) -> CombSpectrum:
-    """Return the spectrum of a file in which a detector found a comb; the file is read again.
-
-    Args:
-        path: The scored file.
-        details: The detector's columns of this file, with a ``decoder_period_hz``.
-        card: The detector's card.
-
-    Raises:
-        AudioError: The file cannot be read, or its spectrum is empty or has no such teeth.
-    """
-    contract, period_hz = card.contract, float(details["decoder_period_hz"] or 0)
-    rate_hz = contract.sample_rate_hz
-    samples = read_slice(path, 0, contract.max_samples or 0, sample_rate_hz=rate_hz, mono=True)
-    residual = comb.flatten(comb.comb_spectrum_db(np.atleast_2d(samples)))
-    if residual is None:
-        raise AudioError(str(path), "spectrum is empty, expected content from 1000 to 3000 Hz")
-    if not period_hz >= 4 * _BIN_HZ or not comb.fold(residual, period_hz).shape[1]:
-        raise AudioError(str(path), f"no lines every {period_hz:g} Hz in its spectrum")
-    return CombSpectrum(residual, period_hz)
-
-
-def comb_picture(found: CombSpectrum, details: Details, *, title: str) -> alt.VConcatChart:
-    """Draw the charts of a comb below each other, as a file of its own."""
+def describe_lines(details: Details) -> str:
+    """Return in a phrase what the details of a row tell of a comb."""
+    period_hz = float(details["decoder_period_hz"] or 0)
     n_teeth, guess = details.get("n_teeth"), details.get("decoder_guess")
-    subtitle = (
-        f"A comb: lines every {found.period_hz:.4g} Hz"
-        + (f", {n_teeth} of them above the background" if n_teeth else "")
-        + (f", as left by {guess}." if guess else ".")
-    )
-    lines = break_lines(printable(title), 84), break_lines(subtitle, 112)
+    counted = f", {n_teeth} of them above the background" if n_teeth else ""
+    return f"lines every {period_hz:.4g} Hz{counted}" + (f", as left by {guess}" if guess else "")
+
+
+def comb_picture(found: SpectralLines, details: Details, *, title: str | None) -> alt.VConcatChart:
+    """Draw the charts of a comb below each other, with a heading unless there is no title."""
     titles = (
         "All lines, averaged: peaks at the dashed lines are a comb; without one, it is level",
         "Along the spectrum: mean level on the lines (orange) and between them (grey)",
@@ -91,18 +54,20 @@ def comb_picture(found: CombSpectrum, details: Details, *, title: str) -> alt.VC
         alt.LayerChart(layer=layers).properties(width=_WIDTH, height=130, title=row_heading([text]))
         for layers, text in zip(comb_layers(found), titles, strict=True)
     ]
-    chart: alt.VConcatChart = alt.vconcat(*rows, spacing=18).properties(
-        padding=16, title=heading(*lines, frame="bounds")
-    )
+    chart: alt.VConcatChart = alt.vconcat(*rows, spacing=18).properties(padding=16)
+    if title is not None:
+        subtitle = f"A comb: {describe_lines(details)}."
+        lines = break_lines(printable(title), 84), break_lines(subtitle, 112)
+        chart = chart.properties(title=heading(*lines, frame="bounds"))
     return configure_picture(chart, font_px=12)
 
 
-def comb_layers(found: CombSpectrum) -> tuple[list[alt.Chart], ...]:
+def comb_layers(found: SpectralLines) -> tuple[list[alt.Chart], ...]:
     """Return the layers of the charts: folded by the period, along the spectrum, and some teeth."""
     return _folded(found), _along(found), _teeth(found)
 
 
-def _folded(found: CombSpectrum) -> list[alt.Chart]:
+def _folded(found: SpectralLines) -> list[alt.Chart]:
     """Return the mean over the spectrum of each offset from a tooth, over one or more teeth."""
     residual, period_hz = found
     n_teeth = 1
@@ -130,7 +95,7 @@ def _folded(found: CombSpectrum) -> list[alt.Chart]:
     return [teeth, area.encode(x=x, y=y)]
 
 
-def _along(found: CombSpectrum) -> list[alt.Chart]:
+def _along(found: SpectralLines) -> list[alt.Chart]:
     """Return the mean level on the teeth and between them, in bands of equal numbers of teeth."""
     levels = comb.fold(*found)
     n_offsets, n_teeth = levels.shape
@@ -172,7 +137,7 @@ def _band(start_hz: float, end_hz: float, on_db: float, off_db: float) -> dict[s
     return {**ends, "on": on_db, "off": off_db, "tooltip": text}
 
 
-def _teeth(found: CombSpectrum) -> list[alt.Chart]:
+def _teeth(found: SpectralLines) -> list[alt.Chart]:
     """Return the stretch of the spectrum whose teeth stand out most, with dashed lines at them."""
     residual, period_hz = found
     hz = np.arange(len(residual)) * _BIN_HZ
