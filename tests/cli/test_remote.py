@@ -78,8 +78,13 @@ def test_a_bucket_is_sampled_scored_and_audited_like_a_folder(
     remote = predict(run, there / manifest, tmp_path / "remote", "--num-workers", "1")
     assert local.equals(remote)
     assert remote["error"].null_count() == 4
-    audit = ("--out", tmp_path / "remote/audit", "--num-workers", "0")
-    assert run("audit", "--manifest", there / manifest, *audit).code == 0
+    for at, out in ((here, "local"), (there, "remote")):
+        audit = ("--out", tmp_path / out / "audit", "--num-workers", "0")
+        assert run("audit", "--manifest", at / manifest, *audit).code == 0
+    audits = [
+        json.loads((tmp_path / at / "audit/audit.json").read_text()) for at in ("local", "remote")
+    ]
+    assert audits[0]["checks"] == audits[1]["checks"]
     sounds = (tmp_path / "remote/audit").rglob("sounds-*.jsonl")
     assert sum(line.count('"error": null') for line in next(sounds).read_text().splitlines()) == 4
     assert json.loads((there / "splits.json").read_text())["root"] == "s3://music/data"
@@ -89,6 +94,29 @@ def test_a_bucket_is_sampled_scored_and_audited_like_a_folder(
     members.select("filepath", "target").write_csv(shards)
     from_tar = predict(run, shards, tmp_path / "tar", "--num-workers", "0")
     assert from_tar["logit"].to_list() == local["logit"].to_list()
+
+
+def test_a_bucket_is_rendered_and_perturbed_like_a_folder(
+    run, music: Path, bucket: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (bucket | {cache.TIMEOUT: "10"}).items():
+        monkeypatch.setenv(name, value)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("perturbations:\n  - name: decoder_ffmpeg\n    kind: decoder\n")
+    names = ["real/0.wav", "fake/made/1.wav"]
+    pl.DataFrame({"filepath": names, "target": [0, 1]}).write_csv(tmp_path / "m.csv")
+    written = []
+    for at, root in (("here", music), ("there", "s3://music/data")):
+        given = ("--manifest", tmp_path / "m.csv", "--root", root, "--num-workers", "0")
+        images, scores = tmp_path / at / "images", tmp_path / at / "stress"
+        assert run("render", *given, "--out", images).code == 0
+        more = ("--suite", suite, "--detector", "comb", "--out", scores)
+        assert run("stress", *given, *more).code == 0
+        files = [*images.rglob("*.*"), *(scores / "preds").rglob("*.csv")]
+        written.append({p.relative_to(tmp_path / at): p.read_bytes() for p in files})
+    assert written[0] == written[1]
+    assert len([path for path in written[0] if path.suffix == ".png"]) == 2
+    assert b"No such file" not in b"".join(written[0].values())
 
 
 def test_files_that_cannot_be_fetched_are_rows_and_no_secret_is_written(

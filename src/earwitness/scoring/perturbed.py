@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from earwitness.audio.decode import AudioInfo, check_values, probe_audio, read_slice
 from earwitness.core.errors import AudioError, EarwitnessError
 from earwitness.core.registry import summarize_error
+from earwitness.core.remote import to_path
 
 if TYPE_CHECKING:
     from earwitness.perturb.base import DecodePerturbation, Perturbation
@@ -86,7 +86,7 @@ def _changed(info: AudioInfo, perturbation: Perturbation | DecodePerturbation) -
     from earwitness.perturb.base import DecodePerturbation, apply_to
 
     if isinstance(perturbation, DecodePerturbation):
-        samples, rate_hz = perturbation.read(Path(info.path))
+        samples, rate_hz = perturbation.read(to_path(info.path))
         start, n_samples = _middle(samples.shape[1], rate_hz)
         samples, codec = samples[:, start : start + n_samples], info.codec
     else:
