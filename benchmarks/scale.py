@@ -24,14 +24,15 @@ from typing import TextIO
 import numpy as np
 import polars as pl
 
-from earwitness.audio.decode import read_audio
+from earwitness.audio.decode import probe_audio, read_audio
 from earwitness.core.cache import CACHE_DIR
 from earwitness.core.io import sha256_of
+from earwitness.core.manifest import Manifest
 from earwitness.core.remote import to_path
 from earwitness.detectors.loading import open_detector
 from earwitness.scoring.merge import merge_shards
 from earwitness.scoring.options import ScoringOptions
-from earwitness.scoring.predict import plan_scoring
+from earwitness.scoring.predict import plan_scoring, predict
 from earwitness.scoring.run import predictions_path, score_into_run
 from earwitness.scoring.run_folder import begin_run, copy_manifests
 from earwitness.scoring.shards import Shard, cut_shard, describe_shard
@@ -185,8 +186,7 @@ def case_remote(options: argparse.Namespace) -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
     from webservers import s3_server
 
-    files = sorted(p for p in options.audio.rglob("*") if p.suffix in (".mp3", ".wav", ".flac"))
-    files = files[: options.files]
+    files = audio_files(options)
     n_bytes = sum(path.stat().st_size for path in files)
     print(f"remote: {len(files)} files, {n_bytes / 1e6:.1f} MB")
     keys = {path.relative_to(options.audio).as_posix(): path.read_bytes() for path in files}
@@ -207,6 +207,33 @@ def case_remote(options: argparse.Namespace) -> None:
             print(f"  {place:<18} {rate:7.1f} files/s, {cpu_s / len(paths) * 1000:6.1f} ms of CPU")
 
 
+def case_cost(options: argparse.Namespace) -> None:
+    """Score files with each detector, and compute the processor time of many."""
+    files = audio_files(options)
+    frame = pl.DataFrame({"filepath": [*map(str, files)], "target": [0] * len(files)})
+    manifest = Manifest("cost", frame.with_columns(pl.col("target").cast(pl.Int8)))
+    length_s = sum(probe_audio(str(path)).duration_s for path in files) / len(files)
+    print(f"cost: {len(files)} files of {length_s:.0f} s on average, one process")
+    print("| detector | CPU s per file | CPU hours, 100 000 files | CPU hours, 10 000 000 files |")
+    print("| --- | --- | --- | --- |")
+    for name in options.detectors.split(","):
+        detector = open_detector(name)
+        first = manifest.where(pl.col("filepath") == str(files[0]))
+        predict(first, [detector], n_workers=0)  # libraries are loaded
+        start = time.process_time()
+        (found,) = predict(manifest, [detector], n_workers=0)
+        cpu_s = (time.process_time() - start) / len(files)
+        assert not found.n_failed
+        hours = (f"{cpu_s * n / 3600:.{digits}f}" for n, digits in ((100_000, 1), (10_000_000, 0)))
+        print(f"| `{name}` | {cpu_s:.3f} | {' | '.join(hours)} |", flush=True)
+
+
+def audio_files(options: argparse.Namespace) -> list[Path]:
+    """Return the first audio files of the folder."""
+    files = (p for p in options.audio.rglob("*") if p.suffix in (".mp3", ".wav", ".flac"))
+    return sorted(files)[: options.files]
+
+
 def read_all(paths: list[str]) -> None:
     """Decode files one after another."""
     for path in paths:
@@ -219,6 +246,7 @@ def main() -> None:
         "plan": case_plan,
         "write": case_write,
         "remote": case_remote,
+        "cost": case_cost,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="+", choices=cases)
@@ -226,6 +254,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--audio", type=Path, help="folder of audio files")
     parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--detectors", default="comb,box")
     options = parser.parse_args()
     for name in options.cases:
         cases[name](options)
