@@ -10,12 +10,12 @@ import yaml
 from benches import CONFIG, write_bench
 from earwitness.bench.config import (
     BenchConfig,
-    EvaluateSection,
     SplitsSection,
     read_config,
     write_resolved,
     write_template,
 )
+from earwitness.bench.sections import EvaluateSection
 from earwitness.core.errors import UsageError
 from earwitness.evaluation.schema import Settings
 
@@ -164,7 +164,7 @@ def test_what_the_template_comments_out_is_known(tmp_path: Path) -> None:
     config = read_config(path)
     assert others.search(text)
     written = yaml.safe_load(path.read_text())
-    for name in ("scoring", "audit", "evaluate", "outputs"):
+    for name in ("scoring", "audit", "evaluate", "stress", "outputs"):
         assert set(written[name]) == set(type(getattr(config, name)).model_fields)
     assert set(written["data"]["splits"]) == set(SplitsSection.model_fields)
     assert set(written) == set(BenchConfig.model_fields)

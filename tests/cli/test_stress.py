@@ -145,3 +145,14 @@ def test_audio_is_kept_if_asked_for(tmp_path: Path, bench: Path, run: Run) -> No
     assert result.code == 0, result.err
     copies = sorted((tmp_path / "out" / "audio" / "polarity").glob("*.wav"))
     assert [copy.name[:3] for copy in copies] == ["0--", "1--"]
+
+
+def test_report_renders_a_stress_folder_as_stress_does(
+    bench: Path, unbroken: dict[str, str], run: Run, tmp_path: Path
+) -> None:
+    result = run("report", bench / "unbroken", "--out", tmp_path / "page.html")
+    assert result.code == 0, result.err
+    assert (tmp_path / "page.html").read_text() == unbroken["report.html"]
+    result = run("report", tmp_path, "--out", tmp_path / "none.html")
+    assert result.code == 2
+    assert "found no results, expected metrics.json or stress.json" in result.err

@@ -11,13 +11,13 @@ import pytest
 
 from bench.test_steps import Watching
 from earwitness.bench.config import (
-    AuditSection,
     BenchConfig,
     DataSection,
     DetectorSection,
     SplitsSection,
 )
 from earwitness.bench.run import BenchmarkRun, run_benchmark
+from earwitness.bench.sections import AuditSection
 from earwitness.core.manifest import Manifest
 from earwitness.detectors.base import Detector
 from earwitness.detectors.loading import open_detector

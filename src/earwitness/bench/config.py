@@ -6,19 +6,16 @@ working folder for a configuration made in Python, and are made absolute.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
     Field,
-    PlainValidator,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -26,6 +23,16 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from earwitness.bench.sections import (
+    FOLDER,
+    AuditSection,
+    Count,
+    EvaluateSection,
+    FilePath,
+    OutputsSection,
+    StressSection,
+    from_folder,
+)
 from earwitness.core.errors import UsageError, first_line
 from earwitness.core.io import write_text
 from earwitness.core.registry import nearest
@@ -37,29 +44,6 @@ from earwitness.detectors.loading import DETECTORS, published_name
 from earwitness.scoring.options import DetectorOptions, ScoringSection, Section
 from earwitness.splits.build import SplitOptions
 
-_FOLDER = "folder"  # key of the validation context: where relative paths start
-
-
-def _from_folder(path: Path, info: ValidationInfo) -> Path:
-    base: Path = (info.context or {}).get(_FOLDER, Path())
-    return Path(os.path.abspath(base / path.expanduser()))  # noqa: PTH100 - links stay as they are
-
-
-def _rule(value: Any) -> float | str | None:
-    if value is None:
-        return None
-    from earwitness.evaluation.thresholds import EXPECTED, parse_rule
-
-    try:
-        parse_rule(value)
-    except UsageError:
-        raise ValueError(f"expected {EXPECTED}") from None
-    return value if isinstance(value, str) else float(value)
-
-
-FilePath = Annotated[Path, AfterValidator(_from_folder)]
-Count = Annotated[int, Field(ge=0, strict=True)]
-
 
 class SplitsSection(SplitOptions):
     """Datasets in the published tree; see ``SplitOptions``."""
@@ -69,7 +53,7 @@ class SplitsSection(SplitOptions):
     @field_validator("*")
     @classmethod
     def _is_absolute(cls, value: Any, info: ValidationInfo) -> Any:
-        return _from_folder(value, info) if isinstance(value, Path) else value
+        return from_folder(value, info) if isinstance(value, Path) else value
 
     @field_validator("datasets")
     @classmethod
@@ -82,7 +66,7 @@ class SplitsSection(SplitOptions):
             if name not in LAYOUTS and not name.startswith(PREFIX):
                 hint = nearest(name, list(LAYOUTS)) or f"; known: {', '.join(sorted(LAYOUTS))}"
                 raise ValueError(f"no dataset named {name!r}{hint}")
-        return {name: path and _from_folder(path, info) for name, path in datasets.items()}
+        return {name: path and from_folder(path, info) for name, path in datasets.items()}
 
 
 class FolderSection(Section):
@@ -133,8 +117,8 @@ class DetectorSection(DetectorOptions, _NamedWeights):
     @field_validator("name")
     @classmethod
     def _may_be_a_folder(cls, name: str, info: ValidationInfo) -> str:
-        folder = _from_folder(Path(name), info)
-        if form := absolute_form(name, _from_folder(Path(), info)):
+        folder = from_folder(Path(name), info)
+        if form := absolute_form(name, from_folder(Path(), info)):
             return form
         if name in DETECTORS or published_name(name):
             return name
@@ -146,39 +130,6 @@ class DetectorSection(DetectorOptions, _NamedWeights):
         raise ValueError(f"expected a detector's name, a hub id or a folder of weights{hint}")
 
 
-class AuditSection(Section):
-    """Options of the audit; ``against`` lists manifests, or folders, that must not overlap."""
-
-    enabled: bool = True
-    against: tuple[FilePath, ...] = ()
-
-
-class EvaluateSection(Section):
-    """Options of ``evaluate``."""
-
-    seed: Count = 0
-    resamples: int = Field(default=2000, ge=100, strict=True)
-    confidence: float = Field(default=0.95, gt=0, lt=1)
-    by: tuple[str, ...] = ()
-    aggregate: Literal["mean", "max"] | None = None
-    threshold: Annotated[float | str | None, PlainValidator(_rule)] = None
-    within: tuple[str, ...] = ()
-    calibrate: Literal["temperature", "platt"] | None = None
-    p_fake: float = Field(default=0.05, gt=0, lt=1)
-    c_miss: float = Field(default=10.0, gt=0)
-    c_false_alarm: float = Field(default=1.0, gt=0)
-
-
-class OutputsSection(Section):
-    """Outputs besides predictions, comparison table and metrics."""
-
-    confusion: bool = True
-    normalized: bool = True
-    latex: bool = True
-    report: bool = True
-    asvspoof: bool = False
-
-
 class BenchConfig(Section):
     """Configuration of a benchmark; ``out`` is the run folder."""
 
@@ -188,6 +139,7 @@ class BenchConfig(Section):
     scoring: ScoringSection = ScoringSection()
     audit: AuditSection = AuditSection()
     evaluate: EvaluateSection = EvaluateSection()
+    stress: StressSection | None = None
     outputs: OutputsSection = OutputsSection()
 
 
@@ -231,7 +183,7 @@ def read_config(path: Path, *, changes: Sequence[str] = (), out: Path | None = N
     if out is not None:
         content["out"] = str(out.absolute())
     try:
-        return BenchConfig.model_validate(content, context={_FOLDER: path.parent})
+        return BenchConfig.model_validate(content, context={FOLDER: path.parent})
     except ValidationError as error:
         raise UsageError(_first_problem(path, error.errors(), lines)) from None
 
@@ -250,7 +202,7 @@ def write_resolved(config: BenchConfig, path: Path) -> None:
         )
     content = config.model_dump(mode="json", exclude_none=True) | {"out": "."}
     body = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-    text = f"{_RESOLVED}#   earwitness bench run {BENCH_YAML} --out ANOTHER_FOLDER\n{body}"
+    text = f"{_RESOLVED}#   earwitness bench run {BENCH_YAML} --out ANOTHERFOLDER\n{body}"
     if found != text:
         write_text(path, text)
 

@@ -17,7 +17,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from earwitness.bench.config import BENCH_YAML, parse_yaml
-from earwitness.bench.run import MANIFESTS
+from earwitness.bench.inputs import MANIFESTS
 from earwitness.core.errors import RunError, UsageError
 from earwitness.core.io import file_stem
 from earwitness.core.manifest import Manifest

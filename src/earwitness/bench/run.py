@@ -16,16 +16,24 @@ from earwitness.bench.config import (
     BENCH_YAML,
     BenchConfig,
     DataSection,
-    DetectorSection,
-    EvaluateSection,
     write_resolved,
 )
+from earwitness.bench.inputs import (
+    MANIFESTS,
+    audio_roots,
+    detector_inputs,
+    list_manifests,
+    manifest_inputs,
+    name_sections,
+    open_sections,
+)
+from earwitness.bench.sections import EvaluateSection
 from earwitness.bench.steps import PipelineState, Stage, single
-from earwitness.core.errors import PredictionsError, UsageError
+from earwitness.bench.stress import STRESS, stress_sections, stress_stage
+from earwitness.core.errors import PredictionsError
 from earwitness.core.io import sha256_of
 from earwitness.core.registry import list_plugins
 from earwitness.core.text_table import read_text_table
-from earwitness.detectors.loading import detector_name, hash_weights, open_detector
 from earwitness.scoring import run as scores
 from earwitness.scoring import run_folder
 from earwitness.scoring.options import ScoringOptions, deciding
@@ -33,12 +41,11 @@ from earwitness.scoring.prediction_files import read_predictions, windows_path
 from earwitness.scoring.run_folder import ERRORS_CSV, RUN_JSON, read_run
 from earwitness.scoring.store import locked
 from earwitness.splits import build
-from earwitness.splits.manifests import SPLITS_JSON, expand_manifests, read_manifest, recorded_roots
+from earwitness.splits.manifests import SPLITS_JSON, expand_manifests, read_manifest
 
 if TYPE_CHECKING:
     from earwitness.evaluation.schema import Metrics
 
-MANIFESTS = "manifests"
 _SCORE, _SUMMARIZE, _AUDIT, _EVALUATE = "score", "summarize", "audit", "evaluate"
 _CONFUSION, _ASVSPOOF = "confusion", "asvspoof"
 _COMPARISON_CSV, _COMPARISON_TEX = "final_ood_comparison.csv", "final_ood_comparison.tex"
@@ -76,6 +83,7 @@ class BenchmarkRun:
             "confusion matrices": _CONFUSION,
             "metrics": _METRICS_JSON,
             "audit": _AUDIT,
+            "stress tests": STRESS,
             "scores": scores.PREDS,
             "ASVspoof 5 files": _ASVSPOOF,
             "errors": ERRORS_CSV,
@@ -108,6 +116,7 @@ def run_benchmark(
             state = steps.read_state(config.out)
             state.forget(_SCORE, failed)
             state.forget(_AUDIT, {""})
+            state.forget(STRESS, set(state.stages.get(STRESS, {})))
         stages = list(_list_stages(config, on_start, retry_errors=retry_errors))
         done = steps.run_stages(stages, config.out, watcher)
     return BenchmarkRun(config.out, tuple(done))
@@ -145,8 +154,10 @@ def _list_stages(
         yield single("latex", lambda state: _inputs(state, _SUMMARIZE), _write_latex)
     if outputs.asvspoof:
         yield single(_ASVSPOOF, lambda state: _inputs(state, _SCORE), _export_asvspoof)
+    if config.stress is not None:
+        yield stress_stage(config, config.stress, on_start, retry_errors=retry_errors)
     if outputs.report:
-        yield single("report", lambda state: _inputs(state, _EVALUATE), _write_report)
+        yield single("report", lambda state: _inputs(state, _EVALUATE, STRESS), _write_report)
 
 
 def _inputs(state: PipelineState, *stages: str) -> dict[str, str]:
@@ -195,51 +206,23 @@ def _draw(data: DataSection) -> build.SplitSet:
     return build.build_folder_splits(options.pop("path"), **options)
 
 
-def _list_manifests(state: PipelineState) -> list[Path]:
-    paths = [state.out / name for name in state.files(MANIFESTS)]
-    return [path for path in paths if path.name not in (SPLITS_JSON, build.OMITTED_CSV)]
-
-
-def _manifest_inputs(state: PipelineState) -> dict[str, str]:
-    """Return the digests of the manifests, and the root of their relative paths."""
-    sha256 = state.files(MANIFESTS)
-    root = {"root": roots[-1].as_posix() if (roots := _audio_roots(state)) else "none"}
-    names = [path.name for path in _list_manifests(state)]
-    return {f"manifest {Path(n).stem}": sha256[f"{MANIFESTS}/{n}"] for n in names} | root
-
-
-def _audio_roots(state: PipelineState) -> list[Path]:
-    recorded = state.out / MANIFESTS / SPLITS_JSON
-    return recorded_roots(recorded) if recorded.is_file() else []
-
-
 def _score_stage(
     config: BenchConfig, on_start: scores.OnStart | None, *, retry_errors: bool
 ) -> Stage:
     """Return the stage that writes ``preds/``: one part per detector, all decoded together."""
     scoring = config.scoring
     options = ScoringOptions(**dict(scoring), retry_errors=retry_errors)
-    sections = _by_name(config.detectors)
+    sections = name_sections(config.detectors)
 
     def inputs(state: PipelineState) -> dict[str, Mapping[str, str]]:
         deciders = deciding("scores", "files")
-        shared = _manifest_inputs(state) | {n: str(v) for n, v in scoring if n in deciders}
-        return {name: shared | _detector_inputs(section) for name, section in sections.items()}
+        shared = manifest_inputs(state) | {n: str(v) for n, v in scoring if n in deciders}
+        return {name: shared | detector_inputs(section) for name, section in sections.items()}
 
     def run(state: PipelineState, parts: Sequence[str]) -> dict[str, Sequence[Path]]:
         out = state.out
-        manifests = [read_manifest(path) for path in _list_manifests(state)]
-        detectors = [
-            open_detector(
-                section.name,
-                weights=_weights(section),
-                n_encoders=section.n_encoders,
-                preprocessing=section.preprocessing,
-                fake_label=section.fake_label,
-                **scoring.model_dump(include={"device", "precision", "backend", "max_requests"}),
-            )
-            for section in map(sections.__getitem__, parts)
-        ]
+        manifests = [read_manifest(path) for path in list_manifests(state)]
+        detectors = open_sections([sections[part] for part in parts], scoring)
         run_folder.drop_changed(out, manifests, detectors, options)
         run_folder.begin_run(out, manifests, detectors, options)
         scores.score_into_locked(manifests, detectors, out, options=options, on_start=on_start)
@@ -255,32 +238,9 @@ def _score_stage(
 def _list_predictions(state: PipelineState) -> list[Path]:
     return [
         scores.predictions_path(state.out, manifest.stem, detector)
-        for manifest in _list_manifests(state)
+        for manifest in list_manifests(state)
         for detector in state.stages.get(_SCORE, {})
     ]
-
-
-def _by_name(sections: Sequence[DetectorSection]) -> dict[str, DetectorSection]:
-    named: dict[str, DetectorSection] = {}
-    for section in sections:
-        name = detector_name(section.name, _weights(section))
-        if name in named:
-            raise UsageError(f"detectors: two are named {name!r}; rename one of the folders")
-        named[name] = section
-    return named
-
-
-def _detector_inputs(section: DetectorSection) -> dict[str, str]:
-    # Weights are known by their bytes, so an unchanged detector is never opened.
-    hashes = hash_weights(section.name, _weights(section))
-    options = {"preprocessing": section.preprocessing, "n_encoders": str(section.n_encoders)}
-    if section.fake_label is not None:
-        options["fake_label"] = section.fake_label
-    return options | {f"weights {name}": sha256 for name, sha256 in hashes.items()}
-
-
-def _weights(section: DetectorSection) -> dict[str, Path]:
-    return {section.name: section.weights} if section.weights else {}
 
 
 def _summarize(section: EvaluateSection, state: PipelineState) -> list[Path]:
@@ -302,7 +262,7 @@ def _audit_stage(config: BenchConfig, on_start: scores.OnStart | None) -> Stage:
     def inputs(state: PipelineState) -> dict[str, str]:
         against = {f"against {path}": sha256_of(path) for path in others}
         cards = {"cards": _sha256(_described(state, "detectors")), "earwitness": __version__}
-        return _manifest_inputs(state) | against | cards | list_plugins("earwitness.checks")
+        return manifest_inputs(state) | against | cards | list_plugins("earwitness.checks")
 
     def run(state: PipelineState) -> list[Path]:
         from earwitness.audit.audit import audit_into
@@ -310,7 +270,7 @@ def _audit_stage(config: BenchConfig, on_start: scores.OnStart | None) -> Stage:
 
         folder = state.out / _AUDIT
         audit_into(
-            [read_manifest(path) for path in _list_manifests(state)],
+            [read_manifest(path) for path in list_manifests(state)],
             folder,
             against=[read_manifest(path) for path in others],
             detectors=[DetectorCard(**card) for card in _described(state, "detectors") or ()],
@@ -396,5 +356,10 @@ def _write_report(state: PipelineState) -> list[Path]:
     from earwitness.report.page import write_report
 
     path = state.out / _REPORT_HTML
-    write_report(read_metrics(state.out / _METRICS_JSON), path, audio_roots=_audio_roots(state))
+    write_report(
+        read_metrics(state.out / _METRICS_JSON),
+        path,
+        audio_roots=audio_roots(state),
+        more=stress_sections(state),
+    )
     return [path]

@@ -260,7 +260,9 @@ def report(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="metrics.json, or a comparison table (.csv or .parquet)."
+            metavar="PATH",
+            help="metrics.json, stress.json, a run folder with one, or a comparison table (.csv or "
+            ".parquet).",
         ),
     ],
     *,
@@ -279,19 +281,37 @@ def report(
         ),
     ] = 0,
 ) -> None:
-    """Write an evaluation as one HTML page.
+    """Write an evaluation or a stress test as one HTML page.
 
     The page is a single file that works offline, in print, and in light and dark mode. Of a
     comparison table it shows the metrics that are computed from counts.
     """
     from earwitness.evaluation.schema import read_metrics
+    from earwitness.evaluation.stress import STRESS_JSON, read_matrix
     from earwitness.evaluation.summarize import evaluate_counts
     from earwitness.report.comparison import read_comparison
     from earwitness.report.page import write_report
+    from earwitness.report.stress_page import write_stress_report
 
+    if source.is_dir():
+        source = _find_results(source, ("metrics.json", STRESS_JSON))
+    if source.name == STRESS_JSON:
+        if audio_root:
+            raise UsageError(f"--audio-root: expected without {STRESS_JSON}")
+        write_stress_report(read_matrix(source), out)
+        console.echo(f"written to {out}")
+        return
     if source.suffix.lower() in (".csv", ".parquet"):
         metrics = evaluate_counts(read_comparison(source), source=source)
     else:
         metrics = read_metrics(source)
     write_report(metrics, out, audio_roots=audio_root or [], n_spectra=spectra)
     console.echo(f"written to {out}")
+
+
+def _find_results(folder: Path, names: tuple[str, ...]) -> Path:
+    """Return the first of some files that a folder has."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise UsageError(f"{folder}: found no results, expected {' or '.join(names)}")

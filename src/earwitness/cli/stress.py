@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,10 @@ from earwitness.cli.options import (
 )
 from earwitness.core.errors import UsageError
 from earwitness.scoring.options import ScoringOptions
+
+if TYPE_CHECKING:
+    from earwitness.bench.stress import StressTest
+    from earwitness.scoring.predict import OnFileDone
 
 _TABLES = "the same command with --out {} instead of shards then writes the tables"
 
@@ -60,20 +64,10 @@ def stress(
     longer than two minutes, the middle two are used. After Ctrl-C or a crash the same command
     resumes.
     """
+    from earwitness.bench.stress import run_stress
     from earwitness.cli.predict import on_start
     from earwitness.evaluation.schema import Settings
-    from earwitness.evaluation.stress import measure_stress, write_matrix
-    from earwitness.perturb.copies import write_copies
     from earwitness.perturb.suites import load_suite
-    from earwitness.report.stress import (
-        describe_sensitivity,
-        describe_tests,
-        sensitivity_table,
-        stress_table,
-        worst_table,
-        write_stress,
-    )
-    from earwitness.report.stress_page import write_stress_report
     from earwitness.scoring.stress import score_perturbed
 
     run_on.check(out)
@@ -91,38 +85,47 @@ def stress(
     with ExitStack() as stack:
         detectors, on_engine = run_on.open_detectors(stack, detector, weights, options)
         remark_on_manifests(manifests)
-        written = score_perturbed(
-            *(manifests[0], detectors, chosen, out / part.folder if part else out),
-            options=options,
-            on_start=on_start(stack),
-            shard=part,
-            command=command_of_shards(sys.argv[1:]) if part else (),
-            score=on_engine,
+        given, bars = (manifests[0], detectors, chosen), stack.enter_context(ExitStack())
+        more: dict[str, Any] = {"options": options, "on_start": on_start(bars), "score": on_engine}
+        if part:
+            command = command_of_shards(sys.argv[1:])
+            score_perturbed(*given, out / part.folder, shard=part, command=command, **more)
+            console.echo(f"shard {part} is scored; when all are, merge them")
+            console.echo(_TABLES.format("MERGED"))
+            return
+
+        def on_copies(n_to_do: int, _: int) -> OnFileDone:
+            bars.close()
+            return bars.enter_context(console.progress_bar("copies", n_to_do, "copies"))
+
+        found = run_stress(
+            *(*given, out),
+            settings=Settings(seed=seed),
+            aggregate=aggregate,
+            keep_audio=keep_audio,
+            on_copies=on_copies,
+            **more,
         )
-    if part:
-        console.echo(f"shard {part} is scored; when all are, merge them")
-        console.echo(_TABLES.format("MERGED"))
-        return
-    if keep_audio:
-        total = len(manifests[0]) * len(chosen.perturbations)
-        with console.progress_bar("copies", total, "copies") as advance:
-            for row in write_copies(manifests[0], chosen, out / "audio", kind="wav"):
-                advance(row["error"] is None)
-    matrix = measure_stress(
-        list(written.values()),
-        settings=Settings(seed=seed),
-        one_sided=[d.card.name for d in detectors if d.card.one_sided],
-        aggregate=aggregate,
+    _print_test(found)
+
+
+def _print_test(found: StressTest) -> None:
+    """Print the tables of a stress test, what they show, and where they are."""
+    from earwitness.report.stress import (
+        describe_sensitivity,
+        describe_tests,
+        sensitivity_table,
+        stress_table,
+        worst_table,
     )
-    write_matrix(matrix, out / "stress.json")
-    paths = [out / "stress.json", *write_stress(matrix, out), out / "report.html"]
-    write_stress_report(matrix, paths[-1])
+
+    matrix, paths = found.matrix, found.tables
     console.out.print(stress_table(matrix), "")
     for table in (sensitivity_table(matrix), worst_table(matrix)):
         if table.rows:
             console.out.print(table, "")
     console.remark(*describe_tests(matrix.rows), *describe_sensitivity(matrix))
-    frames = (found.frame for found in written.values())
+    frames = (one.frame for one in found.predictions.values())
     failures = (
         (row["error"], row["filepath"])
         for frame in frames

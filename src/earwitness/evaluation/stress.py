@@ -28,6 +28,8 @@ from earwitness.metrics.resampling import Difference, compare_by_swaps, holm
 from earwitness.metrics.sample import Items
 from earwitness.scoring.perturbed import CLEAN
 
+STRESS_JSON = "stress.json"
+
 SENSITIVITY = {
     "decoder_ffmpeg": ("decoder", CLEAN),
     "resample_sinc_16000": ("resampler", "resample_16000"),

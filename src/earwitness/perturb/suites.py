@@ -25,7 +25,10 @@ SENSITIVITY = (
 )
 """Names of the suite of changes that should change no verdict."""
 
-_EXPECTED = "quick, sensitivity, full or a YAML file"
+SUITES = ("quick", "sensitivity", "full")
+"""Names of the suites built in."""
+
+_EXPECTED = f"{', '.join(SUITES)} or a YAML file"
 
 
 class Entry(BaseModel):

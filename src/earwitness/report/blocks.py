@@ -79,7 +79,7 @@ class Details:
 
 @dataclass(frozen=True)
 class Note:
-    """A highlighted sentence, with the detector it is about as its label."""
+    """A highlighted sentence; its label is the detector it is about, or links to ``address``."""
 
     kind: ClassVar[str] = "note"
 
@@ -87,6 +87,7 @@ class Note:
     tone: Tone = "note"
     label: str = ""
     detector: str | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ def write_report(
     *,
     audio_roots: Sequence[str | Path] = (),
     n_spectra: int = 0,
+    more: Sequence[Section] = (),
 ) -> None:
     """Write the page, atomically.
 
@@ -64,12 +65,13 @@ def write_report(
         audio_roots: Folders to search for the audio of mistakes, besides the roots of the
             manifests; files that are found get a player.
         n_spectra: Flagged files of each detector to read again, for pictures of what it found.
+        more: Sections after those of the evaluation.
     """
     path = Path(path)
     pictures = spectra(metrics, n_spectra, audio_roots=audio_roots)
     text = render_page(
         write_headline(metrics),
-        report_sections(metrics, audio_finder(metrics, path, audio_roots), pictures),
+        [*report_sections(metrics, audio_finder(metrics, path, audio_roots), pictures), *more],
         stats=report_stats(metrics),
         detectors=[detector.name for detector in metrics.detectors],
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from markupsafe import Markup
 
 from earwitness.core.io import write_text
-from earwitness.evaluation.stress import Matrix, StressRow
+from earwitness.evaluation.stress import STRESS_JSON, Matrix, StressRow, write_matrix
 from earwitness.report import formatting
 from earwitness.report.blocks import Block, ChartCard, Details, Gallery, Note, Section
 from earwitness.report.charts.matrices import ALARMS, HeatCell, heatmap_chart
@@ -22,7 +22,27 @@ from earwitness.report.stress import (
     sensitivity_table,
     stress_table,
     worst_table,
+    write_stress,
 )
+
+
+def write_stress_files(matrix: Matrix, folder: Path) -> list[Path]:
+    """Write ``stress.json``, its tables and ``report.html`` into a folder; return their paths."""
+    data, page = folder / STRESS_JSON, folder / "report.html"
+    write_matrix(matrix, data)
+    tables = write_stress(matrix, folder)
+    write_stress_report(matrix, page)
+    return [data, *tables, page]
+
+
+def stress_links(matrices: Mapping[str, Matrix], addresses: Mapping[str, str]) -> Section:
+    """Return a section that links the page of each stress test, by the name of its manifest."""
+    lead = "Every item clean and under each perturbation: which decisions change?"
+    notes = [
+        Note(describe_flips(matrix), label=name, address=addresses[name])
+        for name, matrix in matrices.items()
+    ]
+    return Section("stress", "Stress tests", lead, notes)
 
 
 def write_stress_report(matrix: Matrix, path: Path) -> None:
@@ -36,11 +56,11 @@ def write_stress_report(matrix: Matrix, path: Path) -> None:
         make_stat(n_items, "item"),
     ]
     sections = [_flips(matrix), *_sensitivity(matrix), _matrix(matrix), _worst(matrix)]
-    headline = Headline(_lead(matrix), [])
+    headline = Headline(describe_flips(matrix), [])
     write_text(path, render_page(headline, sections, stats=stats, detectors=detectors))
 
 
-def _lead(matrix: Matrix) -> str:
+def describe_flips(matrix: Matrix) -> str:
     """Return the largest share of flips of each direction, in one sentence."""
     found = [
         f"{formatting.percent(value)} of {_turn(name, row)} ({row.detector}, {row.perturbation})"
