@@ -1,7 +1,8 @@
-"""Write the pages of the reference that follow from the code: commands.md and api.md."""
+"""Write the pages that follow from the code and the notebooks: commands.md, api.md, notebooks/."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +18,10 @@ DOCS = Path(__file__).parent
 def write_pages(folder: Path = DOCS) -> list[Path]:
     """Write the pages into a folder, and return them."""
     pages = {"commands.md": "\n".join(command_lines()), "api.md": "\n".join(api_lines())}
+    for notebook in sorted((DOCS / "notebooks").glob("*.ipynb")):
+        pages[f"notebooks/{notebook.stem}.md"] = "\n".join(notebook_lines(notebook))
     for name, text in pages.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text + "\n", encoding="utf-8")
     return [folder / name for name in pages]
 
@@ -74,6 +78,15 @@ def api_lines() -> Iterator[str]:
     for name, home in sorted(earwitness._HOMES.items(), key=lambda item: item[0].casefold()):
         module, _, own_name = home.partition(":")
         yield from ("", f"::: {module}.{own_name or name}")
+
+
+def notebook_lines(path: Path) -> Iterator[str]:
+    """Yield a notebook as a page: its text, and its code in blocks."""
+    for at, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
+        text = "".join(cell["source"])
+        yield text if cell["cell_type"] == "markdown" else f"\n```python\n{text}\n```\n"
+        if at == 0:
+            yield f"\nThis page is [a notebook]({path.name}), which a test runs."
 
 
 if __name__ == "__main__":

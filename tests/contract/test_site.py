@@ -35,7 +35,7 @@ def run(*arguments: object, cwd: Path, **environment: str) -> str:
 def test_generated_pages_are_those_of_the_code(tmp_path: Path) -> None:
     write_pages = runpy.run_path(str(DOCS / "generate.py"))["write_pages"]
     for page in write_pages(tmp_path):
-        kept = (DOCS / page.name).read_text(encoding="utf-8")
+        kept = (DOCS / page.relative_to(tmp_path)).read_text(encoding="utf-8")
         assert kept == page.read_text(encoding="utf-8"), "run python docs/generate.py"
 
 
