@@ -12,7 +12,7 @@ from conftest import REPOSITORY
 NOTEBOOKS = sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb"))
 MADE = {
     "benchmark": ("manifests", "report.html"),
-    "one-song": ("timeline.png", "comb.png", "changed.wav"),
+    "one-song": ("timeline.png", "song-comb.png", "changed.wav"),
 }
 """What each leaves in its folder."""
 
