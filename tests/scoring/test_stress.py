@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 import pytest
+import soundfile
 
 from builders import write_tone
 from earwitness.audio.clips import Clip
@@ -184,7 +185,7 @@ def test_a_long_file_is_its_middle_clean_and_perturbed(
     monkeypatch.setattr(perturbed, "MAX_S", 0.75)
     path = write_tone(tmp_path / "long.wav", seconds=2.0)
     for name, n_samples in (("clean", 33_075), ("polarity", 33_075)):
-        samples, info, start_s = perturbed.perturbed_audio(
+        samples, info, start_s, _ = perturbed.perturbed_audio(
             str(path), perturbed.Recipe(name, 0, "i")
         )
         assert samples.shape == (2, n_samples)
@@ -207,3 +208,23 @@ def test_skip_time_counts_from_the_start_of_a_long_file(
             n_clips[name, skip_s] = cut if isinstance(cut, str) else cut.n_clips
     gone = "1.00 s long, a skip_time of 2.5 s leaves nothing of it"
     assert [*n_clips.values()] == [4, 2, gone] * 3
+
+
+def test_windows_move_by_half_their_length_where_the_file_has_room(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    samples = rng.uniform(-0.5, 0.5, 8_000).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", samples, 8_000, subtype="FLOAT")
+    centred = ClipRequest(ClipContract(sample_rate_hz=8_000, clip_samples=2_000))
+    wide = ClipRequest(ClipContract(sample_rate_hz=8_000, clip_samples=6_000))
+    whole = ClipRequest(ClipContract(sample_rate_hz=8_000))
+    every = ClipRequest(centred.contract, "all")
+    for name, start, starts in (
+        ("offset_window_+0.5", 4_000, [1_000, 3_000, 5_000]),
+        ("offset_window_-0.5", 2_000, [1_000, 3_000, 5_000]),
+    ):
+        job = Job(str(tmp_path / "noise.wav"), recipe=perturbed.Recipe(name, 0, "i"))
+        cuts = cut_file(job, [centred, wide, whole, every]).cuts
+        (clip,) = cuts[centred].clips  # type: ignore[union-attr]
+        assert clip.samples[0].tolist() == samples[start : start + 2_000].tolist()
+        assert [one.window.start for one in cuts[every].clips] == starts  # type: ignore[union-attr]
+        assert cuts[wide] == cuts[whole] == "1 s long, its windows have no room to move"

@@ -36,6 +36,8 @@ SENSITIVITY = {
     "resample_swresample_16000": ("resampler", "resample_16000"),
     "offset_ms_+10": ("crop offset", CLEAN),
     "offset_ms_-10": ("crop offset", CLEAN),
+    "offset_window_+0.5": ("crop offset", CLEAN),
+    "offset_window_-0.5": ("crop offset", CLEAN),
     "mono_left": ("mono mix", "mono_mean"),
 }
 """Perturbations that should change no decision: what differs, and the dataset to compare with."""

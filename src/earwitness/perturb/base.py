@@ -7,7 +7,7 @@ randomness; ``apply`` is a pure function of the samples.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.audio.clips import Window
 from earwitness.core.errors import PerturbationError
 
 Samples = NDArray[np.float32]
@@ -57,6 +58,15 @@ class DecodePerturbation(Drawn, Protocol):
         ...
 
 
+@runtime_checkable
+class WindowPerturbation(Drawn, Protocol):
+    """A change to where a detector's clips are in a file, whose samples stay as they are."""
+
+    def move(self, windows: Sequence[Window], n_samples: int) -> list[Window]:
+        """Return windows within ``n_samples``; none if the file has no room for them."""
+        ...
+
+
 class FieldsAsParameters:
     """Base of dataclasses whose fields are their parameters and, unless drawn, their options."""
 
@@ -71,7 +81,9 @@ class FieldsAsParameters:
         return cls(**options)
 
 
-Factory = Callable[..., Perturbation | DecodePerturbation]
+AnyPerturbation = Perturbation | DecodePerturbation | WindowPerturbation
+
+Factory = Callable[..., AnyPerturbation]
 """Takes a generator and keyword options."""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from earwitness.core.errors import PerturbationError
 from earwitness.core.registry import Registry, nearest
-from earwitness.perturb.base import DecodePerturbation, Perturbation, stream
+from earwitness.perturb.base import AnyPerturbation, stream
 
 KINDS = {
     "gain": "level:Gain",
@@ -36,6 +36,7 @@ KINDS = {
     "edit": "editing:Edit",
     "crop": "editing:Crop",
     "mono": "editing:Mono",
+    "window_offset": "editing:WindowOffset",
 }
 """Module and class of each kind, below ``earwitness.perturb``."""
 
@@ -55,14 +56,12 @@ class BuiltIn:
     kind: str
     options: dict[str, Any]
 
-    def __call__(self, rng: np.random.Generator) -> Perturbation | DecodePerturbation:
+    def __call__(self, rng: np.random.Generator) -> AnyPerturbation:
         """Draw a perturbation."""
         return draw_kind(self.kind, rng, **self.options)
 
 
-def draw_kind(
-    kind: str, rng: np.random.Generator, **options: Any
-) -> Perturbation | DecodePerturbation:
+def draw_kind(kind: str, rng: np.random.Generator, **options: Any) -> AnyPerturbation:
     """Draw a perturbation of a kind, or of another package, with options.
 
     Raises:
@@ -80,13 +79,13 @@ def draw_kind(
         drawn: Any = factory(rng, **options)
     except (TypeError, ValueError) as error:
         raise PerturbationError(f"perturbation {kind!r}: {error}") from error
-    if isinstance(drawn, Perturbation | DecodePerturbation):
+    if isinstance(drawn, AnyPerturbation):
         return drawn
     found = type(drawn).__name__
     raise PerturbationError(f"perturbation {kind!r}: {found}, expected a Perturbation")
 
 
-def draw_for(name: str, *, seed: int, item: str) -> Perturbation | DecodePerturbation:
+def draw_for(name: str, *, seed: int, item: str) -> AnyPerturbation:
     """Draw a perturbation for one item.
 
     Args:
@@ -97,9 +96,7 @@ def draw_for(name: str, *, seed: int, item: str) -> Perturbation | DecodePerturb
     Raises:
         PerturbationError: The name is unknown.
     """
-    drawn: Perturbation | DecodePerturbation = PERTURBATIONS.load(name)(
-        stream(name, seed=seed, item=item)
-    )
+    drawn: AnyPerturbation = PERTURBATIONS.load(name)(stream(name, seed=seed, item=item))
     return drawn
 
 
@@ -150,6 +147,8 @@ _add("pad_1", "edit", start_s=1.0, end_s=1.0)
 _add("silence_5", "edit", end_s=5.0)
 _add("offset_ms_+10", "edit", start_s=-0.01)
 _add("offset_ms_-10", "edit", start_s=0.01)
+for _ratio in (0.5, -0.5):
+    _add(f"offset_window_{_ratio:+g}", "window_offset", offset_ratio=_ratio)
 _add("crop_0.5", "crop", share=0.5)
 for _mix in ("mean", "left"):
     _add(f"mono_{_mix}", "mono", mix=_mix)

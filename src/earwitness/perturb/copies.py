@@ -18,7 +18,7 @@ from earwitness.audio.decode import read_audio
 from earwitness.core.errors import AudioError, PerturbationError
 from earwitness.core.io import atomic_write, distinct_stems, file_stem
 from earwitness.core.manifest import Manifest
-from earwitness.perturb.base import DecodePerturbation, Samples, apply_to
+from earwitness.perturb.base import DecodePerturbation, Samples, WindowPerturbation, apply_to
 from earwitness.perturb.coding import round_to_24_bits
 from earwitness.perturb.suites import Entry, Suite
 
@@ -51,6 +51,8 @@ def write_copies(
             copy = _existing(folder / entry.name, stem, kind)
             error = None
             try:
+                if isinstance(drawn, WindowPerturbation):
+                    raise PerturbationError(f"{entry.name}: moves windows, and changes no file")
                 if copy is None:
                     if isinstance(drawn, DecodePerturbation):
                         changed = drawn.read(path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
 
+from earwitness.audio.clips import Window
 from earwitness.core.errors import PerturbationError
 from earwitness.perturb.base import FieldsAsParameters, Samples
 
@@ -62,3 +64,15 @@ class Mono(FieldsAsParameters):
 
         mixed = mix_down(samples) if self.mix == "mean" else samples[:1].copy()
         return mixed, sample_rate_hz
+
+
+@dataclass(frozen=True)
+class WindowOffset(FieldsAsParameters):
+    """A detector's windows moved by a share of their length; those that leave the file go."""
+
+    offset_ratio: float
+
+    def move(self, windows: Sequence[Window], n_samples: int) -> list[Window]:
+        """Return the windows that are still within the file, whole."""
+        moved = [Window(w.start + round(self.offset_ratio * w.n_samples), w[1]) for w in windows]
+        return [w for w in moved if 0 <= w.start <= n_samples - w.n_samples]

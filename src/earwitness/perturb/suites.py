@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from earwitness.core.errors import PerturbationError, first_line
 from earwitness.core.io import first_problem, missing
-from earwitness.perturb.base import DecodePerturbation, Perturbation, stream
+from earwitness.perturb.base import AnyPerturbation, stream
 from earwitness.perturb.catalog import PERTURBATIONS, draw_for, draw_kind
 
 QUICK = (
@@ -21,7 +21,8 @@ QUICK = (
 
 SENSITIVITY = (
     *("decoder_ffmpeg", "resample_16000", "resample_sinc_16000", "resample_swresample_16000"),
-    *("offset_ms_+10", "offset_ms_-10", "mono_mean", "mono_left"),
+    *("offset_ms_+10", "offset_ms_-10", "offset_window_+0.5", "offset_window_-0.5"),
+    *("mono_mean", "mono_left"),
 )
 """Names of the suite of changes that should change no verdict."""
 
@@ -45,7 +46,7 @@ class Entry(BaseModel):
     def _take_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
-    def draw(self, *, seed: int, item: str) -> Perturbation | DecodePerturbation:
+    def draw(self, *, seed: int, item: str) -> AnyPerturbation:
         """Draw the perturbation for an item; ``PerturbationError`` for an invalid option."""
         if self.kind is None:
             return draw_for(self.name, seed=seed, item=item)

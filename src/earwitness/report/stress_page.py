@@ -116,7 +116,8 @@ def _cell(row: StressRow, name: str) -> HeatCell:
 def _sensitivity(matrix: Matrix) -> Iterator[Section]:
     if matrix.sensitivity:
         lead = (
-            "The same audio by another decoder, by another resampler, 10 ms earlier or later, or "
+            "The same audio by another decoder, by another resampler, 10 ms or half "
+            "a window earlier or later, or "
             "with the left channel for the mean: no decision should change."
         )
         notes = [Note(f"{text}.", tone="warning") for text in describe_sensitivity(matrix)]

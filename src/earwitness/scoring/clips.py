@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from earwitness.audio.decode import AudioInfo, Span, mix_down, probe_audio, read
 from earwitness.core.cards import ClipContract, Windows
 from earwitness.core.errors import AudioError
 from earwitness.scoring.perturbed import Recipe, perturbed_audio
+
+if TYPE_CHECKING:
+    from earwitness.perturb.base import WindowPerturbation
 
 PART_BYTES = 32 * 2**20
 """Approximate size of a part: decoded samples and clips; at least one clip."""
@@ -93,10 +96,10 @@ def cut_file(
     The result for part 0 has the number of parts, and ``info`` for the further ones.
     """
     try:
-        info, read, start_s = _open(job, info)
+        info, read, start_s, mover = _open(job, info)
     except AudioError as error:
         return DecodedFile(job, dict.fromkeys(requests, error.reason))
-    placed = {request: _place(info, job, request, start_s) for request in requests}
+    placed = {request: _place(info, job, request, start_s, mover) for request in requests}
     parts = _share_out(info, placed)
     cuts: dict[ClipRequest, Cut | str] = {}
     for request, windows in placed.items():
@@ -106,16 +109,24 @@ def cut_file(
     return DecodedFile(job, cuts, info, part, max(len(parts), 1))
 
 
-def _open(job: Job, info: AudioInfo | None) -> tuple[AudioInfo, _Read, float]:
-    """Return the format of the audio to cut, the function that reads it, and its start in s."""
+def _open(
+    job: Job, info: AudioInfo | None
+) -> tuple[AudioInfo, _Read, float, WindowPerturbation | None]:
+    """Return the format of the audio, what reads it, its start in s, and what moves windows."""
     if job.recipe is None:
         info = info or probe_audio(job.path)
-        return info, partial(read_spans, info), 0.0
-    samples, info, start_s = perturbed_audio(job.path, job.recipe)
-    return info, lambda spans: [samples[:, start:stop] for start, stop in spans], start_s
+        return info, partial(read_spans, info), 0.0, None
+    samples, info, start_s, mover = perturbed_audio(job.path, job.recipe)
+    return info, lambda spans: [samples[:, start:stop] for start, stop in spans], start_s, mover
 
 
-def _place(info: AudioInfo, job: Job, request: ClipRequest, start_s: float) -> list[Window] | str:
+def _place(
+    info: AudioInfo,
+    job: Job,
+    request: ClipRequest,
+    start_s: float,
+    mover: WindowPerturbation | None,
+) -> list[Window] | str:
     """Return the windows of a request, or the reason why there are none.
 
     ``skip_s`` counts from the start of the file, windows from that of the audio at ``start_s``.
@@ -131,6 +142,8 @@ def _place(info: AudioInfo, job: Job, request: ClipRequest, start_s: float) -> l
         needed = f"{shortest / rate:.2g} s"
         return f"{n_samples / rate:.3g} s long, the detector needs at least {needed}"
     placed = place_windows(n_samples, contract, request.windows)
+    if mover is not None and not (placed := mover.move(placed, n_samples)):
+        return f"{n_samples / rate:.3g} s long, its windows have no room to move"
     return [Window(skipped + start, length) for start, length in placed]
 
 

@@ -19,7 +19,12 @@ from earwitness.core.registry import summarize_error
 from earwitness.core.remote import to_path
 
 if TYPE_CHECKING:
-    from earwitness.perturb.base import DecodePerturbation, Perturbation
+    from earwitness.perturb.base import (
+        AnyPerturbation,
+        DecodePerturbation,
+        Perturbation,
+        WindowPerturbation,
+    )
 
 CLEAN = "clean"
 """Name of the recipe that changes nothing."""
@@ -43,7 +48,7 @@ class Recipe(NamedTuple):
     kind: str | None = None
     options: str = "{}"
 
-    def draw(self) -> Perturbation | DecodePerturbation | None:
+    def draw(self) -> AnyPerturbation | None:
         """Return the perturbation, ``None`` for ``clean``; ``PerturbationError`` if unknown."""
         if self.name == CLEAN:
             return None
@@ -54,11 +59,15 @@ class Recipe(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Samples of a file, ``(n_channels, n_samples)``, their format, and where they start in it."""
+    """Samples of a file, ``(n_channels, n_samples)``, their format, and where they start in it.
+
+    ``mover`` changes the windows of detectors.
+    """
 
     samples: NDArray[np.float32]
     info: AudioInfo
     start_s: float
+    mover: WindowPerturbation | None = None
 
 
 def perturbed_audio(path: str, recipe: Recipe) -> Stretch:
@@ -67,12 +76,15 @@ def perturbed_audio(path: str, recipe: Recipe) -> Stretch:
     Raises:
         AudioError: The file cannot be read, or the perturbation fails on it.
     """
+    from earwitness.perturb.base import WindowPerturbation
+
     info = probe_audio(path)
     try:
         perturbation = recipe.draw()
-        if perturbation is None:
+        if perturbation is None or isinstance(perturbation, WindowPerturbation):
             start, _ = _middle(info.n_samples, info.sample_rate_hz)
-            return _described(info, _stretch(info), info.sample_rate_hz, info.codec, start)
+            clean = _described(info, _stretch(info), info.sample_rate_hz, info.codec, start)
+            return clean._replace(mover=perturbation)
         return _changed(info, perturbation)
     except AudioError:
         raise
