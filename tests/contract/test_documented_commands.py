@@ -48,6 +48,7 @@ RUN_BY = {
     "evaluate": "cli/test_evaluate.py::test_evaluate_prints_a_table_and_writes_json_and_csv",
     "listen": "cli/test_listen.py::test_one_song",
     "merge": "cli/test_shards.py::test_a_partial_merge_says_what_is_missing",
+    "perturb": "cli/test_perturb.py::test_killed_and_interrupted_copies_resume_to_the_same_bytes",
     "plot": "cli/test_commands.py::test_from_folders_to_confusion_matrices",
     "predict": "cli/test_commands.py::test_from_folders_to_confusion_matrices",
     "render": "cli/test_images.py::test_from_audio_to_a_report",
