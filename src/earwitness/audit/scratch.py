@@ -26,6 +26,7 @@ DEFAULT_BYTES = 4 << 30
 FEWEST_BYTES = 256 << 20
 
 _CHUNK = 64 << 20  # bytes of small arrays that share a file
+_AROUND = 2 << 20  # bytes that Linux may map where one is read: a huge page
 
 
 class Scratch:
@@ -92,6 +93,11 @@ class Scratch:
         kept = self._chunk[start : self._filled].view(values.dtype).reshape(values.shape)
         kept[...] = values
         return kept
+
+    @property
+    def most_reads(self) -> int:
+        """Number of scattered sequences whose pages fit a share: read no more, then release."""
+        return max(self.share // _AROUND, 1)
 
     def release(self) -> None:
         """Give the pages of all files back to the system; their values stay."""

@@ -105,14 +105,15 @@ def find_copies(
         scratch=scratch,
         same=same,
     )
-    found = Candidates(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
     kept = []
-    for number, near in _prefilter(one, other, found, scratch):
-        first, second = int(found.one[number]), int(found.other[number])
-        if overlap := _confirm(one.sequence(first), other.sequence(second), near):
-            offset_s = overlap.shift * HOP / RATE_HZ
-            kept.append((first, second, offset_s, 1 - overlap.error, overlap.partial))
-    columns = np.array(kept, dtype=np.float64).reshape(-1, 5).T
+    for found in blocks:
+        for number, near in _prefilter(one, other, found, scratch):
+            first, second = int(found.one[number]), int(found.other[number])
+            if overlap := _confirm(one.sequence(first), other.sequence(second), near):
+                offset_s = overlap.shift * HOP / RATE_HZ
+                kept.append((first, second, offset_s, 1 - overlap.error, overlap.partial))
+            scratch.release()
+    columns = np.array(sorted(kept), dtype=np.float64).reshape(-1, 5).T
     pairs = columns[0].astype(np.int64), columns[1].astype(np.int64)
     return Matches(*pairs, columns[2], columns[3], columns[4].astype(np.bool_))
 
@@ -142,33 +143,47 @@ def _prefilter(
     one: InvertedIndex, other: InvertedIndex, found: Candidates, scratch: Scratch
 ) -> Iterator[tuple[int, int]]:
     """Yield the candidates that a sample of words does not exclude, with their best shift."""
-    most_error, most_run_error, batch = 0.4, 0.27, 2_048
+    most_error, most_run_error, most_pairs = 0.4, 0.27, 2_048
     around = np.arange(-_TOLERANCE, _TOLERANCE + 1)
-    _, ends = _overlap(one, other, found.one, found.other, found.shift)
-    order = np.argsort(ends - np.maximum(found.shift, 0), kind="stable")
-    for start in range(0, len(order), batch):
-        some = order[start : start + batch]
-        shifts = found.shift[some, None] + around
-        errors, least = _sampled_errors(one, other, found.one[some], found.other[some], shifts)
-        best = np.where(least <= most_run_error, least - 1, errors).argmin(axis=1)
-        rows = np.arange(len(best))
-        kept = (errors[rows, best] <= most_error) | (least[rows, best] <= most_run_error)
-        for row in np.flatnonzero(kept):
-            yield int(some[row]), int(shifts[row, best[row]])
-        scratch.release()
+    begin, end = _overlap(one, other, found.one, found.other, found.shift)
+    all_runs = ((end - begin) // 400).clip(8, 64)
+    for n_runs in np.unique(all_runs):
+        alike = np.flatnonzero(all_runs == n_runs)
+        batch = min(max(scratch.most_reads // 2, 1), most_pairs)
+        for start in range(0, len(alike), batch):
+            some = alike[start : start + batch]
+            shifts = found.shift[some, None] + around
+            pairs = found.one[some], found.other[some]
+            errors, least = _sampled_errors(one, other, *pairs, shifts, n_runs=int(n_runs))
+            best = np.where(least <= most_run_error, least - 1, errors).argmin(axis=1)
+            rows = np.arange(len(best))
+            kept = (errors[rows, best] <= most_error) | (least[rows, best] <= most_run_error)
+            scratch.release()
+            for row in np.flatnonzero(kept):
+                yield int(some[row]), int(shifts[row, best[row]])
 
 
 def _overlap(
     one: InvertedIndex, other: InvertedIndex, first: Ints, second: Ints, shifts: Ints
 ) -> tuple[Ints, Ints]:
     """Return where overlaps begin and end in the first recordings."""
-    return np.maximum(shifts, 0), np.minimum(one.lengths()[first], other.lengths()[second] + shifts)
+    lengths = (
+        index.starts[numbers + 1] - index.starts[numbers]
+        for index, numbers in ((one, first), (other, second))
+    )
+    return np.maximum(shifts, 0), np.minimum(next(lengths), next(lengths) + shifts)
 
 
 def _sampled_errors(
-    one: InvertedIndex, other: InvertedIndex, first: Ints, second: Ints, shifts: Ints
+    one: InvertedIndex,
+    other: InvertedIndex,
+    first: Ints,
+    second: Ints,
+    shifts: Ints,
+    *,
+    n_runs: int,
 ) -> tuple[Floats, Floats]:
-    """Return the share of differing bits in 8 to 64 evenly spaced stretches of the overlap.
+    """Return the share of differing bits in evenly spaced stretches of the overlap.
 
     Args:
         one: Words of recordings.
@@ -176,6 +191,7 @@ def _sampled_errors(
         first: ``(n,)`` recordings of the first index.
         second: ``(n,)`` recordings of the second.
         shifts: ``(n, n_shifts)``.
+        n_runs: Number of stretches.
 
     Returns:
         That of all stretches and that of the best, ``(n, n_shifts)`` each; 1 below ``SHORTEST``.
@@ -183,7 +199,6 @@ def _sampled_errors(
     begin, end = _overlap(one, other, first[:, None], second[:, None], shifts)
     n = np.maximum(end - begin, 0)
     is_long = (n >= SHORTEST)[..., None]
-    n_runs = int(np.clip(n.max(initial=0) // 400, 8, 64))
     steps = np.arange(n_runs * _RUN) / (n_runs * _RUN)
     place = begin[..., None] + (n[..., None] * steps).astype(np.int64)
     places = (

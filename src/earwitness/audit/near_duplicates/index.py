@@ -23,7 +23,7 @@ MOST_COMMON = 256
 
 _HALF = 1 << 20  # more than the largest shift
 _ENTRY_BYTES = 48  # of a key, its owner and place, while they are sorted
-_HITS_AT_ONCE = 1 << 21
+_HITS_AT_ONCE = 1 << 19
 _SAMPLE = 4_096  # keys of a run that limits of parts are drawn from
 
 
@@ -44,6 +44,16 @@ class InvertedIndex(NamedTuple):
     def sequence(self, number: int) -> NDArray[Any]:
         """Return one sequence."""
         return self.values[self.starts[number] : self.starts[number + 1]]
+
+    def select(self, numbers: Ints, scratch: Scratch) -> tuple[InvertedIndex, Ints]:
+        """Return the index of some sequences, each once, in memory, and their numbers in it."""
+        distinct, places = np.unique(numbers, return_inverse=True)
+        sequences = []
+        for n_read, number in enumerate(distinct, 1):
+            sequences.append(self.sequence(number).copy())
+            if n_read % scratch.most_reads == 0:
+                scratch.release()
+        return stack(sequences, empty=self.values[:0]), places
 
     def lengths(self) -> Ints:
         """Return the length of each sequence."""
@@ -153,6 +163,7 @@ def find_candidates(
     blocks: list[Keys] = []
     n_keys = 0
     for keys in one:
+        scratch.release()
         blocks.append(keys)
         n_keys += len(keys.keys)
         if n_keys >= votes.n_keys_wanted:
@@ -169,6 +180,7 @@ def _sort_keys(blocks: Iterable[Keys], scratch: Scratch) -> tuple[list[Keys], in
     pending: list[Keys] = []
     n_pending = n_sequences = 0
     for keys in blocks:
+        scratch.release()
         n_sequences = max(n_sequences, int(keys.owner.max(initial=-1)) + 1)
         if pending and n_pending + len(keys.keys) > most:
             runs.append(_store(_sorted(concatenate_keys(pending)), scratch))
@@ -267,7 +279,12 @@ class _Votes:
         if len(self._parts) > 1 and n_hits:
             likely = len(block.keys) * 0.9 * self._most_hits / n_hits
             self.n_keys_wanted = min(int(likely), self._most_hits // 8)
-        yield self._choose(self._codes[:n_hits], base)
+        codes = self._codes[:n_hits]
+        codes.sort()
+        pairs = codes[_HITS_AT_ONCE::_HITS_AT_ONCE] // self._n_bins
+        cuts = np.searchsorted(codes, np.unique(pairs) * self._n_bins)
+        for begin, end in pairwise([0, *cuts.tolist(), n_hits]):
+            yield self._choose(codes[begin:end], base)
 
     def _reserve(self, n_filled: int, n_more: int) -> None:
         if n_filled + n_more > len(self._codes):
@@ -277,11 +294,10 @@ class _Votes:
             self._codes = grown
 
     def _choose(self, codes: Ints, base: int) -> Candidates:
-        """Return the most voted code of each pair that has enough votes."""
-        codes.sort()
+        """Return the most voted of sorted codes of each pair that has enough votes."""
         late = self._fewest - 1
-        enough = codes[: len(codes) - late] == codes[late:]
-        codes, votes = np.unique(codes[: len(codes) - late][enough], return_counts=True)
+        enough = codes[: max(len(codes) - late, 0)] == codes[late:]
+        codes, votes = np.unique(codes[: len(enough)][enough], return_counts=True)
         pair, place = np.divmod(codes, self._n_bins)
         by_votes = np.lexsort((-votes, pair))
         best = by_votes[np.unique(pair[by_votes], return_index=True)[1]]

@@ -201,15 +201,22 @@ def _look_up(
         differ = found[:, 0] != found[:, 1] if same else slice(None)
         pairs, shifts = found[differ], voted[differ]
         if len(pairs):
-            varied = {a: vary(one.sequence(a), variants[number])[0] for a in set(pairs[:, 0])}
+            (first, a), (second, b) = (
+                index.select(side, scratch)
+                for index, side in zip((one, other), pairs.T, strict=True)
+            )
+            varied = [vary(first.sequence(n), variants[number])[0] for n in range(len(first))]
             near = alignment.screen_near(
-                [varied[a] for a in pairs[:, 0]],
-                [other.sequence(b) for b in pairs[:, 1]],
+                [varied[n] for n in a],
+                [second.sequence(n) for n in b],
                 shifts,
                 reach=_TOLERANCE,
                 least=least,
             )
-            yield from _align(one, other, pairs[near], number, variants)
+            here = np.stack([a, b], axis=1)[near]
+            aligned = _align(first, second, here, number, variants)
+            for (x, y), pair in zip(pairs[near], aligned, strict=True):
+                yield pair._replace(first=int(x), second=int(y))
         scratch.release()
 
 
