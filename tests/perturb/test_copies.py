@@ -49,6 +49,9 @@ def test_a_copy_over_full_scale_is_float_wav_and_says_so(tmp_path: Path) -> None
     assert table["copy_format"].to_list() == ["FLOAT", "PCM_24"]
     copy = soundfile.read(table["filepath"][0], dtype="float32")[0]
     assert abs(copy).max() > 1.49
+    content = Path(table["filepath"][0]).read_bytes()
+    at = content.index(b"PEAK")
+    assert content[at + 12 : at + 16] == bytes(4)  # the time of writing: equal copies, equal bytes
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/*")}
     perturb(manifest=manifest, suite=str(suite), out=out)
     assert {path: path.stat().st_mtime_ns for path in out.glob("*/*")} == before

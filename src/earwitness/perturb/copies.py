@@ -122,4 +122,15 @@ def _write(stem: Path, samples: Samples, sample_rate_hz: int, *, kind: Format) -
             raise PerturbationError(
                 f"{kind}: {found} ({error.error_string}), expected --format wav"
             ) from error
+        if suffix == ".wav":
+            _clear_time(temporary)
     return path
+
+
+def _clear_time(path: Path) -> None:
+    """Clear the time of writing, which libsndfile puts into the PEAK chunk of WAV of floats."""
+    with path.open("r+b") as file:
+        at = file.read(128).find(b"PEAK")
+        if at >= 0:
+            file.seek(at + 12)  # after the chunk's name, its size and its version
+            file.write(bytes(4))
