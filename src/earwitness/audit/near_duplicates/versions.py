@@ -57,7 +57,7 @@ _STEPS = (4, 16)  # frames between windows of the query, and of the index
 _N_TABLES = 32
 _TOLERANCE = 4  # of shifts, in frames
 _CHUNK = 512  # recordings or pairs processed together, to bound memory
-_FRAMES_AT_ONCE = 1 << 18  # of recordings whose windows are hashed together
+_FRAMES_AT_ONCE = 1 << 16  # of recordings whose windows are hashed together
 
 
 class Scored(NamedTuple):
