@@ -27,6 +27,7 @@ from earwitness.evaluation.summarize import evaluate_counts
 from earwitness.report.comparison import read_comparison
 from earwitness.report.metric_tables import estimates_tables, write_estimates
 from earwitness.report.page import write_report
+from earwitness.report.tables import Cell, Column, Row, Table
 from frames import HOSTILE, audited, baseline, fail, keep, predictions
 
 HALF = Estimate(value=0.5, low=0.4, high=0.6, n_items=100, n_groups=50, method="m")
@@ -334,3 +335,15 @@ def test_the_same_metrics_give_the_same_bytes(
 ) -> None:
     page_of(metrics, tmp_path)
     assert (tmp_path / "report.html").read_bytes() == written.read_bytes()
+
+
+def test_names_are_not_cut_for_intervals_beside_values() -> None:
+    columns = [Column("detector", "text"), *(Column(f"metric {n}") for n in range(5))]
+    value = Cell("0.8591", short="0.8591\n.6141–.9591")
+    table = Table("wide", columns, [Row([Cell("a detector"), *[value] * 5])])
+    for width in (80, 105, 120, 200):
+        stream = StringIO()
+        Console(width=width, file=stream).print(table)
+        assert "a detector" in stream.getvalue()
+        assert "…" not in stream.getvalue()
+        assert ("0.8591 .6141–.9591" in stream.getvalue()) == (width > 105)

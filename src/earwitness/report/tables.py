@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 import polars as pl
 import rich.table
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
@@ -108,7 +109,9 @@ class Table:
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[rich.table.Table]:
         """Yield the table for the terminal."""
-        yield _rich_table(self, is_wide=options.max_width >= 105)  # intervals fit beside values
+        wide = _rich_table(self, is_wide=True)
+        is_wide = options.max_width >= max(105, _least_width(wide))  # intervals beside values
+        yield wide if is_wide else _rich_table(self, is_wide=False)
 
     @property
     def groups(self) -> Iterator[tuple[str, list[Sequence[Cell]]]]:
@@ -249,6 +252,14 @@ def _rich_table(table: Table, *, is_wide: bool) -> rich.table.Table:
     for row in table.foot:
         made.add_row(*_rich_cells(row.cells, table, is_wide=is_wide), style="dim")
     return made
+
+
+def _least_width(table: rich.table.Table) -> int:
+    """Return the width below which the table's text columns are cut."""
+    numbers = [column for column in table.columns if column.no_wrap]
+    cells = (max(cell_len(str(c)) for c in (n.header, *n.cells)) for n in numbers)
+    texts = (column.min_width or 0 for column in table.columns if not column.no_wrap)
+    return sum(cells) + sum(texts) + 2 * len(table.columns)
 
 
 def _rich_cells(cells: Sequence[Cell], table: Table, *, is_wide: bool) -> Iterator[Text]:
