@@ -125,6 +125,23 @@ def test_rows_name_their_perturbation_and_no_audio_is_written(
     assert not [path for path in out.rglob("*") if path.suffix in (".wav", ".flac", ".mp3")]
 
 
+def test_a_card_is_shown_with_its_part_of_the_matrix(
+    bench: Path, unbroken: dict[str, str], run: Run
+) -> None:
+    assert unbroken
+    out = bench / "unbroken"
+    rows = json.loads((out / "stress.json").read_text())["rows"]
+    name = rows[0]["detector"]
+    _, shown, _ = run("detectors", bench / name, "--stress", out, "--json")
+    (record,) = json.loads(shown)
+    assert record["stress"]["rows"] == [row for row in rows if row["detector"] == name]
+    _, shown, _ = run("detectors", bench / name, "--stress", out)
+    assert shown.index("licence") < shown.index(rows[0]["perturbation"])
+    result = run("detectors", "comb", "--stress", out)
+    assert result.code == 2
+    assert f"no row of comb, expected one of {name}" in result.err
+
+
 def test_an_unknown_suite_and_two_manifests_are_refused(bench: Path, run: Run) -> None:
     result = run("stress", "--manifest", bench / "m.csv", "--suite", "loud", "--out", bench / "no")
     assert result.code == 2

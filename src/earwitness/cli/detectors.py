@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from earwitness.core.cards import DetectorCard
     from earwitness.detectors.base import Detector
     from earwitness.detectors.loading import Listing
+    from earwitness.evaluation.stress import Matrix
 
 
 def detectors(
@@ -28,6 +29,10 @@ def detectors(
         ),
     ] = None,
     *,
+    stress: Annotated[
+        Path | None,
+        option("DIR", "Folder of a stress test; show what it measured of each detector, too."),
+    ] = None,
     as_json: Annotated[bool, switch("--json", "Print JSON to stdout.")] = False,
 ) -> None:
     """List detectors with the location of their weights, or how to get them.
@@ -37,12 +42,44 @@ def detectors(
     from earwitness.detectors.loading import list_detectors, look_up
 
     listings = [look_up(name) for name in names] if names else list_detectors()
+    measured = [_measured(stress, listing) for listing in listings] if stress else None
     if as_json:
-        print(json.dumps([_listing_record(each) for each in listings], indent=2, allow_nan=False))
+        records = list(map(_listing_record, listings))
+        for record, matrix in zip(records, measured or (), strict=bool(measured)):
+            record["stress"] = matrix.model_dump(mode="json")
+        print(json.dumps(records, indent=2, allow_nan=False))
         return
-    for listing in listings:
+    for at, listing in enumerate(listings):
         for line in _describe(listing, width=console.out.width, in_full=bool(names)):
             console.out.print(line)
+        if measured:
+            _print_measured(measured[at])
+
+
+def _measured(folder: Path, listing: Listing) -> Matrix:
+    """Return the rows of a detector in a stress test."""
+    from earwitness.evaluation.stress import STRESS_JSON, read_matrix
+
+    matrix = read_matrix(folder / STRESS_JSON if folder.is_dir() else folder)
+    name = listing.card.name if listing.card else listing.asked
+    own = {
+        part: [row for row in getattr(matrix, part) if row.detector == name]
+        for part in ("rows", "sensitivity")
+    }
+    if not own["rows"]:
+        tested = ", ".join(dict.fromkeys(row.detector for row in matrix.rows))
+        raise UsageError(f"{folder}: no row of {name}, expected one of {tested or 'none'}")
+    return type(matrix).model_validate(dict(matrix) | own)
+
+
+def _print_measured(matrix: Matrix) -> None:
+    from earwitness.report.stress import describe_sensitivity, sensitivity_table, stress_table
+
+    for table in (stress_table(matrix), sensitivity_table(matrix)):
+        if table.rows:
+            console.out.print(table, "")
+    for text in describe_sensitivity(matrix):
+        console.out.print(text)
 
 
 def _describe(listing: Listing, *, width: int, in_full: bool) -> list[Text]:
