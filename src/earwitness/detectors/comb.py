@@ -283,11 +283,8 @@ def find_traces(
 def _lines_of(residual: NDArray[np.float32], combs: Sequence[Comb]) -> Comb:
     """Return the first comb, or one of its divisors or multiples that has its lines.
 
-    Lines every 50 Hz are also combs of 12.5 Hz, of which only every fourth tooth stands out, and of
-    100 Hz, which leaves out every other line.
+    Lines every 50 Hz are combs of 12.5 Hz, too, of which few teeth stand out, and of 100 Hz.
     """
-    if not combs:
-        return Comb(0.0, 0.0, 0)
     found, *others = combs
     others.sort(key=lambda comb: comb.period_hz)
     for finer in reversed(others):
@@ -300,17 +297,14 @@ def _lines_of(residual: NDArray[np.float32], combs: Sequence[Comb]) -> Comb:
 
 
 def _stands_out_between(residual: NDArray[np.float32], fine: Comb, coarse: Comb) -> bool | None:
-    """Return whether the teeth that a coarser comb lacks are at least half as high as its own.
-
-    ``None`` if its period is not a multiple of the other's.
-    """
+    """Return whether teeth that a coarser comb lacks are half as high as its; ``None``: not one."""
     ratio = coarse.period_hz / fine.period_hz
     if ratio < 1.5 or abs(ratio - round(ratio)) > 1e-6:
         return None
     levels = fold(residual, fine.period_hz)
     heights = levels[0] - np.median(levels.mean(axis=1))
-    numbers = np.ceil(BAND_HZ[0] / fine.period_hz) + np.arange(len(heights))
-    is_shared = numbers % round(ratio) == 0
+    first = np.ceil(BAND_HZ[0] / fine.period_hz)
+    is_shared = (first + np.arange(len(heights))) % round(ratio) == 0
     return bool(heights[~is_shared].mean() >= heights[is_shared].mean() / 2)
 
 
