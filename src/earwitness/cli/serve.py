@@ -24,6 +24,10 @@ def serve(
     host: Annotated[
         str, option("HOST", "Address to listen on; others than loopback are open to the network.")
     ] = "127.0.0.1",
+    public_name: Annotated[
+        str | None,
+        option("NAME", "Name of a proxy that passes requests on, as of a Hugging Face Space."),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
     keep: Annotated[
         Path | None,
@@ -68,6 +72,7 @@ def serve(
         opened,
         load_suite("quick"),
         host=host,
+        public_name=public_name,
         port=port,
         runs=runs,
         keep=keep,

@@ -43,7 +43,12 @@ _TYPES = {
 
 
 def make_app(
-    songs: Songs, runs: Runs, *, host: str = "127.0.0.1", limit_mb: int = UPLOAD_LIMIT_MB
+    songs: Songs,
+    runs: Runs,
+    *,
+    host: str = "127.0.0.1",
+    public_name: str | None = None,
+    limit_mb: int = UPLOAD_LIMIT_MB,
 ) -> Starlette:
     """Return the application.
 
@@ -51,6 +56,7 @@ def make_app(
         songs: Uploaded songs, whose thread runs.
         runs: Runs to show.
         host: The host that the server listens on.
+        public_name: Name of a proxy before it, reached by HTTPS.
         limit_mb: Largest upload.
     """
     site = _Site(songs, runs, limit_mb)
@@ -71,7 +77,7 @@ def make_app(
             Route("/runs/{token}/audio/{audio}", site.run_audio),
             Mount("/static", StaticFiles(packages=[("earwitness.web", "static")])),
         ],
-        middleware=[Middleware(Guard, host=host)],
+        middleware=[Middleware(Guard, host=host, public_name=public_name)],
         exception_handlers={HTTPException: _refuse, EarwitnessError: _explain},
     )
 

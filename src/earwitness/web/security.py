@@ -44,10 +44,11 @@ class Guard:
         app: The application.
         host: The host that the server listens on. If it is not loopback, any address is accepted
             besides, since only names can be pointed elsewhere.
+        public_name: Name of a proxy that passes requests on, and is reached by HTTPS.
     """
 
-    def __init__(self, app: ASGIApp, *, host: str) -> None:
-        self._app, self._host = app, host
+    def __init__(self, app: ASGIApp, *, host: str, public_name: str | None = None) -> None:
+        self._app, self._host, self._public_name = app, host, public_name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -74,6 +75,7 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD") and headers.get("origin") not in (
             None,
             f"http://{host}",
+            f"https://{self._public_name}",
         ):
             return PlainTextResponse("requests of other sites are refused", 403)
         return None
@@ -83,7 +85,7 @@ class Guard:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
-        if is_loopback(name) or name == self._host:
+        if is_loopback(name) or name in (self._host, self._public_name):
             return True
         if is_loopback(self._host):
             return False

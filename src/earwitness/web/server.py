@@ -23,6 +23,7 @@ def run_server(
     suite: Suite,
     *,
     host: str,
+    public_name: str | None,
     port: int,
     runs: Path | None,
     keep: Path | None,
@@ -36,7 +37,7 @@ def run_server(
     shown = f"[{host}]" if ":" in host else host
     songs = Songs(detectors, suite, keep=keep, time_limit_s=time_limit_s)
     with listener, songs:
-        app = make_app(songs, Runs(runs), host=host)
+        app = make_app(songs, Runs(runs), host=host, public_name=public_name)
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, timeout_graceful_shutdown=3
         )
