@@ -44,7 +44,7 @@ class Credentials(NamedTuple):
 def read_credentials(path: Path) -> Credentials:
     """Return what the C2PA manifest of a file claims, or why that is not known."""
     try:
-        import c2pa  # type: ignore[import-not-found, unused-ignore]
+        import c2pa
     except ImportError:
         return Credentials("not checked: it needs earwitness[c2pa]", {})
     try:
