@@ -65,10 +65,12 @@ def test_a_suite_of_a_file_has_names_kinds_and_a_seed(tmp_path: Path) -> None:
         "seed: 3\nperturbations:\n- polarity\n"
         "- {name: gain_db_+3, kind: gain, options: {gain_db: 3}}\n"
     )
-    suite = read_suite(file)
+    suite = read_suite(file, seed=9)
     assert suite.seed == 3
     drawn = [entry.draw(seed=3, item="a").parameters for entry in suite.perturbations]
     assert drawn == [{}, {"gain_db": 3}]
+    file.write_text("perturbations: [polarity]")
+    assert read_suite(file, seed=9).seed == 9
 
 
 @pytest.mark.parametrize(

@@ -89,16 +89,22 @@ def load_suite(name: str, *, seed: int = 0) -> Suite:
     elif name == "full":
         names = tuple(name for name in PERTURBATIONS if PERTURBATIONS.is_built_in(name))
     else:
-        return read_suite(Path(name))
+        return read_suite(Path(name), seed=seed)
     return Suite(perturbations=tuple(Entry(name=name) for name in names), seed=seed)
 
 
-def read_suite(path: Path) -> Suite:
-    """Read a suite from a YAML file; ``PerturbationError`` if it is missing or invalid."""
+def read_suite(path: Path, *, seed: int = 0) -> Suite:
+    """Read a suite from a YAML file, with a seed if it has none of its own.
+
+    Raises:
+        PerturbationError: The file is missing or invalid.
+    """
     if not path.is_file():
         raise PerturbationError(f"{missing(path)}; expected {_EXPECTED}")
     try:
-        return Suite.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        seeded = {"seed": seed} | content if isinstance(content, dict) else content
+        return Suite.model_validate(seeded)
     except ValidationError as error:
         raise PerturbationError(f"{path}: {first_problem(error)}") from None
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
