@@ -5,21 +5,29 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TESTS  := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test kills lint docs bench simulate mutate clean
+.PHONY: demo test kills lint style types docs bench simulate mutate clean
 
 demo: $(READY)
 	$(BIN)/earwitness demo --out demo-run
 
-test: $(READY) lint
-	$(TESTS)
+# Types and imports are checked beside the tests, and told after them.
+test: $(READY) style
+	@$(MAKE) --no-print-directory types >$(VENV)/types.log 2>&1 & types=$$!; \
+	echo $(TESTS); $(TESTS); tested=$$?; \
+	wait $$types; typed=$$?; cat $(VENV)/types.log; \
+	exit $$((tested || typed))
 
 # A run is killed once where it resumes; this kills it often, at random moments.
 kills: $(READY)
 	EARWITNESS_TEST_KILLS=4 $(BIN)/python -m pytest tests/cli -k kill
 
-lint: $(READY)
+lint: style types
+
+style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
