@@ -85,6 +85,8 @@ def test_the_run_folder_holds_all_of_it(done: Path) -> None:
         *("final_ood_comparison.csv", "final_ood_comparison.tex", "manifests/set.csv"),
         *("preds/set/one.csv", "preds/set/two.csv", "store/one.jsonl", "store/two.jsonl"),
     }
+    resolved = (done / "run" / "bench.yaml").read_text()
+    assert "earwitness bench run bench.yaml --out ANOTHER_FOLDER\n" in resolved
     rows = read_table(done / "run" / "final_ood_comparison.csv")
     assert [(row["model"], row["dataset"], row["n"]) for row in rows] == [
         ("one", "set", "8"),

@@ -202,7 +202,7 @@ def write_resolved(config: BenchConfig, path: Path) -> None:
         )
     content = config.model_dump(mode="json", exclude_none=True) | {"out": "."}
     body = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-    text = f"{_RESOLVED}#   earwitness bench run {BENCH_YAML} --out ANOTHERFOLDER\n{body}"
+    text = f"{_RESOLVED}#   earwitness bench run {BENCH_YAML} --out ANOTHER_FOLDER\n{body}"
     if found != text:
         write_text(path, text)
 
