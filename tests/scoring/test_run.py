@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from builders import write_tone
+from earwitness.bench.diff import open_run
 from earwitness.core.errors import RunError, UsageError
 from earwitness.detectors.base import Detector
 from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
@@ -137,5 +138,8 @@ def test_a_run_of_parquet_parts_says_the_same_as_one_of_csv(
     shutil.copy(path / "part-00000.parquet", path.with_name(".mine.parquet.new"))
     assert find_predictions(out) == find_predictions(path) == [path]
     assert [p.n_done for p in read_progress(out)] == [6]
+    opened = open_run(out)
+    assert opened.predictions == {"mine": {"one": path}}
+    assert opened.manifests["one"].digest == manifest.digest
     score_into_run([manifest], [detector], out, options=csv)
     assert find_predictions(out) == [again]

@@ -24,6 +24,7 @@ from earwitness.core.manifest import Manifest
 from earwitness.evaluation.compare import Line, compare
 from earwitness.evaluation.identity import deduplicate
 from earwitness.evaluation.rows import Inputs, load_rows, open_sources
+from earwitness.scoring.options import Form
 from earwitness.scoring.run import predictions_path
 from earwitness.scoring.run_folder import RUN_JSON, read_run
 from earwitness.splits.manifests import read_manifest
@@ -31,12 +32,19 @@ from earwitness.splits.manifests import read_manifest
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run folder: its ``run.json``, manifests by name, and prediction files by detector."""
+    """A run folder: its ``run.json``, manifests by name, and prediction files.
+
+    These are by detector and manifest, of the format that ``run.json`` names.
+    """
 
     folder: Path
     described: dict[str, Any]
     manifests: dict[str, Manifest]
-    predictions: dict[str, list[Path]]
+    predictions: dict[str, dict[str, Path]]
+
+    def list_predictions(self, detector: str) -> list[Path]:
+        """Return the prediction files of a detector."""
+        return list(self.predictions[detector].values())
 
 
 def diff_runs(first: Path, second: Path, *, seed: int = 0) -> RunDiff:
@@ -59,7 +67,10 @@ def diff_runs(first: Path, second: Path, *, seed: int = 0) -> RunDiff:
         second=str(second),
         changes=list(_changes(one, two)),
         rows=[_diff_rows(one.manifests[name], two.manifests[name]) for name in shared],
-        scores=[_diff_scores(d, one.predictions[d], two.predictions[d], seed) for d in detectors],
+        scores=[
+            _diff_scores(d, one.list_predictions(d), two.list_predictions(d), seed)
+            for d in detectors
+        ],
     )
 
 
@@ -69,10 +80,16 @@ def open_run(folder: Path) -> OpenedRun:
     if described is None:
         raise RunError(f"{folder}: no {RUN_JSON}, expected a run folder")
     names, detectors = list(described["manifests"]), [c["name"] for c in described["detectors"]]
-    paths = {name: folder / MANIFESTS / f"{file_stem(name)}.csv" for name in names}
-    manifests = {name: read_manifest(path) for name, path in paths.items() if path.is_file()}
+    is_parquet = described["options"].get("format") == "parquet"
+    form: Form = "parquet" if is_parquet else "csv"
+    paths = {name: folder / MANIFESTS / f"{file_stem(name)}.{form}" for name in names}
+    manifests = {name: read_manifest(path) for name, path in paths.items() if path.exists()}
     written = {
-        detector: [p for n in names if (p := predictions_path(folder, n, detector)).is_file()]
+        detector: {
+            name: path
+            for name in names
+            if (path := predictions_path(folder, name, detector, form)).exists()
+        }
         for detector in detectors
     }
     found = {detector: paths for detector, paths in written.items() if paths}

@@ -15,7 +15,6 @@ from earwitness.bench.diff import open_run
 from earwitness.core.errors import RunError
 from earwitness.core.remote import is_url
 from earwitness.scoring.prediction_files import read_predictions
-from earwitness.scoring.run import predictions_path
 
 PAGE_SIZE = 100
 OUTCOMES = ("wrong", "right", "abstained", "failed")
@@ -69,9 +68,8 @@ def read_items(folder: Path) -> RunItems:
     parts: list[pl.DataFrame] = []
     files: list[str] = []
     for dataset, manifest in run.manifests.items():
-        for detector in run.predictions:
-            path = predictions_path(folder, dataset, detector)
-            if not path.is_file():
+        for detector, paths in run.predictions.items():
+            if (path := paths.get(dataset)) is None:
                 continue
             frame = pl.concat([one.frame for one in read_predictions(path)], how="diagonal")
             if not frame["filepath"].equals(manifest.frame["filepath"]):
