@@ -82,14 +82,14 @@ def run(music: Path, fakeprint: Path, tmp_path_factory: pytest.TempPathFactory) 
         n_fakemusiccaps_fake=10,
     )
     golden = music.parent / "golden" / "specnn_amplitude"
-    judges = (
+    scored_by = (
         DetectorSection(name="specnn_amplitude", weights=golden),
         DetectorSection(name=str(fakeprint)),
     )
     config = BenchConfig(
         out=out,
         data=DataSection(splits=splits),
-        detectors=judges,
+        detectors=scored_by,
         audit=AuditSection(enabled=False),  # test_audit_of_real_music has more of it
     )
     return run_benchmark(config, watcher=Watching())
