@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from earwitness.core.manifest import Manifest
 from earwitness.detectors.base import FileDetector
 from earwitness.detectors.command import CommandDetector
 from earwitness.detectors.loading import hash_weights, look_up, open_detector
+from earwitness.perturb.suites import Entry, Suite
+from earwitness.scoring.options import ScoringOptions
 from earwitness.scoring.predict import predict
+from earwitness.scoring.stress import score_perturbed
 from foreign import describe
 
 run = run_fixture
@@ -227,6 +231,32 @@ def test_it_runs_through_bench_and_report(tmp_path: Path, run: Run) -> None:
     scores = (tmp_path / "run" / "preds" / "set" / "theirs.csv").read_bytes()
     assert run("bench", "run", tmp_path / "bench.yaml").code == 0
     assert (tmp_path / "run" / "preds" / "set" / "theirs.csv").read_bytes() == scores
+
+
+def test_a_stress_test_gives_it_perturbed_copies_that_vanish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "copies").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "copies"))
+    script = """\
+import sys, tempfile, soundfile
+for line in sys.stdin:
+    samples, _ = soundfile.read(line[:-1])
+    print(line[:-1], 0.25 + samples.max() / 4, sep="\\t" if samples.max() < 0.5 else "\\tloud ")
+"""
+    name = write_program(tmp_path / "d", script, output="logit")
+    gains = [Entry(name=f"gain_{db}", kind="gain", options={"gain_db": db}) for db in (-20.0, 9.0)]
+    suite = Suite(perturbations=(*gains, Entry(name="offset_window_+0.5")))
+    manifest = write_files(tmp_path / "sound", 2)
+    found = score_perturbed(
+        manifest, [open_program(name)], suite, tmp_path / "out", options=ScoringOptions()
+    )
+    assert not [*(tmp_path / "copies").iterdir()]
+    clean, quiet, loud, moved = (each.frame for each in found.values())
+    shares = (quiet["logit"] - 0.25) / (clean["logit"] - 0.25)
+    np.testing.assert_allclose(shares, 10 ** (-20 / 20), rtol=1e-5)
+    assert loud["error"][0].startswith("the program printed 'loud 0.4")
+    assert moved["error"].to_list() == ["scored whole, it has no windows to move"] * 2
 
 
 def test_listen_shows_its_score(tmp_path: Path, run: Run) -> None:

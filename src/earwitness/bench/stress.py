@@ -66,7 +66,7 @@ def run_stress(
 
     Args:
         manifest: The items.
-        detectors: Detectors of clips.
+        detectors: The detectors.
         suite: The perturbations.
         out: The run folder; the same call resumes what was stopped there.
         options: Scoring options.

@@ -36,7 +36,7 @@ def stress(
     *,
     detector: Annotated[
         list[str] | None,
-        option("NAMES", "Detectors of clips, by name, hub id or folder, comma-separated."),
+        option("NAMES", "Detectors, by name, hub id or folder, comma-separated."),
     ] = None,
     manifest: Annotated[list[str] | None, option("FILE", "The manifest.")] = None,
     out: Annotated[

@@ -59,7 +59,7 @@ def write_copies(
                     else:
                         source = source or _read(path)
                         changed = apply_to(drawn, *source)
-                    copy = _write(folder / entry.name / stem, *changed, kind=kind)
+                    copy = write_samples(folder / entry.name / stem, *changed, kind=kind)
             except (AudioError, PerturbationError) as reason:
                 error = str(reason)
             more = {f"perturbation_{name}": str(v) for name, v in drawn.parameters.items()}
@@ -103,8 +103,23 @@ def _existing(folder: Path, stem: str, kind: Format) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _write(stem: Path, samples: Samples, sample_rate_hz: int, *, kind: Format) -> Path:
-    """Write 24-bit FLAC, or WAV of floats where samples exceed full scale, atomically."""
+def write_samples(
+    stem: Path, samples: Samples, sample_rate_hz: int, *, kind: Format = "flac"
+) -> Path:
+    """Write 24-bit FLAC, or WAV of floats if asked for or where samples exceed full scale.
+
+    Args:
+        stem: Path without the suffix.
+        samples: ``(n_channels, n_samples)``.
+        sample_rate_hz: Their rate.
+        kind: The format.
+
+    Returns:
+        The path, which appears once the file is complete.
+
+    Raises:
+        PerturbationError: FLAC cannot have this rate or number of channels.
+    """
     import soundfile
 
     suffix = ".wav" if kind == "wav" or np.abs(samples).max() > 1 else ".flac"

@@ -13,10 +13,9 @@ from typing import Any
 
 import polars as pl
 
-from earwitness.core.errors import UsageError
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
-from earwitness.detectors.base import AnyDetector, FileDetector
+from earwitness.detectors.base import AnyDetector
 from earwitness.perturb.suites import Entry, Suite
 from earwitness.scoring.options import ScoringOptions
 from earwitness.scoring.perturbed import CLEAN, Recipe
@@ -36,20 +35,15 @@ def score_perturbed(
 
     Args:
         manifest: The items.
-        detectors: Detectors of clips.
+        detectors: The detectors. One that reads files itself gets temporary copies of all items.
         suite: The perturbations; ``clean`` is added. Draws also depend on its seed and the item.
         out: The run folder.
         options: Scoring options.
         more: Further options of ``score_into_run``.
 
     Raises:
-        UsageError: A detector reads files itself.
         RunError: See ``score_into_run``.
     """
-    for detector in detectors:
-        if isinstance(detector, FileDetector):
-            name = detector.card.name
-            raise UsageError(f"{name}: reads whole files itself, expected a detector of clips")
     entries = [Entry(name=CLEAN), *(e for e in suite.perturbations if e.name != CLEAN)]
     recipes = [_recipe(entry, suite.seed) for entry in entries]
     manifests = [_perturbed(manifest, recipe) for recipe in recipes]

@@ -1,23 +1,29 @@
 """Score whole files with detectors that read them themselves, a few calls at a time.
 
-A call has up to the detector's ``batch_size`` files; a file is finished when its call is.
+A call has up to the detector's ``batch_size`` files; a file is finished when its call is. Of
+items under perturbations it gets temporary copies, of clean ones as well.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from earwitness.core.cache import local_copy
 from earwitness.core.cards import Windows
+from earwitness.core.errors import AudioError, PerturbationError
+from earwitness.core.io import file_stem
 from earwitness.core.predictions import FileScore, WindowScore
 from earwitness.detectors.base import FileDetector
 from earwitness.scoring.batching import FileScores
 from earwitness.scoring.clips import Job
+from earwitness.scoring.perturbed import perturbed_audio
 
 
 @dataclass(kw_only=True)
@@ -30,7 +36,7 @@ class FileTally(FileScores):
     @staticmethod
     def key(job: Job) -> Job:
         """Return the key of a job's scores; nothing is skipped."""
-        return Job(job.path)
+        return Job(job.path, recipe=job.recipe)
 
 
 def score_whole_files(
@@ -58,8 +64,7 @@ def score_whole_files(
             while len(pending) < detector.n_parallel and not should_stop():
                 if (some := next(todo, None)) is None:
                     break
-                paths = [job.path for job in some]
-                pending[pool.submit(_score_existing, detector, paths)] = some
+                pending[pool.submit(_score_existing, detector, some)] = some
             if not pending:
                 return
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -69,20 +74,41 @@ def score_whole_files(
                     on_done(job, score.error is None)
 
 
-def _score_existing(detector: FileDetector, paths: Sequence[str]) -> list[float | str]:
+def _score_existing(detector: FileDetector, jobs: Sequence[Job]) -> list[float | str]:
     """Return the logit of each file or the reason why there is none; missing files are not sent."""
-    found: dict[str, float | str] = dict.fromkeys(paths, "no such file")
-    there: dict[str, str] = {}
-    for path in paths:
-        try:
-            copy = local_copy(path)
-        except OSError as error:
-            found[path] = error.strerror or str(error)
-        else:
-            there |= {path: copy} if os.path.isfile(copy) else {}  # noqa: PTH113 - any text is a path
-    scores = detector.score_files([*there.values()]) if there else ()
-    found |= dict(zip(there, scores, strict=True))
-    return [found[path] for path in paths]
+    found: dict[Job, float | str] = {}
+    there: dict[str, Job] = {}
+    with tempfile.TemporaryDirectory(prefix="earwitness-") as folder:
+        for n, job in enumerate(jobs):
+            try:
+                there[_open_file(job, Path(folder, str(n)))] = job
+            except AudioError as error:
+                found[job] = error.reason
+            except OSError as error:
+                found[job] = error.strerror or str(error)
+        for path, score in zip(there, detector.score_files([*there]), strict=True) if there else ():
+            job = there[path]
+            found[job] = score.replace(path, job.path) if isinstance(score, str) else score
+    return [found[job] for job in jobs]
+
+
+def _open_file(job: Job, folder: Path) -> str:
+    """Return the path of a file here, in ``folder`` if it is perturbed; ``AudioError``."""
+    if job.recipe is None:
+        path = local_copy(job.path)
+        if not os.path.isfile(path):  # noqa: PTH113 - any text is a path
+            raise AudioError(job.path, "no such file")
+        return path
+    from earwitness.perturb.copies import write_samples
+
+    samples, info, _, mover = perturbed_audio(job.path, job.recipe)
+    if mover is not None:
+        raise AudioError(job.path, "scored whole, it has no windows to move")
+    stem = folder / file_stem(Path(job.path).stem)
+    try:
+        return str(write_samples(stem, samples, info.sample_rate_hz))
+    except PerturbationError as error:
+        raise AudioError(job.path, str(error)) from error
 
 
 def _file_score(found: float | str) -> FileScore:
