@@ -47,11 +47,12 @@ class Tilt(FieldsAsParameters):
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return filtered samples, which may exceed full scale."""
+        from scipy import fft
+
         n_samples = samples.shape[1]
-        octaves = np.log2(
-            np.maximum(np.fft.rfftfreq(2 * n_samples, 1 / sample_rate_hz), 31.25) / 1000
-        )
-        spectrum = np.fft.rfft(samples, n=2 * n_samples, axis=-1)
-        spectrum *= 10 ** (self.tilt_db_per_octave * octaves / 20)
-        tilted = np.fft.irfft(spectrum, n=2 * n_samples, axis=-1)[:, :n_samples]
+        n_fft = fft.next_fast_len(2 * n_samples, real=True)  # prime factors can cost ten times
+        frequencies_hz = np.maximum(fft.rfftfreq(n_fft, 1 / sample_rate_hz), 31.25)
+        spectrum = fft.rfft(samples.astype(np.float64), n_fft)
+        spectrum *= 10 ** (self.tilt_db_per_octave * np.log2(frequencies_hz / 1000) / 20)
+        tilted = fft.irfft(spectrum, n_fft)[:, :n_samples]
         return tilted.astype(np.float32), sample_rate_hz

@@ -31,9 +31,7 @@ class Noise(FieldsAsParameters):
 
     def apply(self, samples: Samples, sample_rate_hz: int) -> tuple[Samples, int]:
         """Return samples with noise, which may exceed full scale."""
-        noise = np.random.default_rng(self.noise_seed).standard_normal(samples.shape)
-        if self.color == "pink":
-            noise = _make_pink(noise)
+        noise = self._draw_noise(*samples.shape)
         signal_power = np.mean(np.square(samples, dtype=np.float64))
         noise_power = np.mean(np.square(noise))
         if not signal_power or not noise_power:
@@ -41,10 +39,15 @@ class Noise(FieldsAsParameters):
         scale = np.sqrt(signal_power / noise_power) * 10 ** (-self.snr_db / 20)
         return (samples + scale * noise).astype(np.float32), sample_rate_hz
 
+    def _draw_noise(self, n_channels: int, n_samples: int) -> NDArray[np.float64]:
+        """Return noise; the power of pink noise falls by 3 dB an octave."""
+        from scipy import fft
 
-def _make_pink(white: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return noise whose power falls by 3 dB an octave, without its constant part."""
-    spectrum = np.fft.rfft(white, axis=-1)
-    spectrum[:, 1:] /= np.sqrt(np.arange(1, spectrum.shape[1]))
-    spectrum[:, 0] = 0
-    return np.fft.irfft(spectrum, n=white.shape[1], axis=-1)
+        rng = np.random.default_rng(self.noise_seed)
+        if self.color == "white":
+            return rng.standard_normal((n_channels, n_samples))
+        n_fft = fft.next_fast_len(n_samples, real=True)
+        spectrum = fft.rfft(rng.standard_normal((n_channels, n_fft)))
+        spectrum[:, 1:] /= np.sqrt(np.arange(1, spectrum.shape[1]))
+        spectrum[:, 0] = 0
+        return fft.irfft(spectrum, n_fft)[:, :n_samples]
