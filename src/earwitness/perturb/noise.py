@@ -50,4 +50,5 @@ class Noise(FieldsAsParameters):
         spectrum = fft.rfft(rng.standard_normal((n_channels, n_fft)))
         spectrum[:, 1:] /= np.sqrt(np.arange(1, spectrum.shape[1]))
         spectrum[:, 0] = 0
-        return fft.irfft(spectrum, n_fft)[:, :n_samples]
+        pink: NDArray[np.float64] = fft.irfft(spectrum, n_fft)[:, :n_samples]
+        return pink
