@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from benches import write_bench
 from builders import write_tone
+from cli.conftest import Run
 from earwitness.core.io import refusal
+from earwitness.evaluation.summarize import summarize
+from earwitness.report.comparison import write_comparison
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits as POSIX has them")
 
@@ -44,9 +49,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tone(root / "music" / "real" / "0.wav", seconds=0.6)
     write_tone(root / "music" / "fake" / "mill" / "♫ 1.wav", seconds=0.6)
     (root / "p.csv").write_text("filepath,target,logit,pred_prob,pred_label\n" + rows)
-    done = call(root, "summarize p.csv --output-csv c.csv")
-    assert done.returncode == 0, done.stderr
+    write_comparison([one.row for one in summarize([root / "p.csv"])], root / "c.csv")
     return root
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, which this process works in."""
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def call(
@@ -64,21 +75,27 @@ def call(
     )
 
 
-def no_bytes() -> None:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+@contextmanager
+def no_bytes() -> Iterator[None]:
+    """Let no file of this process grow; Python ignores the signal that comes with it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_full_disk_is_told_in_one_line(folder: Path, name: str) -> None:
-    done = call(folder, COMMANDS[name], no_bytes)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    last = done.stderr.strip().splitlines()[-1]
+def test_a_full_disk_is_told_in_one_line(here: Path, name: str, run: Run) -> None:
+    with no_bytes():
+        done = run(*COMMANDS[name].split())
+    assert done.code == 2, done.err
+    assert "Traceback" not in done.err
+    last = done.err.strip().splitlines()[-1]
     assert last.startswith("earwitness: ")
     assert "File too large" in last
-    new = folder / "new"
+    new = here / "new"
     assert (
         not [p for p in new.rglob("*") if p.is_file() and p.stat().st_size] if new.exists() else 1
     )
@@ -96,24 +113,25 @@ in_an_ascii_path = pytest.mark.skipif(
         pytest.param(
             {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, marks=in_an_ascii_path
         ),
-        {"COLUMNS": "40"},
-        {"PYTHONIOENCODING": "ascii"},
+        {"COLUMNS": "40", "PYTHONIOENCODING": "ascii"},
     ],
 )
-def test_narrow_and_old_terminals(folder: Path, environment: dict[str, str]) -> None:
-    done = call(folder, "summarize p.csv --output-csv again.csv", **environment)
+def test_narrow_and_old_terminals(here: Path, environment: dict[str, str], run: Run) -> None:
+    done = call(here, "summarize p.csv --output-csv narrow.csv", **environment)
     assert done.returncode == 0, done.stderr
-    assert (folder / "again.csv").read_bytes() == (folder / "c.csv").read_bytes()
+    assert run("summarize", "p.csv", "--output-csv", "wide.csv").code == 0
+    assert (here / "narrow.csv").read_bytes() == (here / "wide.csv").read_bytes()
 
 
 @in_an_ascii_path
-@pytest.mark.parametrize("utf8", ["0", "1"])
-def test_file_names_are_the_same_in_every_locale(folder: Path, utf8: str) -> None:
-    out = f"in-{utf8}"
-    locale = {"LC_ALL": "C", "PYTHONUTF8": utf8, "PYTHONCOERCECLOCALE": "0"}
-    done = call(folder, f"splits --folder music --out-dir {out}", **locale)
+def test_file_names_are_the_same_in_every_locale(here: Path, run: Run) -> None:
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = call(here, "splits --folder music --out-dir ascii", **locale)
     assert done.returncode == 0, done.stderr
-    assert "♫ 1.wav" in (folder / out / "music_fake_1.csv").read_text(encoding="utf-8")
+    assert run("splits", "--folder", "music", "--out-dir", "utf8").code == 0
+    found = (here / "ascii" / "music_fake_1.csv").read_text(encoding="utf-8")
+    assert "♫ 1.wav" in found
+    assert found == (here / "utf8" / "music_fake_1.csv").read_text(encoding="utf-8")
 
 
 def test_a_path_that_is_no_text_is_one_line(folder: Path) -> None:
@@ -140,6 +158,7 @@ def test_workers_score_with_stderr_closed(folder: Path) -> None:
 
 @pytest.mark.parametrize("closed", [0, 1, 2])
 def test_closed_streams(folder: Path, closed: int) -> None:
-    done = call(folder, "summarize p.csv --output-csv shut.csv", lambda: os.close(closed))
+    command = f"splits --folder music --out-dir shut-{closed}"
+    done = call(folder, command, lambda: os.close(closed))
     assert done.returncode == 0, done.stderr
-    assert (folder / "shut.csv").read_bytes() == (folder / "c.csv").read_bytes()
+    assert "♫ 1.wav" in (folder / f"shut-{closed}" / "music_fake_1.csv").read_text("utf-8")
