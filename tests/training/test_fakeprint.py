@@ -14,7 +14,7 @@ from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest
 from earwitness.detectors.loading import open_detector
 from earwitness.scoring.predict import predict
-from earwitness.training.fakeprint import train_fakeprint
+from earwitness.training.fakeprint import list_sources, train_fakeprint
 
 
 def write_noise(path: Path, seed: int, *, comb: bool) -> None:
@@ -53,6 +53,18 @@ def test_learns_to_separate_the_classes(manifest: Manifest, tmp_path: Path) -> N
     opened = open_detector(str(tmp_path / "mine"))
     (prediction,) = predict([Manifest("new", frame, (tmp_path,))], [opened], n_workers=0)
     assert prediction.frame["pred_label"].to_list() == [0, 1]
+
+
+def test_sources_are_datasets_and_splits_or_names_of_manifests() -> None:
+    frame = pl.DataFrame({"filepath": ["a.wav"], "target": [1]})
+    manifests = [
+        Manifest("plain", frame),
+        Manifest("whole", frame.with_columns(source_dataset=pl.lit("FMA"))),
+        Manifest(
+            "part", frame.with_columns(source_dataset=pl.lit("FMA"), split_tag=pl.lit("test"))
+        ),
+    ]
+    assert list_sources(manifests) == ("FMA", "FMA test", "plain")
 
 
 def test_the_card_records_the_training_items(manifest: Manifest, tmp_path: Path) -> None:

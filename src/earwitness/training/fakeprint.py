@@ -134,7 +134,8 @@ def list_sources(manifests: list[Manifest]) -> tuple[str, ...]:
     """Return the datasets and splits of manifests, by default their names."""
     origins: set[str] = set()
     for manifest in manifests:
-        pairs = manifest.frame.select("source_dataset", "split_tag").unique().iter_rows()
+        given = {"source_dataset", "split_tag"} & set(manifest.frame.columns)
+        pairs = manifest.frame.select(sorted(given)).unique().iter_rows() if given else [()]
         origins |= {" ".join(filter(None, pair)) or manifest.name for pair in pairs}
     return tuple(sorted(origins))
 
