@@ -1,99 +1,82 @@
-"""The stress matrix of the documentation: comb, box and a fakeprint under every perturbation.
+"""The stress matrix of the documentation: every item of a folder of test audio.
 
-Conventions: as many fakes as reals, in turn. Excerpts are the middle 20 s of a file, cut without
-decoding. The fakeprint is fitted on other tracks and Lyra's reconstructions of them.
+Conventions: ``items`` writes the manifest, and a fakeprint fitted on the folder's training tracks
+and Lyra's reconstructions of them; ``tables`` prints what ``earwitness stress`` found. Tracks that
+the fakeprint was fitted on do not count for it.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-from collections.abc import Iterator, Sequence
-from itertools import chain
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
 from doc_tables import markdown_lines
-from earwitness.audio.decode import probe_audio
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.datasets.fma import read_split_file
-from earwitness.detectors.loading import open_detector
 from earwitness.evaluation.stress import Matrix, measure_stress
-from earwitness.perturb.suites import load_suite
-from earwitness.report.stress import write_stress
-from earwitness.scoring.options import ScoringOptions
-from earwitness.scoring.stress import score_perturbed
 from earwitness.training.fakeprint import train_fakeprint
 
-EXCERPT_S, BAND_HZ = 20.0, (1_000.0, 8_000.0)  # Lyra has no content above 8 kHz
+BAND_HZ = (1_000.0, 8_000.0)  # Lyra has no content above 8 kHz
+FAKEPRINT = "fakeprint_lyra"
+FMA = "root/deepfake-detector"
+REALS = (f"{FMA}/fma_real_medium/*/*/*", "root/SONICS/real_songs/*", "fma_examples/real/*")
+FAKES = {
+    f"{FMA}/fma_rebuilt_medium/*/*/*": -3,
+    "root/FakeMusicCaps/*/*": -2,
+    "root/SONICS/fake_songs/*": -2,
+    "fma_examples/[!r]*/*": -2,
+    "songs/*/*.mp3": -2,
+}
+"""Files of fakes, and the part of their paths that names the generator."""
 
 
-SPLIT = "root/deepfake-detector/data/dataset_medium_split_filtered.npy"
+def list_items(audio: Path) -> pl.DataFrame:
+    """Return all files; the kinds follow each other, so that any beginning has all of them.
+
+    A track and its reconstructions, which share a name, are a group.
+    """
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for pattern in REALS:
+        kinds[""] += audio.glob(pattern)
+    for pattern, at in FAKES.items():
+        for path in audio.glob(pattern):
+            kinds[path.parts[at].replace("fake_songs", "ace_step")].append(path)
+    placed = []
+    for kind, paths in kinds.items():
+        names = sorted((path.relative_to(audio).as_posix() for path in paths), key=_hash)
+        placed += [((n + 0.5) / len(names), kind, name) for n, name in enumerate(names)]
+    rows = [(name, int(kind != ""), kind, Path(name).stem) for _, kind, name in sorted(placed)]
+    return pl.DataFrame(rows, ["filepath", "target", "generator", "group_id"], orient="row")
 
 
-class Audio(NamedTuple):
-    """Folders of test audio, and where excerpts are written."""
-
-    shared: Path
-    clips: Path
-
-    def tracks(self, kind: str | None, names: Sequence[str]) -> list[Path]:
-        """Return games' tracks, or reconstructions of them."""
-        folder = self.shared / "root/deepfake-detector"
-        folder /= f"fma_rebuilt_medium/{kind}" if kind else "fma_real_medium/resampled"
-        return [next(folder.rglob(str(name))) for name in names]
-
-    def excerpts(self, folder: str, pattern: str) -> list[Path]:
-        """Return the middle of files, in a folder of ``clips``."""
-        found = sorted(self.shared.glob(pattern))
-        return [cut(path, self.clips / folder / path.parent.name / path.name) for path in found]
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
 
 
-def list_items(audio: Audio) -> Manifest:
-    """Return the items of the matrix."""
-    splits = read_split_file(audio.shared / SPLIT)
-    held = [*splits["validation"], *splits["test"]]
-    rebuilt = audio.excerpts("fma", "fma_examples/encodec6/*.mp3")[::2]
-    rebuilt += audio.excerpts("fma", "fma_examples/lac7/*.mp3")[1::2]
-    fakes = [
-        *audio.excerpts("songs", "songs/*/*.mp3"),
-        *rebuilt,
-        *audio.tracks("lyra9", held[:13:12]),
-    ]
-    reals = [*audio.excerpts("fma", "fma_examples/real/*.mp3"), *audio.tracks(None, held[:18:2])]
-    reals += sorted(audio.shared.glob("root/SONICS/real_songs/*"))[::8]
-    return manifest_of(
-        list(chain.from_iterable(zip(fakes, reals, strict=True))), [1, 0] * len(fakes)
-    )
+def training_tracks(audio: Path) -> list[str]:
+    """Return names of the training tracks."""
+    names = read_split_file(audio / FMA / "data/dataset_medium_split_filtered.npy")["train"]
+    return [str(name) for name in names]
 
 
-def list_training(audio: Audio) -> Manifest:
+def list_training(audio: Path) -> Manifest:
     """Return training tracks and two of Lyra's reconstructions of each."""
-    names = read_split_file(audio.shared / SPLIT)["train"]
-    paths = [path for kind in (None, "lyra3", "lyra9") for path in audio.tracks(kind, names)]
-    return manifest_of(paths, [0] * len(names) + [1] * 2 * len(names))
-
-
-def manifest_of(paths: Sequence[Path], targets: Sequence[int]) -> Manifest:
-    """Return a manifest; a track and its reconstructions, which share a name, are a group."""
-    groups = [path.stem for path in paths]
-    columns = {"filepath": list(map(str, paths)), "target": targets, "group_id": groups}
-    return Manifest("matrix", pl.DataFrame(columns))
-
-
-def cut(source: Path, target: Path) -> Path:
-    """Write the middle of a file by copying its packets; an existing copy is kept."""
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        start_s = max(0.0, (probe_audio(source).duration_s - EXCERPT_S) / 2)
-        place = ("-ss", f"{start_s:.3f}", "-t", f"{EXCERPT_S:g}", "-i", str(source))
-        command = ["ffmpeg", "-v", "error", *place, "-map", "0:a", "-c", "copy", str(target)]
-        subprocess.run(command, check=True)
-    return target
+    names = training_tracks(audio)
+    folders = ("fma_real_medium/resampled", "fma_rebuilt_medium/lyra3", "fma_rebuilt_medium/lyra9")
+    paths = [next((audio / FMA / kind).rglob(name)) for kind in folders for name in names]
+    columns = {
+        "filepath": list(map(str, paths)),
+        "target": [0] * len(names) + [1] * 2 * len(names),
+        "group_id": [path.stem for path in paths],
+    }
+    return Manifest("training", pl.DataFrame(columns))
 
 
 def matrix_lines(written: Sequence[Predictions]) -> Iterator[str]:
@@ -126,27 +109,34 @@ def sensitivity_lines(matrix: Matrix) -> Iterator[str]:
     )
 
 
+def read_run(run: Path, seen: Collection[str]) -> list[Predictions]:
+    """Return the predictions of a stress test in order of detectors; ``seen`` are of training."""
+    found = []
+    for name in json.loads((run / "run.json").read_text())["manifests"]:
+        for path in sorted((run / "preds" / name).glob("*.csv")):
+            frame = pl.read_csv(path, infer_schema_length=None)
+            if path.stem == FAKEPRINT:
+                frame = frame.filter(~frame["group_id"].is_in(seen))
+            found.append(Predictions(name, path.stem, frame))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=("items", "tables"))
     parser.add_argument("--audio", type=Path, required=True, help="folder of root, songs, …")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--suite", default="full")
-    parser.add_argument("--num-workers", type=int, default=os.cpu_count())
     options = parser.parse_args()
-    audio = Audio(options.audio, options.out / "clips")
-    weights = options.out / "models/fakeprint_lyra"
-    if not weights.exists():
-        train_fakeprint([list_training(audio)], weights, band_hz=BAND_HZ)
-    written = score_perturbed(
-        list_items(audio),
-        [open_detector(name) for name in ("comb", "box", str(weights))],
-        load_suite(options.suite),
-        options.out / "run",
-        options=ScoringOptions(num_workers=options.num_workers),
-    )
-    matrix = measure_stress(list(written.values()), one_sided=["comb", "box"])
-    write_stress(matrix, options.out)
-    print(*matrix_lines(list(written.values())), "", *sensitivity_lines(matrix), sep="\n")
+    if options.step == "items":
+        options.out.mkdir(parents=True, exist_ok=True)
+        list_items(options.audio).write_csv(options.out / "items.csv")
+        weights = options.out / FAKEPRINT
+        train_fakeprint([list_training(options.audio)], weights, band_hz=BAND_HZ)
+        return
+    seen = [Path(name).stem for name in training_tracks(options.audio)]
+    written = read_run(options.out / "run", seen)
+    matrix = measure_stress(written, one_sided=["comb", "box"])
+    print(*matrix_lines(written), "", *sensitivity_lines(matrix), sep="\n")
 
 
 if __name__ == "__main__":
