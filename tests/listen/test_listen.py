@@ -95,13 +95,13 @@ def test_what_to_know_of_a_song_and_a_detector_is_remarked(half_loud: Path) -> N
     items = TrainingItems(
         manifest_digest="d", n_items=1, item_sha256=(sha256_of(half_loud),), group_sha256=()
     )
-    judges = [
+    loud_and_quiet = [
         Loudness(name="long", seconds=5),
         Loudness(name="high", band_hz=(0, 8_001)),
         Loudness(name="unknown", trained_on=None),
         Loudness(name="trained", training_items=items),
     ]
-    opinions = hear(half_loud, detectors=judges).opinions
+    opinions = hear(half_loud, detectors=loud_and_quiet).opinions
     (remarks,) = zip(*(opinion.remarks for opinion in opinions), strict=True)
     for remark, told in zip(
         remarks,

@@ -39,7 +39,7 @@ def sonics(root: Path, split: str) -> Manifest:
 
 @pytest.fixture(scope="module")
 def report() -> AuditReport:
-    """What the published benchmark judges: FMA's validation tracks, with two reconstructions of
+    """The rows of the published benchmark: FMA's validation tracks, with two reconstructions of
     each, and SONICS' valid split; against SONICS' train split."""
     root = folder_of("root")
     data = root / "deepfake-detector"
@@ -136,7 +136,7 @@ def test_a_track_that_is_in_another_corpus_too_is_found_with_all_that_was_made_o
         ("sonics-spectttra-alpha-5s", "sonics_valid", "SONICS valid"),
     ],
 )
-def test_the_published_way_judges_detectors_on_what_chose_their_checkpoints(
+def test_the_published_way_tests_detectors_on_what_chose_their_checkpoints(
     report: AuditReport, detector: str, manifest: str, said: str
 ) -> None:
     check = report.check(f"exposure_{detector}")
