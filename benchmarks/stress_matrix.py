@@ -11,6 +11,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.datasets.fma import read_split_file
 from earwitness.evaluation.stress import Matrix, measure_stress
+from earwitness.scoring.prediction_files import read_predictions
 from earwitness.training.fakeprint import train_fakeprint
 
 BAND_HZ = (1_000.0, 8_000.0)  # Lyra has no content above 8 kHz
@@ -90,14 +92,19 @@ def matrix_lines(written: Sequence[Predictions]) -> Iterator[str]:
 
 
 def count_flags(rows: pl.DataFrame) -> str:
+    """Return the numbers of fakes and reals called fake, of abstentions and of errors."""
     flags = [int(rows.filter(target=target)["pred_label"].sum()) for target in (1, 0)]
-    n_abstained = rows["abstained"].is_not_null().sum()
-    return f"{flags[0]}, {flags[1]}" + f" ({n_abstained} abstained)" * bool(n_abstained)
+    n_failed, n_abstained = (rows[name].is_not_null().sum() for name in ("error", "abstained"))
+    if n_failed == rows.height:
+        return "–"
+    counts = {"abstained": n_abstained, "failed": n_failed}
+    remarks = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+    return f"{flags[0]}, {flags[1]}" + f" ({remarks})" * bool(remarks)
 
 
 def sensitivity_lines(matrix: Matrix) -> Iterator[str]:
     """Yield the table of what an implementation detail changes."""
-    rows = matrix.sensitivity
+    rows = [row for row in matrix.sensitivity if row.n_paired]
     yield from markdown_lines(
         {
             "detector": [row.detector for row in rows],
@@ -114,10 +121,10 @@ def read_run(run: Path, seen: Collection[str]) -> list[Predictions]:
     found = []
     for name in json.loads((run / "run.json").read_text())["manifests"]:
         for path in sorted((run / "preds" / name).glob("*.csv")):
-            frame = pl.read_csv(path, infer_schema_length=None)
-            if path.stem == FAKEPRINT:
-                frame = frame.filter(~frame["group_id"].is_in(seen))
-            found.append(Predictions(name, path.stem, frame))
+            (one,) = read_predictions(path)
+            if one.detector == FAKEPRINT:
+                one = replace(one, frame=one.frame.filter(~one.frame["group_id"].is_in(seen)))
+            found.append(one)
     return found
 
 
@@ -126,6 +133,7 @@ def main() -> None:
     parser.add_argument("step", choices=("items", "tables"))
     parser.add_argument("--audio", type=Path, required=True, help="folder of root, songs, …")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--detectors", nargs="+", help="those of the tables, all by default")
     options = parser.parse_args()
     if options.step == "items":
         options.out.mkdir(parents=True, exist_ok=True)
@@ -135,6 +143,9 @@ def main() -> None:
         return
     seen = [Path(name).stem for name in training_tracks(options.audio)]
     written = read_run(options.out / "run", seen)
+    if options.detectors:
+        written = [one for one in written if one.detector in options.detectors]
+        written.sort(key=lambda one: options.detectors.index(one.detector))
     matrix = measure_stress(written, one_sided=["comb", "box"])
     print(*matrix_lines(written), "", *sensitivity_lines(matrix), sep="\n")
 
