@@ -56,6 +56,8 @@ real music above its 0.9 quantile (2.7); docs/comb.md describes the corpus."""
 _PART_S, _MAX_PARTS, _STEADY = 10, 4, 0.85
 """A decoder leaves its comb everywhere, notes and effects in places: the lower median over equal
 parts of a file has to reach this share of the strength."""
+_MISSING_PARTS = 0.05
+"""What may be missing of the last part: an excerpt of 20 s that lost some samples has two, too."""
 
 _CODEC_GRIDS = {"aac": SAMPLE_RATE_HZ / 2048, "opus": 50.0}
 """Codec → lowest period in Hz that its own transform or frames may leave."""
@@ -313,7 +315,8 @@ def _find_steady(
 ) -> Trace:
     """Return the strongest trace; one over the limit counts as far as most parts have it."""
     decoders = [trace.decoder for trace in traces if trace.strength >= _LIMIT]
-    n_parts = int(np.clip(samples.shape[1] / (_PART_S * SAMPLE_RATE_HZ), 1, _MAX_PARTS))
+    length = samples.shape[1] / (_PART_S * SAMPLE_RATE_HZ)
+    n_parts = int(np.clip(length + _MISSING_PARTS, 1, _MAX_PARTS))
     held: dict[str, list[float]] = {decoder: [] for decoder in decoders}
     for part in np.array_split(samples, n_parts, axis=1) if decoders else ():
         residual = flatten(comb_spectrum_db(part))
