@@ -14,7 +14,7 @@ import pytest
 import processes
 from cli.conftest import Run
 from cli.test_shards import N_FILES, arguments, bench, content
-from earwitness.cli.engines import command_of_shards
+from earwitness.cli.engines import command_of_shards, submitit_parameters
 
 pytest.importorskip("submitit", reason="submitit is not installed (earwitness[slurm])")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
@@ -29,6 +29,21 @@ def test_the_command_of_a_shard_has_no_options_of_engines() -> None:
     assert command_of_shards(words) == ["predict", "--out", "x", "--shard", "{shard}"]
     words = ["predict", "--shard=slurm", "--out=x"]
     assert command_of_shards(words) == ["predict", "--out=x", "--shard", "{shard}"]
+
+
+def test_options_of_submitit_have_its_names_and_others_go_to_sbatch_as_they_are() -> None:
+    given = {"partition": "gpu", "cpus_per_task": 4, "nice": 5, "reservation": "a"}
+    lists = {"setup": "module load python", "exclusive": "true"}
+    assert submitit_parameters(given | lists) == {
+        "name": "earwitness",
+        "timeout_min": 1440,
+        "slurm_partition": "gpu",
+        "cpus_per_task": 4,
+        "slurm_srun_args": ["--cpus-per-task=4"],
+        "slurm_additional_parameters": {"nice": 5, "reservation": "a"},
+        "slurm_setup": ["module load python"],
+        "slurm_exclusive": True,
+    }
 
 
 def task_of(store: Path) -> int:

@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import partial
@@ -167,6 +167,7 @@ _SHARED = (
     *("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node"),
     *("tasks_per_node", "stderr_to_stdout"),
 )
+_LISTS = ("setup", "teardown", "srun_args")
 _TIMEOUT_MIN = 24 * 60
 _OWN_OPTIONS = ("--engine", "--engine-option", "--shards", "--shard")
 
@@ -208,8 +209,8 @@ def submit_shards(out: Path, n_shards: int, options: Iterable[str]) -> list[Any]
     Args:
         out: Folder of the run folders.
         n_shards: Number of shards.
-        options: ``KEY=VALUE`` for submitit; names that it does not know are of sbatch.
-            ``cluster=local`` runs tasks on this machine.
+        options: ``KEY=VALUE``, see ``submitit_parameters``; ``cluster=local`` runs tasks on this
+            machine.
 
     Raises:
         UsageError: No submitit, or options that it refuses.
@@ -222,18 +223,36 @@ def submit_shards(out: Path, n_shards: int, options: Iterable[str]) -> list[Any]
         raise UsageError("--engine slurm: needs pip install 'earwitness[slurm]'") from None
     given = dict(map(_key_and_value, options))
     cluster = str(given.pop("cluster", "slurm"))
-    named = {
-        n if n in _SHARED else f"slurm_{n.removeprefix('slurm_')}": v for n, v in given.items()
-    }
     command = command_of_shards(sys.argv[1:])
     shards = [Shard(number, n_shards) for number in range(1, n_shards + 1)]
     tasks = [[word.replace("{shard}", str(shard)) for word in command] for shard in shards]
     try:
         executor = submitit.AutoExecutor(out / JOBS, cluster=cluster)
-        executor.update_parameters(**{"name": "earwitness", "timeout_min": _TIMEOUT_MIN, **named})
+        executor.update_parameters(**submitit_parameters(given))
         return list(executor.map_array(ShardTask(), tasks))
     except (RuntimeError, ValueError, AssertionError, TypeError, NameError, OSError) as error:
         raise UsageError(f"--engine slurm: {first_line(error)}") from None
+
+
+def submitit_parameters(given: Mapping[str, int | str]) -> dict[str, Any]:
+    """Return options under the names of ``AutoExecutor``; those it does not know are sbatch's."""
+    from submitit import SlurmExecutor
+
+    named: dict[str, Any] = {"name": "earwitness", "timeout_min": _TIMEOUT_MIN}
+    of_sbatch: dict[str, Any] = {}
+    for key, value in given.items():
+        name, chosen = key.removeprefix("slurm_"), True if value == "true" else value
+        if name in _SHARED:
+            named[name] = chosen
+        elif name in SlurmExecutor._valid_parameters():
+            named[f"slurm_{name}"] = [str(value)] if name in _LISTS else chosen
+        else:
+            of_sbatch[name] = chosen
+    if of_sbatch:
+        named["slurm_additional_parameters"] = of_sbatch
+    if n_cpus := named.get("cpus_per_task"):  # which srun does not take from sbatch since 22.05
+        named.setdefault("slurm_srun_args", []).append(f"--cpus-per-task={n_cpus}")
+    return named
 
 
 def wait_for(jobs: Sequence[Any]) -> list[str]:
