@@ -63,10 +63,12 @@ RUN_BY = {
 """For each documented command, a test that runs it."""
 
 ALSO_RUN_IN = {
+    "audit": ("cli/test_file_shards.py",),
     "predict": (
         *("cli/test_engines.py", "cli/test_ray.py", "cli/test_resume.py", "cli/test_shards.py"),
         *("detectors/test_service.py",),
     ),
+    "render": ("cli/test_file_shards.py",),
     "splits": ("datasets/test_hub_datasets.py", "datasets/test_plugins.py"),
     "train": ("cli/test_commands.py",),
 }
@@ -78,7 +80,6 @@ NOT_RUN = {
     "predict --cache-size": "needs a bucket; tests set the variable",
     "predict --ray-address": "needs a running cluster; tests start one of this machine",
     "render --sample-rate-hz": "tests render at the rate of the detector",
-    "render --windows": "tests of rendering set it in Python",
     "serve --runs": "tests of the page open a folder of runs in Python",
     "splits --shards": "needs the hub; tests read local Parquet files, in Python",
     "stress --shard": "the same code as of predict",

@@ -15,7 +15,13 @@ import polars as pl
 from earwitness import __version__
 from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, make_context, not_checked
 from earwitness.audit.exposure import list_exposures
-from earwitness.audit.features import FeatureCache, OnFileDone, extract_features
+from earwitness.audit.features import (
+    VERSION,
+    FeatureCache,
+    OnFileDone,
+    extract_features,
+    join_caches,
+)
 from earwitness.audit.schema import AUDIT_JSON, AuditedManifest, AuditReport, Finding, write_audit
 from earwitness.audit.scratch import DEFAULT_BYTES, Scratch
 from earwitness.audit.shortcuts import list_nuisances
@@ -26,6 +32,8 @@ from earwitness.core.io import atomic_write
 from earwitness.core.manifest import Manifest
 from earwitness.core.registry import Registry, summarize_error
 from earwitness.detectors.loading import look_up
+from earwitness.scoring.file_shards import ShardState, joined_shards, shard_pass
+from earwitness.scoring.shards import Shard
 from earwitness.scoring.store import STORE_FOLDER, locked
 from earwitness.scoring.workers import held_interrupts
 from earwitness.splits.manifests import write_manifest
@@ -49,6 +57,9 @@ CHECKS.add("one_class", "earwitness.audit.balance:check_one_class")
 CHECKS.add("band", "earwitness.audit.balance:check_band")
 CHECKS.add("alone", "earwitness.audit.shortcuts:check_alone")
 CHECKS.add("baselines", "earwitness.audit.shortcuts:check_baselines")
+
+_SETTINGS = {"features": VERSION}
+"""What decides the features of a file; shards that differ are not joined."""
 
 
 def audit(
@@ -186,14 +197,20 @@ def audit_into(
     Raises:
         UsageError: Two manifests have one name.
         DetectorError: No such detector.
-        RunError: The folder is in use, or cannot be written.
+        RunError: The folder is in use, or cannot be written; a shard is missing or unfinished.
         StoppedError: Ctrl-C was pressed; features so far are kept.
     """
     cards = find_cards(detectors, weights=weights)
+    context = make_context(manifests, against, ())
     advance = None
-    with locked(out), held_interrupts() as should_stop:
+    with (
+        locked(out),
+        joined_shards(out, context.manifests, _SETTINGS) as shards,
+        held_interrupts() as should_stop,
+    ):
         if on_start:
-            advance = on_start(make_context(manifests, against, ()).rows["file"].n_unique())
+            advance = on_start(context.rows["file"].n_unique())
+        join_caches(out / STORE_FOLDER, [shard / STORE_FOLDER for shard in shards])
         report = audit(
             manifests,
             against=against,
@@ -207,6 +224,39 @@ def audit_into(
         write_tables(report, out)
         write_audit(report, out / AUDIT_JSON)
     return report
+
+
+def extract_shard(
+    manifests: Sequence[Manifest],
+    out: Path,
+    shard: Shard,
+    *,
+    against: Sequence[Manifest] = (),
+    memory: int = DEFAULT_BYTES,
+    n_workers: int | None = None,
+    on_start: Callable[[int], OnFileDone],
+    command: Sequence[str] = (),
+) -> ShardState:
+    """Extract the features of a shard's files for ``audit_into``, which runs the checks.
+
+    For ``command`` see ``ShardState``; for the other arguments and errors, ``audit_into``.
+    """
+    sets = make_context(manifests, against, ()).manifests
+    with (
+        shard_pass(out, shard, sets, _SETTINGS, command) as part,
+        held_interrupts() as should_stop,
+        FeatureCache(store := part.folder / STORE_FOLDER, Scratch(memory, store)) as cache,
+    ):
+        extract_features(
+            part.files,
+            cache,
+            n_workers=n_workers,
+            on_file_done=part.counting(on_start(len(part.files))),
+            should_stop=should_stop,
+        )
+    if part.state.n_done < len(part.files):
+        raise _stopped(store)
+    return part.state
 
 
 def write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> tuple[int, Path]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -186,9 +187,7 @@ class FeatureCache(ExitStack):
     def __enter__(self) -> Self:
         if self._folder is not None:
             for kind, take in (("sounds", self._take_features), ("files", self._take_hash)):
-                path = self._folder / f"{kind}-v{VERSION}.jsonl"
-                header = {"earwitness_audit": VERSION, "holds": kind}
-                self._lines[kind] = self.enter_context(LineFile(path, header, take))
+                self._lines[kind] = self.enter_context(_open_lines(self._folder, kind, take))
         return self
 
     def _take_features(self, row: Any, _: int) -> None:
@@ -216,6 +215,33 @@ class FeatureCache(ExitStack):
         self.hashes[state] = sha256
         if self._lines:
             self._lines["files"].append(state._asdict() | {"sha256": sha256})
+
+
+def _open_lines(folder: Path, kind: str, take: Callable[[Any, int], None]) -> LineFile:
+    path = folder / f"{kind}-v{VERSION}.jsonl"
+    return LineFile(path, {"earwitness_audit": VERSION, "holds": kind}, take)
+
+
+def join_caches(folder: Path, others: Sequence[Path]) -> None:
+    """Add to the cache in a folder what those in others have, each row once."""
+    _join_lines(folder, others, "sounds", itemgetter("sha256"))
+    _join_lines(folder, others, "files", itemgetter(*FileState._fields))
+
+
+def _join_lines(
+    folder: Path, others: Sequence[Path], kind: str, key: Callable[[Any], object]
+) -> None:
+    known: set[object] = set()
+    with _open_lines(folder, kind, lambda row, _: known.add(key(row))) as own:
+
+        def take(row: Any, _: int) -> None:
+            if key(row) not in known:
+                known.add(key(row))
+                own.append(row)
+
+        for other in others:
+            with _open_lines(other, kind, take):
+                pass
 
 
 def extract_features(

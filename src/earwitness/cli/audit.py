@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from earwitness.cli import console
+from earwitness.cli.engines import (
+    Engine,
+    command_of_all,
+    command_of_shards,
+    print_shard,
+    with_shard_options,
+)
 from earwitness.cli.options import (
     Root,
     comma_list,
@@ -23,6 +31,7 @@ from earwitness.cli.options import (
 from earwitness.core.errors import UsageError
 
 
+@with_shard_options
 def audit(
     *,
     manifest: Annotated[
@@ -69,6 +78,7 @@ def audit(
         ),
     ] = "4GB",
     num_workers: Annotated[int | None, predict_option("num_workers")] = None,
+    run_on: Engine,
 ) -> None:
     """Check manifests for leakage and shortcuts.
 
@@ -76,10 +86,15 @@ def audit(
     group; overlap with the training and selection data of detectors; unreadable files; and
     properties other than the music that separate the classes. A check passes, has findings, or
     gives the reason why it was not run.
-    """
-    from earwitness.audit.audit import audit_into, find_cards, write_fixed
-    from earwitness.audit.tables import audit_table
 
+    Shards only read files; the same command without them checks what all of them have read.
+    """
+    from earwitness.audit.audit import audit_into, extract_shard, find_cards, write_fixed
+    from earwitness.audit.tables import audit_table
+    from earwitness.scoring.file_shards import SHARDS_FOLDER
+
+    run_on.check_pass(out)
+    shard = run_on.choose_shard()
     n_bytes = parse_bytes("--memory", memory)
     audited = open_manifests(manifest, root)
     others = open_manifests(against, root) if against else []
@@ -88,18 +103,23 @@ def audit(
     detectors = comma_list(detector)
     paths = weights_by_name(weights, detectors)
     find_cards(detectors, weights=paths)
+    if run_on.engine == "slurm":
+        run_on.submit(out / SHARDS_FOLDER, command_of_all(sys.argv[1:]))
+        return
     remark_on_manifests([*audited, *others])
     with ExitStack() as stack:
-        report = audit_into(
-            audited,
-            out,
-            against=others,
-            detectors=detectors,
-            weights=paths,
-            memory=n_bytes,
-            n_workers=num_workers,
-            on_start=lambda n: stack.enter_context(console.progress_bar("reading audio", n)),
-        )
+        more: dict[str, Any] = {
+            "against": others,
+            "memory": n_bytes,
+            "n_workers": num_workers,
+            "on_start": lambda n: stack.enter_context(console.progress_bar("reading audio", n)),
+        }
+        if shard is not None:
+            command = command_of_shards(sys.argv[1:])
+            done = extract_shard(audited, out, shard, command=command, **more)
+            print_shard(shard, done.n_done, done.n_failed)
+            return
+        report = audit_into(audited, out, detectors=detectors, weights=paths, **more)
     console.out.print(audit_table(report))
     if fix is not None:
         n_dropped, dropped = write_fixed(report, audited[0], fix)

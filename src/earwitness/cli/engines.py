@@ -1,4 +1,4 @@
-"""Run ``predict`` on other machines: its shards as tasks of SLURM, or its files on Ray.
+"""Run a command on other machines: its shards as tasks of SLURM, or files of ``predict`` on Ray.
 
 Each task of SLURM is the command of its shard, as ``merge`` names it; one queued again resumes.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import partial
@@ -49,8 +50,9 @@ class Engine:
         str | None,
         _panelled(
             "K/N",
-            "Score only shard K of N, into DIR/shard-K-of-N, for earwitness merge; slurm takes K "
-            "and N from the task of a SLURM array.",
+            "Do shard K of N only. earwitness merge joins those of predict and stress; audit and "
+            "render join theirs without --shard. slurm takes K and N from the task of a SLURM "
+            "array.",
         ),
     ] = None
     engine: Annotated[
@@ -58,8 +60,8 @@ class Engine:
         _panelled(
             "NAME",
             "local: this machine. slurm: submit --shards N as tasks of one array (needs pip "
-            "install 'earwitness[slurm]'). ray: decode and score on a cluster (needs pip install "
-            "'earwitness[ray]').",
+            "install 'earwitness[slurm]'). ray: decode and score on a cluster (predict and stress; "
+            "needs pip install 'earwitness[ray]').",
         ),
     ] = "local"
     engine_option: Annotated[
@@ -97,6 +99,15 @@ class Engine:
         if self.shard is not None and out is None:
             raise UsageError("--shard: expected --out RUN_FOLDER with it")
 
+    def check_pass(self, out: Path) -> None:
+        """Raise ``UsageError`` as ``check``, and for Ray, which only scores."""
+        self.check(out)
+        if self.engine == "ray":
+            raise UsageError(
+                "--engine ray: only predict and stress run on it, expected --shard K/N or "
+                "--engine slurm"
+            )
+
     def choose_shard(self) -> Shard | None:
         """Return the shard of ``--shard``, if any, and print it if it is the environment's."""
         from earwitness.scoring.shards import FROM_SLURM, parse_shard
@@ -109,8 +120,13 @@ class Engine:
             console.remark(f"shard {shard}, by SLURM_ARRAY_TASK_ID {task}")
         return shard
 
-    def submit(self, out: Path) -> None:
-        """Submit the shards of this very command, and say what is next; wait for local tasks."""
+    def submit(self, out: Path, then: str) -> None:
+        """Submit the shards of this very command, and say what is next; wait for local tasks.
+
+        Args:
+            out: Folder of submitit's files.
+            then: The command that joins the shards.
+        """
         jobs = submit_shards(out, self.shards or 1, self.engine_option or ())
         console.echo(f"{len(jobs)} tasks submitted, the first as job {jobs[0].job_id}")
         if "cluster=local" in (self.engine_option or ()):
@@ -118,7 +134,7 @@ class Engine:
             console.remark(*failures)
             if failures:
                 raise typer.Exit(1)
-        console.echo(f"when all are done: earwitness merge {out}-merged {out}")
+        console.echo(f"when all are done: {then}")
 
     def open_detectors(
         self,
@@ -147,8 +163,10 @@ class Engine:
         return check_names([*there]), score_on_ray
 
 
-def with_engine_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter ``run_on`` of a command by the options of ``Engine``."""
+def with_engine_options(
+    command: Callable[..., None], *, but: Collection[str] = ()
+) -> Callable[..., None]:
+    """Replace the parameter ``run_on`` of a command by the options of ``Engine``, some left out."""
     shown = [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=kind
@@ -156,9 +174,13 @@ def with_engine_options(command: Callable[..., None]) -> Callable[..., None]:
         for field, kind in zip(
             fields(Engine), get_type_hints(Engine, include_extras=True).values(), strict=True
         )
+        if field.name not in but
     ]
     return with_options("run_on", shown, lambda given: Engine(**given), command)
 
+
+with_shard_options = partial(with_engine_options, but=("ray_address",))
+"""``with_engine_options`` for commands whose shards are of files; see ``Engine.check_pass``."""
 
 JOBS = "jobs"
 """Folder of submitit's files and logs, beside the run folders of shards."""
@@ -173,7 +195,23 @@ _OWN_OPTIONS = ("--engine", "--engine-option", "--shards", "--shard")
 
 
 def command_of_shards(words: Sequence[str]) -> list[str]:
-    """Return the arguments of ``predict`` for one shard, ``{shard}``, without those of engines."""
+    """Return the arguments of a command for one shard, ``{shard}``, without those of engines."""
+    return [*_without_engines(words), "--shard", "{shard}"]
+
+
+def command_of_all(words: Sequence[str]) -> str:
+    """Return the command that joins the shards of ``audit`` and ``render``: that of all files."""
+    return shlex.join(["earwitness", *_without_engines(words)])
+
+
+def print_shard(shard: Shard, n_files: int, n_failed: int) -> None:
+    """Print that a shard of files is done, and the command that joins all."""
+    done, failed = console.thousands(n_files), console.thousands(n_failed)
+    all_files = command_of_all(sys.argv[1:])
+    console.echo(f"shard {shard}: {done} files, {failed} failed; when all are done: {all_files}")
+
+
+def _without_engines(words: Sequence[str]) -> list[str]:
     kept: list[str] = []
     rest = iter(words)
     for word in rest:
@@ -182,7 +220,7 @@ def command_of_shards(words: Sequence[str]) -> list[str]:
             kept.append(word)
         elif not has_value:
             next(rest, None)
-    return [*kept, "--shard", "{shard}"]
+    return kept
 
 
 class ShardTask:

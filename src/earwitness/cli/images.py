@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earwitness.cli import console
+from earwitness.cli.engines import (
+    Engine,
+    command_of_all,
+    command_of_shards,
+    print_shard,
+    with_shard_options,
+)
 from earwitness.cli.options import (
     GPU_HELP,
     Classes,
@@ -151,6 +159,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 @with_rendering_options
+@with_shard_options
 def render(
     *,
     manifest: Annotated[
@@ -181,32 +190,44 @@ def render(
         ),
     ] = "missing",
     num_workers: Annotated[int | None, predict_option("num_workers")] = None,
+    run_on: Engine,
 ) -> None:
     """Render audio as spectrogram images.
 
     The output folder is one for training an image classifier: original/combined,
     deepfake/combined, manifest.csv, test.csv and spectrogram.json (the rendering parameters, also
     stored in each image). After Ctrl-C the same command resumes.
+
+    Shards only render images; the same command without them writes the tables.
     """
     from earwitness.core.manifest import Manifest
     from earwitness.datasets.folder import catalog_folder
     from earwitness.images import render as work
+    from earwitness.scoring.file_shards import SHARDS_FOLDER, number_files
     from earwitness.scoring.run_folder import refuse_contents
     from earwitness.scoring.workers import held_interrupts
 
+    run_on.check_pass(out)
+    shard = run_on.choose_shard()
     if (manifest is None) == (folder is None):
         raise UsageError("expected one of --manifest FILES, --folder DIR")
     how = parse_option("resume", resume)
+    if how != "missing" and (shard or run_on.engine == "slurm"):
+        raise UsageError(f"--resume {how}: expected missing with shards, which share a folder")
     if how == "never":
         refuse_contents(out)
     contract = make_contract(**rendering)
     if folder is None:
         manifests = open_manifests(manifest, root)
-        remark_on_manifests(manifests)
     else:
         catalog = catalog_folder(folder)
         manifests = [Manifest(catalog.source, catalog.frame.drop("key"))]
-    n_files = len({path for m in manifests for path in m.locate_all()})
+    if run_on.engine == "slurm":
+        run_on.submit(out / SHARDS_FOLDER, command_of_all(sys.argv[1:]))
+        return
+    remark_on_manifests(manifests if folder is None else ())
+    numbers = [*number_files(manifests, shard.of if shard else 1).values()]
+    n_files = numbers.count(shard.number if shard else 1)
     with console.progress_bar("rendering", n_files) as advance, held_interrupts() as should_stop:
         done = work.render(
             manifests,
@@ -217,14 +238,19 @@ def render(
             n_workers=num_workers,
             advance=advance,
             should_stop=should_stop,
+            shard=shard,
+            command=command_of_shards(sys.argv[1:]) if shard else (),
         )
     console.remark(*[f"not rendered: {p}: {why}" for p, why in done.failures.items()][:5])
     kept = f", {console.thousands(done.n_kept)} of them kept" if done.n_kept else ""
-    more = f" (see {out / 'errors.csv'})" if done.failures else ""
+    more = f" (see {out / 'errors.csv'})" if done.failures and not shard else ""
     console.echo(
         f"{console.thousands(done.n_images)} images of {console.thousands(len(done.images))} files"
         f"{kept}; {len(done.failures)} could not be rendered{more}"
     )
+    if shard is not None:
+        print_shard(shard, n_files, len(done.failures))
+        return
     if not done.images:
         raise typer.Exit(1)
     console.echo(f"written to {out}; train with earwitness train --images {out}")

@@ -109,7 +109,7 @@ def predict(
     part = run_on.choose_shard()
     manifests = open_manifests(manifest, root)
     if run_on.engine == "slurm" and out is not None:
-        run_on.submit(out)
+        run_on.submit(out, f"earwitness merge {out}-merged {out}")
         return
     sections = comma_list([eval_sections or "all,encoder,real"])
     run.check_sections(sections)

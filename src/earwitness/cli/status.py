@@ -13,13 +13,15 @@ from earwitness.cli.options import option
 
 
 def status(
-    out: Annotated[Path, typer.Argument(help="Run folder, or the folder of shards.")],
+    out: Annotated[
+        Path, typer.Argument(help="Run folder, folder of shards, or --out of audit or render.")
+    ],
     *,
     seconds: Annotated[
         float, option("SECONDS", "Time over which the rate is measured; 0 leaves it out.", min=0)
     ] = 5.0,
 ) -> None:
-    """Show the finished and failed rows of a run and of its shards, the rate, and the time left.
+    """Show the finished and failed rows or files of shards and runs, the rate, and the time left.
 
     It may still be running, on this machine or on others.
     """
@@ -33,14 +35,15 @@ def status(
         rate = rate_between(before, after, time.monotonic() - began)
     for part in after:
         console.echo(
-            f"{part.name}: {_of(part.n_done, part.n_rows)} rows done, "
+            f"{part.name}: {_of(part.n_done, part.n_rows)} {part.unit} done, "
             f"{console.thousands(part.n_failed)} failed"
         )
     n_done, n_rows = sum(part.n_done for part in after), sum(part.n_rows for part in after)
     n_complete = sum(part.n_done == part.n_rows for part in after)
-    line = f"{n_complete} of {len(after)} complete, {_of(n_done, n_rows)} rows done"
+    unit = after[0].unit
+    line = f"{n_complete} of {len(after)} complete, {_of(n_done, n_rows)} {unit} done"
     if rate > 0:
-        line += f", {rate:.2g} rows/s, {_duration((n_rows - n_done) / rate)} left"
+        line += f", {rate:.2g} {unit}/s, {_duration((n_rows - n_done) / rate)} left"
     elif seconds and n_done < n_rows:
         line += f", none in the last {seconds:g} s"
     console.echo(line)

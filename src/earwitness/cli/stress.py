@@ -79,7 +79,7 @@ def stress(
         raise UsageError(f"--manifest: {len(manifests)} manifests, expected one")
     chosen = load_suite(suite, seed=seed)
     if run_on.engine == "slurm":
-        run_on.submit(out)
+        run_on.submit(out, f"earwitness merge {out}-merged {out}")
         console.echo(_TABLES.format(f"{out}-merged"))
         return
     with ExitStack() as stack:

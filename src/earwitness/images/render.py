@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,9 +31,12 @@ from earwitness.core.cards import Windows, clips_for
 from earwitness.core.errors import RunError, StoppedError
 from earwitness.core.io import atomic_write, distinct_stems, file_stem, write_json
 from earwitness.core.manifest import Manifest, distinct_rows
+from earwitness.core.remote import absolute_name
 from earwitness.core.spectrogram import PUBLISHED_NAMES, SPECTROGRAM_JSON, SpectrogramContract
 from earwitness.images.png import Shown, read_contract, read_shown, write_spectrogram
 from earwitness.scoring.clips import ClipRequest, DecodedFile, Job
+from earwitness.scoring.file_shards import joined_shards, shard_pass
+from earwitness.scoring.shards import Shard
 from earwitness.scoring.workers import Task, decode_files, usable_processors
 from earwitness.splits.manifests import arrange
 
@@ -132,34 +136,46 @@ def render(
     n_workers: int | None = None,
     advance: Callable[[bool], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
+    shard: Shard | None = None,
+    command: Sequence[str] = (),
 ) -> Rendering:
     """Render the distinct files of manifests into a folder of images.
 
-    If ``should_stop``, called before every file, is true, only started files are finished.
+    If ``should_stop``, called before every file, is true, only started files are finished. With a
+    ``shard`` only its files are rendered, and no tables are written; for ``command`` see
+    ``ShardState``. The call without a shard finds the images of all shards.
 
     Raises:
         ManifestError: A file has both labels.
-        RunError: The folder contains images with other rendering parameters.
+        RunError: The folder contains images with other rendering parameters, or a shard is missing
+            or unfinished.
         StoppedError: ``should_stop`` returned true; the same call resumes.
     """
     items = list_items(manifests)
-    _write_contract(out / SPECTROGRAM_JSON, contract, overwrite=overwrite)
-    done = Rendering()
-    for item in [] if overwrite else items:
-        if found := _find_images(item, out, contract, windows):
-            done.images[item.path] = found
-    done.n_kept = len(done.images)
-    to_do = [item for item in items if item.path not in done.images]
-    for _ in range(done.n_kept):
-        advance(True)
-    request = ClipRequest(clips_for(contract), windows)
-    tasks = [Task(Job(item.path), (request,)) for item in to_do]
-    decoded = decode_files(tasks, n_workers=n_workers, should_stop=should_stop)
-    by_path = {item.path: item for item in to_do}
-    _draw_all(by_path, decoded, request, out=out, contract=contract, done=done, advance=advance)
-    if len(done.images) + len(done.failures) < len(items):
-        raise StoppedError("stopped; finished images are kept, the same command resumes")
-    _write_tables(items, done, out)
+    settings = {"windows": windows, "contract": contract.model_dump(mode="json")}
+    with ExitStack() as stack:
+        if shard is None:
+            stack.enter_context(joined_shards(out, manifests, settings))
+        _write_contract(out / SPECTROGRAM_JSON, contract, overwrite=overwrite)
+        if shard is not None:
+            part = stack.enter_context(shard_pass(out, shard, manifests, settings, command))
+            items = [item for item in items if absolute_name(item.path) in part.files]
+            advance = part.counting(advance)
+        done = Rendering()
+        for item in [] if overwrite else items:
+            if found := _find_images(item, out, contract, windows):
+                done.images[item.path] = found
+                advance(True)
+        done.n_kept = len(done.images)
+        request = ClipRequest(clips_for(contract), windows)
+        to_do = {item.path: item for item in items if item.path not in done.images}
+        tasks = [Task(Job(path), (request,)) for path in to_do]
+        decoded = decode_files(tasks, n_workers=n_workers, should_stop=should_stop)
+        _draw_all(to_do, decoded, request, out=out, contract=contract, done=done, advance=advance)
+        if len(done.images) + len(done.failures) < len(items):
+            raise StoppedError("stopped; finished images are kept, the same command resumes")
+        if shard is None:
+            _write_tables(items, done, out)
     return done
 
 

@@ -8,14 +8,13 @@ first shard without its entry ``shard``, and lists other versions and machines i
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -42,25 +41,18 @@ from earwitness.scoring.run_folder import (
     read_run,
     refuse_contents,
 )
-from earwitness.scoring.shards import Part, Shard, join_parts, read_part, rows_path, shard_numbers
+from earwitness.scoring.shards import (
+    Lack,
+    Part,
+    Shard,
+    join_parts,
+    name_first,
+    read_part,
+    rows_path,
+    shard_numbers,
+)
 from earwitness.scoring.store import STORE_FOLDER, RowStore, locked, read_scores
 from earwitness.scoring.workers import held_interrupts
-
-N_SHOWN = 3
-"""Incomplete shards that an error names."""
-
-
-class Lack(NamedTuple):
-    """Rows of a shard that are missing: how many, and the command that makes them, if known."""
-
-    shard: Shard
-    n_missing: int
-    n_rows: int
-    command: str
-
-    def __str__(self) -> str:
-        made_by = f": {self.command}" if self.command else ""
-        return f"shard {self.shard} lacks {self.n_missing} of {self.n_rows} rows{made_by}"
 
 
 @dataclass
@@ -119,9 +111,7 @@ def merge_shards(out: Path, folders: Sequence[Path], *, partial: bool = False) -
     is_there = [~lack_scores(jobs, plan.tallies) for jobs in plan.jobs]
     lacks = _find_lacks(run, manifests, is_there)
     if lacks and not partial:
-        shown = "; ".join(map(str, lacks[:N_SHOWN]))
-        others = f"; and {len(lacks) - N_SHOWN} more shards" if len(lacks) > N_SHOWN else ""
-        raise RunError(f"{out}: incomplete: {shown}{others}. --partial writes the rest")
+        raise RunError(f"{out}: incomplete: {name_first(lacks)}. --partial writes the rest")
     if lacks:
         run["shard"]["numbers"] = sorted({n for one in runs for n in one["shard"]["numbers"]})
         parts = [
@@ -220,9 +210,7 @@ def _find_lacks(
         one = Shard(number, shard["of"])
         n_rows = sum(counts[number - 1] for counts in shard["rows"].values())
         if n_there[number] < n_rows:
-            words = [word.replace("{shard}", str(one)) for word in shard["command"]]
-            command = shlex.join(["earwitness", *words]) if words else ""
-            lacks.append(Lack(one, n_rows - n_there[number], n_rows, command))
+            lacks.append(Lack(one, n_rows - n_there[number], n_rows, shard["command"]))
     return lacks
 
 

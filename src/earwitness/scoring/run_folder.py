@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +127,10 @@ def list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     changes = [*_option_changes(before, now)]
     for name in before["manifests"].keys() & now["manifests"].keys():
         was, is_now = before["manifests"][name], now["manifests"][name]
-        changes += _compare(f"manifest {name}", was, is_now, ("digest", "roots"))
+        changes += compare(f"manifest {name}", was, is_now, ("digest", "roots"))
     changes += [change for _, change in _detector_changes(before, now)]
     parts = (before.get("shard") or {}, now.get("shard") or {})
-    return [*changes, *_compare("shard", *parts, ("of", "numbers"))]
+    return [*changes, *compare("shard", *parts, ("of", "numbers"))]
 
 
 def earlier_calls(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -154,16 +154,21 @@ def _describe(
         "libraries": {name: importlib.metadata.version(name) for name in libraries},
         "earlier": [],
         "options": options.record(),
-        "manifests": {
-            manifest.name: {
-                "n": len(manifest),
-                "digest": manifest.digest,
-                "roots": [root.absolute().as_posix() for root in manifest.roots],
-            }
-            for manifest in manifests
-        },
+        "manifests": describe_manifests(manifests),
         "detectors": [detector.card.model_dump(mode="json") for detector in detectors],
         "computed_by": {d.card.name: f"{d.backend} on {d.device}" for d in detectors},
+    }
+
+
+def describe_manifests(manifests: Iterable[Manifest]) -> dict[str, dict[str, Any]]:
+    """Return the number of rows, the digest and the roots of each manifest, by name."""
+    return {
+        manifest.name: {
+            "n": len(manifest),
+            "digest": manifest.digest,
+            "roots": [root.absolute().as_posix() for root in manifest.roots],
+        }
+        for manifest in manifests
     }
 
 
@@ -276,7 +281,7 @@ def read_run(path: Path) -> dict[str, Any] | None:
 
 
 def _option_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    return _compare("option", before["options"], now["options"], deciding("scores"))
+    return compare("option", before["options"], now["options"], deciding("scores"))
 
 
 def _detector_changes(
@@ -288,18 +293,19 @@ def _detector_changes(
     cards = {card["name"]: card for card in before["detectors"]}
     for card in now["detectors"]:
         if (name := card["name"]) in cards:
-            for change in _compare(f"detector {name}", cards[name], card, fields):
+            for change in compare(f"detector {name}", cards[name], card, fields):
                 yield name, change
 
 
-def _compare(
+def compare(
     what: str, was: Mapping[str, Any], is_now: Mapping[str, Any], keys: Sequence[str]
 ) -> Iterator[str]:
+    """Yield what differs between two descriptions, of ``keys`` and all below them."""
     for key in keys:
         one, other = was.get(key), is_now.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
             inner = sorted(one.keys() | other.keys())
-            yield from _compare(f"{what} {key}", one, other, inner)
+            yield from compare(f"{what} {key}", one, other, inner)
         elif one != other:
             yield f"{what} {key} was {_short(one)}, is {_short(other)}"
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,9 @@ ROWS_FOLDER = "shard"
 FROM_SLURM = "slurm"
 """Value of ``--shard`` that asks for the shard of this task of a SLURM array."""
 
+N_SHOWN = 3
+"""Incomplete shards that an error names."""
+
 _POSITION, _FILE, _COLUMN = "position", "file", "column:"
 
 
@@ -45,6 +49,27 @@ class Shard(NamedTuple):
     def folder(self) -> str:
         """Name of its run folder: ``shard-03-of-64``."""
         return f"shard-{self.number:0{len(str(self.of))}d}-of-{self.of}"
+
+
+class Lack(NamedTuple):
+    """What a shard lacks of its rows or files, and the command that makes it, if known."""
+
+    shard: Shard
+    n_missing: int
+    n_rows: int
+    command: Sequence[str]
+    unit: str = "rows"
+
+    def __str__(self) -> str:
+        words = [word.replace("{shard}", str(self.shard)) for word in self.command]
+        made_by = f": {shlex.join(['earwitness', *words])}" if words else ""
+        return f"shard {self.shard} lacks {self.n_missing} of {self.n_rows} {self.unit}{made_by}"
+
+
+def name_first(lacks: Sequence[Lack]) -> str:
+    """Return the first shards that lack rows, in one line, and how many others do."""
+    shown = "; ".join(map(str, lacks[:N_SHOWN]))
+    return f"{shown}; and {len(lacks) - N_SHOWN} more shards" if len(lacks) > N_SHOWN else shown
 
 
 def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:

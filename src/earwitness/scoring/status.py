@@ -10,6 +10,7 @@ import numpy as np
 
 from earwitness.core.io import file_stem
 from earwitness.core.manifest import Manifest
+from earwitness.scoring.file_shards import ShardState, read_states
 from earwitness.scoring.merge import find_shards
 from earwitness.scoring.options import FORMS
 from earwitness.scoring.predict import PART_ROWS, lack_scores
@@ -33,22 +34,28 @@ class Progress(NamedTuple):
         n_rows: Rows in all.
         n_done: Rows that every detector has finished.
         n_failed: Those with an error of any detector.
+        unit: What is counted: ``files`` by shards of ``audit`` and ``render``.
     """
 
     name: str
     n_rows: int
     n_done: int
     n_failed: int
+    unit: str = "rows"
 
 
 def read_progress(out: Path) -> list[Progress]:
     """Return the progress of a run folder, or of every shard of the run folders in a folder.
+
+    Shards of ``audit`` and ``render`` are counted by what they state.
 
     Shards that no folder has are included, with nothing done.
 
     Raises:
         RunError: There is no run folder, or one cannot be read.
     """
+    if states := [*read_states(out).values()]:
+        return _count_files(states)
     counted: list[Progress] = []
     begun: dict[int, set[int]] = {}
     n_rows: dict[int, dict[int, int]] = {}
@@ -62,6 +69,18 @@ def read_progress(out: Path) -> list[Progress]:
     for of, rows in n_rows.items():
         missing = [Shard(number, of) for number in rows if number not in begun[of]]
         counted += [Progress(shard.folder, rows[shard.number], 0, 0) for shard in missing]
+    return sorted(counted)
+
+
+def _count_files(states: Sequence[ShardState]) -> list[Progress]:
+    known = {(len(state.n_files), state.number): state for state in states}
+    counts = {len(state.n_files): state.n_files for state in states}
+    counted = []
+    for of, n_files in counts.items():
+        for number, n in enumerate(n_files, 1):
+            state = known.get((of, number))
+            done = (state.n_done, state.n_failed) if state else (0, 0)
+            counted.append(Progress(Shard(number, of).folder, n, *done, "files"))
     return sorted(counted)
 
 
