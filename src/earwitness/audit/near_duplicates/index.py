@@ -176,21 +176,21 @@ def find_candidates(
 def _sort_keys(blocks: Iterable[Keys], scratch: Scratch) -> tuple[list[Keys], int]:
     """Return keys sorted in parts of increasing keys, and the number of sequences."""
     most = scratch.share // _ENTRY_BYTES
-    runs: list[Keys] = []
+    runs: list[_Run] = []
     pending: list[Keys] = []
     n_pending = n_sequences = 0
     for keys in blocks:
         scratch.release()
         n_sequences = max(n_sequences, int(keys.owner.max(initial=-1)) + 1)
         if pending and n_pending + len(keys.keys) > most:
-            runs.append(_store(_sorted(concatenate_keys(pending)), scratch))
+            runs.append(_store_run(_sorted(concatenate_keys(pending)), scratch))
             pending, n_pending = [], 0
         pending.append(keys)
         n_pending += len(keys.keys)
     last = _sorted(concatenate_keys(pending))
     if not runs:
         return [last], n_sequences
-    runs.append(_store(last, scratch))
+    runs.append(_store_run(last, scratch))
     return list(_merge(runs, scratch)), n_sequences
 
 
@@ -213,18 +213,35 @@ def _store(keys: Keys, scratch: Scratch) -> Keys:
     return stored
 
 
-def _merge(runs: Sequence[Keys], scratch: Scratch) -> Iterator[Keys]:
+class _Run(NamedTuple):
+    """Sorted keys in a file, and a sample of them in memory."""
+
+    stored: Keys
+    sample: NDArray[np.uint32]
+
+
+def _store_run(keys: Keys, scratch: Scratch) -> _Run:
+    sample = _spread(keys.keys, _SAMPLE)  # now, as scattered reads of a file map most of it
+    return _Run(_store(keys, scratch), sample)
+
+
+def _merge(runs: Sequence[_Run], scratch: Scratch) -> Iterator[Keys]:
     """Yield the keys of sorted runs in as many parts, which no key is divided between."""
-    sample = np.sort(np.concatenate([_spread(run.keys, _SAMPLE) for run in runs]))
+    sample = np.sort(np.concatenate([run.sample for run in runs]))
     limits = np.unique(_spread(sample, len(runs) + 1)[1:-1])
-    ends = [
-        np.concatenate(([0], np.searchsorted(run.keys, limits), [len(run.keys)])) for run in runs
-    ]
+    ends = []
+    for run, _ in runs:
+        ends.append(np.concatenate(([0], np.searchsorted(run.keys, limits), [len(run.keys)])))
+        scratch.release()
     for number in range(len(limits) + 1):
-        slices = [
-            run.take(slice(*end[number : number + 2])) for run, end in zip(runs, ends, strict=True)
-        ]
-        yield _store(_sorted(concatenate_keys(slices)), scratch)
+        slices = []
+        for (run, _), end in zip(runs, ends, strict=True):
+            part = run.take(slice(*end[number : number + 2]))
+            slices.append(Keys(part.keys.copy(), part.owner.copy(), part.place.copy()))
+            scratch.release()
+        merged = concatenate_keys(slices)
+        del slices
+        yield _store(_sorted(merged), scratch)
 
 
 def _spread(values: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
@@ -254,7 +271,7 @@ class _Votes:
         self._parts, self._n_others, self._same = parts, n_others, same
         self._tolerance, self._n_bins, self._fewest = tolerance, 2 * _HALF // tolerance, fewest
         self._most_hits = most_hits
-        self._codes: Ints = np.zeros(0, dtype=np.int64)
+        self._codes: Ints = np.empty(most_hits, dtype=np.int64)  # pages count once they are used
         self.n_keys_wanted = 1 if len(parts) == 1 else most_hits // 64
 
     def count(self, block: Keys, scratch: Scratch) -> Iterator[Candidates]:
@@ -272,7 +289,9 @@ class _Votes:
                     yield from self.count(block.take(first_half), scratch)
                     yield from self.count(block.take(~first_half), scratch)
                     return
-                self._reserve(n_hits, len(codes))
+                if n_hits + len(codes) > len(self._codes):  # of a single sequence
+                    more = np.empty(max(n_hits, len(codes)), dtype=np.int64)
+                    self._codes = np.concatenate([self._codes, more])
                 self._codes[n_hits : n_hits + len(codes)] = codes
                 n_hits += len(codes)
             scratch.release()
@@ -285,13 +304,6 @@ class _Votes:
         cuts = np.searchsorted(codes, np.unique(pairs) * self._n_bins)
         for begin, end in pairwise([0, *cuts.tolist(), n_hits]):
             yield self._choose(codes[begin:end], base)
-
-    def _reserve(self, n_filled: int, n_more: int) -> None:
-        if n_filled + n_more > len(self._codes):
-            n = max(min(2 * len(self._codes), self._most_hits), n_filled + n_more)
-            grown = np.empty(n, dtype=np.int64)
-            grown[:n_filled] = self._codes[:n_filled]
-            self._codes = grown
 
     def _choose(self, codes: Ints, base: int) -> Candidates:
         """Return the most voted of sorted codes of each pair that has enough votes."""
