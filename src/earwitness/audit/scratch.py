@@ -10,6 +10,8 @@ import math
 import mmap
 import os
 import tempfile
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 from weakref import WeakSet, finalize
@@ -26,6 +28,7 @@ DEFAULT_BYTES = 4 << 30
 FEWEST_BYTES = 256 << 20
 
 _CHUNK = 64 << 20  # bytes of small arrays that share a file
+_ROWS = 1 << 12  # that are kept together
 _AROUND = 2 << 20  # bytes that Linux may map where one is read: a huge page
 
 
@@ -104,3 +107,45 @@ class Scratch:
         for pages in self._mapped:
             if hasattr(mmap, "MADV_DONTNEED"):
                 pages.madvise(mmap.MADV_DONTNEED)
+
+
+class Collected:
+    """Rows of numbers that are added block by block, in files beyond the limit.
+
+    Args:
+        n_columns: Numbers of a row.
+        scratch: Place of the rows.
+    """
+
+    def __init__(self, n_columns: int, scratch: Scratch) -> None:
+        self._n_columns, self._scratch = n_columns, scratch
+        self._kept: list[NDArray[np.float64]] = []
+        self._pending: list[NDArray[np.float64]] = []
+        self._n = self._n_pending = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __iter__(self) -> Iterator[NDArray[np.float64]]:
+        """Yield all rows, some ``(n, n_columns)`` at a time."""
+        for block in chain(self._kept, self._pending):
+            yield block
+            self._scratch.release()
+
+    def add(self, rows: NDArray[np.float64]) -> None:
+        """Add rows."""
+        self._pending.append(rows)
+        self._n += len(rows)
+        self._n_pending += len(rows)
+        if self._n_pending >= _ROWS:
+            self._kept.append(self._scratch.keep(np.concatenate(self._pending)))
+            self._pending, self._n_pending = [], 0
+
+    def columns(self) -> NDArray[np.float64]:
+        """Return all rows as ``(n_columns, n)``."""
+        columns = self._scratch.empty((self._n_columns, len(self)), np.float64)
+        start = 0
+        for block in self:
+            columns[:, start : start + len(block)] = block.T
+            start += len(block)
+        return columns

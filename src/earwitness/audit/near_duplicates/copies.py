@@ -31,7 +31,7 @@ from earwitness.audit.near_duplicates.index import (
     find_candidates,
     key_bits,
 )
-from earwitness.audit.scratch import Scratch
+from earwitness.audit.scratch import Collected, Scratch
 
 SHORTEST = 128
 """Minimum overlap in words, about 1.9 s."""
@@ -105,15 +105,18 @@ def find_copies(
         scratch=scratch,
         same=same,
     )
-    kept = []
-    for found in blocks:
+    kept = Collected(5, scratch)
+    for found in blocks:  # in order of ``one``
+        rows, n = np.empty((len(found.one), 5)), 0
         for number, near in _prefilter(one, other, found, scratch):
             first, second = int(found.one[number]), int(found.other[number])
             if overlap := _confirm(one.sequence(first), other.sequence(second), near):
                 offset_s = overlap.shift * HOP / RATE_HZ
-                kept.append((first, second, offset_s, 1 - overlap.error, overlap.partial))
+                rows[n] = first, second, offset_s, 1 - overlap.error, overlap.partial
+                n += 1
             scratch.release()
-    columns = np.array(sorted(kept), dtype=np.float64).reshape(-1, 5).T
+        kept.add(rows[:n][np.lexsort(rows[:n, 1::-1].T)])
+    columns = kept.columns()
     pairs = columns[0].astype(np.int64), columns[1].astype(np.int64)
     return Matches(*pairs, columns[2], columns[3], columns[4].astype(np.bool_))
 

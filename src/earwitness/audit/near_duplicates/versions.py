@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import cache, partial
+from functools import cache
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ from earwitness.audit.near_duplicates.index import (
     key_bits,
     stack,
 )
-from earwitness.audit.scratch import Scratch
+from earwitness.audit.scratch import Collected, Scratch
 
 ALL_PAIRS = 3e8
 """Pairs times frames up to which every pair is aligned: some 1 000 recordings of 30 s."""
@@ -80,15 +80,15 @@ Variants = tuple[Variant, ...]
 
 
 class _Aligned(NamedTuple):
-    """The alignment of a pair: numbers of both recordings and of the variant."""
+    """The alignments of pairs, or that of one: numbers of both recordings and of the variant."""
 
-    first: int
-    second: int
-    variant: int
-    shift: int
-    correlation: float
-    score: float
-    margin: float
+    first: Any
+    second: Any
+    variant: Any
+    shift: Any
+    correlation: Any
+    score: Any
+    margin: Any
 
 
 def find_versions(
@@ -110,41 +110,68 @@ def find_versions(
         variants: Changes of pitch and speed to search.
         scratch: Place for sorted keys, and the limits of memory.
     """
+    scratch = scratch or Scratch()
     n_pairs = len(one) * len(other) // (2 if same else 1)
     are_few = n_pairs * transform_length(2 * _longest(one, other)) <= ALL_PAIRS
-    propose = _screen if are_few else partial(_look_up, scratch=scratch or Scratch())
-    best: dict[tuple[int, int], _Aligned] = {}
-    for aligned in propose(one, other, variants, same=same, least=least):
-        pair = aligned.first, aligned.second
-        key = (min(pair), max(pair)) if same else pair
-        if -math.inf < aligned.score >= least and (
-            key not in best or aligned.score > best[key].score
-        ):
-            best[key] = aligned
-    kept = [_refine_margin(one, other, aligned, variants) for aligned in best.values()]
-    columns = np.array(kept, dtype=np.float64).reshape(-1, 7).T
+    propose = _screen if are_few else _look_up
+    found = Collected(7, scratch)
+    for aligned in propose(one, other, variants, same=same, least=least, scratch=scratch):
+        enough = (aligned.score >= least) & (aligned.score > -math.inf)
+        found.add(np.stack(aligned, axis=1)[enough])
+    kept = Collected(7, scratch)
+    for rows in _best_of_pairs(found, len(one), same=same, scratch=scratch):
+        for row in np.flatnonzero(rows[:, 6] < alignment.MARGIN):
+            rows[row, 6] = _refine_margin(one, other, _Aligned(*rows[row]), variants)
+            scratch.release()
+        kept.add(rows)
+    columns = kept.columns()
     first, second, variant = columns[:3].astype(np.int64)
-    whole = np.zeros(len(kept), dtype=np.bool_)
+    whole = np.zeros(len(first), dtype=np.bool_)
     matches = Matches(first, second, columns[3] / FRAMES_PER_S, columns[4], whole)
     return Scored(matches, columns[5], columns[6], variant)
 
 
+def _best_of_pairs(
+    found: Collected, n: int, *, same: bool, scratch: Scratch
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the best alignment of each pair, by pair, as many at a time as fit a share.
+
+    Args:
+        found: Alignments, see ``_Aligned``.
+        n: Number of first recordings.
+        same: Whether a pair is the same in either order.
+        scratch: Limit of memory.
+    """
+    most_rows = scratch.share // 256
+
+    def first_of(rows: NDArray[np.float64]) -> Ints:
+        first: Ints = rows[:, : 1 + same].min(axis=1).astype(np.int64)
+        return first
+
+    counts = np.zeros(n, dtype=np.int64)
+    for rows in found:
+        np.add.at(counts, first_of(rows), 1)
+    part_of = (np.cumsum(counts) - counts) // most_rows
+    for part in np.unique(part_of[counts > 0]):
+        some = np.concatenate([rows[part_of[first_of(rows)] == part] for rows in found])
+        pairs = np.sort(some[:, :2], axis=1) if same else some[:, :2]
+        best_first = np.lexsort((-some[:, 5], pairs[:, 1], pairs[:, 0]))
+        is_first = np.diff(pairs[best_first], axis=0, prepend=-1).any(axis=1)
+        yield some[best_first[is_first]]
+
+
 def _refine_margin(
     one: InvertedIndex, other: InvertedIndex, aligned: _Aligned, variants: Variants
-) -> _Aligned:
-    """Return the alignment with the margin at the exact speed, where it is largest."""
-    if aligned.margin >= alignment.MARGIN:
-        return aligned
-    variant, chroma = variants[aligned.variant], one.sequence(aligned.first)
+) -> float:
+    """Return the margin at the exact speed, where it is largest."""
+    variant, chroma = variants[int(aligned.variant)], one.sequence(int(aligned.first))
     tries = [
         vary(chroma, variant._replace(speed=variant.speed * (1 + percent / 100)))[0]
         for percent in (-2, -1.5, -1, -0.5, 0.5, 1, 1.5, 2)
     ]
-    found = align_pairs(tries, [other.sequence(aligned.second)] * len(tries))
+    found = align_pairs(tries, [other.sequence(int(aligned.second))] * len(tries))
     best = int(found.score.argmax())
-    if found.score[best] < aligned.score:
-        return aligned
-    return aligned._replace(margin=float(found.margin[best]))
+    return float(aligned.margin if found.score[best] < aligned.score else found.margin[best])
 
 
 def _longest(*indices: InvertedIndex) -> int:
@@ -152,18 +179,27 @@ def _longest(*indices: InvertedIndex) -> int:
 
 
 def _screen(
-    one: InvertedIndex, other: InvertedIndex, variants: Variants, *, same: bool, least: float
+    one: InvertedIndex,
+    other: InvertedIndex,
+    variants: Variants,
+    *,
+    same: bool,
+    least: float,
+    scratch: Scratch,
 ) -> Iterator[_Aligned]:
     """Align all pairs that may reach the score."""
     if not len(one) or not len(other):
         return
-    delay, batch = _longest(other), 32
+    delay = _longest(other)
     slowest = min(variant.speed for variant in VARIANTS)
     n = transform_length(
         int(min(_longest(one), alignment.LONGEST) / slowest) + _longest(one), delay
     )
-    for start in range(0, len(other), _CHUNK):
-        others = range(start, min(start + _CHUNK, len(other)))
+    chunk = _fitting(_CHUNK, n * N_CLASSES * 20, scratch)  # a spectrum, its transpose, its energy
+    batch = _fitting(32, n * (chunk * 12 + N_CLASSES * 20), scratch)  # products and correlations
+    for start in range(0, len(other), chunk):
+        others = range(start, min(start + chunk, len(other)))
+        scratch.release()
         answering = Spectra([other.sequence(number) for number in others], n)
         for number, variant in enumerate(variants):
             for at in range(0, others.stop if same else len(one), batch):
@@ -175,6 +211,11 @@ def _screen(
                 if same:
                     pairs = pairs[pairs[:, 0] < pairs[:, 1]]
                 yield from _align(one, other, pairs, number, variants)
+
+
+def _fitting(most: int, n_bytes: int, scratch: Scratch) -> int:
+    """Return how many of this size, up to ``most``, fit half a share of the memory."""
+    return min(max(scratch.share // 2 // n_bytes, 1), most)
 
 
 def _look_up(
@@ -197,7 +238,8 @@ def _look_up(
         scratch=scratch,
         same=same and plain,  # either recording of a pair may be the changed one
     )
-    for number, found, voted in _in_chunks(blocks, len(one)):
+    chunk = _fitting(_CHUNK, _longest(one, other) * N_CLASSES * 40, scratch)
+    for number, found, voted in _in_chunks(blocks, len(one), chunk):
         differ = found[:, 0] != found[:, 1] if same else slice(None)
         pairs, shifts = found[differ], voted[differ]
         if len(pairs):
@@ -214,14 +256,16 @@ def _look_up(
                 least=least,
             )
             here = np.stack([a, b], axis=1)[near]
-            aligned = _align(first, second, here, number, variants)
-            for (x, y), pair in zip(pairs[near], aligned, strict=True):
-                yield pair._replace(first=int(x), second=int(y))
+            for aligned in _align(first, second, here, number, variants):
+                x, y = pairs[near].T
+                yield aligned._replace(first=x, second=y)
         scratch.release()
 
 
-def _in_chunks(blocks: Iterable[Candidates], n: int) -> Iterator[tuple[int, Ints, Ints]]:
-    """Yield variant, pairs and shifts of up to ``_CHUNK`` candidates, whatever the blocks."""
+def _in_chunks(
+    blocks: Iterable[Candidates], n: int, chunk: int
+) -> Iterator[tuple[int, Ints, Ints]]:
+    """Yield variant, pairs and shifts of up to ``chunk`` candidates, whatever the blocks."""
     waiting = np.zeros((3, 0), dtype=np.int64)
     for found in chain(blocks, [None]):
         if found is not None:
@@ -229,9 +273,9 @@ def _in_chunks(blocks: Iterable[Candidates], n: int) -> Iterator[tuple[int, Ints
         while waiting.size:
             number = int(waiting[0, 0]) // n
             end = int(np.searchsorted(waiting[0], (number + 1) * n))
-            if found is not None and end == waiting.shape[1] < _CHUNK:
+            if found is not None and end == waiting.shape[1] < chunk:
                 break
-            some, waiting = np.split(waiting, [min(end, _CHUNK)], axis=1)
+            some, waiting = np.split(waiting, [min(end, chunk)], axis=1)
             yield number, np.stack([some[0] - number * n, some[1]], axis=1), some[2]
 
 
@@ -246,8 +290,8 @@ def _align(
         )
         found = align_pairs(varied, [other.sequence(b) for b in some[:, 1]])
         shifts = np.rint(np.array(starts) + found.shift * variants[number].speed)
-        for (a, b), shift, *rest in zip(some, shifts, *found[1:], strict=True):
-            yield _Aligned(int(a), int(b), number, int(shift), *map(float, rest))
+        which = np.full(len(some), number)
+        yield _Aligned(some[:, 0], some[:, 1], which, shifts, *found[1:])
 
 
 def _variant_keys(
