@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TESTS  := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test kills lint style types docs bench simulate mutate clean
+.PHONY: demo test kills docs-commands lint style types docs bench simulate mutate clean
 
 demo: $(READY)
 	$(BIN)/earwitness demo --out demo-run
@@ -20,6 +20,10 @@ test: $(READY) style
 # A run is killed once where it resumes; this kills it often, at random moments.
 kills: $(READY)
 	EARWITNESS_TEST_KILLS=4 $(BIN)/python -m pytest tests/cli -k kill
+
+# `make test` parses the commands of the documentation; this runs them.
+docs-commands: $(READY)
+	$(BIN)/python -m pytest -m slow tests/cli/test_documented_pages.py
 
 lint: style types
 

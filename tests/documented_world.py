@@ -1,0 +1,244 @@
+"""What pages of the documentation assume, in small: datasets, songs, weights, a hub's cache.
+
+Names and layouts are those of the pages; audio lasts 6 s.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+import bundles
+import hf_folders
+import lofcz_folders
+import spectttra_folders
+from boxes import synthetic_music
+from builders import write_comb
+from dataset_folders import FOLDERS, write_shard
+from detectors.test_command import write_program
+from earwitness.datasets.fma import ENCODERS as PUBLISHED_ENCODERS
+from earwitness.demo.fakes import ENCODERS, write_samples
+from earwitness.demo.run import COMBINED, DETECTOR, Settings, plan_recordings, write_tables
+from earwitness.splits.build import SplitOptions, build_splits, write_splits
+from earwitness.splits.manifests import read_manifest
+from earwitness.training.fakeprint import train_fakeprint
+from foreign import Waves, write_onnx
+from imagefolders import write_images
+from soundfiles import music
+
+RATE, SECONDS = 44_100, 6.0
+COMMIT = "c" * 40
+
+
+def write_world(root: Path) -> None:
+    """Write what pages share."""
+    demo, data = root / "demo-run", root / "data" / "music"
+    write_workspace(demo / "workspace")
+    write_demo(demo)
+    shutil.copytree(demo / "workspace", data)
+    rebuilt = data / "deepfake-detector" / "fma_rebuilt_medium"
+    for encoder in set(PUBLISHED_ENCODERS) - set(ENCODERS):
+        shutil.copytree(rebuilt / ENCODERS[0], rebuilt / encoder)
+    specnn = data / "deepfake-detector/weights/final/specnn_amplitude"
+    bundles.write_specnn(specnn / "variables" / "variables", bundles.specnn_variables())
+    for name, folder in (("asvspoof_5", "ASVspoof5"), ("echoes", "Echoes"), ("ctrsvdd", "CtrSVDD")):
+        FOLDERS[name].make(root / "data" / folder)
+    tracks = sorted((data / "deepfake-detector/fma_real_medium").rglob("*.mp3"))
+    for n, track in enumerate(tracks):
+        write_comb(root / "songs" / "fake" / "made" / f"{n}.wav", n, seconds=SECONDS)
+        (root / "songs" / "real").mkdir(exist_ok=True)
+        shutil.copy(track, root / "songs" / "real" / f"{n}.mp3")
+    shutil.copytree(root / "songs", root / "my_music")
+    shutil.copy(tracks[0], root / "song.mp3")
+    write_weights(root / "weights")
+    write_hub(root / "hub")
+
+
+def write_workspace(root: Path) -> None:
+    """Write the files of the demo's workspace, with music that is made faster."""
+    times_s = np.arange(int(RATE * SECONDS)) / RATE
+    lines_hz = np.arange(5_512.5, 16_000, RATE / 512)
+    lines = 0.002 * sum(np.cos(2 * np.pi * hz * times_s) for hz in lines_hz)
+    settings = Settings(n_tracks=12, n_songs=4, n_captions=2)
+    for n, recording in enumerate(plan_recordings(settings, root)):
+        samples = music(RATE, SECONDS, 2, seed=n).T
+        for path, fake, narrow in recording.copies:
+            write_samples(path, samples + lines if fake else samples, narrow=narrow)
+    write_tables(settings, root)
+
+
+def write_demo(out: Path) -> None:
+    """Write what ``make demo`` leaves besides the workspace, without its run."""
+    options = SplitOptions(
+        root=out / "workspace",
+        deezer_split_name="train",
+        fma_encoders=ENCODERS,
+        n_sonics_real=0,
+        n_sonics_fake=0,
+        n_fakemusiccaps_fake=0,
+    )
+    write_splits(build_splits(options), out / "train")
+    train_fakeprint([read_manifest(out / "train" / f"{COMBINED}.csv")], out / DETECTOR)
+
+
+def write_weights(root: Path) -> None:
+    """Write random weights by the names of their detectors."""
+    for name in ("alpha-5s", "gamma-120s", "gamma-5s"):
+        folder = root / f"sonics-spectttra-{name}"
+        spectttra_folders.write_folder(folder, folder.name)
+        (root / f"awsaf49__{folder.name}").symlink_to(folder)
+    lofcz_folders.write_lr(root / "lofcz-lr")
+    lofcz_folders.write_cnn(root / "lofcz-cnn")
+
+
+def write_hub(root: Path) -> None:
+    """Write a model and a dataset as the hub's client keeps what it has fetched."""
+    labels = {"label": ["real", "fake"], "model": ["human", "suno"]}
+    for kind in ("models", "datasets"):
+        refs = root / f"{kind}--OWNER--NAME" / "refs"
+        refs.mkdir(parents=True)
+        for name in ("main", "REVISION"):
+            (refs / name).write_text(COMMIT)
+    hf_folders.write_wav2vec2(root / "models--OWNER--NAME" / "snapshots" / COMMIT)
+    kept = root / "datasets--OWNER--NAME" / "snapshots" / COMMIT
+    write_shard(kept / "data" / "test-00000-of-00001.parquet", labels)
+
+
+class Assumed(NamedTuple):
+    """What a page assumes besides the songs.
+
+    Attributes:
+        songs: Manifests of real and fake songs, three of each.
+        reals: Manifests of real songs.
+        links: Names in the page's folder, with their places in the world.
+        texts: Other files.
+        make: Writes the rest into the page's folder.
+        commands: Run at last.
+    """
+
+    songs: tuple[str, ...] = ()
+    reals: tuple[str, ...] = ()
+    links: Mapping[str, str] = {}
+    texts: Mapping[str, str] = {}
+    make: Callable[[Path], None] = lambda _: None
+    commands: tuple[str, ...] = ()
+
+    def write(self, folder: Path, world: Path, run: Callable[[str], None]) -> None:
+        """Write all of it into an empty folder; ``run`` takes the words after ``earwitness``."""
+        for name in ("songs", "my_music", "song.mp3"):
+            (folder / name).symlink_to(world / name)
+        for name, place in self.links.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).symlink_to(world / place)
+        fakes = [f"songs/fake/made/{n}.wav,1,made\n" for n in range(3)]
+        reals = [f"songs/real/{n}.mp3,0,\n" for n in range(3)]
+        texts = dict.fromkeys(self.songs, "".join(("filepath,target,generator\n", *reals, *fakes)))
+        texts |= dict.fromkeys(self.reals, "".join(("filepath,target,generator\n", *reals)))
+        for name, text in (texts | dict(self.texts)).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        self.make(folder)
+        for command in self.commands:
+            run(command)
+
+
+def write_packages(folder: Path) -> None:
+    """Write music of three Debian packages."""
+    for seed, name in enumerate(("asc-music", "blobwars-data", "widelands-data")):
+        path = folder / "debian" / name / "song.wav"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, synthetic_music(seed, seconds=21), RATE)
+
+
+def write_foreign(folder: Path) -> None:
+    """Write a program and an ONNX model; their descriptions are in the page."""
+    write_program(folder / "theirs")
+    write_onnx(folder / "models", Waves(2), clip_samples=80_000)
+    (folder / "models" / "tiny.onnx").rename(folder / "models" / "model.onnx")
+
+
+def write_pictures(folder: Path) -> None:
+    """Write images in folders of classes, and tables of them."""
+    data, named = write_images(folder / "data", 12), folder / "spectrograms"
+    for name, of in (("human", "original"), ("suno", "deepfake"), ("udio", "deepfake")):
+        shutil.copytree(data / of, named / name)
+    images = sorted(path.relative_to(data) for path in data.rglob("*.png"))
+    (folder / "tables").mkdir()
+    for part, name in enumerate(("train", "valid", "test")):
+        rows = [f"{path},{path.parts[0].title()}\n" for path in images[part::3]]
+        (folder / "tables" / f"{name}.csv").write_text("img_path,actual_output\n" + "".join(rows))
+
+
+def write_short_songs(folder: Path) -> None:
+    """Write a song into each of three folders."""
+    for name in ("fma_examples", "FakeMusicCaps", "SONICS/fake_songs"):
+        (folder / name).mkdir(parents=True)
+        shutil.copy(folder / "song.mp3", folder / name)
+
+
+DATASETS = {name: f"data/music/{name}" for name in ("deepfake-detector", "SONICS", "FakeMusicCaps")}
+MINE = "demo-run/detectors/fakeprint-demo"
+SPLITS = "splits --folder songs --out-dir manifests"
+ASSUMED = {
+    "README.md": Assumed(
+        songs=("songs.csv",),
+        links=DATASETS | {"demo-run": "demo-run"},
+        commands=tuple(
+            f"predict --detector comb --manifest songs.csv --out runs/{name}"
+            for name in ("old", "new")
+        ),
+    ),
+    "docs/box.md": Assumed(
+        texts={"LIST.csv": "package,file\n"}, make=write_packages, commands=(SPLITS,)
+    ),
+    "docs/comb.md": Assumed(reals=("train.csv", "threshold.csv"), commands=(SPLITS,)),
+    "docs/coming-from-the-scripts.md": Assumed(
+        songs=("songs.csv",),
+        links=DATASETS | {"train": "demo-run/train", "models/fakeprint-mine": MINE},
+        commands=("render --manifest songs.csv --out test_data",),
+    ),
+    "docs/dossier.md": Assumed(
+        reals=("reals.csv", "catalogue.csv"),
+        commands=("predict --detector comb,box --manifest reals.csv --out runs/reals",),
+    ),
+    "docs/lofcz.md": Assumed(commands=(SPLITS,)),
+    "docs/other-tools.md": Assumed(
+        songs=("mine.csv", "manifest.csv"),
+        texts={
+            "wpt__music.txt": "a.wav 0.9 real\nb.wav 0.2 fake\n",
+            "scores.txt": "a.wav 0.9\nb.wav -0.2\n",
+            "protocol.csv": "file_name,label\na.wav,bonafide\nb.wav,spoof\n",
+        },
+        commands=("predict --detector comb --manifest mine.csv --out runs/both",),
+    ),
+    "docs/report.md": Assumed(
+        songs=("songs.csv",),
+        commands=(
+            "predict --detector comb --manifest songs.csv --out runs/first",
+            "evaluate runs/first/preds --out metrics.json",
+        ),
+    ),
+    "docs/scale.md": Assumed(songs=("manifests/m.csv",)),
+    "docs/serve.md": Assumed(
+        reals=("reals.csv",),
+        commands=("predict --detector comb --manifest reals.csv --out runs/first",),
+    ),
+    "docs/stress.md": Assumed(
+        songs=("manifests/fma.csv", "items.csv"),
+        links={"models/mine": MINE},
+        make=write_short_songs,
+    ),
+    "docs/training.md": Assumed(
+        songs=("train.csv",),
+        reals=("reals.csv",),
+        links={"demo-run": "demo-run"},
+        make=write_pictures,
+    ),
+    "docs/your-detector.md": Assumed(songs=("test.csv",), make=write_foreign),
+}
+"""What each page assumes."""
