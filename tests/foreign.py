@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ class Waves(nn.Module):
         return out
 
 
+@cache
+def exported(n_outputs: int = 1, *, mixes: bool = False) -> bytes:
+    """Return ``Waves`` as an ONNX model, exported once: that takes most of a second."""
+    network = Waves(n_outputs, mixes=mixes).eval()
+    return export_onnx(network, torch.zeros(2, CLIP_SAMPLES))
+
+
 def describe(path: Path, **content: Any) -> Path:
     """Write a ``detector.yaml``."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +47,7 @@ def describe(path: Path, **content: Any) -> Path:
     return path
 
 
-def write_onnx(folder: Path, network: nn.Module | None = None, **content: Any) -> str:
+def write_onnx(folder: Path, model: bytes | None = None, **content: Any) -> str:
     """Write an ONNX model and its ``detector.yaml``; return the name for ``--detector``."""
     folder.mkdir(parents=True, exist_ok=True)
     described = {
@@ -52,6 +60,5 @@ def write_onnx(folder: Path, network: nn.Module | None = None, **content: Any) -
     }
     described |= content
     describe(folder / "detector.yaml", **{k: v for k, v in described.items() if v is not None})
-    example = torch.rand(2, described["clip_samples"] or CLIP_SAMPLES) - 0.5
-    (folder / "tiny.onnx").write_bytes(export_onnx((network or Waves()).eval(), example))
+    (folder / "tiny.onnx").write_bytes(model or exported())
     return f"onnx:{folder / 'tiny.onnx'}"

@@ -27,7 +27,7 @@ from earwitness.detectors.nets.resnet18 import ResNet18, draw_images, fake_logit
 from earwitness.detectors.nets.spectttra import load_spectttra
 from earwitness.detectors.network import export_onnx
 from earwitness.scoring.predict import predict
-from foreign import CLIP_SAMPLES, RATE_HZ, Waves, describe, write_onnx
+from foreign import CLIP_SAMPLES, RATE_HZ, Waves, describe, exported, write_onnx
 
 
 def noise(detector: Detector, n: int) -> list[Clip]:
@@ -58,7 +58,7 @@ def test_logits_are_those_of_the_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fake", [0, 1])
 def test_the_fake_one_of_two_classes_is_the_named_one(tmp_path: Path, fake: int) -> None:
-    name = write_onnx(tmp_path, Waves(2), output="two_logits", fake=fake)
+    name = write_onnx(tmp_path, exported(2), output="two_logits", fake=fake)
     detector = open_detector(name)
     clips = noise(detector, 2)
     both = network_logits(Waves(2), clips)
@@ -82,7 +82,7 @@ def test_probabilities_become_logits_and_others_are_refused() -> None:
 
 
 def test_a_network_that_mixes_the_batch_is_found(tmp_path: Path) -> None:
-    detector = open_detector(write_onnx(tmp_path, Waves(mixes=True)))
+    detector = open_detector(write_onnx(tmp_path, exported(mixes=True)))
     clips = noise(detector, 3)
     together = detector.score(clips).logits
     alone = np.concatenate([detector.score([clip]).logits for clip in clips])
@@ -123,7 +123,9 @@ def test_gamma_5s_scores_as_before_its_export(tmp_path: Path) -> None:
         spectttra_folders.write_folder(folder, name)
     ours = open_detector(str(folder))
     network, config = load_spectttra(folder)
-    described = write_onnx(tmp_path / "x", network, clip_samples=config.audio.max_len)
+    n_samples = config.audio.max_len
+    model = export_onnx(network.eval(), torch.rand(2, n_samples) - 0.5)
+    described = write_onnx(tmp_path / "x", model, clip_samples=n_samples)
     detector = open_detector(described)
     clips = noise(detector, 2)
     clips = [Clip(c.samples / np.abs(c.samples).max(), c.sample_rate_hz) for c in clips]
