@@ -77,8 +77,8 @@ def test_graphs_score_as_their_detectors_do(name: str, tmp_path: Path) -> None:
 def test_a_graph_with_other_logits_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_resnet(tmp_path / "weights")
-    detector = open_detector(str(tmp_path / "weights"))
+    make_gamma(tmp_path / GAMMA)
+    detector = open_detector(str(tmp_path / GAMMA))
     compare = work._compare
     monkeypatch.setattr(work, "_compare", lambda model, given, _: compare(model, given, np.ones(5)))
     with pytest.raises(DetectorError, match=r"the graph's logits differ by .*, expected at most"):

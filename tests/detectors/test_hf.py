@@ -147,20 +147,26 @@ def test_another_backend_or_folder_is_refused(tmp_path: Path) -> None:
 def test_it_is_fetched_from_the_hub_and_scores_offline(hub: Hub, tmp_path: Path) -> None:
     write_wav2vec2(tmp_path / "net")
     hub.files = {path.name: path.read_bytes() for path in (tmp_path / "net").iterdir()}
-    script = (
-        "import sys; from earwitness.detectors.loading import open_detector\n"
-        "card = open_detector(sys.argv[1]).card; print(card.name, card.weights_sha256)"
+    fetching = (
+        "from earwitness.detectors.hf import find_folder\n"
+        "print(find_folder(id, None, download=True))"
     )
-    command = [sys.executable, "-W", "ignore", "-c", script, f"hf:{REPOSITORY}"]
+    opening = (
+        "from earwitness.detectors.loading import open_detector\n"
+        "card = open_detector(id).card; print(card.name, card.weights_sha256)"
+    )
     shown = []
-    for offline in (False, True):
+    for script, offline in ((fetching, False), (opening, True)):
+        given = f"id = 'hf:{REPOSITORY}'\n{script}"
+        command = [sys.executable, "-W", "ignore", "-c", given]
         around = environment(f"http://127.0.0.1:{hub.port}", tmp_path / "home", offline=offline)
         done = subprocess.run(command, env=around, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         shown.append(done.stdout)
+    assert Path(shown[0].strip()).is_relative_to(tmp_path / "home")
     local = look_up(f"hf:{tmp_path / 'net'}").card
     assert local is not None
-    assert shown == [f"hf:{REPOSITORY} {local.weights_sha256}\n"] * 2
+    assert shown[1] == f"hf:{REPOSITORY} {local.weights_sha256}\n"
 
 
 def test_a_description_beside_the_weights_names_the_fake_class(tmp_path: Path, run: Run) -> None:
