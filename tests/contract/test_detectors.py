@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import boxes
@@ -105,12 +105,16 @@ def detector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         return open_detector(name, weights={name: folder})
 
 
-def make_clip(detector: Detector, seed: int, *, level: float = 0.1, channels: int = 2) -> Clip:
+def clip_samples(detector: Detector) -> int:
     contract = detector.card.contract
     shortest = int(float(detector.card.details.get("shortest_s", 0)) * contract.sample_rate_hz)
-    n_samples = contract.clip_samples or max(contract.min_samples, shortest) + 4_000
-    samples = level * np.random.default_rng(seed).standard_normal((channels, n_samples))
-    return Clip(np.clip(samples, -1, 1).astype(np.float32), contract.sample_rate_hz)
+    return contract.clip_samples or max(contract.min_samples, shortest) + 4_000
+
+
+def make_clip(detector: Detector, seed: int, *, level: float = 0.1) -> Clip:
+    rng = np.random.default_rng(seed)
+    samples = level * rng.standard_normal((2, clip_samples(detector)), dtype=np.float32)
+    return Clip(np.clip(samples, -1, 1), detector.card.contract.sample_rate_hz)
 
 
 def test_the_card_says_what_is_needed_to_run_again(detector: Detector) -> None:
@@ -156,14 +160,16 @@ def test_scores_have_the_shape_of_the_batch(detector: Detector) -> None:
 
 @pytest.fixture(scope="module")
 def alone(detector: Detector) -> list[tuple[Clip, float]]:
-    """Six clips, each with its score when it is judged alone."""
-    clips = [make_clip(detector, seed, level=0.02 * (seed + 1)) for seed in range(6)]
+    """Four clips, each with its score when it is judged alone."""
+    clips = [make_clip(detector, seed, level=0.03 * (seed + 1)) for seed in range(4)]
     return [(clip, detector.score([clip]).logits[0]) for clip in clips]
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.integers(1, 4))
-def test_a_score_does_not_depend_on_batch_mates_or_order(
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.integers(1, 4))
+@example([0, 1, 2, 3], 1)
+@example([3, 0, 2, 0, 1], 4)
+def test_a_score_does_not_depend_on_batch_mates_order_or_time(
     detector: Detector, alone: list[tuple[Clip, float]], order: list[int], cut: int
 ) -> None:
     parts = [order[start : start + cut] for start in range(0, len(order), cut)]
@@ -171,26 +177,23 @@ def test_a_score_does_not_depend_on_batch_mates_or_order(
     np.testing.assert_array_equal(np.concatenate(scores), [alone[at][1] for at in order])
 
 
-def test_a_score_is_the_same_every_time(detector: Detector) -> None:
-    clips = [make_clip(detector, seed) for seed in range(4)]
-    first, second = (detector.score(clips).logits for _ in range(2))
-    np.testing.assert_array_equal(first, second)
+EDGES: dict[str, Callable[[int, int], np.ndarray]] = {
+    "silence": lambda *shape: np.zeros(shape, np.float32),
+    "clipping": lambda *shape: np.sign(np.random.default_rng(0).random(shape, np.float32) - 0.5),
+    "offset": lambda *shape: np.ones(shape, np.float32),
+    "denormal": lambda *shape: np.full(shape, 1e-40, np.float32),
+    "one sample": lambda *shape: np.eye(1, shape[1], dtype=np.float32).repeat(shape[0], axis=0),
+}
 
 
-@pytest.mark.parametrize("kind", ["silence", "clipping", "offset", "denormal", "one sample"])
-@pytest.mark.parametrize("channels", [1, 2, 8])
+@pytest.mark.parametrize("kind", EDGES)
+@pytest.mark.parametrize("channels", [1, 8])
 def test_scores_are_finite_for_sound_at_the_edge(
     detector: Detector, kind: str, channels: int
 ) -> None:
-    clip = make_clip(detector, 0, channels=channels)
-    samples = {
-        "silence": np.zeros_like(clip.samples),
-        "clipping": np.sign(clip.samples),
-        "offset": np.ones_like(clip.samples),
-        "denormal": np.full_like(clip.samples, 1e-40),
-        "one sample": np.eye(1, clip.n_samples, dtype=np.float32).repeat(channels, axis=0),
-    }[kind]
-    assert np.isfinite(detector.score([Clip(samples, clip.sample_rate_hz)]).logits).all()
+    samples = EDGES[kind](channels, clip_samples(detector))
+    clip = Clip(samples, detector.card.contract.sample_rate_hz)
+    assert np.isfinite(detector.score([clip]).logits).all()
 
 
 @pytest.mark.parametrize("peak", [1e5, 1e10, 1e19, 3e38])
