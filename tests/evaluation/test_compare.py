@@ -29,7 +29,7 @@ def test_on_the_rows_that_both_scored() -> None:
         assert value == measure("auroc", frame["target"], frame["logit"])
     assert auroc.difference.value == pytest.approx(auroc.first - auroc.second)
     assert (auroc.n_items, auroc.n_groups) == (174, 58)
-    assert auroc.difference.p == pytest.approx(1 / 51)  # the least that 50 swaps can give
+    assert auroc.difference.p < 1 / 51  # no swap is as great
     assert auroc.difference.low <= auroc.difference.value <= auroc.difference.high < 0
     for line in found.lines:
         assert line.difference.value == pytest.approx(line.first - line.second), line.metric

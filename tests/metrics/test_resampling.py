@@ -200,6 +200,19 @@ def test_a_great_difference_is_seen_by_both() -> None:
         assert found[name].value == pytest.approx(ours[name] - theirs[name]), name
 
 
+@pytest.mark.parametrize("n_changed", [14, 20, 40])
+def test_a_difference_beyond_all_swaps_may_survive_the_correction_of_many_tests(
+    n_changed: int,
+) -> None:
+    first, _ = pair(3, n_groups=60)
+    right = replace(first, decision=first.target)
+    some = (first.group < n_changed) & (np.r_[-1, first.group[:-1]] != first.group)
+    wrong = replace(first, decision=np.where(some, 1 - first.target, first.target))
+    p = compare_by_swaps(right, wrong, ["accuracy"], seed=0)["accuracy"].p
+    exact = 2.0 ** (1 - n_changed)  # the sign test, which no approximation may go below
+    assert exact <= p <= exact**0.7
+
+
 def test_a_monotone_map_of_one_detector_changes_nothing_about_order() -> None:
     first, second = pair(4, better=0.5)
     mapped = replace(second, score=np.exp(second.score) * 1000)

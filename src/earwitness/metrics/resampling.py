@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
 from earwitness.core.estimate import MIN_GROUPS, TOO_FEW_GROUPS
 from earwitness.metrics.compute import Metric, compute
@@ -259,7 +259,8 @@ def compare_by_swaps(
     """Test differences of metrics by a permutation test over groups.
 
     Under the null hypothesis the outputs of the detectors on a group are exchangeable. The p-value
-    is the share of random swaps, the data included, with a difference at least as large. ``score``
+    is the share of random swaps, the data included, with a difference at least as large; if none
+    is, it is that of a normal distribution with the variance of the swaps, if smaller. ``score``
     is replaced by ranks first, as scales may differ; logits and probabilities are not. AUROC also
     has an interval (``auroc_difference``).
 
@@ -309,7 +310,12 @@ def _swap_test(differences: Floats, few_groups: bool) -> Difference:
     swaps = np.abs(differences[1:])
     n_great = int((~(swaps < abs(value) - 1e-12)).sum())  # undefined: counted
     method = f"group swaps, {len(swaps)} permutations"
-    return Difference(value, p=(1 + n_great) / (1 + len(swaps)), method=method)
+    p = (1 + n_great) / (1 + len(swaps))
+    if n_great == 0:  # the least p-value of so many swaps is too large for Holm's correction
+        spread = math.sqrt(np.mean(np.square(swaps))) or math.inf
+        p = min(p, float(2 * norm.sf(abs(value) / spread)))
+        method += " and their normal distribution"
+    return Difference(value, p=p, method=method)
 
 
 def _pooled(first: Items, second: Items) -> Items:
