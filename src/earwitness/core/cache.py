@@ -292,6 +292,8 @@ def open_filesystem(url: str) -> tuple[Any, str]:
         raise OSError(errno.EINVAL, f"{scheme}:// is not opened, expected one of {known}")
     import fsspec
 
+    if scheme == "gs":  # without a login it asks for the kind of bucket each time, in vain
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         filesystem = fsspec.filesystem(scheme, **_options(scheme, url, settings().timeout_s))
     except ImportError:
