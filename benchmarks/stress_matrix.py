@@ -81,11 +81,20 @@ def list_training(audio: Path) -> Manifest:
     return Manifest("training", pl.DataFrame(columns))
 
 
-def matrix_lines(written: Sequence[Predictions]) -> Iterator[str]:
-    """Yield the table: fakes and reals called fake by each detector, and abstentions."""
+def matrix_lines(written: Sequence[Predictions], matrix: Matrix) -> Iterator[str]:
+    """Yield the table: fakes and reals called fake by each detector, and abstentions.
+
+    † marks a change of the accuracy that Holm's correction leaves.
+    """
+    significant = {
+        (row.detector, row.perturbation)
+        for row in matrix.rows
+        if (row.accuracy_change.p_holm or 1) < 0.05
+    }
     cells: dict[str, dict[str, str]] = {}
     for found in written:
-        cells.setdefault(found.detector, {})[found.dataset] = count_flags(found.frame)
+        mark = " †" * ((found.detector, found.dataset) in significant)
+        cells.setdefault(found.detector, {})[found.dataset] = count_flags(found.frame) + mark
     first = next(iter(cells.values()))
     columns = {"perturbation": [f"`{name}`" for name in first]}
     yield from markdown_lines(columns | {name: list(of.values()) for name, of in cells.items()})
@@ -147,7 +156,7 @@ def main() -> None:
         written = [one for one in written if one.detector in options.detectors]
         written.sort(key=lambda one: options.detectors.index(one.detector))
     matrix = measure_stress(written, one_sided=["comb", "box"])
-    print(*matrix_lines(written), "", *sensitivity_lines(matrix), sep="\n")
+    print(*matrix_lines(written, matrix), "", *sensitivity_lines(matrix), sep="\n")
 
 
 if __name__ == "__main__":
