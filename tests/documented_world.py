@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
+from torch import nn
 
 import bundles
 import hf_folders
@@ -33,6 +34,8 @@ from soundfiles import music
 
 RATE, SECONDS = 44_100, 6.0
 COMMIT = "c" * 40
+HUB_IDS = ("awsaf49__sonics-spectttra-alpha-5s", "awsaf49__sonics-spectttra-gamma-120s")
+"""Weights by hub id, as they are named below ``$EARWITNESS_WEIGHTS``."""
 
 
 def write_world(root: Path) -> None:
@@ -88,10 +91,8 @@ def write_demo(out: Path) -> None:
 
 def write_weights(root: Path) -> None:
     """Write random weights by the names of their detectors."""
-    for name in ("alpha-5s", "gamma-120s", "gamma-5s"):
-        folder = root / f"sonics-spectttra-{name}"
-        spectttra_folders.write_folder(folder, folder.name)
-        (root / f"awsaf49__{folder.name}").symlink_to(folder)
+    for name in ("sonics-spectttra-gamma-5s", *HUB_IDS):
+        spectttra_folders.write_folder(root / name, name)
     lofcz_folders.write_lr(root / "lofcz-lr")
     lofcz_folders.write_cnn(root / "lofcz-cnn")
 
@@ -158,7 +159,8 @@ def write_packages(folder: Path) -> None:
 def write_foreign(folder: Path) -> None:
     """Write a program and an ONNX model; their descriptions are in the page."""
     write_program(folder / "theirs")
-    write_onnx(folder / "models", Waves(2), clip_samples=80_000)
+    network = nn.Sequential(Waves(2), nn.Softmax(dim=1))
+    write_onnx(folder / "models", network, clip_samples=80_000)
     (folder / "models" / "tiny.onnx").rename(folder / "models" / "model.onnx")
 
 
@@ -183,6 +185,7 @@ def write_short_songs(folder: Path) -> None:
 
 DATASETS = {name: f"data/music/{name}" for name in ("deepfake-detector", "SONICS", "FakeMusicCaps")}
 MINE = "demo-run/detectors/fakeprint-demo"
+LOFCZ = {name: name for name in ("weights/lofcz-lr", "weights/lofcz-cnn")}
 SPLITS = "splits --folder songs --out-dir manifests"
 ASSUMED = {
     "README.md": Assumed(
@@ -199,14 +202,16 @@ ASSUMED = {
     "docs/comb.md": Assumed(reals=("train.csv", "threshold.csv"), commands=(SPLITS,)),
     "docs/coming-from-the-scripts.md": Assumed(
         songs=("songs.csv",),
-        links=DATASETS | {"train": "demo-run/train", "models/fakeprint-mine": MINE},
+        links=DATASETS
+        | {"train": "demo-run/train", "models/fakeprint-mine": MINE}
+        | {f"weights/{name}": f"weights/{name}" for name in HUB_IDS},
         commands=("render --manifest songs.csv --out test_data",),
     ),
     "docs/dossier.md": Assumed(
         reals=("reals.csv", "catalogue.csv"),
         commands=("predict --detector comb,box --manifest reals.csv --out runs/reals",),
     ),
-    "docs/lofcz.md": Assumed(commands=(SPLITS,)),
+    "docs/lofcz.md": Assumed(links=LOFCZ, commands=(SPLITS,)),
     "docs/other-tools.md": Assumed(
         songs=("mine.csv", "manifest.csv"),
         texts={
@@ -230,13 +235,13 @@ ASSUMED = {
     ),
     "docs/stress.md": Assumed(
         songs=("manifests/fma.csv", "items.csv"),
-        links={"models/mine": MINE},
+        links=LOFCZ | {"models/mine": MINE},
         make=write_short_songs,
     ),
     "docs/training.md": Assumed(
         songs=("train.csv",),
         reals=("reals.csv",),
-        links={"demo-run": "demo-run"},
+        links={name: name for name in ("demo-run", "weights/sonics-spectttra-gamma-5s")},
         make=write_pictures,
     ),
     "docs/your-detector.md": Assumed(songs=("test.csv",), make=write_foreign),

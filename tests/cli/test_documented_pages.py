@@ -94,7 +94,7 @@ def here(
     environment = {
         **bucket,
         "API_KEY": "secret",
-        "EARWITNESS_WEIGHTS": str(world / "weights"),
+        "EARWITNESS_WEIGHTS": str(tmp_path / "weights"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         **{f"SLURM_ARRAY_TASK_{part}": "1" for part in ("ID", "MIN")},
         **{f"SLURM_ARRAY_TASK_{part}": "64" for part in ("COUNT", "MAX")},
