@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
+import torch
 from torch import nn
 
 import bundles
@@ -25,10 +26,11 @@ from detectors.test_command import write_program
 from earwitness.datasets.fma import ENCODERS as PUBLISHED_ENCODERS
 from earwitness.demo.fakes import ENCODERS, write_samples
 from earwitness.demo.run import COMBINED, DETECTOR, Settings, plan_recordings, write_tables
+from earwitness.detectors.network import export_onnx
 from earwitness.splits.build import SplitOptions, build_splits, write_splits
 from earwitness.splits.manifests import read_manifest
 from earwitness.training.fakeprint import train_fakeprint
-from foreign import Waves, write_onnx
+from foreign import Waves
 from imagefolders import write_images
 from soundfiles import music
 
@@ -159,9 +161,10 @@ def write_packages(folder: Path) -> None:
 def write_foreign(folder: Path) -> None:
     """Write a program and an ONNX model; their descriptions are in the page."""
     write_program(folder / "theirs")
-    network = nn.Sequential(Waves(2), nn.Softmax(dim=1))
-    write_onnx(folder / "models", network, clip_samples=80_000)
-    (folder / "models" / "tiny.onnx").rename(folder / "models" / "model.onnx")
+    network = nn.Sequential(Waves(2), nn.Softmax(dim=1)).eval()
+    model = export_onnx(network, torch.zeros(2, 80_000))
+    (folder / "models").mkdir()
+    (folder / "models" / "model.onnx").write_bytes(model)
 
 
 def write_pictures(folder: Path) -> None:
