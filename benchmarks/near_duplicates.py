@@ -23,12 +23,15 @@ from audit import N_FRAMES, N_WORDS, ONE_IN, eighth, make_chroma, make_words
 
 if TYPE_CHECKING:
     from earwitness.audit.near_duplicates.index import InvertedIndex
+    from earwitness.audit.near_duplicates.neighbours import Lookup
     from earwitness.audit.scratch import Scratch
 
 AT_ONCE = 2_000
 
 
-def search_near_duplicates(kind: str, n: int, n_bytes: int) -> dict[str, float]:
+def search_near_duplicates(
+    kind: str, n: int, n_bytes: int, lookup: Lookup | None
+) -> dict[str, float]:
     """Search one set in another; return seconds, recall of planted pairs and false matches."""
     from earwitness.audit.near_duplicates.copies import find_copies
     from earwitness.audit.near_duplicates.versions import find_versions
@@ -40,7 +43,7 @@ def search_near_duplicates(kind: str, n: int, n_bytes: int) -> dict[str, float]:
     if kind == "copies":
         matches = find_copies(*indices, scratch=scratch)
     else:
-        found = find_versions(*indices, least=10, scratch=scratch)
+        found = find_versions(*indices, least=10, scratch=scratch, lookup=lookup)
         matches = found.matches
     seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - busy
     right = (matches.one == matches.other) & (matches.one % ONE_IN == 0)
@@ -89,6 +92,7 @@ def print_near_duplicates(options: argparse.Namespace) -> None:
     for n in options.sizes:
         command = [sys.executable, __file__, "--search", options.search_for]
         command += ["--sizes", str(n), "--memory", options.memory]
+        command += ["--index", options.index] if options.index else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr)
@@ -112,11 +116,13 @@ def main() -> None:
     )
     parser.add_argument("--sizes", nargs="*", type=int, default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--memory", default="4GB", help="limit of the search")
+    parser.add_argument("--index", choices=("hash", "faiss"), help="of versions (default: by size)")
     parser.add_argument("--search", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.search:
         n_bytes = TypeAdapter(ByteSize).validate_python(options.memory)
-        print(json.dumps(search_near_duplicates(options.search, options.sizes[0], n_bytes)))
+        got = search_near_duplicates(options.search, options.sizes[0], n_bytes, options.index)
+        print(json.dumps(got))
         return
     print_near_duplicates(options)
 

@@ -19,6 +19,7 @@ from earwitness.audit.checks import AuditContext, CheckSpec, Outcome, make_resul
 from earwitness.audit.near_duplicates import alignment, copies, versions
 from earwitness.audit.near_duplicates.alignment import UNCHANGED, VARIANTS, align_pairs, vary
 from earwitness.audit.near_duplicates.fingerprints import Chroma, Floats
+from earwitness.audit.near_duplicates.neighbours import describe_missing
 from earwitness.audit.near_duplicates.pairs import (
     Pair,
     PairKind,
@@ -113,6 +114,7 @@ class _Search:
             f"pairs, {n_comparisons} comparisons), or hardly above that at another place of the "
             "same pair (a shared chord progression), are not decidable"
         )
+        missing = describe_missing(self._other.chroma)
         values: dict[str, JsonValue] = {
             "limit": limits.clear,
             "undecided_from": limits.faint,
@@ -130,7 +132,7 @@ class _Search:
             "version",
             list(self._versions(limits)),
             n_checked=n_checked,
-            detail=null.unknown or detail,
+            detail="; ".join(filter(None, (missing, null.unknown or detail))),
             values=values,
         )
         if null.unknown and outcome.result.verdict == "pass":

@@ -159,7 +159,8 @@ def find_candidates(
         Pairs by sequence of the first index and of the second, at least one block.
     """
     parts, n_others = _sort_keys(other, scratch)
-    votes = _Votes(parts, n_others, tolerance, fewest, same=same, most_hits=scratch.share // 8)
+    codes = VoteCodes(n_others, tolerance, fewest)
+    votes = _Votes(parts, codes, same=same, most_hits=scratch.share // 8)
     blocks: list[Keys] = []
     n_keys = 0
     for keys in one:
@@ -251,6 +252,46 @@ def _spread(values: NDArray[np.uint32], n: int) -> NDArray[np.uint32]:
     return values[np.linspace(0, len(values) - 1, n).astype(np.int64)]
 
 
+class VoteCodes(NamedTuple):
+    """Integers that stand for pairs of sequences and their shifts, one a vote.
+
+    Attributes:
+        n_others: Number of sequences of the second index.
+        tolerance: Shifts in bins of this size are one.
+        fewest: Minimum number of votes.
+    """
+
+    n_others: int
+    tolerance: int
+    fewest: int
+
+    @property
+    def n_bins(self) -> int:
+        """Number of shifts of a pair that are distinguished."""
+        return 2 * _HALF // self.tolerance
+
+    def encode(self, owners: Ints, others: Ints, shifts: Ints) -> Ints:
+        """Return the codes of votes; owners are counted from the first of their block."""
+        return (owners * self.n_others + others) * self.n_bins + (shifts + _HALF) // self.tolerance
+
+    def choose(self, codes: Ints, base: int) -> Candidates:
+        """Return the most voted shift of each pair that has enough votes.
+
+        Args:
+            codes: Sorted.
+            base: The first owner.
+        """
+        late = self.fewest - 1
+        enough = codes[: max(len(codes) - late, 0)] == codes[late:]
+        codes, votes = np.unique(codes[: len(enough)][enough], return_counts=True)
+        pair, place = np.divmod(codes, self.n_bins)
+        by_votes = np.lexsort((-votes, pair))
+        best = by_votes[np.unique(pair[by_votes], return_index=True)[1]]
+        one, other = np.divmod(pair[best], max(self.n_others, 1))
+        shift = place[best] * self.tolerance - _HALF + self.tolerance // 2
+        return Candidates(one + base, other, shift, votes[best] + late)
+
+
 class _Votes:
     """Votes of the keys of one index for sequences of another.
 
@@ -259,17 +300,9 @@ class _Votes:
     """
 
     def __init__(
-        self,
-        parts: Sequence[Keys],
-        n_others: int,
-        tolerance: int,
-        fewest: int,
-        *,
-        same: bool,
-        most_hits: int,
+        self, parts: Sequence[Keys], votes: VoteCodes, *, same: bool, most_hits: int
     ) -> None:
-        self._parts, self._n_others, self._same = parts, n_others, same
-        self._tolerance, self._n_bins, self._fewest = tolerance, 2 * _HALF // tolerance, fewest
+        self._parts, self._votes, self._same = parts, votes, same
         self._most_hits = most_hits
         self._codes: Ints = np.empty(most_hits, dtype=np.int64)  # pages count once they are used
         self.n_keys_wanted = 1 if len(parts) == 1 else most_hits // 64
@@ -282,8 +315,7 @@ class _Votes:
         n_hits = 0
         for part in self._parts:
             for owners, others, shifts in _hits(part, asked, same=self._same):
-                codes = ((owners - base) * self._n_others + others) * self._n_bins
-                codes += (shifts + _HALF) // self._tolerance
+                codes = self._votes.encode(owners - base, others, shifts)
                 if n_hits + len(codes) > self._most_hits and last > base:
                     first_half = block.owner <= (base + last) // 2
                     yield from self.count(block.take(first_half), scratch)
@@ -300,22 +332,11 @@ class _Votes:
             self.n_keys_wanted = min(int(likely), self._most_hits // 8)
         codes = self._codes[:n_hits]
         codes.sort()
-        pairs = codes[_HITS_AT_ONCE::_HITS_AT_ONCE] // self._n_bins
-        cuts = np.searchsorted(codes, np.unique(pairs) * self._n_bins)
+        n_bins = self._votes.n_bins
+        pairs = codes[_HITS_AT_ONCE::_HITS_AT_ONCE] // n_bins
+        cuts = np.searchsorted(codes, np.unique(pairs) * n_bins)
         for begin, end in pairwise([0, *cuts.tolist(), n_hits]):
-            yield self._choose(codes[begin:end], base)
-
-    def _choose(self, codes: Ints, base: int) -> Candidates:
-        """Return the most voted of sorted codes of each pair that has enough votes."""
-        late = self._fewest - 1
-        enough = codes[: max(len(codes) - late, 0)] == codes[late:]
-        codes, votes = np.unique(codes[: len(enough)][enough], return_counts=True)
-        pair, place = np.divmod(codes, self._n_bins)
-        by_votes = np.lexsort((-votes, pair))
-        best = by_votes[np.unique(pair[by_votes], return_index=True)[1]]
-        one, other = np.divmod(pair[best], max(self._n_others, 1))
-        shift = place[best] * self._tolerance - _HALF + self._tolerance // 2
-        return Candidates(one + base, other, shift, votes[best] + late)
+            yield self._votes.choose(codes[begin:end], base)
 
 
 def _hits(part: Keys, asked: Keys, *, same: bool) -> Iterator[tuple[Ints, Ints, Ints]]:

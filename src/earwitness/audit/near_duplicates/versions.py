@@ -1,21 +1,19 @@
 """Versions: the same music from a codec, a vocoder, a network or another performance.
 
-Recordings are time–chroma sequences. Of few pairs all are aligned. Of many pairs those that share
-buckets are: windows of 5 s, thinned to two values a second and class, are hashed by the signs of
-random projections.
+Recordings are time–chroma sequences. Of few pairs all are aligned. Of many pairs those that have
+similar windows are: by shared keys, or by faiss where there are very many.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter1d
 
 from earwitness.audit.near_duplicates import alignment
 from earwitness.audit.near_duplicates.alignment import (
@@ -42,22 +40,28 @@ from earwitness.audit.near_duplicates.fingerprints import (
 from earwitness.audit.near_duplicates.index import (
     Candidates,
     InvertedIndex,
-    Keys,
     find_candidates,
-    key_bits,
-    stack,
+)
+from earwitness.audit.near_duplicates.neighbours import (
+    Lookup,
+    choose_lookup,
+    find_near_candidates,
+    split_recordings,
+)
+from earwitness.audit.near_duplicates.windows import (
+    INDEX_STEP,
+    cut_varied_windows,
+    cut_windows,
+    hash_windows,
+    table_size,
 )
 from earwitness.audit.scratch import Collected, Scratch
 
 ALL_PAIRS = 3e8
 """Pairs times frames up to which every pair is aligned: some 1 000 recordings of 30 s."""
 
-_WINDOW, _THINNED = 40, 4  # frames of a window, and those averaged into one value
-_STEPS = (4, 16)  # frames between windows of the query, and of the index
-_N_TABLES = 32
 _TOLERANCE = 4  # of shifts, in frames
 _CHUNK = 512  # recordings or pairs processed together, to bound memory
-_FRAMES_AT_ONCE = 1 << 16  # of recordings whose windows are hashed together
 
 
 class Scored(NamedTuple):
@@ -99,6 +103,7 @@ def find_versions(
     least: float = -np.inf,
     variants: Variants = (UNCHANGED,),
     scratch: Scratch | None = None,
+    lookup: Lookup | None = None,
 ) -> Scored:
     """Return the pairs that reach a score, each in its best variant.
 
@@ -109,11 +114,15 @@ def find_versions(
         least: Minimum score.
         variants: Changes of pitch and speed to search.
         scratch: Place for sorted keys, and the limits of memory.
+        lookup: How many pairs are searched (default: as ``choose_lookup`` has it).
+
+    Raises:
+        UsageError: faiss is not installed.
     """
     scratch = scratch or Scratch()
     n_pairs = len(one) * len(other) // (2 if same else 1)
     are_few = n_pairs * transform_length(2 * _longest(one, other)) <= ALL_PAIRS
-    propose = _screen if are_few else _look_up
+    propose = _screen if are_few else partial(_look_up, lookup=lookup or choose_lookup(other))
     found = Collected(7, scratch)
     for aligned in propose(one, other, variants, same=same, least=least, scratch=scratch):
         enough = (aligned.score >= least) & (aligned.score > -math.inf)
@@ -225,21 +234,14 @@ def _look_up(
     *,
     same: bool,
     least: float,
+    lookup: Lookup,
     scratch: Scratch,
 ) -> Iterator[_Aligned]:
-    """Align the pairs that share buckets, of all variants in one pass."""
-    bits, plain = _bits(one, other), variants == (UNCHANGED,)
-    n_tables = _N_TABLES if plain else _N_TABLES // 2
-    blocks = find_candidates(
-        _variant_keys(one, variants, bits, n_tables),
-        _keys(other, _STEPS[1], bits, n_tables),
-        tolerance=_TOLERANCE,
-        fewest=2,
-        scratch=scratch,
-        same=same and plain,  # either recording of a pair may be the changed one
-    )
+    """Align the pairs that have similar windows."""
+    sources = _propose(one, other, variants, same=same, lookup=lookup, scratch=scratch)
     chunk = _fitting(_CHUNK, _longest(one, other) * N_CLASSES * 40, scratch)
-    for number, found, voted in _in_chunks(blocks, len(one), chunk):
+    in_chunks = (_in_chunks(blocks, len(one), chunk) for blocks in sources)
+    for number, found, voted in chain.from_iterable(in_chunks):
         differ = found[:, 0] != found[:, 1] if same else slice(None)
         pairs, shifts = found[differ], voted[differ]
         if len(pairs):
@@ -260,6 +262,31 @@ def _look_up(
                 x, y = pairs[near].T
                 yield aligned._replace(first=x, second=y)
         scratch.release()
+
+
+def _propose(
+    one: InvertedIndex,
+    other: InvertedIndex,
+    variants: Variants,
+    *,
+    same: bool,
+    lookup: Lookup,
+    scratch: Scratch,
+) -> Iterator[Iterable[Candidates]]:
+    """Yield the pairs that have similar windows, for a part of the others at a time."""
+    plain = variants == (UNCHANGED,)
+    once = same and plain  # either recording of a pair may be the changed one
+    if lookup == "faiss":
+        for part in split_recordings(other, scratch):
+            windows = cut_varied_windows(one, variants)
+            yield find_near_candidates(
+                windows, other, part, tolerance=_TOLERANCE, scratch=scratch, same=once
+            )
+        return
+    size = table_size(one, other, is_plain=plain)
+    asked = hash_windows(cut_varied_windows(one, variants), *size)
+    keys = hash_windows(cut_windows(other, INDEX_STEP), *size)
+    yield find_candidates(asked, keys, tolerance=_TOLERANCE, fewest=2, scratch=scratch, same=once)
 
 
 def _in_chunks(
@@ -292,75 +319,6 @@ def _align(
         shifts = np.rint(np.array(starts) + found.shift * variants[number].speed)
         which = np.full(len(some), number)
         yield _Aligned(some[:, 0], some[:, 1], which, shifts, *found[1:])
-
-
-def _variant_keys(
-    index: InvertedIndex, variants: Variants, bits: int, n_tables: int
-) -> Iterator[Keys]:
-    empty = np.zeros((0, N_CLASSES), dtype=np.int8)
-    for number, variant in enumerate(variants):
-        step = _STEPS[0]
-        if len(variants) > 1:
-            step = 8 if variant.speed == 1 else 16
-        for numbers in index.blocks(_FRAMES_AT_ONCE):
-            varied = stack([vary(index.sequence(n), variant)[0] for n in numbers], empty=empty)
-            owner = np.int32(number * len(index) + numbers.start)
-            for keys in _keys(varied, step, bits, n_tables):
-                yield keys._replace(owner=keys.owner + owner)
-
-
-def _bits(one: InvertedIndex, other: InvertedIndex) -> int:
-    n_windows = [
-        sum(_n_windows(int(n), step) for n in index.lengths())
-        for index, step in zip((one, other), _STEPS, strict=True)
-    ]
-    chance_hits = 2_000 * max(len(one), len(other))
-    return key_bits(_N_TABLES * math.prod(n_windows), chance_hits=chance_hits, among=range(8, 27))
-
-
-@cache
-def _planes(bits: int) -> NDArray[np.float32]:
-    """Return the normals of random hyperplanes, ``bits`` a table."""
-    shape = (_WINDOW // _THINNED * N_CLASSES, _N_TABLES * bits)
-    return np.random.default_rng(20_260_101).standard_normal(shape, dtype=np.float32)
-
-
-def _n_windows(n_frames: int, step: int) -> int:
-    return max((n_frames - _WINDOW) // step + 1, 0)
-
-
-def _keys(index: InvertedIndex, step: int, bits: int, n_tables: int) -> Iterator[Keys]:
-    """Yield a key for every window and table: the table's number and the signs."""
-    planes = _planes(bits)[:, : n_tables * bits]
-    for numbers in index.blocks(_FRAMES_AT_ONCE):
-        windows = [_windows_of(index.sequence(n), step) for n in numbers]
-        counts = np.array([len(few) for few in windows], dtype=np.int64)
-        places = [step * np.arange(count, dtype=np.int32) for count in counts]
-        stacked = np.concatenate([np.zeros((0, len(planes)), dtype=np.float32), *windows])
-        yield Keys(
-            _buckets(stacked @ planes, bits, n_tables).ravel(),
-            np.repeat(np.array(numbers, dtype=np.int32), counts * n_tables),
-            np.repeat(np.concatenate([np.zeros(0, dtype=np.int32), *places]), n_tables),
-        )
-
-
-def _buckets(projected: NDArray[np.float32], bits: int, n_tables: int) -> NDArray[np.uint32]:
-    signs = np.zeros((len(projected), n_tables, 32), dtype=np.bool_)
-    signs[..., -bits:] = (projected > 0).reshape(len(projected), n_tables, bits)
-    buckets = np.packbits(signs, axis=2).view(">u4")[..., 0].astype(np.uint32)
-    tables = np.arange(n_tables, dtype=np.uint32) << np.uint32(bits)
-    return buckets | tables
-
-
-def _windows_of(chroma: NDArray[np.int8], step: int) -> NDArray[np.float32]:
-    n = _n_windows(len(chroma), step)
-    if n == 0:
-        return np.zeros((0, _WINDOW // _THINNED * N_CLASSES), dtype=np.float32)
-    smooth = uniform_filter1d(chroma.astype(np.float32), _THINNED, axis=0)
-    within = np.arange(0, _WINDOW, _THINNED)
-    rows = step * np.arange(n)[:, None] + within
-    windows: NDArray[np.float32] = smooth[rows].reshape(n, -1)
-    return windows
 
 
 def shares_backing(
