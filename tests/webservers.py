@@ -1,11 +1,14 @@
-"""Servers on loopback: one of web files that misbehaves on request, and one of S3."""
+"""Servers on loopback: one of web files that misbehaves on request, one of S3, one of a hub."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 
 class _Files(BaseHTTPRequestHandler):
@@ -55,13 +58,55 @@ class _Files(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
+class _Hub(_Files):
+    """Serves ``server.files`` as the data set ``owner/name`` of a hub, files by a redirect."""
+
+    def _answer(self, *, with_body: bool) -> None:
+        path = unquote(self.path.partition("?")[0])
+        api, files = "/api/datasets/owner/name", "/datasets/owner/name/resolve/main/"
+        if path.startswith(files):
+            self.server.asked.append(f"{self.command} {self.path}")
+            self.send_response(302)
+            self.send_header("Location", f"/plain/{path.removeprefix(files)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif path in (api, f"{api}/revision/main"):
+            self._send_json({"id": "owner/name", "sha": "5" * 40, "siblings": []})
+        elif path.startswith(f"{api}/tree/main"):
+            folder = path.removeprefix(f"{api}/tree/main").strip("/")
+            self._send_json(self._tree(folder, is_whole="recursive=true" in self.path.lower()))
+        else:
+            super()._answer(with_body=with_body)
+
+    def _tree(self, folder: str, *, is_whole: bool) -> list[dict[str, object]]:
+        """Return what is in a folder, or all that is below it, as the hub lists it."""
+        start = f"{folder}/" if folder else ""
+        sizes = {
+            name.removeprefix(start): len(content)
+            for name, content in self.server.files.items()
+            if name.startswith(start)
+        }
+        folders = {str(above) for name in sizes for above in PurePosixPath(name).parents} - {"."}
+        below = [("directory", name, 0) for name in folders]
+        below += [("file", name, size) for name, size in sizes.items()]
+        return [
+            {"type": kind, "path": f"{start}{name}", "oid": "1" * 40, "size": size}
+            for kind, name, size in sorted(below)
+            if is_whole or "/" not in name
+        ]
+
+    def _send_json(self, content: object) -> None:
+        body = json.dumps(content).encode()
+        self._send(200, body, len(body), with_body=True)
+
+
 class Web(ThreadingHTTPServer):
     """A web server of files in memory; ``asked`` has every request."""
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Files)
+    def __init__(self, handler: type[_Files] = _Files) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.released = threading.Event()
@@ -77,8 +122,9 @@ class Web(ThreadingHTTPServer):
 
 
 @contextmanager
-def web_server() -> Iterator[Web]:
-    server = Web()
+def web_server(*, hub: bool = False) -> Iterator[Web]:
+    """Serve files, plainly or as a hub."""
+    server = Web(_Hub if hub else _Files)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

@@ -192,6 +192,34 @@ def test_members_of_tar_files_are_read(
         to_path(f"tar://a.mp3::{tmp_path / 'a.mp3'}").open("rb")
 
 
+def test_files_of_the_hub_are_listed_and_fetched(
+    web: webservers.Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import HfFileSystem, constants
+
+    with webservers.web_server(hub=True) as hub:
+        hub.files = web.files | {"real/x/b.wav": b"b" * 100}
+        endpoint, template = f"http://127.0.0.1:{hub.server_port}", "HUGGINGFACE_CO_URL_TEMPLATE"
+        address = getattr(constants, template).replace(constants.ENDPOINT, endpoint)
+        monkeypatch.setattr(constants, template, address)
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        HfFileSystem.clear_instance_cache()
+        try:
+            root = to_path("hf://datasets/owner/name")
+            assert root.walk_files() == ["a.wav", "real/x/b.wav"]
+            assert (root / "real").is_dir()
+            assert (root / "a.wav").read_bytes() == web.files["a.wav"]
+            assert (root / "real/x/b.wav").read_bytes() == b"b" * 100
+            assert [copy.suffix for copy in copies(tmp_path)] == [".wav"] * 2
+            assert not present("hf://datasets/owner/name/none.wav")
+            with pytest.raises(FileNotFoundError, match="no such file"):
+                (root / "none.wav").open("rb")
+        finally:
+            HfFileSystem.clear_instance_cache()
+
+
 def test_folders_of_an_object_store_are_listed(memory: fsspec.AbstractFileSystem) -> None:
     for name in ("root/a.wav", "root/b/c.wav"):
         memory.pipe(f"/{name}", b"x")
