@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import processes
 from builders import write_tone
 from cli.conftest import Outcome, Run
 from cli.test_engines import LOCAL
 from cli.test_shards import content, kill_after_rows
+from earwitness.audit.audit import audit_into
+from earwitness.splits.manifests import read_manifest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
 
@@ -27,6 +30,15 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "m.csv").write_text(f"filepath,target\n{rows}")
     (folder / "train.csv").write_text("filepath,target\n0.wav,0\n5.wav,1\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def audited(sets: Path) -> Path:
+    """The folder of an audit by one process."""
+    names = ("m.csv", "train.csv")
+    audited, trained = (read_manifest(sets / name, root=sets / "sound") for name in names)
+    audit_into([audited], sets / "whole", against=[trained], n_workers=0)
+    return sets / "whole"
 
 
 def arguments(command: str, sets: Path, out: Path, *more: str) -> list[str]:
@@ -49,10 +61,9 @@ def lines(store: Path) -> dict[str, list[bytes]]:
 
 
 def test_an_audit_by_tasks_of_which_one_was_killed_before_is_one_audit(
-    sets: Path, tmp_path: Path, run: Run
+    sets: Path, audited: Path, tmp_path: Path, run: Run
 ) -> None:
     pytest.importorskip("submitit", reason="submitit is not installed (earwitness[slurm])")
-    assert run(*arguments("audit", sets, tmp_path / "whole")).code == 0
     out = tmp_path / "audit"
     store = out / "shards" / "shard-1-of-2" / "store" / "sounds-v2.jsonl"
     kill_after_rows(arguments("audit", sets, out, "--shard", "1/2"), store, 1)
@@ -65,8 +76,19 @@ def test_an_audit_by_tasks_of_which_one_was_killed_before_is_one_audit(
     assert store.read_bytes().startswith(whole_rows)
     assert run("status", out).out.endswith("2 of 2 complete, 15 of 15 files done\n")
     assert run(*joining(submitted)).code == 0
-    assert content(out) == content(tmp_path / "whole")
-    assert lines(out / "store") == lines(tmp_path / "whole" / "store")
+    assert content(out) == content(audited)
+    assert lines(out / "store") == lines(audited / "store")
+
+
+def test_an_audit_by_tasks_of_ray_is_one_audit(sets: Path, audited: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed (earwitness[ray])")
+    out = tmp_path / "audit"
+    command = arguments("audit", sets, out, "--engine", "ray", "--shards", "2")
+    done = processes.finish(processes.start([sys.executable, "-m", "earwitness", *command]))
+    assert done[0] == 0, done
+    assert not (out / "shards").exists()
+    assert content(out) == content(audited)
+    assert lines(out / "store") == lines(audited / "store")
 
 
 def test_shards_of_images_of_which_one_was_left_out_are_one_folder(
@@ -108,8 +130,11 @@ def test_shards_of_another_pass_are_refused(sets: Path, tmp_path: Path, run: Run
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (("audit", "--engine", "ray"), "--engine ray: only predict and stress run on it"),
-        (("render", "--engine", "ray"), "--engine ray: only predict and stress run on it"),
+        (("audit", "--engine", "ray"), "--engine ray: expected --out RUN_FOLDER and --shards N"),
+        (
+            ("render", "--engine", "ray", "--shards", "2", "--engine-option", "num_gpus=1"),
+            "--engine-option: num_gpus: ",
+        ),
         (("render", "--shard", "1/2", "--resume", "always"), "--resume always: expected missing"),
         (
             ("audit", "--engine", "slurm", "--shards", "2", "--engine-option", "x"),

@@ -11,11 +11,11 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.engines import (
+    SHARDING,
     Engine,
-    command_of_all,
     command_of_shards,
     print_shard,
-    with_shard_options,
+    with_engine_options,
 )
 from earwitness.cli.options import (
     Root,
@@ -31,7 +31,7 @@ from earwitness.cli.options import (
 from earwitness.core.errors import UsageError
 
 
-@with_shard_options
+@with_engine_options
 def audit(
     *,
     manifest: Annotated[
@@ -91,9 +91,8 @@ def audit(
     """
     from earwitness.audit.audit import audit_into, extract_shard, find_cards, write_fixed
     from earwitness.audit.tables import audit_table
-    from earwitness.scoring.file_shards import SHARDS_FOLDER
 
-    run_on.check_pass(out)
+    run_on.check(out, sharding=SHARDING)
     shard = run_on.choose_shard()
     n_bytes = parse_bytes("--memory", memory)
     audited = open_manifests(manifest, root)
@@ -103,8 +102,7 @@ def audit(
     detectors = comma_list(detector)
     paths = weights_by_name(weights, detectors)
     find_cards(detectors, weights=paths)
-    if run_on.engine == "slurm":
-        run_on.submit(out / SHARDS_FOLDER, command_of_all(sys.argv[1:]))
+    if run_on.start_shards(out):
         return
     remark_on_manifests([*audited, *others])
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Run a command on other machines: its shards as tasks of SLURM, or files of ``predict`` on Ray.
+"""Run a command on other machines: its shards as tasks, or files of ``predict`` on Ray.
 
 Each task of SLURM is the command of its shard, as ``merge`` names it; one queued again resumes.
 """
@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 from pydantic import ValidationError
@@ -31,15 +31,19 @@ from earwitness.cli.options import (
 )
 from earwitness.core.errors import RunError, UsageError, first_line
 from earwitness.core.io import first_problem
+from earwitness.scoring.options import Section
 
 if TYPE_CHECKING:
     from earwitness.detectors.base import AnyDetector
     from earwitness.scoring.options import ScoringOptions
-    from earwitness.scoring.ray_data import Pool
     from earwitness.scoring.run import Score
     from earwitness.scoring.shards import Shard
 
+_Section = TypeVar("_Section", bound=Section)
 _panelled = partial(option, panel="Engines")
+
+SHARDING = ("slurm", "ray")
+"""Engines that run shards of ``audit`` and ``render``, which have no detectors to feed."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,8 @@ class Engine:
         _panelled(
             "NAME",
             "local: this machine. slurm: submit --shards N as tasks of one array (needs pip "
-            "install 'earwitness[slurm]'). ray: decode and score on a cluster (predict and stress; "
-            "needs pip install 'earwitness[ray]').",
+            "install 'earwitness[slurm]'). ray: on a cluster, with --shards N for audit and "
+            "render (needs pip install 'earwitness[ray]').",
         ),
     ] = "local"
     engine_option: Annotated[
@@ -70,12 +74,12 @@ class Engine:
             "KEY=VALUE",
             "Of submitit or sbatch, such as partition=gpu, timeout_min=600, gpus_per_node=1; "
             "cluster=local runs the tasks here. Of Ray: actors=N (at most, of a detector), "
-            "num_cpus=N and num_gpus=N of each.",
+            "num_cpus=N and num_gpus=N of each; with audit and render, num_cpus=N of each shard.",
         ),
     ] = None
-    shards: Annotated[int | None, _panelled("N", "Number of shards to submit to SLURM.", min=1)] = (
-        None
-    )
+    shards: Annotated[
+        int | None, _panelled("N", "Number of shards to run on the engine.", min=1)
+    ] = None
     ray_address: Annotated[
         str | None,
         _panelled(
@@ -86,27 +90,25 @@ class Engine:
         ),
     ] = None
 
-    def check(self, out: Path | None) -> None:
-        """Raise ``UsageError`` for options that do not fit together."""
+    def check(self, out: Path | None, *, sharding: Collection[str] = ("slurm",)) -> None:
+        """Raise ``UsageError`` for options that do not fit together.
+
+        Args:
+            out: Folder to write to.
+            sharding: Engines that run ``--shards N``; see ``SHARDING``.
+        """
         if self.engine == "local" and self.engine_option:
             raise UsageError("--engine-option: expected --engine slurm or ray with it")
-        if self.engine != "slurm" and self.shards is not None:
+        if self.engine not in sharding and self.shards is not None:
             raise UsageError("--shards: expected --engine slurm with it, or --shard K/N")
-        if self.engine == "slurm" and self.shard:
-            raise UsageError("--shard: expected --shards N with --engine slurm")
-        if self.engine == "slurm" and (out is None or self.shards is None):
-            raise UsageError("--engine slurm: expected --out RUN_FOLDER and --shards N with it")
+        if self.engine in sharding and self.shard:
+            raise UsageError(f"--shard: expected --shards N with --engine {self.engine}")
+        if self.engine in sharding and (out is None or self.shards is None):
+            raise UsageError(
+                f"--engine {self.engine}: expected --out RUN_FOLDER and --shards N with it"
+            )
         if self.shard is not None and out is None:
             raise UsageError("--shard: expected --out RUN_FOLDER with it")
-
-    def check_pass(self, out: Path) -> None:
-        """Raise ``UsageError`` as ``check``, and for Ray, which only scores."""
-        self.check(out)
-        if self.engine == "ray":
-            raise UsageError(
-                "--engine ray: only predict and stress run on it, expected --shard K/N or "
-                "--engine slurm"
-            )
 
     def choose_shard(self) -> Shard | None:
         """Return the shard of ``--shard``, if any, and print it if it is the environment's."""
@@ -136,6 +138,31 @@ class Engine:
                 raise typer.Exit(1)
         console.echo(f"when all are done: {then}")
 
+    def start_shards(self, out: Path) -> bool:
+        """Do the shards of ``audit`` and ``render``; return whether they are joined later."""
+        from earwitness.scoring.file_shards import SHARDS_FOLDER
+
+        if self.engine == "slurm":
+            self.submit(out / SHARDS_FOLDER, command_of_all(sys.argv[1:]))
+        elif self.engine == "ray":
+            self._run_on_ray()
+        return self.engine == "slurm"
+
+    def _run_on_ray(self) -> None:
+        """Do the shards of this very command as tasks of a Ray cluster, and wait for them."""
+        from earwitness.scoring.ray_cluster import Tasks, ray_cluster, run_tasks
+
+        options = _ray_options(Tasks, self.engine_option or ())
+        name, *words = command_of_shards(sys.argv[1:])
+        command = [name, "--num-workers", str(options.num_cpus), *words]  # the last one counts
+        tasks = commands_of(command, self.shards or 1)
+        with (
+            ray_cluster(self.ray_address),
+            console.progress_bar("shards", len(tasks), "shards") as advance,
+        ):
+            for _ in run_tasks(ShardTask(), tasks, options):
+                advance(True)
+
     def open_detectors(
         self,
         stack: ExitStack,
@@ -155,18 +182,17 @@ class Engine:
             device = choose_device(options.device, gpu)
             opened = [open_detector(name, device=device, **given) for name in names]
             return check_names(opened), score_plan
-        from earwitness.scoring.ray_data import open_on_ray, ray_cluster, score_on_ray
+        from earwitness.scoring.ray_cluster import ray_cluster
+        from earwitness.scoring.ray_data import Pool, open_on_ray, score_on_ray
 
-        pool = _pool(self.engine_option or ())
+        pool = _ray_options(Pool, self.engine_option or ())
         stack.enter_context(ray_cluster(self.ray_address))
         there = open_on_ray(names, pool, device=requested_device(options.device, gpu), **given)
         return check_names([*there]), score_on_ray
 
 
-def with_engine_options(
-    command: Callable[..., None], *, but: Collection[str] = ()
-) -> Callable[..., None]:
-    """Replace the parameter ``run_on`` of a command by the options of ``Engine``, some left out."""
+def with_engine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameter ``run_on`` of a command by the options of ``Engine``."""
     shown = [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=kind
@@ -174,13 +200,9 @@ def with_engine_options(
         for field, kind in zip(
             fields(Engine), get_type_hints(Engine, include_extras=True).values(), strict=True
         )
-        if field.name not in but
     ]
     return with_options("run_on", shown, lambda given: Engine(**given), command)
 
-
-with_shard_options = partial(with_engine_options, but=("ray_address",))
-"""``with_engine_options`` for commands whose shards are of files; see ``Engine.check_pass``."""
 
 JOBS = "jobs"
 """Folder of submitit's files and logs, beside the run folders of shards."""
@@ -197,6 +219,12 @@ _OWN_OPTIONS = ("--engine", "--engine-option", "--shards", "--shard")
 def command_of_shards(words: Sequence[str]) -> list[str]:
     """Return the arguments of a command for one shard, ``{shard}``, without those of engines."""
     return [*_without_engines(words), "--shard", "{shard}"]
+
+
+def commands_of(command: Sequence[str], n_shards: int) -> list[list[str]]:
+    """Return the arguments of each shard, given those with ``{shard}`` in its place."""
+    shards = [f"{number}/{n_shards}" for number in range(1, n_shards + 1)]
+    return [[word.replace("{shard}", shard) for word in command] for shard in shards]
 
 
 def command_of_all(words: Sequence[str]) -> str:
@@ -253,17 +281,13 @@ def submit_shards(out: Path, n_shards: int, options: Iterable[str]) -> list[Any]
     Raises:
         UsageError: No submitit, or options that it refuses.
     """
-    from earwitness.scoring.shards import Shard
-
     try:
         import submitit
     except ImportError:
         raise UsageError("--engine slurm: needs pip install 'earwitness[slurm]'") from None
     given = dict(map(_key_and_value, options))
     cluster = str(given.pop("cluster", "slurm"))
-    command = command_of_shards(sys.argv[1:])
-    shards = [Shard(number, n_shards) for number in range(1, n_shards + 1)]
-    tasks = [[word.replace("{shard}", str(shard)) for word in command] for shard in shards]
+    tasks = commands_of(command_of_shards(sys.argv[1:]), n_shards)
     try:
         executor = submitit.AutoExecutor(out / JOBS, cluster=cluster)
         executor.update_parameters(**submitit_parameters(given))
@@ -309,14 +333,12 @@ def wait_for(jobs: Sequence[Any]) -> list[str]:
     return failures
 
 
-def _pool(options: Iterable[str]) -> Pool:
-    """Return the actors that ``KEY=VALUE`` options of Ray describe; ``UsageError`` for others."""
-    from earwitness.scoring.ray_data import Pool
-
+def _ray_options(model: type[_Section], options: Iterable[str]) -> _Section:
+    """Return what ``KEY=VALUE`` options of Ray describe; ``UsageError`` for others."""
     try:
-        return Pool.model_validate(dict(map(_key_and_value, options)))
+        return model.model_validate(dict(map(_key_and_value, options)))
     except ValidationError as error:
-        known = ", ".join(Pool.model_fields)
+        known = ", ".join(model.model_fields)
         raise UsageError(
             f"--engine-option: {first_problem(error)}; --engine ray knows {known}"
         ) from None

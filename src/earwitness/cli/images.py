@@ -13,11 +13,11 @@ import typer
 
 from earwitness.cli import console
 from earwitness.cli.engines import (
+    SHARDING,
     Engine,
-    command_of_all,
     command_of_shards,
     print_shard,
-    with_shard_options,
+    with_engine_options,
 )
 from earwitness.cli.options import (
     GPU_HELP,
@@ -159,7 +159,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 @with_rendering_options
-@with_shard_options
+@with_engine_options
 def render(
     *,
     manifest: Annotated[
@@ -203,16 +203,16 @@ def render(
     from earwitness.core.manifest import Manifest
     from earwitness.datasets.folder import catalog_folder
     from earwitness.images import render as work
-    from earwitness.scoring.file_shards import SHARDS_FOLDER, number_files
+    from earwitness.scoring.file_shards import number_files
     from earwitness.scoring.run_folder import refuse_contents
     from earwitness.scoring.workers import held_interrupts
 
-    run_on.check_pass(out)
+    run_on.check(out, sharding=SHARDING)
     shard = run_on.choose_shard()
     if (manifest is None) == (folder is None):
         raise UsageError("expected one of --manifest FILES, --folder DIR")
     how = parse_option("resume", resume)
-    if how != "missing" and (shard or run_on.engine == "slurm"):
+    if how != "missing" and (shard or run_on.shards):
         raise UsageError(f"--resume {how}: expected missing with shards, which share a folder")
     if how == "never":
         refuse_contents(out)
@@ -222,8 +222,7 @@ def render(
     else:
         catalog = catalog_folder(folder)
         manifests = [Manifest(catalog.source, catalog.frame.drop("key"))]
-    if run_on.engine == "slurm":
-        run_on.submit(out / SHARDS_FOLDER, command_of_all(sys.argv[1:]))
+    if run_on.start_shards(out):
         return
     remark_on_manifests(manifests if folder is None else ())
     numbers = [*number_files(manifests, shard.of if shard else 1).values()]

@@ -8,11 +8,8 @@ All machines have the same version of this package, and see files under the same
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import pickle
 import platform
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,14 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 from pydantic import Field
 
 from earwitness import __version__
-from earwitness.audio.decode import capture_stderr
 from earwitness.core.cards import DetectorCard
-from earwitness.core.errors import DetectorError, EarwitnessError, RunError, UsageError, first_line
+from earwitness.core.errors import DetectorError, RunError, UsageError
 from earwitness.core.predictions import FileScore
 from earwitness.scoring.batching import OpenFile, Scorers, Tally
 from earwitness.scoring.clips import ClipRequest, Cut, DecodedFile, Job
 from earwitness.scoring.options import Section
 from earwitness.scoring.predict import OnFileDone, Plan, Progress, plan_tasks
+from earwitness.scoring.ray_cluster import check_version, count_resource, plain_errors
 from earwitness.scoring.recorded import Recorded
 from earwitness.scoring.workers import Task, decode_files
 
@@ -89,47 +86,6 @@ class _Row(NamedTuple):
     remarks: tuple[tuple[int, str], ...] = ()
 
 
-@contextlib.contextmanager
-def ray_cluster(address: str | None) -> Iterator[None]:
-    """Join the cluster at an address, or start one on this machine for the time of the block.
-
-    Raises:
-        UsageError: Ray is not installed, or there is no cluster at the address.
-    """
-    # Both are read when Ray is imported. Users who want its statistics or messages set them.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise UsageError("--engine ray: needs pip install 'earwitness[ray]'") from None
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        quiet["include_dashboard"] = False
-    try:
-        _knock(address)
-        with capture_stderr():
-            ray.init(address=address or "local", **quiet)
-    except (OSError, RuntimeError, ValueError) as error:
-        where = f"--ray-address {address}" if address else "--engine ray"
-        raise UsageError(f"{where}: {first_line(error)}") from None
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _knock(address: str | None) -> None:
-    """Raise ``OSError`` if nothing listens at ``host:port``, where Ray would wait for minutes."""
-    host, separator, port = (address or "").rpartition(":")
-    if separator and port.isdecimal() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
 def open_on_ray(names: Sequence[str], pool: Pool, **opening: Any) -> list[RayDetector]:
     """Open detectors in a worker of the cluster, and return stand-ins for them.
 
@@ -145,33 +101,21 @@ def open_on_ray(names: Sequence[str], pool: Pool, **opening: Any) -> list[RayDet
     """
     import ray
 
-    pool = fit_pool(pool, len(names), n_cpus=_resource("CPU"), n_gpus=_resource("GPU"))
+    pool = fit_pool(pool, len(names), n_cpus=count_resource("CPU"), n_gpus=count_resource("GPU"))
     if not pool.num_gpus and opening.get("device") == "auto":
         opening["device"] = "cpu"
     openings = [partial(_open, Path.cwd(), name, opening) for name in names]
     look = ray.remote(_look).options(num_cpus=pool.num_cpus, num_gpus=pool.num_gpus)
-    with _plain_errors():
+    with plain_errors():
         found = ray.get([look.remote(opening) for opening in openings])
     for opened in found:
-        if opened.version != __version__:
-            raise UsageError(
-                f"--engine ray: earwitness {opened.version} on the cluster, expected {__version__} "
-                "as here"
-            )
+        check_version(opened.version, __version__)
         if opened.card.contract.reads_files:
             raise DetectorError(
                 f"{opened.card.name}: reads whole files itself; --engine ray decodes them for "
                 "detectors of clips, expected --shard K/N or --engine slurm with it"
             )
     return [RayDetector(*both, pool) for both in zip(found, openings, strict=True)]
-
-
-def _resource(name: str) -> float:
-    """Return how many CPUs or GPUs the cluster has."""
-    import ray
-
-    found: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return found.get(name, 0.0)
 
 
 def fit_pool(pool: Pool, n_detectors: int, *, n_cpus: float, n_gpus: float) -> Pool:
@@ -253,7 +197,7 @@ def _rows(
     """Yield the scored parts of files as blocks of them are ready."""
     import ray.data
 
-    n_rounds = 4 * max(_resource("CPU"), 1)
+    n_rounds = 4 * max(count_resource("CPU"), 1)
     n_files = max(1, min(N_FILES, int(len(tasks) / n_rounds)))
     chunks = [tasks[start : start + n_files] for start in range(0, len(tasks), n_files)]
     data: Any = ray.data.from_arrow([_table([chunk]) for chunk in chunks])
@@ -276,7 +220,7 @@ def _rows(
             num_cpus=pool.num_cpus,
             num_gpus=pool.num_gpus,
         )
-    with _plain_errors():
+    with plain_errors():
         for table in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from _unpacked(table)
             if should_stop():
@@ -359,20 +303,3 @@ def _table(values: Sequence[Any]) -> pa.Table:
 
 def _unpacked(table: pa.Table) -> list[Any]:
     return [pickle.loads(value) for value in table[_ROW].to_pylist()]  # noqa: S301 - our own
-
-
-@contextlib.contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Raise the error of a worker as it was there, and Ray's own as a ``RunError``."""
-    import ray
-
-    try:
-        yield
-    except ray.exceptions.RayError as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(own := getattr(cause, "cause", cause), EarwitnessError):
-                raise own from None
-            cause = cause.__cause__
-        last = str(error).strip().splitlines()[-1:]
-        raise RunError(f"--engine ray: {''.join(last)}") from None
