@@ -116,8 +116,9 @@ class Assumed(NamedTuple):
     """What a page assumes besides the songs.
 
     Attributes:
-        songs: Manifests of real and fake songs, three of each.
+        songs: Manifests of real and fake songs.
         reals: Manifests of real songs.
+        n_each: Number of real and of fake songs in a manifest.
         links: Names in the page's folder, with their places in the world.
         texts: Other files.
         make: Writes the rest into the page's folder.
@@ -126,6 +127,7 @@ class Assumed(NamedTuple):
 
     songs: tuple[str, ...] = ()
     reals: tuple[str, ...] = ()
+    n_each: int = 3
     links: Mapping[str, str] = {}
     texts: Mapping[str, str] = {}
     make: Callable[[Path], None] = lambda _: None
@@ -138,10 +140,7 @@ class Assumed(NamedTuple):
         for name, place in self.links.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).symlink_to(world / place)
-        fakes = [f"songs/fake/made/{n}.wav,1,made\n" for n in range(3)]
-        reals = [f"songs/real/{n}.mp3,0,\n" for n in range(3)]
-        texts = dict.fromkeys(self.songs, "".join(("filepath,target,generator\n", *reals, *fakes)))
-        texts |= dict.fromkeys(self.reals, "".join(("filepath,target,generator\n", *reals)))
+        texts = {name: self._list_songs(name) for name in (*self.songs, *self.reals)}
         for name, text in (texts | dict(self.texts)).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
@@ -149,13 +148,25 @@ class Assumed(NamedTuple):
         for command in self.commands:
             run(command)
 
+    def _list_songs(self, manifest: str) -> str:
+        """Return the rows of a manifest, whose paths are relative to its folder."""
+        above = "../" * manifest.count("/")
+        reals = [f"{above}songs/real/{n}.mp3,0,\n" for n in range(self.n_each)]
+        fakes = [f"{above}songs/fake/made/{n}.wav,1,made\n" for n in range(self.n_each)]
+        rows = reals if manifest in self.reals else [*reals, *fakes]
+        return "".join(("filepath,target,generator\n", *rows))
+
 
 def write_packages(folder: Path) -> None:
-    """Write music of three Debian packages."""
-    for seed, name in enumerate(("asc-music", "blobwars-data", "widelands-data")):
-        path = folder / "debian" / name / "song.wav"
-        path.parent.mkdir(parents=True)
+    """Write music of three Debian packages, and a manifest of it."""
+    rows = ["filepath,target,source_dataset\n"]
+    for seed in range(12):
+        name = ("asc-music", "blobwars-data", "widelands-data")[seed % 3]
+        path = folder / "debian" / name / f"{seed}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, synthetic_music(seed, seconds=21), RATE)
+        rows.append(f"debian/{name}/{seed}.wav,0,{name}\n")
+    (folder / "reals.csv").write_text("".join(rows))
 
 
 def write_foreign(folder: Path) -> None:
@@ -168,7 +179,8 @@ def write_foreign(folder: Path) -> None:
 
 
 def write_pictures(folder: Path) -> None:
-    """Write images in folders of classes, and tables of them."""
+    """Write images in folders of classes, tables of them, and music of packages."""
+    write_packages(folder)
     data, named = write_images(folder / "data", 12), folder / "spectrograms"
     for name, of in (("human", "original"), ("suno", "deepfake"), ("udio", "deepfake")):
         shutil.copytree(data / of, named / name)
@@ -177,6 +189,16 @@ def write_pictures(folder: Path) -> None:
     for part, name in enumerate(("train", "valid", "test")):
         rows = [f"{path},{path.parts[0].title()}\n" for path in images[part::3]]
         (folder / "tables" / f"{name}.csv").write_text("img_path,actual_output\n" + "".join(rows))
+
+
+def write_test_images(folder: Path) -> None:
+    """Write a CSV of the published test, with images beside it."""
+    images = write_images(folder / "test_data", 3)
+    rows = ["img_path,actual_output\n"]
+    for path in sorted(images.rglob("*.png")):
+        name = path.relative_to(images)
+        rows.append(f"../test_data/{name.as_posix()},{name.parts[0].title()}\n")
+    (images / "test.csv").write_text("".join(rows))
 
 
 def write_short_songs(folder: Path) -> None:
@@ -204,11 +226,11 @@ ASSUMED = {
     ),
     "docs/comb.md": Assumed(reals=("train.csv", "threshold.csv"), commands=(SPLITS,)),
     "docs/coming-from-the-scripts.md": Assumed(
-        songs=("songs.csv",),
         links=DATASETS
         | {"train": "demo-run/train", "models/fakeprint-mine": MINE}
-        | {f"weights/{name}": f"weights/{name}" for name in HUB_IDS},
-        commands=("render --manifest songs.csv --out test_data",),
+        | {f"weights/{name}": f"weights/{name}" for name in HUB_IDS}
+        | {"weights/final": "data/music/deepfake-detector/weights/final"},
+        make=write_test_images,
     ),
     "docs/dossier.md": Assumed(
         reals=("reals.csv", "catalogue.csv"),
@@ -243,7 +265,7 @@ ASSUMED = {
     ),
     "docs/training.md": Assumed(
         songs=("train.csv",),
-        reals=("reals.csv",),
+        n_each=12,
         links={name: name for name in ("demo-run", "weights/sonics-spectttra-gamma-5s")},
         make=write_pictures,
     ),

@@ -153,6 +153,15 @@ def test_an_unknown_suite_and_two_manifests_are_refused(bench: Path, run: Run) -
     assert "--manifest: 2 manifests, expected one" in result.err
 
 
+def test_a_run_without_any_score_ends_with_status_1(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "m.csv").write_text("filepath,target\na.wav,0\nb.wav,1\n")
+    words = ["--manifest", tmp_path / "m.csv", "--suite", "sensitivity", "--num-workers", "0"]
+    found = run("stress", "--detector", "comb", *words, "--out", tmp_path / "out")
+    assert found.code == 1
+    assert "22 × no such file" in found.err
+    assert (tmp_path / "out" / "stress.json").exists()
+
+
 def test_audio_is_kept_if_asked_for(tmp_path: Path, bench: Path, run: Run) -> None:
     rows = [f"{n}.wav,{n % 2}\n" for n in range(2)]
     (tmp_path / "two.csv").write_text("filepath,target\n" + "".join(rows))

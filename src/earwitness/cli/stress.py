@@ -107,6 +107,8 @@ def stress(
             **more,
         )
     _print_test(found)
+    if all(one.frame["error"].is_not_null().all() for one in found.predictions.values()):
+        raise typer.Exit(1)
 
 
 def _print_test(found: StressTest) -> None:
