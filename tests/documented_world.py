@@ -160,7 +160,7 @@ class Assumed(NamedTuple):
 def write_packages(folder: Path) -> None:
     """Write music of three Debian packages, and a manifest of it."""
     rows = ["filepath,target,source_dataset\n"]
-    for seed in range(12):
+    for seed in range(24):
         name = ("asc-music", "blobwars-data", "widelands-data")[seed % 3]
         path = folder / "debian" / name / f"{seed}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,13 +192,13 @@ def write_pictures(folder: Path) -> None:
 
 
 def write_test_images(folder: Path) -> None:
-    """Write a CSV of the published test, with images beside it."""
-    images = write_images(folder / "test_data", 3)
-    rows = ["img_path,actual_output\n"]
-    for path in sorted(images.rglob("*.png")):
-        name = path.relative_to(images)
-        rows.append(f"../test_data/{name.as_posix()},{name.parts[0].title()}\n")
-    (images / "test.csv").write_text("".join(rows))
+    """Write the CSV of the published test, and its images below the base folder."""
+    base, rows = folder / "data", ["img_path,actual_output\n"]
+    for path in sorted(write_images(base / "held_out", 3).rglob("*.png")):
+        name = path.relative_to(base)
+        rows.append(f"{name.as_posix()},{name.parts[1].title()}\n")
+    (folder / "test_data").mkdir()
+    (folder / "test_data" / "test.csv").write_text("".join(rows))
 
 
 def write_short_songs(folder: Path) -> None:
