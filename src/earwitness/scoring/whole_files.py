@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from earwitness.core.cache import local_copy
@@ -78,7 +79,8 @@ def _score_existing(detector: FileDetector, jobs: Sequence[Job]) -> list[float |
     """Return the logit of each file or the reason why there is none; missing files are not sent."""
     found: dict[Job, float | str] = {}
     there: dict[str, Job] = {}
-    with tempfile.TemporaryDirectory(prefix="earwitness-") as folder:
+    is_plain = all(job.recipe is None for job in jobs)
+    with nullcontext("") if is_plain else TemporaryDirectory(prefix="earwitness-") as folder:
         for n, job in enumerate(jobs):
             try:
                 there[_open_file(job, Path(folder, str(n)))] = job
