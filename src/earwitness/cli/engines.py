@@ -232,6 +232,11 @@ def command_of_all(words: Sequence[str]) -> str:
     return shlex.join(["earwitness", *_without_engines(words)])
 
 
+def command_of_merge(out: Path) -> str:
+    """Return the command that merges the shards of ``predict`` and ``stress`` in a folder."""
+    return shlex.join(["earwitness", "merge", f"{out}-merged", str(out)])
+
+
 def print_shard(shard: Shard, n_files: int, n_failed: int) -> None:
     """Print that a shard of files is done, and the command that joins all."""
     done, failed = console.thousands(n_files), console.thousands(n_failed)

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.engines import Engine, command_of_shards, with_engine_options
+from earwitness.cli.engines import (
+    Engine,
+    command_of_merge,
+    command_of_shards,
+    with_engine_options,
+)
 from earwitness.cli.options import (
     GPU_HELP,
     Root,
@@ -109,7 +114,7 @@ def predict(
     part = run_on.choose_shard()
     manifests = open_manifests(manifest, root)
     if run_on.engine == "slurm" and out is not None:
-        run_on.submit(out, f"earwitness merge {out}-merged {out}")
+        run_on.submit(out, command_of_merge(out))
         return
     sections = comma_list([eval_sections or "all,encoder,real"])
     run.check_sections(sections)

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earwitness.cli import console
-from earwitness.cli.engines import Engine, command_of_shards, with_engine_options
+from earwitness.cli.engines import (
+    Engine,
+    command_of_merge,
+    command_of_shards,
+    with_engine_options,
+)
 from earwitness.cli.options import (
     Aggregation,
     Root,
@@ -79,7 +84,7 @@ def stress(
         raise UsageError(f"--manifest: {len(manifests)} manifests, expected one")
     chosen = load_suite(suite, seed=seed)
     if run_on.engine == "slurm":
-        run_on.submit(out, f"earwitness merge {out}-merged {out}")
+        run_on.submit(out, command_of_merge(out))
         console.echo(_TABLES.format(f"{out}-merged"))
         return
     with ExitStack() as stack:
