@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from earwitness.detectors.fakeprint import fakeprint_card, save_fakeprint
 from earwitness.scoring.batching import OpenFile, Scorers, Tally
 from earwitness.scoring.clips import Job
 from earwitness.scoring.predict import plan_scoring, score_plan
+from earwitness.scoring.ray_cluster import ray_cluster
 from earwitness.scoring.ray_data import Pool, fit_pool, in_order
 from earwitness.scoring.workers import decode_files
 from earwitness.splits.manifests import read_manifest
@@ -123,6 +126,32 @@ def test_a_run_on_ray_is_a_run_on_one_machine(
         "10 rows scored, 4 failed (see the error column)",
     ), err
     assert content(tmp_path / "ray") == content(tmp_path / "whole")
+
+
+def test_an_address_of_another_service_is_refused_where_ray_would_wait() -> None:
+    pytest.importorskip("ray", reason="ray is not installed (earwitness[ray])")
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.handle_request).start()
+        address = f"127.0.0.1:{server.server_port}"
+        with pytest.raises(UsageError) as refused, ray_cluster(address):
+            pass
+    assert str(refused.value) == (
+        f"--ray-address {address}: found another service, expected the head of a Ray cluster"
+    )
+
+
+def test_the_reason_why_a_cluster_cannot_be_joined_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="ray is not installed (earwitness[ray])")
+
+    def init(**_: object) -> None:
+        raise ConnectionError("Failed to connect") from RuntimeError("No node info found\nat all")
+
+    monkeypatch.setattr(ray, "init", init)
+    with (
+        pytest.raises(UsageError, match=r"^--ray-address auto: Failed to connect: No node info f"),
+        ray_cluster("auto"),
+    ):
+        pass
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -52,7 +52,8 @@ def ray_cluster(address: str | None) -> Iterator[None]:
             ray.init(address=address or "local", **quiet)
     except Exception as error:  # noqa: BLE001 - Ray's own for a machine too slow to start
         where = f"--ray-address {address}" if address else "--engine ray"
-        raise UsageError(f"{where}: {first_line(error)}") from None
+        why = [first_line(each) for each in (error, error.__cause__) if each]
+        raise UsageError(f"{where}: {': '.join(why)}") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         context = ray.data.DataContext.get_current()
@@ -63,10 +64,20 @@ def ray_cluster(address: str | None) -> Iterator[None]:
 
 
 def _knock(address: str | None) -> None:
-    """Raise ``OSError`` if nothing listens at ``host:port``, where Ray would wait for minutes."""
+    """Raise ``OSError`` if no gRPC server is at ``host:port``, where Ray would wait for minutes.
+
+    Both sides of HTTP/2 begin with a SETTINGS frame (RFC 9113, 3.4), the client after a preface.
+    """
     host, separator, port = (address or "").rpartition(":")
-    if separator and port.isdecimal() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    if not separator or not port.isdecimal() or "/" in host:
+        return
+    settings = b"\0\0\0\4\0\0\0\0\0"
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=10) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+        if connection.recv(4)[3:] != settings[3:4]:
+            raise OSError("found another service, expected the head of a Ray cluster")
 
 
 def count_resource(name: str) -> float:
