@@ -22,13 +22,15 @@ def test_the_exit_status_says_whether_something_has_moved(tmp_path: Path, run: R
     assert "compared item by item" in out
     assert "moved: before logit" in out
     assert run("drift", before, after, "--least", "9")[0] == 0
-    assert (
-        run("drift", before, after, "--level", "0.0001")[0] == 0
-    )  # less than permutations can give
+    assert run("drift", before, after, "--level", "0.003")[0] == 1
     for wrong, said in (
         ([before], "expected a second run, or --detector with a service"),
         ([before, after, "--detector", "api"], "expected it or a later run"),
         ([before, after, "--nuisances", before], "--nuisances: found 1, expected one file"),
+        (
+            [before, after, "--level", "0.0029"],
+            "smallest corrected p-value of these tests is 0.003",
+        ),
     ):
         code, _, err = run("drift", *wrong)
         assert (code, err.count("\n")) == (2, 1)

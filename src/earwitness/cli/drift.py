@@ -95,6 +95,11 @@ def drift(
             key=key,
             seed=seed,
         )
+        if level < found.least_p_holm:
+            raise UsageError(
+                f"--level {level:g}: the smallest corrected p-value of these tests is "
+                f"{found.least_p_holm:.2g}, expected at least that or fewer columns to compare"
+            )
         moved = [line for line in found.lines if line.has_moved(level, least)]
         console.out.print(drift_table(found, level=level, least=least), "")
         console.remark(*found.notes)

@@ -22,6 +22,7 @@ from earwitness.evaluation.identity import deduplicate
 from earwitness.evaluation.rows import Inputs, load_rows, open_sources, source_notes
 from earwitness.metrics.resampling import holm
 from earwitness.metrics.two_samples import (
+    N_PERMUTATIONS,
     Shift,
     compare_distributions,
     compare_means,
@@ -95,6 +96,11 @@ class Drift:
     lines: list[DriftLine]
     is_paired: bool
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def least_p_holm(self) -> float:
+        """The smallest corrected p-value that so many tests of so few permutations can have."""
+        return sum(line.p_holm is not None for line in self.lines) / (1 + N_PERMUTATIONS)
 
 
 Source = str | Path | Predictions
