@@ -118,6 +118,9 @@ def test_the_perturbation_is_applied_by_stress_and_perturb(python: Path, data: P
     run(python, data, "stress", *given, "--detector", "flatness", "--out", "stress")
     rows = {row["perturbation"]: row for row in read_rows(data / "stress" / "stress.csv")}
     assert [*rows] == ["recode", "coarse"]
+    libraries = json.loads((data / "stress" / "run.json").read_text())["libraries"]
+    assert libraries["plug-in recode"].endswith("of package earwitness-plugin-example 0.1.0")
+    assert "plug-in flatness" in libraries
     (path,) = (data / "stress" / "preds" / "coarse").glob("*.csv")
     parameters = [json.loads(row["perturbation_parameters"]) for row in read_rows(path)]
     assert [one["levels"] for one in parameters] == [2, 2]

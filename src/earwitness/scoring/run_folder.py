@@ -28,6 +28,7 @@ from earwitness.core.errors import PredictionsError, RunError, UsageError
 from earwitness.core.io import atomic_write, file_stem, write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
+from earwitness.core.registry import list_plugins
 from earwitness.core.remote import is_url, join, recorded_name, to_path
 from earwitness.core.text_table import read_text_table
 from earwitness.detectors.base import AnyDetector
@@ -147,11 +148,12 @@ def _describe(
     manifests: Sequence[Manifest], detectors: Sequence[AnyDetector], options: ScoringOptions
 ) -> dict[str, Any]:
     libraries = ("numpy", "polars", "torch", "soundfile", "av", "soxr", "scipy", "scikit-learn")
+    plugins = list_plugins("earwitness.detectors") | list_plugins("earwitness.perturbations")
     return {
         "earwitness": __version__,
         "python": platform.python_version(),
         "machine": platform.platform(),
-        "libraries": {name: importlib.metadata.version(name) for name in libraries},
+        "libraries": {name: importlib.metadata.version(name) for name in libraries} | plugins,
         "earlier": [],
         "options": options.record(),
         "manifests": describe_manifests(manifests),
