@@ -143,6 +143,19 @@ def test_shards_are_for_run_folders(bench: Path, tmp_path: Path, run: Run) -> No
     )
 
 
+def test_shards_of_another_number_are_refused_before_they_are_scored(
+    bench: Path, tmp_path: Path, run: Run
+) -> None:
+    out = tmp_path / "shards"
+    assert run(*arguments(bench, out, "--shard", "1/64")).code == 0
+    for more in (("--shard", "2/3"), ("--engine", "slurm", "--shards", "3")):
+        assert run(*arguments(bench, out, *more)) == (
+            2,
+            "",
+            f"earwitness: {out}: has shard-01-of-64, expected shards of 3 or another folder\n",
+        )
+
+
 def test_ctrl_c_in_a_merge_leaves_no_part_of_it(bench: Path, tmp_path: Path, run: Run) -> None:
     for number in (1, 2):
         assert run(*arguments(bench, tmp_path / "shards", "--shard", f"{number}/2")).code == 0

@@ -91,9 +91,10 @@ def audit(
     """
     from earwitness.audit.audit import audit_into, extract_shard, find_cards, write_fixed
     from earwitness.audit.tables import audit_table
+    from earwitness.scoring.file_shards import SHARDS_FOLDER
 
     run_on.check(out, sharding=SHARDING)
-    shard = run_on.choose_shard()
+    shard = run_on.choose_shard(out / SHARDS_FOLDER)
     n_bytes = parse_bytes("--memory", memory)
     audited = open_manifests(manifest, root)
     others = open_manifests(against, root) if against else []

@@ -110,13 +110,20 @@ class Engine:
         if self.shard is not None and out is None:
             raise UsageError("--shard: expected --out RUN_FOLDER with it")
 
-    def choose_shard(self) -> Shard | None:
-        """Return the shard of ``--shard``, if any, and print it if it is the environment's."""
-        from earwitness.scoring.shards import FROM_SLURM, parse_shard
+    def choose_shard(self, out: Path | None) -> Shard | None:
+        """Return the shard of ``--shard``, if any, and print it if it is the environment's.
 
-        if self.shard is None:
+        Raises:
+            UsageError: It is not K/N, or ``out``, their folder, has shards of another number.
+        """
+        from earwitness.scoring.shards import FROM_SLURM, check_division, parse_shard
+
+        shard = parse_shard(self.shard, os.environ) if self.shard is not None else None
+        of = shard.of if shard else self.shards
+        if out is not None and of is not None:
+            check_division(out, of)
+        if shard is None:
             return None
-        shard = parse_shard(self.shard, os.environ)
         if self.shard == FROM_SLURM:
             task = os.environ["SLURM_ARRAY_TASK_ID"]
             console.remark(f"shard {shard}, by SLURM_ARRAY_TASK_ID {task}")

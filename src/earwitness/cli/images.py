@@ -203,12 +203,12 @@ def render(
     from earwitness.core.manifest import Manifest
     from earwitness.datasets.folder import catalog_folder
     from earwitness.images import render as work
-    from earwitness.scoring.file_shards import number_files
+    from earwitness.scoring.file_shards import SHARDS_FOLDER, number_files
     from earwitness.scoring.run_folder import refuse_contents
     from earwitness.scoring.workers import held_interrupts
 
     run_on.check(out, sharding=SHARDING)
-    shard = run_on.choose_shard()
+    shard = run_on.choose_shard(out / SHARDS_FOLDER)
     if (manifest is None) == (folder is None):
         raise UsageError("expected one of --manifest FILES, --folder DIR")
     how = parse_option("resume", resume)

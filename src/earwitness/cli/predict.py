@@ -111,7 +111,7 @@ def predict(
     if out is None and options.format != "csv":
         raise UsageError("--format: expected --out RUN_FOLDER with it; other files are by suffix")
     run_on.check(out)
-    part = run_on.choose_shard()
+    part = run_on.choose_shard(out)
     manifests = open_manifests(manifest, root)
     if run_on.engine == "slurm" and out is not None:
         run_on.submit(out, command_of_merge(out))

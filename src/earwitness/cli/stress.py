@@ -76,7 +76,7 @@ def stress(
     from earwitness.scoring.stress import score_perturbed
 
     run_on.check(out)
-    part = run_on.choose_shard()
+    part = run_on.choose_shard(out)
     if keep_audio and (part or run_on.engine == "slurm"):
         raise UsageError("--keep-audio: expected a whole run, earwitness perturb writes copies")
     manifests = open_manifests(manifest, root)

@@ -104,6 +104,13 @@ def _slurm_shard(environment: Mapping[str, str]) -> Shard:
     return Shard((task - first) // step + 1, count)
 
 
+def check_division(out: Path, of: int) -> None:
+    """Raise ``UsageError`` if a folder has shards of another number of them than ``of``."""
+    for path in sorted(out.glob("shard-*-of-*")):
+        if path.name.rpartition("-")[2] != str(of):
+            raise UsageError(f"{out}: has {path.name}, expected shards of {of} or another folder")
+
+
 def shard_numbers(manifest: Manifest, of: int) -> list[int]:
     """Return the number of the shard of every row."""
     roots = [f"{tidy_path(str(root))}/" for root in manifest.roots]
