@@ -28,9 +28,15 @@ class _Files(BaseHTTPRequestHandler):
         how, _, name = self.path.partition("?")[0].strip("/").partition("/")
         content = self.server.files.get(name)
         if how.isdecimal() or content is None:
-            self._send(int(how) if how.isdecimal() else 404, b"", 0, with_body)
+            status = 403 if how == "unlisted" else int(how) if how.isdecimal() else 404
+            self._send(status, b"", 0, with_body)
         elif how == "flaky" and self.server.count(f"{self.command} {self.path}") < 1:
             self._send(503, b"", 0, with_body)
+        elif how == "circle":
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif how == "drops":
             self._send(200, content[: len(content) // 2], len(content), with_body, ends=True)
         elif how == "stalls":
@@ -136,6 +142,17 @@ def web_server(*, hub: bool = False) -> Iterator[Web]:
         thread.join()
 
 
+def s3_environment(url: str) -> dict[str, str]:
+    """Return the environment variables of clients of an S3 server."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "HUSHKEYID5EC",
+        "AWS_SECRET_ACCESS_KEY": "HUSHSECRET5EC",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
 @contextmanager
 def s3_server(files: dict[str, bytes], bucket: str) -> Iterator[dict[str, str]]:
     """Serve a bucket; yield the environment variables of its clients."""
@@ -146,13 +163,7 @@ def s3_server(files: dict[str, bytes], bucket: str) -> Iterator[dict[str, str]]:
     server.start()
     try:
         host, port = server.get_host_and_port()
-        environment = {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "HUSHKEYID5EC",
-            "AWS_SECRET_ACCESS_KEY": "HUSHSECRET5EC",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        environment = s3_environment(f"http://{host}:{port}")
         keys = {
             "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
             "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],

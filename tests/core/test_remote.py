@@ -124,6 +124,7 @@ def test_a_server_that_fails_for_a_while_is_asked_again(web: webservers.Web) -> 
         ("403/a.wav", "no permission to read it"),
         ("500/a.wav", r"the server answered 500 \(2 tries\)"),
         ("418/a.wav", "the server answered 418"),
+        ("circle/a.wav", "too many redirects"),
     ],
 )
 def test_what_cannot_be_fetched_has_its_reason(
@@ -232,6 +233,22 @@ def test_folders_of_an_object_store_are_listed(memory: fsspec.AbstractFileSystem
     assert [path.name for path in root.iterdir()] == ["a.wav", "b"]
     assert root.walk_files() == ["a.wav", "b/c.wav"]
     assert not to_path("memory://other").exists()
+
+
+def test_files_of_a_bucket_that_may_not_be_listed_are_read(
+    web: webservers.Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in webservers.s3_environment(web.url("")).items():
+        monkeypatch.setenv(name, value)
+    folder = to_path("s3://unlisted")
+    assert present("s3://unlisted/a.wav")
+    assert (folder / "a.wav").read_bytes() == web.files["a.wav"]
+    for lists in (folder.iterdir, folder.walk_files):
+        with pytest.raises(PermissionError, match="no permission to"):
+            list(lists())
+    with pytest.raises(PermissionError, match="no permission to read it"):
+        (folder / "none.wav").open("rb")
+    assert not present("s3://no-bucket/a.wav")
 
 
 def test_other_schemes_are_refused() -> None:

@@ -333,8 +333,7 @@ def as_os_error(url: str) -> Iterator[None]:
 
 def _described(url: str, error: Exception) -> OSError:
     """Return an error with its reason; fsspec's file systems raise those of many libraries."""
-    response = getattr(error, "response", None)
-    status = getattr(error, "status", None) or getattr(response, "status_code", None)
+    status = _http_status(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return FileNotFoundError(errno.ENOENT, "no such file", redact(url))
     if isinstance(error, PermissionError) or status in (401, 403):
@@ -342,11 +341,26 @@ def _described(url: str, error: Exception) -> OSError:
     return _failure(url, *_reason(error, status))
 
 
+def _http_status(error: Exception) -> int | None:
+    """Return the status that a server answered, from an error of one of the libraries."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    elif str(error).startswith("Forbidden: "):  # an OSError of gcsfs without more
+        found = 403
+    else:
+        holders = ((error, "status"), (response, "status_code"), (error, "code"))
+        found = next((getattr(o, name) for o, name in holders if hasattr(o, name)), None)
+    return found if isinstance(found, int) and found > 0 else None
+
+
 def _reason(error: Exception, status: int | None) -> tuple[str, int]:
     """Return the reason for an error in one line, and its number: ``EINVAL`` if it will last."""
     name, of_parser = type(error).__name__, type(error.__cause__).__module__
     if "Payload" in name or "IncompleteRead" in name or "http_exceptions" in of_parser:
         return "the server ended its answer early, or it is not HTTP", errno.EIO
+    if "Redirect" in name:
+        return "too many redirects", errno.EINVAL
     if "NoCredentials" in name:
         return "no credentials found", errno.EINVAL
     if status is not None:

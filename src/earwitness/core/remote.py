@@ -2,7 +2,8 @@
 
 Conventions: ``str`` of a remote path is safe to print and to write, its credentials are left out;
 ``os.fspath`` is the URL as given, for opening. Bytes are read through a local copy, see ``cache``.
-Web servers and tar files are not asked what they hold: their files count as present.
+Web servers and tar files are not asked what they hold, and object stores may refuse to say: such
+files count as present.
 """
 
 from __future__ import annotations
@@ -197,20 +198,25 @@ class RemotePath(_Local):
         return self.is_file() or self.is_dir()
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002 - as pathlib has it
-        """Return whether its folder lists it; of web servers and tar files always true."""
+        """Return whether its folder lists it; true if it cannot be asked."""
         if self.scheme not in _LISTED:
             return True
-        return self.name in _files(os.fspath(self.parent), int(time.time() / _LISTING_S))
+        names = _files(os.fspath(self.parent), int(time.time() / _LISTING_S))
+        return names is None or self.name in names
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002 - as pathlib has it
-        """Return whether there is anything below it."""
+        """Return whether there is anything below it; true without permission to list it."""
         if self.scheme not in _LISTED:
             return False
-        return bool(_entries(self._url, int(time.time() / _LISTING_S)))
+        found = _entries(self._url, int(time.time() / _LISTING_S))
+        return found is None or bool(found)
 
     def iterdir(self) -> Iterator[Path]:  # type: ignore[override]
         """Yield the paths of files and folders in the folder."""
-        for name in sorted(_entries(self._url, int(time.time() / _LISTING_S))):
+        found = _entries(self._url, int(time.time() / _LISTING_S))
+        if found is None:
+            raise PermissionError(errno.EACCES, "no permission to list it", str(self))
+        for name in sorted(found):
             yield self / name
 
     def walk_files(self) -> list[str]:
@@ -254,8 +260,11 @@ def _below(url: str, name: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _entries(folder: str, minute: int) -> dict[str, str]:  # noqa: ARG001 - so that it is asked again
-    """Return names in a folder with their types, ``{}`` if there is none; asked once a minute."""
+def _entries(folder: str, minute: int) -> dict[str, str] | None:  # noqa: ARG001 - so that it is asked again
+    """Return names in a folder with their types, ``{}`` if there is none; asked once a minute.
+
+    Without permission to list it, ``None``: its files may be readable all the same.
+    """
     from earwitness.core.cache import as_os_error, open_filesystem
 
     try:
@@ -264,6 +273,8 @@ def _entries(folder: str, minute: int) -> dict[str, str]:  # noqa: ARG001 - so t
             found = filesystem.ls(root, detail=True, refresh=True)
     except FileNotFoundError:
         return {}
+    except PermissionError:
+        return None
     own = root.rstrip("/")
     return {
         posixpath.basename(entry["name"].rstrip("/")): str(entry["type"])
@@ -273,5 +284,6 @@ def _entries(folder: str, minute: int) -> dict[str, str]:  # noqa: ARG001 - so t
 
 
 @lru_cache(maxsize=256)
-def _files(folder: str, minute: int) -> frozenset[str]:
-    return frozenset(name for name, kind in _entries(folder, minute).items() if kind == "file")
+def _files(folder: str, minute: int) -> frozenset[str] | None:
+    found = _entries(folder, minute)
+    return None if found is None else frozenset(n for n, kind in found.items() if kind == "file")
