@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
+import fsspec
+
 
 class _Files(BaseHTTPRequestHandler):
     """Serves ``server.files``; the first part of a path says how."""
@@ -143,7 +145,8 @@ def web_server(*, hub: bool = False) -> Iterator[Web]:
 
 
 def s3_environment(url: str) -> dict[str, str]:
-    """Return the environment variables of clients of an S3 server."""
+    """Return the environment variables of clients of an S3 server; those of another forget it."""
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": "HUSHKEYID5EC",

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import webservers
 from earwitness.core import cache
-from earwitness.core.errors import UsageError
+from earwitness.core.errors import RunError, UsageError
+from earwitness.core.io import refusal
 from earwitness.core.remote import RemotePath, is_url, present, recorded_name, redact, to_path
 
 SIGNED = "https://host/a/b.mp3?X-Amz-Signature=5ec&x=//y"
@@ -149,6 +150,26 @@ def test_a_body_longer_than_stated_is_cut_or_refused(web: webservers.Web) -> Non
 def test_a_server_that_is_not_there_is_an_error(web: webservers.Web) -> None:
     with pytest.raises(OSError, match="tries"):
         to_path("http://127.0.0.1:9/a.wav").open("rb")
+    with pytest.raises(OSError, match="no secure connection"):
+        to_path(web.url("plain/a.wav").replace("http", "https")).open("rb")
+
+
+def test_a_folder_that_cannot_hold_copies_is_no_error_of_a_row(
+    web: webservers.Web, tmp_path: Path
+) -> None:
+    (tmp_path / "copies").touch()
+    with pytest.raises(RunError, match=r"copies: cannot hold copies of files \(.+\), --cache-dir"):
+        to_path(web.url("plain/a.wav")).open("rb")
+
+
+def test_the_reason_why_a_bucket_cannot_be_listed_is_told(
+    web: webservers.Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in webservers.s3_environment("http://127.0.0.1:9").items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(OSError, match="Could not connect") as found:
+        present("s3://unreachable/a.wav")
+    assert "Could not connect" in str(refusal(found.value))
 
 
 def test_the_least_recently_used_copies_make_room(

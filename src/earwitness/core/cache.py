@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from earwitness.core.errors import UsageError, first_line
+from earwitness.core.errors import EarwitnessError, RunError, UsageError, first_line
 from earwitness.core.io import cache_folder
 from earwitness.core.remote import SCHEMES, RemotePath, is_url, redact, to_path
 
@@ -37,6 +37,14 @@ SLOWEST_BYTES_S = 16 << 10
 
 _EXTRAS = {"s3": "s3", "gs": "gs"}
 _PART = ".part"
+_LASTING_REASONS = {
+    "NoCredentials": "no credentials found",
+    "Redirect": "too many redirects",
+    "SSL": "no secure connection",
+    "Certificate": "no secure connection",
+}
+"""Reasons by a part of the name of an error that another try does not mend."""
+
 _LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
@@ -209,24 +217,43 @@ def _adding(target: Path, chosen: Settings, n_bytes: int | None) -> Iterator[Pat
         size = f"{n_bytes} bytes, more than the {chosen.max_bytes} of the cache"
         raise OSError(errno.EFBIG, f"{size} (--cache-size)")
     folder = target.parent
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with FileLock(folder / f".{target.name}.lock"):  # one of several processes fetches
+    lock = FileLock(folder / f".{target.name}.lock")  # one of several processes fetches
+    with _own_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock.acquire()
+    try:
         if _touch(target):
             yield None
             return
         _make_room(folder, chosen.max_bytes - (n_bytes or 0))
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=_PART)
+        with _own_errors(folder):
+            handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=_PART)
         os.close(handle)
         temporary = Path(name)
         try:
-            yield temporary
+            with _own_errors(folder, errno.ENOSPC, errno.EDQUOT):
+                yield temporary
             # Results are kept by size and time of change: a copy that is fetched again has both.
             os.utime(temporary, ns=(time.time_ns(), int(target.name[:13], 16)))
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
-    (folder / f".{target.name}.lock").unlink(missing_ok=True)
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
     _make_room(folder, chosen.max_bytes, but=target)
+
+
+@contextlib.contextmanager
+def _own_errors(folder: Path, *numbers: int) -> Iterator[None]:
+    """Raise errors of the disk, of ``numbers`` or all, as ``RunError``: no row can do anything."""
+    try:
+        yield
+    except OSError as error:
+        if numbers and error.errno not in numbers:
+            raise
+        reason = error.strerror or first_line(error)
+        raise RunError(f"{folder}: cannot hold copies of files ({reason}), --cache-dir") from error
 
 
 def _touch(path: Path) -> bool:
@@ -324,7 +351,7 @@ def as_os_error(url: str) -> Iterator[None]:
     """Raise errors of the libraries as ``OSError`` with a reason that has no credentials."""
     try:
         yield
-    except UsageError:
+    except EarwitnessError:
         raise
     except Exception as error:  # noqa: BLE001 - of a dozen libraries; raised as one kind
         cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
@@ -359,10 +386,8 @@ def _reason(error: Exception, status: int | None) -> tuple[str, int]:
     name, of_parser = type(error).__name__, type(error.__cause__).__module__
     if "Payload" in name or "IncompleteRead" in name or "http_exceptions" in of_parser:
         return "the server ended its answer early, or it is not HTTP", errno.EIO
-    if "Redirect" in name:
-        return "too many redirects", errno.EINVAL
-    if "NoCredentials" in name:
-        return "no credentials found", errno.EINVAL
+    if lasting := next((why for sign, why in _LASTING_REASONS.items() if sign in name), None):
+        return lasting, errno.EINVAL
     if status is not None:
         passes = status in (408, 425, 429) or status >= 500
         return f"the server answered {status}", errno.EIO if passes else errno.EINVAL

@@ -122,7 +122,8 @@ def refusal(error: BaseException) -> str | None:
     text = str(error)
     reason = next((reason for sign, reason in reasons.items() if sign in text), None)
     if isinstance(error, OSError) and error.errno is not None and reason is None:
-        return os.strerror(error.errno) if error.errno in refusals or error.filename else None
+        reason = error.strerror or os.strerror(error.errno)
+        return reason if error.errno in refusals or error.filename else None
     by_text = (os.strerror(number) for number in refusals if os.strerror(number) in text)
     return next(by_text, reason)
 
