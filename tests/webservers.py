@@ -28,7 +28,7 @@ class _Files(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         self.server.asked.append(f"{self.command} {self.path}")
         how, _, name = self.path.partition("?")[0].strip("/").partition("/")
-        content = self.server.files.get(name)
+        content = self.server.files.get(unquote(name))
         if how.isdecimal() or content is None:
             status = 403 if how == "unlisted" else int(how) if how.isdecimal() else 404
             self._send(status, b"", 0, with_body)
@@ -71,6 +71,10 @@ class _Hub(_Files):
 
     def _answer(self, *, with_body: bool) -> None:
         path = unquote(self.path.partition("?")[0])
+        if self.server.silent and self.server.silent in path:
+            self.server.asked.append(f"{self.command} {self.path}")
+            self.server.released.wait(20)
+            return
         api, files = "/api/datasets/owner/name", "/datasets/owner/name/resolve/main/"
         if path.startswith(files):
             self.server.asked.append(f"{self.command} {self.path}")
@@ -109,7 +113,10 @@ class _Hub(_Files):
 
 
 class Web(ThreadingHTTPServer):
-    """A web server of files in memory; ``asked`` has every request."""
+    """A web server of files in memory; ``asked`` has every request.
+
+    A hub does not answer requests of paths with ``silent`` in them.
+    """
 
     daemon_threads = True
 
@@ -118,6 +125,7 @@ class Web(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.released = threading.Event()
+        self.silent = ""
 
     def count(self, request: str) -> int:
         return self.asked.count(request) - 1

@@ -147,3 +147,15 @@ def test_files_that_cannot_be_fetched_are_rows_and_no_secret_is_written(
     for part in ("store", "run.json", "answers"):
         assert_no_secrets(tmp_path / "signed" / part)
     assert "hush-hush" not in (tmp_path / "signed/run.json").read_text()
+
+
+def test_a_manifest_of_a_web_server_needs_no_splits_json(run, music: Path, tmp_path: Path) -> None:
+    with webservers.web_server() as web:
+        web.files["m.csv"] = b"filepath,target\n0.wav,0\n"
+        for place in ("plain/m.csv?sig=hush-hush", "plain/m.csv"):
+            out, root = tmp_path / place[-9:], music / "real"
+            given = ("--manifest", web.url(place), "--root", root, "--num-workers", "0")
+            done = run("predict", "--detector", "comb", *given, "--out", out)
+            assert done.code == 0, done.err
+            assert "1 rows scored, 0 failed" in done.out + done.err
+            assert_no_secrets(out)

@@ -63,6 +63,33 @@ def test_a_url_that_was_made_a_path_is_mended() -> None:
     )
 
 
+def test_names_below_a_web_server_are_those_of_files(web: webservers.Web) -> None:
+    web.files = {f"a/{name}": name.encode() for name in ("ö #1?.mp3", "p%20q.mp3", "a::b.mp3")}
+    root = to_path(f"{web.url('plain')}?sig=5ec")
+    for name, content in web.files.items():
+        path = root / name
+        assert path.read_bytes() == content
+        assert (path.name, path.relative_to(root)) == (Path(name).name, Path(name))
+    assert web.asked[0] == "HEAD /plain/a/%C3%B6%20%231%3F.mp3?sig=5ec"
+    assert to_path(web.url("plain/a/p%2520q.mp3")).read_bytes() == b"p%20q.mp3"
+    assert to_path(web.url("plain/a/a::b.mp3")).read_bytes() == b"a::b.mp3"
+
+
+@pytest.mark.parametrize(
+    ("url", "archive", "below"),
+    [
+        ("tar://a::b.mp3::/x.tar", "/x.tar", "tar://a::b.mp3/c::/x.tar"),
+        ("tar://a::http://[::1]/x.tar", "http://[::1]/x.tar", "tar://a/c::http://[::1]/x.tar"),
+        ("tar://::x.tar", "x.tar", "tar://c::x.tar"),
+        ("http://[::1]/a::b", "http://[::1]", "http://[::1]/a::b/c"),
+        ("s3://bucket/a?/b::c", "s3://bucket/a?", "s3://bucket/a?/b::c/c"),
+    ],
+)
+def test_only_tar_files_have_members(url: str, archive: str, below: str) -> None:
+    assert os.fspath(to_path(url).parent) == archive
+    assert os.fspath(to_path(url) / "c") == below
+
+
 @given(st.text(max_size=30).filter(lambda text: "://" not in text))
 def test_other_text_is_a_local_path(text: str) -> None:
     assert not is_url(text)
@@ -77,6 +104,12 @@ def test_other_text_is_a_local_path(text: str) -> None:
         ("s3://me:word@bucket/a.mp3", "s3://bucket/a.mp3"),
         ("tar://a.mp3::https://me:word@host/1.tar", "tar://a.mp3::https://host/1.tar"),
         ("got https://host/a b.mp3?sig=word from 'x'", "got https://host/a b.mp3?redacted-"),
+        ("https://me:wo@rd@host/a.mp3", "https://host/a.mp3"),
+        ("s3://key:wo/rd@bucket/a.mp3", "s3://bucket/a.mp3"),
+        ("https://host:80/a@b.mp3", "https://host:80/a@b.mp3"),
+        ("tar://a@b.mp3::/1.tar", "tar://a@b.mp3::/1.tar"),
+        ("https://host/it's.mp3?sig=word", "https://host/it's.mp3?redacted-"),
+        ("https://host/a?redacted-0a1b2c3d: no", "https://host/a?redacted-0a1b2c3d: no"),
         ("https://host/why? nothing", "https://host/why? nothing"),
         ("s3://bucket/what?.mp3", "s3://bucket/what?.mp3"),
     ],
@@ -84,6 +117,7 @@ def test_other_text_is_a_local_path(text: str) -> None:
 def test_credentials_are_left_out_of_text(given: str, shown: str) -> None:
     assert redact(given).startswith(shown)
     assert "word" not in redact(given)
+    assert "rd@" not in redact(given)
     assert redact(redact(given)) == redact(given)
 
 
@@ -91,6 +125,7 @@ def test_signed_urls_stay_distinct_and_are_opened_as_given() -> None:
     one, other = RemotePath(SIGNED), RemotePath(SIGNED + "z")
     assert "5ec" not in f"{one} {one!r} {one.as_posix()}"
     assert str(one) != str(other)
+    assert "5ec" not in str(to_path(f"{SIGNED} and' more&sig=5ec"))
     assert os.fspath(one) == SIGNED
     assert one.name == "b.mp3"
 
@@ -135,7 +170,7 @@ def test_what_cannot_be_fetched_has_its_reason(
     with pytest.raises(OSError, match=reason) as found:
         to_path(url).open("rb")
     assert "word" not in f"{found.value} {found.value.__cause__}"
-    assert copies(tmp_path) == [] if (tmp_path / "copies").exists() else True
+    assert not any((tmp_path / "copies").glob("*"))
 
 
 def test_a_body_longer_than_stated_is_cut_or_refused(web: webservers.Web) -> None:
@@ -210,13 +245,14 @@ def test_members_of_tar_files_are_read(
         with pytest.raises(FileNotFoundError, match="no such file"):
             to_path(f"tar://c.mp3::{inner}").open("rb")
     assert web.asked == ["HEAD /plain/0001.tar", "GET /plain/0001.tar"]
-    with pytest.raises(OSError, match="cannot be read as a tar file"):
+    with pytest.raises(OSError, match="cannot be read as an uncompressed tar file"):
         to_path(f"tar://a.mp3::{tmp_path / 'a.mp3'}").open("rb")
 
 
-def test_files_of_the_hub_are_listed_and_fetched(
+@pytest.fixture
+def hub(
     web: webservers.Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Iterator[webservers.Web]:
     from huggingface_hub import HfFileSystem, constants
 
     with webservers.web_server(hub=True) as hub:
@@ -228,18 +264,30 @@ def test_files_of_the_hub_are_listed_and_fetched(
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
         HfFileSystem.clear_instance_cache()
-        try:
-            root = to_path("hf://datasets/owner/name")
-            assert root.walk_files() == ["a.wav", "real/x/b.wav"]
-            assert (root / "real").is_dir()
-            assert (root / "a.wav").read_bytes() == web.files["a.wav"]
-            assert (root / "real/x/b.wav").read_bytes() == b"b" * 100
-            assert [copy.suffix for copy in copies(tmp_path)] == [".wav"] * 2
-            assert not present("hf://datasets/owner/name/none.wav")
-            with pytest.raises(FileNotFoundError, match="no such file"):
-                (root / "none.wav").open("rb")
-        finally:
-            HfFileSystem.clear_instance_cache()
+        yield hub
+        HfFileSystem.clear_instance_cache()
+
+
+def test_files_of_the_hub_are_listed_and_fetched(hub: webservers.Web, tmp_path: Path) -> None:
+    root = to_path("hf://datasets/owner/name")
+    assert root.walk_files() == ["a.wav", "real/x/b.wav"]
+    assert (root / "real").is_dir()
+    assert (root / "a.wav").read_bytes() == hub.files["a.wav"]
+    assert (root / "real/x/b.wav").read_bytes() == b"b" * 100
+    assert [copy.suffix for copy in copies(tmp_path)] == [".wav"] * 2
+    assert not present("hf://datasets/owner/name/none.wav")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        (root / "none.wav").open("rb")
+
+
+@pytest.mark.parametrize("part", ["/tree/", "/plain/"])
+def test_a_hub_that_does_not_answer_is_asked_as_often_as_others(
+    hub: webservers.Web, part: str
+) -> None:
+    hub.silent = part
+    with pytest.raises(OSError, match=r"no answer within 0.3 s \(2 tries\)"):
+        to_path("hf://datasets/owner/name/a.wav").open("rb")
+    assert len([line for line in hub.asked if part in line]) == 2
 
 
 def test_folders_of_an_object_store_are_listed(memory: fsspec.AbstractFileSystem) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import posixpath
@@ -17,15 +18,15 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from filelock import FileLock
 
 from earwitness.core.errors import EarwitnessError, RunError, UsageError, first_line
 from earwitness.core.io import cache_folder
-from earwitness.core.remote import SCHEMES, RemotePath, is_url, redact, to_path
+from earwitness.core.remote import SCHEMES, RemotePath, is_url, redact, split_member, to_path
 
 CACHE_DIR, CACHE_SIZE = "EARWITNESS_COPIES", "EARWITNESS_COPIES_SIZE"
 TIMEOUT, TRIES = "EARWITNESS_TIMEOUT_S", "EARWITNESS_TRIES"
@@ -36,10 +37,12 @@ SLOWEST_BYTES_S = 16 << 10
 """Slower transfers are given up after the timeout."""
 
 _EXTRAS = {"s3": "s3", "gs": "gs"}
-_PART = ".part"
+_PART, _LOCK = ".part", ".lock"
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LASTING_REASONS = {
     "NoCredentials": "no credentials found",
-    "Redirect": "too many redirects",
+    "Redirect": "too many redirects, or one to what is no web address",
+    "InvalidU": "not a valid web address",
     "SSL": "no secure connection",
     "Certificate": "no secure connection",
 }
@@ -101,7 +104,16 @@ def local_copy(path: str) -> str:
 
 def _fetched(url: str) -> Path:
     """Return the local copy of a URL, fetched if needed."""
-    return _tar_member(url) if url.lower().startswith("tar://") else _object(url)
+    fetch = _tar_member if url.lower().startswith("tar://") else _object
+    for _ in range(1, settings().n_tries):
+        try:
+            return fetch(url)
+        except RunError as error:
+            reason = error.__cause__
+            if not (isinstance(reason, OSError) and reason.errno in _DISK_FULL):
+                raise
+        _make_room(settings().folder, 0)  # the disk is full before the cache is
+    return fetch(url)
 
 
 def _object(url: str) -> Path:
@@ -134,7 +146,7 @@ def _copy(url: str, chosen: Settings) -> Path:
     return target
 
 
-@lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096)
 def _version(url: str, minute: int) -> tuple[str, int | None]:  # noqa: ARG001 - so that it is asked again
     """Return what identifies the content of a remote file, and its size if known."""
     filesystem, path = open_filesystem(url)
@@ -150,8 +162,8 @@ def _version(url: str, minute: int) -> tuple[str, int | None]:  # noqa: ARG001 -
 
 def _tar_member(url: str) -> Path:
     """Return the copy of a member of a tar file, which is fetched whole."""
-    name, _, inner = url[len("tar://") :].partition("::")
-    archive = to_path(inner)
+    member, inner = split_member(url)
+    name, archive = member[len("tar://") :], to_path(inner)
     chosen = settings()
     fd = open_copy(inner) if isinstance(archive, RemotePath) else os.open(archive, os.O_RDONLY)
     with os.fdopen(fd, "rb") as file:
@@ -184,7 +196,7 @@ class _Opened:
         return 0
 
 
-@lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=16)
 def _members(name: str, n_bytes: int, mtime_ns: int, opened: _Opened) -> dict[str, tuple[int, int]]:  # noqa: ARG001 - the state of the file
     """Return first byte and size of every regular file in a tar file, which is not compressed."""
     try:
@@ -195,7 +207,7 @@ def _members(name: str, n_bytes: int, mtime_ns: int, opened: _Opened) -> dict[st
                 if member.isreg() and not member.issparse()
             }
     except tarfile.TarError as error:
-        reason = f"{name} cannot be read as a tar file ({first_line(error)})"
+        reason = f"{name} cannot be read as an uncompressed tar file ({first_line(error)})"
         raise OSError(errno.EINVAL, reason) from error
     return found
 
@@ -217,7 +229,7 @@ def _adding(target: Path, chosen: Settings, n_bytes: int | None) -> Iterator[Pat
         size = f"{n_bytes} bytes, more than the {chosen.max_bytes} of the cache"
         raise OSError(errno.EFBIG, f"{size} (--cache-size)")
     folder = target.parent
-    lock = FileLock(folder / f".{target.name}.lock")  # one of several processes fetches
+    lock = FileLock(folder / f".{target.name}{_LOCK}")  # one of several processes fetches
     with _own_errors(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock.acquire()
@@ -231,7 +243,7 @@ def _adding(target: Path, chosen: Settings, n_bytes: int | None) -> Iterator[Pat
         os.close(handle)
         temporary = Path(name)
         try:
-            with _own_errors(folder, errno.ENOSPC, errno.EDQUOT):
+            with _own_errors(folder, *_DISK_FULL):
                 yield temporary
             # Results are kept by size and time of change: a copy that is fetched again has both.
             os.utime(temporary, ns=(time.time_ns(), int(target.name[:13], 16)))
@@ -271,7 +283,8 @@ def _make_room(folder: Path, n_bytes: int, *, but: Path | None = None) -> None:
     for path in folder.iterdir():
         with contextlib.suppress(OSError):  # another process may have removed it
             status = path.stat()
-            is_left = path.suffix == _PART and time.time() - status.st_mtime > 86_400
+            is_old = time.time() - status.st_mtime > 86_400
+            is_left = path.suffix in (_PART, _LOCK) and is_old
             if is_left:  # by a process that was killed
                 path.unlink(missing_ok=True)
             elif not path.name.startswith("."):
@@ -314,23 +327,36 @@ class _Watch:
 def open_filesystem(url: str) -> tuple[Any, str]:
     """Return the fsspec file system of a URL, and the path in it."""
     scheme = url.partition("://")[0].lower()
-    if scheme not in SCHEMES or "::" in url:
+    if scheme not in SCHEMES:
         known = ", ".join(SCHEMES)
         raise OSError(errno.EINVAL, f"{scheme}:// is not opened, expected one of {known}")
     import fsspec
 
     if scheme == "gs":  # without a login it asks for the kind of bucket each time, in vain
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    if scheme == "hf":
+        _bound_hub(settings().timeout_s)
     try:
-        filesystem = fsspec.filesystem(scheme, **_options(scheme, url, settings().timeout_s))
+        filesystem = fsspec.filesystem(scheme, **_options(scheme, settings().timeout_s))
     except ImportError:
         extra = _EXTRAS.get(scheme, scheme)
         reason = f"{scheme}:// needs pip install 'earwitness[{extra}]'"
         raise OSError(errno.EINVAL, reason) from None
-    return filesystem, str(filesystem._strip_protocol(url))
+    path = _quoted(url) if scheme in ("http", "https") else url
+    return filesystem, str(filesystem._strip_protocol(path))
 
 
-def _options(scheme: str, url: str, timeout_s: float) -> dict[str, Any]:
+def _quoted(url: str) -> str:
+    """Return a web URL as it is sent: what is quoted stays, other characters become so."""
+    import yarl
+
+    found = re.match(r"([^/]+//[^/?#]*)(.*)", url, re.DOTALL)
+    host, rest = found.groups() if found else (url, "")
+    rest = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", rest)
+    return str(yarl.URL(host)).rstrip("/") + quote(rest, safe="%/:?#[]@!$&'()*+,;=~")
+
+
+def _options(scheme: str, timeout_s: float) -> dict[str, Any]:
     """Return options that bound how long a file system waits."""
     if scheme == "s3":
         limits = {"connect_timeout": timeout_s, "read_timeout": timeout_s}
@@ -342,8 +368,40 @@ def _options(scheme: str, url: str, timeout_s: float) -> dict[str, Any]:
         if scheme == "gs":
             return {"session_kwargs": {"timeout": timeout}}
         client = {"timeout": timeout, "trust_env": True}
-        return {"client_kwargs": client, "encoded": "%" in url}
+        return {"client_kwargs": client, "encoded": True}
     return {}
+
+
+def _bound_hub(timeout_s: float) -> None:
+    """Have the client of the hub wait as long as others, and leave trying again to us.
+
+    It waits 10 s for some answers, and for others forever; it tries six times, for half a minute
+    if the answers come at once. Only where it is told when to come back (429) it still does.
+    """
+    from huggingface_hub import constants, get_session, hf_file_system, utils
+    from huggingface_hub.utils import _pagination
+
+    waits: Any = constants
+    waits.HF_HUB_ETAG_TIMEOUT = waits.HF_HUB_DOWNLOAD_TIMEOUT = timeout_s
+    backoff: Any = utils
+    asking: tuple[Any, ...] = (hf_file_system, _pagination)
+    for module in asking:
+        module.http_backoff = functools.partial(
+            backoff.http_backoff, retry_on_exceptions=(), retry_on_status_codes=429
+        )
+    client = get_session()
+    hooks = client.event_hooks["request"]
+    if _limit_waiting not in hooks:
+        client.event_hooks = client.event_hooks | {"request": [*hooks, _limit_waiting]}
+
+
+def _limit_waiting(request: Any) -> None:
+    """Set the timeouts of a request that has none."""
+    given = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = {
+        kind: settings().timeout_s if given.get(kind) is None else given[kind]
+        for kind in ("connect", "read", "write", "pool")
+    }
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PosixPath, PurePosixPath, WindowsPath
 from typing import Any, Self
+from urllib.parse import quote, unquote
 
 if sys.platform == "win32":
     _Local = WindowsPath
@@ -31,9 +32,15 @@ SCHEMES = ("s3", "gs", "hf", "https", "http", "memory", "file", "tar")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _COLLAPSED = re.compile(rf"(^|::)({'|'.join(SCHEMES)}):/+")
-_USER = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@]*@")
-_QUERY = re.compile(r"(https?://[^'\"\n?]*)\?([^\s'\"]+)", re.IGNORECASE)
+_USER = re.compile(
+    r"(?<![a-zA-Z])(?!(?:tar|memory)://)([a-zA-Z][a-zA-Z0-9+.-]*://)"
+    r"(?:[^/\s?#]*|[^/\s@:\[]+:(?!\d*/)[^\s@]*)@"  # a password may have a slash
+)
+_QUERY = re.compile(r"(https?://[^\n?]*)\?([^\s'\"]*[^\s'\":,;.)\]])", re.IGNORECASE)
+_WHOLE_QUERY = re.compile(r"(https?://[^?]*)\?(.+)", re.IGNORECASE | re.DOTALL)
 _REDACTED = re.compile(r"redacted-[0-9a-f]{8}")
+_WEB = ("http", "https")
+_ARCHIVE = re.compile(r"::(?=/|[A-Za-z][A-Za-z0-9+.-]*://)")
 _LISTED = ("s3", "gs", "hf", "memory")
 _LISTING_S = 60
 
@@ -66,12 +73,17 @@ def absolute_name(path: str) -> str:
 
 def recorded_name(path: str) -> str:
     """Return an absolute path as files of ours record it: without the credentials of URLs."""
-    return redact(path) if is_url(path) else absolute_name(path)
+    return _redact_url(path) if is_url(path) else absolute_name(path)
 
 
 def redact(text: str) -> str:
     """Return text with ``user:password@`` left out of URLs, and queries of web URLs as hashes."""
     return _QUERY.sub(_hash_query, _USER.sub(r"\1", text)) if "://" in text else text
+
+
+def _redact_url(url: str) -> str:
+    """Return ``redact`` of a URL alone, whose query may have blanks and quotes."""
+    return _WHOLE_QUERY.sub(_hash_query, _USER.sub(r"\1", url))
 
 
 def _hash_query(found: re.Match[str]) -> str:
@@ -114,7 +126,7 @@ class RemotePath(_Local):
             super().__init__(_plain(self._url))
 
     def __str__(self) -> str:
-        return redact(self._url)
+        return _redact_url(self._url)
 
     def __repr__(self) -> str:
         return f"RemotePath({str(self)!r})"
@@ -143,9 +155,10 @@ class RemotePath(_Local):
     @property
     def parent(self) -> Self:
         """The folder; the root is its own."""
-        if "::" in self._url:
-            return type(self)(self._url.partition("::")[2])
-        scheme, _, rest = self._url.partition("?")[0].partition("://")
+        if archive := split_member(self._url)[1]:
+            return type(self)(archive)
+        url = self._url.partition("?")[0] if _is_web(self._url) else self._url
+        scheme, _, rest = url.partition("://")
         above = posixpath.dirname(rest.rstrip("/"))
         return type(self)(f"{scheme}://{above}") if above else self
 
@@ -248,15 +261,37 @@ class RemotePath(_Local):
             return os.fstat(file.fileno())
 
 
+def split_member(url: str) -> tuple[str, str]:
+    """Return the URL of a member without its tar file, and the tar file; others have none, ``""``.
+
+    Names of members may have ``::``: what follows the one that counts is absolute or a URL.
+    """
+    if not url.lower().startswith("tar://"):
+        return url, ""
+    if found := _ARCHIVE.search(url):
+        return url[: found.start()], url[found.end() :]
+    head, chain, archive = url.rpartition("::")
+    return (head, archive) if chain else (url, "")
+
+
+def _is_web(url: str) -> bool:
+    return url.partition("://")[0].lower() in _WEB
+
+
 def _plain(url: str) -> str:
-    """Return the part of a URL that names a file, without the query."""
-    head = url.partition("::")[0]
-    return head.partition("?")[0] if head.lower().startswith("http") else head
+    """Return the part of a URL that names a file as it is called: not quoted, without the query."""
+    head = split_member(url)[0]
+    return unquote(re.split("[?#]", head, maxsplit=1)[0]) if _is_web(head) else head
 
 
 def _below(url: str, name: str) -> str:
-    head, chain, rest = url.partition("::")
-    return f"{head if head.endswith('/') else f'{head}/'}{name}{chain}{rest}"
+    """Return the URL of a name below another; web servers get it quoted, and the query as it is."""
+    head, archive = split_member(url)
+    after = f"::{archive}" if archive else ""
+    if _is_web(head):
+        head, mark, query = head.partition("?")
+        name, after = quote(name, errors="surrogatepass"), f"{mark}{query}"
+    return f"{head if head.endswith('/') else f'{head}/'}{name}{after}"
 
 
 @lru_cache(maxsize=256)

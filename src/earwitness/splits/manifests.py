@@ -161,8 +161,7 @@ def list_manifests(folder: Path) -> list[Path]:
     Raises:
         ManifestError: There is none.
     """
-    recorded = folder / SPLITS_JSON
-    named = _read_recorded(recorded).get("manifests", {}) if recorded.is_file() else {}
+    named = _read_recorded(folder / SPLITS_JSON).get("manifests", {})
     tables = (p for p in sorted(folder.iterdir()) if p.suffix.lower() in MANIFEST_SUFFIXES)
     paths = [folder / entry["file"] for entry in named.values()] or list(tables)
     if not paths:
@@ -226,23 +225,23 @@ def _convert_types(path: Path, frame: pl.DataFrame, lines: Sequence[int]) -> pl.
 
 def _roots(path: Path, given: str | Path | None) -> tuple[Path, ...]:
     candidates = [to_path(given)] if given is not None else []
-    recorded = path.parent / SPLITS_JSON
-    if recorded.is_file():
-        candidates += recorded_roots(recorded)
-    candidates.append(path.parent)
+    candidates += [*recorded_roots(path.parent / SPLITS_JSON), path.parent]
     return tuple(dict.fromkeys(root.absolute() for root in candidates))
 
 
 def recorded_roots(path: Path) -> list[Path]:
-    """Return the relative and the absolute root of ``splits.json``."""
+    """Return the relative and the absolute root of ``splits.json``, none if there is no file."""
     content = _read_recorded(path)
-    from_here = content.get("root_from_here")
-    roots = [Path(os.path.normpath(path.parent / from_here))] if from_here else []
-    return [*roots, to_path(content["root"])]
+    from_here, root = content.get("root_from_here"), content.get("root")
+    roots = [] if from_here is None else [to_path(Path(os.path.normpath(path.parent / from_here)))]
+    return [*roots, to_path(root)] if root is not None else []
 
 
 def _read_recorded(path: Path) -> dict[str, Any]:
-    """Return the validated keys of ``splits.json`` that are used."""
+    """Return the validated keys of ``splits.json`` that are used, ``{}`` if there is no file."""
+    # Web servers are asked by reading; the signature of a manifest opens no other file.
+    if not path.is_file():
+        return {}
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         known = {"root": str(content["root"])}
@@ -250,6 +249,8 @@ def _read_recorded(path: Path) -> dict[str, Any]:
             known["root_from_here"] = str(content["root_from_here"])
         files = {n: {"file": str(e["file"])} for n, e in content.get("manifests", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(path, RemotePath) and isinstance(error, FileNotFoundError | PermissionError):
+            return {}
         raise ManifestError(f"{path}: not a file of `earwitness splits`: {error!r}") from error
     return known | {"manifests": files}
 
