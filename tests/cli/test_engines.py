@@ -14,7 +14,8 @@ import pytest
 import processes
 from cli.conftest import Run
 from cli.test_shards import N_FILES, arguments, bench, content
-from earwitness.cli.engines import command_of_shards, submitit_parameters
+from earwitness.cli.engines import ShardTask, command_of_shards, submitit_parameters
+from earwitness.core.errors import RunError
 
 pytest.importorskip("submitit", reason="submitit is not installed (earwitness[slurm])")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX has them")
@@ -40,10 +41,38 @@ def test_options_of_submitit_have_its_names_and_others_go_to_sbatch_as_they_are(
         "slurm_partition": "gpu",
         "cpus_per_task": 4,
         "slurm_srun_args": ["--cpus-per-task=4"],
-        "slurm_additional_parameters": {"nice": 5, "reservation": "a"},
+        "slurm_additional_parameters": {"nice": 5, "reservation": "a", "requeue": True},
         "slurm_setup": ["module load python"],
         "slurm_exclusive": True,
+        "stderr_to_stdout": False,
     }
+    once = submitit_parameters({"mem_gb": "7.5", "no_requeue": "true"})
+    assert once["mem_gb"] == 7.5
+    assert once["slurm_additional_parameters"] == {"no_requeue": True}
+
+
+def test_errors_of_sbatch_are_one_line(
+    bench: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("srun", "sbatch"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("#!/bin/sh\necho welcome >&2\necho no such partition >&2\nexit 1\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    shards = ("--engine", "slurm", "--shards", "2")
+    refused = run(*arguments(bench, tmp_path / "shards", *shards))
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == "earwitness: --engine slurm: welcome; no such partition\n"
+
+
+def test_an_error_of_a_task_does_not_end_in_a_long_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with pytest.raises(RunError, match="has begun") as caught:
+        ShardTask()(["status", str(tmp_path)])
+    assert len(caught.traceback) == 2
 
 
 def task_of(store: Path) -> int:
@@ -117,7 +146,18 @@ def test_a_task_that_the_cluster_takes_back_is_queued_again_and_resumes(
             (*LOCAL, "--shards", "4", "--engine-option", "x"),
             "--engine-option x: expected KEY=VALUE",
         ),
-        ((*LOCAL, "--shards", "4", "--engine-option", "nodes=x"), "--engine slurm: "),
+        (
+            (*LOCAL, "--shards", "4", "--engine-option", "mem_gb=lots"),
+            "--engine-option: mem_gb: Input should be a valid number",
+        ),
+        (
+            (*LOCAL, "--shards", "4", "--engine-option", "nodes=2"),
+            "--engine-option: nodes: Input should be 1",
+        ),
+        (
+            ("--engine", "slurm", "--shards", "4", "--engine-option", "cluster=locl"),
+            "--engine-option cluster=locl: expected slurm or local",
+        ),
     ],
 )
 def test_options_that_make_no_array_are_refused(

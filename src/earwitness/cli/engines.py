@@ -5,7 +5,9 @@ Each task of SLURM is the command of its shard, as ``merge`` names it; one queue
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import os
 import shlex
 import sys
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from earwitness.cli import console
 from earwitness.cli.options import (
@@ -29,7 +31,7 @@ from earwitness.cli.options import (
     weights_by_name,
     with_options,
 )
-from earwitness.core.errors import RunError, UsageError, first_line
+from earwitness.core.errors import EarwitnessError, RunError, UsageError
 from earwitness.core.io import first_problem
 from earwitness.scoring.options import Section
 
@@ -214,12 +216,24 @@ def with_engine_options(command: Callable[..., None]) -> Callable[..., None]:
 JOBS = "jobs"
 """Folder of submitit's files and logs, beside the run folders of shards."""
 
-_SHARED = (
-    *("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node"),
-    *("tasks_per_node", "stderr_to_stdout"),
-)
+
+class _Submission(Section):
+    """Options that submitit checks by type; others are strings for sbatch.
+
+    A second task of a shard would only find its folder locked.
+    """
+
+    name: Annotated[str, Field(coerce_numbers_to_str=True)] = "earwitness"
+    timeout_min: Annotated[int, Field(ge=1)] = 24 * 60
+    mem_gb: Annotated[float | None, Field(gt=0)] = None
+    cpus_per_task: Annotated[int | None, Field(ge=1)] = None
+    gpus_per_node: Annotated[int | None, Field(ge=0)] = None
+    stderr_to_stdout: bool = False
+    nodes: Literal[1] | None = None
+    tasks_per_node: Literal[1] | None = None
+
+
 _LISTS = ("setup", "teardown", "srun_args")
-_TIMEOUT_MIN = 24 * 60
 _OWN_OPTIONS = ("--engine", "--engine-option", "--shards", "--shard")
 
 
@@ -271,7 +285,11 @@ class ShardTask:
         from earwitness.cli import make_app
 
         sys.argv = ["earwitness", *arguments]  # recorded as the command of the shard
-        if status := make_app()(arguments, prog_name="earwitness", standalone_mode=False):
+        try:
+            status = make_app()(arguments, prog_name="earwitness", standalone_mode=False)
+        except EarwitnessError as error:  # submitit and Ray print how it came here
+            raise error.with_traceback(None) from None
+        if status:
             raise RunError(f"exit status {status} of earwitness {' '.join(arguments)}")
 
     def checkpoint(self, arguments: list[str]) -> Any:
@@ -298,32 +316,37 @@ def submit_shards(out: Path, n_shards: int, options: Iterable[str]) -> list[Any]
     except ImportError:
         raise UsageError("--engine slurm: needs pip install 'earwitness[slurm]'") from None
     given = dict(map(_key_and_value, options))
-    cluster = str(given.pop("cluster", "slurm"))
+    cluster = given.pop("cluster", "slurm")
+    if cluster not in ("slurm", "local"):
+        raise UsageError(f"--engine-option cluster={cluster}: expected slurm or local")
+    parameters = submitit_parameters(given)
     tasks = commands_of(command_of_shards(sys.argv[1:]), n_shards)
     try:
         executor = submitit.AutoExecutor(out / JOBS, cluster=cluster)
-        executor.update_parameters(**submitit_parameters(given))
-        return list(executor.map_array(ShardTask(), tasks))
+        executor.update_parameters(**parameters)
+        with contextlib.redirect_stderr(io.StringIO()):  # where submitit repeats sbatch's errors
+            return list(executor.map_array(ShardTask(), tasks))
     except (RuntimeError, ValueError, AssertionError, TypeError, NameError, OSError) as error:
-        raise UsageError(f"--engine slurm: {first_line(error)}") from None
+        lines = str(error).splitlines() or [type(error).__name__]  # of sbatch all may matter
+        raise UsageError(f"--engine slurm: {'; '.join(lines)}") from None
 
 
 def submitit_parameters(given: Mapping[str, int | str]) -> dict[str, Any]:
     """Return options under the names of ``AutoExecutor``; those it does not know are sbatch's."""
     from submitit import SlurmExecutor
 
-    named: dict[str, Any] = {"name": "earwitness", "timeout_min": _TIMEOUT_MIN}
-    of_sbatch: dict[str, Any] = {}
-    for key, value in given.items():
-        name, chosen = key.removeprefix("slurm_"), True if value == "true" else value
-        if name in _SHARED:
-            named[name] = chosen
-        elif name in SlurmExecutor._valid_parameters():
+    options = {key.removeprefix("slurm_"): value for key, value in given.items()}
+    checked = {name: options.pop(name) for name in _Submission.model_fields if name in options}
+    named = _parse_options(_Submission, checked).model_dump(exclude_none=True)
+    # Clusters may be set not to queue tasks of lost nodes again unless they ask for it.
+    of_sbatch: dict[str, Any] = {} if "no_requeue" in options else {"requeue": True}
+    for name, value in options.items():
+        chosen = True if value == "true" else value
+        if name in SlurmExecutor._valid_parameters():
             named[f"slurm_{name}"] = [str(value)] if name in _LISTS else chosen
         else:
             of_sbatch[name] = chosen
-    if of_sbatch:
-        named["slurm_additional_parameters"] = of_sbatch
+    named["slurm_additional_parameters"] = of_sbatch
     if n_cpus := named.get("cpus_per_task"):  # which srun does not take from sbatch since 22.05
         named.setdefault("slurm_srun_args", []).append(f"--cpus-per-task={n_cpus}")
     return named
@@ -347,13 +370,20 @@ def wait_for(jobs: Sequence[Any]) -> list[str]:
 
 def _ray_options(model: type[_Section], options: Iterable[str]) -> _Section:
     """Return what ``KEY=VALUE`` options of Ray describe; ``UsageError`` for others."""
+    return _parse_options(
+        model,
+        dict(map(_key_and_value, options)),
+        known=f"; --engine ray knows {', '.join(model.model_fields)}",
+    )
+
+
+def _parse_options(
+    model: type[_Section], given: Mapping[str, int | str], known: str = ""
+) -> _Section:
     try:
-        return model.model_validate(dict(map(_key_and_value, options)))
+        return model.model_validate(given)
     except ValidationError as error:
-        known = ", ".join(model.model_fields)
-        raise UsageError(
-            f"--engine-option: {first_problem(error)}; --engine ray knows {known}"
-        ) from None
+        raise UsageError(f"--engine-option: {first_problem(error)}{known}") from None
 
 
 def _key_and_value(text: str) -> tuple[str, int | str]:

@@ -69,7 +69,9 @@ def find_shards(folders: Iterable[Path]) -> list[Path]:
     for folder in folders:
         below = [folder] if (folder / RUN_JSON).is_file() else _runs_in(folder)
         if not below:
-            raise RunError(f"{folder}: no {RUN_JSON}, expected the run folder of a shard")
+            raise RunError(
+                f"{folder}: no {RUN_JSON}, expected the run folder of a shard that has begun"
+            )
         found += below
     return found
 
