@@ -133,6 +133,19 @@ def test_an_empty_shard_is_a_run(bench: Path, tmp_path: Path, run: Run) -> None:
     assert run("merge", tmp_path / "out", tmp_path / "shards").out == "1 rows merged, 0 failed\n"
 
 
+def test_a_shard_whose_rows_all_failed_is_done_and_the_merge_fails(
+    bench: Path, tmp_path: Path, run: Run
+) -> None:
+    (bench / "gone.csv").write_text("filepath,target\ngone.wav,0\n")
+    command = arguments(bench, tmp_path / "whole")
+    command[command.index(str(bench / "m.csv"))] = str(bench / "gone.csv")
+    assert run(*command).code == 1
+    command[command.index(str(tmp_path / "whole"))] = str(tmp_path / "shards")
+    assert [run(*command, "--shard", f"{number}/2").code for number in (1, 2)] == [0, 0]
+    merged = run("merge", tmp_path / "out", tmp_path / "shards")
+    assert (merged.code, merged.out) == (1, "1 rows merged, 1 failed\n")
+
+
 def test_shards_are_for_run_folders(bench: Path, tmp_path: Path, run: Run) -> None:
     command = arguments(bench, tmp_path / "x.csv", "--shard", "1/2")
     command[command.index("--out")] = "--output-csv"

@@ -251,7 +251,7 @@ def test_another_manifest_is_refused(
 
 
 def test_another_number_of_shards_is_refused(tmp_path: Path, four: Path, make: Make) -> None:
-    refuse(tmp_path, four, make(tmp_path, 2, 5), r"another run than .*shard of was 4, is 5")
+    refuse(tmp_path, four, make(tmp_path, 2, 5), r"another run than .*shard count was 4, is 5")
 
 
 def test_overlapping_shards_are_refused(tmp_path: Path, four: Path) -> None:
@@ -266,7 +266,7 @@ def test_overlapping_shards_are_refused(tmp_path: Path, four: Path) -> None:
 def test_what_is_no_shard_is_refused(tmp_path: Path, four: Path, whole: Path) -> None:
     with pytest.raises(RunError, match="a whole run, expected the run folder of a shard"):
         merge_shards(tmp_path / "out", [four, whole])
-    with pytest.raises(RunError, match=r"no run\.json, expected the run folder of a shard"):
+    with pytest.raises(RunError, match=r"no run\.json, expected a run folder that has begun"):
         merge_shards(tmp_path / "out", [tmp_path])
 
 
@@ -280,7 +280,7 @@ def test_a_shard_folder_resumes_its_own_shard_only(
     assert content(tmp_path / "shard") == before
     with pytest.raises(RunError, match="the run there is another one: shard numbers was"):
         score_into_run(manifests, detectors, tmp_path / "shard", options=HERE, shard=Shard(3, 4))
-    with pytest.raises(RunError, match="the run there is another one: shard of was 4, is null"):
+    with pytest.raises(RunError, match="the run there is another one: shard count was 4, is null"):
         score_into_run(manifests, detectors, tmp_path / "shard", options=HERE)
 
 
@@ -323,3 +323,6 @@ def test_a_folder_with_content_is_not_merged_into(tmp_path: Path, four: Path) ->
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="expected an empty or a new folder"):
         merge_shards(tmp_path, [four])
+    with pytest.raises(RunError, match=r"notes.txt: found a file, expected an empty or a new"):
+        merge_shards(tmp_path / "notes.txt", [four])
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

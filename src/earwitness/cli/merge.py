@@ -24,7 +24,8 @@ def merge(
     """Merge the run folders of shards (predict --shard) into what one run would have written.
 
     All shards must be of one run: the same detectors, weights, options and manifests, each row
-    once. Missing shards are named with the command that makes them.
+    once. Missing shards are named with the command that makes them. The exit status is that of one
+    run: 1 if every row failed.
     """
     from earwitness.scoring.merge import merge_shards
 
@@ -34,3 +35,5 @@ def merge(
     n_failed = sum(found.n_failed for found in merged.written.values())
     counts = f"{console.thousands(n_rows)} rows merged, {console.thousands(n_failed)} failed"
     console.out.print(counts)
+    if n_rows and n_failed == n_rows and not merged.lacks:
+        raise typer.Exit(1)

@@ -98,8 +98,8 @@ def predict(
     """Score every item of manifests with detectors.
 
     There is one output row per item; the row of a file that cannot be scored contains the error.
-    The exit status is then 0, but 1 with --strict or if every row failed. After Ctrl-C or a crash
-    the same command resumes.
+    The exit status is then 0, but 1 with --strict, or if every row failed and it is no shard. After
+    Ctrl-C or a crash the same command resumes.
     """
     from earwitness.evaluation.summarize import write_published_tables
     from earwitness.scoring import run
@@ -140,7 +140,7 @@ def predict(
     cards = [detector.card for detector in detectors]
     console.remark(*run.list_remarks([*written.values()], cards, as_published=out is None))
     _remark_on(manifests, detectors, options.preprocessing)
-    _finish(written, strict=strict)
+    _finish(written, strict=strict, is_part=part is not None)
 
 
 def _remark_on(
@@ -197,7 +197,7 @@ def _report_sections(written: dict[Path, Predictions], wanted: list[str]) -> Non
             console.remark(f"{dataset}: no fake has a generator, so there is no section by encoder")
 
 
-def _finish(written: dict[Path, Predictions], *, strict: bool) -> None:
+def _finish(written: dict[Path, Predictions], *, strict: bool, is_part: bool) -> None:
     n_scored = sum(found.n_scored for found in written.values())
     n_failed = sum(found.n_failed for found in written.values())
     n_abstained = sum(found.n_abstained for found in written.values())
@@ -211,7 +211,8 @@ def _finish(written: dict[Path, Predictions], *, strict: bool) -> None:
     console.remark(*console.frequent(reasons))
     where = " (see the error column)" if n_failed else ""
     console.out.print(f"{_counts('rows scored', n_scored, n_abstained, n_failed)}{where}")
-    if n_failed and (strict or not n_scored + n_abstained):
+    # All rows of a small shard may be broken files; whether all of the run are, merge tells.
+    if n_failed and (strict or not (is_part or n_scored + n_abstained)):
         raise typer.Exit(1)
 
 

@@ -170,9 +170,9 @@ def _asked(manifests: Sequence[Manifest], settings: Mapping[str, Any]) -> dict[s
 
 def _check_same(states: Mapping[Path, ShardState], asked: Mapping[str, Any]) -> None:
     of = len(next(iter(states.values())).n_files)
-    now = {"of": of, **asked}
+    now = {"count": of, **asked}
     for folder, state in states.items():
-        was = {"of": len(state.n_files), **state.asked}
+        was = {"count": len(state.n_files), **state.asked}
         if changes := [*compare("shard", was, now, sorted(was.keys() | now.keys()))]:
             raise RunError(
                 f"{folder}: of another pass: {'; '.join(changes)}; expected shards of this one"

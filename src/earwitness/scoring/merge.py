@@ -70,7 +70,7 @@ def find_shards(folders: Iterable[Path]) -> list[Path]:
         below = [folder] if (folder / RUN_JSON).is_file() else _runs_in(folder)
         if not below:
             raise RunError(
-                f"{folder}: no {RUN_JSON}, expected the run folder of a shard that has begun"
+                f"{folder}: no {RUN_JSON}, expected a run folder that has begun or several"
             )
         found += below
     return found

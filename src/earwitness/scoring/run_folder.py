@@ -118,7 +118,9 @@ def check_unique_names(manifests: Sequence[Manifest]) -> None:
 
 
 def refuse_contents(out: Path) -> None:
-    """Raise a ``RunError`` if a folder is not empty."""
+    """Raise a ``RunError`` if a folder is not empty, or is a file."""
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: found a file, expected an empty or a new folder")
     if out.is_dir() and (found := sorted(entry.name for entry in out.iterdir())):
         raise RunError(f"{out}: holds {found[0]} and more, expected an empty or a new folder")
 
@@ -126,12 +128,13 @@ def refuse_contents(out: Path) -> None:
 def list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return what differs between two runs and decides scores: rows of both must not be mixed."""
     changes = [*_option_changes(before, now)]
-    for name in before["manifests"].keys() & now["manifests"].keys():
-        was, is_now = before["manifests"][name], now["manifests"][name]
+    for name, was in before["manifests"].items():
+        is_now = now["manifests"].get(name, was)
         changes += compare(f"manifest {name}", was, is_now, ("digest", "roots"))
     changes += [change for _, change in _detector_changes(before, now)]
-    parts = (before.get("shard") or {}, now.get("shard") or {})
-    return [*changes, *compare("shard", *parts, ("of", "numbers"))]
+    parts = (run.get("shard") or {} for run in (before, now))
+    was, is_now = ({"count": p.get("of"), "numbers": p.get("numbers")} for p in parts)
+    return [*changes, *compare("shard", was, is_now, ("count", "numbers"))]
 
 
 def earlier_calls(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
