@@ -29,7 +29,9 @@ class _Files(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {self.path}")
         how, _, name = self.path.partition("?")[0].strip("/").partition("/")
         content = self.server.files.get(unquote(name))
-        if how.isdecimal() or content is None:
+        if self.server.demands not in self.path:
+            self._send(401, b"", 0, with_body)
+        elif how.isdecimal() or content is None:
             status = 403 if how == "unlisted" else int(how) if how.isdecimal() else 404
             self._send(status, b"", 0, with_body)
         elif how == "flaky" and self.server.count(f"{self.command} {self.path}") < 1:
@@ -115,7 +117,8 @@ class _Hub(_Files):
 class Web(ThreadingHTTPServer):
     """A web server of files in memory; ``asked`` has every request.
 
-    A hub does not answer requests of paths with ``silent`` in them.
+    A hub does not answer requests of paths with ``silent`` in them. Requests without ``demands``
+    are refused.
     """
 
     daemon_threads = True
@@ -125,7 +128,7 @@ class Web(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.released = threading.Event()
-        self.silent = ""
+        self.silent = self.demands = ""
 
     def count(self, request: str) -> int:
         return self.asked.count(request) - 1

@@ -159,3 +159,41 @@ def test_a_manifest_of_a_web_server_needs_no_splits_json(run, music: Path, tmp_p
             assert done.code == 0, done.err
             assert "1 rows scored, 0 failed" in done.out + done.err
             assert_no_secrets(out)
+
+
+def test_no_result_has_the_credentials_of_its_files(
+    run, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("perturbations:\n  - {name: louder, kind: gain, options: {gain_db: 3}}\n")
+    with webservers.web_server() as web:
+        web.files = {
+            name: (music / name).read_bytes() for name in ("real/0.wav", "fake/made/0.wav")
+        }
+        web.demands = "?sig=hush-hush/1"
+        names = [f"plain/{name}?sig=hush-hush/1" for name in web.files]
+        urls = [
+            web.url(name, user="me:hush-hush@") for name in (*names, "404/b.wav?sig=hush-hush/1")
+        ]
+        frame = pl.DataFrame({"filepath": urls, "target": [0, 1, 1]})
+        frame.write_csv(tmp_path / "m.csv")
+        given = ("--manifest", tmp_path / "m.csv", "--out")
+        here = ("--num-workers", "0")
+        scored, shown = tmp_path / "scored", tmp_path / "shown"
+        suites = ("--suite", suite)
+        assert run("render", *given, shown / "images", *here).code == 0
+        assert run("audit", *given, shown / "audit", *here).code == 0
+        assert run("perturb", *given, shown / "copies", *suites).code == 0
+        stress = ("--detector", "comb", *suites, *here, *given, scored)
+        assert run("stress", *stress).code == 0
+        evaluate = ("--out", shown / "metrics.json")
+        assert run("evaluate", scored / "preds/clean", *evaluate).code == 0
+    names = sorted(path.name for path in shown.rglob("*.png"))
+    assert names == ["0.png", "0.png"]
+    assert_no_secrets(shown)
+    for path in (
+        scored / "preds",
+        scored / "manifests",
+    ):  # have the column filepath of the manifest
+        shutil.rmtree(path)
+    assert_no_secrets(scored)

@@ -104,6 +104,7 @@ def test_other_text_is_a_local_path(text: str) -> None:
         ("s3://me:word@bucket/a.mp3", "s3://bucket/a.mp3"),
         ("tar://a.mp3::https://me:word@host/1.tar", "tar://a.mp3::https://host/1.tar"),
         ("got https://host/a b.mp3?sig=word from 'x'", "got https://host/a b.mp3?redacted-"),
+        ("https:/me:word@host/a.mp3?sig=word: none", "https:/host/a.mp3?redacted-"),
         ("https://me:wo@rd@host/a.mp3", "https://host/a.mp3"),
         ("s3://key:wo/rd@bucket/a.mp3", "s3://bucket/a.mp3"),
         ("https://host:80/a@b.mp3", "https://host:80/a@b.mp3"),

@@ -6,6 +6,7 @@ described in docs/audit-json.md; ``store/`` has the features of every file, for 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
@@ -269,7 +270,7 @@ def write_fixed(report: AuditReport, manifest: Manifest, path: Path) -> tuple[in
     """
     rest, dropped = drop_flagged(manifest, report.findings)
     if manifest.moved or path.parent.absolute() not in manifest.roots:
-        located = [file.absolute().as_posix() for file in rest.locate_all()]
+        located = [os.fspath(file.absolute()) for file in rest.locate_all()]
         frame = rest.frame.with_columns(pl.Series("filepath", located, dtype=pl.String))
         rest = replace(rest, frame=frame)
     beside = path.with_name(f"{path.stem}_dropped.csv")

@@ -22,7 +22,7 @@ from earwitness.audit.scratch import Scratch
 from earwitness.core.cards import DetectorCard
 from earwitness.core.errors import UsageError
 from earwitness.core.manifest import Manifest
-from earwitness.core.remote import absolute_name
+from earwitness.core.remote import absolute_name, shown_name
 
 Row = Mapping[str, Any]
 """A row of ``AuditContext.rows``."""
@@ -137,7 +137,7 @@ def _list_rows(number: int, manifest: Manifest) -> pl.DataFrame:
     return frame.select(
         pl.lit(number, dtype=pl.Int32).alias("set"),
         pl.int_range(1, pl.len() + 1).alias("row"),
-        pl.col("filepath"),
+        pl.Series("filepath", map(shown_name, frame["filepath"]), dtype=pl.String),
         pl.Series("file", files, dtype=pl.String),
         pl.col("target").cast(pl.Int64),
         *(_text(frame, name) for name in texts),

@@ -419,7 +419,8 @@ def as_os_error(url: str) -> Iterator[None]:
 def _described(url: str, error: Exception) -> OSError:
     """Return an error with its reason; fsspec's file systems raise those of many libraries."""
     status = _http_status(error)
-    if isinstance(error, FileNotFoundError) or status in (404, 410):
+    is_no_name = "ParamValidation" in type(error).__name__  # no bucket can be called so
+    if isinstance(error, FileNotFoundError) or status in (404, 410) or is_no_name:
         return FileNotFoundError(errno.ENOENT, "no such file", redact(url))
     if isinstance(error, PermissionError) or status in (401, 403):
         return PermissionError(errno.EACCES, "no permission to read it", redact(url))

@@ -33,10 +33,10 @@ SCHEMES = ("s3", "gs", "hf", "https", "http", "memory", "file", "tar")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _COLLAPSED = re.compile(rf"(^|::)({'|'.join(SCHEMES)}):/+")
 _USER = re.compile(
-    r"(?<![a-zA-Z])(?!(?:tar|memory)://)([a-zA-Z][a-zA-Z0-9+.-]*://)"
+    r"(?<![a-zA-Z])(?!(?:tar|memory)://)([a-zA-Z][a-zA-Z0-9+.-]*://|(?:s3|gs|hf|https?):/)"
     r"(?:[^/\s?#]*|[^/\s@:\[]+:(?!\d*/)[^\s@]*)@"  # a password may have a slash
 )
-_QUERY = re.compile(r"(https?://[^\n?]*)\?([^\s'\"]*[^\s'\":,;.)\]])", re.IGNORECASE)
+_QUERY = re.compile(r"(https?:/[^\n?]*)\?([^\s'\"]*[^\s'\":,;.)\]])", re.IGNORECASE)
 _WHOLE_QUERY = re.compile(r"(https?://[^?]*)\?(.+)", re.IGNORECASE | re.DOTALL)
 _REDACTED = re.compile(r"redacted-[0-9a-f]{8}")
 _WEB = ("http", "https")
@@ -76,9 +76,17 @@ def recorded_name(path: str) -> str:
     return _redact_url(path) if is_url(path) else absolute_name(path)
 
 
+def shown_name(path: str) -> str:
+    """Return a path of a manifest as results name it: without the credentials of URLs."""
+    return _redact_url(path) if is_url(path) else path
+
+
 def redact(text: str) -> str:
-    """Return text with ``user:password@`` left out of URLs, and queries of web URLs as hashes."""
-    return _QUERY.sub(_hash_query, _USER.sub(r"\1", text)) if "://" in text else text
+    """Return text with ``user:password@`` left out of URLs, and queries of web URLs as hashes.
+
+    URLs that ``Path`` has collapsed (``https:/host``) are known, too.
+    """
+    return _QUERY.sub(_hash_query, _USER.sub(r"\1", text)) if ":/" in text else text
 
 
 def _redact_url(url: str) -> str:

@@ -18,6 +18,7 @@ import polars as pl
 
 from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.predictions import Predictions
+from earwitness.core.remote import shown_name
 from earwitness.evaluation.identity import deduplicate
 from earwitness.evaluation.rows import Inputs, load_rows, open_sources, source_notes
 from earwitness.metrics.resampling import holm
@@ -197,7 +198,10 @@ def _with_nuisances(rows: pl.DataFrame, files: tuple[Path, Path] | None) -> pl.D
     tables = [_read_nuisances(path) for path in files]
     names = [name for name in tables[0].columns if name in tables[1].columns[1:]]
     parts = [
-        rows.filter(side=side).join(table.select("filepath", *names), on="filepath", how="left")
+        rows.filter(side=side)
+        .with_columns(pl.col("filepath").map_elements(shown_name, pl.String).alias("_shown"))
+        .join(table.select("filepath", *names), left_on="_shown", right_on="filepath", how="left")
+        .drop("_shown")
         for side, table in enumerate(tables)
     ]
     for part, path in zip(parts, files, strict=True):

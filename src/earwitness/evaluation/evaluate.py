@@ -23,6 +23,7 @@ from earwitness.core.estimate import ComparisonRow
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import PUBLISHED_COLUMNS, Manifest
 from earwitness.core.predictions import PREDICTION_COLUMNS, Predictions, encoder_columns
+from earwitness.core.remote import shown_name
 from earwitness.core.segments import SEGMENTS
 from earwitness.evaluation.calibration import Fitting, fit, list_calibrations
 from earwitness.evaluation.checks import check_audit, check_rows, is_of, list_baselines
@@ -292,7 +293,7 @@ def _only(values: pl.Series) -> str | None:
 def _mistake(row: dict[str, Any]) -> Mistake:
     names = ("dataset", "target", "pred_prob", "logit", "corpus")
     return Mistake(
-        filepath=row["filepath"] or "",
+        filepath=shown_name(row["filepath"] or ""),
         generator=row["generator"] if row["target"] == 1 else None,
         **{name: row[name] for name in names},
     )

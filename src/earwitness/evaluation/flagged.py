@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from earwitness.core.predictions import DETAIL_COLUMNS
+from earwitness.core.remote import shown_name
 from earwitness.evaluation.rows import Opened
 from earwitness.evaluation.schema import Flagged
 
@@ -46,8 +47,9 @@ def list_flagged(items: pl.DataFrame, opened: Sequence[Opened]) -> list[Flagged]
     return [
         Flagged(
             generator=row["generator"] if row["target"] == 1 else None,
+            filepath=shown_name(row["filepath"]),
             details={name: row[name] for name in DETAIL_COLUMNS},
-            **{name: row[name] for name in (*_KEY, "target", "pred_prob", "logit", "corpus")},
+            **{name: row[name] for name in ("dataset", "target", "pred_prob", "logit", "corpus")},
         )
         for row in found.iter_rows(named=True)
     ]

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from earwitness.core.estimate import Estimate
+from earwitness.core.remote import shown_name
 from earwitness.core.segments import SEGMENTS, Segment, parse_segments
 from earwitness.evaluation import windows
 from earwitness.evaluation.estimates import estimate_some
@@ -315,7 +316,7 @@ def _iou(f1: Estimate) -> Estimate:
 
 def _timeline(file: LabelledFile, wrong: float) -> Timeline:
     return Timeline(
-        filepath=file.row["filepath"],
+        filepath=shown_name(file.row["filepath"]),
         dataset=file.row["dataset"],
         wrong=wrong,
         truth=list(_truth(file)),

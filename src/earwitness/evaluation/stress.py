@@ -18,6 +18,7 @@ from earwitness.core.errors import PredictionsError, UsageError
 from earwitness.core.estimate import Estimate
 from earwitness.core.io import write_json
 from earwitness.core.predictions import Predictions
+from earwitness.core.remote import shown_name
 from earwitness.evaluation.estimates import estimate_mean, estimate_rate, estimate_some
 from earwitness.evaluation.identity import Aggregate, deduplicate
 from earwitness.evaluation.rows import Inputs, items_of, load_rows, open_sources
@@ -359,7 +360,7 @@ def _worst(paired: pl.DataFrame, n_shown: int = 5) -> list[WorstCase]:
     )
     return [
         WorstCase(
-            filepath=row["filepath"] or row["item"],
+            filepath=shown_name(row["filepath"] or row["item"]),
             target=row["target"],
             clean_logit=row["logit"],
             logit=row["logit_2"],

@@ -13,6 +13,7 @@ resumes. A folder of images::
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,7 +32,7 @@ from earwitness.core.cards import Windows, clips_for
 from earwitness.core.errors import RunError, StoppedError
 from earwitness.core.io import atomic_write, distinct_stems, file_stem, write_json
 from earwitness.core.manifest import Manifest, distinct_rows
-from earwitness.core.remote import absolute_name
+from earwitness.core.remote import absolute_name, is_url, shown_name, to_path
 from earwitness.core.spectrogram import PUBLISHED_NAMES, SPECTROGRAM_JSON, SpectrogramContract
 from earwitness.images.png import Shown, read_contract, read_shown, write_spectrogram
 from earwitness.scoring.clips import ClipRequest, DecodedFile, Job
@@ -65,11 +66,15 @@ def list_items(manifests: Sequence[Manifest]) -> list[Item]:
         paths = [path for path, row in rows.items() if row["target"] == target]
         names = distinct_stems(_stem_of(rows[path]) for path in paths)
         stems |= {path: f"{folder}/{name}" for path, name in zip(paths, names, strict=True)}
-    return [Item(str(path), str(row["filepath"]), stems[path], row) for path, row in rows.items()]
+    return [
+        Item(os.fspath(path), shown_name(str(row["filepath"])), stems[path], row)
+        for path, row in rows.items()
+    ]
 
 
 def _stem_of(row: dict[str, object]) -> str:
-    name = str(row["filepath"]).replace("\\", "/").rpartition("/")[2]
+    path = str(row["filepath"])
+    name = to_path(path).name if is_url(path) else path.replace("\\", "/").rpartition("/")[2]
     stem = file_stem(name.rpartition(".")[0] or name)
     made = row.get("generator") if row["target"] == 1 else None
     return f"{stem}__{file_stem(str(made))}" if made else stem

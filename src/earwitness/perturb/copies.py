@@ -18,6 +18,7 @@ from earwitness.audio.decode import read_audio
 from earwitness.core.errors import AudioError, PerturbationError
 from earwitness.core.io import atomic_write, distinct_stems, file_stem
 from earwitness.core.manifest import Manifest
+from earwitness.core.remote import shown_name
 from earwitness.perturb.base import DecodePerturbation, Samples, WindowPerturbation, apply_to
 from earwitness.perturb.coding import round_to_24_bits
 from earwitness.perturb.suites import Entry, Suite
@@ -46,8 +47,9 @@ def write_copies(
     for item, path, track in items:
         source: tuple[Samples, int] | None = None
         for entry in suite.perturbations:
-            drawn = entry.draw(seed=suite.seed, item=item["filepath"])
-            stem = _stem(item["filepath"], path, entry, suite)
+            name = shown_name(item["filepath"])
+            drawn = entry.draw(seed=suite.seed, item=name)
+            stem = _stem(name, path, entry, suite)
             copy = _existing(folder / entry.name, stem, kind)
             error = None
             try:
@@ -67,8 +69,8 @@ def write_copies(
                 **item,
                 **{name: None for name in ("sha256", "duration_s") if name in item},
                 "filepath": (copy or folder / entry.name / f"{stem}.{kind}").absolute().as_posix(),
-                "group_id": item.get("group_id") or track or item["filepath"],
-                "source_filepath": item["filepath"],
+                "group_id": item.get("group_id") or track or name,
+                "source_filepath": name,
                 "perturbation": entry.name,
                 "copy_format": _SUBTYPES[copy.suffix] if copy else None,
                 **more,

@@ -27,7 +27,7 @@ from earwitness.core.predictions import (
     FileScore,
     Predictions,
 )
-from earwitness.core.remote import absolute_name
+from earwitness.core.remote import absolute_name, shown_name
 from earwitness.detectors.base import AnyDetector, FileDetector
 from earwitness.detectors.loading import open_detector
 from earwitness.scoring.batching import Scorers, Tally
@@ -281,7 +281,7 @@ def _parts(jobs: Sequence[Job]) -> Iterator[slice]:
 
 
 def _perturbed(manifest: Manifest, jobs: Sequence[Job], recipe: Recipe) -> list[Job]:
-    items = manifest.frame["filepath"].to_list()
+    items = [shown_name(filepath) for filepath in manifest.frame["filepath"]]
     return [
         job._replace(recipe=recipe._replace(item=item))
         for job, item in zip(jobs, items, strict=True)

@@ -29,7 +29,7 @@ from earwitness.core.io import atomic_write, file_stem, write_json
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
 from earwitness.core.registry import list_plugins
-from earwitness.core.remote import is_url, join, recorded_name, to_path
+from earwitness.core.remote import is_url, join, recorded_name, shown_name, to_path
 from earwitness.core.text_table import read_text_table
 from earwitness.detectors.base import AnyDetector
 from earwitness.scoring.options import FORMS, Form, ScoringOptions, deciding
@@ -222,7 +222,8 @@ def write_errors(predictions: Sequence[Predictions], path: Path) -> None:
         p.frame.filter(pl.col("error").is_not_null()).select(
             pl.lit(p.dataset).alias("manifest"),
             pl.lit(p.detector).alias("detector"),
-            pl.col("filepath", "error"),
+            pl.col("filepath").map_elements(shown_name, pl.String),
+            "error",
         )
         for p in predictions
         if p.n_failed

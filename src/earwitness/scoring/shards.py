@@ -11,6 +11,7 @@ the whole manifest (from 0), and the absolute paths of their files.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 from collections import Counter
@@ -24,7 +25,7 @@ import polars as pl
 from earwitness.core.errors import RunError, UsageError
 from earwitness.core.io import atomic_write, file_stem, tidy_path
 from earwitness.core.manifest import Manifest
-from earwitness.core.remote import to_path
+from earwitness.core.remote import redact, shown_name, to_path
 
 ROWS_FOLDER = "shard"
 FROM_SLURM = "slurm"
@@ -145,7 +146,8 @@ class Part(NamedTuple):
     def write(self, out: Path) -> None:
         """Write the rows into the folder of a shard."""
         with atomic_write(rows_path(out, self.name)) as temporary:
-            self.table.write_parquet(temporary)
+            files = pl.Series(_FILE, map(shown_name, self.table[_FILE]), pl.String)
+            self.table.with_columns(files).write_parquet(temporary)
 
 
 def rows_path(folder: Path, name: str) -> Path:
@@ -182,7 +184,7 @@ def cut_shard(
         counts[manifest.name] = [n_rows[number] for number in range(1, shard.of + 1)]
         at = pl.Series(_POSITION, [n for n, own in enumerate(numbers) if own == shard.number])
         own = replace(manifest, frame=manifest.frame[at.cast(pl.UInt32)])
-        files = [str(path.absolute()) for path in own.locate_all()]
+        files = [os.fspath(path.absolute()) for path in own.locate_all()]
         added = [at.cast(pl.UInt32), pl.Series(_FILE, files, pl.String)]
         renamed = own.frame.select(pl.all().name.prefix(_COLUMN))
         parts.append(Part(manifest.name, pl.DataFrame(added).hstack(renamed)))
@@ -199,4 +201,9 @@ def describe_shard(
         counts: Number of rows of every shard, by manifest.
         command: Arguments of ``earwitness`` with ``{shard}`` in place of the shard; may be empty.
     """
-    return {"of": shard.of, "numbers": [shard.number], "rows": counts, "command": [*command]}
+    return {
+        "of": shard.of,
+        "numbers": [shard.number],
+        "rows": counts,
+        "command": [*map(redact, command)],
+    }

@@ -15,6 +15,7 @@ import polars as pl
 
 from earwitness.core.manifest import Manifest
 from earwitness.core.predictions import Predictions
+from earwitness.core.remote import shown_name
 from earwitness.detectors.base import AnyDetector
 from earwitness.perturb.suites import Entry, Suite
 from earwitness.scoring.options import ScoringOptions
@@ -52,7 +53,7 @@ def score_perturbed(
 
 def _perturbed(manifest: Manifest, recipe: Recipe) -> Manifest:
     """Return the manifest of a perturbation, with its name, seed and drawn parameters by row."""
-    items = manifest.frame["filepath"].to_list()
+    items = [shown_name(filepath) for filepath in manifest.frame["filepath"]]
     drawn = [_parameters(recipe._replace(item=item)) for item in items]
     frame = manifest.frame.with_columns(
         pl.lit(recipe.name, pl.String).alias("perturbation"),

@@ -312,4 +312,4 @@ def _matches(filepath: str, root: Path, tops: set[str]) -> Iterable[_Match]:
         tail = spelled_on_disk(root, "/".join(parts[at:]))
         if tail is not None and (root / tail).is_file():
             start = part if at + 1 < len(parts) else ""  # names alone share one head
-            yield _Match(filepath, tuple(parts[:at]), start, (root / tail).as_posix())
+            yield _Match(filepath, tuple(parts[:at]), start, os.fspath(root / tail))

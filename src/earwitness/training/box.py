@@ -6,6 +6,7 @@ trained on. The result follows from seed and files, not from their order.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ def train_box(
         name=out.resolve().name,
         trained_on=tuple(sorted({track.source for track in trained})),
         selected_on=tuple(f"threshold: {name}" for name in sorted({t.source for t in selected})),
-        training_items=hash_items(manifests, [str(track.path) for track in trained]),
+        training_items=hash_items(manifests, [os.fspath(track.path) for track in trained]),
         details=details,
     )
     detector = save_box(card, networks, out)

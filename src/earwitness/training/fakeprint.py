@@ -6,6 +6,7 @@ Conventions: the fit does not depend on the order of items; classes are weighted
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def train_fakeprint(
     if (out / "card.json").exists():
         raise UsageError(f"{out}: contains a detector already, expected a new folder")
     rows = distinct_rows(manifests)
-    items = dict(sorted((str(path), int(row["target"])) for path, row in rows.items()))
+    items = dict(sorted((os.fspath(path), int(row["target"])) for path, row in rows.items()))
     card = fakeprint_card(
         name=out.resolve().name,
         trained_on=None,
@@ -148,7 +149,7 @@ def hash_items(manifests: list[Manifest], fitted: list[str]) -> TrainingItems:
         for manifest in manifests
         if "group_id" in manifest.frame.columns
         for path, group in zip(manifest.locate_all(), manifest.frame["group_id"], strict=True)
-        if group is not None and str(path) in fitted
+        if group is not None and os.fspath(path) in fitted
     }
     return TrainingItems(
         manifest_digest=hashlib.sha256(digests.encode()).hexdigest(),
