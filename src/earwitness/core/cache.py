@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import hashlib
 import os
 import posixpath
@@ -18,6 +17,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -146,7 +146,7 @@ def _copy(url: str, chosen: Settings) -> Path:
     return target
 
 
-@functools.lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)
 def _version(url: str, minute: int) -> tuple[str, int | None]:  # noqa: ARG001 - so that it is asked again
     """Return what identifies the content of a remote file, and its size if known."""
     filesystem, path = open_filesystem(url)
@@ -196,7 +196,7 @@ class _Opened:
         return 0
 
 
-@functools.lru_cache(maxsize=16)
+@lru_cache(maxsize=16)
 def _members(name: str, n_bytes: int, mtime_ns: int, opened: _Opened) -> dict[str, tuple[int, int]]:  # noqa: ARG001 - the state of the file
     """Return first byte and size of every regular file in a tar file, which is not compressed."""
     try:
@@ -335,7 +335,7 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     if scheme == "gs":  # without a login it asks for the kind of bucket each time, in vain
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     if scheme == "hf":
-        _bound_hub(settings().timeout_s)
+        _bound_hub()
     try:
         filesystem = fsspec.filesystem(scheme, **_options(scheme, settings().timeout_s))
     except ImportError:
@@ -372,23 +372,10 @@ def _options(scheme: str, timeout_s: float) -> dict[str, Any]:
     return {}
 
 
-def _bound_hub(timeout_s: float) -> None:
-    """Have the client of the hub wait as long as others, and leave trying again to us.
+def _bound_hub() -> None:
+    """Have the hub's client give up requests that it would wait for without end."""
+    from huggingface_hub import get_session
 
-    It waits 10 s for some answers, and for others forever; it tries six times, for half a minute
-    if the answers come at once. Only where it is told when to come back (429) it still does.
-    """
-    from huggingface_hub import constants, get_session, hf_file_system, utils
-    from huggingface_hub.utils import _pagination
-
-    waits: Any = constants
-    waits.HF_HUB_ETAG_TIMEOUT = waits.HF_HUB_DOWNLOAD_TIMEOUT = timeout_s
-    backoff: Any = utils
-    asking: tuple[Any, ...] = (hf_file_system, _pagination)
-    for module in asking:
-        module.http_backoff = functools.partial(
-            backoff.http_backoff, retry_on_exceptions=(), retry_on_status_codes=429
-        )
     client = get_session()
     hooks = client.event_hooks["request"]
     if _limit_waiting not in hooks:
