@@ -44,7 +44,7 @@ def main() -> None:
             raise
         # A copy that fails names its source first; what cannot be written is its target.
         where = getattr(error, "filename2", None) or getattr(error, "filename", None)
-        print(f"earwitness: {f'{where}: ' if where else ''}{reason}", file=sys.stderr)
+        print(f"earwitness: {redact(f'{where}: ') if where else ''}{reason}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         _say_stopped()

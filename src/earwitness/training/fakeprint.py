@@ -20,6 +20,7 @@ from earwitness.core.cards import DetectorCard, TrainingItems
 from earwitness.core.errors import ManifestError, UsageError
 from earwitness.core.io import sha256_of
 from earwitness.core.manifest import Manifest, distinct_rows
+from earwitness.core.remote import to_path
 from earwitness.detectors.fakeprint import (
     BAND_HZ,
     SAMPLE_RATE_HZ,
@@ -154,6 +155,6 @@ def hash_items(manifests: list[Manifest], fitted: list[str]) -> TrainingItems:
     return TrainingItems(
         manifest_digest=hashlib.sha256(digests.encode()).hexdigest(),
         n_items=len(fitted),
-        item_sha256=tuple(sorted({sha256_of(Path(path)) for path in fitted})),
+        item_sha256=tuple(sorted({sha256_of(to_path(path)) for path in fitted})),
         group_sha256=tuple(sorted(hashlib.sha256(g.encode()).hexdigest() for g in groups)),
     )
