@@ -6,14 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.core.errors import RunError
+from earwitness.core.errors import ManifestError, RunError
 from earwitness.core.io import (
     atomic_write,
     file_stem,
+    read_parquet,
     sha256_of,
     sweep,
     write_json,
@@ -140,3 +142,16 @@ def test_a_refusal_of_the_disk_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(type(error)):
             write(error)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_of_a_table_may_have_other_types_but_no_other_columns(tmp_path: Path) -> None:
+    folder = tmp_path / "m.parquet"
+    folder.mkdir()
+    pl.DataFrame({"filepath": ["a.wav"], "group_id": ["7"]}).write_parquet(folder / "0.parquet")
+    nulls = {"group_id": [None], "filepath": pl.Series(["b.wav"], dtype=pl.Categorical)}
+    pl.DataFrame(nulls).write_parquet(folder / "1.parquet")
+    found = read_parquet(folder, error=ManifestError)
+    assert found.rows() == [("a.wav", "7"), ("b.wav", None)]
+    pl.DataFrame({"path": ["c.wav"]}).write_parquet(folder / "2.parquet")
+    with pytest.raises(ManifestError, match=r"2\.parquet: columns path; expected those of .*0\.pa"):
+        read_parquet(folder, error=ManifestError)

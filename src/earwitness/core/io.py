@@ -340,14 +340,15 @@ def read_parquet(path: Path, *, error: type[EarwitnessError]) -> pl.DataFrame:
     for part in parts:
         Path(part).open("rb").close()  # Polars' own error is longer
     if not parts:
-        raise error(f"{path}: an empty folder, expected the parts of a table (*.parquet)")
+        raise error(f"{path}: a folder without *.parquet files, expected the parts of a table")
     program = """if True:
         import sys
         import polars as pl
-        frame = pl.scan_parquet(sys.argv[2:], glob=False)
-        n_cells = frame.select(pl.len()).collect().item() * frame.collect_schema().len()
+        frames = [pl.scan_parquet(part, glob=False) for part in sys.argv[2:]]
+        n_rows = [frame.select(pl.len()).collect().item() for frame in frames]
+        n_cells = sum(n * f.collect_schema().len() for n, f in zip(n_rows, frames))
         print(n_cells)
-        if n_cells <= int(sys.argv[1]):
+        for frame in frames if n_cells <= int(sys.argv[1]) else ():
             frame.sink_batches(lambda batch: None)
     """
     command = [sys.executable, "-P", "-c", program, str(MOST_CELLS), *parts]
@@ -358,8 +359,17 @@ def read_parquet(path: Path, *, error: type[EarwitnessError]) -> pl.DataFrame:
     n_cells = int(done.stdout or 0)
     if n_cells > MOST_CELLS:
         raise error(f"{path}: {n_cells} cells, expected at most {MOST_CELLS}")
-    try:
-        return pl.scan_parquet(parts, glob=False).select(pl.all().cast(pl.String)).collect()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as reason:
-        first = first_line(reason)
-        raise error(f"{path}: cannot be read as a table ({first})") from None
+    # Each part alone: writers give a column other types where its values allow them.
+    tables: list[pl.DataFrame] = []
+    for name, part in zip(names, parts, strict=True):
+        try:
+            text = pl.scan_parquet(part, glob=False).select(pl.all().cast(pl.String)).collect()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as reason:
+            first = first_line(reason)
+            raise error(f"{name}: cannot be read as a table ({first})") from None
+        expected = tables[0].columns if tables else text.columns
+        if {*text.columns} != {*expected}:
+            found, first = ", ".join(text.columns), ", ".join(expected)
+            raise error(f"{name}: columns {found}; expected those of {names[0]}: {first}")
+        tables.append(text.select(expected))
+    return pl.concat(tables, rechunk=False)
