@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import webservers
 from earwitness.core import cache
-from earwitness.core.errors import RunError, UsageError
-from earwitness.core.io import refusal
+from earwitness.core.errors import ManifestError, RunError, UsageError
+from earwitness.core.io import read_parquet, refusal
 from earwitness.core.remote import RemotePath, is_url, present, recorded_name, redact, to_path
 
 SIGNED = "https://host/a/b.mp3?X-Amz-Signature=5ec&x=//y"
@@ -335,3 +335,10 @@ def test_sizes_have_units(text: str, n_bytes: int) -> None:
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected a size like 500M or 20G"):
         cache.parse_size(text)
+
+
+def test_a_damaged_table_at_a_url_is_named_without_its_credentials(web: webservers.Web) -> None:
+    web.files["m.parquet"] = b"not parquet"
+    with pytest.raises(ManifestError, match=r"m\.parquet.*cannot be read as a table") as caught:
+        read_parquet(to_path(f"{web.url('plain/m.parquet')}?sig=HUSH"), error=ManifestError)
+    assert "HUSH" not in str(caught.value)

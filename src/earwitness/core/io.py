@@ -335,8 +335,8 @@ def read_parquet(path: Path, *, error: type[EarwitnessError]) -> pl.DataFrame:
 
     from earwitness.core.cache import local_copy
 
-    names = [os.fspath(p) for p in (sorted(path.glob("*.parquet")) if path.is_dir() else [path])]
-    parts = [local_copy(name) for name in names]
+    places = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    parts = [local_copy(os.fspath(place)) for place in places]
     for part in parts:
         Path(part).open("rb").close()  # Polars' own error is longer
     if not parts:
@@ -361,15 +361,15 @@ def read_parquet(path: Path, *, error: type[EarwitnessError]) -> pl.DataFrame:
         raise error(f"{path}: {n_cells} cells, expected at most {MOST_CELLS}")
     # Each part alone: writers give a column other types where its values allow them.
     tables: list[pl.DataFrame] = []
-    for name, part in zip(names, parts, strict=True):
+    for place, part in zip(places, parts, strict=True):
         try:
             text = pl.scan_parquet(part, glob=False).select(pl.all().cast(pl.String)).collect()
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as reason:
             first = first_line(reason)
-            raise error(f"{name}: cannot be read as a table ({first})") from None
+            raise error(f"{place}: cannot be read as a table ({first})") from None
         expected = tables[0].columns if tables else text.columns
         if {*text.columns} != {*expected}:
-            found, first = ", ".join(text.columns), ", ".join(expected)
-            raise error(f"{name}: columns {found}; expected those of {names[0]}: {first}")
+            found, wanted = ", ".join(text.columns), ", ".join(expected)
+            raise error(f"{place}: columns {found}; expected those of {places[0]}: {wanted}")
         tables.append(text.select(expected))
     return pl.concat(tables, rechunk=False)
